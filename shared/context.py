@@ -1,0 +1,157 @@
+"""What a handler is given: the time, ids, its tenant, its unit of work, and the way to publish facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from shared.clock import format_time
+from shared.envelope import Envelope, Event
+from shared.ids import derived_id
+from shared.ports.documents import Collection, D, Query
+from shared.problems import Problem
+from shared.unit_of_work import UnitOfWork
+
+if TYPE_CHECKING:
+    import logging
+
+    from shared.identity import Caller
+    from shared.ports.ledger import LedgerStore
+    from shared.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a run of a handler comes from: what its derived ids and its events are made from.
+
+    `cause_id` is the event's id, or the idempotency record's; the same cause gives the same ids.
+    """
+
+    operation: str
+    cause_id: str
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str
+
+
+class Context:
+    """Given to a handler for one run. Time stands still in it: one decision, one instant."""
+
+    __slots__ = ("_facts", "caller", "log", "now", "now_text", "origin", "runtime", "work")
+
+    def __init__(
+        self, runtime: Runtime, tenant_id: str, origin: Origin, log: logging.LoggerAdapter[Any], caller: Caller | None
+    ) -> None:
+        self.runtime = runtime
+        self.origin = origin
+        self.caller = caller
+        self.log = log
+        self.now: datetime = runtime.clock.now()
+        self.now_text = format_time(self.now)
+        self.work = UnitOfWork(runtime.documents, tenant_id)
+        self._facts = 0
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant whose data this run reads and writes."""
+        return self.work.tenant_id
+
+    @property
+    def ledger(self) -> LedgerStore:
+        return self.runtime.ledger
+
+    @property
+    def random(self) -> Random:
+        """Seedable randomness."""
+        return self.runtime.random
+
+    def scope_to(self, tenant_id: str) -> None:
+        """Go on for a tenant: for operations that learn it from what they read (a provider's callback, a sweep).
+
+        Raises RuntimeError when something was read or written already for another.
+        """
+        pending = self.work.pending
+        if pending.inserts or pending.replaces or pending.changes or pending.events:
+            raise RuntimeError("a unit of work belongs to one tenant")
+        inbox = pending.inbox
+        self.work = UnitOfWork(self.runtime.documents, tenant_id)
+        self.work.pending.inbox = inbox
+
+    # Ids
+
+    def new_id(self, prefix: str) -> str:
+        """A new id, ordered by time."""
+        return self.runtime.ids.new(prefix)
+
+    def derived_id(self, prefix: str, source_id: str, purpose: str) -> str:
+        """The id that this purpose always has for this source in this tenant."""
+        return derived_id(prefix, self.tenant_id, source_id, purpose)
+
+    # Documents: see UnitOfWork
+
+    async def get(self, collection: Collection[D], id: str) -> D | None:
+        return await self.work.get(collection, id)
+
+    async def required(self, collection: Collection[D], id: str) -> D:
+        """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
+        document = await self.work.get(collection, id)
+        if document is None:
+            raise Problem("not_found", f"There is no {id}.")
+        return document
+
+    async def referenced(self, collection: Collection[D], id: str, pointer: str) -> D:
+        """The document that a body names. Raises Problem `unknown_reference` pointing at the field."""
+        document = await self.work.get(collection, id)
+        if document is None:
+            raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
+        return document
+
+    async def find(self, collection: Collection[D], query: Query) -> Sequence[D]:
+        return await self.work.find(collection, query)
+
+    def insert(self, collection: Collection[D], document: D) -> D:
+        return self.work.insert(collection, document)
+
+    def replace(self, collection: Collection[D], document: D) -> D:
+        return self.work.replace(collection, document)
+
+    def change(
+        self,
+        collection: Collection[D],
+        id: str,
+        increments: Mapping[str, int],
+        where: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.work.change(collection, id, increments, where)
+
+    # Facts
+
+    def emit(self, event: Event, **extensions: str) -> Envelope:
+        """Publish a fact with the commit. Its id is derived from the cause, the type and the order of emission."""
+        self._facts += 1
+        origin, tenant_id, subject = self.origin, self.work.tenant_id, event.subject
+        attributes = {
+            "tenantid": tenant_id,
+            "partitionkey": f"{tenant_id}/{subject}",
+            "correlationid": origin.correlation_id,
+            "traceparent": origin.traceparent,
+            "dataschema": f"/schemas/{event.type}.json",
+        }
+        if origin.causation_id is not None:
+            attributes["causationid"] = origin.causation_id
+        if extensions:
+            attributes.update(extensions)
+        envelope = Envelope(
+            id=derived_id("evt", tenant_id, origin.cause_id, f"{origin.operation}/{event.type}/{self._facts}"),
+            source=f"/lastro/{origin.operation}",
+            type=event.type,
+            subject=subject,
+            time=self.now_text,
+            extensions=attributes,
+            event=event,
+        )
+        self.work.emit(envelope)
+        return envelope

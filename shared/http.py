@@ -1,0 +1,69 @@
+"""Requests and answers as the operations see them, whichever server brought them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+SECURITY_HEADERS: Final = frozenset(
+    {
+        "authorization",
+        "x-tenant-id",
+        "idempotency-key",
+        "x-timestamp",
+        "x-key-id",
+        "x-signature",
+        "x-request-id",
+    }
+)
+MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+RateGate = Callable[[str, int | None], Mapping[str, str]]
+"""Called with the tenant and its own limit once the tenant is known; returns headers for the answer or raises
+Problem `rate_limited`."""
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request. `path` and `query` are as they came on the wire: nothing decoded or normalised.
+
+    An empty header counts as absent; `repeated` names the headers that came more than once.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    repeated: frozenset[str] = frozenset()
+    rate_gate: RateGate | None = None
+    wait: bool = field(default=True)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header (lower-case name), or None when it is absent or empty."""
+        return self.headers.get(name) or None
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """One answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
+    """Headers by lower-case name, and the names of the security headers that came twice.
+
+    Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them.
+    """
+    headers: dict[str, str] = {}
+    repeated: set[str] = set()
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("latin-1").lower()
+        if name in headers and name in SECURITY_HEADERS:
+            repeated.add(name)
+        headers[name] = raw_value.decode("latin-1").strip()
+    return headers, frozenset(repeated)

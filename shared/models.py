@@ -1,0 +1,59 @@
+"""Bases of what crosses the HTTP edge: commands in, queries in, resources out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+
+class Command(BaseModel):
+    """A request body. Unknown fields are refused, and nothing is converted: a number in quotes is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ListQuery(BaseModel):
+    """Query parameters of a list. Unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    limit: int = Field(default=20, ge=1, le=100, description="How many at most")
+    cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before")
+
+
+class NoQuery(BaseModel):
+    """No query parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resource(BaseModel):
+    """An answer's body."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Page(Resource, Generic[R]):
+    """One page of a list."""
+
+    data: list[R]
+    next_cursor: str | None = None
+
+
+def _no_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("a NUL character is not allowed")
+    return text
+
+
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_no_nul)]
+Reference = Annotated[str, StringConstraints(max_length=140), AfterValidator(_no_nul)]
+Description = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_.:~-]+$")]

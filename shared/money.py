@@ -1,0 +1,49 @@
+"""Money: integers in minor units with an ISO 4217 currency, never floats."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MAX_MINOR_UNITS: Final = 2**63 - 1
+
+# ISO 4217 active codes of currencies; metals, funds and test codes are not money that a payment account can hold.
+CURRENCIES: Final = frozenset(
+    """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
+    COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR
+    ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK
+    MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF
+    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU
+    UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()
+)
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("not an ISO 4217 currency code")
+    return code
+
+
+Currency = Annotated[
+    str,
+    Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 currency code", examples=["BRL"]),
+    AfterValidator(_known_currency),
+]
+
+
+class Money(BaseModel):
+    """An amount as it stands in events and answers: any 64-bit integer of minor units."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    value: int = Field(ge=-MAX_MINOR_UNITS - 1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])
+    currency: Currency
+
+
+class Amount(Money):
+    """An amount that a caller asks for: at least one minor unit."""
+
+    value: int = Field(ge=1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])

@@ -1,0 +1,21 @@
+"""The bus port: where committed events go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.envelope import Envelope
+
+
+class Bus(Protocol):
+    """Publishes events to the topic of their domain."""
+
+    async def publish(self, events: Sequence[Envelope]) -> None:
+        """Hand events over, each at least once. Raises Unavailable when the bus does not take them."""
+        ...
+
+    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
+        """Wait until it is worth looking again at what a request set going. True when nothing of it is left to
+        deliver; a bus that cannot know returns False after a short while."""
+        ...

@@ -1,0 +1,158 @@
+"""The documents port: everything but the ledger, kept per tenant, changed by one atomic commit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from shared.envelope import Envelope
+
+PLATFORM = "-"
+"""Owner of documents that belong to no tenant; no tenant's id can have this form."""
+
+D = TypeVar("D", bound=Mapping[str, Any])
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Documents of a tenant are found by these fields, in the order of their ids."""
+
+    fields: tuple[str, ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A sum of integer fields, each with a sign, that no commit may leave below zero."""
+
+    terms: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Collection(Generic[D]):
+    """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
+
+    Documents are values: they are never changed in place, only replaced by a new one.
+    """
+
+    name: str
+    indexes: tuple[Index, ...] = ()
+    floors: tuple[Floor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which documents, in which order. Conditions are joined by AND.
+
+    `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. `after` is the id
+    behind which the page begins. Order is by id.
+    """
+
+    where: Fields = field(default_factory=dict)
+    any_of: tuple[Fields, ...] = ()
+    ranges: Mapping[str, tuple[str | int | None, str | int | None]] = field(default_factory=dict)
+    newest_first: bool = False
+    after: str | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Increments of integer fields of one document, made only where `where` holds and every floor still does."""
+
+    collection: Collection[Any]
+    id: str
+    increments: Mapping[str, int]
+    where: Fields = field(default_factory=dict)
+    assign: Fields = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMarker:
+    """Says that a consumer has applied an event."""
+
+    consumer: str
+    source: str
+    event_id: str
+
+
+@dataclass(slots=True)
+class Commit:
+    """All that one handler run decided; it happens whole or not at all.
+
+    `replaces` hold the document with the version that was read; the store writes it with the next one.
+    """
+
+    tenant_id: str
+    inserts: list[tuple[Collection[Any], dict[str, Any]]] = field(default_factory=list)
+    replaces: list[tuple[Collection[Any], dict[str, Any]]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    deletes: list[tuple[Collection[Any], str]] = field(default_factory=list)
+    events: list[Envelope] = field(default_factory=list)
+    inbox: InboxMarker | None = None
+
+
+class CommitRefused(Exception):
+    """The commit did not happen, and nothing of it did."""
+
+
+class VersionConflict(CommitRefused):
+    """A document is not as it was read; the handler decides again."""
+
+
+class AlreadyExists(CommitRefused):
+    """A document that must be absent is there (or a unique index is taken)."""
+
+    def __init__(self, collection: str, id: str) -> None:
+        super().__init__(f"{collection}/{id} exists")
+        self.collection = collection
+        self.id = id
+
+
+class GuardRefused(CommitRefused):
+    """A change's condition or a floor does not hold."""
+
+
+class AlreadyApplied(CommitRefused):
+    """The inbox marker is there: the event had its effect before."""
+
+
+class Unavailable(Exception):
+    """A store or another dependency cannot answer now; trying again later is right."""
+
+
+class Documents(Protocol):
+    """Where documents are kept. Every read and write names its tenant."""
+
+    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+        """The document, or None."""
+        ...
+
+    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+        """A page of documents. `tenant_id` None reads across tenants: for the platform's own sweeps only."""
+        ...
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        """Whether the marker was committed."""
+        ...
+
+    async def commit(self, commit: Commit) -> None:
+        """Apply a commit. Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied or Unavailable."""
+        ...
+
+    async def durable(self) -> None:
+        """Return when everything that this process has read or committed so far would survive a crash.
+
+        Raises Unavailable when it will not.
+        """
+        ...
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        """Committed events that were never marked sent, oldest first."""
+        ...
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        """Note that the bus has these events."""
+        ...

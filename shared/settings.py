@@ -1,0 +1,68 @@
+"""Settings: every URL and every bound, by name, from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+_PREFIX = "LASTRO_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is the environment variable LASTRO_<FIELD>. A port's URL left out means the embedded adapter.
+
+    Sizes are bytes, times are seconds.
+    """
+
+    documents: str = ""
+    ledger: str = ""
+    cache: str = ""
+    bus: str = ""
+    secrets: str = ""
+    identity: str = ""
+    flags: str = ""
+    data_dir: str = ".lastro"
+    base_url: str = "http://127.0.0.1:8080"
+    audience: str = "lastro-api"
+    pix_rail: str = ""
+
+    max_body_bytes: int = 256 * 1024
+    max_event_bytes: int = 64 * 1024
+    max_json_depth: int = 32
+    commit_attempts: int = 8
+    lock_seconds: int = 30
+    max_wait_seconds: int = 10
+    timestamp_window_seconds: int = 300
+    token_leeway_seconds: int = 5
+    document_cache_entries: int = 200_000
+    saga_step_seconds: int = 30
+    saga_attempts: int = 10
+    outbox_grace_seconds: int = 30
+    sweep_batch: int = 100
+    trace_ratio: float = 0.01
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings. Raises ValueError naming the variable whose value is no number."""
+        source = os.environ if environment is None else environment
+        values: dict[str, str | int | float] = {}
+        for setting in fields(cls):
+            name = _PREFIX + setting.name.upper()
+            text = source.get(name)
+            if not text:
+                continue
+            kind = type(setting.default)
+            try:
+                values[setting.name] = kind(text)
+            except ValueError:
+                raise ValueError(f"{name}={text!r} is not a number") from None
+        return cls(**values)  # type: ignore[arg-type]  # each value was made by its field's own type
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir)
