@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.clock import Clock
 from shared.ids import IdSource
+from shared.tenancy import SigningSecrets
 
 if TYPE_CHECKING:
     from shared.identity import TokenVerifier
@@ -39,9 +40,11 @@ class Runtime:
     telemetry: Telemetry
     rails: dict[str, Rail] = field(default_factory=dict)
     ids: IdSource = field(init=False)
+    signing_secrets: SigningSecrets = field(init=False)
 
     def __post_init__(self) -> None:
         self.ids = IdSource(self.clock, self.random)
+        self.signing_secrets = SigningSecrets(self.secrets)
 
 
 _installed: Runtime | None = None

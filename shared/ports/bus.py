@@ -16,6 +16,9 @@ class Bus(Protocol):
         ...
 
     async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Wait until it is worth looking again at what a request set going. True when nothing of it is left to
-        deliver; a bus that cannot know returns False after a short while."""
+        """Wait until it is worth looking again at what a request set going, at most so long.
+
+        False when deliveries that it caused are known to be under way still; True when none is, as far as
+        the bus can know.
+        """
         ...

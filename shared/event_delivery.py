@@ -1,0 +1,164 @@
+"""One delivery of one event to one function: from the envelope to the commit and the status that Knative reads."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from shared.clock import parse_time
+from shared.context import Context, Origin
+from shared.envelope import Envelope, Event
+from shared.operation import EventOperation
+from shared.ports.documents import (
+    PLATFORM,
+    AlreadyApplied,
+    CommitRefused,
+    InboxMarker,
+    Unavailable,
+)
+from shared.problems import Problem
+from shared.runtime import Runtime
+
+log = logging.getLogger(__name__)
+_KNE_DETAIL_LENGTH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a delivery ended: a status and, when it was refused, `Kne-*` headers that travel to the dead letter sink."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+DONE: Final = Delivery(204)
+
+
+async def deliver(
+    operation: EventOperation, envelope: Envelope, runtime: Runtime, *, first: bool = False
+) -> Delivery:
+    """Apply an event once. `first` promises that this consumer was never given this event before.
+
+    204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
+    """
+    started = perf_counter()
+    traceparent = runtime.telemetry.trace(envelope.extensions.get("traceparent"))
+    delivery = await _guarded(operation, envelope, runtime, traceparent, first)
+    runtime.telemetry.record_event(
+        operation.id, envelope.type, delivery.status, perf_counter() - started, _age(envelope, runtime), traceparent
+    )
+    return delivery
+
+
+async def _guarded(
+    operation: EventOperation, envelope: Envelope, runtime: Runtime, traceparent: str, first: bool
+) -> Delivery:
+    try:
+        tenant_id, event = _read(operation, envelope)
+    except Problem as problem:
+        return refused(problem, envelope)
+    marker = InboxMarker(operation.id, envelope.source, envelope.id)
+    try:
+        if not first and await runtime.documents.seen(marker):
+            return DONE
+        lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
+        lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
+        if lock is None:
+            return Delivery(409, {"Kne-Code": "request_in_progress"})
+        try:
+            return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+        finally:
+            await runtime.cache.unlock(lock_key, lock)
+    except Unavailable as error:
+        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, error)
+        return Delivery(503, {"Kne-Code": "dependency_unavailable"})
+    except Problem as problem:
+        return refused(problem, envelope)
+    except Exception:
+        log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
+        return Delivery(500, {"Kne-Code": "internal_error"})
+
+
+def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | Envelope]:
+    tenant_id = envelope.tenant_id
+    if operation.platform:
+        tenant_id = PLATFORM
+    elif not tenant_id or tenant_id == PLATFORM:
+        raise Problem("malformed_request", "The event names no tenant (extension attribute tenantid).")
+    elif not envelope.partition_key.startswith(tenant_id + "/"):
+        raise Problem("tenant_mismatch", "The event's partitionkey is not of its tenant.")
+    if operation.any_event:
+        return tenant_id, envelope
+    model = operation.models.get(envelope.type)
+    if model is None:
+        raise Problem("malformed_request", f"{operation.id} does not take events of type {envelope.type}.")
+    try:
+        return tenant_id, envelope.parsed(model)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise Problem("validation_failed", f"The event's data at /{where}: {first['msg']}.") from None
+
+
+async def _apply(
+    operation: EventOperation,
+    envelope: Envelope,
+    event: Event | Envelope,
+    tenant_id: str,
+    marker: InboxMarker,
+    runtime: Runtime,
+    traceparent: str,
+) -> Delivery:
+    origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent)
+    adapter: logging.LoggerAdapter[Any] = logging.LoggerAdapter(
+        log, {"operation": operation.id, "tenant": tenant_id, "request_id": origin.correlation_id}
+    )
+    for _ in range(runtime.settings.commit_attempts):
+        ctx = Context(runtime, tenant_id, origin, adapter, None)
+        ctx.work.pending.inbox = marker
+        await operation.handler(event, ctx)
+        try:
+            await runtime.documents.commit(ctx.work.pending)
+        except AlreadyApplied:
+            return DONE
+        except CommitRefused as conflict:
+            log.debug("%s decides again: %s", operation.id, conflict)
+            continue
+        await publish(runtime, ctx)
+        return DONE
+    return Delivery(503, {"Kne-Code": "version_conflict"})
+
+
+async def publish(runtime: Runtime, ctx: Context) -> None:
+    """Hand a commit's events to the bus. When the bus does not take them the outbox sweep will."""
+    events = ctx.work.pending.events
+    if not events:
+        return
+    try:
+        await runtime.bus.publish(events)
+        await runtime.documents.mark_sent(events)
+    except Unavailable as error:
+        log.warning("%d events stay in the outbox: %s", len(events), error)
+
+
+def refused(problem: Problem, envelope: Envelope) -> Delivery:
+    """The delivery that a problem stands for, with headers that say why on the dead letter."""
+    detail = problem.detail[:_KNE_DETAIL_LENGTH].encode("ascii", "replace").decode()
+    headers = {"Kne-Code": problem.code, "Kne-Detail": detail.replace("\n", " ")}
+    if envelope.tenant_id:
+        headers["Kne-Tenant"] = envelope.tenant_id
+    log.warning("%s %s refused: %s: %s", envelope.type, envelope.id, problem.code, detail)
+    return Delivery(problem.status, headers)
+
+
+def _age(envelope: Envelope, runtime: Runtime) -> float | None:
+    if envelope.time is None:
+        return None
+    try:
+        return (runtime.clock.now() - parse_time(envelope.time)).total_seconds()
+    except ValueError:
+        return None

@@ -1,0 +1,96 @@
+"""Traces and metrics: cheap in the handler's path, exported by OpenTelemetry when an endpoint is set.
+
+Counts are kept in plain dictionaries and read when somebody asks; a span object is made only for the sampled
+share of traces (docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, Protocol
+
+_TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_NO_TRACE: Final = "0" * 32
+BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts per bucket of BUCKETS_SECONDS (the last is everything above), and the sum in seconds."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
+    total: float = 0.0
+
+    def record(self, seconds: float) -> None:
+        position = 0
+        for edge in BUCKETS_SECONDS:
+            if seconds <= edge:
+                break
+            position += 1
+        self.counts[position] += 1
+        self.total += seconds
+
+
+class SpanExporter(Protocol):
+    """Takes the finished spans of sampled traces."""
+
+    def export(
+        self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
+    ) -> None:
+        """Send one span on; must not block."""
+        ...
+
+
+class Telemetry:
+    """What a process measures of itself."""
+
+    def __init__(self, random: Random, ratio: float, exporter: SpanExporter | None = None) -> None:
+        self._random = random
+        self._ratio = ratio
+        self._exporter = exporter
+        self.http: dict[tuple[str, int], Histogram] = {}
+        self.events: dict[tuple[str, str, int], Histogram] = {}
+        self.event_age: dict[str, Histogram] = {}
+        self.counters: dict[tuple[str, str], int] = {}
+
+    def trace(self, parent: str | None) -> str:
+        """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace."""
+        match = _TRACEPARENT.fullmatch(parent) if parent else None
+        span_id = self._random.getrandbits(64) or 1
+        if match is not None and match[1] != _NO_TRACE:
+            return f"00-{match[1]}-{span_id:016x}-{match[3]}"
+        sampled = 1 if self._random.random() < self._ratio else 0
+        return f"00-{self._random.getrandbits(128) or 1:032x}-{span_id:016x}-{sampled:02x}"
+
+    def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
+        """Note one answered request."""
+        _histogram(self.http, (operation, status)).record(seconds)
+        if self._exporter is not None and traceparent.endswith("1"):
+            self._exporter.export(
+                operation, "server", traceparent, parent, seconds, {"http.response.status_code": status}
+            )
+
+    def record_event(
+        self, consumer: str, type: str, status: int, seconds: float, age_seconds: float | None, traceparent: str
+    ) -> None:
+        """Note one delivery and how old its event was when it was done."""
+        _histogram(self.events, (consumer, type, status)).record(seconds)
+        if age_seconds is not None:
+            _histogram(self.event_age, consumer).record(age_seconds)
+        if self._exporter is not None and traceparent.endswith("1"):
+            attributes = {"messaging.operation.type": "process", "cloudevents.event_type": type, "outcome": status}
+            self._exporter.export(consumer, "consumer", traceparent, None, seconds, attributes)
+
+    def count(self, name: str, label: str = "", by: int = 1) -> None:
+        """Add to a counter."""
+        key = (name, label)
+        self.counters[key] = self.counters.get(key, 0) + by
+
+
+def _histogram(table: dict[Any, Histogram], key: object) -> Histogram:
+    found = table.get(key)
+    if found is None:
+        found = table[key] = Histogram()
+    return found
