@@ -1,0 +1,32 @@
+"""Every event type of the platform, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+
+from events import accounts, ledger, operations, payments, providers, statements, tenants, users
+from shared.envelope import Event
+
+_MODULES: tuple[ModuleType, ...] = (
+    payments,
+    ledger,
+    accounts,
+    users,
+    statements,
+    providers,
+    tenants,
+    operations,
+)
+
+
+def _published(module: ModuleType) -> Iterator[type[Event]]:
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Event) and value.__module__ == module.__name__:
+            name = getattr(value, "type", None)
+            if name is not None and name.startswith("lastro."):
+                yield value
+
+
+CATALOGUE: dict[str, type[Event]] = {model.type: model for module in _MODULES for model in _published(module)}
+"""The model of each published type; schedules' ticks are not ours and do not stand here."""

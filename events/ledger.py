@@ -1,0 +1,59 @@
+"""Facts of the ledger."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from events.payments import Failure
+from shared.envelope import Event
+
+TOPIC = "lastro.ledger.v1"
+
+CauseType = Literal["payment", "refund", "deposit"]
+
+
+class PostedLeg(BaseModel):
+    """One leg as recorded. `sequence` numbers the account's entries; `balance_after` is credits less debits up to
+    and with this one; amounts are minor units of `currency`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    leg: int
+    account_id: str
+    direction: Literal["debit", "credit"]
+    amount: int
+    currency: str
+    sequence: int
+    balance_after: int
+
+
+class LedgerEvent(Event):
+    """What every fact of the ledger carries (`cause_type` also as extension attribute `causetype`)."""
+
+    topic: ClassVar[str] = TOPIC
+    subject_field: ClassVar[str] = "transfer_id"
+
+    transfer_id: str
+    cause_type: CauseType
+    cause_id: str
+
+
+class TransferPosted(LedgerEvent):
+    """A transfer is recorded."""
+
+    type: ClassVar[str] = "lastro.ledger.transfer_posted.v1"
+
+    legs: tuple[PostedLeg, ...]
+    recorded_at: str
+    payment_id: str | None
+    description: str | None
+
+
+class TransferRefused(LedgerEvent):
+    """A transfer will never be recorded."""
+
+    type: ClassVar[str] = "lastro.ledger.transfer_refused.v1"
+
+    failure: Failure

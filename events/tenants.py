@@ -1,0 +1,35 @@
+"""Facts of the tenants domain."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from shared.envelope import Event
+
+TOPIC = "lastro.tenants.v1"
+
+
+class TenantCreated(Event):
+    """A tenant was taken on."""
+
+    type: ClassVar[str] = "lastro.tenant.created.v1"
+    topic: ClassVar[str] = TOPIC
+    subject_field: ClassVar[str] = "tenant_id"
+    terminal: ClassVar[bool] = True
+
+    tenant_id: str
+    name: str
+
+
+class SigningKeyRotated(Event):
+    """A tenant has a new signing key; the one before it ends when its grace does."""
+
+    type: ClassVar[str] = "lastro.tenant.signing_key_rotated.v1"
+    topic: ClassVar[str] = TOPIC
+    subject_field: ClassVar[str] = "tenant_id"
+    terminal: ClassVar[bool] = True
+
+    tenant_id: str
+    key_id: str
+    previous_key_id: str | None
+    grace_until: str | None

@@ -1,0 +1,34 @@
+"""Facts of the users domain; personal data stays out of them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from shared.envelope import Event
+
+TOPIC = "lastro.users.v1"
+
+
+class UserEvent(Event):
+    """What every fact about a user carries."""
+
+    topic: ClassVar[str] = TOPIC
+    subject_field: ClassVar[str] = "user_id"
+
+    user_id: str
+
+
+class UserRegistered(UserEvent):
+    """A customer or merchant was registered."""
+
+    type: ClassVar[str] = "lastro.user.registered.v1"
+    terminal: ClassVar[bool] = True
+
+    kind: Literal["customer", "merchant"]
+
+
+class UserActivated(UserEvent):
+    """A user may act."""
+
+    type: ClassVar[str] = "lastro.user.activated.v1"
+    terminal: ClassVar[bool] = True
