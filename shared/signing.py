@@ -19,7 +19,6 @@ from shared.problems import Problem
 VERSION: Final = "v1"
 WINDOW_SECONDS: Final = 300
 
-_FIELDS: Final = 9
 # Standard base64 of 32 bytes has exactly one spelling: the last character's two low bits are zero. A second
 # spelling of one signature would slip past the replay check.
 _SIGNATURE: Final = re.compile(r"v1=[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
@@ -45,8 +44,9 @@ def canonical_string(
     Problem `malformed_request` when a value holds CR or LF, which would let one field pass for two.
     """
     digest = sha256(body).hexdigest()
-    text = "\n".join((VERSION, method, raw_path, raw_query, digest, tenant_id, idempotency_key, timestamp, key_id))
-    if "\r" in text or text.count("\n") != _FIELDS - 1:
+    lines = (VERSION, method, raw_path, raw_query, digest, tenant_id, idempotency_key, timestamp, key_id)
+    text = "\n".join(lines)
+    if "\r" in text or text.count("\n") != len(lines) - 1:
         raise Problem("malformed_request", "A line break stands in a value that the signature covers.")
     try:
         return text.encode("latin-1")

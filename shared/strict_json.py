@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from hashlib import sha256
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import orjson
 
@@ -174,5 +174,4 @@ def fingerprint(value: Any) -> str:
 
 
 def _canonical(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return cast("str", text).encode("utf-8")
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
