@@ -9,7 +9,7 @@ from shared.identity import Caller
 from shared.operation import Access, HttpOperation
 from shared.problems import Problem
 from shared.runtime import Runtime
-from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS, TenantDocument, key_status, tenant_of
+from shared.tenancy import SIGNING_KEYS, TenantDocument, key_status, tenant_of
 
 
 async def admit(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shared.clock import format_time
 from shared.envelope import Envelope, Event
@@ -117,6 +117,10 @@ class Context:
 
     def replace(self, collection: Collection[D], document: D) -> D:
         return self.work.replace(collection, document)
+
+    def update(self, collection: Collection[D], document: D, **fields: object) -> D:
+        """Replace a document that was read by one with these fields changed, and return the new one."""
+        return self.work.replace(collection, cast("D", {**document, **fields}))
 
     def change(
         self,

@@ -169,12 +169,13 @@ async def deliver_http(operation: EventOperation, headers: list[tuple[str, str]]
         return refused(problem, _UNREADABLE)
     try:
         envelope = from_http(headers, body)
-        if len(envelope.data) > runtime.settings.max_event_bytes:
-            raise InvalidEvent(f"the data has more than {runtime.settings.max_event_bytes} bytes")
     except InvalidEvent as error:
         return refused(Problem("malformed_request", str(error)), _UNREADABLE)
+    if len(envelope.data) > runtime.settings.max_event_bytes:
+        problem = Problem("payload_too_large", f"An event's data has at most {runtime.settings.max_event_bytes} bytes.")
+        return refused(problem, envelope)
     delivery = await deliver(operation, envelope, runtime)
-    if delivery.status == 204:  # noqa: PLR2004 - No Content, the one success there is
+    if delivery.status == 204:
         await runtime.documents.durable()
     return delivery
 

@@ -78,12 +78,12 @@ async def _answer(run: _Run) -> HttpResponse:
         return await _problem_response(run, problem)
     except Unavailable as error:
         log.warning("%s: %s", run.operation.id, error)
-        problem = Problem("dependency_unavailable", "A store cannot answer now; try again.")
-        return problem_response(problem, run.runtime, run.request, run.request_id)
+        unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+        return problem_response(unavailable, run.runtime, run.request, run.request_id)
     except Exception:
         log.exception("%s failed, request %s", run.operation.id, run.request_id)
-        problem = Problem("internal_error", "Something went wrong here. The request id finds it in the logs.")
-        return problem_response(problem, run.runtime, run.request, run.request_id)
+        failed = Problem("internal_error", "Something went wrong here. The request id finds it in the logs.")
+        return problem_response(failed, run.runtime, run.request, run.request_id)
 
 
 async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:

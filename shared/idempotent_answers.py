@@ -69,7 +69,7 @@ async def keep_later(ctx: Context, record_id: str, response: HttpResponse) -> No
     record = await ctx.get(IDEMPOTENCY, record_id)
     if record is None:
         return
-    ctx.replace(IDEMPOTENCY, {**record, "body": response.body.decode(), "headers": dict(response.headers)})
+    ctx.update(IDEMPOTENCY, record, body=response.body.decode(), headers=dict(response.headers))
     try:
         await ctx.runtime.documents.commit(ctx.work.pending)
     except CommitRefused:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 _PREFIX = "LASTRO_"
 
@@ -56,7 +56,7 @@ class Settings:
             text = source.get(name)
             if not text:
                 continue
-            kind = type(setting.default)
+            kind = cast("type[str | int | float]", type(setting.default))
             try:
                 values[setting.name] = kind(text)
             except ValueError:
