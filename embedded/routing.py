@@ -1,0 +1,133 @@
+"""Kong's declarative routes as a look-up: from a method and a raw path to the Service that answers.
+
+A regex path whose segments are words or whole-segment groups becomes a branch of a tree, so that finding one
+costs the length of the path and not the number of routes. Whatever else Kong's router (traditional_compatible)
+takes, prefixes and free regexes, is tried in order of weight behind the tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_WORD: Final = re.compile(r"[A-Za-z0-9_~-]+")
+_GROUP: Final = re.compile(r"\(\?P?<[A-Za-z_][A-Za-z0-9_]*>(\[\^/\][+*]|\.\+)\)")
+_NAMED_GROUP: Final = re.compile(r"\(\?<(?![=!])")
+
+
+class BadRoute(ValueError):
+    """A path that no router could take."""
+
+
+@dataclass(slots=True)
+class _Node:
+    words: dict[str, _Node] = field(default_factory=dict)
+    any: _Node | None = None
+    services: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    weight: tuple[int, int]
+    expression: re.Pattern[str]
+    services: dict[str, str]
+
+
+class Router:
+    """Routes by method and raw path; nothing in a path is decoded before it is compared."""
+
+    def __init__(self) -> None:
+        self._root = _Node()
+        self._patterns: list[_Pattern] = []
+
+    @classmethod
+    def of(cls, routes: Iterable[tuple[Iterable[str], str, str]]) -> Router:
+        """A router over (methods, path as Kong writes it, service name). Raises BadRoute.
+
+        No methods means every method; the first of two routes for the same path and method wins, as in Kong.
+        """
+        router = cls()
+        for methods, path, service in routes:
+            router._add(tuple(methods) or ALL_METHODS, path, service)
+        router._patterns.sort(key=lambda pattern: pattern.weight, reverse=True)
+        return router
+
+    def services(self, path: str) -> dict[str, str]:
+        """The services that answer at a path, by method; empty when none does."""
+        pieces = path.split("/")
+        if not pieces[0]:
+            found = _walk(self._root, pieces, 1)
+            if found:
+                return found
+        for pattern in self._patterns:
+            if pattern.expression.match(path):
+                return pattern.services
+        return {}
+
+    def _add(self, methods: tuple[str, ...], path: str, service: str) -> None:
+        pieces = _segments(path)
+        services = self._pattern(path) if pieces is None else self._branch(pieces)
+        for method in methods:
+            services.setdefault(method.upper(), service)
+
+    def _branch(self, pieces: list[str]) -> dict[str, str]:
+        node = self._root
+        for piece in pieces:
+            if piece:
+                node = node.words.setdefault(piece, _Node())
+            else:
+                node.any = node.any or _Node()
+                node = node.any
+        return node.services
+
+    def _pattern(self, path: str) -> dict[str, str]:
+        if path.startswith("~"):
+            try:
+                expression = re.compile(_NAMED_GROUP.sub("(?P<", path[1:]))
+            except re.error as error:
+                raise BadRoute(f"{path!r} is no regular expression: {error}") from None
+            weight = (1, len(path))
+        elif path.startswith("/"):
+            expression, weight = re.compile(re.escape(path)), (0, len(path))
+        else:
+            raise BadRoute(f"{path!r} begins with neither / nor ~")
+        for known in self._patterns:
+            if known.expression.pattern == expression.pattern:
+                return known.services
+        pattern = _Pattern(weight, expression, {})
+        self._patterns.append(pattern)
+        return pattern.services
+
+
+def _walk(node: _Node, pieces: list[str], position: int) -> dict[str, str]:
+    if position == len(pieces):
+        return node.services
+    piece = pieces[position]
+    following = node.words.get(piece)
+    if following is not None:
+        found = _walk(following, pieces, position + 1)
+        if found:
+            return found
+    if node.any is not None and piece:
+        return _walk(node.any, pieces, position + 1)
+    return {}
+
+
+def _segments(path: str) -> list[str] | None:
+    """The segments of a regex path, "" for one of any value; None when it is not made of whole segments."""
+    if not path.startswith("~/") or not path.endswith("$"):
+        return None
+    pieces: list[str] = []
+    # A group of the form [^/]+ holds a slash of its own, so groups are set aside before the path is cut.
+    cut = _GROUP.sub("\0", path[2:-1]).replace(r"\.", ".").replace(r"\-", "-").split("/")
+    for piece in cut:
+        if piece == "\0":
+            pieces.append("")
+        elif _WORD.fullmatch(piece):
+            pieces.append(piece)
+        else:
+            return None
+    return pieces
