@@ -133,8 +133,13 @@ class Context:
 
     # Facts
 
-    def emit(self, event: Event, **extensions: str) -> Envelope:
-        """Publish a fact with the commit. Its id is derived from the cause, the type and the order of emission."""
+    def emit(self, event: Event, *, known_as: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
+        """Publish a fact with the commit. Its id is derived from the cause, the type and the order of emission.
+
+        `known_as` names a fact that more than one run may tell (a sweep's finding, a step that was asked for again):
+        its id is derived from that name instead, so that nobody applies it twice. `repeated` False promises that it
+        is told for the first time.
+        """
         self._facts += 1
         origin, tenant_id, subject = self.origin, self.work.tenant_id, event.subject
         attributes = {
@@ -148,14 +153,19 @@ class Context:
             attributes["causationid"] = origin.causation_id
         if extensions:
             attributes.update(extensions)
+        if known_as is None:
+            id = derived_id("evt", tenant_id, origin.cause_id, f"{origin.operation}/{event.type}/{self._facts}")
+        else:
+            id = derived_id("evt", tenant_id, known_as, f"{origin.operation}/{event.type}")
         envelope = Envelope(
-            id=derived_id("evt", tenant_id, origin.cause_id, f"{origin.operation}/{event.type}/{self._facts}"),
+            id=id,
             source=f"/lastro/{origin.operation}",
             type=event.type,
             subject=subject,
             time=self.now_text,
             extensions=attributes,
             event=event,
+            repeated=known_as is not None and repeated,
         )
         self.work.emit(envelope)
         return envelope

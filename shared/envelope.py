@@ -51,9 +51,12 @@ class Envelope:
 
     Made by a function it holds the model and is written as bytes only when it leaves the process or goes to
     disk; read from outside it holds bytes, and consumers share the model that the first of them parsed.
+
+    `repeated` says that this very event (source and id) may have been published before, so that consumers must look
+    whether they have applied it; it is no attribute and does not travel.
     """
 
-    __slots__ = ("_data", "_event", "extensions", "id", "source", "subject", "time", "type")
+    __slots__ = ("_data", "_event", "extensions", "id", "repeated", "source", "subject", "time", "type")
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Envelope:
         extensions: Mapping[str, str],
         data: bytes | None = None,
         event: Event | None = None,
+        repeated: bool = False,
     ) -> None:
         self.id = id
         self.source = source
@@ -75,6 +79,7 @@ class Envelope:
         self.extensions = extensions
         self._data = data
         self._event = event
+        self.repeated = repeated
 
     @property
     def tenant_id(self) -> str | None:
@@ -123,6 +128,7 @@ class Envelope:
             extensions={**self.extensions, **extra},
             data=self._data,
             event=self._event,
+            repeated=self.repeated,
         )
 
     def to_structured(self) -> dict[str, Any]:
@@ -194,6 +200,7 @@ def _build(attributes: dict[str, str], data: bytes) -> Envelope:
         time=attributes.get("time"),
         extensions=extensions,
         data=data,
+        repeated=True,
     )
 
 

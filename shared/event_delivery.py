@@ -61,9 +61,11 @@ async def _guarded(
         tenant_id, event = _read(operation, envelope)
     except Problem as problem:
         return refused(problem, envelope)
-    marker = InboxMarker(operation.id, envelope.source, envelope.id)
+    # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them and
+    # more than once: what it has seen it knows by its own documents, not by the event's id.
+    marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
     try:
-        if not first and await runtime.documents.seen(marker):
+        if marker is not None and not first and await runtime.documents.seen(marker):
             return DONE
         lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
         lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
@@ -109,7 +111,7 @@ async def _apply(
     envelope: Envelope,
     event: Event | Envelope,
     tenant_id: str,
-    marker: InboxMarker,
+    marker: InboxMarker | None,
     runtime: Runtime,
     traceparent: str,
 ) -> Delivery:
