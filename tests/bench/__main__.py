@@ -1,0 +1,258 @@
+"""`task bench`: payments per second, latency, growth, memory and cold starts on this machine. Never judged.
+
+Whole payments through signed HTTP, durable, with tracing, metrics and rate limits on; the load generator runs beside
+the platform on the same cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.client import (
+    Credentials,
+    Outcome,
+    call,
+    closed_loop,
+    open_loop,
+    percentile,
+    signed_request,
+)
+from tests.bench.cold_start import cold_start, functions
+from tests.bench.prefill import prefill
+from tests.bench.server import Server, running
+
+OVERDRAFT = 10**12
+_keys = count()
+_run = f"{time.time_ns():x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much work each measurement does."""
+
+    payments: int
+    latency_seconds: int
+    accounts: int
+    ledger_lines: int
+    rounds: int
+    cold_starts: int | None
+
+
+SHORT = Size(payments=3000, latency_seconds=3, accounts=100, ledger_lines=0, rounds=1, cold_starts=3)
+FULL = Size(payments=15000, latency_seconds=10, accounts=1000, ledger_lines=1_000_000, rounds=3, cold_starts=None)
+
+
+def _key() -> str:
+    return f"bench-{_run}-{next(_keys)}"
+
+
+async def open_accounts(credentials: Credentials, number: int) -> list[str]:
+    """Accounts that may overdraw, so that no payment is declined."""
+    user = await call(credentials, "POST", "/v1/users", _user(), _key())
+    gate = asyncio.Semaphore(16)
+
+    async def one() -> str:
+        body = {"owner_id": user["id"], "currency": "BRL", "overdraft_limit": OVERDRAFT}
+        async with gate:
+            return str((await call(credentials, "POST", "/v1/accounts", body, _key()))["id"])
+
+    return list(await asyncio.gather(*(one() for _ in range(number))))
+
+
+def _user() -> dict[str, Any]:
+    digits = [random.randrange(10) for _ in range(9)]
+    for weights in (range(10, 1, -1), range(11, 1, -1)):
+        rest = sum(d * w for d, w in zip(digits, weights, strict=True)) * 10 % 11 % 10
+        digits.append(rest)
+    return {
+        "kind": "merchant",
+        "name": "Loja de Medidas",
+        "document": {"type": "cpf", "number": "".join(map(str, digits))},
+        "email": "loja@example.com",
+    }
+
+
+def payments(
+    credentials: Credentials, accounts: list[str], number: int, *, hot: str | None, wait_seconds: int = 0
+) -> Iterator[bytes]:
+    """Signed requests for internal payments of 1.00 between random accounts, or all to one."""
+    for _ in range(number):
+        payer = random.choice(accounts)
+        payee = hot or random.choice(accounts)
+        while payee == payer:
+            payer = random.choice(accounts)
+        body = json.dumps(
+            {
+                "amount": {"value": 100, "currency": "BRL"},
+                "method": "internal",
+                "payer_account_id": payer,
+                "payee_account_id": payee,
+                "reference": "bench",
+            }
+        ).encode()
+        yield signed_request(credentials, "POST", "/v1/payments", body, _key(), wait_seconds=wait_seconds)
+
+
+async def settled_per_second(server: Server, accounts: list[str], number: int, hot: str | None) -> float:
+    """Payments settled per second, from the first request to the last payment settled, requests signed before."""
+    ready = list(payments(server.credentials(), accounts, number, hot=hot))
+    before = server.deliveries("payments/settle")
+    projected = server.deliveries("statements/project_transfer")
+    started = time.perf_counter()
+    outcome = await closed_loop(server.credentials(), iter(ready), connections=64)
+    _expect(outcome, 201)
+    while (
+        server.deliveries("payments/settle") - before < number
+        or server.deliveries("statements/project_transfer") - projected < number
+    ):
+        await asyncio.sleep(0.02)
+        if time.perf_counter() - started > 300:
+            raise RuntimeError("payments were not settled in five minutes")
+    return number / (time.perf_counter() - started)
+
+
+async def latency(server: Server, accounts: list[str], per_second: float, seconds: int) -> dict[str, float]:
+    """Request to settled and shown in the statement (`Prefer: wait`), at a fixed rate, in milliseconds."""
+    credentials = server.credentials()
+    requests = payments(credentials, accounts, int(per_second * seconds), hot=None, wait_seconds=10)
+    outcome = await open_loop(credentials, requests, per_second)
+    _expect(outcome, 201)
+    return {
+        "per_second": per_second,
+        "p50_ms": percentile(outcome.latencies, 0.50) * 1000,
+        "p95_ms": percentile(outcome.latencies, 0.95) * 1000,
+        "p99_ms": percentile(outcome.latencies, 0.99) * 1000,
+    }
+
+
+def _expect(outcome: Outcome, status: int) -> None:
+    if set(outcome.statuses) != {status}:
+        raise RuntimeError(f"answers other than {status}: {outcome.statuses}")
+
+
+async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
+    """Throughput spread and hot, latency at half of it, memory."""
+    with running(workdir, *options) as server:
+        accounts = await open_accounts(server.credentials(), size.accounts)
+        await settled_per_second(server, accounts, size.payments // 5, None)
+        at_start = server.resident_mb()
+        cpu = server.cpu_seconds()
+        spread = [await settled_per_second(server, accounts, size.payments, None) for _ in range(size.rounds)]
+        cpu = server.cpu_seconds() - cpu
+        hot = [await settled_per_second(server, accounts, size.payments, accounts[0]) for _ in range(size.rounds)]
+        half = await latency(server, accounts, median(spread) / 2, size.latency_seconds)
+        return {
+            "spread_per_second": spread,
+            "hot_per_second": hot,
+            "hot_to_spread": median(hot) / median(spread),
+            "half_load": half,
+            "cpu_us_per_payment": cpu / (size.payments * size.rounds) * 1e6,
+            "resident_mb_before": at_start,
+            "resident_mb_after": server.resident_mb(),
+        }
+
+
+async def growth(workdir: Path, size: Size, per_second: float) -> dict[str, Any]:
+    """Latency at one rate with a small ledger and with a large one."""
+    with running(workdir) as server:
+        accounts = await open_accounts(server.credentials(), size.accounts)
+        await latency(server, accounts, per_second, 2)
+        small = await latency(server, accounts, per_second, size.latency_seconds)
+    lines = await prefill(workdir, accounts, size.ledger_lines)
+    with running(workdir) as server:
+        await latency(server, accounts, per_second, 2)
+        large = await latency(server, accounts, per_second, size.latency_seconds)
+    return {"lines": lines, "small_ledger": small, "large_ledger": large}
+
+
+def _cold_starts(limit: int | None) -> list[dict[str, Any]]:
+    chosen = functions()
+    if limit is not None:
+        chosen = random.Random(1).sample(chosen, limit)
+    return [asdict(cold_start(source)) for source in chosen]
+
+
+def run(size: Size) -> dict[str, Any]:
+    """All measurements."""
+    with tempfile.TemporaryDirectory() as folder:
+        direct = asyncio.run(measure(Path(folder) / "direct", size))
+        faithful = asyncio.run(measure(Path(folder) / "faithful", size, "--faithful"))
+        rate = median(direct["spread_per_second"]) / 2
+        grown = asyncio.run(growth(Path(folder) / "growth", size, rate)) if size.ledger_lines else None
+    return {
+        "python": sys.version.split()[0],
+        "machine": platform.machine(),
+        "direct": direct,
+        "faithful": faithful,
+        "growth": grown,
+        "cold_starts": _cold_starts(size.cold_starts),
+    }
+
+
+def table(results: dict[str, Any]) -> Table:
+    """The figures with the goals beside them."""
+    shown = Table(title="Lastro on this machine", title_justify="left")
+    shown.add_column("what")
+    shown.add_column("goal")
+    shown.add_column("direct", justify="right")
+    shown.add_column("--faithful", justify="right")
+    columns = (results["direct"], results["faithful"])
+
+    def row(what: str, goal: str, *values: str) -> None:
+        shown.add_row(what, goal, *values)
+
+    row("settled/s, spread (median)", "≥ 1000", *(f"{median(c['spread_per_second']):,.0f}" for c in columns))
+    row("settled/s, one merchant (median)", "≥ 0.8 × spread", *(f"{median(c['hot_per_second']):,.0f}" for c in columns))
+    row("hot ÷ spread", "≥ 0.80", *(f"{c['hot_to_spread']:.2f}" for c in columns))
+    for name in ("p50", "p95", "p99"):
+        goal = "≤ 60 ms" if name == "p95" else ""
+        row(f"request → settled {name} at half load", goal, *(f"{c['half_load'][name + '_ms']:.1f} ms" for c in columns))
+    row("processor time a payment", "", *(f"{c['cpu_us_per_payment']:.0f} µs" for c in columns))
+    row("memory before → after", "bounded", *(
+        f"{c['resident_mb_before']:.0f} → {c['resident_mb_after']:.0f} MiB" for c in columns
+    ))
+    if results["growth"]:
+        grown = results["growth"]
+        row("p95 with a small ledger", "", f"{grown['small_ledger']['p95_ms']:.1f} ms", "")
+        row(f"p95 with {grown['lines']:,} lines", "flat", f"{grown['large_ledger']['p95_ms']:.1f} ms", "")
+    starts = results["cold_starts"]
+    slowest = max(starts, key=lambda start: start["milliseconds"])
+    heaviest = max(starts, key=lambda start: start["resident_mb"])
+    row(f"slowest cold start of {len(starts)}", "≤ 300 ms", f"{slowest['milliseconds']:.0f} ms", slowest["function"])
+    row("heaviest at rest", "≤ 70 MB", f"{heaviest['resident_mb']:.0f} MiB", heaviest["function"])
+    return shown
+
+
+def main() -> None:
+    """Measure, print the table, and write the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="task bench --", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a minute instead of a quarter of an hour")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    arguments = parser.parse_args()
+    results = run(SHORT if arguments.short else FULL)
+    Console(width=110).print(table(results))
+    text = json.dumps(results, indent=2)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

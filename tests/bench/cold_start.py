@@ -1,0 +1,70 @@
+"""Cold starts: from starting a function's process to its first answer, and what it weighs at rest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.server import ROOT, free_port
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """One function's start."""
+
+    function: str
+    milliseconds: float
+    resident_mb: float
+
+
+def functions() -> list[Path]:
+    """Every function's file."""
+    return sorted(path for path in ROOT.glob("functions/*/*.py") if not path.name.startswith("_"))
+
+
+def cold_start(source: Path) -> ColdStart:
+    """Start one function by the ordinary framework and ask it once."""
+    with tempfile.TemporaryDirectory() as data_dir:
+        port = free_port()
+        environment = {
+            **os.environ,
+            "FUNCTION_TARGET": source.stem,
+            "FUNCTION_SOURCE": str(source.relative_to(ROOT)),
+            "LASTRO_DATA_DIR": data_dir,
+        }
+        command = [sys.executable, "-m", "uvicorn", "functions_framework.aio:app", "--port", str(port)]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--log-level", "warning"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        )
+        try:
+            milliseconds = _first_answer(process, port, started)
+            status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+        finally:
+            process.terminate()
+            process.wait(10)
+    return ColdStart(f"{source.parent.name}/{source.stem}", milliseconds, resident / 1024)
+
+
+def _first_answer(process: subprocess.Popen[bytes], port: int, started: float) -> float:
+    while process.poll() is None and time.perf_counter() - started < 20:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+        except urllib.error.HTTPError:
+            return (time.perf_counter() - started) * 1000
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.002)
+        else:
+            return (time.perf_counter() - started) * 1000
+    with suppress(OSError):
+        process.kill()
+    raise RuntimeError("the function did not come up")

@@ -1,0 +1,133 @@
+"""Starts and stops the platform for a measurement, and reads what it says of itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from tests.bench.client import Credentials, credentials_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(slots=True)
+class Server:
+    """A running platform."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    base_url: str
+
+    def credentials(self) -> Credentials:
+        """The demo tenant's credentials with a fresh token (five minutes)."""
+        written = json.loads((self.data_dir / "credentials.json").read_text())
+        demo = written["demo"]
+        basic = base64.b64encode(f"{demo['client_id']}:{demo['client_secret']}".encode()).decode()
+        request = urllib.request.Request(  # noqa: S310 - the platform's own address on this machine
+            written["token_url"],
+            data=urlencode({"grant_type": "client_credentials"}).encode(),
+            headers={"Authorization": f"Basic {basic}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
+            token = json.load(answer)["access_token"]
+        return credentials_of(self.data_dir, token)
+
+    def deliveries(self, consumer: str) -> int:
+        """How many events a function has applied."""
+        text = read(f"{self.base_url}/metrics").decode()
+        pattern = rf'^lastro_deliveries_total{{[^}}]*consumer="{consumer}"[^}}]*status="204"[^}}]*}} (\d+)'
+        return sum(int(count) for count in re.findall(pattern, text, re.MULTILINE))
+
+    def resident_mb(self) -> float:
+        """Resident memory of the platform's processes, in MiB."""
+        return sum(_resident_kb(pid) for pid in _family(self.process.pid)) / 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the platform's processes have used."""
+        return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
+
+
+def read(url: str) -> bytes:
+    """GET an address of this machine."""
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the platform's own address
+        body: bytes = answer.read()
+    return body
+
+
+@contextmanager
+def running(data_dir: Path, *options: str) -> Iterator[Server]:
+    """Run `lastro up` on a free port until the block ends; raises RuntimeError when it does not come up or down."""
+    port = free_port()
+    command = [sys.executable, "-m", "cli", "up", "--data-dir", str(data_dir), "--port", str(port), *options]
+    log = data_dir.parent / f"{data_dir.name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    server = Server(process, data_dir, f"http://127.0.0.1:{port}")
+    try:
+        _wait_until_ready(server, log)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(server: Server, log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            raise RuntimeError(f"the platform ended by itself: {log.read_text()[-2000:]}")
+        with suppress(urllib.error.URLError, OSError):
+            read(f"{server.base_url}/readyz")
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"the platform was not ready in a minute: {log.read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _family(pid: int) -> list[int]:
+    family = [pid]
+    for parent in family:
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        with suppress(OSError):
+            family.extend(int(child) for child in children.read_text().split())
+    return family
+
+
+def _resident_kb(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    with suppress(OSError):
+        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
