@@ -1,0 +1,111 @@
+"""The launcher, in a checkout of its own with an empty lock, so that nothing needs to be fetched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ECHO = "import sys\nprint(*sys.argv[1:], sep='|')\n"
+
+
+def make_checkout(place: Path) -> Path:
+    place.mkdir(parents=True)
+    shutil.copy(ROOT / "lastro", place / "lastro")
+    for folder in ("cli", "embedded", "events", "functions", "shared"):
+        (place / folder).mkdir()
+        (place / folder / "__init__.py").touch()
+    (place / "cli" / "__main__.py").write_text(ECHO)
+    (place / "requirements.lock").write_text("# nothing\n")
+    (place / "requirements-dev.lock").write_text("# nothing, for tests\n")
+    return place
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkout(tmp_path_factory.mktemp("launcher") / "a place with spaces")
+
+
+def launch(script: Path, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(script), *arguments],
+        cwd=cwd,
+        env={**os.environ, "LASTRO_PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_first_start_prepares_and_second_is_quiet(checkout: Path, tmp_path: Path) -> None:
+    """The first start says that it prepares an environment; the next one only runs the command."""
+    first = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
+    second = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
+
+    assert (first.returncode, first.stdout) == (0, "request|a b\n"), first.stderr
+    assert "making an environment" in first.stderr
+    assert (second.returncode, second.stdout, second.stderr) == (0, "request|a b\n", "")
+
+
+def test_tests_get_their_own_lock(checkout: Path, tmp_path: Path) -> None:
+    """`test` installs the lock for tests once, and running afterwards installs nothing again."""
+    first = launch(checkout / "lastro", "test", cwd=tmp_path)
+    second = launch(checkout / "lastro", "test", cwd=tmp_path)
+    running = launch(checkout / "lastro", "up", cwd=tmp_path)
+
+    assert "requirements-dev.lock" in first.stderr
+    assert (second.stderr, running.stderr) == ("", "")
+
+
+def test_a_changed_lock_is_installed(checkout: Path, tmp_path: Path) -> None:
+    """After the lock has changed, the next start installs it into the environment that is there."""
+    launch(checkout / "lastro", "up", cwd=tmp_path)
+    with (checkout / "requirements.lock").open("a") as lock:
+        lock.write("# changed\n")
+
+    again = launch(checkout / "lastro", "up", cwd=tmp_path)
+
+    assert "installing" in again.stderr
+    assert "making an environment" not in again.stderr
+
+
+def test_a_link_and_a_foreign_cli_folder_do_not_mislead_it(checkout: Path, tmp_path: Path) -> None:
+    """Called through a symbolic link, from a folder with a package named cli, it still runs its own."""
+    launch(checkout / "lastro", "up", cwd=tmp_path)
+    (tmp_path / "cli").mkdir()
+    (tmp_path / "cli" / "__main__.py").write_text("print('foreign')\n")
+    (tmp_path / "link").symlink_to(checkout / "lastro")
+
+    result = launch(tmp_path / "link", "up", cwd=tmp_path)
+
+    assert (result.returncode, result.stdout) == (0, "up\n")
+
+
+def test_without_a_fitting_python_it_says_so(tmp_path: Path) -> None:
+    """Where there is no Python from 3.11 to 3.14 it ends with 1 and one line that says what it needs."""
+    place = make_checkout(tmp_path / "checkout")
+
+    result = launch(place / "lastro", "up", cwd=tmp_path, LASTRO_PYTHON="/nowhere/python")
+
+    assert result.returncode == 1
+    assert "needs Python 3.11 to 3.14" in result.stderr
+    assert not (place / ".venv.lock").exists()
+
+
+def test_a_lock_left_by_a_killed_start_is_taken_over(checkout: Path, tmp_path: Path) -> None:
+    """A preparation that was killed does not keep later starts waiting."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (checkout / ".venv.lock").mkdir()
+    (checkout / ".venv.lock" / "pid").write_text(str(ended.pid))
+    (checkout / "requirements.lock").write_text("# changed once more\n")
+
+    result = launch(checkout / "lastro", "up", cwd=tmp_path)
+
+    assert (result.returncode, result.stdout) == (0, "up\n"), result.stderr

@@ -1,0 +1,53 @@
+"""The locks that every installation comes from."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^ ]+)", re.MULTILINE)
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for pin in PIN.finditer((ROOT / lock).read_text()):
+        found.setdefault(pin["name"], set()).add(pin["version"])
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_names_no_host(lock: str) -> None:
+    """A lock names no index and no address: pip asks the one that the machine is set up for."""
+    assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text())
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_has_hashes(lock: str) -> None:
+    """Each pinned package is followed by at least one SHA-256, so that what is installed is what was locked."""
+    blocks = re.split(r"^(?=[a-z0-9])", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
+
+    assert [block.partition(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_locks_hold_what_the_project_names() -> None:
+    """Every dependency of pyproject.toml is pinned: a changed project file without a new lock is noticed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    running, developing = (set(pins(lock)) for lock in LOCKS)
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=;! ]", line, maxsplit=1)[0].lower().replace("_", "-") for line in requirements}
+
+    assert names(project["project"]["dependencies"]) <= running
+    assert names(project["dependency-groups"]["dev"]) <= developing
+
+
+def test_tests_run_on_what_is_run() -> None:
+    """The lock for tests pins each package of the lock for running at the same versions."""
+    running, developing = (pins(lock) for lock in LOCKS)
+
+    assert {name: versions for name, versions in running.items() if developing.get(name) != versions} == {}
