@@ -55,13 +55,14 @@ class DeadLetterDiscarded(DeadLetterEvent):
 
 
 class SagaOverdue(Event):
-    """A payment or refund has not got on since its deadline; its owner drives it forward or compensates."""
+    """A payment, refund or deposit has not got on since its deadline (also extension attribute `causetype`); its
+    owner drives it forward or compensates. `step` is the status that it was found in, `attempt` that step's number."""
 
     type: ClassVar[str] = "lastro.saga.overdue.v1"
     topic: ClassVar[str] = TOPIC
     subject_field: ClassVar[str] = "saga_id"
 
     saga_id: str
-    saga_type: Literal["payment", "refund"]
+    saga_type: Literal["payment", "refund", "deposit"]
     step: str
     attempt: int

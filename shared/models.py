@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.clock import format_time, parse_time
 
 
 class Command(BaseModel):
@@ -20,6 +22,30 @@ class ListQuery(BaseModel):
 
     limit: int = Field(default=20, ge=1, le=100, description="How many at most")
     cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before")
+
+
+def _instant(text: str) -> str:
+    """The text's time in the one form that all stored times have."""
+    return format_time(parse_time(text))
+
+
+Instant = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"}), AfterValidator(_instant)]
+"""A time in a query, RFC 3339 with an offset; the handler sees it in UTC."""
+
+
+class PeriodQuery(ListQuery):
+    """Query parameters of a list over a period. `from` after `to` is refused."""
+
+    model_config = ConfigDict(populate_by_name=False)
+
+    since: Instant | None = Field(default=None, alias="from", description="Inclusive, RFC 3339")
+    until: Instant | None = Field(default=None, alias="to", description="Exclusive, RFC 3339")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError("`from` is after `to`")
+        return self
 
 
 class NoQuery(BaseModel):

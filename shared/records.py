@@ -14,6 +14,20 @@ UserStatus = Literal["pending", "active", "suspended", "closed"]
 AccountStatus = Literal["active", "blocked", "closed"]
 HoldStatus = Literal["active", "captured", "released", "refused"]
 HoldCause = Literal["payment", "refund"]
+PaymentStatus = Literal[
+    "created",
+    "authorized",
+    "capturing",
+    "processing",
+    "review",
+    "settled",
+    "declined",
+    "failed",
+    "canceled",
+    "expired",
+]
+RefundStatus = Literal["created", "processing", "settled", "failed"]
+DepositStatus = Literal["created", "settled", "failed"]
 
 
 class FailureDocument(TypedDict):
@@ -91,6 +105,92 @@ class HoldDocument(TypedDict):
     updated_at: str
 
 
+class PaymentDocument(TypedDict):
+    """An order to move money between two accounts (owner: payments).
+
+    `capture_amount` is what the ledger was asked to move; `amount_refunding` is set aside for refunds under way, so
+    that refunds together never exceed what was captured. `ledger_deadline` is the time until which the ledger may
+    record the transfer. `attempt` and `due_at` drive the saga: the step's number, and the time by which it is over
+    (None: nothing is awaited). `facts` counts the entries of the timeline.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+    status: PaymentStatus
+    amount: int
+    currency: str
+    amount_captured: int
+    amount_refunded: int
+    amount_refunding: int
+    capture_amount: int | None
+    method: Literal["internal"]
+    payer_account_id: str
+    payee_account_id: str
+    capture: Literal["automatic", "manual"]
+    reference: str | None
+    description: str | None
+    metadata: dict[str, str] | None
+    failure: FailureDocument | None
+    transfer_id: str
+    ledger_deadline: str | None
+    attempt: int
+    due_at: str | None
+    facts: int
+    created_at: str
+    updated_at: str
+    expires_at: str
+
+
+class RefundDocument(TypedDict):
+    """Money given back of a payment, in part or whole (owner: payments). Its payer is the payment's payee;
+    `ledger_deadline`, `attempt` and `due_at` are as a payment's."""
+
+    id: str
+    tenant_id: str
+    version: int
+    payment_id: str
+    status: RefundStatus
+    amount: int
+    currency: str
+    payer_account_id: str
+    payee_account_id: str
+    reason: str | None
+    failure: FailureDocument | None
+    transfer_id: str
+    ledger_deadline: str
+    attempt: int
+    due_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class DepositDocument(TypedDict):
+    """Money that comes in over a provider (owner: providers).
+
+    `txid` is the charge's id at the provider; `end_to_end_id` names the payment of it, once the provider has told
+    of one. `correlation_id` is the request that asked for it: the provider's answer knows nothing of that.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+    status: DepositStatus
+    account_id: str
+    amount: int
+    currency: str
+    method: Literal["pix"]
+    txid: str
+    transfer_id: str
+    end_to_end_id: str | None
+    failure: FailureDocument | None
+    correlation_id: str
+    attempt: int
+    due_at: str | None
+    created_at: str
+    updated_at: str
+
+
 USERS: Final[Collection[UserDocument]] = Collection(
     "users", indexes=(Index(("document_index",), unique=True),)
 )
@@ -100,6 +200,20 @@ ACCOUNTS: Final[Collection[AccountDocument]] = Collection(
     floors=(Floor((("posted", 1), ("held", -1), ("overdraft_limit", 1))),),
 )
 HOLDS: Final[Collection[HoldDocument]] = Collection("holds", indexes=(Index(("status", "expires_at")),))
+
+PAYMENTS: Final[Collection[PaymentDocument]] = Collection(
+    "payments",
+    indexes=(
+        Index(("status",)),
+        Index(("payer_account_id",)),
+        Index(("payee_account_id",)),
+        Index(("reference",)),
+    ),
+)
+REFUNDS: Final[Collection[RefundDocument]] = Collection(
+    "refunds", indexes=(Index(("payment_id",)), Index(("status",)))
+)
+DEPOSITS: Final[Collection[DepositDocument]] = Collection("deposits", indexes=(Index(("status",)),))
 
 
 def available(account: AccountDocument) -> int:
