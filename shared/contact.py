@@ -20,7 +20,7 @@ def email(text: str) -> str:
     from email_validator import validate_email
 
     # "Test environment" lets through the reserved domain .test (RFC 6761), which examples and tests write to.
-    return validate_email(text, check_deliverability=False, test_environment=True).normalized
+    return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
 
 
 def phone(text: str) -> str:
