@@ -291,6 +291,7 @@ class TokenVerifier:
     async def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature holds. Its header chooses a known key and nothing else."""
         import jwt
+        from jwt import api_jws
 
         try:
             header = jwt.get_unverified_header(token)
@@ -303,7 +304,7 @@ class TokenVerifier:
         if header.get("alg") != key.algorithm_name:
             _refuse("The token's algorithm is not the one of its key.")
         try:
-            payload = jwt.PyJWS().decode_complete(token, key, algorithms=[key.algorithm_name])["payload"]
+            payload = api_jws.decode_complete(token, key, algorithms=[key.algorithm_name])["payload"]
             claims = orjson.loads(payload)
         except (jwt.PyJWTError, ValueError, RecursionError):
             _refuse("The token's signature does not hold.")

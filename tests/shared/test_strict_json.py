@@ -202,7 +202,8 @@ def test_a_fingerprint_is_fixed() -> None:
     assert fingerprint({"b": None, "a": [1, 1.5, "x"]}) == fingerprint({"a": [1, 1.5, "x"], "b": None})
 
 
-LOOKALIKES: tuple[Any, ...] = (
+SCALAR_LOOKALIKES: tuple[Any, ...] = (1, 1.0, "1", True, None, "null", 0, False, "")
+LOOKALIKES: tuple[Any, ...] = (*SCALAR_LOOKALIKES, [], {}, [1], ["1"], {"a": 1}, {"a": None}, {"a": "null"})
     1,
     1.0,
     "1",
