@@ -112,8 +112,8 @@ class Context:
     async def find(self, collection: Collection[D], query: Query) -> Sequence[D]:
         return await self.work.find(collection, query)
 
-    def insert(self, collection: Collection[D], document: D) -> D:
-        return self.work.insert(collection, document)
+    def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
+        return self.work.insert(collection, document, owner=owner)
 
     def replace(self, collection: Collection[D], document: D) -> D:
         return self.work.replace(collection, document)

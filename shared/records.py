@@ -191,9 +191,7 @@ class DepositDocument(TypedDict):
     updated_at: str
 
 
-USERS: Final[Collection[UserDocument]] = Collection(
-    "users", indexes=(Index(("document_index",), unique=True),)
-)
+USERS: Final[Collection[UserDocument]] = Collection("users", indexes=(Index(("document_index",), unique=True),))
 ACCOUNTS: Final[Collection[AccountDocument]] = Collection(
     "accounts",
     indexes=(Index(("owner_id",)),),
@@ -210,9 +208,7 @@ PAYMENTS: Final[Collection[PaymentDocument]] = Collection(
         Index(("reference",)),
     ),
 )
-REFUNDS: Final[Collection[RefundDocument]] = Collection(
-    "refunds", indexes=(Index(("payment_id",)), Index(("status",)))
-)
+REFUNDS: Final[Collection[RefundDocument]] = Collection("refunds", indexes=(Index(("payment_id",)), Index(("status",))))
 DEPOSITS: Final[Collection[DepositDocument]] = Collection("deposits", indexes=(Index(("status",)),))
 
 

@@ -18,7 +18,7 @@ class UnitOfWork:
         self._documents = documents
         self._staged: dict[tuple[str, str], Mapping[str, Any]] = {}
         self.tenant_id = tenant_id
-        self.pending = Commit(tenant_id)
+        self.pending = Commit(tenant_id, generation=documents.generation)
 
     async def get(self, collection: Collection[D], id: str) -> D | None:
         """The document as this unit of work would leave it (changes by increment apart), or None."""
@@ -31,11 +31,16 @@ class UnitOfWork:
         """A page of the tenant's committed documents."""
         return await self._documents.find(collection, self.tenant_id, query)
 
-    def insert(self, collection: Collection[D], document: D) -> D:
-        """Make a document; the commit is refused when its id exists. Returns it as it will be stored."""
-        stored = {**document, "tenant_id": self.tenant_id, "version": 1}
+    def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
+        """Make a document; the commit is refused when its id exists. Returns it as it will be stored.
+
+        `owner` keeps it under another than this unit's tenant: a document of the platform that is to be there
+        exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference).
+        """
+        stored = {**document, "tenant_id": owner or self.tenant_id, "version": 1}
         self.pending.inserts.append((collection, stored))
-        self._staged[collection.name, stored["id"]] = stored
+        if owner is None:
+            self._staged[collection.name, stored["id"]] = stored
         return cast("D", stored)
 
     def replace(self, collection: Collection[D], document: D) -> D:

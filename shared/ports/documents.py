@@ -82,7 +82,9 @@ class InboxMarker:
 class Commit:
     """All that one handler run decided; it happens whole or not at all.
 
+    An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
     `replaces` hold the document with the version that was read; the store writes it with the next one.
+    `generation` is the store's when the first read was made; None: nothing rests on a read.
     """
 
     tenant_id: str
@@ -92,6 +94,7 @@ class Commit:
     deletes: list[tuple[Collection[Any], str]] = field(default_factory=list)
     events: list[Envelope] = field(default_factory=list)
     inbox: InboxMarker | None = None
+    generation: int | None = None
 
 
 class CommitRefused(Exception):
@@ -125,6 +128,12 @@ class Unavailable(Exception):
 
 class Documents(Protocol):
     """Where documents are kept. Every read and write names its tenant."""
+
+    @property
+    def generation(self) -> int:
+        """Grows when the store takes back what it had let be read: a commit of an older generation is refused
+        with VersionConflict. Always 0 where that cannot happen."""
+        ...
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         """The document, or None."""

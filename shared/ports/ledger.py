@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Direction = Literal["debit", "credit"]
@@ -57,7 +57,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class RecordedTransfer:
-    """A transfer as it stands in the ledger."""
+    """A transfer as it stands in the ledger.
+
+    `first` is True from the one `append` that recorded it and False ever after; no store keeps it.
+    """
 
     tenant_id: str
     id: str
@@ -66,6 +69,7 @@ class RecordedTransfer:
     recorded_at: str
     payment_id: str | None = None
     description: str | None = None
+    first: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ class LedgerStore(Protocol):
 
     async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
         """Record a transfer, once: the same transfer again returns what was recorded the first time, and an id
-        that was refused returns its refusal.
+        that was refused returns its refusal. `recorded_at` is moved on to that of the accounts' last entries when
+        it lies before them, so that time never goes backwards along an account.
 
         Raises UnbalancedTransfer, TransferMismatch or Unavailable.
         """
