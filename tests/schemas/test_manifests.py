@@ -1,0 +1,124 @@
+"""The manifests, against the schemas that a cluster would hold them to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PLACES = [Path(__file__).parent / "resources"]
+if extra := os.environ.get("LASTRO_CRD_SCHEMAS"):
+    PLACES.append(Path(extra))
+# Where .ci/run puts the kustomize that it builds.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
+OVERLAYS = ROOT / "knative" / "overlays"
+# Read by kustomize and by Kong; what they make of them is checked by building the overlays and by the wiring tests.
+NOT_RESOURCES = ("kustomize.config.k8s.io", "_format_version")
+
+Document = dict[str, Any]
+
+
+def documents_of(text: str) -> Iterator[Document]:
+    yield from (document for document in yaml.safe_load_all(text) if document is not None)
+
+
+def manifests() -> list[Path]:
+    found = [path for folder in ("knative", "kafka-sources") for path in (ROOT / folder).rglob("*.yaml")]
+    return sorted(path for path in found if OVERLAYS not in path.parents and path.name != "kustomization.yaml")
+
+
+def is_resource(document: Document) -> bool:
+    return "_format_version" not in document and not str(document.get("apiVersion")).startswith(NOT_RESOURCES)
+
+
+@cache
+def schema_of(group: str, version: str, kind: str) -> Document | None:
+    name = f"{group}/{kind.lower()}_{version}.json"
+    for place in PLACES:
+        if (place / name).is_file():
+            return dict(json.loads((place / name).read_text()))
+    return None
+
+
+def check(document: Document) -> None:
+    """Raise ValidationError when the cluster would refuse the resource, LookupError for an unknown kind."""
+    group, _, version = document["apiVersion"].rpartition("/")
+    schema = schema_of(group, version, document["kind"])
+    if schema is not None:
+        jsonschema.validate(document, schema)
+        return
+    try:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+    except kubernetes_validate.SchemaNotFoundError as error:
+        raise LookupError(f"there is no schema of {document['apiVersion']} {document['kind']}") from error
+
+
+@pytest.mark.parametrize("path", manifests(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_cluster_takes_the_manifest(path: Path) -> None:
+    """Each resource in knative/ and kafka-sources/ is valid by its kind's schema, with no unknown field."""
+    resources = [document for document in documents_of(path.read_text()) if is_resource(document)]
+
+    for document in resources:
+        check(document)
+
+
+@pytest.mark.parametrize("overlay", ["kind", "production"])
+def test_an_overlay_builds_into_what_a_cluster_takes(overlay: str) -> None:
+    """Kustomize builds the overlay, and everything in it is valid and named only once."""
+    kustomize = shutil.which("kustomize") or shutil.which("kustomize", path=CACHE)
+    if kustomize is None:
+        pytest.skip(f"kustomize is neither on the PATH nor in {CACHE}")
+    built = subprocess.run(
+        [kustomize, "build", str(OVERLAYS / overlay)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert built.returncode == 0, built.stderr
+
+    resources = list(documents_of(built.stdout))
+    identities = [
+        (document["apiVersion"], document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"])
+        for document in resources
+    ]
+    for document in resources:
+        check(document)
+
+    assert len(set(identities)) == len(identities) > 0
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"topics": ["a"]},
+        {"topics": ["a"], "bootstrapServers": ["b:9092"], "retries": 3},
+        {"topics": "a", "bootstrapServers": ["b:9092"]},
+    ],
+    ids=["missing", "unknown", "mistyped"],
+)
+def test_the_check_refuses_what_a_cluster_refuses(spec: Document) -> None:
+    """A KafkaSource that lacks a field, has one that does not exist or one of another type is not valid."""
+    source = {"apiVersion": "sources.knative.dev/v1", "kind": "KafkaSource", "metadata": {"name": "any"}, "spec": spec}
+
+    with pytest.raises(jsonschema.ValidationError):
+        check(source)
+
+
+def test_the_check_refuses_a_misspelt_field_of_kubernetes_own() -> None:
+    """An unknown field of a built-in kind is refused, as a strict validation on a cluster does."""
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "any"}, "dta": {}})
+
+
+def test_the_check_refuses_a_kind_without_a_schema() -> None:
+    """A kind that nobody has given a schema for is an error and does not pass unread."""
+    with pytest.raises(LookupError, match="there is no schema of example"):
+        check({"apiVersion": "example.org/v1", "kind": "Anything", "metadata": {"name": "any"}})
