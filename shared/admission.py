@@ -19,7 +19,7 @@ async def admit(
 
     Raises Problem `missing_token`, `invalid_token`, `insufficient_scope`, `tenant_mismatch` or `tenant_suspended`.
     """
-    caller = await runtime.verifier.verify(_bearer(request))
+    caller = await runtime.verifier.verify(bearer_token(request))
     if operation.scope is not None and operation.scope not in caller.scopes:
         raise Problem("insufficient_scope", f"The token does not carry the scope {operation.scope}.")
     named = request.header("x-tenant-id")
@@ -39,7 +39,8 @@ async def admit(
     return caller, tenant
 
 
-def _bearer(request: HttpRequest) -> str:
+def bearer_token(request: HttpRequest) -> str:
+    """The access token that a request carries. Raises Problem `missing_token` or `invalid_token`."""
     header = request.header("authorization")
     if header is None:
         raise Problem("missing_token", "The request carries no bearer token.")
