@@ -128,6 +128,7 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "expiry as text": {"exp": "9999999999"},
     "expiry as truth": {"exp": True},
     "start as null": {"nbf": None},
+    "start as truth": {"nbf": True},
     "no subject": {"sub": ...},
     "empty subject": {"sub": ""},
     "no client": {"azp": ...},
@@ -169,6 +170,8 @@ async def test_time_is_the_clocks(verifier: TokenVerifier, clock: ManualClock) -
     await verifier.verify(token)
     clock.advance(timedelta(microseconds=1))
     assert "expired" in (await refusal(verifier, token)).detail
+    unseen = signed(claims(ManualClock(start), jti="3"))
+    assert "expired" in (await refusal(verifier, unseen)).detail
 
 
 async def test_a_remembered_token_still_expires(verifier: TokenVerifier, clock: ManualClock) -> None:

@@ -156,6 +156,15 @@ def test_a_signature_has_one_form(signature: str) -> None:
         signing.verify("secret", b"x", signature)
 
 
+def test_a_signature_cannot_be_spelled_anew() -> None:
+    """The same 32 bytes in another spelling would be a fresh signature to a replay check, so there is none."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    respelled = f"{GOOD[:-2]}{alphabet[alphabet.index(GOOD[-2]) + 1]}="
+    assert base64.b64decode(respelled[3:]) == base64.b64decode(GOOD[3:])
+    with pytest.raises(Problem, match="invalid_signature"):
+        signing.verify("secret", b"x", respelled)
+
+
 @pytest.mark.parametrize(
     ("text", "microseconds"),
     [

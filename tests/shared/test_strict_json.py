@@ -204,23 +204,6 @@ def test_a_fingerprint_is_fixed() -> None:
 
 SCALAR_LOOKALIKES: tuple[Any, ...] = (1, 1.0, "1", True, None, "null", 0, False, "")
 LOOKALIKES: tuple[Any, ...] = (*SCALAR_LOOKALIKES, [], {}, [1], ["1"], {"a": 1}, {"a": None}, {"a": "null"})
-    1,
-    1.0,
-    "1",
-    True,
-    None,
-    "null",
-    0,
-    False,
-    "",
-    [],
-    {},
-    [1],
-    ["1"],
-    {"a": 1},
-    {"a": None},
-    {"a": "null"},
-)
 
 
 def test_values_that_look_alike_differ() -> None:
