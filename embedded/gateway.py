@@ -1,0 +1,213 @@
+"""The front door: what Kong does at the edge of a cluster, as a bare ASGI application.
+
+It finds the function behind a method and a path, holds requests to their size, keeps each tenant to its rate and new
+work waiting while enough is under way. What is not routed to a function may be the platform's own (embedded/own_paths).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from embedded.routing import Router
+from shared.admission import bearer_token
+from shared.http import HttpRequest, HttpResponse, RateGate, read_headers
+from shared.http_serving import problem_response
+from shared.problems import Problem
+from shared.request_id import request_id_of
+from shared.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+Scope = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+HttpDoor = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
+"""Called with the name of a Service: has its function answer."""
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+
+
+class Admission(Protocol):
+    """Where new work waits while enough is under way."""
+
+    async def __call__(self, tenant_id: str) -> None:
+        """Return when there is room. Raises Problem `dependency_unavailable`."""
+        ...
+
+
+class OwnPaths(Protocol):
+    """What the platform answers itself."""
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """Answer. Raises Problem, `not_found` for a path that is not the platform's either."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A function behind a route: its Service, and what Kong's plugins say of it."""
+
+    service: str
+    rate_gate: RateGate | None
+    max_body_bytes: int
+
+
+class Gateway:
+    """The ASGI application. Start and stop belong to the platform; there is nothing here to be closed."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        router: Router,
+        upstreams: Mapping[str, Upstream],
+        door: HttpDoor,
+        own_paths: OwnPaths,
+        admission: Admission,
+        max_in_flight: int = 4096,
+    ) -> None:
+        self._runtime = runtime
+        self._router = router
+        self._upstreams = upstreams
+        self._door = door
+        self._own_paths = own_paths
+        self._admission = admission
+        self._max_in_flight = max_in_flight
+        self._max_body_bytes = runtime.settings.max_body_bytes
+        self.in_flight = 0
+        """Requests that have not been answered yet."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request (ASGI 3.0)."""
+        if scope["type"] != "http":
+            await _decline(scope, receive, send)
+            return
+        self.in_flight += 1
+        try:
+            response = await self._response(scope, receive)
+            if response is not None:
+                await _send(send, response, with_body=scope["method"] != "HEAD")
+        finally:
+            self.in_flight -= 1
+
+    async def _response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
+        """The answer; None when the client left before its request was complete."""
+        headers, repeated = read_headers(scope["headers"])
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        request = HttpRequest(
+            scope["method"],
+            raw_path.partition(b"?")[0].decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            headers,
+            b"",
+            repeated,
+        )
+        try:
+            self._check_room()
+            body = await self._body(request, receive)
+            if body is None:
+                return None
+            request.body = body
+            return await self._routed(request)
+        except Problem as problem:
+            return self._refusal(request, problem)
+        except Exception:
+            log.exception("%s %s failed at the gateway", request.method, request.path)
+            return self._refusal(request, Problem("internal_error", "Something went wrong at the gateway."))
+
+    def _check_room(self) -> None:
+        if self.in_flight > self._max_in_flight:
+            raise Problem("dependency_unavailable", "Too many requests are under way; try again in a moment.")
+
+    async def _body(self, request: HttpRequest, receive: Receive) -> bytes | None:
+        """The request's body, or None when the client left. Raises Problem `payload_too_large` without reading on."""
+        length = request.headers.get("content-length")
+        if length is None:
+            if request.method in _BODILESS and "transfer-encoding" not in request.headers:
+                return b""
+        elif length.isdigit() and int(length) > self._max_body_bytes:
+            raise _too_large(self._max_body_bytes)
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk: bytes = message.get("body", b"")
+            body = body + chunk if body else chunk
+            if len(body) > self._max_body_bytes:
+                raise _too_large(self._max_body_bytes)
+            if not message.get("more_body", False):
+                return body
+
+    async def _routed(self, request: HttpRequest) -> HttpResponse:
+        services = self._router.services(request.path)
+        if not services:
+            return await self._own_paths.answer(request)
+        method = request.method
+        service = services.get(method)
+        if service is None:
+            if method == "HEAD" and "GET" in services:
+                # RFC 9110 §9.3.2: the answer to a GET, without its content. A signature is then over `GET`.
+                request.method = "GET"
+                service = services["GET"]
+            elif method == "OPTIONS":
+                return HttpResponse(204, {"allow": _allowed(services)}, b"")
+            else:
+                raise Problem(
+                    "method_not_allowed", f"{method} is not taken here.", headers={"Allow": _allowed(services)}
+                )
+        upstream = self._upstreams[service]
+        if len(request.body) > upstream.max_body_bytes:
+            raise _too_large(upstream.max_body_bytes)
+        request.rate_gate = upstream.rate_gate
+        if method == "POST":
+            await self._admitted(request)
+        return await self._door(service, request)
+
+    async def _admitted(self, request: HttpRequest) -> None:
+        """Wait at the door, in the tenant's turn. Who cannot be told is let through to be refused by the function."""
+        try:
+            caller = await self._runtime.verifier.verify(bearer_token(request))
+        except Problem:
+            return
+        if caller.tenant_id is not None:
+            await self._admission(caller.tenant_id)
+
+    def _refusal(self, request: HttpRequest, problem: Problem) -> HttpResponse:
+        request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
+        response = problem_response(problem, self._runtime, request, request_id)
+        if problem.code == "payload_too_large":
+            # The rest of the body is still on its way and would be taken for the next request.
+            response.headers["connection"] = "close"
+        return response
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("payload_too_large", f"A body has at most {limit} bytes.")
+
+
+def _allowed(services: Mapping[str, str]) -> str:
+    methods = {*services, "OPTIONS"}
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted(methods))
+
+
+async def _send(send: Send, response: HttpResponse, *, with_body: bool) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    if response.status != 204:
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body if with_body else b""})
+
+
+async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    await receive()
+    await send({"type": "websocket.close", "code": 1000})
