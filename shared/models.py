@@ -26,7 +26,10 @@ class ListQuery(BaseModel):
 
 def _instant(text: str) -> str:
     """The text's time in the one form that all stored times have."""
-    return format_time(parse_time(text))
+    try:
+        return format_time(parse_time(text))
+    except OverflowError:
+        raise ValueError("the time is beyond the calendar's end") from None
 
 
 Instant = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"}), AfterValidator(_instant)]

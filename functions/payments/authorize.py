@@ -1,0 +1,31 @@
+"""lastro.account.funds_held.v1: the payer's funds are held."""
+
+from __future__ import annotations
+
+from events.accounts import FundsHeld
+from events.payments import PaymentAuthorized
+from functions.payments._payment import become, begin_capture, parties
+from functions.payments._states import may_become
+from shared import saga
+from shared.context import Context
+from shared.function import event_function
+from shared.records import PAYMENTS
+
+
+@event_function(FundsHeld)
+async def authorize(event: FundsHeld, ctx: Context) -> None:
+    """Authorize the payment that the funds are held for and, when its capture is automatic, ask for that at once.
+
+    A payment that was called off meanwhile stays so: that fact has accounts release the hold.
+    """
+    if event.cause_type != "payment":
+        return
+    payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
+    if not may_become(payment, "authorized"):
+        return
+    fact = PaymentAuthorized(**parties(payment), expires_at=payment["expires_at"])
+    if payment["capture"] == "automatic":
+        await begin_capture(ctx, payment, payment["amount"], fact)
+    else:
+        await saga.end(ctx, "payment", payment["id"])
+        await become(ctx, payment, "authorized", fact, due_at=None)

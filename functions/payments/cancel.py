@@ -1,0 +1,29 @@
+"""POST /v1/payments/{payment_id}/cancel: call a payment off before it is captured."""
+
+from __future__ import annotations
+
+from events.payments import PaymentCanceled
+from functions.payments._payment import Payment, become, parties, payment_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Description
+from shared.records import PAYMENTS
+
+
+class Cancel(Command):
+    """Why, for the timeline."""
+
+    reason: Description | None = None
+
+
+@http_function(
+    "POST /v1/payments/{payment_id}/cancel",
+    scope="payments:write",
+    empty_body_is_object=True,
+    problems=("illegal_state",),
+)
+async def cancel(payment_id: str, command: Cancel, ctx: Context) -> Payment:
+    """Cancel a payment that is created or authorized; what was held for it is released."""
+    payment = await ctx.required(PAYMENTS, payment_id)
+    fact = PaymentCanceled(**parties(payment), reason=command.reason)
+    return payment_resource(await become(ctx, payment, "canceled", fact))

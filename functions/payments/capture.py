@@ -1,0 +1,44 @@
+"""POST /v1/payments/{payment_id}/capture: take what was authorized, whole or in part."""
+
+from __future__ import annotations
+
+from functions.payments._payment import Payment, begin_capture, payment_progress, payment_resource
+from functions.payments._states import require_change
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command
+from shared.money import Amount
+from shared.problems import Problem
+from shared.records import PAYMENTS, PaymentDocument
+
+
+class Capture(Command):
+    """How much to take; all of it when no amount is given. The rest becomes available to the payer again."""
+
+    amount: Amount | None = None
+
+
+@http_function(
+    "POST /v1/payments/{payment_id}/capture",
+    scope="payments:write",
+    empty_body_is_object=True,
+    progress=payment_progress,
+    problems=("illegal_state", "amount_exceeds_authorized", "currency_mismatch"),
+)
+async def capture(payment_id: str, command: Capture, ctx: Context) -> Payment:
+    """Capture an authorized payment, once: another capture finds it in a state that does not allow it."""
+    payment = await ctx.required(PAYMENTS, payment_id)
+    require_change(payment, "capturing")
+    if payment["expires_at"] <= ctx.now_text:
+        raise Problem("illegal_state", "The authorization has expired.")
+    return payment_resource(await begin_capture(ctx, payment, _amount(command, payment)))
+
+
+def _amount(command: Capture, payment: PaymentDocument) -> int:
+    if command.amount is None:
+        return payment["amount"]
+    if command.amount.currency != payment["currency"]:
+        raise Problem.at("currency_mismatch", "/amount/currency", f"The payment is in {payment['currency']}.")
+    if command.amount.value > payment["amount"]:
+        raise Problem.at("amount_exceeds_authorized", "/amount/value", f"{payment['amount']} are authorized.")
+    return command.amount.value

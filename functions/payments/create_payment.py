@@ -1,0 +1,97 @@
+"""POST /v1/payments: a payment is asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from functions.payments._payment import Payment, created_fact, payment_progress, payment_resource
+from functions.payments._timeline import tell
+from shared import saga
+from shared.clock import format_time
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Description, Identifier, Metadata, Reference
+from shared.money import Amount
+from shared.problems import Problem
+from shared.records import ACCOUNTS, PAYMENTS, PaymentDocument
+
+_SEVEN_DAYS = 7 * 24 * 3600
+
+
+class CreatePayment(Command):
+    """An order to pay. `expires_in` is in seconds, and how long the authorization may last."""
+
+    amount: Amount
+    method: Literal["internal"]
+    payer_account_id: Identifier
+    payee_account_id: Identifier
+    capture: Literal["automatic", "manual"] = "automatic"
+    expires_in: int = Field(default=_SEVEN_DAYS, ge=60, le=2_592_000)
+    reference: Reference | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+@http_function(
+    "POST /v1/payments",
+    scope="payments:write",
+    status=201,
+    location="/v1/payments/{result.id}",
+    progress=payment_progress,
+    problems=("unknown_reference", "currency_mismatch", "account_closed"),
+)
+async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
+    """Make a payment between two accounts of the tenant.
+
+    It is answered as `created`; whether it can be paid shows in its status later.
+    """
+    await _check_accounts(command, ctx)
+    payment = await _new_payment(command, ctx)
+    tell(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
+    return payment_resource(ctx.insert(PAYMENTS, payment))
+
+
+async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
+    if command.payer_account_id == command.payee_account_id:
+        raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
+    for field in ("payer_account_id", "payee_account_id"):
+        account = await ctx.referenced(ACCOUNTS, getattr(command, field), f"/{field}")
+        if account["status"] == "closed":
+            raise Problem.at("account_closed", f"/{field}", "The account is closed.")
+        if account["currency"] != command.amount.currency:
+            raise Problem.at("currency_mismatch", f"/{field}", f"The account is kept in {account['currency']}.")
+
+
+async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
+    payment_id = ctx.new_id("pay")
+    return {
+        "id": payment_id,
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "status": "created",
+        "amount": command.amount.value,
+        "currency": command.amount.currency,
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "amount_refunding": 0,
+        "capture_amount": None,
+        "method": command.method,
+        "payer_account_id": command.payer_account_id,
+        "payee_account_id": command.payee_account_id,
+        "capture": command.capture,
+        "reference": command.reference,
+        "description": command.description,
+        "metadata": command.metadata,
+        "failure": None,
+        "transfer_id": ctx.derived_id("ltr", payment_id, "capture"),
+        "ledger_deadline": None,
+        "attempt": 1,
+        "due_at": await saga.begin(ctx, "payment", payment_id),
+        "facts": 1,
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+        "expires_at": format_time(ctx.now + timedelta(seconds=command.expires_in)),
+    }

@@ -1,0 +1,76 @@
+"""POST /v1/payments/{payment_id}/refunds: give money back."""
+
+from __future__ import annotations
+
+from functions.payments._payment import note
+from functions.payments._refund import Refund, refund_created_fact, refund_progress, refund_resource
+from shared import saga
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Description
+from shared.money import Amount
+from shared.problems import Problem
+from shared.records import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
+
+
+class CreateRefund(Command):
+    """How much to give back; all that is left when no amount is given."""
+
+    amount: Amount | None = None
+    reason: Description | None = None
+
+
+@http_function(
+    "POST /v1/payments/{payment_id}/refunds",
+    scope="payments:write",
+    status=201,
+    location="/v1/refunds/{result.id}",
+    empty_body_is_object=True,
+    progress=refund_progress,
+    problems=("illegal_state", "amount_exceeds_refundable", "currency_mismatch"),
+)
+async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) -> Refund:
+    """Refund a settled payment, whole or in part, as often as something is left of what was captured."""
+    payment = await ctx.required(PAYMENTS, payment_id)
+    if payment["status"] != "settled":
+        raise Problem("illegal_state", f"A payment that is {payment['status']} cannot be refunded.")
+    amount = _amount(command, payment)
+    refund = await _new_refund(ctx, payment, amount, command.reason)
+    ctx.insert(REFUNDS, refund)
+    # The amount is set aside on the payment: of two refunds at once, one finds what the other has left.
+    fact = refund_created_fact(refund, attempt=1)
+    note(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
+    return refund_resource(refund)
+
+
+def _amount(command: CreateRefund, payment: PaymentDocument) -> int:
+    if command.amount is not None and command.amount.currency != payment["currency"]:
+        raise Problem.at("currency_mismatch", "/amount/currency", f"The payment is in {payment['currency']}.")
+    left = payment["amount_captured"] - payment["amount_refunded"] - payment["amount_refunding"]
+    asked = left if command.amount is None else command.amount.value
+    if asked > left or left == 0:
+        raise Problem.at("amount_exceeds_refundable", "/amount/value", f"{left} can be refunded.")
+    return asked
+
+
+async def _new_refund(ctx: Context, payment: PaymentDocument, amount: int, reason: str | None) -> RefundDocument:
+    refund_id = ctx.new_id("rfd")
+    return {
+        "id": refund_id,
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "payment_id": payment["id"],
+        "status": "created",
+        "amount": amount,
+        "currency": payment["currency"],
+        "payer_account_id": payment["payee_account_id"],
+        "payee_account_id": payment["payer_account_id"],
+        "reason": reason,
+        "failure": None,
+        "transfer_id": ctx.derived_id("ltr", refund_id, "refund"),
+        "ledger_deadline": saga.ledger_deadline(ctx.runtime.settings, ctx.now),
+        "attempt": 1,
+        "due_at": await saga.begin(ctx, "refund", refund_id),
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }

@@ -1,0 +1,24 @@
+"""lastro.account.funds_refused.v1: the payer's account cannot pay."""
+
+from __future__ import annotations
+
+from events.accounts import FundsRefused
+from events.payments import PaymentDeclined
+from functions.payments._payment import become, failure_document, parties
+from functions.payments._states import may_become
+from shared.context import Context
+from shared.function import event_function
+from shared.records import PAYMENTS
+
+
+@event_function(FundsRefused)
+async def decline(event: FundsRefused, ctx: Context) -> None:
+    """Decline the payment for the reason that accounts gives."""
+    if event.cause_type != "payment":
+        return
+    payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
+    if not may_become(payment, "declined"):
+        return
+    fact = PaymentDeclined(**parties(payment), failure=event.failure)
+    failure = failure_document(event.failure.code, event.failure.detail)
+    await become(ctx, payment, "declined", fact, failure=failure)

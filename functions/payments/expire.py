@@ -1,0 +1,19 @@
+"""lastro.account.hold_expired.v1: the authorization has run out."""
+
+from __future__ import annotations
+
+from events.accounts import HoldExpired
+from events.payments import PaymentExpired
+from functions.payments._payment import become, parties
+from functions.payments._states import may_become
+from shared.context import Context
+from shared.function import event_function
+from shared.records import PAYMENTS
+
+
+@event_function(HoldExpired)
+async def expire(event: HoldExpired, ctx: Context) -> None:
+    """Expire the payment that the hold is for, unless its capture is under way or it has ended."""
+    payment = await ctx.referenced(PAYMENTS, event.payment_id, "/payment_id")
+    if may_become(payment, "expired"):
+        await become(ctx, payment, "expired", PaymentExpired(**parties(payment)))

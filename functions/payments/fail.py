@@ -1,0 +1,23 @@
+"""lastro.ledger.transfer_refused.v1 of a payment: the money will not move."""
+
+from __future__ import annotations
+
+from events.ledger import TransferRefused
+from events.payments import PaymentFailed
+from functions.payments._payment import become, failure_document, parties
+from shared.context import Context
+from shared.function import event_function
+from shared.records import PAYMENTS
+
+
+@event_function(TransferRefused)
+async def fail(event: TransferRefused, ctx: Context) -> None:
+    """Fail the payment whose transfer the ledger will never record; what was held for it is released."""
+    if event.cause_type != "payment":
+        return
+    payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
+    if payment["status"] == "failed":
+        return
+    fact = PaymentFailed(**parties(payment), failure=event.failure)
+    failure = failure_document(event.failure.code, event.failure.detail)
+    await become(ctx, payment, "failed", fact, failure=failure)

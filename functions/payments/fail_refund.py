@@ -1,0 +1,25 @@
+"""The account has not the funds for a refund, or the ledger will not record it."""
+
+from __future__ import annotations
+
+from events.accounts import FundsRefused
+from events.ledger import TransferRefused
+from events.payments import RefundFailed
+from functions.payments._payment import failure_document
+from functions.payments._refund import end_refund, refund_parties
+from shared.context import Context
+from shared.function import event_function
+from shared.records import REFUNDS
+
+
+@event_function(FundsRefused, TransferRefused)
+async def fail_refund(event: FundsRefused | TransferRefused, ctx: Context) -> None:
+    """Fail the refund for the reason given; its amount may be refunded anew."""
+    if event.cause_type != "refund":
+        return
+    refund = await ctx.referenced(REFUNDS, event.cause_id, "/cause_id")
+    if refund["status"] == "failed":
+        return
+    failure = failure_document(event.failure.code, event.failure.detail)
+    fact = RefundFailed(**refund_parties(refund), failure=event.failure)
+    await end_refund(ctx, refund, "failed", fact, failure=failure)

@@ -1,0 +1,14 @@
+"""GET /v1/payments/{payment_id}."""
+
+from __future__ import annotations
+
+from functions.payments._payment import Payment, payment_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.records import PAYMENTS
+
+
+@http_function("GET /v1/payments/{payment_id}", scope="payments:read")
+async def get_payment(payment_id: str, ctx: Context) -> Payment:
+    """A payment as it is now."""
+    return payment_resource(await ctx.required(PAYMENTS, payment_id))

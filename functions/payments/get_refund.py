@@ -1,0 +1,14 @@
+"""GET /v1/refunds/{refund_id}."""
+
+from __future__ import annotations
+
+from functions.payments._refund import Refund, refund_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.records import REFUNDS
+
+
+@http_function("GET /v1/refunds/{refund_id}", scope="payments:read")
+async def get_refund(refund_id: str, ctx: Context) -> Refund:
+    """A refund as it is now."""
+    return refund_resource(await ctx.required(REFUNDS, refund_id))

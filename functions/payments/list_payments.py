@@ -1,0 +1,48 @@
+"""GET /v1/payments: by status, account, reference and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from functions.payments._payment import Payment, payment_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Identifier, Page, PeriodQuery, Reference
+from shared.pages import find_page
+from shared.ports.documents import Query
+from shared.records import PAYMENTS, PaymentStatus
+
+
+class PaymentsQuery(PeriodQuery):
+    """Which payments; conditions are joined by AND."""
+
+    status: PaymentStatus | None = None
+    account: Identifier | None = Field(default=None, description="On either side")
+    reference: Reference | None = None
+
+
+@http_function("GET /v1/payments", scope="payments:read")
+async def list_payments(query: PaymentsQuery, ctx: Context) -> Page[Payment]:
+    """Payments of the tenant, newest first. `from` and `to` are about `created_at`."""
+    filters = {
+        "status": query.status,
+        "account": query.account,
+        "reference": query.reference,
+        "from": query.since,
+        "to": query.until,
+    }
+    return await find_page(ctx, PAYMENTS, query, filters, _conditions, payment_resource)
+
+
+def _conditions(filters: Mapping[str, str]) -> Query:
+    account = filters.get("account")
+    sides = () if account is None else ({"payer_account_id": account}, {"payee_account_id": account})
+    period = (filters.get("from"), filters.get("to"))
+    return Query(
+        where={name: filters[name] for name in ("status", "reference") if name in filters},
+        any_of=sides,
+        ranges={} if period == (None, None) else {"created_at": period},
+        newest_first=True,
+    )

@@ -1,0 +1,25 @@
+"""GET /v1/payments/{payment_id}/refunds."""
+
+from __future__ import annotations
+
+from functions.payments._refund import Refund, refund_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.models import ListQuery, Page
+from shared.pages import find_page
+from shared.ports.documents import Query
+from shared.records import PAYMENTS, REFUNDS
+
+
+@http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")
+async def list_refunds(payment_id: str, query: ListQuery, ctx: Context) -> Page[Refund]:
+    """Refunds of a payment, newest first."""
+    await ctx.required(PAYMENTS, payment_id)
+    return await find_page(
+        ctx,
+        REFUNDS,
+        query,
+        {"payment_id": payment_id},
+        lambda filters: Query(where=filters, newest_first=True),
+        refund_resource,
+    )

@@ -1,0 +1,53 @@
+"""lastro.saga.overdue.v1: a payment or refund has not got on in time."""
+
+from __future__ import annotations
+
+from events.operations import SagaOverdue
+from events.payments import PaymentExpired
+from functions.payments._payment import become, capture_fact, created_fact, failure_document, note, parties
+from functions.payments._refund import refund_created_fact
+from shared import saga
+from shared.context import Context
+from shared.function import event_function
+from shared.records import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
+
+
+@event_function(SagaOverdue)
+async def request_capture(event: SagaOverdue, ctx: Context) -> None:
+    """Ask again for what an overdue payment or refund waits for, or give up what can be given up safely.
+
+    A hold that does not come is given up after the last attempt: no transfer can exist yet. A transfer is asked for
+    again for as long as the ledger has not answered: what is not known is never taken for failed, and past the
+    transfer's deadline the ledger itself refuses what it has not recorded.
+    """
+    if event.saga_type == "payment":
+        payment = await ctx.referenced(PAYMENTS, event.saga_id, "/saga_id")
+        if (payment["status"], payment["attempt"]) == (event.step, event.attempt):
+            await _drive_payment(ctx, payment)
+    elif event.saga_type == "refund":
+        refund = await ctx.referenced(REFUNDS, event.saga_id, "/saga_id")
+        if (refund["status"], refund["attempt"]) == (event.step, event.attempt):
+            await _drive_refund(ctx, refund)
+
+
+async def _drive_payment(ctx: Context, payment: PaymentDocument) -> None:
+    attempt = payment["attempt"] + 1
+    if payment["status"] == "created" and attempt > ctx.runtime.settings.saga_attempts:
+        failure = failure_document("hold_timed_out", "The payer's account did not answer in time.")
+        await become(ctx, payment, "expired", PaymentExpired(**parties(payment)), failure=failure)
+        return
+    amount, deadline = payment["capture_amount"], payment["ledger_deadline"]
+    if payment["status"] == "created":
+        due_at = await saga.begin(ctx, "payment", payment["id"], attempt)
+        note(ctx, payment, created_fact(payment, attempt), attempt=attempt, due_at=due_at)
+    elif payment["status"] == "capturing" and amount is not None and deadline is not None:
+        due_at = await saga.begin(ctx, "payment", payment["id"], attempt)
+        note(ctx, payment, capture_fact(payment, amount, deadline, attempt), attempt=attempt, due_at=due_at)
+
+
+async def _drive_refund(ctx: Context, refund: RefundDocument) -> None:
+    attempt = refund["attempt"] + 1
+    payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
+    note(ctx, payment, refund_created_fact(refund, attempt))
+    due_at = await saga.begin(ctx, "refund", refund["id"], attempt)
+    ctx.update(REFUNDS, refund, attempt=attempt, due_at=due_at, updated_at=ctx.now_text)

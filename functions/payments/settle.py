@@ -1,0 +1,32 @@
+"""lastro.ledger.transfer_posted.v1 of a payment: the money has moved."""
+
+from __future__ import annotations
+
+from events.ledger import TransferPosted
+from events.payments import PaymentSettled
+from functions.payments._payment import become, parties
+from shared.context import Context
+from shared.function import event_function
+from shared.money import Money
+from shared.problems import Problem
+from shared.records import PAYMENTS
+
+
+@event_function(TransferPosted)
+async def settle(event: TransferPosted, ctx: Context) -> None:
+    """Settle the payment whose transfer the ledger has recorded.
+
+    A payment that ended otherwise and yet has a transfer contradicts the ledger: that becomes a dead letter, for
+    a person to look at.
+    """
+    if event.cause_type != "payment":
+        return
+    payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
+    if payment["status"] == "settled":
+        return
+    amount = payment["capture_amount"]
+    if event.transfer_id != payment["transfer_id"] or amount is None:
+        raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {payment['id']}.")
+    captured = Money(value=amount, currency=payment["currency"])
+    fact = PaymentSettled(**parties(payment), amount_captured=captured, transfer_id=event.transfer_id)
+    await become(ctx, payment, "settled", fact, amount_captured=amount)
