@@ -39,6 +39,11 @@ class Settings:
     timestamp_window_seconds: int = 300
     token_leeway_seconds: int = 5
     document_cache_entries: int = 200_000
+    cache_entries: int = 100_000
+    cache_deadlines: int = 1_000_000
+    store_batch_seconds: float = 0.002
+    store_queue_bytes: int = 64 * 1024 * 1024
+    data_lock_seconds: float = 10.0
     saga_step_seconds: int = 30
     saga_attempts: int = 10
     outbox_grace_seconds: int = 30

@@ -1,0 +1,160 @@
+"""The embedded store's file: its place, its tables, its versions, and how connections to it are opened.
+
+The writer process imports this module, so it stays light: standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+DATABASE: Final = "lastro.db"
+LOCK: Final = "lastro.lock"
+_BUSY_MILLISECONDS: Final = 5000
+_MAX_WAL_BYTES: Final = 64 * 1024 * 1024
+
+_LOG: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    sequence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL, source TEXT NOT NULL, type TEXT NOT NULL, subject TEXT, time TEXT,
+    tenant_id TEXT, extensions TEXT NOT NULL, data BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE inbox (
+    consumer TEXT NOT NULL, source TEXT NOT NULL, event_id TEXT NOT NULL,
+    PRIMARY KEY (consumer, source, event_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE acknowledgements (
+    sequence INTEGER NOT NULL, consumer TEXT NOT NULL, PRIMARY KEY (sequence, consumer)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE nonces (
+    issued INTEGER NOT NULL, tenant_id TEXT NOT NULL, nonce BLOB NOT NULL, expires INTEGER NOT NULL,
+    PRIMARY KEY (issued, tenant_id, nonce)
+) STRICT, WITHOUT ROWID;
+"""
+
+_LEDGER: Final = """
+CREATE TABLE ledger_accounts (
+    tenant_id TEXT NOT NULL, account_id TEXT NOT NULL, currency TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, account_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transfers (
+    tenant_id TEXT NOT NULL, id TEXT NOT NULL, cause_type TEXT NOT NULL, cause_id TEXT NOT NULL,
+    payment_id TEXT, description TEXT, recorded_at TEXT NOT NULL,
+    refused TEXT, lines TEXT NOT NULL CHECK (json_valid(lines)),
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entries (
+    tenant_id TEXT NOT NULL, account_id TEXT NOT NULL, sequence INTEGER NOT NULL CHECK (sequence >= 1),
+    transfer_id TEXT NOT NULL, leg INTEGER NOT NULL,
+    direction TEXT NOT NULL CHECK (direction IN ('debit', 'credit')),
+    amount INTEGER NOT NULL CHECK (amount > 0), currency TEXT NOT NULL,
+    debits_after INTEGER NOT NULL CHECK (debits_after >= 0),
+    credits_after INTEGER NOT NULL CHECK (credits_after >= 0),
+    recorded_at TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, account_id, sequence)
+) STRICT, WITHOUT ROWID;
+"""
+
+_IMMUTABLE: Final = {
+    "ledger_accounts": "tenant_id = NEW.tenant_id AND account_id = NEW.account_id",
+    "transfers": "tenant_id = NEW.tenant_id AND id = NEW.id",
+    "entries": "tenant_id = NEW.tenant_id AND account_id = NEW.account_id AND sequence = NEW.sequence",
+}
+
+
+class SchemaTooNew(Exception):
+    """The file was written by a newer version of the code than this one."""
+
+
+class DataDirectoryInUse(Exception):
+    """Another process, or the writer that one left behind, works in the data directory."""
+
+
+def _guards(table: str, same_key: str) -> str:
+    # INSERT OR REPLACE deletes the old row without firing its DELETE trigger unless the connection has
+    # recursive_triggers on; a trigger before the INSERT fires on every connection.
+    return f"""
+CREATE TRIGGER {table}_keeps_rows BEFORE UPDATE ON {table}
+BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: no UPDATE of {table}'); END;
+CREATE TRIGGER {table}_keeps_all BEFORE DELETE ON {table}
+BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: no DELETE from {table}'); END;
+CREATE TRIGGER {table}_keeps_first BEFORE INSERT ON {table}
+WHEN EXISTS (SELECT 1 FROM {table} WHERE {same_key})
+BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: the row of {table} is there'); END;
+"""
+
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    _LOG,
+    _LEDGER + "".join(_guards(table, key) for table, key in _IMMUTABLE.items()),
+)
+"""Script n brings a file of version n to version n + 1. A script that was released is never edited."""
+
+
+def make_data_dir(data_dir: Path) -> None:
+    """Make the directory, for its owner only; one that exists is left as it is."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def open_for_writing(data_dir: Path) -> sqlite3.Connection:
+    """The one writing connection, with the file brought to this code's version.
+
+    Every commit is on disk when it returns: WAL with synchronous=FULL (sqlite.org/pragma.html#pragma_synchronous).
+    Raises SchemaTooNew.
+    """
+    path = data_dir / DATABASE
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    for pragma in (
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "recursive_triggers = ON",
+        # Debian's build overwrites deleted bytes; that doubles the pages a commit touches and guards nothing here.
+        "secure_delete = OFF",
+        "temp_store = MEMORY",
+        "cache_size = -65536",
+        # The writer checkpoints itself between batches, after it has reported: nobody waits for it.
+        "wal_autocheckpoint = 0",
+        f"journal_size_limit = {_MAX_WAL_BYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    migrate(connection)
+    return connection
+
+
+def open_for_reading(data_dir: Path) -> sqlite3.Connection:
+    """A connection that sees what is committed and can change nothing."""
+    connection = sqlite3.connect(data_dir / DATABASE, isolation_level=None)
+    for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "query_only = ON", "cache_size = -32768"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to this code's version, a version at a time, each whole or not at all. Raises SchemaTooNew."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise SchemaTooNew(
+            f"the data directory has schema version {version}; this version of Lastro knows {len(MIGRATIONS)}: "
+            "start the newer Lastro that wrote it"
+        )
+    for number in range(version, len(MIGRATIONS)):
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

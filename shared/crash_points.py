@@ -1,0 +1,50 @@
+"""Places where a test may kill the process, so that what survives a crash is shown and not believed.
+
+Nothing happens unless LASTRO_CRASH_AT=<name>[:<n>] is in the environment: then the process that reaches the
+point for the n-th time (default the first) dies at once, as if the power had gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Final
+
+VARIABLE: Final = "LASTRO_CRASH_AT"
+
+NAMES: Final[dict[str, str]] = {
+    "store.decided": "a commit was applied in memory and is not yet with the writer",
+    "store.submitting": "a batch is closed and about to be handed to the writer",
+    "writer.received": "the writer has a whole batch and has not begun its transaction",
+    "writer.applied": "every row of a batch is written and the transaction is not committed",
+    "writer.committed": "a batch is on disk and nobody was told",
+    "writer.reported": "the writer has said that a batch is on disk",
+    "store.durable": "the core knows that a batch is on disk and has not yet told those who wait",
+}
+"""Every point there is; tests visit each. Points named `writer.` are reached where the writer runs."""
+
+
+class _Armed:
+    """The point that this process is to die at, and how often it may still be passed."""
+
+    __slots__ = ("name", "passes")
+
+    def __init__(self, text: str) -> None:
+        name, _, count = text.partition(":")
+        if name not in NAMES:
+            raise ValueError(f"{VARIABLE}={text!r} names no crash point; there are {', '.join(NAMES)}")
+        self.name = name
+        self.passes = int(count or 1) - 1
+
+
+_armed: _Armed | None = _Armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
+
+
+def reach(name: str) -> None:
+    """Pass a point, or die at it."""
+    if _armed is None or _armed.name != name:
+        return
+    if _armed.passes:
+        _armed.passes -= 1
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
