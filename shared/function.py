@@ -63,8 +63,9 @@ def http_function(
     The handler's parameters are recognised by their annotations: Context; a BaseModel (the body of a POST, PUT or
     PATCH, else the query); HttpRequest (the raw request); str (a path parameter of that name).
 
-    `location` is a format over `result`; `progress` is what `Prefer: wait` asks; `sensitive` seals the stored
-    answer; `problems` lists codes beyond those that every operation may give, for OpenAPI.
+    `location` is a format over `result` and the path's parameters; `progress` is what `Prefer: wait` asks;
+    `sensitive` seals the stored answer; `problems` lists codes beyond those that every operation may give, for
+    OpenAPI.
     """
     method, _, path = route.partition(" ")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ class _Run:
     caller: Caller | None = None
     tenant_id: str = ""
     headers: dict[str, str] | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:
@@ -126,7 +127,8 @@ async def _admitted(run: _Run) -> HttpResponse:
             await verify_signature(request, run.tenant_id, run.runtime)
     else:
         run.tenant_id = "-"
-    arguments: dict[str, Any] = match.groupdict()
+    run.parameters = match.groupdict()
+    arguments: dict[str, Any] = dict(run.parameters)
     if operation.query is not None:
         arguments[operation.query_parameter or "query"] = _validated_query(operation.query, request.query)
     elif request.query:
@@ -180,7 +182,7 @@ async def _execute(
         ctx = Context(runtime, run.tenant_id, origin, _adapter(run), run.caller)
         arguments[operation.context_parameter] = ctx
         result = await operation.handler(**arguments)
-        response = _response(operation, result)
+        response = _response(run, result)
         if record is not None:
             await idempotent_answers.keep(ctx, run.tenant_id, record, response, sealed=operation.sensitive)
         if not _writes(ctx):
@@ -220,7 +222,7 @@ async def _awaited(
             break
         if quiet:
             await asyncio.sleep(_WAIT_STEP_SECONDS)
-    response = _response(operation, result)
+    response = _response(run, result)
     if record is not None:
         await idempotent_answers.keep_later(reader, record[0], response)
     response.headers["preference-applied"] = f"wait={seconds}"
@@ -232,14 +234,15 @@ def _writes(ctx: Context) -> bool:
     return bool(pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events)
 
 
-def _response(operation: HttpOperation, result: BaseModel | HttpResponse | None) -> HttpResponse:
+def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:
+    operation = run.operation
     if isinstance(result, HttpResponse):
         return result
     if result is None:
         return HttpResponse(operation.status, {}, b"")
     headers = {"content-type": JSON_TYPE}
     if operation.location is not None:
-        headers["location"] = operation.location.format(result=result)
+        headers["location"] = operation.location.format(result=result, **run.parameters)
     return HttpResponse(operation.status, headers, result.__pydantic_serializer__.to_json(result))
 
 

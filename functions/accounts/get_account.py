@@ -1,0 +1,14 @@
+"""GET /v1/accounts/{account_id}."""
+
+from __future__ import annotations
+
+from functions.accounts._account import Account, account_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.records import ACCOUNTS
+
+
+@http_function("GET /v1/accounts/{account_id}", scope="accounts:read")
+async def get_account(account_id: str, ctx: Context) -> Account:
+    """A payment account."""
+    return account_resource(await ctx.required(ACCOUNTS, account_id))

@@ -1,0 +1,31 @@
+"""GET /v1/accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from functions.accounts._account import Account, account_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Identifier, ListQuery, Page
+from shared.pages import find_page
+from shared.ports.documents import Query
+from shared.records import ACCOUNTS
+
+
+class ListAccounts(ListQuery):
+    """Which accounts."""
+
+    owner_id: Identifier | None = Field(default=None, description="Only this user's")
+
+
+@http_function("GET /v1/accounts", scope="accounts:read")
+async def list_accounts(query: ListAccounts, ctx: Context) -> Page[Account]:
+    """The tenant's payment accounts, newest first."""
+    return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, _query, account_resource)
+
+
+def _query(filters: Mapping[str, str]) -> Query:
+    return Query(where=filters, newest_first=True)

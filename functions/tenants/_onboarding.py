@@ -1,0 +1,108 @@
+"""What a new tenant is given: its signing key, its first client, its ledger's system accounts, its limits."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final
+
+from events.tenants import TenantCreated
+from shared.context import Context
+from shared.identity import client_secret_digest
+from shared.ledger import HOME_CURRENCY, SYSTEM_ACCOUNTS, system_accounts
+from shared.ports.documents import PLATFORM
+from shared.problems import Problem
+from shared.tenancy import (
+    CLIENTS,
+    SIGNING_KEYS,
+    TENANT_SCOPES,
+    TENANTS,
+    ClientDocument,
+    SigningKeyDocument,
+    TenantDocument,
+    TenantLimits,
+)
+
+_SECRET_BITS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NewSigningKey:
+    """A signing key and its secret, which is at hand only now."""
+
+    document: SigningKeyDocument
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """A tenant that was just taken on, with the secrets that are shown once."""
+
+    document: TenantDocument
+    client_id: str
+    client_secret: str
+    signing_key: NewSigningKey
+
+
+def new_secret(ctx: Context) -> str:
+    """A secret of 256 random bits as text that is safe in URLs, headers and forms."""
+    raw = ctx.random.getrandbits(_SECRET_BITS).to_bytes(_SECRET_BITS // 8)
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+async def make_signing_key(ctx: Context) -> NewSigningKey:
+    """Put a new active signing key into the commit, its secret sealed for the tenant."""
+    secret = new_secret(ctx)
+    sealed = (await ctx.runtime.secrets.seal([secret], ctx.tenant_id))[0]
+    document: SigningKeyDocument = {
+        "id": ctx.new_id("key"),
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "secret": sealed,
+        "status": "active",
+        "expires_at": None,
+        "created_at": ctx.now_text,
+    }
+    return NewSigningKey(ctx.insert(SIGNING_KEYS, document), secret)
+
+
+async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits) -> NewTenant:
+    """Take a tenant on, whole or not at all; `ctx` goes on for the tenant.
+
+    Raises Problem `already_exists` when its id is taken.
+    """
+    ctx.scope_to(tenant_id)
+    if await ctx.get(TENANTS, tenant_id) is not None:
+        raise Problem.at("already_exists", "/id", f"There is a tenant {tenant_id} already.")
+    document: TenantDocument = {
+        "id": tenant_id,
+        "tenant_id": tenant_id,
+        "version": 1,
+        "name": name,
+        "status": "active",
+        "limits": limits,
+        "created_at": ctx.now_text,
+    }
+    tenant = ctx.insert(TENANTS, document)
+    for account in system_accounts(tenant_id, HOME_CURRENCY, ctx.now_text):
+        ctx.insert(SYSTEM_ACCOUNTS, account)
+    signing_key = await make_signing_key(ctx)
+    client_id, client_secret = _make_client(ctx)
+    ctx.emit(TenantCreated(tenant_id=tenant_id, name=name))
+    return NewTenant(tenant, client_id, client_secret, signing_key)
+
+
+def _make_client(ctx: Context) -> tuple[str, str]:
+    client_id, secret = ctx.new_id("cli"), new_secret(ctx)
+    # The issuer looks a client up before it knows of any tenant.
+    document: ClientDocument = {
+        "id": client_id,
+        "tenant_id": PLATFORM,
+        "version": 1,
+        "secret_digest": client_secret_digest(secret),
+        "client_tenant_id": ctx.tenant_id,
+        "scopes": list(TENANT_SCOPES),
+        "created_at": ctx.now_text,
+    }
+    ctx.insert(CLIENTS, document, owner=PLATFORM)
+    return client_id, secret

@@ -1,0 +1,16 @@
+"""GET /v1/tenants/{tenant_id}."""
+
+from __future__ import annotations
+
+from functions.tenants._tenant import Tenant, tenant_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.operation import Access
+from shared.tenancy import PLATFORM_SCOPE, TENANTS
+
+
+@http_function("GET /v1/tenants/{tenant_id}", scope=PLATFORM_SCOPE, access=Access.PLATFORM)
+async def get_tenant(tenant_id: str, ctx: Context) -> Tenant:
+    """A tenant, without its secrets."""
+    ctx.scope_to(tenant_id)
+    return tenant_resource(await ctx.required(TENANTS, tenant_id))

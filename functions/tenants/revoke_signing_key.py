@@ -1,0 +1,30 @@
+"""POST /v1/tenants/{tenant_id}/signing-keys/{key_id}/revoke."""
+
+from __future__ import annotations
+
+from functions.tenants._signing_key import SigningKey, key_of_tenant, signing_key_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.operation import Access
+from shared.ports.documents import Query
+from shared.problems import Problem
+from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS
+
+
+@http_function(
+    "POST /v1/tenants/{tenant_id}/signing-keys/{key_id}/revoke",
+    scope=PLATFORM_SCOPE,
+    access=Access.PLATFORM,
+    empty_body_is_object=True,
+    problems=("illegal_state",),
+)
+async def revoke_signing_key(tenant_id: str, key_id: str, ctx: Context) -> SigningKey:
+    """End a signing key now. The last active one stays: without it the tenant could sign nothing."""
+    key = await key_of_tenant(ctx, tenant_id, key_id)
+    if key["status"] == "active":
+        active = await ctx.find(SIGNING_KEYS, Query(where={"status": "active"}, limit=2))
+        if all(other["id"] == key_id for other in active):
+            raise Problem("illegal_state", "This is the tenant's last active key; make a new one first.")
+    if key["status"] != "revoked":
+        key = ctx.update(SIGNING_KEYS, key, status="revoked")
+    return signing_key_resource(key, ctx.now_text)

@@ -1,0 +1,58 @@
+"""POST /v1/tenants/{tenant_id}/signing-keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from events.tenants import SigningKeyRotated
+from functions.tenants._onboarding import make_signing_key
+from functions.tenants._signing_key import SigningKeyWithSecret, enter_tenant
+from shared.clock import format_time
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command
+from shared.operation import Access
+from shared.ports.documents import Query
+from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS
+
+_MAX_ACTIVE_KEYS: Final = 100
+
+
+class RotateSigningKey(Command):
+    """How long the key in use shall go on beside the new one, in seconds."""
+
+    grace_seconds: Annotated[int, Field(ge=0, le=604_800)] = 86_400
+
+
+@http_function(
+    "POST /v1/tenants/{tenant_id}/signing-keys",
+    scope=PLATFORM_SCOPE,
+    access=Access.PLATFORM,
+    status=201,
+    location="/v1/tenants/{tenant_id}/signing-keys/{result.key_id}",
+    empty_body_is_object=True,
+    sensitive=True,
+)
+async def rotate_signing_key(tenant_id: str, command: RotateSigningKey, ctx: Context) -> SigningKeyWithSecret:
+    """Give a tenant a new signing key; the one before it stays good until its grace is over."""
+    await enter_tenant(ctx, tenant_id)
+    ends_at = format_time(ctx.now + timedelta(seconds=command.grace_seconds))
+    in_use = await ctx.find(SIGNING_KEYS, Query(where={"status": "active"}, limit=_MAX_ACTIVE_KEYS))
+    for key in in_use:
+        ctx.update(SIGNING_KEYS, key, status="grace", expires_at=ends_at)
+    new = await make_signing_key(ctx)
+    previous = in_use[-1]["id"] if in_use else None
+    ctx.emit(
+        SigningKeyRotated(
+            tenant_id=tenant_id,
+            key_id=new.document["id"],
+            previous_key_id=previous,
+            grace_until=ends_at if previous else None,
+        )
+    )
+    return SigningKeyWithSecret(
+        key_id=new.document["id"], secret=new.secret, status="active", created_at=new.document["created_at"]
+    )

@@ -1,0 +1,15 @@
+"""GET /v1/users/{user_id}."""
+
+from __future__ import annotations
+
+from functions.users._user import User, user_resources
+from shared.context import Context
+from shared.function import http_function
+from shared.records import USERS
+
+
+@http_function("GET /v1/users/{user_id}", scope="users:read")
+async def get_user(user_id: str, ctx: Context) -> User:
+    """A user, with the personal data that the tenant registered."""
+    user = await ctx.required(USERS, user_id)
+    return (await user_resources(ctx, [user]))[0]

@@ -1,0 +1,21 @@
+"""GET /v1/users."""
+
+from __future__ import annotations
+
+from functions.users._user import User, user_resources
+from shared.context import Context
+from shared.function import http_function
+from shared.models import ListQuery, Page
+from shared.pages import decode_cursor, encode_cursor
+from shared.ports.documents import Query
+from shared.records import USERS
+
+
+@http_function("GET /v1/users", scope="users:read")
+async def list_users(query: ListQuery, ctx: Context) -> Page[User]:
+    """The tenant's users, newest first."""
+    filters, after = decode_cursor(ctx, query.cursor, {})
+    found = await ctx.find(USERS, Query(newest_first=True, after=after, limit=query.limit + 1))
+    shown = found[: query.limit]
+    following = encode_cursor(ctx, filters, shown[-1]["id"]) if len(found) > query.limit else None
+    return Page(data=await user_resources(ctx, shown), next_cursor=following)

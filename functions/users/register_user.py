@@ -1,0 +1,96 @@
+"""POST /v1/users."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from events.users import UserActivated, UserRegistered
+from functions.users._user import User, UserDocumentNumber, document_index
+from shared import contact, tax_ids
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Metadata, Name
+from shared.records import USERS, UserDocument
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(contact.email)]
+Phone = Annotated[str, Field(max_length=40), AfterValidator(contact.phone)]
+
+
+class DocumentNumber(Command):
+    """A taxpayer number, with or without punctuation."""
+
+    type: Literal["cpf", "cnpj"]
+    number: Annotated[str, Field(max_length=18)]
+
+    @field_validator("number")
+    @classmethod
+    def _of_its_type(cls, number: str, info: ValidationInfo) -> str:
+        kind = info.data.get("type")
+        if kind is None:
+            return number
+        return tax_ids.cpf(number) if kind == "cpf" else tax_ids.cnpj(number)
+
+
+class RegisterUser(Command):
+    """A customer or merchant to register."""
+
+    kind: Literal["customer", "merchant"]
+    name: Name
+    document: DocumentNumber
+    email: Email
+    phone: Phone | None = None
+    metadata: Metadata | None = None
+
+
+@http_function(
+    "POST /v1/users",
+    scope="users:write",
+    status=201,
+    location="/v1/users/{result.id}",
+    sensitive=True,
+    problems=("already_exists",),
+)
+async def register_user(command: RegisterUser, ctx: Context) -> User:
+    """Register a customer or merchant, who may act at once. A taxpayer number is registered once in a tenant."""
+    user = await _sealed(command, ctx)
+    # The unique index on `document_index` refuses a second registration in the commit itself.
+    ctx.insert(USERS, user)
+    ctx.emit(UserRegistered(user_id=user["id"], kind=command.kind))
+    ctx.emit(UserActivated(user_id=user["id"]))
+    return User(
+        id=user["id"],
+        kind=user["kind"],
+        status=user["status"],
+        name=command.name,
+        document=UserDocumentNumber(type=command.document.type, number=command.document.number),
+        email=command.email,
+        phone=command.phone,
+        metadata=command.metadata,
+        created_at=user["created_at"],
+        updated_at=user["updated_at"],
+    )
+
+
+async def _sealed(command: RegisterUser, ctx: Context) -> UserDocument:
+    plain = [command.name, command.document.number, command.email]
+    if command.phone is not None:
+        plain.append(command.phone)
+    name, number, email, *phone = await ctx.runtime.secrets.seal(plain, ctx.tenant_id)
+    return {
+        "id": ctx.new_id("usr"),
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "kind": command.kind,
+        "status": "active",
+        "name": name,
+        "document_type": command.document.type,
+        "document_number": number,
+        "document_index": await document_index(ctx, command.document.type, command.document.number),
+        "email": email,
+        "phone": phone[0] if phone else None,
+        "metadata": command.metadata,
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }
