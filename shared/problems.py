@@ -68,8 +68,8 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "missing_token",
         401,
         "A token is needed",
-        "The request came without an Authorization header of the form Bearer followed by a token.",
-        "Ask the token endpoint for an access token and send it in the Authorization header.",
+        "The request came without an Authorization header.",
+        "Ask the token endpoint for an access token and send it as Authorization: Bearer and the token.",
     ),
     ProblemType(
         "invalid_token",
@@ -127,16 +127,16 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "insufficient_scope",
         403,
         "The token does not allow this",
-        "The operation needs a scope that the token does not carry, or another kind of token: the platform's for "
-        "platform operations, a tenant's for all others.",
+        "The operation needs a scope that the token does not carry.",
         "Ask for a token with the scope that the detail names.",
     ),
     ProblemType(
         "tenant_mismatch",
         403,
         "The tenant is not the token's",
-        "X-Tenant-Id names another tenant than the token does.",
-        "Leave the header out, or send the tenant of the token.",
+        "X-Tenant-Id names another tenant than the token does, or the token is of the wrong kind: platform operations "
+        "take the platform's token, all others a tenant's.",
+        "Leave the header out, or send the tenant of the token; use the token of the right client.",
     ),
     ProblemType(
         "tenant_suspended",
