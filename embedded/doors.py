@@ -1,0 +1,134 @@
+"""The two ways to call a function in this process.
+
+The direct door calls the operation's core; the faithful door goes through the framework's own application, as a
+container does. One contract holds at both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import unquote
+
+from embedded.delivery import ACCEPTED, Answer, PlainAnswer
+from embedded.manifest_models import Service
+from embedded.scaling import Functions
+from shared.envelope import Envelope
+from shared.event_delivery import deliver
+from shared.http import HttpRequest, HttpResponse
+from shared.http_serving import serve
+from shared.operation import EventOperation, HttpOperation
+from shared.runtime import Runtime
+
+_DONE: Final = 204
+
+
+class DirectDoor:
+    """Calls operations. Nothing is written as bytes on the way, and an event is parsed once for all its consumers."""
+
+    def __init__(self, functions: Functions, runtime: Runtime) -> None:
+        self._functions = functions
+        self._runtime = runtime
+
+    async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:
+        """Deliver an event."""
+        function = self._functions.enter(service)
+        try:
+            operation = function.operation
+            assert isinstance(operation, EventOperation)
+            delivery = await deliver(operation, envelope, self._runtime, first=first)
+        finally:
+            self._functions.leave(function)
+        if delivery.status == _DONE:
+            return ACCEPTED
+        return PlainAnswer(delivery.status, delivery.headers)
+
+    async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        function = self._functions.enter(service)
+        try:
+            operation = function.operation
+            assert isinstance(operation, HttpOperation)
+            return await serve(operation, request, self._runtime)
+        finally:
+            self._functions.leave(function)
+
+
+class FaithfulDoor:
+    """Calls each function through `functions_framework.aio`, loaded from FUNCTION_SOURCE as in its container.
+
+    The rate limit of the gateway is not applied behind it: a request's headers are all that passes this door.
+    """
+
+    def __init__(self, functions: Functions, services: dict[str, Service]) -> None:
+        self._functions = functions
+        self._services = services
+        self._apps: dict[str, Any] = {}
+
+    async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
+        """Deliver an event in the HTTP binding's binary mode."""
+        headers, body = envelope.to_binary()
+        response = await self._call(service, "POST", "/", "", headers, body)
+        if response.status == _DONE:
+            return ACCEPTED
+        return PlainAnswer(response.status, response.headers, response.body)
+
+    async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        return await self._call(service, request.method, request.path, request.query, request.headers, request.body)
+
+    async def _call(
+        self, service: str, method: str, path: str, query: str, headers: dict[str, str], body: bytes
+    ) -> HttpResponse:
+        function = self._functions.enter(service)
+        try:
+            return await call_app(self._app(service), method, path, query, headers, body)
+        finally:
+            self._functions.leave(function)
+
+    def _app(self, service: str) -> Any:
+        app = self._apps.get(service)
+        if app is None:
+            from functions_framework.aio import create_asgi_app
+
+            described = self._services[service]
+            app = create_asgi_app(described.target, described.source, "http")  # type: ignore[no-untyped-call]
+            self._apps[service] = app
+        return app
+
+
+async def call_app(
+    app: Any, method: str, path: str, query: str, headers: dict[str, str], body: bytes
+) -> HttpResponse:
+    """Send one request through an ASGI application in this process."""
+    raw_path = path.encode("latin-1")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": raw_path,
+        "query_string": query.encode("latin-1"),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        "server": ("127.0.0.1", 8080),
+        "client": ("127.0.0.1", 0),
+        "state": {},
+    }
+    response = HttpResponse(500, {}, b"")
+    chunks: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            response.status = message["status"]
+            response.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+        elif message["type"] == "http.response.body":
+            chunks.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    response.body = b"".join(chunks)
+    return response

@@ -1,0 +1,100 @@
+"""What requests set going and is still under way, counted by correlation id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Correlation:
+    """One correlation id's outstanding deliveries, and who waits for the last of them."""
+
+    __slots__ = ("id", "outstanding", "waiters")
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.outstanding = 0
+        self.waiters: list[asyncio.Future[None]] | None = None
+
+
+class Progress:
+    """Counts deliveries by correlation id. A delivery that waits for a distant retry is not counted meanwhile:
+    it holds up neither who waits for an answer nor the door (docs/decisions)."""
+
+    __slots__ = ("_busy", "_idle_waiters", "on_quiet")
+
+    def __init__(self) -> None:
+        self._busy: dict[str, Correlation] = {}
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self.on_quiet: Callable[[], None] | None = None
+        """Called each time that a correlation has nothing outstanding any more."""
+
+    def __len__(self) -> int:
+        """How many correlations have something outstanding."""
+        return len(self._busy)
+
+    def began(self, correlation_id: str, deliveries: int) -> Correlation:
+        """Note that so many deliveries are outstanding; returns what `ended` takes."""
+        correlation = self._busy.get(correlation_id)
+        if correlation is None:
+            correlation = self._busy[correlation_id] = Correlation(correlation_id)
+        correlation.outstanding += deliveries
+        return correlation
+
+    def ended(self, correlation: Correlation) -> None:
+        """Note that one delivery is outstanding no more."""
+        correlation.outstanding -= 1
+        if correlation.outstanding > 0 or self._busy.get(correlation.id) is not correlation:
+            return
+        del self._busy[correlation.id]
+        if correlation.waiters is not None:
+            _release(correlation.waiters)
+        if not self._busy:
+            _release(self._idle_waiters)
+        if self.on_quiet is not None:
+            self.on_quiet()
+
+    async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
+        """Wait until nothing is outstanding for a correlation; False when the time was over first."""
+        correlation = self._busy.get(correlation_id)
+        if correlation is None:
+            return True
+        if correlation.waiters is None:
+            correlation.waiters = []
+        return await _wait(correlation.waiters, timeout_seconds)
+
+    async def idle(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is outstanding at all; False when the time was over first."""
+        if not self._busy:
+            return True
+        return await _wait(self._idle_waiters, timeout_seconds)
+
+    def clear(self) -> None:
+        """Forget everything and let everybody look again."""
+        busy = list(self._busy.values())
+        self._busy.clear()
+        for correlation in busy:
+            if correlation.waiters is not None:
+                _release(correlation.waiters)
+        _release(self._idle_waiters)
+        if self.on_quiet is not None:
+            self.on_quiet()
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
+
+
+async def _wait(waiters: list[asyncio.Future[None]], timeout_seconds: float) -> bool:
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiters.append(waiter)
+    try:
+        await asyncio.wait_for(waiter, timeout_seconds)
+    except TimeoutError:
+        if waiter in waiters:
+            waiters.remove(waiter)
+        return False
+    return True

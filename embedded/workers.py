@@ -1,0 +1,155 @@
+"""The tasks that deliver: as a rule one of them does everything, and another takes over while it is suspended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from embedded.broker_state import Delivery
+from embedded.delivery import Answer
+from embedded.driving import drive
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.01
+
+
+class Source(Protocol):
+    """What the workers work for."""
+
+    def has_ready(self) -> bool:
+        """Whether there may be something to take."""
+        ...
+
+    def next_delivery(self) -> Delivery | None:
+        """What is to be delivered now; None when nothing is."""
+        ...
+
+    async def attempt(self, delivery: Delivery, worker: Worker) -> None:
+        """Deliver once and see what comes of it."""
+        ...
+
+
+class Workers:
+    """At most `limit` workers; each suspended delivery holds one."""
+
+    def __init__(self, source: Source, limit: int, slice_seconds: float) -> None:
+        self.source = source
+        self.slice_seconds = slice_seconds
+        self._limit = limit
+        self._all: set[Worker] = set()
+        self._parked: list[Worker] = []
+        self.suspended = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anyone is at something."""
+        return len(self._parked) < len(self._all)
+
+    def wake(self) -> None:
+        """See to it that somebody takes what is ready."""
+        if len(self._all) - len(self._parked) > self.suspended or not self.source.has_ready():
+            return
+        if self._parked:
+            self._parked.pop().wake()
+        elif len(self._all) < self._limit:
+            self._all.add(Worker(self))
+
+    def park(self, worker: Worker) -> None:
+        """Have a worker woken when it is needed."""
+        self._parked.append(worker)
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Cancel everyone at once; what they were at has no outcome. Returns the tasks that are ending."""
+        workers, self._all = self._all, set()
+        self._parked = []
+        self.suspended = 0
+        for worker in workers:
+            worker.abandoned = True
+            worker.task.cancel()
+        return [worker.task for worker in workers]
+
+    async def close(self, grace_seconds: float) -> None:
+        """Wait for what is in flight, at most so long, then end everyone."""
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.gather(*self.abandon(), return_exceptions=True)
+
+
+class Worker:
+    """One task that delivers whatever is next."""
+
+    __slots__ = ("_handle", "_loop", "_timed_out", "_timeout", "_wake", "_workers", "abandoned", "task")
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+        self._handle: asyncio.TimerHandle | None = None
+        self._timed_out = False
+        self._timeout = 0.0
+        self.abandoned = False
+        self.task = self._loop.create_task(self._work())
+
+    def wake(self) -> None:
+        """Go on: something is ready."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _work(self) -> None:
+        source, slice_seconds = self._workers.source, self._workers.slice_seconds
+        until = perf_counter() + slice_seconds
+        while not self.abandoned:
+            delivery = source.next_delivery()
+            if delivery is None:
+                self._wake = self._loop.create_future()
+                self._workers.park(self)
+                await self._wake
+                until = perf_counter() + slice_seconds
+                continue
+            try:
+                await source.attempt(delivery, self)
+            except Exception:
+                log.exception("the broker failed at %s; the event stays in the log", delivery.envelope.id)
+            if perf_counter() >= until:
+                await asyncio.sleep(0)
+                until = perf_counter() + slice_seconds
+
+    async def run(self, work: Coroutine[Any, Any, Answer], timeout: float) -> Answer | None:
+        """Run an invocation; None when it failed without an answer or took longer than `timeout` seconds."""
+        self._timeout = timeout
+        try:
+            return await drive(work, self._suspended)
+        except asyncio.CancelledError:
+            # Without a cancellation of this task it is the handler's own affair, and a failure like others.
+            if self.task.cancelling() and not self._timed_out:
+                raise
+            log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever an invocation raises stands for a network error
+            log.warning("no answer: %r", error)
+            return None
+        finally:
+            if self._handle is not None:
+                self._resumed(self._handle)
+
+    def _suspended(self) -> None:
+        self._handle = self._loop.call_later(self._timeout, self._expire)
+        self._workers.suspended += 1
+        self._workers.wake()
+
+    def _resumed(self, handle: asyncio.TimerHandle) -> None:
+        handle.cancel()
+        self._handle = None
+        if not self.abandoned:
+            self._workers.suspended -= 1
+        if self._timed_out:
+            self._timed_out = False
+            self.task.uncancel()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self.task.cancel()
