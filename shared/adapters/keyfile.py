@@ -1,0 +1,168 @@
+"""The secrets port on a key file: made on first start, readable by its owner alone.
+
+A field is sealed with AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce, its context as associated data;
+the key's id stands in front, so keys can be rotated and old texts still open. Named secrets lie sealed in a file
+of their own. Files are replaced whole: written aside, synced, renamed.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_FILE: Final = "keys.json"
+SECRETS_FILE: Final = "secrets.json"
+_VERSION: Final = 1
+_NONCE_BYTES: Final = 12
+_PREFIX: Final = "lst"
+
+
+class KeyFileSecrets:
+    """Keys and named secrets in the data directory, read at first use."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._ciphers: dict[str, AESGCM] = {}
+        self._current = ""
+        self._index_key = b""
+
+    async def get(self, name: str) -> bytes | None:
+        self._read_keys()
+        sealed = self._named().get(name)
+        return None if sealed is None else self._open(sealed, f"secret/{name}")
+
+    async def put(self, name: str, value: bytes) -> None:
+        self._read_keys()
+        named = self._named()
+        named[name] = self._seal(value, f"secret/{name}")
+        _replace(self._data_dir / SECRETS_FILE, {"version": _VERSION, "secrets": named})
+
+    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+        self._read_keys()
+        return [self._seal(text.encode(), f"field/{context}") for text in plaintexts]
+
+    async def open(self, sealed: Sequence[str], context: str) -> list[str]:
+        self._read_keys()
+        return [self._open(text, f"field/{context}").decode() for text in sealed]
+
+    async def blind_index(self, plaintext: str, context: str) -> str:
+        self._read_keys()
+        # A key for each context: equal values of two tenants do not show that they are equal.
+        key = hmac.digest(self._index_key, context.encode(), "sha256")
+        return urlsafe_b64encode(hmac.digest(key, plaintext.encode(), "sha256")).rstrip(b"=").decode()
+
+    def rotate(self) -> str:
+        """Seal with a new key from now on; what older keys sealed still opens. Returns the new key's id."""
+        self._read_keys()
+        content = _read(self._data_dir / KEY_FILE)
+        key_id, key = _new_key()
+        content["keys"][key_id] = key
+        content["current"] = key_id
+        _replace(self._data_dir / KEY_FILE, content)
+        self._take(content)
+        return key_id
+
+    def _seal(self, plaintext: bytes, context: str) -> str:
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self._current].encrypt(nonce, plaintext, context.encode())
+        return f"{_PREFIX}:{self._current}:{urlsafe_b64encode(nonce + sealed).decode()}"
+
+    def _open(self, sealed: str, context: str) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        prefix, _, rest = sealed.partition(":")
+        key_id, _, text = rest.partition(":")
+        cipher = self._ciphers.get(key_id)
+        if prefix != _PREFIX or cipher is None:
+            raise ValueError("a field was not sealed with a key that is here")
+        try:
+            content = urlsafe_b64decode(text)
+            return cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], context.encode())
+        except (InvalidTag, ValueError):
+            raise ValueError("a field was not sealed here for this context") from None
+
+    def _named(self) -> dict[str, str]:
+        path = self._data_dir / SECRETS_FILE
+        named: dict[str, str] = _read(path)["secrets"] if path.exists() else {}
+        return named
+
+    def _read_keys(self) -> None:
+        if self._ciphers:
+            return
+        path = self._data_dir / KEY_FILE
+        if not path.exists():
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            key_id, key = _new_key()
+            content = {"version": _VERSION, "current": key_id, "keys": {key_id: key}, "index_key": _random_key()}
+            _create(path, content)
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise PermissionError(f"{path} has mode {mode:04o}; only its owner may read it (chmod 600)")
+        self._take(_read(path))
+
+    def _take(self, content: dict[str, Any]) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._ciphers = {key_id: AESGCM(b64decode(key)) for key_id, key in content["keys"].items()}
+        self._current = content["current"]
+        self._index_key = b64decode(content["index_key"])
+
+
+def _random_key() -> str:
+    return b64encode(os.urandom(32)).decode()
+
+
+def _new_key() -> tuple[str, str]:
+    key = _random_key()
+    return sha256(b"lastro key id" + b64decode(key)).hexdigest()[:8], key
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    if content.get("version") != _VERSION:
+        raise ValueError(f"{path} has version {content.get('version')}; this version of Lastro knows {_VERSION}")
+    return content
+
+
+def _write_aside(path: Path, content: dict[str, Any]) -> Path:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(json.dumps(content, indent=2).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    return aside
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    _write_aside(path, content).replace(path)
+    _sync_directory(path.parent)
+
+
+def _create(path: Path, content: dict[str, Any]) -> None:
+    """Put a file in place unless another process was quicker: then that one stands."""
+    aside = _write_aside(path, content)
+    try:
+        path.hardlink_to(aside)
+    except FileExistsError:
+        pass
+    finally:
+        aside.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

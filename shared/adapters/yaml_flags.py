@@ -1,0 +1,41 @@
+"""The flags port on a YAML file: `<flag>: true`, or `<flag>: [<tenant>, …]`. Without the file every flag is off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+FLAGS_FILE: Final = "flags.yaml"
+
+
+class YamlFlags:
+    """Flags as they stood in the file at first use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._flags: dict[str, bool | frozenset[str]] | None = None
+
+    def enabled(self, flag: str, tenant_id: str | None) -> bool:
+        if self._flags is None:
+            self._flags = _read(self._path)
+        value = self._flags.get(flag, False)
+        return value if isinstance(value, bool) else tenant_id in value
+
+
+def _read(path: Path) -> dict[str, bool | frozenset[str]]:
+    if not path.exists():
+        return {}
+    import yaml
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a mapping of flags")  # noqa: TRY004 - a file is wrong, no type of a caller
+    return {str(flag): _value(path, flag, value) for flag, value in content.items()}
+
+
+def _value(path: Path, flag: object, value: object) -> bool | frozenset[str]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list) and all(isinstance(tenant, str) for tenant in value):
+        return frozenset(value)
+    raise ValueError(f"{path}: {flag} is neither true, false nor a list of tenants")
