@@ -46,10 +46,12 @@ async def deliver(
     204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
     """
     started = perf_counter()
-    traceparent = runtime.telemetry.trace(envelope.extensions.get("traceparent"))
+    parent = envelope.extensions.get("traceparent")
+    traceparent = runtime.telemetry.trace(parent)
     delivery = await _guarded(operation, envelope, runtime, traceparent, first)
+    seconds, age = perf_counter() - started, _age(envelope, runtime)
     runtime.telemetry.record_event(
-        operation.id, envelope.type, delivery.status, perf_counter() - started, _age(envelope, runtime), traceparent
+        operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent
     )
     return delivery
 

@@ -137,7 +137,7 @@ async def _admitted(run: _Run) -> HttpResponse:
         if operation.command is not None:
             _check_media_type(run)
             arguments[operation.body_parameter or "command"] = _validated_body(operation, _parsed_body(run))
-        return await _execute(run, arguments, cause_id=run.request_id, record=None)
+        return await _execute(run, arguments, cause_id=run.runtime.ids.new("req"), record=None)
     return await _idempotent(run, arguments)
 
 
@@ -165,7 +165,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
             arguments[operation.body_parameter or "command"] = _validated_body(operation, value)
         elif value != {}:
             raise Problem("validation_failed", "This operation takes no fields.")
-        return await _execute(run, arguments, cause_id=record_id, record=(record_id, digest))
+        return await _execute(run, arguments, cause_id=runtime.ids.new("req"), record=(record_id, digest))
     finally:
         await runtime.cache.unlock(f"idem/{record_id}", lock)
 

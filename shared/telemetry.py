@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NO_TRACE: Final = "0" * 32
+# The lowest of the flags' bits, whatever the others say.
+_SAMPLED: Final = frozenset("13579bdf")
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -46,14 +48,19 @@ class SpanExporter(Protocol):
 class Telemetry:
     """What a process measures of itself."""
 
-    def __init__(self, random: Random, ratio: float, exporter: SpanExporter | None = None) -> None:
+    def __init__(self, random: Random, ratio: float) -> None:
+        """`ratio` is the share of new traces that are sampled."""
         self._random = random
         self._ratio = ratio
-        self._exporter = exporter
+        self._exporter: SpanExporter | None = None
         self.http: dict[tuple[str, int], Histogram] = {}
         self.events: dict[tuple[str, str, int], Histogram] = {}
         self.event_age: dict[str, Histogram] = {}
         self.counters: dict[tuple[str, str], int] = {}
+
+    def export_to(self, exporter: SpanExporter | None) -> None:
+        """Send the spans of sampled traces on (None: nowhere)."""
+        self._exporter = exporter
 
     def trace(self, parent: str | None) -> str:
         """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace."""
@@ -67,21 +74,28 @@ class Telemetry:
     def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
         """Note one answered request."""
         _histogram(self.http, (operation, status)).record(seconds)
-        if self._exporter is not None and traceparent.endswith("1"):
+        if self._exporter is not None and traceparent[-1] in _SAMPLED:
             self._exporter.export(
                 operation, "server", traceparent, parent, seconds, {"http.response.status_code": status}
             )
 
     def record_event(
-        self, consumer: str, type: str, status: int, seconds: float, age_seconds: float | None, traceparent: str
+        self,
+        consumer: str,
+        type: str,
+        status: int,
+        seconds: float,
+        age_seconds: float | None,
+        traceparent: str,
+        parent: str | None,
     ) -> None:
         """Note one delivery and how old its event was when it was done."""
         _histogram(self.events, (consumer, type, status)).record(seconds)
         if age_seconds is not None:
             _histogram(self.event_age, consumer).record(age_seconds)
-        if self._exporter is not None and traceparent.endswith("1"):
+        if self._exporter is not None and traceparent[-1] in _SAMPLED:
             attributes = {"messaging.operation.type": "process", "cloudevents.event_type": type, "outcome": status}
-            self._exporter.export(consumer, "consumer", traceparent, None, seconds, attributes)
+            self._exporter.export(consumer, "consumer", traceparent, parent, seconds, attributes)
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
         """Add to a counter."""
