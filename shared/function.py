@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from shared.context import Context
 from shared.envelope import Envelope, Event, InvalidEvent, from_http
 from shared.event_delivery import Delivery, deliver, refused
-from shared.http import HttpRequest, read_headers
+from shared.http import HttpRequest, HttpResponse, read_headers
 from shared.http_serving import problem_response, serve
 from shared.operation import (
     Access,
@@ -99,35 +99,39 @@ def http_function(
             pattern=compile_path(path),
         )
 
-        async def target(request: Request) -> Response:
-            from starlette.responses import Response as FrameworkResponse
-
-            runtime = current()
-            raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
-            headers, repeated = read_headers(request.scope["headers"])
-            incoming = HttpRequest(
-                request.method,
-                raw_path.partition(b"?")[0].decode("latin-1"),
-                request.scope["query_string"].decode("latin-1"),
-                headers,
-                b"",
-                repeated,
-            )
-            body = await read_body(request.stream(), runtime.settings.max_body_bytes)
-            if body is None:
-                problem = Problem(
-                    "payload_too_large", f"A body has at most {runtime.settings.max_body_bytes} bytes."
-                )
-                request_id = request_id_of(None, runtime.random)
-                answer = problem_response(problem, runtime, incoming, request_id)
-            else:
-                incoming.body = body
-                answer = await serve(operation, incoming, runtime)
-            return FrameworkResponse(answer.body, answer.status, answer.headers)
-
-        return _named(target, handler, operation)
+        return _named(_http_target(operation), handler, operation)
 
     return decorate
+
+
+def _http_target(operation: HttpOperation) -> Callable[[Request], Awaitable[Response]]:
+    async def target(request: Request) -> Response:
+        from starlette.responses import Response as FrameworkResponse
+
+        answer = await _serve_framework_request(operation, request)
+        return FrameworkResponse(answer.body, answer.status, answer.headers)
+
+    return target
+
+
+async def _serve_framework_request(operation: HttpOperation, request: Request) -> HttpResponse:
+    runtime = current()
+    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
+    headers, repeated = read_headers(request.scope["headers"])
+    incoming = HttpRequest(
+        request.method,
+        raw_path.partition(b"?")[0].decode("latin-1"),
+        request.scope["query_string"].decode("latin-1"),
+        headers,
+        b"",
+        repeated,
+    )
+    body = await read_body(request.stream(), runtime.settings.max_body_bytes)
+    if body is None:
+        problem = Problem("payload_too_large", f"A body has at most {runtime.settings.max_body_bytes} bytes.")
+        return problem_response(problem, runtime, incoming, request_id_of(None, runtime.random))
+    incoming.body = body
+    return await serve(operation, incoming, runtime)
 
 
 def event_function(*models: type[Event], platform: bool = False) -> Callable[[Handler], Target]:
