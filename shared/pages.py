@@ -37,7 +37,11 @@ def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[d
         operation, tenant_id, carried, after = orjson.loads(urlsafe_b64decode(padded.encode("ascii")))
     except (ValueError, TypeError):
         raise _bad_cursor("The cursor is not one that this platform gave.") from None
-    well_formed = isinstance(carried, dict) and isinstance(after, str)
+    well_formed = (
+        isinstance(carried, dict)
+        and isinstance(after, str)
+        and all(isinstance(value, str) for value in carried.values())
+    )
     if not well_formed or operation != ctx.origin.operation or tenant_id != ctx.tenant_id:
         raise _bad_cursor("The cursor was not made for this list.")
     if any(carried.get(name) != value for name, value in given.items()):

@@ -12,6 +12,8 @@ from shared import contact, tax_ids
 from shared.context import Context
 from shared.function import http_function
 from shared.models import Command, Metadata, Name
+from shared.ports.documents import Query
+from shared.problems import Problem
 from shared.records import USERS, UserDocument
 
 Email = Annotated[str, Field(max_length=254), AfterValidator(contact.email)]
@@ -55,7 +57,9 @@ class RegisterUser(Command):
 async def register_user(command: RegisterUser, ctx: Context) -> User:
     """Register a customer or merchant, who may act at once. A taxpayer number is registered once in a tenant."""
     user = await _sealed(command, ctx)
-    # The unique index on `document_index` refuses a second registration in the commit itself.
+    # This says which field it is; between two registrations at once the collection's unique index decides.
+    if await ctx.find(USERS, Query(where={"document_index": user["document_index"]}, limit=1)):
+        raise Problem.at("already_exists", "/document/number", "A user of this document is registered already.")
     ctx.insert(USERS, user)
     ctx.emit(UserRegistered(user_id=user["id"], kind=command.kind))
     ctx.emit(UserActivated(user_id=user["id"]))

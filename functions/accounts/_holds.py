@@ -1,0 +1,103 @@
+"""Holds: one for each payment or refund that wants an amount set aside, whatever became of the wish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from events.accounts import FundsHeld, FundsRefused
+from events.payments import Failure, PaymentCreated, PaymentEvent, RefundCreated, RefundEvent
+from shared.context import Context
+from shared.money import Money
+from shared.records import HoldCause, HoldDocument, HoldStatus
+
+
+@dataclass(frozen=True, slots=True)
+class HoldWish:
+    """What an event says about the amount that its payment or refund wants set aside."""
+
+    cause_type: HoldCause
+    cause_id: str
+    payment_id: str
+    account_id: str
+    counterparty_account_id: str
+    amount: int
+    currency: str
+    expires_at: str | None = None
+    transfer_id: str | None = None
+    deadline: str | None = None
+
+
+def hold_id(ctx: Context, cause_id: str) -> str:
+    """The id of the one hold of a payment or refund."""
+    return ctx.derived_id("hld", cause_id, "hold")
+
+
+def wish_of(event: PaymentEvent | RefundEvent) -> HoldWish:
+    """What a fact about a payment or refund says of its hold."""
+    cause_type: HoldCause = "payment" if isinstance(event, PaymentEvent) else "refund"
+    return HoldWish(
+        cause_type=cause_type,
+        cause_id=event.subject,
+        payment_id=event.payment_id,
+        account_id=event.payer_account_id,
+        counterparty_account_id=event.payee_account_id,
+        amount=event.amount.value,
+        currency=event.amount.currency,
+        expires_at=event.expires_at if isinstance(event, PaymentCreated) else None,
+        transfer_id=event.transfer_id if isinstance(event, RefundCreated) else None,
+        deadline=event.deadline if isinstance(event, RefundCreated) else None,
+    )
+
+
+def new_hold(
+    ctx: Context, wish: HoldWish, status: HoldStatus, *, amount: int, failure: Failure | None = None
+) -> HoldDocument:
+    """The document that answers a wish; `amount` is what is really set aside, in minor units."""
+    return {
+        "id": hold_id(ctx, wish.cause_id),
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "status": status,
+        "account_id": wish.account_id,
+        "amount": amount,
+        "currency": wish.currency,
+        "cause_type": wish.cause_type,
+        "cause_id": wish.cause_id,
+        "payment_id": wish.payment_id,
+        "counterparty_account_id": wish.counterparty_account_id,
+        "transfer_id": wish.transfer_id,
+        "deadline": wish.deadline,
+        "expires_at": wish.expires_at,
+        "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }
+
+
+def tell_held(ctx: Context, wish: HoldWish) -> None:
+    """Publish that the amount is set aside; a wish that was repeated brings its own, later deadline."""
+    held = FundsHeld(
+        account_id=wish.account_id,
+        hold_id=hold_id(ctx, wish.cause_id),
+        amount=Money(value=wish.amount, currency=wish.currency),
+        cause_type=wish.cause_type,
+        cause_id=wish.cause_id,
+        payment_id=wish.payment_id,
+        counterparty_account_id=wish.counterparty_account_id,
+        transfer_id=wish.transfer_id,
+        deadline=wish.deadline,
+    )
+    ctx.emit(held, causetype=wish.cause_type)
+
+
+def tell_refused(ctx: Context, wish: HoldWish, failure: Failure) -> None:
+    """Publish that the amount cannot be set aside."""
+    refused = FundsRefused(
+        account_id=wish.account_id,
+        amount=Money(value=wish.amount, currency=wish.currency),
+        cause_type=wish.cause_type,
+        cause_id=wish.cause_id,
+        payment_id=wish.payment_id,
+        failure=failure,
+    )
+    ctx.emit(refused, causetype=wish.cause_type)

@@ -1,0 +1,71 @@
+"""ledger.transfer_posted → account.balance_changed (account.funds_released when part of a hold is left over)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from events.accounts import BalanceChanged, FundsReleased
+from events.ledger import TransferPosted
+from functions.accounts._holds import hold_id
+from shared.context import Context
+from shared.function import event_function
+from shared.ledger import is_system_account
+from shared.money import Money
+from shared.records import ACCOUNTS, HOLDS, HoldDocument
+
+
+@event_function(TransferPosted)
+async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
+    """Bring the balances of a transfer's payment accounts up to date and use up the hold that it was made from."""
+    hold = await _hold_of(event, ctx)
+    changes, currencies = _changes_of(event)
+    for account_id, change in changes.items():
+        increments = {"posted": change}
+        if hold is not None and hold["account_id"] == account_id:
+            increments["held"] = -hold["amount"]
+            _use_up(ctx, hold, taken=-change)
+        # An increment without a look at the balance: a merchant whom everybody pays is no place of conflict.
+        ctx.change(ACCOUNTS, account_id, increments)
+        amount = Money(value=change, currency=currencies[account_id])
+        ctx.emit(BalanceChanged(account_id=account_id, transfer_id=event.transfer_id, change=amount))
+
+
+async def _hold_of(event: TransferPosted, ctx: Context) -> HoldDocument | None:
+    if event.cause_type == "deposit":
+        return None
+    hold = await ctx.get(HOLDS, hold_id(ctx, event.cause_id))
+    if hold is None or hold["status"] != "active":
+        # The ledger is the truth and its transfer is applied all the same, down to the account's floor.
+        ctx.log.error("transfer %s was posted and its hold is not active", event.transfer_id)
+        return None
+    return hold
+
+
+def _changes_of(event: TransferPosted) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    changes: dict[str, int] = {}
+    currencies: dict[str, str] = {}
+    for leg in event.legs:
+        if is_system_account(leg.account_id):
+            continue
+        signed = leg.amount if leg.direction == "credit" else -leg.amount
+        changes[leg.account_id] = changes.get(leg.account_id, 0) + signed
+        currencies[leg.account_id] = leg.currency
+    return changes, currencies
+
+
+def _use_up(ctx: Context, hold: HoldDocument, *, taken: int) -> None:
+    ctx.update(HOLDS, hold, status="captured", updated_at=ctx.now_text)
+    rest = hold["amount"] - taken
+    if rest <= 0:
+        return
+    ctx.emit(
+        FundsReleased(
+            account_id=hold["account_id"],
+            hold_id=hold["id"],
+            amount=Money(value=rest, currency=hold["currency"]),
+            cause_type=hold["cause_type"],
+            cause_id=hold["cause_id"],
+            reason="captured_in_part",
+        ),
+        causetype=hold["cause_type"],
+    )

@@ -1,0 +1,47 @@
+"""payment.canceled, payment.expired, payment.failed, refund.failed → account.funds_released."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from events.accounts import FundsReleased
+from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, PaymentFailed, RefundEvent, RefundFailed
+from functions.accounts._holds import hold_id, new_hold, wish_of
+from shared.context import Context
+from shared.function import event_function
+from shared.money import Money
+from shared.records import ACCOUNTS, HOLDS
+
+Reason = Literal["canceled", "expired", "failed"]
+_REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
+    PaymentCanceled: "canceled",
+    PaymentExpired: "expired",
+    PaymentFailed: "failed",
+    RefundFailed: "failed",
+}
+
+
+@event_function(PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
+async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed, ctx: Context) -> None:
+    """Give back what was set aside for a payment or refund that came to nothing."""
+    wish = wish_of(event)
+    hold = await ctx.get(HOLDS, hold_id(ctx, wish.cause_id))
+    if hold is None:
+        # The end overtook the beginning: this lets the wish find that nobody waits for it any more.
+        ctx.insert(HOLDS, new_hold(ctx, wish, "released", amount=0))
+        return
+    if hold["status"] != "active":
+        return
+    ctx.change(ACCOUNTS, hold["account_id"], {"held": -hold["amount"]})
+    ctx.update(HOLDS, hold, status="released", updated_at=ctx.now_text)
+    ctx.emit(
+        FundsReleased(
+            account_id=hold["account_id"],
+            hold_id=hold["id"],
+            amount=Money(value=hold["amount"], currency=hold["currency"]),
+            cause_type=wish.cause_type,
+            cause_id=wish.cause_id,
+            reason=_REASONS[type(event)],
+        ),
+        causetype=wish.cause_type,
+    )

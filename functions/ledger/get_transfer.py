@@ -1,0 +1,17 @@
+"""GET /v1/ledger/transfers/{transfer_id}."""
+
+from __future__ import annotations
+
+from functions.ledger._transfer import LedgerTransfer, transfer_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.problems import Problem
+
+
+@http_function("GET /v1/ledger/transfers/{transfer_id}", scope="ledger:read")
+async def get_transfer(transfer_id: str, ctx: Context) -> LedgerTransfer:
+    """A transfer with its legs, checked to balance when it is read."""
+    transfer = await ctx.ledger.transfer(ctx.tenant_id, transfer_id)
+    if transfer is None:
+        raise Problem("not_found", f"There is no {transfer_id}.")
+    return transfer_resource(transfer)

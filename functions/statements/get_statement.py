@@ -1,0 +1,58 @@
+"""GET /v1/accounts/{account_id}/statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from functions.statements._lines import LINES, LineDocument, in_period
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Page, PeriodQuery, Resource
+from shared.money import Money
+from shared.pages import find_page
+from shared.ports.documents import Query
+from shared.records import ACCOUNTS
+
+
+class StatementLine(Resource):
+    """One movement of an account. `balance_after` is the running balance with it."""
+
+    id: str
+    account_id: str
+    recorded_at: str
+    direction: Literal["debit", "credit"]
+    amount: Money
+    balance_after: Money
+    transfer_id: str
+    payment_id: str | None
+    counterparty_account_id: str | None
+    description: str | None
+
+
+@http_function("GET /v1/accounts/{account_id}/statement", scope="statements:read")
+async def get_statement(account_id: str, query: PeriodQuery, ctx: Context) -> Page[StatementLine]:
+    """An account's movements in a period, oldest first."""
+    await ctx.required(ACCOUNTS, account_id)
+    filters = {"account_id": account_id, "from": query.since, "to": query.until}
+    return await find_page(ctx, LINES, query, filters, _query, _line_resource)
+
+
+def _query(filters: Mapping[str, str]) -> Query:
+    return in_period(filters["account_id"], filters.get("from"), filters.get("to"))
+
+
+def _line_resource(line: LineDocument) -> StatementLine:
+    currency = line["currency"]
+    return StatementLine(
+        id=line["line_id"],
+        account_id=line["account_id"],
+        recorded_at=line["recorded_at"],
+        direction=line["direction"],
+        amount=Money(value=line["amount"], currency=currency),
+        balance_after=Money(value=line["balance_after"], currency=currency),
+        transfer_id=line["transfer_id"],
+        payment_id=line["payment_id"],
+        counterparty_account_id=line["counterparty_account_id"],
+        description=line["description"],
+    )

@@ -1,0 +1,56 @@
+"""ledger.transfer_posted → statement.line_recorded."""
+
+from __future__ import annotations
+
+from events.ledger import PostedLeg, TransferPosted
+from events.statements import LineRecorded
+from functions.statements._lines import LINES, LineDocument, place
+from shared.context import Context
+from shared.function import event_function
+from shared.ledger import is_system_account
+from shared.money import Money
+
+
+@event_function(TransferPosted)
+async def project_transfer(event: TransferPosted, ctx: Context) -> None:
+    """Write a statement line for each leg on a payment account, from the event alone and in any order."""
+    for leg in event.legs:
+        if is_system_account(leg.account_id):
+            continue
+        line = ctx.insert(LINES, _line(event, leg, ctx))
+        ctx.emit(
+            LineRecorded(
+                account_id=leg.account_id,
+                line_id=line["line_id"],
+                direction=leg.direction,
+                amount=Money(value=leg.amount, currency=leg.currency),
+                balance_after=Money(value=leg.balance_after, currency=leg.currency),
+                payment_id=event.payment_id,
+            )
+        )
+
+
+def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
+    return {
+        "id": place(leg.account_id, event.recorded_at, leg.sequence),
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "line_id": ctx.derived_id("lin", event.transfer_id, f"line/{leg.leg}"),
+        "account_id": leg.account_id,
+        "sequence": leg.sequence,
+        "recorded_at": event.recorded_at,
+        "direction": leg.direction,
+        "amount": leg.amount,
+        "balance_after": leg.balance_after,
+        "currency": leg.currency,
+        "transfer_id": event.transfer_id,
+        "payment_id": event.payment_id,
+        "counterparty_account_id": _counterparty(event, leg),
+        "description": event.description,
+    }
+
+
+def _counterparty(event: TransferPosted, leg: PostedLeg) -> str | None:
+    """The account on the other side, where there is exactly one."""
+    others = {other.account_id for other in event.legs if other.direction != leg.direction}
+    return others.pop() if len(others) == 1 else None
