@@ -1,0 +1,76 @@
+"""POST /v1/deposits: money is to come in over a provider."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from events.providers import DepositCreated
+from functions.providers._deposit import Deposit, deposit_parts, deposit_progress, deposit_resource
+from shared import pix, saga
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Identifier
+from shared.money import Amount
+from shared.problems import Problem
+from shared.records import ACCOUNTS, DEPOSITS, DepositDocument
+
+
+class CreateDeposit(Command):
+    """An order to charge somebody outside and put the money on an account."""
+
+    account_id: Identifier
+    amount: Amount
+    method: Literal["pix"]
+
+
+@http_function(
+    "POST /v1/deposits",
+    scope="deposits:write",
+    status=201,
+    location="/v1/deposits/{result.id}",
+    progress=deposit_progress,
+    problems=("unknown_reference", "currency_mismatch", "account_closed"),
+)
+async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
+    """Make a deposit. It settles when the provider has reported the money and the ledger has it."""
+    await _check(command, ctx)
+    deposit = await _new_deposit(command, ctx)
+    ctx.insert(DEPOSITS, deposit)
+    ctx.emit(DepositCreated(**deposit_parts(deposit), method=deposit["method"]))
+    return deposit_resource(deposit)
+
+
+async def _check(command: CreateDeposit, ctx: Context) -> None:
+    account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
+    if account["status"] == "closed":
+        raise Problem.at("account_closed", "/account_id", "The account is closed.")
+    if command.amount.currency != pix.CURRENCY:
+        raise Problem.at("currency_mismatch", "/amount/currency", f"PIX moves {pix.CURRENCY}.")
+    if account["currency"] != command.amount.currency:
+        raise Problem.at("currency_mismatch", "/account_id", f"The account is kept in {account['currency']}.")
+    if command.amount.value > pix.MAX_AMOUNT:
+        raise Problem.at("validation_failed", "/amount/value", f"PIX moves at most {pix.MAX_AMOUNT} at once.")
+
+
+async def _new_deposit(command: CreateDeposit, ctx: Context) -> DepositDocument:
+    deposit_id = ctx.new_id("dep")
+    return {
+        "id": deposit_id,
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "status": "created",
+        "account_id": command.account_id,
+        "amount": command.amount.value,
+        "currency": command.amount.currency,
+        "method": command.method,
+        # A txid has letters and digits only, so our prefix goes.
+        "txid": ctx.derived_id("chg", deposit_id, "charge").partition("_")[2],
+        "transfer_id": ctx.derived_id("ltr", deposit_id, "deposit"),
+        "end_to_end_id": None,
+        "failure": None,
+        "correlation_id": ctx.origin.correlation_id,
+        "attempt": 1,
+        "due_at": await saga.begin(ctx, "deposit", deposit_id),
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }

@@ -1,0 +1,23 @@
+"""lastro.ledger.transfer_refused.v1 of a deposit: the ledger does not take it."""
+
+from __future__ import annotations
+
+from events.ledger import TransferRefused
+from events.providers import DepositFailed
+from functions.providers._deposit import deposit_parts, end_deposit
+from shared.context import Context
+from shared.function import event_function
+from shared.records import DEPOSITS
+
+
+@event_function(TransferRefused)
+async def fail_deposit(event: TransferRefused, ctx: Context) -> None:
+    """Fail the deposit whose transfer the ledger will never record. The money is at the provider still."""
+    if event.cause_type != "deposit":
+        return
+    deposit = await ctx.referenced(DEPOSITS, event.cause_id, "/cause_id")
+    if deposit["status"] == "failed":
+        return
+    ctx.log.warning("deposit %s was paid and is not in the ledger: %s", deposit["id"], event.failure.code)
+    fact = DepositFailed(**deposit_parts(deposit), failure=event.failure)
+    await end_deposit(ctx, deposit, "failed", fact, failure=event.failure.model_dump())

@@ -1,0 +1,14 @@
+"""GET /v1/deposits/{deposit_id}."""
+
+from __future__ import annotations
+
+from functions.providers._deposit import Deposit, deposit_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.records import DEPOSITS
+
+
+@http_function("GET /v1/deposits/{deposit_id}", scope="deposits:read")
+async def get_deposit(deposit_id: str, ctx: Context) -> Deposit:
+    """A deposit as it is now."""
+    return deposit_resource(await ctx.required(DEPOSITS, deposit_id))

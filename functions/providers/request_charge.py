@@ -1,0 +1,103 @@
+"""A deposit was asked for, or has not got on in time: the provider is asked for its charge."""
+
+from __future__ import annotations
+
+from events.operations import SagaOverdue
+from events.payments import Failure
+from events.providers import DepositCreated, DepositFailed
+from functions.providers._charge import CHARGES, ChargeDocument
+from functions.providers._deposit import charge_paid_fact, deposit_parts, end_deposit
+from shared import saga
+from shared.context import Context
+from shared.function import event_function
+from shared.ports.documents import PLATFORM, Unavailable
+from shared.ports.rail import RailRefused
+from shared.records import ACCOUNTS, DEPOSITS, DepositDocument
+from shared.sweep import apart
+
+
+@event_function(DepositCreated, SagaOverdue)
+async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> None:
+    """Have the deposit's rail charge for it; asked again, the rail does nothing more.
+
+    What the rail does not answer is unknown: the event is delivered again (503) until it does.
+    """
+    if isinstance(event, DepositCreated):
+        deposit = await ctx.referenced(DEPOSITS, event.deposit_id, "/deposit_id")
+        overdue = False
+    elif event.saga_type == "deposit":
+        deposit = await ctx.referenced(DEPOSITS, event.saga_id, "/saga_id")
+        overdue = True
+        if deposit["attempt"] != event.attempt:
+            return
+    else:
+        return
+    if deposit["status"] != "created":
+        return
+    if deposit["end_to_end_id"] is None:
+        refusal = await _account_refusal(ctx, deposit) or await _charge(ctx, deposit)
+        if refusal is not None:
+            fact = DepositFailed(**deposit_parts(deposit), failure=refusal)
+            await end_deposit(ctx, deposit, "failed", fact, failure=refusal.model_dump())
+            return
+    if overdue:
+        await _next_attempt(ctx, deposit)
+
+
+async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | None:
+    """Why the account takes no money in. One that is blocked for debits alone does."""
+    account = await ctx.referenced(ACCOUNTS, deposit["account_id"], "/account_id")
+    if account["status"] == "closed":
+        return Failure(code="account_closed", detail="The account is closed.")
+    if account["block_mode"] == "all":
+        return Failure(code="account_blocked", detail="The account is blocked for all movements.")
+    return None
+
+
+async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
+    """Ask the rail, once it can be told whose the charge is whatever happens here. None: it has the charge."""
+    rail = ctx.runtime.rails.get(deposit["method"])
+    if rail is None:
+        raise Unavailable(f"no provider is set for {deposit['method']} (LASTRO_PIX_RAIL)")
+    await apart(ctx, PLATFORM, deposit["txid"], lambda scope: _keep_charge(scope, deposit))
+    await ctx.runtime.documents.durable()
+    callback_url = f"{ctx.runtime.settings.base_url}/v1/providers/{deposit['method']}/callbacks"
+    try:
+        await rail.request_charge(deposit["txid"], deposit["amount"], deposit["currency"], callback_url)
+    except RailRefused as refusal:
+        ctx.log.warning("the rail refused the charge %s: %s: %s", deposit["txid"], refusal.code, refusal)
+        return Failure(code="provider_refused", detail=f"{refusal.code}: {refusal}")
+    return None
+
+
+async def _keep_charge(scope: Context, deposit: DepositDocument) -> None:
+    if await scope.get(CHARGES, deposit["txid"]) is not None:
+        return
+    charge: ChargeDocument = {
+        "id": deposit["txid"],
+        "tenant_id": PLATFORM,
+        "version": 1,
+        "provider": deposit["method"],
+        "charged_tenant_id": deposit["tenant_id"],
+        "deposit_id": deposit["id"],
+        "correlation_id": deposit["correlation_id"],
+        "created_at": scope.now_text,
+    }
+    scope.insert(CHARGES, charge)
+
+
+async def _next_attempt(ctx: Context, deposit: DepositDocument) -> None:
+    """Look again later. A charge that nobody pays is not asked for without end: it stays, and its callback counts
+    whenever it comes."""
+    paid, attempt = deposit["end_to_end_id"], deposit["attempt"] + 1
+    if paid is not None:
+        ctx.emit(charge_paid_fact(deposit, paid))
+    if paid is None and attempt > ctx.runtime.settings.saga_attempts:
+        ctx.log.warning(
+            "deposit %s is not paid yet; its charge %s is not asked for any more", deposit["id"], deposit["txid"]
+        )
+        await saga.end(ctx, "deposit", deposit["id"])
+        due_at = None
+    else:
+        due_at = await saga.begin(ctx, "deposit", deposit["id"], attempt)
+    ctx.update(DEPOSITS, deposit, attempt=attempt, due_at=due_at, updated_at=ctx.now_text)

@@ -1,0 +1,25 @@
+"""lastro.ledger.transfer_posted.v1 of a deposit: the money is on the account."""
+
+from __future__ import annotations
+
+from events.ledger import TransferPosted
+from events.providers import DepositSettled
+from functions.providers._deposit import deposit_parts, end_deposit
+from shared.context import Context
+from shared.function import event_function
+from shared.problems import Problem
+from shared.records import DEPOSITS
+
+
+@event_function(TransferPosted)
+async def settle_deposit(event: TransferPosted, ctx: Context) -> None:
+    """Settle the deposit whose transfer the ledger has recorded."""
+    if event.cause_type != "deposit":
+        return
+    deposit = await ctx.referenced(DEPOSITS, event.cause_id, "/cause_id")
+    if deposit["status"] == "settled":
+        return
+    if event.transfer_id != deposit["transfer_id"]:
+        raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {deposit['id']}.")
+    fact = DepositSettled(**deposit_parts(deposit), transfer_id=event.transfer_id)
+    await end_deposit(ctx, deposit, "settled", fact)
