@@ -195,7 +195,7 @@ class SqliteLedger:
             head = heads[account_id]
             assert head is not None
             self._accounts.append((tenant_id, account_id, head.currency))
-        return replace(recorded, first=True)
+        return recorded
 
     def _remember(self, known: Known, row: Row) -> None:
         self._known[known.tenant_id, known.id] = known
