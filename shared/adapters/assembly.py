@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
-from random import Random
+from random import SystemRandom
 from typing import Final
 
 from shared.adapters.keyfile import KeyFileSecrets
@@ -47,7 +47,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
     """
     refuse_unknown_servers(settings)
     clock = clock or SystemClock()
-    random = Random()  # noqa: S311 - ids and trace ids; what must not be guessed is made by the secrets module
+    random = SystemRandom()  # tenants' secrets are made from it
     store = LazyStore(settings, clock)
     secrets = KeyFileSecrets(settings.data_path)
     return Runtime(
