@@ -7,6 +7,7 @@ each tenant's part is decided and committed apart. The parts are not atomic toge
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from shared.context import Context, Origin
@@ -63,3 +64,15 @@ async def apart(
         await publish(ctx.runtime, part)
         return decision
     raise Unavailable(f"too many others change what {origin.operation} works on")
+
+
+async def in_pages(ctx: Context, tenant_id: str, page: Callable[[str | None, Context], Awaitable[str | None]]) -> None:
+    """Work through a tenant's documents, a commit per page.
+
+    `page` is called with the place to begin behind (None: the start) and returns that of the next, or None.
+    """
+    after: str | None = None
+    while True:
+        after = await apart(ctx, tenant_id, ctx.origin.cause_id, partial(page, after))
+        if after is None:
+            return

@@ -1,0 +1,35 @@
+"""POST /v1/dead-letters/{dead_letter_id}/discard: give an event up for good."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from events.operations import DeadLetterDiscarded
+from functions.operations._dead_letter import (
+    DEAD_LETTERS,
+    DeadLetter,
+    dead_letter_parts,
+    dead_letter_resource,
+    require_parked,
+)
+from shared.context import Context
+from shared.function import http_function
+from shared.models import Command, Description
+
+
+class Discard(Command):
+    """Why the event may be given up."""
+
+    reason: Annotated[Description, Field(min_length=1)]
+
+
+@http_function("POST /v1/dead-letters/{dead_letter_id}/discard", scope="operations:write", problems=("illegal_state",))
+async def discard_dead_letter(dead_letter_id: str, command: Discard, ctx: Context) -> DeadLetter:
+    """Discard a parked event with a reason. It stays listed."""
+    letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
+    require_parked(letter)
+    ctx.emit(DeadLetterDiscarded(**dead_letter_parts(letter), reason=command.reason))
+    discarded = ctx.update(DEAD_LETTERS, letter, status="discarded", reason=command.reason, updated_at=ctx.now_text)
+    return dead_letter_resource(discarded)

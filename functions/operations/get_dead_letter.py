@@ -1,0 +1,13 @@
+"""GET /v1/dead-letters/{dead_letter_id}."""
+
+from __future__ import annotations
+
+from functions.operations._dead_letter import DEAD_LETTERS, DeadLetter, dead_letter_resource
+from shared.context import Context
+from shared.function import http_function
+
+
+@http_function("GET /v1/dead-letters/{dead_letter_id}", scope="operations:read")
+async def get_dead_letter(dead_letter_id: str, ctx: Context) -> DeadLetter:
+    """A dead letter with its whole event."""
+    return dead_letter_resource(await ctx.required(DEAD_LETTERS, dead_letter_id))

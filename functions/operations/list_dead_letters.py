@@ -1,0 +1,29 @@
+"""GET /v1/dead-letters."""
+
+from __future__ import annotations
+
+from functions.operations._dead_letter import DEAD_LETTERS, DeadLetter, DeadLetterStatus, dead_letter_resource
+from shared.context import Context
+from shared.function import http_function
+from shared.models import ListQuery, Page
+from shared.pages import find_page
+from shared.ports.documents import Query
+
+
+class DeadLettersQuery(ListQuery):
+    """Which dead letters."""
+
+    status: DeadLetterStatus | None = None
+
+
+@http_function("GET /v1/dead-letters", scope="operations:read")
+async def list_dead_letters(query: DeadLettersQuery, ctx: Context) -> Page[DeadLetter]:
+    """The tenant's dead letters, newest first."""
+    return await find_page(
+        ctx,
+        DEAD_LETTERS,
+        query,
+        {"status": query.status},
+        lambda filters: Query(where=filters, newest_first=True),
+        dead_letter_resource,
+    )

@@ -1,0 +1,107 @@
+"""The dead letter sink of every Trigger and source: what a consumer gave up is kept, whole."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import Final
+from urllib.parse import urlsplit
+
+from events.operations import DeadLetterParked
+from functions.operations._dead_letter import (
+    DEAD_LETTERS,
+    REPLAYS,
+    CauseDocument,
+    DeadLetterDocument,
+    dead_letter_parts,
+)
+from shared.context import Context
+from shared.envelope import Envelope
+from shared.function import event_function
+from shared.tenancy import tenant_of
+
+# What the data plane adds when it gives an event up (Knative: dead letter extensions, and Kne-* answer headers),
+# and when it dispatches it: none of it is the event's own.
+_ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)")
+_NO_NUMBER: Final = -1
+
+
+@event_function(platform=True)
+async def park_dead_letter(event: Envelope, ctx: Context) -> None:
+    """Keep an event that a consumer could not take, with the reason; its tenant may replay or discard it.
+
+    An event of no known tenant is kept under the platform.
+    """
+    tenant_id = event.tenant_id
+    if tenant_id and await tenant_of(ctx.runtime.documents, tenant_id) is not None:
+        ctx.scope_to(tenant_id)
+    consumer = _consumer(event.extensions.get("knativeerrordest", ""))
+    replays = _number(event.extensions.get(REPLAYS, "0"))
+    letter_id = ctx.derived_id("dlt", event.id, f"{consumer}\n{event.source}")
+    known = await ctx.get(DEAD_LETTERS, letter_id)
+    if known is None:
+        letter = ctx.insert(DEAD_LETTERS, _new_letter(ctx, letter_id, event, consumer, replays))
+    elif replays >= known["attempts"]:
+        letter = ctx.update(
+            DEAD_LETTERS,
+            known,
+            event=_as_published(event),
+            cause=_cause(event),
+            attempts=replays + 1,
+            status="parked",
+            reason=None,
+            parked_at=ctx.now_text,
+            updated_at=ctx.now_text,
+        )
+    else:
+        return
+    ctx.log.warning("%s gave up %s %s: %s", consumer, event.type, event.id, letter["cause"]["code"])
+    ctx.emit(DeadLetterParked(**dead_letter_parts(letter), code=letter["cause"]["code"]))
+
+
+def _new_letter(ctx: Context, letter_id: str, event: Envelope, consumer: str, replays: int) -> DeadLetterDocument:
+    return {
+        "id": letter_id,
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "event": _as_published(event),
+        "consumer": consumer,
+        "cause": _cause(event),
+        "attempts": max(replays, 0) + 1,
+        "status": "parked",
+        "reason": None,
+        "parked_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }
+
+
+def _as_published(event: Envelope) -> dict[str, object]:
+    return {name: value for name, value in event.to_structured().items() if not _ADDED.fullmatch(name)}
+
+
+def _consumer(destination: str) -> str:
+    """The consumer's name: the first label of its address' host, or the address when it has none."""
+    host = urlsplit(destination).hostname if "//" in destination else None
+    return (host or destination).partition(".")[0] or "unknown"
+
+
+def _cause(event: Envelope) -> CauseDocument:
+    """The reason, as far as the data plane tells it; a 2xx with a body travels without any."""
+    status = _number(event.extensions.get("knativeerrorcode", ""))
+    code = event.extensions.get("knecode")
+    if code is None:
+        code = "no_answer" if status == _NO_NUMBER else f"http_{status}"
+    detail = event.extensions.get("knedetail") or _text(event.extensions.get("knativeerrordata", ""))
+    return {"code": code, "status": None if status == _NO_NUMBER else status, "detail": detail}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else _NO_NUMBER
+
+
+def _text(encoded: str) -> str:
+    """The answer's first bytes, which travel in base64, as text."""
+    try:
+        return b64decode(encoded, validate=True).decode(errors="replace")
+    except ValueError:
+        return encoded

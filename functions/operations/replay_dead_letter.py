@@ -1,0 +1,37 @@
+"""POST /v1/dead-letters/{dead_letter_id}/replay: let the consumer try again."""
+
+from __future__ import annotations
+
+import orjson
+
+from events.operations import DeadLetterReplayed
+from functions.operations._dead_letter import (
+    DEAD_LETTERS,
+    REPLAYS,
+    DeadLetter,
+    dead_letter_parts,
+    dead_letter_resource,
+    require_parked,
+)
+from shared.context import Context
+from shared.envelope import from_structured
+from shared.function import http_function
+
+
+@http_function(
+    "POST /v1/dead-letters/{dead_letter_id}/replay",
+    scope="operations:write",
+    empty_body_is_object=True,
+    problems=("illegal_state",),
+)
+async def replay_dead_letter(dead_letter_id: str, ctx: Context) -> DeadLetter:
+    """Publish a parked event again, as the same event: consumers that have applied it do nothing.
+
+    Should it fail again it is parked again.
+    """
+    letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
+    require_parked(letter)
+    event = from_structured(orjson.dumps(letter["event"]))
+    ctx.work.emit(event.with_extensions({REPLAYS: str(letter["attempts"])}))
+    ctx.emit(DeadLetterReplayed(**dead_letter_parts(letter)))
+    return dead_letter_resource(ctx.update(DEAD_LETTERS, letter, status="replayed", updated_at=ctx.now_text))

@@ -1,0 +1,98 @@
+"""A schedule's turn: tell of payments, refunds and deposits that are overdue."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from events.operations import SagaOverdue, Tick
+from shared import saga
+from shared.context import Context
+from shared.function import event_function
+from shared.ports.documents import Collection, Query, Unavailable
+from shared.records import DEPOSITS, PAYMENTS, REFUNDS
+from shared.saga import SagaKey, SagaType
+from shared.sweep import apart, in_pages, tenant_ids
+
+
+class _Watched(NamedTuple):
+    """Documents that await something while they are in a status."""
+
+    type: SagaType
+    collection: Collection[Any]
+    status: str
+
+
+_WATCHED: Final = (
+    _Watched("payment", PAYMENTS, "created"),
+    _Watched("payment", PAYMENTS, "capturing"),
+    _Watched("refund", REFUNDS, "created"),
+    _Watched("refund", REFUNDS, "processing"),
+    _Watched("deposit", DEPOSITS, "created"),
+)
+_COLLECTIONS: Final[dict[str, Collection[Any]]] = {watched.type: watched.collection for watched in _WATCHED}
+
+
+@event_function(Tick, platform=True)
+async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
+    """Tell their owners of sagas whose deadline has passed.
+
+    The cache says which; because it may have lost some, each tenant's documents are looked through as well, which
+    costs little while nothing is overdue. Told twice of one attempt, an owner acts once.
+    """
+    due: defaultdict[str, list[SagaKey]] = defaultdict(list)
+    for key in await _due_in_cache(ctx):
+        due[key.tenant_id].append(key)
+    for tenant_id, keys in due.items():
+        await apart(ctx, tenant_id, ctx.origin.cause_id, partial(_tell_due, keys))
+    told = {key for keys in due.values() for key in keys}
+    async for tenant_id in tenant_ids(ctx):
+        for watched in _WATCHED:
+            await in_pages(ctx, tenant_id, partial(_tell_page, watched, told))
+
+
+async def _due_in_cache(ctx: Context) -> list[SagaKey]:
+    try:
+        found = await ctx.runtime.cache.due(ctx.now, ctx.runtime.settings.sweep_batch)
+    except Unavailable as error:
+        ctx.log.warning("the cache does not tell what is due: %s", error)
+        return []
+    return [key for key in map(saga.parse_key, found) if key is not None]
+
+
+async def _tell_due(keys: list[SagaKey], scope: Context) -> None:
+    """Tell of the tenant's sagas that the cache holds for due, where their documents say so too."""
+    for key in keys:
+        document = await scope.get(_COLLECTIONS[key.type], key.id)
+        if document is not None and _is_overdue(document, scope.now_text):
+            _tell(scope, key, document)
+        # The document says when it is due again, if it is at all: a later look finds it there.
+        await saga.end(scope, key.type, key.id)
+
+
+async def _tell_page(watched: _Watched, told: set[SagaKey], after: str | None, scope: Context) -> str | None:
+    """Tell of one batch of a tenant's overdue documents; the place to go on from, or None at the end."""
+    size = scope.runtime.settings.sweep_batch
+    passed = (None, scope.now_text)
+    query = Query(where={"status": watched.status}, ranges={"due_at": passed}, after=after, limit=size)
+    found = await scope.find(watched.collection, query)
+    for document in found:
+        key = SagaKey(watched.type, scope.tenant_id, document["id"])
+        if key not in told:
+            _tell(scope, key, document)
+    return found[-1]["id"] if len(found) == size else None
+
+
+def _is_overdue(document: Mapping[str, Any], now_text: str) -> bool:
+    due_at = document["due_at"]
+    return due_at is not None and due_at < now_text
+
+
+def _tell(scope: Context, key: SagaKey, document: Mapping[str, Any]) -> None:
+    step, attempt = document["status"], document["attempt"]
+    scope.log.warning("%s is overdue: %s, attempt %d", key.id, step, attempt)
+    fact = SagaOverdue(saga_id=key.id, saga_type=key.type, step=step, attempt=attempt)
+    # The same attempt is the same fact, however often a sweep finds it: its owner acts on it once.
+    scope.emit(fact, known_as=f"{step}/{attempt}/{key.id}", causetype=key.type)
