@@ -1,0 +1,485 @@
+"""Every function of the repository around one runtime on the memory adapters, without a platform.
+
+Requests go through the whole pipeline (token, signature, idempotency); events go to every operation whose Trigger
+takes them, by the deployed filters, as often and in whatever order a test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import yaml
+
+from shared.adapters.memory import (
+    MemoryBus,
+    MemoryCache,
+    MemoryDocuments,
+    MemoryFlags,
+    MemoryLedger,
+    MemorySecrets,
+)
+from shared.clock import ManualClock, format_time
+from shared.envelope import Envelope, Event
+from shared.event_delivery import Delivery, deliver
+from shared.function import operation_of
+from shared.http import HttpRequest
+from shared.http_serving import serve
+from shared.identity import Caller, TokenVerifier
+from shared.ids import derived_id
+from shared.operation import Access, EventOperation, HttpOperation, Operation
+from shared.ports.documents import Collection, Commit, D, InboxMarker, Query
+from shared.problems import Problem
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.signing import canonical_string, sign
+from shared.telemetry import Telemetry
+from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+
+ROOT = Path(__file__).parent.parent
+RETRIED = frozenset({409, 429, 500, 503})
+MAX_RETRIES = 20
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """Every operation of the repository by its id, `<domain>/<operation>`."""
+    found: dict[str, Operation] = {}
+    for path in sorted((ROOT / "functions").glob("*/[!_]*.py")):
+        module = importlib.import_module(f"functions.{path.parent.name}.{path.stem}")
+        operation = operation_of(getattr(module, path.stem))
+        assert operation is not None, path
+        found[operation.id] = operation
+    return found
+
+
+@cache
+def trigger_filters() -> dict[str, list[dict[str, Any]]]:
+    """The filters of each function's Triggers as they are deployed, by the operation's id."""
+    by_service = {operation.id.replace("/", "-").replace("_", "-"): id for id, operation in operations().items()}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((ROOT / "knative" / "eventing").rglob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            if not document or document.get("kind") != "Trigger":
+                continue
+            spec = document["spec"]
+            service = spec["subscriber"]["ref"]["name"]
+            filters = spec.get("filters") or [{"exact": spec["filter"]["attributes"]}]
+            found.setdefault(by_service[service], []).append({"all": filters})
+    return found
+
+
+def takes(filter: Mapping[str, Any], attributes: Mapping[str, str]) -> bool:
+    """Whether a Trigger's filter (of the dialects that our Triggers use) takes an event."""
+    for dialect, operand in filter.items():
+        if dialect == "exact":
+            matched = all(attributes.get(name) == value for name, value in operand.items())
+        elif dialect == "all":
+            matched = all(takes(inner, attributes) for inner in operand)
+        elif dialect == "any":
+            matched = any(takes(inner, attributes) for inner in operand)
+        else:
+            raise AssertionError(f"the harness does not know the filter {dialect}")
+        if not matched:
+            return False
+    return True
+
+
+class TextTokens(TokenVerifier):
+    """Tokens that say in plain text whom they are for: `<tenant or ->|<scopes>|<user>`."""
+
+    def __init__(self) -> None:
+        """Needs no keys."""
+
+    async def verify(self, token: str) -> Caller:
+        parts = token.split("|")
+        if len(parts) != 3:
+            raise Problem("invalid_token", "not a token of the harness")
+        tenant_id, scopes, user_id = parts
+        return Caller(
+            subject="harness",
+            client_id="harness",
+            tenant_id=None if tenant_id == "-" else tenant_id,
+            scopes=frozenset(scopes.split()),
+            user_id=user_id or None,
+        )
+
+
+class InterleavedDocuments:
+    """Memory documents that let others run before each read and write, by a seeded chance."""
+
+    def __init__(self, documents: MemoryDocuments, random: Random) -> None:
+        self._documents = documents
+        self._random = random
+
+    async def _pause(self) -> None:
+        for _ in range(self._random.randrange(4)):
+            await asyncio.sleep(0)
+
+    @property
+    def generation(self) -> int:
+        return self._documents.generation
+
+    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+        await self._pause()
+        return await self._documents.get(collection, tenant_id, id)
+
+    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+        await self._pause()
+        return await self._documents.find(collection, tenant_id, query)
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        await self._pause()
+        return await self._documents.seen(marker)
+
+    async def commit(self, commit: Commit) -> None:
+        await self._pause()
+        await self._documents.commit(commit)
+
+    async def durable(self) -> None:
+        await self._pause()
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        return await self._documents.unsent(older_than, limit)
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        await self._documents.mark_sent(events)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of a problem."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        code: str = self.json["code"]
+        return code
+
+
+@dataclass(slots=True)
+class Undelivered:
+    """A delivery that a consumer gave up: what would go to the dead letter sink."""
+
+    operation: str
+    envelope: Envelope
+    delivery: Delivery
+
+
+@dataclass(slots=True)
+class SigningPair:
+    """A tenant's key id and secret."""
+
+    key_id: str
+    secret: str
+
+
+@dataclass
+class Harness:
+    """A runtime, its parts, and the ways into its functions."""
+
+    runtime: Runtime
+    clock: ManualClock
+    documents: MemoryDocuments
+    random: Random
+    keys: dict[str, SigningPair] = field(default_factory=dict)
+    undelivered: list[Undelivered] = field(default_factory=list)
+    default_tenant: str = "acme"
+    _funding: set[str] = field(default_factory=set)
+    _routed: int = 0
+    _requests: int = 0
+
+    @classmethod
+    def make(cls, *, seed: int = 1, interleaved: bool = False, settings: Settings | None = None) -> Harness:
+        """A harness with no tenant yet. `interleaved` lets concurrent runs cut in between reads and commits."""
+        random, clock, documents = Random(seed), ManualClock(), MemoryDocuments()
+        runtime = Runtime(
+            settings=settings or Settings(),
+            clock=clock,
+            random=random,
+            documents=InterleavedDocuments(documents, Random(seed)) if interleaved else documents,
+            ledger=MemoryLedger(),
+            cache=MemoryCache(clock),
+            bus=MemoryBus(),
+            secrets=MemorySecrets(),
+            flags=MemoryFlags(),
+            verifier=TextTokens(),
+            telemetry=Telemetry(random, 0.0),
+        )
+        return cls(runtime, clock, documents, random)
+
+    @property
+    def events(self) -> list[Envelope]:
+        """Every event that was committed, oldest first."""
+        return self.documents.events
+
+    def events_of(self, model: type[Event], subject: str | None = None) -> list[Any]:
+        """The data of the committed events of a type, of one aggregate or of all."""
+        return [
+            envelope.parsed(model)
+            for envelope in self.events
+            if envelope.type == model.type and subject in (None, envelope.subject)
+        ]
+
+    # Requests
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        """A request to whichever operation answers this method and path (without its query)."""
+        for operation in operations().values():
+            if (
+                isinstance(operation, HttpOperation)
+                and operation.method == method
+                and operation.pattern.fullmatch(path)
+            ):
+                return await self.http(operation, method, path, body, **options)
+        raise AssertionError(f"nothing answers {method} {path}")
+
+    async def http(
+        self,
+        operation: HttpOperation | str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        tenant: str | None = None,
+        scopes: Iterable[str] | None = None,
+        sign: bool = True,
+        key: str | None = None,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A request through the whole pipeline. `body` is JSON to be, or bytes as they are; `key` is the
+        Idempotency-Key (a new one each time when left out); `headers` come last and may be empty to leave one out."""
+        if isinstance(operation, str):
+            found = operations()[operation]
+            assert isinstance(found, HttpOperation)
+            operation = found
+        raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        request = HttpRequest(method, path, query, {}, raw)
+        if operation.access is not Access.PROVIDER:
+            owner = "-" if operation.access is Access.PLATFORM else tenant or self.default_tenant
+            self._authorize(operation, request, owner, scopes, key, signed=sign)
+        if raw:
+            request.headers["content-type"] = "application/json"
+        request.headers.update(headers or {})
+        answer = await serve(operation, request, self.runtime)
+        return Answer(answer.status, answer.headers, answer.body)
+
+    def _authorize(
+        self,
+        operation: HttpOperation,
+        request: HttpRequest,
+        tenant: str,
+        scopes: Iterable[str] | None,
+        key: str | None,
+        *,
+        signed: bool,
+    ) -> None:
+        if scopes is None:
+            scopes = (PLATFORM_SCOPE,) if operation.access is Access.PLATFORM else TENANT_SCOPES
+        request.headers["authorization"] = f"Bearer {tenant}|{' '.join(scopes)}|"
+        if request.method == "GET":
+            return
+        self._requests += 1
+        request.headers["idempotency-key"] = key or f"key-{self._requests}"
+        if signed and operation.access is Access.TENANT:
+            self.sign(request, tenant)
+
+    def sign(self, request: HttpRequest, tenant: str) -> None:
+        """Sign a request with the tenant's key, as of now; each signature is another."""
+        pair = self.keys[tenant]
+        # A fraction of a second beyond the microsecond tells apart what is sent while the clock stands still.
+        timestamp = f"{format_time(self.clock.now())[:-1]}{self._requests:06d}Z"
+        canonical = canonical_string(
+            request.method,
+            request.path,
+            request.query,
+            request.body,
+            tenant,
+            request.headers.get("idempotency-key", ""),
+            timestamp,
+            pair.key_id,
+        )
+        request.headers["x-timestamp"] = timestamp
+        request.headers["x-key-id"] = pair.key_id
+        request.headers["x-signature"] = sign(pair.secret, canonical)
+
+    # Events
+
+    def envelope(self, event: Event, *, tenant: str | None = None, id: str | None = None, **more: str) -> Envelope:
+        """An event as another function would have published it. The same id makes it the same event."""
+        owner = tenant or self.default_tenant
+        extensions = {
+            "tenantid": owner,
+            "partitionkey": f"{owner}/{event.subject}",
+            "correlationid": "harness",
+            **more,
+        }
+        return Envelope(
+            id=id or derived_id("evt", owner, self.runtime.ids.new("evt"), event.type),
+            source="/lastro/tests/harness",
+            type=event.type,
+            subject=event.subject,
+            time=format_time(self.clock.now()),
+            extensions=extensions,
+            data=event.model_dump_json().encode(),
+            repeated=True,
+        )
+
+    async def deliver(self, operation: EventOperation | str, envelope: Envelope, *, first: bool = False) -> Delivery:
+        """Deliver one event to one operation."""
+        if isinstance(operation, str):
+            found = operations()[operation]
+            assert isinstance(found, EventOperation)
+            operation = found
+        return await deliver(operation, envelope, self.runtime, first=first)
+
+    def consumers(self, envelope: Envelope) -> list[EventOperation]:
+        """The operations whose Triggers take an event."""
+        attributes = envelope.attributes()
+        found: list[EventOperation] = []
+        for id, filters in trigger_filters().items():
+            operation = operations()[id]
+            if operation.domain == "providers" and envelope.subject in self._funding:
+                continue
+            if any(takes(filter, attributes) for filter in filters):
+                assert isinstance(operation, EventOperation)
+                found.append(operation)
+        return found
+
+    async def run_events(self, *, times: int = 1, shuffled: bool = False, together: bool = False) -> int:
+        """Deliver what was published and what comes of it, until all is quiet. Returns the number of events.
+
+        Each delivery is made `times` times; `shuffled` takes what is pending in a seeded random order; `together`
+        makes the pending deliveries at once. What a consumer gives up is kept in `undelivered`.
+        """
+        count = 0
+        while self._routed < len(self.events):
+            pending = self.events[self._routed :]
+            self._routed = len(self.events)
+            count += len(pending)
+            deliveries = [
+                (operation, envelope) for envelope in pending for operation in self.consumers(envelope)
+            ] * times
+            if shuffled:
+                self.random.shuffle(deliveries)
+            runs = [self._retried(operation, envelope) for operation, envelope in deliveries]
+            if together:
+                await asyncio.gather(*runs)
+            else:
+                for run in runs:
+                    await run
+        return count
+
+    async def _retried(self, operation: EventOperation, envelope: Envelope) -> None:
+        delivery = await self.deliver(operation, envelope)
+        for _ in range(MAX_RETRIES):
+            if delivery.status not in RETRIED:
+                break
+            await asyncio.sleep(0)
+            delivery = await self.deliver(operation, envelope)
+        if delivery.status != 204:
+            self.undelivered.append(Undelivered(operation.id, envelope, delivery))
+
+    async def replay_all(self) -> None:
+        """Deliver every event since the beginning again, to all its consumers."""
+        self._routed = 0
+        await self.run_events()
+
+    # Beginnings of stories
+
+    async def tenant(self, id: str = "acme", **fields: Any) -> Any:
+        """Take a tenant on and keep its signing key for its requests."""
+        answer = await self.call("POST", "/v1/tenants", {"id": id, "name": id.title(), **fields})
+        assert answer.status == 201, answer.body
+        created = answer.json
+        self.keys[id] = SigningPair(created["signing_key"]["key_id"], created["signing_key"]["secret"])
+        return created
+
+    async def user(self, number: str = "52998224725", *, tenant: str | None = None, **fields: Any) -> Any:
+        """Register a user with this CPF, or find the one that has it."""
+        body = {
+            "kind": "customer",
+            "name": "Ana Souza",
+            "document": {"type": "cpf", "number": number},
+            "email": "ana@example.test",
+            **fields,
+        }
+        answer = await self.call("POST", "/v1/users", body, tenant=tenant)
+        if answer.status == 409:
+            users = (await self.call("GET", "/v1/users", tenant=tenant, query="limit=100")).json["data"]
+            return next(user for user in users if user["document"]["number"] == number)
+        assert answer.status == 201, answer.body
+        return answer.json
+
+    async def account(self, funds: int = 0, *, tenant: str | None = None, **fields: Any) -> Any:
+        """Open an account in reais, with this much on it."""
+        if "owner_id" not in fields:
+            fields["owner_id"] = (await self.user(tenant=tenant))["id"]
+        answer = await self.call("POST", "/v1/accounts", {"currency": "BRL", **fields}, tenant=tenant)
+        assert answer.status == 201, answer.body
+        if funds:
+            await self.fund(answer.json["id"], funds, tenant=tenant, currency=answer.json["currency"])
+        return answer.json
+
+    async def fund(self, account_id: str, amount: int, *, tenant: str | None = None, currency: str = "BRL") -> None:
+        """Let money come in as the PIX rail's callback would report it, for no deposit that anybody asked for, and
+        everything run its course."""
+        from events.providers import ChargePaid
+        from shared.ledger import clearing_account
+        from shared.money import Money
+
+        charge = self.runtime.ids.new("dep")
+        transfer_id = derived_id("ltr", tenant or self.default_tenant, charge, "deposit")
+        self._funding.add(transfer_id)
+        paid = ChargePaid(
+            charge_id=charge,
+            deposit_id=charge,
+            account_id=account_id,
+            amount=Money(value=amount, currency=currency),
+            end_to_end_id=charge,
+            transfer_id=transfer_id,
+            clearing_account_id=clearing_account("pix", currency),
+        )
+        delivery = await self.deliver("ledger/post_transfer", self.envelope(paid, tenant=tenant))
+        assert delivery.status == 204, delivery
+        await self.run_events()
+
+    async def balance(self, account_id: str, *, tenant: str | None = None) -> tuple[int, int, int]:
+        """What is posted, held and available on an account, as the API answers it."""
+        answer = await self.call("GET", f"/v1/accounts/{account_id}/balance", tenant=tenant)
+        assert answer.status == 200, answer.body
+        return answer.json["posted"], answer.json["held"], answer.json["available"]
+
+    async def pay(self, payer: str, payee: str, value: int, *, tenant: str | None = None, **fields: Any) -> Any:
+        """Ask for a payment in reais; its events have not run yet."""
+        body = {
+            "amount": {"value": value, "currency": "BRL"},
+            "method": "internal",
+            "payer_account_id": payer,
+            "payee_account_id": payee,
+            **fields,
+        }
+        answer = await self.call("POST", "/v1/payments", body, tenant=tenant)
+        assert answer.status == 201, answer.body
+        return answer.json
+
+    async def payment(self, payment_id: str, *, tenant: str | None = None) -> Any:
+        """A payment as it is now."""
+        return (await self.call("GET", f"/v1/payments/{payment_id}", tenant=tenant)).json
