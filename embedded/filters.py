@@ -34,10 +34,20 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What passes. `type` is the one event type that can pass (None: any), `rest` what must hold besides."""
+    """What passes. `type` is the one event type that can pass (None: any), `rest` what must hold besides.
+
+    `types` names the event types that can pass at all when there may be several (None: any).
+    """
 
     type: str | None = None
     rest: Predicate | None = None
+    types: frozenset[str] | None = None
+
+    def admits(self, type_name: str) -> bool:
+        """Whether an event of this type can pass: what is told apart once per type and not once per event."""
+        if self.type is not None:
+            return self.type == type_name
+        return self.types is None or type_name in self.types
 
     def __call__(self, envelope: Envelope) -> bool:
         """Whether the event passes."""
@@ -65,7 +75,30 @@ def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mappi
             type_name = part[2]
         else:
             predicates.append(_comparison(*part))
-    return Filter(type_name, _all(predicates) if predicates else None)
+    return Filter(type_name, _all(predicates) if predicates else None, _types_of_all(filters))
+
+
+def _types_of_all(filters: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:
+    """The event types that filters which must all hold leave possible; None when they do not say."""
+    possible: frozenset[str] | None = None
+    for entry in filters:
+        types = _types_of(entry)
+        if types is not None:
+            possible = types if possible is None else possible & types
+    return possible
+
+
+def _types_of(entry: Mapping[str, Any]) -> frozenset[str] | None:
+    ((dialect, value),) = entry.items()
+    if dialect == "exact" and "type" in value:
+        return frozenset({value["type"]})
+    if dialect == "all":
+        return _types_of_all(value)
+    if dialect == "any":
+        alternatives = [_types_of(inner) for inner in value]
+        known = [types for types in alternatives if types is not None]
+        return frozenset[str]().union(*known) if len(known) == len(alternatives) else None
+    return None
 
 
 _Comparison = tuple[str, str, str]

@@ -129,7 +129,7 @@ class Plan:
         return tuple(
             Route(subscription, subscription.filter.rest, overrides)
             for subscription, overrides in offered
-            if subscription.filter.type in (None, type_name)
+            if subscription.filter.admits(type_name)
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from events import operations
 from events.payments import Failure
 from shared.envelope import Event
 from shared.money import Money
@@ -75,9 +76,13 @@ class FundsReleased(AccountEvent):
 
 
 class HoldExpired(AccountEvent):
-    """The time for which an amount was set aside has passed; it stays held until its payment decides."""
+    """The time for which an amount was set aside has passed; it stays held until its payment decides.
+
+    A sweep of operations finds it and tells it, on the topic of its own domain.
+    """
 
     type: ClassVar[str] = "lastro.account.hold_expired.v1"
+    topic: ClassVar[str] = operations.TOPIC
 
     hold_id: str
     payment_id: str
