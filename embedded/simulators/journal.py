@@ -1,0 +1,81 @@
+"""What a simulated provider must not forget when its process is killed: a file of lines, written as things happen.
+
+Lines reach the operating system at once, which is what survives a killed process; they are not forced to disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+
+_LINES_PER_RECORD: Final = 8
+
+Record = tuple[str, dict[str, Any]]
+
+
+class ChargeJournal:
+    """Records by kind and key; of one key the last counts. Without a path it keeps nothing.
+
+    It keeps the newest `limit` records, and a file of at most eight lines for each of them.
+    """
+
+    def __init__(self, path: Path | None, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._lines = 0
+        self._file: BinaryIO | None = None
+
+    def append(self, kind: str, record: Mapping[str, Any]) -> None:
+        """Note a record."""
+        if self._path is None:
+            return
+        if self._file is None:
+            self._file = _open(self._path, os.O_APPEND)
+        self._file.write(orjson.dumps([kind, record]) + b"\n")
+        self._lines += 1
+        if self._lines > self._limit * _LINES_PER_RECORD:
+            self.load()
+
+    def load(self) -> list[Record]:
+        """The last record of each key, in the order of their last change; the file is shortened to these.
+
+        A line that a killed process left unfinished counts as not written.
+        """
+        if self._path is None or not self._path.exists():
+            return []
+        records: OrderedDict[tuple[str, str], Record] = OrderedDict()
+        for line in self._path.read_bytes().splitlines():
+            try:
+                kind, record = orjson.loads(line)
+            except ValueError:
+                continue
+            key = (kind, record.get("txid") or record.get("key"))
+            records.pop(key, None)
+            records[key] = (kind, record)
+        kept = list(records.values())[-self._limit :]
+        self._rewrite(kept)
+        return kept
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _rewrite(self, records: list[Record]) -> None:
+        assert self._path is not None
+        self.close()
+        fresh = self._path.with_suffix(".new")
+        with _open(fresh, os.O_TRUNC) as file:
+            file.write(b"".join(orjson.dumps(record) + b"\n" for record in records))
+        fresh.replace(self._path)
+        self._lines = len(records)
+
+
+def _open(path: Path, how: int) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "wb", buffering=0)
