@@ -6,6 +6,7 @@ container does. One contract holds at both.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -56,12 +57,13 @@ class DirectDoor:
 class FaithfulDoor:
     """Calls each function through `functions_framework.aio`, loaded from FUNCTION_SOURCE as in its container.
 
-    The rate limit of the gateway is not applied behind it: a request's headers are all that passes this door.
+    A request's headers are all that passes this door, so the gateway counts against its rate limits in front of it.
     """
 
-    def __init__(self, functions: Functions, services: dict[str, Service]) -> None:
+    def __init__(self, functions: Functions, services: dict[str, Service], root: Path) -> None:
         self._functions = functions
         self._services = services
+        self._root = root
         self._apps: dict[str, Any] = {}
 
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
@@ -91,7 +93,7 @@ class FaithfulDoor:
             from functions_framework.aio import create_asgi_app
 
             described = self._services[service]
-            app = create_asgi_app(described.target, described.source, "http")  # type: ignore[no-untyped-call]
+            app = create_asgi_app(described.target, str(self._root / described.source), "http")  # type: ignore[no-untyped-call]
             self._apps[service] = app
         return app
 

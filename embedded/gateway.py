@@ -7,7 +7,7 @@ work waiting while enough is under way. What is not routed to a function may be 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -18,23 +18,18 @@ from shared.http_serving import problem_response
 from shared.problems import Problem
 from shared.request_id import request_id_of
 from shared.runtime import Runtime
+from shared.tenancy import tenant_of
 
 log = logging.getLogger(__name__)
 
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 HttpDoor = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 """Called with the name of a Service: has its function answer."""
+Admission = Callable[[str], Awaitable[None]]
+"""Called with a tenant: returns when there is room for one more of its requests, or raises Problem."""
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-
-
-class Admission(Protocol):
-    """Where new work waits while enough is under way."""
-
-    async def __call__(self, tenant_id: str) -> None:
-        """Return when there is room. Raises Problem `dependency_unavailable`."""
-        ...
 
 
 class OwnPaths(Protocol):
@@ -65,20 +60,24 @@ class Gateway:
         door: HttpDoor,
         own_paths: OwnPaths,
         admission: Admission,
+        *,
+        limits_here: bool = False,
         max_in_flight: int = 4096,
     ) -> None:
+        """`limits_here`: the door does not take the rate gate along, so the gateway asks it itself."""
         self._runtime = runtime
         self._router = router
         self._upstreams = upstreams
         self._door = door
         self._own_paths = own_paths
         self._admission = admission
+        self._limits_here = limits_here
         self._max_in_flight = max_in_flight
         self._max_body_bytes = runtime.settings.max_body_bytes
         self.in_flight = 0
         """Requests that have not been answered yet."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one connection's request (ASGI 3.0)."""
         if scope["type"] != "http":
             await _decline(scope, receive, send)
@@ -91,7 +90,7 @@ class Gateway:
         finally:
             self.in_flight -= 1
 
-    async def _response(self, scope: Scope, receive: Receive) -> HttpResponse | None:
+    async def _response(self, scope: Message, receive: Receive) -> HttpResponse | None:
         """The answer; None when the client left before its request was complete."""
         headers, repeated = read_headers(scope["headers"])
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -106,9 +105,16 @@ class Gateway:
         try:
             self._check_room()
             body = await self._body(request, receive)
-            if body is None:
-                return None
-            request.body = body
+        except Problem as problem:
+            return self._refusal(request, problem)
+        if body is None:
+            return None
+        request.body = body
+        return await self.handle(request)
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request whose body is there. Never raises."""
+        try:
             return await self._routed(request)
         except Problem as problem:
             return self._refusal(request, problem)
@@ -141,38 +147,52 @@ class Gateway:
                 return body
 
     async def _routed(self, request: HttpRequest) -> HttpResponse:
-        services = self._router.services(request.path)
-        if not services:
+        routes = self._router.routes(request.path)
+        if not routes:
             return await self._own_paths.answer(request)
         method = request.method
-        service = services.get(method)
-        if service is None:
-            if method == "HEAD" and "GET" in services:
+        route = routes.get(method)
+        if route is None:
+            if method == "HEAD" and "GET" in routes:
                 # RFC 9110 §9.3.2: the answer to a GET, without its content. A signature is then over `GET`.
                 request.method = "GET"
-                service = services["GET"]
+                route = routes["GET"]
             elif method == "OPTIONS":
-                return HttpResponse(204, {"allow": _allowed(services)}, b"")
+                return HttpResponse(204, {"allow": _allowed(routes)}, b"")
             else:
-                raise Problem(
-                    "method_not_allowed", f"{method} is not taken here.", headers={"Allow": _allowed(services)}
-                )
-        upstream = self._upstreams[service]
+                raise Problem("method_not_allowed", f"{method} is not taken here.", headers={"Allow": _allowed(routes)})
+        upstream = self._upstreams[route]
         if len(request.body) > upstream.max_body_bytes:
             raise _too_large(upstream.max_body_bytes)
-        request.rate_gate = upstream.rate_gate
         if method == "POST":
             await self._admitted(request)
-        return await self._door(service, request)
+        if self._limits_here:
+            headers = await self._limited(request, upstream)
+            response = await self._door(upstream.service, request)
+            response.headers.update(headers)
+            return response
+        request.rate_gate = upstream.rate_gate
+        return await self._door(upstream.service, request)
 
     async def _admitted(self, request: HttpRequest) -> None:
-        """Wait at the door, in the tenant's turn. Who cannot be told is let through to be refused by the function."""
+        """Wait at the door, in the tenant's turn."""
+        tenant_id = await self._tenant_id(request)
+        if tenant_id is not None:
+            await self._admission(tenant_id)
+
+    async def _limited(self, request: HttpRequest, upstream: Upstream) -> Mapping[str, str]:
+        tenant_id = await self._tenant_id(request)
+        if tenant_id is None or upstream.rate_gate is None:
+            return {}
+        tenant = await tenant_of(self._runtime.documents, tenant_id)
+        return upstream.rate_gate(tenant_id, tenant["limits"]["requests_per_second"] if tenant is not None else None)
+
+    async def _tenant_id(self, request: HttpRequest) -> str | None:
+        """The token's tenant. Who cannot be told is let through, to be refused by the function."""
         try:
-            caller = await self._runtime.verifier.verify(bearer_token(request))
+            return (await self._runtime.verifier.verify(bearer_token(request))).tenant_id
         except Problem:
-            return
-        if caller.tenant_id is not None:
-            await self._admission(caller.tenant_id)
+            return None
 
     def _refusal(self, request: HttpRequest, problem: Problem) -> HttpResponse:
         request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
@@ -187,8 +207,8 @@ def _too_large(limit: int) -> Problem:
     return Problem("payload_too_large", f"A body has at most {limit} bytes.")
 
 
-def _allowed(services: Mapping[str, str]) -> str:
-    methods = {*services, "OPTIONS"}
+def _allowed(routes: Mapping[str, str]) -> str:
+    methods = {*routes, "OPTIONS"}
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted(methods))
@@ -202,7 +222,7 @@ async def _send(send: Send, response: HttpResponse, *, with_body: bool) -> None:
     await send({"type": "http.response.body", "body": response.body if with_body else b""})
 
 
-async def _decline(scope: Scope, receive: Receive, send: Send) -> None:
+async def _decline(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         while True:
             message = await receive()

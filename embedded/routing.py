@@ -26,14 +26,14 @@ class BadRoute(ValueError):
 class _Node:
     words: dict[str, _Node] = field(default_factory=dict)
     any: _Node | None = None
-    services: dict[str, str] = field(default_factory=dict)
+    routes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
     weight: tuple[int, int]
     expression: re.Pattern[str]
-    services: dict[str, str]
+    routes: dict[str, str]
 
 
 class Router:
@@ -45,18 +45,18 @@ class Router:
 
     @classmethod
     def of(cls, routes: Iterable[tuple[Iterable[str], str, str]]) -> Router:
-        """A router over (methods, path as Kong writes it, service name). Raises BadRoute.
+        """A router over (methods, path as Kong writes it, route name). Raises BadRoute.
 
         No methods means every method; the first of two routes for the same path and method wins, as in Kong.
         """
         router = cls()
-        for methods, path, service in routes:
-            router._add(tuple(methods) or ALL_METHODS, path, service)
+        for methods, path, route in routes:
+            router._add(tuple(methods) or ALL_METHODS, path, route)
         router._patterns.sort(key=lambda pattern: pattern.weight, reverse=True)
         return router
 
-    def services(self, path: str) -> dict[str, str]:
-        """The services that answer at a path, by method; empty when none does."""
+    def routes(self, path: str) -> dict[str, str]:
+        """The routes that answer at a path, by method; empty when none does."""
         pieces = path.split("/")
         if not pieces[0]:
             found = _walk(self._root, pieces, 1)
@@ -64,14 +64,14 @@ class Router:
                 return found
         for pattern in self._patterns:
             if pattern.expression.match(path):
-                return pattern.services
+                return pattern.routes
         return {}
 
-    def _add(self, methods: tuple[str, ...], path: str, service: str) -> None:
+    def _add(self, methods: tuple[str, ...], path: str, route: str) -> None:
         pieces = _segments(path)
-        services = self._pattern(path) if pieces is None else self._branch(pieces)
+        routes = self._pattern(path) if pieces is None else self._branch(pieces)
         for method in methods:
-            services.setdefault(method.upper(), service)
+            routes.setdefault(method.upper(), route)
 
     def _branch(self, pieces: list[str]) -> dict[str, str]:
         node = self._root
@@ -81,7 +81,7 @@ class Router:
             else:
                 node.any = node.any or _Node()
                 node = node.any
-        return node.services
+        return node.routes
 
     def _pattern(self, path: str) -> dict[str, str]:
         if path.startswith("~"):
@@ -96,15 +96,15 @@ class Router:
             raise BadRoute(f"{path!r} begins with neither / nor ~")
         for known in self._patterns:
             if known.expression.pattern == expression.pattern:
-                return known.services
+                return known.routes
         pattern = _Pattern(weight, expression, {})
         self._patterns.append(pattern)
-        return pattern.services
+        return pattern.routes
 
 
 def _walk(node: _Node, pieces: list[str], position: int) -> dict[str, str]:
     if position == len(pieces):
-        return node.services
+        return node.routes
     piece = pieces[position]
     following = node.words.get(piece)
     if following is not None:

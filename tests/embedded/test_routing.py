@@ -40,20 +40,20 @@ def router() -> Router:
         ("/v1/payments/pay_1/capture/more", {}),
     ],
 )
-def test_a_path_leads_to_its_services(router: Router, path: str, expected: dict[str, str]) -> None:
-    """A path is matched whole and raw, a word before a parameter, and leads to the services of its methods."""
-    assert expected == router.services(path)
+def test_a_path_leads_to_its_routes(router: Router, path: str, expected: dict[str, str]) -> None:
+    """A path is matched whole and raw, a word before a parameter, and leads to the routes of its methods."""
+    assert expected == router.routes(path)
 
 
 def test_an_escaped_slash_stays_inside_its_segment(router: Router) -> None:
     """Nothing is decoded: an escaped slash is part of the id and not a cut between two segments."""
-    assert router.services("/v1/payments/a%2Fcapture") == {"GET": "get"}
+    assert router.routes("/v1/payments/a%2Fcapture") == {"GET": "get"}
 
 
 def test_the_first_of_two_routes_wins() -> None:
     """Two routes for one path and method: the one that stands first in the file answers."""
     router = Router.of([(["GET"], "~/a$", "one"), (["GET"], "~/a$", "two")])
-    assert router.services("/a") == {"GET": "one"}
+    assert router.routes("/a") == {"GET": "one"}
 
 
 @pytest.mark.parametrize("path", ["~/a/(", "a/b"])

@@ -1,0 +1,105 @@
+"""credentials.json: what a developer needs to call the platform on this machine, in one file of mode 0600."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+FILE_NAME: Final = "credentials.json"
+
+
+class BadCredentials(Exception):
+    """The file cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A client of the token endpoint and, when it belongs to a tenant, the key that it signs with."""
+
+    client_id: str
+    client_secret: str
+    tenant_id: str | None = None
+    key_id: str | None = None
+    signing_secret: str | None = None
+
+
+@dataclass(slots=True)
+class Credentials:
+    """The file's content. `demo` and further `tenants` hold an Identity's fields."""
+
+    path: Path
+    base_url: str = ""
+    token_url: str = ""
+    audience: str = ""
+    platform: dict[str, str] | None = None
+    demo: dict[str, str] | None = None
+    tenants: dict[str, dict[str, str]] | None = None
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Self | None:
+        """What the file holds, or None when there is none. Raises BadCredentials."""
+        path = data_dir / FILE_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, **content)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise BadCredentials(f"{path} cannot be used: {error}") from None
+
+    def text(self) -> str:
+        """The file as it is to be."""
+        names = ("base_url", "token_url", "audience", "platform", "demo", "tenants")
+        content = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return json.dumps(content, indent=2) + "\n"
+
+    def write(self) -> None:
+        """Put the file in place, whole, for its owner alone."""
+        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(self.text())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self.path)
+
+    def identity_of(self, tenant_id: str | None) -> Identity | None:
+        """The client of a tenant (None: of the first there is, the demo tenant), or None when it is not known."""
+        known = [*([self.demo] if self.demo else []), *(self.tenants or {}).values()]
+        for entry in known:
+            if tenant_id in (None, entry["tenant_id"]):
+                return Identity(**entry)
+        return None
+
+    def platform_identity(self) -> Identity | None:
+        """The platform's own client, or None."""
+        return None if self.platform is None else Identity(**self.platform)
+
+    def keep_tenant(self, created: dict[str, Any]) -> None:
+        """Take in a new tenant's client and key, from the answer that shows them once."""
+        self.tenants = {**(self.tenants or {}), created["id"]: tenant_entry(created)}
+
+    def keep_key(self, tenant_id: str, key: dict[str, Any]) -> bool:
+        """Sign with a tenant's new key from now on; False when the tenant is not in the file."""
+        change = {"key_id": key["key_id"], "signing_secret": key["secret"]}
+        if self.demo is not None and self.demo["tenant_id"] == tenant_id:
+            self.demo = {**self.demo, **change}
+        elif self.tenants is not None and tenant_id in self.tenants:
+            self.tenants = {**self.tenants, tenant_id: {**self.tenants[tenant_id], **change}}
+        else:
+            return False
+        return True
+
+
+def tenant_entry(created: dict[str, Any]) -> dict[str, str]:
+    """An Identity's fields from the answer to `POST /v1/tenants`."""
+    return {
+        "tenant_id": created["id"],
+        "client_id": created["client"]["client_id"],
+        "client_secret": created["client"]["client_secret"],
+        "key_id": created["signing_key"]["key_id"],
+        "signing_secret": created["signing_key"]["secret"],
+    }
