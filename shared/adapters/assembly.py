@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.adapters.keyfile import KeyFileSecrets
 from shared.adapters.lazy_store import LazyStore
+from shared.adapters.pix_http import PixHttpRail
 from shared.adapters.stored_keys import StoredKeys
 from shared.adapters.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.clock import Clock, SystemClock
@@ -62,6 +63,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
         flags=YamlFlags(settings.data_path / FLAGS_FILE),
         verifier=token_verifier(settings, secrets, clock),
         telemetry=Telemetry(random, settings.trace_ratio),
+        rails={"pix": PixHttpRail(settings.pix_rail)} if settings.pix_rail else {},
     )
 
 
