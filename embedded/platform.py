@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from embedded.broker import Broker, EmbeddedBus
 from embedded.credentials import Credentials
@@ -24,16 +23,15 @@ from embedded.gateway import Gateway
 from embedded.identity import REALM_PATH, Issuer, KeyRing
 from embedded.inspection import Inspection
 from embedded.manifests import Manifests, load
-from embedded.own_paths import PlatformPaths, Simulator
+from embedded.own_paths import PlatformPaths
 from embedded.plan import Plan, make_plan
+from embedded.rails import add_rails
 from embedded.scaling import Functions
 from embedded.schedules import Schedules
 from embedded.upstreams import upstreams_of
-from shared import provider_signature
 from shared.adapters.assembly import refuse_unknown_servers
 from shared.adapters.keyfile import KeyFileSecrets
 from shared.adapters.otlp import connect
-from shared.adapters.pix_http import PixHttpRail
 from shared.adapters.sqlite import SqliteStore
 from shared.adapters.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.clock import Clock, SystemClock
@@ -43,14 +41,10 @@ from shared.runtime import Runtime, install
 from shared.settings import Settings
 from shared.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    import httpx
-
 log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parents[1]
 DRAIN_SECONDS: Final = 3.0
 _GENERATION_0: Final = 50_000
-_CALLBACK_SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +76,7 @@ class Platform:
     schedules: Schedules
     issuer: Issuer
     gateway: Gateway
+    paths: PlatformPaths
     state: _State
     closing: AsyncExitStack
     credentials: Credentials = field(init=False)
@@ -129,25 +124,25 @@ class Platform:
         )
         state = _State()
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
-        simulators: dict[str, Simulator] = {}
         doors.door = (
             FaithfulDoor(functions, manifests.services, options.root)
             if options.faithful
             else DirectDoor(functions, runtime)
         )
+        paths = PlatformPaths(runtime, inspection, issuer)
         gateway = Gateway(
             runtime,
             router,
             upstreams,
             doors.door.serve,
-            PlatformPaths(runtime, inspection, issuer, simulators),
+            paths,
             broker.admit,
             limits_here=options.faithful,
         )
-        await _add_rails(runtime, gateway, simulators, stack)
+        paths.simulators = await add_rails(runtime, gateway, stack)
         schedules = Schedules(plan, clock, broker.timers, runtime.ids, broker.send)
         return cls(
-            settings, clock, plan, store, runtime, broker, functions, schedules, issuer, gateway, state, stack
+            settings, clock, plan, store, runtime, broker, functions, schedules, issuer, gateway, paths, state, stack
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
@@ -160,6 +155,8 @@ class Platform:
         stack.callback(self.functions.stop)
         stack.push_async_callback(self.broker.stop, DRAIN_SECONDS)
         await self.broker.start()
+        for simulator in self.paths.simulators.values():
+            simulator.start()
         stack.push_async_callback(self.schedules.stop)
         self.schedules.start()
         self.credentials = await prepare(self.runtime, self.issuer, self.gateway.handle, demo=options.demo)
@@ -222,33 +219,6 @@ def _runtime(
         verifier=TokenVerifier(issuer_url, settings.audience, keys.source, clock, leeway),
         telemetry=telemetry,
     )
-
-
-async def _add_rails(
-    runtime: Runtime, gateway: Gateway, simulators: dict[str, Simulator], stack: AsyncExitStack
-) -> None:
-    """The PIX rail: the provider that the settings name, else the simulator behind this very gateway."""
-    settings = runtime.settings
-    name = provider_signature.secret_name("pix")
-    if await runtime.secrets.get(name) is None:
-        await runtime.secrets.put(name, secrets.token_bytes(_CALLBACK_SECRET_BYTES))
-    if settings.pix_rail:
-        rail = PixHttpRail(settings.pix_rail)
-    else:
-        from embedded.simulators.pix import PixSimulator
-
-        client = _client_of(gateway, settings.base_url)
-        rail = PixHttpRail(f"{settings.base_url}/simulators/pix", client=client)
-        simulators["pix"] = PixSimulator(runtime, client).handle
-    stack.push_async_callback(rail.aclose)
-    runtime.rails["pix"] = rail
-
-
-def _client_of(gateway: Gateway, base_url: str) -> httpx.AsyncClient:
-    """Speaks HTTP to this process without a socket: it works before the first connection is taken."""
-    import httpx
-
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway), base_url=base_url)
 
 
 def _seconds(clock: Clock) -> Callable[[], float]:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +25,9 @@ from shared import pix, provider_signature
 from shared.clock import Clock, format_time
 from shared.http import HttpRequest, HttpResponse
 from shared.ports.secrets import Secrets
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 
@@ -307,11 +310,11 @@ class PixSimulator:
 
 
 class HttpPost:
-    """Posts over HTTP, by a client made at first use."""
+    """Posts over HTTP, by the client given or by one made at first use."""
 
-    def __init__(self, timeout_seconds: float = 10.0) -> None:
+    def __init__(self, client: httpx.AsyncClient | None = None, timeout_seconds: float = 10.0) -> None:
         self._timeout = timeout_seconds
-        self._client: Any = None
+        self._client = client
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         import httpx
@@ -322,7 +325,7 @@ class HttpPost:
             answer = await self._client.post(url, headers=dict(headers), content=body)
         except httpx.HTTPError as error:
             raise OSError(f"{type(error).__name__}: {error}") from None
-        return int(answer.status_code)
+        return answer.status_code
 
     async def aclose(self) -> None:
         """Close the connections."""
