@@ -1,0 +1,96 @@
+"""Whether the books are right: what must be true of every tenant at any moment, and more of it once all is quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.ports.documents import Collection, Query
+from shared.records import ACCOUNTS, DEPOSITS, HOLDS, PAYMENTS, REFUNDS
+from tests.invariants.world import Tenant, World
+
+
+async def everything(world: World, tenant_id: str, collection: Collection[Any]) -> list[Any]:
+    """All of a tenant's documents of a collection."""
+    found: list[Any] = []
+    while True:
+        after = found[-1]["id"] if found else None
+        page = await world.runtime.documents.find(collection, tenant_id, Query(after=after, limit=1000))
+        found += page
+        if len(page) < 1000:
+            return found
+
+
+async def check_always(world: World, tenant: Tenant) -> None:
+    """What holds between any two steps, whatever is under way."""
+    turnover = await world.runtime.ledger.turnover(tenant.id)
+    for currency in {line.currency for line in turnover}:
+        lines = [line for line in turnover if line.currency == currency]
+        assert sum(line.debits for line in lines) == sum(line.credits for line in lines)
+    held: dict[str, int] = {}
+    for hold in await everything(world, tenant.id, HOLDS):
+        if hold["status"] == "active":
+            held[hold["account_id"]] = held.get(hold["account_id"], 0) + hold["amount"]
+    for account in await everything(world, tenant.id, ACCOUNTS):
+        assert account["posted"] - account["held"] + account["overdraft_limit"] >= 0, account
+        assert account["held"] == held.get(account["id"], 0), account
+    for payment in await everything(world, tenant.id, PAYMENTS):
+        assert 0 <= payment["amount_refunded"] + payment["amount_refunding"] <= payment["amount_captured"], payment
+        assert payment["amount_captured"] <= payment["amount"], payment
+
+
+async def check_quiet(world: World, tenant: Tenant, *, open_ones: bool = False) -> None:
+    """What also holds when nothing is under way; `open_ones`: authorizations may wait for a person."""
+    await check_always(world, tenant)
+    assert await tenant.listed("/v1/dead-letters") == []
+    payments = await everything(world, tenant.id, PAYMENTS)
+    waiting = {"authorized"} if open_ones else set()
+    ended = {"settled", "declined", "failed", "canceled", "expired"}
+    assert {payment["status"] for payment in payments} <= ended | waiting
+    refunds = await everything(world, tenant.id, REFUNDS)
+    assert {refund["status"] for refund in refunds} <= {"settled", "failed"}
+    await _check_holds(world, tenant, {payment["id"] for payment in payments if payment["status"] in waiting})
+    await _check_balances(world, tenant)
+    await _check_causes(world, tenant, payments, refunds)
+
+
+async def _check_holds(world: World, tenant: Tenant, waiting: set[str]) -> None:
+    active = {hold["cause_id"] for hold in await everything(world, tenant.id, HOLDS) if hold["status"] == "active"}
+    assert active == waiting
+    if not waiting:
+        assert {account["held"] for account in await everything(world, tenant.id, ACCOUNTS)} <= {0}
+
+
+async def _check_balances(world: World, tenant: Tenant) -> None:
+    """Account, ledger and statement tell the same of every account, line by line."""
+    for account in await everything(world, tenant.id, ACCOUNTS):
+        entries = await tenant.listed(f"/v1/ledger/accounts/{account['id']}/entries")
+        lines = await tenant.listed(f"/v1/accounts/{account['id']}/statement")
+        told = [(line["transfer_id"], line["direction"], line["amount"], line["balance_after"]) for line in lines]
+        assert told == [
+            (entry["transfer_id"], entry["direction"], entry["amount"], entry["balance_after"]) for entry in entries
+        ]
+        assert len({transfer_id for transfer_id, *_ in told}) == len(told)
+        balance = 0
+        for _, direction, amount, balance_after in told:
+            balance += amount["value"] if direction == "credit" else -amount["value"]
+            assert balance_after["value"] == balance
+        assert account["posted"] == balance
+        assert (await tenant.get(f"/v1/accounts/{account['id']}/balance"))["posted"] == balance
+
+
+async def _check_causes(world: World, tenant: Tenant, payments: list[Any], refunds: list[Any]) -> None:
+    """Each settled payment, refund and deposit has exactly its transfer, and each transfer its cause."""
+    expected = {payment["transfer_id"]: payment["amount_captured"] for payment in payments if payment["amount_captured"]}
+    expected |= {refund["transfer_id"]: refund["amount"] for refund in refunds if refund["status"] == "settled"}
+    for deposit in await everything(world, tenant.id, DEPOSITS):
+        if deposit["status"] == "settled":
+            expected[deposit["transfer_id"]] = deposit["amount"]
+    posted: dict[str, int] = {}
+    for line in await world.runtime.ledger.turnover(tenant.id):
+        for entry in await world.runtime.ledger.entries(tenant.id, line.account_id, 0, 100_000):
+            posted[entry.transfer_id] = entry.amount
+    assert posted == expected
+    for payment in payments:
+        of_it = [refund for refund in refunds if refund["payment_id"] == payment["id"]]
+        given_back = sum(refund["amount"] for refund in of_it if refund["status"] == "settled")
+        assert (payment["amount_refunded"], payment["amount_refunding"]) == (given_back, 0)

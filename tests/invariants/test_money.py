@@ -1,0 +1,91 @@
+"""Debits equal credits, and nobody has less than nothing, however things fall."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.invariants.books import check_always, check_quiet
+from tests.invariants.world import Tenant, World
+
+
+@pytest.fixture(params=["memory", "disk"])
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+    """A platform on either store, each call of which lets others go first."""
+    if request.param == "memory":
+        made = await World.in_memory(seed=7, interleaved=True)
+    else:
+        made = await World.on_disk(tmp_path, seed=7, interleaved=True)
+    yield made
+    await made.close()
+
+
+async def outcomes(tenant: Tenant) -> Counter[str]:
+    """How the tenant's payments have ended."""
+    payments = await tenant.listed("/v1/payments")
+    return Counter(p["status"] if p["failure"] is None else p["failure"]["code"] for p in payments)
+
+
+async def fifty_at_once(tenant: Tenant) -> None:
+    """Fifty payments of 1.00 out of 10.00, asked for at the same time."""
+    payer, payee = await tenant.account(1000), await tenant.account()
+    await asyncio.gather(*(tenant.pay(payer, payee, 100) for _ in range(50)))
+
+
+async def test_ten_of_fifty_payments_settle(world: World) -> None:
+    """Of 50 payments of 1.00 at once out of 10.00 exactly 10 settle, 40 are declined, and nothing stays held."""
+    tenant = await world.tenant()
+    await fifty_at_once(tenant)
+    while world.pool.pending:
+        batch, world.pool.pending = world.pool.pending, []
+        await asyncio.gather(*(world.deliver(pending) for pending in batch))
+        await check_always(world, tenant)
+
+    assert await outcomes(tenant) == {"settled": 10, "insufficient_funds": 40}
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_ten_of_fifty_payments_settle_in_any_order(seed: int) -> None:
+    """So it is when every event comes twice, in any order, beside others, and the cache forgets all the time."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    await fifty_at_once(tenant)
+    await world.settle_wildly(Random(seed), abreast=8)
+
+    assert await outcomes(tenant) == {"settled": 10, "insufficient_funds": 40}
+    await check_quiet(world, tenant)
+
+
+async def test_an_overdraft_is_used_to_its_limit_and_no_further(world: World) -> None:
+    """An account of 3.00 with an overdraft of 2.00 pays five times 1.00, and then has nothing available."""
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(300, overdraft=200), await tenant.account()
+    await asyncio.gather(*(tenant.pay(payer, payee, 100) for _ in range(9)))
+    await world.settle_wildly(Random(1), abreast=4)
+
+    assert await outcomes(tenant) == {"settled": 5, "insufficient_funds": 4}
+    balance = await tenant.get(f"/v1/accounts/{payer}/balance")
+    assert (balance["posted"], balance["held"], balance["available"]) == (-200, 0, 0)
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_money_goes_round_without_growing(seed: int) -> None:
+    """Payments in a ring, each account paying on what it has not got yet, leave the tenant's money as it was."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant, random = await world.tenant(), Random(seed)
+    ring = [await tenant.account(500) for _ in range(4)]
+    for _ in range(10):
+        at = random.randrange(4)
+        await tenant.pay(ring[at], ring[(at + 1) % 4], random.randint(1, 600))
+    await world.settle_wildly(random, abreast=6)
+
+    balances = [await tenant.get(f"/v1/accounts/{account}/balance") for account in ring]
+    assert sum(balance["posted"] for balance in balances) == 2000
+    await check_quiet(world, tenant)

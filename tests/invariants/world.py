@@ -1,0 +1,473 @@
+"""A platform without servers and without time of its own, for tests of what must hold.
+
+Requests go through the whole pipeline and events along the ways that the manifests say, but nothing moves by itself:
+every delivery lies in a pool until the test takes it out, in the order, as often and beside whatever it likes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from inspect import iscoroutinefunction
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, Final, cast
+
+import orjson
+
+from embedded.delivery import PING_SOURCE_POLICY, Outcome, dead_letter
+from embedded.manifests import load
+from embedded.plan import Plan, Subscription, ToService, make_plan
+from shared import provider_signature, signing
+from shared.adapters.memory import MemoryCache, MemoryDocuments, MemoryFlags, MemoryLedger, MemorySecrets
+from shared.adapters.sqlite import SqliteStore
+from shared.clock import ManualClock, format_time
+from shared.envelope import Envelope
+from shared.event_delivery import deliver
+from shared.function import operation_of
+from shared.http import HttpRequest, HttpResponse
+from shared.http_serving import serve
+from shared.identity import Caller
+from shared.operation import EventOperation, HttpOperation, Operation
+from shared.pix import format_amount
+from shared.ports.documents import Unavailable
+from shared.runtime import Runtime
+from shared.settings import Settings
+from shared.telemetry import Telemetry
+from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+_PLATFORM_TOKEN: Final = "platform"
+_CALLBACK_SECRET: Final = b"the rail's and ours"
+_MOST_ATTEMPTS: Final = 60
+"""How often a delivery may be refused for now before the test fails: nothing here stays refused."""
+
+
+@cache
+def the_plan() -> Plan:
+    """The wiring of the repository."""
+    return make_plan(load(ROOT))
+
+
+@cache
+def operations() -> dict[str, Operation]:
+    """Every deployed function by the name of its Service."""
+    found: dict[str, Operation] = {}
+    for name, service in the_plan().services.items():
+        operation = operation_of(getattr(importlib.import_module(service.module), service.target))
+        assert operation is not None, name
+        found[name] = operation
+    return found
+
+
+def http_operations() -> list[HttpOperation]:
+    """Every operation behind a path."""
+    return [operation for operation in operations().values() if isinstance(operation, HttpOperation)]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def code(self) -> str | None:
+        """The problem's code."""
+        return self.body.get("code") if isinstance(self.body, dict) else None
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """One delivery that waits in the pool."""
+
+    subscription: Subscription
+    envelope: Envelope
+    consumer: EventOperation
+    attempts: int = 0
+
+
+class _Verifier:
+    """Takes a tenant's id for a token with every scope: who signs tokens is tested elsewhere."""
+
+    async def verify(self, token: str) -> Caller:
+        if token == _PLATFORM_TOKEN:
+            return Caller("platform", "platform", None, frozenset({PLATFORM_SCOPE}))
+        return Caller(token, token, token, frozenset(TENANT_SCOPES))
+
+
+class _Pool:
+    """The bus: what is published becomes one delivery for each consumer."""
+
+    def __init__(self) -> None:
+        self.pending: list[Pending] = []
+        self.published: list[Envelope] = []
+
+    async def publish(self, events: Iterable[Envelope]) -> None:
+        for envelope in events:
+            self.published.append(envelope)
+            self.pending += deliveries_of(envelope)
+
+    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
+        return True
+
+
+class _Rail:
+    """A PIX provider that charges for whatever it is asked and lets the test decide who pays."""
+
+    def __init__(self) -> None:
+        self.charges: dict[str, int] = {}
+
+    async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
+        assert self.charges.setdefault(reference, amount) == amount
+
+
+def deliveries_of(envelope: Envelope) -> list[Pending]:
+    """Where the manifests send an event."""
+    found = []
+    for route in the_plan().routes(envelope):
+        if route.rest is None or route.rest(envelope):
+            assert isinstance(route.subscription.target, ToService)
+            consumer = operations()[route.subscription.target.name]
+            assert isinstance(consumer, EventOperation)
+            found.append(Pending(route.subscription, envelope, consumer))
+    return found
+
+
+class _Interleaved:
+    """A port whose every call lets others go first, for as long as a seeded die says."""
+
+    def __init__(self, port: Any, random: Random) -> None:
+        self._port = port
+        self._random = random
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._port, name)
+        if not iscoroutinefunction(attribute):
+            return attribute
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            await self._turns()
+            result = await attribute(*arguments, **named)
+            await self._turns()
+            return result
+
+        return call
+
+    async def _turns(self) -> None:
+        for _ in range(self._random.randrange(3)):
+            await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class Tenant:
+    """A tenant with what it signs by. `call` is a request with a signature of its own."""
+
+    world: World
+    id: str
+    key_id: str
+    secret: str
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, query: str = ""
+    ) -> Answer:
+        """Send a request; a POST without `key` gets a new one."""
+        content = b"" if body is None else orjson.dumps(body)
+        headers = {"authorization": f"Bearer {self.id}"}
+        if method == "POST":
+            number = next(self.world.numbers)
+            headers |= {
+                "content-type": "application/json",
+                "idempotency-key": key or f"key-{number}",
+                # Digits past the microsecond: requests of one instant differ, and no signature comes twice.
+                "x-timestamp": f"{format_time(self.world.clock.now())[:-1]}{number:09d}Z",
+                "x-key-id": self.key_id,
+            }
+            canonical = signing.canonical_string(
+                method, path, query, content, self.id, headers["idempotency-key"], headers["x-timestamp"], self.key_id
+            )
+            headers["x-signature"] = signing.sign(self.secret, canonical)
+        return await self.world.request(HttpRequest(method, path, query, headers, content))
+
+    async def get(self, path: str, query: str = "") -> Any:
+        """The body of a GET that must succeed."""
+        answer = await self.call("GET", path, query=query)
+        assert answer.status == 200, answer.body
+        return answer.body
+
+    async def listed(self, path: str, query: str = "") -> list[Any]:
+        """Everything of a list, page after page."""
+        found: list[Any] = []
+        page = await self.get(path, f"limit=100&{query}" if query else "limit=100")
+        while True:
+            found += page["data"]
+            if page["next_cursor"] is None:
+                return found
+            page = await self.get(path, f"limit=100&cursor={page['next_cursor']}")
+
+    async def made(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
+        """The body of a POST that must succeed."""
+        answer = await self.call("POST", path, body, key=key)
+        assert answer.status in (200, 201), answer.body
+        return answer.body
+
+    async def user(self) -> str:
+        """Register a customer; its id."""
+        body = {
+            "kind": "customer",
+            "name": "Ana Souza",
+            "document": {"type": "cpf", "number": cpf(next(self.world.numbers))},
+            "email": "ana@example.com",
+        }
+        return str((await self.made("/v1/users", body))["id"])
+
+    async def account(self, posted: int = 0, *, overdraft: int = 0, owner: str | None = None) -> str:
+        """Open an account in BRL and put `posted` minor units on it; its id."""
+        body = {"owner_id": owner or await self.user(), "currency": "BRL", "overdraft_limit": overdraft}
+        account_id = str((await self.made("/v1/accounts", body))["id"])
+        if posted:
+            await self.fund(account_id, posted)
+        return account_id
+
+    async def fund(self, account_id: str, amount: int) -> str:
+        """Deposit an amount and see it through; the deposit's id. Other deliveries in the pool are left alone."""
+        before, self.world.pool.pending = self.world.pool.pending, []
+        deposit = await self.deposit(account_id, amount)
+        await self.world.settle()
+        await self.world.pay_charges()
+        await self.world.settle()
+        self.world.pool.pending = before
+        assert (await self.get(f"/v1/deposits/{deposit}"))["status"] == "settled"
+        return deposit
+
+    async def deposit(self, account_id: str, amount: int) -> str:
+        """Ask for a deposit; its id."""
+        body = {"account_id": account_id, "amount": brl(amount), "method": "pix"}
+        return str((await self.made("/v1/deposits", body))["id"])
+
+    async def pay(self, payer: str, payee: str, amount: int, **more: Any) -> str:
+        """Ask for a payment; its id."""
+        return str((await self.made("/v1/payments", payment(payer, payee, amount, **more)))["id"])
+
+    async def status(self, payment_id: str) -> str:
+        """A payment's status."""
+        return str((await self.get(f"/v1/payments/{payment_id}"))["status"])
+
+
+@dataclass(slots=True)
+class World:
+    """Everything that a test needs. Make it with `World.in_memory` or `World.on_disk`."""
+
+    runtime: Runtime
+    clock: ManualClock
+    pool: _Pool
+    rail: _Rail
+    store: SqliteStore | None = None
+    numbers: count[int] = field(default_factory=lambda: count(1))
+    paid: set[str] = field(default_factory=set)
+    observers: list[Callable[[Pending], Awaitable[None]]] = field(default_factory=list)
+
+    @classmethod
+    async def in_memory(cls, seed: int = 0, *, interleaved: bool = False) -> World:
+        """A platform on plain dictionaries; `interleaved` suspends at each call of a port, by the seed."""
+        clock = ManualClock()
+        documents, ledger, memory_cache = MemoryDocuments(), MemoryLedger(), MemoryCache(clock)
+        return await cls._on(documents, ledger, memory_cache, clock, seed, interleaved=interleaved)
+
+    @classmethod
+    async def on_disk(cls, data_dir: Path, seed: int = 0, *, interleaved: bool = False) -> World:
+        """A platform on the embedded store. Close it."""
+        clock = ManualClock()
+        store = await SqliteStore.open(data_dir, settings=Settings(data_dir=str(data_dir)), clock=clock)
+        world = await cls._on(store.documents, store.ledger, store.cache, clock, seed, interleaved=interleaved)
+        world.store = store
+        return world
+
+    @classmethod
+    async def _on(
+        cls, documents: Any, ledger: Any, memory_cache: Any, clock: ManualClock, seed: int, *, interleaved: bool
+    ) -> World:
+        random, pool, rail = Random(seed), _Pool(), _Rail()
+        turns = Random(seed + 1)
+        wrap = (lambda port: _Interleaved(port, turns)) if interleaved else (lambda port: port)
+        runtime = Runtime(
+            settings=Settings(),
+            clock=clock,
+            random=random,
+            documents=wrap(documents),
+            ledger=wrap(ledger),
+            cache=wrap(memory_cache),
+            bus=pool,
+            secrets=MemorySecrets(),
+            flags=MemoryFlags(),
+            verifier=cast("Any", _Verifier()),
+            telemetry=Telemetry(random, 0.0),
+            rails={"pix": rail},
+        )
+        await runtime.secrets.put(provider_signature.secret_name("pix"), _CALLBACK_SECRET)
+        return cls(runtime, clock, pool, rail)
+
+    async def close(self) -> None:
+        """Close the store, when there is one to close."""
+        if self.store is not None:
+            await self.store.close()
+
+    async def tenant(self, id: str = "tenant-a") -> Tenant:
+        """Take a tenant on."""
+        number = next(self.numbers)
+        headers = {
+            "authorization": f"Bearer {_PLATFORM_TOKEN}",
+            "content-type": "application/json",
+            "idempotency-key": f"key-{number}",
+        }
+        body = orjson.dumps({"id": id, "name": id})
+        answer = await self.request(HttpRequest("POST", "/v1/tenants", "", headers, body))
+        assert answer.status == 201, answer.body
+        key = answer.body["signing_key"]
+        return Tenant(self, id, key["key_id"], key["secret"])
+
+    async def request(self, request: HttpRequest) -> Answer:
+        """Send a request to the operation of its method and path."""
+        for operation in http_operations():
+            if operation.method == request.method and operation.pattern.fullmatch(request.path):
+                return _answer(await serve(operation, request, self.runtime))
+        raise AssertionError(f"there is no {request.method} {request.path}")
+
+    # Events
+
+    async def deliver(self, pending: Pending) -> None:
+        """Deliver once. What is refused for now goes back into the pool; what is refused for good is parked."""
+        outcome = await deliver(pending.consumer, pending.envelope, self.runtime)
+        if outcome.status == 204:
+            for observer in self.observers:
+                await observer(pending)
+        elif outcome.status in (409, 429, 500, 503):
+            pending.attempts += 1
+            assert pending.attempts < _MOST_ATTEMPTS, f"{pending.consumer.id} never takes {pending.envelope.type}"
+            self.pool.pending.append(pending)
+        else:
+            await self._park(pending, outcome.status, outcome.headers)
+
+    async def _park(self, pending: Pending, status: int, headers: dict[str, str]) -> None:
+        sink = pending.subscription.dead_letter
+        assert isinstance(sink, ToService)
+        consumer = operations()[sink.name]
+        assert isinstance(consumer, EventOperation)
+        answer = HttpResponse(status, headers, b"")
+        letter = dead_letter(pending.envelope, pending.subscription.target.url, Outcome.DEAD, answer)
+        parked = await deliver(consumer, letter, self.runtime)
+        assert parked.status == 204, parked
+
+    async def settle(self) -> None:
+        """Deliver what there is and what comes of it, in order, until nothing is left."""
+        while self.pool.pending:
+            await self.deliver(self.pool.pending.pop(0))
+
+    async def settle_wildly(self, random: Random, *, times: int = 2, forgetful: bool = True, abreast: int = 1) -> None:
+        """Deliver everything `times` times over in any order, `abreast` at once, until nothing is left.
+
+        `forgetful` wipes the cache between every two deliveries, locks and deadlines and all.
+        """
+        delivered: dict[int, int] = {}
+        while self.pool.pending:
+            batch = []
+            for _ in range(min(len(self.pool.pending), random.randint(1, abreast))):
+                pending = self.pool.pending.pop(random.randrange(len(self.pool.pending)))
+                seen = delivered[id(pending.envelope)] = delivered.get(id(pending.envelope), 0) + 1
+                if seen < times * len(deliveries_of(pending.envelope)):
+                    again = Pending(pending.subscription, pending.envelope, pending.consumer)
+                    self.pool.pending.insert(random.randint(0, len(self.pool.pending)), again)
+                batch.append(pending)
+            if forgetful:
+                await self.runtime.cache.clear()
+            await asyncio.gather(*(self.deliver(pending) for pending in batch))
+
+    async def replay(self, envelopes: Iterable[Envelope]) -> None:
+        """Deliver events again to all their consumers."""
+        for envelope in envelopes:
+            for pending in deliveries_of(envelope):
+                await self.deliver(pending)
+
+    async def pay_charges(self, *, times: int = 1) -> None:
+        """Have strangers pay every charge that the rail was asked for; it reports each `times` times."""
+        for reference in [reference for reference in self.rail.charges if reference not in self.paid]:
+            self.paid.add(reference)
+            for _ in range(times):
+                await self.report(reference, self.rail.charges[reference])
+
+    async def report(self, reference: str, amount: int, *, end_to_end_id: str | None = None) -> None:
+        """Report money for a charge as the rail does."""
+        paid = {
+            "endToEndId": end_to_end_id or f"E{reference[:31]}",
+            "txid": reference,
+            "valor": format_amount(amount),
+            "horario": format_time(self.clock.now()),
+        }
+        body = orjson.dumps({"pix": [paid]})
+        headers = provider_signature.sign(_CALLBACK_SECRET, body, self.clock.now())
+        headers["content-type"] = "application/json"
+        answer = await self.request(HttpRequest("POST", "/v1/providers/pix/callbacks", "", headers, body))
+        assert answer.status == 200, answer.body
+
+    async def tick(self, schedule: str) -> None:
+        """Let a schedule have its turn now, by the PingSource of that name."""
+        source, subscription = the_plan().pings[schedule]
+        assert isinstance(subscription.target, ToService)
+        assert subscription.policy is PING_SOURCE_POLICY
+        consumer = operations()[subscription.target.name]
+        assert isinstance(consumer, EventOperation)
+        envelope = Envelope(
+            id=f"tick-{next(self.numbers)}",
+            source=f"/apis/v1/namespaces/lastro/pingsources/{source.name}",
+            type="dev.knative.sources.ping",
+            subject=None,
+            time=format_time(self.clock.now()),
+            extensions={},
+            data=b'{"schedule": "now"}',
+            repeated=True,
+        )
+        outcome = await deliver(consumer, envelope, self.runtime)
+        if outcome.status != 204:
+            raise Unavailable(f"{consumer.id} answered {outcome.status}")
+
+    def later(self, **step: float) -> None:
+        """Move the clock by a timedelta's arguments."""
+        self.clock.advance(timedelta(**step))
+
+
+def _answer(response: HttpResponse) -> Answer:
+    body = orjson.loads(response.body) if response.body else None
+    return Answer(response.status, body, response.headers, response.body)
+
+
+def brl(value: int) -> dict[str, Any]:
+    """An amount as the contract writes it."""
+    return {"value": value, "currency": "BRL"}
+
+
+def payment(payer: str, payee: str, amount: int, **more: Any) -> dict[str, Any]:
+    """A payment's command."""
+    return {
+        "amount": brl(amount),
+        "method": "internal",
+        "payer_account_id": payer,
+        "payee_account_id": payee,
+        **more,
+    }
+
+
+def cpf(number: int) -> str:
+    """The `number`-th CPF of some, with its check digits (modulus 11)."""
+    digits = [int(digit) for digit in f"{number + 100:09d}"]
+    for _ in range(2):
+        rest = sum(digit * weight for digit, weight in zip(reversed(digits), range(2, 12), strict=False)) % 11
+        digits.append(0 if rest < 2 else 11 - rest)
+    return "".join(map(str, digits))
