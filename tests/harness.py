@@ -461,6 +461,13 @@ class Harness:
         assert delivery.status == 204, delivery
         await self.run_events()
 
+    async def alter(self, collection: Collection[Any], id: str, *, tenant: str | None = None, **fields: object) -> None:
+        """Change a stored document behind every function's back."""
+        owner = tenant or self.default_tenant
+        document = await self.documents.get(collection, owner, id)
+        assert document is not None, id
+        await self.documents.commit(Commit(owner, replaces=[(collection, {**document, **fields})]))
+
     async def balance(self, account_id: str, *, tenant: str | None = None) -> tuple[int, int, int]:
         """What is posted, held and available on an account, as the API answers it."""
         answer = await self.call("GET", f"/v1/accounts/{account_id}/balance", tenant=tenant)

@@ -1,0 +1,156 @@
+"""Taking tenants on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from events.tenants import TenantCreated
+from shared.identity import client_secret_digest
+from shared.ledger import SYSTEM_ACCOUNTS, clearing_account
+from shared.ports.documents import PLATFORM
+from shared.tenancy import CLIENTS, TENANT_SCOPES
+from tests.harness import Harness
+
+CREATE = "/v1/tenants"
+
+
+def stored_text(harness: Harness) -> str:
+    """Everything that the memory store holds, as text."""
+    return repr(harness.documents._rows)
+
+
+async def test_a_new_tenant_is_answered_with_its_secrets_and_place() -> None:
+    """201 with the tenant, its client, its key and where it is found; null stands for what was not given."""
+    harness = Harness.make()
+    answer = await harness.call("POST", CREATE, {"id": "acme", "name": "Acme Ltda"})
+    assert answer.status == 201
+    assert answer.headers["location"] == "/v1/tenants/acme"
+    created = answer.json
+    assert (created["id"], created["name"], created["status"]) == ("acme", "Acme Ltda", "active")
+    assert created["limits"] == {"requests_per_second": None}
+    assert set(created["client"]) == {"client_id", "client_secret"}
+    assert set(created["signing_key"]) == {"key_id", "secret", "status"}
+    assert created["signing_key"]["status"] == "active"
+
+
+async def test_secrets_are_shown_once_and_rest_sealed() -> None:
+    """The stores hold neither secret in plain text, nor does a later GET or an event show one."""
+    harness = Harness.make()
+    created = await harness.tenant()
+    shown = (await harness.call("GET", "/v1/tenants/acme")).json
+    assert set(shown) == {"id", "name", "status", "limits", "created_at"}
+    published = b"".join(envelope.data for envelope in harness.events).decode()
+    for secret in (created["client"]["client_secret"], created["signing_key"]["secret"]):
+        assert len(secret) >= 43
+        assert secret not in stored_text(harness)
+        assert secret not in published
+
+
+async def test_the_idempotent_replay_shows_the_secrets_again() -> None:
+    """The same key and body give the first answer byte for byte, secrets too."""
+    harness = Harness.make()
+    body = {"id": "acme", "name": "Acme"}
+    first = await harness.call("POST", CREATE, body, key="k")
+    again = await harness.call("POST", CREATE, body, key="k")
+    assert again.status == 201
+    assert again.body == first.body
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(harness.events_of(TenantCreated)) == 1
+
+
+async def test_an_id_is_taken_once() -> None:
+    """A second tenant of the same id is 409, pointing at the id."""
+    harness = Harness.make()
+    await harness.tenant()
+    answer = await harness.call("POST", CREATE, {"id": "acme", "name": "Other"})
+    assert (answer.status, answer.code) == (409, "already_exists")
+    assert answer.json["errors"][0]["pointer"] == "/id"
+
+
+async def test_of_two_at_once_one_wins() -> None:
+    """Two requests for one id at the same time: one 201, one 409, one event."""
+    harness = Harness.make(interleaved=True)
+    body = {"id": "acme", "name": "Acme"}
+    answers = await asyncio.gather(*(harness.call("POST", CREATE, body) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [201, 409, 409, 409]
+    assert len(harness.events_of(TenantCreated)) == 1
+
+
+async def test_an_id_is_made_when_absent() -> None:
+    """A made id has the form that a chosen one must have."""
+    harness = Harness.make()
+    created = (await harness.call("POST", CREATE, {"name": "Acme"})).json
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,62}", created["id"])
+    assert (await harness.call("GET", f"/v1/tenants/{created['id']}")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/name"),
+        ({"name": ""}, "/name"),
+        ({"name": "x" * 121}, "/name"),
+        ({"name": 7}, "/name"),
+        ({"name": "Acme", "id": "A"}, "/id"),
+        ({"name": "Acme", "id": "a"}, "/id"),
+        ({"name": "Acme", "id": "-a"}, "/id"),
+        ({"name": "Acme", "id": "a_b"}, "/id"),
+        ({"name": "Acme", "id": "acme\n"}, "/id"),
+        ({"name": "Acme", "id": "a" * 64}, "/id"),
+        ({"name": "Acme", "limits": {"requests_per_second": 0}}, "/limits/requests_per_second"),
+        ({"name": "Acme", "limits": {"requests_per_second": 20_001}}, "/limits/requests_per_second"),
+        ({"name": "Acme", "limits": {"requests_per_second": True}}, "/limits/requests_per_second"),
+        ({"name": "Acme", "limits": {"requests_per_second": 5.0}}, "/limits/requests_per_second"),
+        ({"name": "Acme", "limits": {"burst": 5}}, "/limits/burst"),
+        ({"name": "Acme", "colour": "red"}, "/colour"),
+    ],
+)
+async def test_what_does_not_fit_is_refused(body: dict[str, Any], pointer: str) -> None:
+    """422 that points at the field, and no tenant."""
+    harness = Harness.make()
+    answer = await harness.call("POST", CREATE, body)
+    assert (answer.status, answer.code) == (422, "validation_failed")
+    assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+    assert harness.events == []
+
+
+async def test_limits_are_kept() -> None:
+    """A tenant's own rate limit stands in its resource."""
+    harness = Harness.make()
+    created = await harness.tenant(limits={"requests_per_second": 20_000})
+    assert created["limits"] == {"requests_per_second": 20_000}
+    assert (await harness.call("GET", "/v1/tenants/acme")).json["limits"] == {"requests_per_second": 20_000}
+
+
+async def test_onboarding_makes_the_client_and_the_system_accounts() -> None:
+    """The first client has every scope of a tenant and only a digest of its secret; the ledger has its accounts."""
+    harness = Harness.make()
+    created = await harness.tenant()
+    client = await harness.documents.get(CLIENTS, PLATFORM, created["client"]["client_id"])
+    assert client is not None
+    assert client["client_tenant_id"] == "acme"
+    assert client["scopes"] == list(TENANT_SCOPES)
+    assert client["secret_digest"] == client_secret_digest(created["client"]["client_secret"])
+    assert await harness.documents.get(SYSTEM_ACCOUNTS, "acme", clearing_account("pix", "BRL")) is not None
+    entries = await harness.call("GET", "/v1/ledger/accounts/sys_clearing_pix_brl/entries")
+    assert (entries.status, entries.json["data"]) == (200, [])
+
+
+async def test_a_tenants_token_opens_no_platform_operation(harness: Harness) -> None:
+    """Without the scope 403 insufficient_scope; with it but for a tenant, 403 tenant_mismatch."""
+    headers = {"authorization": "Bearer acme|users:read|"}
+    assert (await harness.call("GET", "/v1/tenants/acme", headers=headers)).code == "insufficient_scope"
+    headers = {"authorization": "Bearer acme|platform:admin|"}
+    assert (await harness.call("GET", "/v1/tenants/acme", headers=headers)).code == "tenant_mismatch"
+
+
+@pytest.mark.parametrize("tenant_id", ["nobody", "-", "~"])
+async def test_an_unknown_tenant_is_not_found(harness: Harness, tenant_id: str) -> None:
+    """404 for an id that no tenant has, the platform's own owner name too."""
+    assert (await harness.call("GET", f"/v1/tenants/{tenant_id}")).code == "not_found"
+    assert (await harness.call("POST", f"/v1/tenants/{tenant_id}/signing-keys")).code == "not_found"
