@@ -51,9 +51,7 @@ class UnknownBroker(LookupError):
 class Broker:
     """Delivers. Everything happens on one event loop; `start` needs it running."""
 
-    def __init__(
-        self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None) -> None:
         self._plan = plan
         self._store = store
         self._invoke = invoke

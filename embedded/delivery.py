@@ -123,7 +123,8 @@ def _seconds(text: str | None, field: str) -> float | None:
         duration = isodate.parse_duration(text)
     except ValueError:
         raise DeliveryError(f"delivery.{field}: {text!r} is no ISO 8601 duration") from None
-    if not isinstance(duration, timedelta) or duration < timedelta(0):
+    # The library takes "PT" for no time at all; the standard wants at least one element.
+    if not isinstance(duration, timedelta) or duration < timedelta(0) or text.endswith(("P", "T")):
         raise DeliveryError(f"delivery.{field}: {text!r} is no duration of fixed length")
     return duration.total_seconds()
 

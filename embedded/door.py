@@ -17,7 +17,7 @@ class Door:
         self._limit = limit
         self._room = room
         self._patience_seconds = patience_seconds
-        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue()
+        self._waiting: FairQueue[asyncio.Future[bool]] = FairQueue()
         self._entering = 0
         progress.on_quiet = self._let_in
 
@@ -36,30 +36,40 @@ class Door:
             return
         if len(self._waiting) >= self._room:
             raise _too_busy()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
         self._waiting.put(tenant, turn)
+        patience = loop.call_later(self._patience_seconds, self._give_up, tenant, turn)
         try:
-            await asyncio.wait_for(asyncio.shield(turn), self._patience_seconds)
-        except TimeoutError:
-            self._leave(tenant, turn)
-            raise _too_busy() from None
+            let_in = await turn
         except asyncio.CancelledError:
             self._leave(tenant, turn)
             raise
-        else:
-            self._entering -= 1
+        finally:
+            patience.cancel()
+        if not let_in:
+            raise _too_busy()
+        self._entering -= 1
 
-    def _leave(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        """Give up a place in the queue, or the turn that came meanwhile."""
-        if not self._waiting.remove(tenant, turn):
+    def _give_up(self, tenant: str, turn: asyncio.Future[bool]) -> None:
+        if not turn.done():
+            self._waiting.remove(tenant, turn)
+            turn.set_result(False)
+
+    def _leave(self, tenant: str, turn: asyncio.Future[bool]) -> None:
+        """The client is gone: free its place in the queue, or give the turn that it was just given to the next."""
+        if turn.cancelled():
+            self._waiting.remove(tenant, turn)
+        elif turn.result():
             self._entering -= 1
             self._let_in()
 
     def _let_in(self) -> None:
         while self._waiting and len(self._progress) + self._entering < self._limit:
             turn = self._waiting.take()
-            self._entering += 1
-            turn.set_result(None)
+            if not turn.done():
+                self._entering += 1
+                turn.set_result(True)
 
 
 def _too_busy() -> Problem:

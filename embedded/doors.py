@@ -98,9 +98,7 @@ class FaithfulDoor:
         return app
 
 
-async def call_app(
-    app: Any, method: str, path: str, query: str, headers: dict[str, str], body: bytes
-) -> HttpResponse:
+async def call_app(app: Any, method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> HttpResponse:
     """Send one request through an ASGI application in this process."""
     raw_path = path.encode("latin-1")
     scope = {

@@ -92,7 +92,8 @@ async def _wait(waiters: list[asyncio.Future[None]], timeout_seconds: float) -> 
     waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     waiters.append(waiter)
     try:
-        await asyncio.wait_for(waiter, timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await waiter
     except TimeoutError:
         if waiter in waiters:
             waiters.remove(waiter)
