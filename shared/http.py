@@ -57,7 +57,8 @@ class HttpResponse:
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
     """Headers by lower-case name, and the names of the security headers that came twice.
 
-    Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them.
+    Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them; only blanks and tabs around a value
+    are no part of it.
     """
     headers: dict[str, str] = {}
     repeated: set[str] = set()
@@ -65,5 +66,5 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], fr
         name = raw_name.decode("latin-1").lower()
         if name in headers and name in SECURITY_HEADERS:
             repeated.add(name)
-        headers[name] = raw_value.decode("latin-1").strip()
+        headers[name] = raw_value.decode("latin-1").strip(" \t")
     return headers, frozenset(repeated)

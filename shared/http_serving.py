@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -32,6 +33,7 @@ from shared.validation import body_problem, query_problem
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
 _WAIT_STEP_SECONDS: Final = 0.02
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(slots=True)
@@ -143,8 +145,7 @@ async def _admitted(run: _Run) -> HttpResponse:
 
 async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     operation, request, runtime = run.operation, run.request, run.runtime
-    if request.body or not operation.empty_body_is_object:
-        _check_media_type(run)
+    _check_media_type(run)
     raw_key = request.header("idempotency-key")
     if raw_key is None:
         raise Problem("missing_idempotency_key", "A POST carries an Idempotency-Key.")
@@ -252,21 +253,24 @@ def _preferred_wait(run: _Run) -> int:
         return 0
     for preference in prefer.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
+        if name.strip().lower() == "wait" and _SECONDS.fullmatch(value.strip()):
             return min(int(value), run.runtime.settings.max_wait_seconds)
     return 0
 
 
 def _check_media_type(run: _Run) -> None:
-    content_type = run.request.header("content-type")
+    request = run.request
+    if not request.body:
+        return  # where nothing is sent, nothing has a media type
+    if request.header("content-encoding") not in (None, "identity"):
+        raise Problem("unsupported_media_type", "A body is sent without a content encoding.")
+    content_type = request.header("content-type")
     if content_type == JSON_TYPE:
         return
     media_type, _, parameters = (content_type or "").lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
     if media_type.strip() != JSON_TYPE or charset not in ("", "utf-8"):
         raise Problem("unsupported_media_type", "A body is application/json in UTF-8.")
-    if run.request.header("content-encoding") not in (None, "identity"):
-        raise Problem("unsupported_media_type", "A body is sent without a content encoding.")
 
 
 def _parsed_body(run: _Run) -> Any:

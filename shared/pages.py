@@ -37,8 +37,10 @@ def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[d
         operation, tenant_id, carried, after = orjson.loads(urlsafe_b64decode(padded.encode("ascii")))
     except (ValueError, TypeError):
         raise _bad_cursor("The cursor is not one that this platform gave.") from None
+    # A cursor is opaque and not secret: what it asks for must be what this list could be asked for without it.
     well_formed = (
         isinstance(carried, dict)
+        and carried.keys() <= filters.keys()
         and isinstance(after, str)
         and all(isinstance(value, str) for value in carried.values())
     )

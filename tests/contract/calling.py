@@ -1,0 +1,294 @@
+"""A client as a tenant would write one from the contract alone, and the platform that it calls."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from embedded.platform import Options, Platform
+from shared.clock import Clock, ManualClock, SystemClock
+from shared.settings import Settings
+from tests.contract.wire import Answer, Wire, served
+
+TOKEN_PATH = "/realms/lastro/protocol/openid-connect/token"
+_numbers = count(1)
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def unused_key() -> str:
+    """An Idempotency-Key that no other test has."""
+    return f"key-{next(_numbers)}"
+
+
+def as_body(value: Any) -> bytes:
+    """JSON bytes of a value; bytes are left as they are, None is no body."""
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else json.dumps(value).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A signing key with its secret."""
+
+    id: str
+    secret: str
+
+    def sign(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        *,
+        tenant_id: str,
+        timestamp: str,
+        idempotency_key: str = "",
+        key_id: str | None = None,
+    ) -> str:
+        """X-Signature over the canonical string, written here a second time, from the contract."""
+        path, _, raw_query = target.partition("?")
+        lines = (
+            "v1",
+            method,
+            path,
+            raw_query,
+            sha256(body).hexdigest(),
+            tenant_id,
+            idempotency_key,
+            timestamp,
+            self.id if key_id is None else key_id,
+        )
+        digest = hmac.digest(self.secret.encode(), "\n".join(lines).encode("latin-1"), "sha256")
+        return "v1=" + b64encode(digest).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody with a token and, when it is a tenant's, a signing key."""
+
+    wire: Wire
+    clock: Clock
+    token: str
+    tenant_id: str = ""
+    key: Key | None = None
+
+    def timestamp(self) -> str:
+        """X-Timestamp of now, never the same twice."""
+        return self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.") + f"{next(_numbers) % 1_000_000:06d}Z"
+
+    def headers(
+        self, method: str, target: str, body: bytes, *, key: str | None = None, timestamp: str | None = None
+    ) -> dict[str, str]:
+        """What an honest request carries. `key` is its Idempotency-Key, a new one for a POST when None."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        if body:
+            headers["content-type"] = "application/json"
+        if method == "POST":
+            headers["idempotency-key"] = key or unused_key()
+        if self.key is not None and method in ("POST", "PUT", "PATCH", "DELETE"):
+            headers |= self.signature(method, target, body, headers.get("idempotency-key", ""), timestamp)
+        return headers
+
+    def signature(
+        self, method: str, target: str, body: bytes, idempotency_key: str = "", timestamp: str | None = None
+    ) -> dict[str, str]:
+        """The three headers of a signature."""
+        assert self.key is not None
+        timestamp = timestamp or self.timestamp()
+        signature = self.key.sign(
+            method, target, body, tenant_id=self.tenant_id, timestamp=timestamp, idempotency_key=idempotency_key
+        )
+        return {"x-timestamp": timestamp, "x-key-id": self.key.id, "x-signature": signature}
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        timestamp: str | None = None,
+        change: Mapping[str, str | None] | None = None,
+        also: Pairs = (),
+    ) -> Answer:
+        """Send an honest request, but for `change` (header values put in place after signing; None: left out) and
+        `also` (further headers, repeated ones too)."""
+        content = as_body(body)
+        headers: dict[str, str | None] = dict(
+            self.headers(method, target, content, key=key, timestamp=timestamp)
+        )
+        headers |= change or {}
+        sent = [(name, value) for name, value in headers.items() if value is not None]
+        return await self.wire.send(method, target, [*sent, *also], content)
+
+    async def get(self, target: str, **options: Any) -> Answer:
+        return await self.send("GET", target, **options)
+
+    async def post(self, target: str, body: Any = None, **options: Any) -> Answer:
+        return await self.send("POST", target, body, **options)
+
+    async def made(self, target: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        """The resource that a POST makes; fails when it is refused."""
+        answer = await self.post(target, body, **options)
+        assert answer.status in (200, 201), answer.body
+        document: dict[str, Any] = answer.document
+        return document
+
+    async def read(self, target: str) -> dict[str, Any]:
+        """The document of a GET; fails when it is refused."""
+        answer = await self.get(target)
+        assert answer.status == 200, answer.body
+        document: dict[str, Any] = answer.document
+        return document
+
+
+@dataclass(slots=True)
+class House:
+    """A running platform, its address, and its clients."""
+
+    platform: Platform
+    wire: Wire
+    clock: Clock
+    tenants: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    async def token_of(self, client_id: str, secret: str, scope: str | None = None) -> str:
+        """An access token by client credentials."""
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        if scope is not None:
+            form["scope"] = scope
+        answer = await self.wire.send(
+            "POST", TOKEN_PATH, [("content-type", "application/x-www-form-urlencoded")], urlencode(form).encode()
+        )
+        assert answer.status == 200, answer.body
+        token: str = answer.document["access_token"]
+        return token
+
+    async def operator(self) -> Client:
+        """A client with a platform token."""
+        known = self.platform.credentials.platform
+        assert known is not None
+        return Client(self.wire, self.clock, await self.token_of(known["client_id"], known["client_secret"]))
+
+    async def tenant(self, scope: str | None = None) -> Client:
+        """The demo tenant's client, with these scopes or all of them."""
+        known = self.platform.credentials.demo
+        assert known is not None
+        token = await self.token_of(known["client_id"], known["client_secret"], scope)
+        return Client(self.wire, self.clock, token, known["tenant_id"], Key(known["key_id"], known["signing_secret"]))
+
+    async def new_tenant(self, **fields: Any) -> Client:
+        """The client of a tenant made for one test."""
+        made = await (await self.operator()).made("/v1/tenants", {"name": "Made for a test", **fields})
+        self.tenants[made["id"]] = made
+        token = await self.token_of(made["client"]["client_id"], made["client"]["client_secret"])
+        key = Key(made["signing_key"]["key_id"], made["signing_key"]["secret"])
+        return Client(self.wire, self.clock, token, made["id"], key)
+
+    async def renewed(self, client: Client) -> Client:
+        """The client with a fresh token."""
+        made = self.tenants[client.tenant_id]["client"]
+        return replace(client, token=await self.token_of(made["client_id"], made["client_secret"]))
+
+
+@asynccontextmanager
+async def running(data_dir: Path, clock: Clock | None = None, **settings: Any) -> AsyncIterator[House]:
+    """A platform on this data directory and a free port, stopped at the end."""
+    clock = clock or SystemClock()
+    platform = await Platform.start(
+        Settings(data_dir=str(data_dir), **settings), Options(writer="thread"), clock=clock
+    )
+    try:
+        async with served(platform.gateway) as wire:
+            yield House(platform, wire, clock)
+    finally:
+        await platform.stop()
+
+
+def still_clock() -> ManualClock:
+    """A clock that stands at a plain second."""
+    return ManualClock(datetime.fromisoformat("2026-11-20T12:00:00+00:00"))
+
+
+# A story's first lines
+
+
+def cpf(number: int) -> str:
+    """A taxpayer number of a person with its two check digits."""
+    digits = [int(digit) for digit in f"{number:09d}"]
+    for length in (9, 10):
+        total = sum(digit * weight for digit, weight in zip(digits, range(length + 1, 1, -1), strict=True))
+        digits.append(0 if total % 11 < 2 else 11 - total % 11)
+    return "".join(map(str, digits))
+
+
+def user_body(**fields: Any) -> dict[str, Any]:
+    """A user that nobody has registered yet."""
+    number = next(_numbers)
+    return {
+        "kind": "customer",
+        "name": "Ana Souza",
+        "document": {"type": "cpf", "number": cpf(100_000_000 + number)},
+        "email": f"ana{number}@example.com",
+        **fields,
+    }
+
+
+async def new_account(client: Client, **fields: Any) -> str:
+    """An account of a new user, in BRL and with 1,000.00 of overdraft unless told otherwise."""
+    owner = await client.made("/v1/users", user_body())
+    body = {"owner_id": owner["id"], "currency": "BRL", "overdraft_limit": 100_000, **fields}
+    account: str = (await client.made("/v1/accounts", body))["id"]
+    return account
+
+
+def brl(value: Any) -> dict[str, Any]:
+    return {"value": value, "currency": "BRL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A tenant's client and two of its accounts."""
+
+    client: Client
+    payer: str
+    payee: str
+
+    def payment(self, **fields: Any) -> dict[str, Any]:
+        """A payment of 1.00 from one to the other."""
+        return {
+            "amount": brl(100),
+            "method": "internal",
+            "payer_account_id": self.payer,
+            "payee_account_id": self.payee,
+            **fields,
+        }
+
+    async def paid(self, *, wait: int = 10, **fields: Any) -> dict[str, Any]:
+        """A payment, waited for."""
+        return await self.client.made("/v1/payments", self.payment(**fields), also=(("prefer", f"wait={wait}"),))
+
+
+async def new_pair(client: Client) -> Pair:
+    """Two accounts of two users."""
+    return Pair(client, await new_account(client), await new_account(client))
+
+
+def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The document without these members."""
+    return {name: value for name, value in document.items() if name not in names}
+
+
+def names_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ids of what a list answered."""
+    return [item["id"] for item in found]

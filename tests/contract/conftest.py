@@ -1,0 +1,48 @@
+"""One platform for all tests of the contract; those that move time or restart it bring their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.contract.calling import Client, House, Pair, new_pair, running
+
+Start = Callable[..., AbstractAsyncContextManager[House]]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """The platform of all tests that leave it as they found it."""
+    async with running(tmp_path_factory.mktemp("contract")) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def demo(house: House) -> Client:
+    """The demo tenant with every scope."""
+    return await house.tenant()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def operator(house: House) -> Client:
+    """The platform's operator."""
+    return await house.operator()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def pair(demo: Client) -> Pair:
+    """Two accounts of the demo tenant."""
+    return await new_pair(demo)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Starts a platform on this test's own data directory; again, on the same one."""
+    starting: Callable[..., Any] = partial(running, tmp_path / "data")
+    return starting
