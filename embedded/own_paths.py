@@ -25,10 +25,21 @@ from shared.version import VERSION
 
 Found = Mapping[str, str]
 Answer = Callable[[HttpRequest, Found], Awaitable[HttpResponse]]
-Simulator = Callable[[HttpRequest], Awaitable[HttpResponse]]
 MAX_EVENTS: Final = 500
 READ_EVENTS_SCOPE: Final = "operations:read"
 _PAGE_TYPE: Final = "text/html; charset=utf-8"
+
+
+class Simulator(Protocol):
+    """Plays a rail."""
+
+    def start(self) -> None:
+        """Go on with what was owed when the process ended."""
+        ...
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer by the rail's protocol."""
+        ...
 
 
 class Inside(Protocol):
@@ -66,13 +77,12 @@ class Inside(Protocol):
 class PlatformPaths:
     """Answers by path; everything else is `not_found`."""
 
-    def __init__(
-        self, runtime: Runtime, inside: Inside, issuer: Issuer | None, simulators: Mapping[str, Simulator]
-    ) -> None:
+    def __init__(self, runtime: Runtime, inside: Inside, issuer: Issuer | None) -> None:
         self._runtime = runtime
         self._inside = inside
         self._issuer = issuer
-        self._simulators = simulators
+        self.simulators: Mapping[str, Simulator] = {}
+        """By the rail's name: who answers under /simulators/<rail>."""
         self._answers: list[tuple[str, re.Pattern[str], Answer]] = [
             ("GET", re.compile(r"/"), self._welcome),
             ("GET", re.compile(r"/healthz"), self._healthz),
@@ -93,7 +103,7 @@ class PlatformPaths:
             status, headers, body = await self._issuer.handle(request.method, path, request.headers, request.body)
             return HttpResponse(status, {name.lower(): value for name, value in headers.items()}, body)
         if path.startswith("/simulators/"):
-            simulator = self._simulators.get(path.split("/")[2])
+            simulator = self.simulators.get(path.split("/")[2])
             if simulator is not None:
                 return await simulator(request)
         for method, pattern, answer in self._answers:

@@ -1,0 +1,52 @@
+"""The `lastro` command. Each command's module imports what it needs when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.errors import CliError
+from cli.up import up
+from shared.version import VERSION
+
+app = typer.Typer(
+    name="lastro",
+    help="A multi-tenant payments platform: small functions on Knative, or one process on one machine.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command()(up)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lastro {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 could not be done or was refused, 2 wrong usage."""
+    try:
+        app()
+    except CliError as error:
+        print(f"lastro: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output (`head`, say) has had enough; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,20 @@
+"""Options that several commands take, described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_DATA_DIR: Final = Path(".lastro")
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", envvar="LASTRO_DATA_DIR", help="Where the platform keeps its data and credentials.json."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="The tenant to act for; the demo tenant when left out.")]
+Platform = Annotated[bool, typer.Option("--platform", help="Act as the platform's operator, for no tenant.")]

@@ -1,0 +1,42 @@
+"""Printing: JSON for programs, tables and colours for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """Where text for people goes: standard output."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A remark beside the result: to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """JSON on standard output."""
+    print(json.dumps(value, indent=indent, ensure_ascii=False), flush=True)
+
+
+def money(amount: dict[str, Any]) -> str:
+    """An amount as people write it: `10.50 BRL`. Currencies with other than two decimals are shown in minor units."""
+    value, currency = int(amount["value"]), str(amount["currency"])
+    if currency in _NOT_CENTS:
+        return f"{value} {currency} (minor units)"
+    sign = "-" if value < 0 else ""
+    return f"{sign}{abs(value) // 100:,}.{abs(value) % 100:02d} {currency}"
+
+
+# ISO 4217: currencies whose minor unit is not a hundredth.
+_NOT_CENTS = frozenset(
+    "BHD BIF CLP DJF GNF IQD ISK JOD JPY KMF KRW KWD LYD OMR PYG RWF TND UGX VND VUV XAF XOF XPF".split()
+)

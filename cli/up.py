@@ -1,0 +1,107 @@
+"""`lastro up`: the whole platform in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from cli.errors import CliError
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json
+from cli.output import console, print_json, say
+
+if TYPE_CHECKING:
+    from embedded.platform import Platform
+    from shared.settings import Settings
+
+_LOCK_SECONDS: Final = 5.0
+
+
+def up(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    no_demo: Annotated[bool, typer.Option("--no-demo", help="Make no demo tenant at the first start.")] = False,
+    faithful: Annotated[
+        bool, typer.Option("--faithful", help="Call every function through the functions framework, as on a cluster.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the platform: gateway, broker, schedules, identity and stores, in one process.
+
+    Ctrl-C or SIGTERM finishes what is under way and ends it.
+    """
+    from embedded.server import AddressInUse, listen, run, url_of
+
+    settings = _settings(data_dir)
+    _log_to_stderr(settings.log_level)
+    try:
+        listening = listen(host, port)
+    except AddressInUse as error:
+        raise CliError(str(error)) from None
+    if "LASTRO_BASE_URL" not in os.environ:
+        settings = replace(settings, base_url=url_of(listening))
+
+    from embedded.platform import Options
+
+    try:
+        options = Options(demo=not no_demo, faithful=faithful)
+        run(settings, options, listening, lambda platform: _ready(platform, as_json=as_json))
+    except _failures() as error:
+        raise CliError(str(error)) from None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a start can fail of that its user can do something about."""
+    from embedded.credentials import BadCredentials
+    from embedded.manifests import ManifestError
+    from shared.adapters.sqlite import DataDirectoryInUse, SchemaTooNew, WriterFailed
+
+    return (BadCredentials, ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, ValueError, OSError)
+
+
+def _settings(data_dir: Path) -> Settings:
+    from shared.settings import Settings
+
+    try:
+        settings = Settings.from_environment()
+    except ValueError as error:
+        raise CliError(str(error)) from None
+    waiting = settings.data_lock_seconds if "LASTRO_DATA_LOCK_SECONDS" in os.environ else _LOCK_SECONDS
+    return replace(settings, data_dir=str(data_dir), data_lock_seconds=waiting)
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _ready(platform: Platform, *, as_json: bool) -> None:
+    settings = platform.settings
+    data_dir = settings.data_dir
+    if as_json:
+        told = {"base_url": settings.base_url, "data_dir": data_dir, "pid": os.getpid()}
+        print_json({**told, "credentials": str(platform.credentials.path)}, indent=None)
+        return
+    where = "" if data_dir == str(DEFAULT_DATA_DIR) else f" --data-dir {data_dir}"
+    out = console()
+    out.print(f"[bold green]Lastro is up[/] at [bold]{settings.base_url}[/]  (Ctrl-C stops it)\n")
+    if platform.credentials.demo is not None:
+        out.print("In another terminal:")
+        out.print(f"  lastro demo{where}                       a small story, told in payments")
+        out.print(f"  lastro request GET /v1/accounts{where}   any request, signed for the demo tenant")
+        out.print(f"  lastro events tail{where}                what happens, as it happens")
+        out.print(f"  lastro functions{where}                  every function and how it is reached")
+    else:
+        out.print(f"  lastro request --platform POST /v1/tenants -d '{{\"name\": \"…\"}}'{where}   a first tenant")
+    out.print(f"\nCredentials: {platform.credentials.path}   OpenAPI: {settings.base_url}/v1/openapi.json")
+    say("")
+    sys.stdout.flush()

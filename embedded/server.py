@@ -1,0 +1,158 @@
+"""Serving the platform on a socket until a signal says stop: uvicorn, with our own handling of signals.
+
+uvicorn raises a signal that it caught once more when it is done, so that nothing after its `run` is executed; here
+the platform still has to drain, and to end with exit code 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from embedded.platform import Options, Platform, settle_memory
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+log = logging.getLogger(__name__)
+BACKLOG: Final = 2048
+KEEP_ALIVE_SECONDS: Final = 75
+ANSWER_SECONDS: Final = 4
+"""How long requests under way may take to be answered once the platform stops."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\r\n"
+)
+
+
+class AddressInUse(Exception):
+    """Somebody else listens there."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a bound on a request's head, which the parser itself has none for."""
+
+    head_bytes = 0
+
+    def on_message_begin(self) -> None:
+        self.head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def send_400_response(self, msg: str) -> None:
+        if self.head_bytes <= MAX_HEADER_BYTES:
+            super().send_400_response(msg)
+            return
+        self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > MAX_HEADER_BYTES:
+            raise httptools.HttpParserError("the request's head is too large")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Connections wait in its backlog until the platform serves. Raises AddressInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise AddressInUse(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address by which this machine reaches a listening socket."""
+    host, port = listening.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104 - as above
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, options: Options, listening: socket.socket, ready: Callable[[Platform], Any]) -> None:
+    """Serve until SIGINT or SIGTERM. `ready` is called once, when the platform answers.
+
+    Raises what Platform.start raises.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, options, listening, ready))
+
+
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform; asyncio's own loop does
+        return None
+    factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(
+    settings: Settings, options: Options, listening: socket.socket, ready: Callable[[Platform], Any]
+) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    starting = asyncio.ensure_future(Platform.start(settings, options))
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    platform = await starting
+    try:
+        settle_memory()
+        if not stopping.is_set():
+            await _answer_requests(platform, listening, stopped, ready)
+    finally:
+        stopped.cancel()
+        listening.close()
+        await platform.stop()
+
+
+async def _answer_requests(
+    platform: Platform, listening: socket.socket, stopped: asyncio.Future[Any], ready: Callable[[Platform], Any]
+) -> None:
+    config = uvicorn.Config(
+        platform.gateway,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
+    )
+    server = _Server(config)
+    serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+    ready(platform)
+    await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping: what is under way is finished first")
+    server.should_exit = True
+    await serving
