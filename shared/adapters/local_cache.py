@@ -23,7 +23,7 @@ class LocalCache:
         self._limit = values
         self._deadline_limit = deadlines
         self._values: dict[str, tuple[bytes, float]] = {}
-        self._locks: dict[str, tuple[int, float]] = {}
+        self._locks: dict[str, tuple[int, datetime, float]] = {}
         self._due: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
         # Microseconds since 1970: tokens keep growing over a restart, which forgets the locks themselves.
@@ -52,16 +52,17 @@ class LocalCache:
         self._values = kept
 
     async def lock(self, key: str, ttl_seconds: float) -> int | None:
-        now = self._clock.now().timestamp()
+        now = self._clock.now()
         held = self._locks.get(key)
-        if held is not None and held[1] > now:
-            return None
-        if held is None and len(self._locks) >= self._limit:
-            self._locks = {name: other for name, other in self._locks.items() if other[1] > now}
+        if held is not None:
+            if not _over(held, now):
+                return None
+        elif len(self._locks) >= self._limit:
+            self._locks = {name: other for name, other in self._locks.items() if not _over(other, now)}
             if len(self._locks) >= self._limit:
                 return None
         self._token = token = self._token + 1
-        self._locks[key] = (token, now + ttl_seconds)
+        self._locks[key] = (token, now, ttl_seconds)
         return token
 
     async def unlock(self, key: str, token: int) -> None:
@@ -98,3 +99,7 @@ class LocalCache:
         self._locks.clear()
         self._due.clear()
         self._heap.clear()
+
+
+def _over(held: tuple[int, datetime, float], now: datetime) -> bool:
+    return (now - held[1]).total_seconds() >= held[2]

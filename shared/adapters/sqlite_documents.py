@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -43,14 +43,12 @@ Key = tuple[str, str, str]
 """Collection, tenant, id."""
 
 
-class _Staged:
-    """A commit while it is checked: each document as it was and as it would be."""
+Place = tuple[int, str, tuple[Any, ...]]
+"""Which unique index, whose, and the values."""
 
-    __slots__ = ("after", "before")
-
-    def __init__(self) -> None:
-        self.before: dict[Key, Document | None] = {}
-        self.after: dict[Key, Document | None] = {}
+_Claim = tuple[Table, Place, str]
+_Writes = dict[Key, tuple[Table, Document | None, Document | None, str | None]]
+"""A commit while it is checked: each document as it was, as it would be, and that serialised."""
 
 
 class SqliteDocuments:
@@ -109,64 +107,67 @@ class SqliteDocuments:
 
     def decide(self, commit: Commit) -> None:
         """Check and apply a commit at once. Raises as `commit` does, and TypeError for what is no JSON."""
-        if commit.generation is not None and commit.generation != self._journal.generation:
+        journal, log = self._journal, self._log
+        if commit.generation is not None and commit.generation != journal.generation:
             raise VersionConflict("what was read is not there any more")
         marker = commit.inbox
-        if marker is not None and self._log.applied(marker.consumer, marker.source, marker.event_id):
+        if marker is not None and log.applied(marker.consumer, marker.source, marker.event_id):
             raise AlreadyApplied(f"{marker.consumer} has applied {marker.event_id}")
-        staged = self._stage(commit)
-        self._check_floors(staged)
-        taken = self._check_unique(staged)
-        bodies = {
-            key: None if document is None else orjson.dumps(document).decode() for key, document in staged.after.items()
-        }
-        prepared = self._log.prepare(commit.events)
-        self._apply(staged, bodies, taken)
+        writes = self._stage(commit)
+        taken = self._check(writes)
+        prepared = log.prepare(commit.events) if commit.events else []
+        size = self._apply(writes) + 512 * len(prepared) + 128
+        for table, claimed, id in taken:
+            table.taken[claimed] = id
         if marker is not None:
-            self._log.mark(marker)
-        logged = self._log.append(commit.events, prepared) if prepared else []
-        size = sum(len(body or "") for body in bodies.values()) + sum(len(row[-1]) + 512 for row in prepared)
-        self._journal.touch(size + 128)
+            log.mark(marker)
+        logged = log.append(commit.events, prepared) if prepared else []
+        journal.touch(size)
         reach("store.decided")
         if logged:
-            self._log.announce(logged)
+            log.announce(logged)
 
     # Checking: nothing is changed here
 
-    def _stage(self, commit: Commit) -> _Staged:
-        staged = _Staged()
-        tenant_id = commit.tenant_id
+    def _stage(self, commit: Commit) -> _Writes:
+        """What each document that the commit touches was and would be, its serialised form with it."""
+        writes: _Writes = {}
         for collection, document in commit.inserts:
             key = (collection.name, document["tenant_id"], document["id"])
-            if key in staged.after or not self._absent(self._table(collection), key):
+            table = self._tables.get(collection.name) or self._table(collection)
+            if key in writes or not self._absent(table, key):
                 raise AlreadyExists(collection.name, document["id"])
-            staged.before[key] = None
-            staged.after[key] = document
+            writes[key] = (table, None, document, orjson.dumps(document).decode())
         for collection, document in commit.replaces:
             key = (collection.name, document["tenant_id"], document["id"])
-            current = self._current(staged, collection, key)
+            table, before, current = self._current(writes, collection, key)
             if current is None or current["version"] != document["version"]:
                 raise VersionConflict(f"{collection.name}/{document['id']} changed since it was read")
-            staged.after[key] = {**document, "version": document["version"] + 1}
+            after = {**document, "version": document["version"] + 1}
+            writes[key] = (table, before, after, orjson.dumps(after).decode())
         for change in commit.changes:
-            key = (change.collection.name, tenant_id, change.id)
-            staged.after[key] = _changed(self._current(staged, change.collection, key), change)
+            key = (change.collection.name, commit.tenant_id, change.id)
+            table, before, current = self._current(writes, change.collection, key)
+            after = _changed(current, change)
+            writes[key] = (table, before, after, orjson.dumps(after).decode())
         for collection, id in commit.deletes:
-            key = (collection.name, tenant_id, id)
-            if self._current(staged, collection, key) is not None:
-                staged.after[key] = None
-        return staged
+            key = (collection.name, commit.tenant_id, id)
+            table, before, current = self._current(writes, collection, key)
+            if current is not None:
+                writes[key] = (table, before, None, None)
+        return writes
 
-    def _current(self, staged: _Staged, collection: Collection[Any], key: Key) -> Document | None:
-        if key in staged.after:
-            return staged.after[key]
+    def _current(
+        self, writes: _Writes, collection: Collection[Any], key: Key
+    ) -> tuple[Table, Document | None, Document | None]:
+        """The table, the document as it was before this commit, and as this commit has left it so far."""
+        table = self._tables.get(collection.name) or self._table(collection)
+        if key in writes:
+            return table, writes[key][1], writes[key][2]
         current = self._memory.get(key, _UNKNOWN)
         if current is _UNKNOWN:
-            current = self._load(self._table(collection), key)
-        elif collection.name not in self._tables:
-            self._table(collection)
-        staged.before[key] = cast("Document | None", current)
-        return cast("Document | None", current)
+            current = self._load(table, key)
+        return table, cast("Document | None", current), cast("Document | None", current)
 
     def _absent(self, table: Table, key: Key) -> bool:
         current = self._memory.get(key, _UNKNOWN)
@@ -176,50 +177,48 @@ class SqliteDocuments:
             return True
         return self._load(table, key) is None
 
-    def _check_floors(self, staged: _Staged) -> None:
-        for key, document in staged.after.items():
-            floors = self._tables[key[0]].floors
-            if not floors or document is None:
+    def _check(self, writes: _Writes) -> list[_Claim]:
+        """Hold the commit to the floors and unique indexes. Returns the unique values that it takes."""
+        taken: list[_Claim] = []
+        for key, (table, before, after, _) in writes.items():
+            if after is None:
                 continue
-            for floor in floors:
-                total = sum(sign * (document.get(name) or 0) for name, sign in floor.terms)
-                if total < 0:
-                    raise GuardRefused(f"{key[0]}/{key[2]} would fall {-total} below its floor")
-
-    def _check_unique(self, staged: _Staged) -> list[tuple[Table, tuple[int, str, tuple[Any, ...]], str]]:
-        taken: list[tuple[Table, tuple[int, str, tuple[Any, ...]], str]] = []
-        claims: dict[tuple[str, int, str, tuple[Any, ...]], str] = {}
-        for key, document in staged.after.items():
-            table = self._tables[key[0]]
-            if not table.unique or document is None:
-                continue
-            before = staged.before.get(key)
-            for position, fields in enumerate(table.unique):
-                values = _values(document, fields)
-                if values is None or (before is not None and _values(before, fields) == values):
-                    continue
-                place = (position, key[1], values)
-                owner = claims.setdefault((table.name, *place), key[2])
-                if owner != key[2]:
-                    raise AlreadyExists(table.name, owner)
-                self._check_owners(staged, table, place, key[2])
-                taken.append((table, place, key[2]))
+            if table.floors:
+                _check_floors(table, after)
+            if table.unique:
+                taken += self._check_unique(writes, table, key, before, after)
+        if len(taken) > 1:
+            owners: dict[tuple[str, Place], str] = {}
+            for table, place, id in taken:
+                if owners.setdefault((table.name, place), id) != id:
+                    raise AlreadyExists(table.name, owners[table.name, place])
         return taken
 
-    def _check_owners(
-        self, staged: _Staged, table: Table, place: tuple[int, str, tuple[Any, ...]], claimant: str
-    ) -> None:
-        position, tenant_id, values = place
-        fields = table.unique[position]
-        owners = {table.taken.get(place), table.taken_in_flight.get(place)}
+    def _check_unique(
+        self, writes: _Writes, table: Table, key: Key, before: Document | None, after: Document
+    ) -> list[_Claim]:
+        taken: list[_Claim] = []
+        for position, fields in enumerate(table.unique):
+            values = _values(after, fields)
+            if values is None or (before is not None and _values(before, fields) == values):
+                continue
+            place = (position, key[1], values)
+            for owner in self._owners(table, place) - {key[2]}:
+                owned = (table.name, key[1], owner)
+                current = writes[owned][2] if owned in writes else self._known(table, owned)
+                if current is not None and _values(current, fields) == values:
+                    raise AlreadyExists(table.name, owner)
+            taken.append((table, place, key[2]))
+        return taken
+
+    def _owners(self, table: Table, place: Place) -> set[str]:
+        """Who may have these values: on disk, or on the way there. Memory knows who still has them."""
+        owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
         if table.on_disk:
-            rows = self._reader.execute(table.select_owner(fields), (tenant_id, *values)).fetchall()
-            owners.update(row[0] for row in rows)
-        for owner in owners - {None, claimant}:
-            key = (table.name, tenant_id, cast("str", owner))
-            current = staged.after[key] if key in staged.after else self._known(table, key)
-            if current is not None and _values(current, fields) == values:
-                raise AlreadyExists(table.name, key[2])
+            position, tenant_id, values = place
+            sql = table.select_owner(table.unique[position])
+            owners.update(row[0] for row in self._reader.execute(sql, (tenant_id, *values)).fetchall())
+        return owners
 
     def _known(self, table: Table, key: Key) -> Document | None:
         current = self._memory.get(key, _UNKNOWN)
@@ -227,25 +226,28 @@ class SqliteDocuments:
 
     # Applying: nothing can fail here
 
-    def _apply(
-        self,
-        staged: _Staged,
-        bodies: Mapping[Key, str | None],
-        taken: Iterable[tuple[Table, tuple[int, str, tuple[Any, ...]], str]],
-    ) -> None:
-        memory = self._memory
-        for key, document in staged.after.items():
-            table = self._tables[key[0]]
-            before = staged.before[key]
-            place = key[1:]
-            pending = table.gathered.get(place)
-            base = pending[0] if pending is not None else before["version"] if before is not None else 0
-            table.gathered[place] = (base, document["version"] if document is not None else 0, bodies[key])
-            memory[key] = document
+    def _apply(self, writes: _Writes) -> int:
+        """Put every document in its place. Returns about how many bytes that is for the writer."""
+        memory, size = self._memory, 0
+        for key, (table, before, after, body) in writes.items():
+            name, tenant_id, id = key
+            place = (tenant_id, id)
+            gathered = table.gathered
+            if place in gathered:
+                base = gathered[place][0]
+            elif before is None:
+                base = 0
+            else:
+                base = before["version"]
+            if after is None or body is None:
+                gathered[place] = (base, 0, None)
+            else:
+                gathered[place] = (base, after["version"], body)
+                size += len(body)
+            memory[key] = after
             if before is None:
-                self._recent.add((key[0], key[1]), key[2])
-        for table, claimed, id in taken:
-            table.taken[claimed] = id
+                self._recent.add((name, tenant_id), id)
+        return size
 
     # Memory
 
@@ -318,6 +320,15 @@ def _changed(current: Document | None, change: Change) -> Document:
             raise GuardRefused(f"{change.collection.name}/{change.id}: {name} would leave 64 bits")
         document[name] = total
     return document
+
+
+def _check_floors(table: Table, document: Document) -> None:
+    for floor in table.floors:
+        total = 0
+        for name, sign in floor.terms:
+            total += sign * (document.get(name) or 0)
+        if total < 0:
+            raise GuardRefused(f"{table.name}/{document['id']} would fall {-total} below its floor")
 
 
 def _values(document: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[Any, ...] | None:

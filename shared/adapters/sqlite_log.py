@@ -10,7 +10,7 @@ import orjson
 
 from shared.adapters.sqlite_journal import Journal
 from shared.adapters.sqlite_recent import RecentIds
-from shared.adapters.sqlite_writer import Row, Statement
+from shared.adapters.sqlite_writer import Statement
 from shared.envelope import Envelope
 from shared.ports.documents import InboxMarker
 
@@ -50,7 +50,7 @@ class SqliteLog:
         self._journal = journal
         self._reader = reader
         self._listeners: list[Callable[[list[LoggedEvent]], None]] = []
-        self._rows: list[Row] = []
+        self._rows: list[Any] = []
         self._events: list[LoggedEvent] = []
         self._events_in_flight: list[LoggedEvent] = []
         self._markers: set[MarkerRow] = set()
@@ -69,10 +69,11 @@ class SqliteLog:
     # Writing: called by the documents in the midst of a commit, so nothing here may fail after `prepare`
 
     @staticmethod
-    def prepare(events: Iterable[Envelope]) -> list[tuple[Any, ...]]:
-        """The events as rows without their sequence numbers. Raises TypeError for what is no JSON."""
+    def prepare(events: Iterable[Envelope]) -> list[list[Any]]:
+        """The events as rows, their sequence numbers still to come. Raises TypeError for what is no JSON."""
         return [
-            (
+            [
+                0,
                 event.id,
                 event.source,
                 event.type,
@@ -81,19 +82,20 @@ class SqliteLog:
                 event.extensions.get("tenantid"),
                 orjson.dumps(event.extensions).decode(),
                 event.data,
-            )
+            ]
             for event in events
         ]
 
-    def append(self, events: Sequence[Envelope], prepared: list[tuple[Any, ...]]) -> list[LoggedEvent]:
+    def append(self, events: Sequence[Envelope], prepared: list[list[Any]]) -> list[LoggedEvent]:
         """Give the events their sequence numbers."""
         sequence = self.head_sequence
         logged: list[LoggedEvent] = []
         for event, row in zip(events, prepared, strict=True):
             sequence += 1
-            self._rows.append((sequence, *row))
+            row[0] = sequence
             logged.append(LoggedEvent(sequence, event, True))
         self.head_sequence = sequence
+        self._rows += prepared
         self._events += logged
         return logged
 

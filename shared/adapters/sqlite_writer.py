@@ -24,7 +24,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from shared.adapters.sqlite_schema import DATABASE, SchemaTooNew, open_for_writing
 from shared.crash_points import VARIABLE, reach
@@ -216,8 +216,12 @@ class ProcessWriter(asyncio.Protocol):
             )
         ours.setblocking(False)
         await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
-        async with asyncio.timeout(_START_SECONDS):
-            error = await self._opened
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                error = await self._opened
+        except BaseException:
+            self._process.kill()
+            raise
         if error is not None:
             kind, _, text = error.partition(": ")
             raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(error)
@@ -242,8 +246,7 @@ class ProcessWriter(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data
