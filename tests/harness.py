@@ -397,6 +397,15 @@ class Harness:
         if delivery.status != 204:
             self.undelivered.append(Undelivered(operation.id, envelope, delivery))
 
+    async def step(self, operation: str, position: int = 0) -> int:
+        """Deliver to one operation alone what it takes of the events from a position on; the next position."""
+        waiting = self.events[position:]
+        for envelope in waiting:
+            if operation in (consumer.id for consumer in self.consumers(envelope)):
+                delivery = await self.deliver(operation, envelope)
+                assert delivery.status == 204, delivery
+        return position + len(waiting)
+
     async def replay_all(self) -> None:
         """Deliver every event since the beginning again, to all its consumers."""
         self._routed = 0
