@@ -93,6 +93,7 @@ class Pending:
     envelope: Envelope
     consumer: EventOperation
     attempts: int = 0
+    copied: bool = False
 
 
 class _Verifier:
@@ -376,19 +377,22 @@ class World:
 
         `forgetful` wipes the cache between every two deliveries, locks and deadlines and all.
         """
-        delivered: dict[int, int] = {}
         while self.pool.pending:
             batch = []
             for _ in range(min(len(self.pool.pending), random.randint(1, abreast))):
                 pending = self.pool.pending.pop(random.randrange(len(self.pool.pending)))
-                seen = delivered[id(pending.envelope)] = delivered.get(id(pending.envelope), 0) + 1
-                if seen < times * len(deliveries_of(pending.envelope)):
-                    again = Pending(pending.subscription, pending.envelope, pending.consumer)
-                    self.pool.pending.insert(random.randint(0, len(self.pool.pending)), again)
                 batch.append(pending)
+                if not pending.copied:
+                    pending.copied = True
+                    self._insert_copies(pending, times - 1, random)
             if forgetful:
                 await self.runtime.cache.clear()
             await asyncio.gather(*(self.deliver(pending) for pending in batch))
+
+    def _insert_copies(self, pending: Pending, number: int, random: Random) -> None:
+        for _ in range(number):
+            again = Pending(pending.subscription, pending.envelope, pending.consumer, copied=True)
+            self.pool.pending.insert(random.randint(0, len(self.pool.pending)), again)
 
     async def replay(self, envelopes: Iterable[Envelope]) -> None:
         """Deliver events again to all their consumers."""

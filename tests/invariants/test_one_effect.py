@@ -1,0 +1,235 @@
+"""One command has one effect, however often and in whatever order it and its consequences arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from random import Random
+
+import pytest
+
+from functions.payments._timeline import TIMELINE
+from shared.records import HOLDS, PAYMENTS, REFUNDS
+from tests.invariants.books import check_quiet, everything
+from tests.invariants.world import Answer, Tenant, World, brl, payment
+
+SEEDS = range(6)
+
+
+async def at_once(tenant: Tenant, times: int, path: str, body: object, key: str | None) -> list[Answer]:
+    """The same request so many times at the same time."""
+    return await asyncio.gather(*(tenant.call("POST", path, body, key=key) for _ in range(times)))
+
+
+async def persistent(tenant: Tenant, path: str, body: object, key: str) -> Answer:
+    """Repeat a request for as long as another of its key is under way."""
+    while True:
+        answer = await tenant.call("POST", path, body, key=key)
+        if answer.code != "request_in_progress":
+            return answer
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_twenty_requests_of_one_key_make_one_payment(seed: int) -> None:
+    """Of 20 concurrent requests of one key one makes the payment; the others are told to wait, or get its answer."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    answers = await at_once(tenant, 20, "/v1/payments", payment(payer, payee, 100), "order-1")
+
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert {answer.code for answer in answers if answer.status == 409} <= {"request_in_progress"}
+    assert len({answer.raw for answer in answers if answer.status == 201}) == 1
+    assert sum(answer.status == 201 and "idempotent-replayed" not in answer.headers for answer in answers) == 1
+    await world.settle()
+    assert len(await everything(world, tenant.id, PAYMENTS)) == 1
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_twenty_requests_of_one_key_without_the_lock(seed: int) -> None:
+    """When the cache forgets its locks all the while, 20 requests of one key still get one answer, byte for byte."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    body, done = payment(payer, payee, 100), asyncio.Event()
+
+    async def forget() -> None:
+        while not done.is_set():
+            await world.runtime.cache.clear()
+            await asyncio.sleep(0)
+
+    forgetting = asyncio.create_task(forget())
+    answers = await asyncio.gather(*(persistent(tenant, "/v1/payments", body, "order-1") for _ in range(20)))
+    done.set()
+    await forgetting
+
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.raw for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in answers) == 1
+    assert len(await everything(world, tenant.id, PAYMENTS)) == 1
+
+
+async def the_whole_path(world: World, tenant: Tenant, random: Random, *, abreast: int) -> None:
+    """Deposits, payments of both kinds, a partial capture, a cancellation and refunds, all events going wild."""
+    payer, payee = await tenant.account(), await tenant.account()
+    await tenant.deposit(payer, 10_000)
+    await world.settle_wildly(random, abreast=abreast)
+    await world.pay_charges(times=2)
+    await world.settle_wildly(random, abreast=abreast)
+    automatic = await tenant.pay(payer, payee, 3_000)
+    manual = await tenant.pay(payer, payee, 2_000, capture="manual")
+    canceled = await tenant.pay(payer, payee, 1_000, capture="manual")
+    await tenant.pay(payer, payee, 50_000)
+    await world.settle_wildly(random, abreast=abreast)
+    await tenant.made(f"/v1/payments/{manual}/capture", {"amount": brl(1_500)})
+    await tenant.made(f"/v1/payments/{canceled}/cancel")
+    await world.settle_wildly(random, abreast=abreast)
+    await tenant.made(f"/v1/payments/{automatic}/refunds", {"amount": brl(1_000)})
+    await tenant.made(f"/v1/payments/{automatic}/refunds", {"amount": brl(500)})
+    await tenant.made(f"/v1/payments/{manual}/refunds")
+    await world.settle_wildly(random, abreast=abreast)
+    balances = [(await tenant.get(f"/v1/accounts/{id}/balance"))["posted"] for id in (payer, payee)]
+    assert balances == [8_500, 1_500]
+
+
+@pytest.mark.parametrize("abreast", [1, 5])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_every_event_twice_and_out_of_order(seed: int, abreast: int) -> None:
+    """Every event of the path delivered twice, in any order, with the cache wiped between, moves the money once."""
+    world = await World.in_memory(seed, interleaved=abreast > 1)
+    tenant = await world.tenant()
+    await the_whole_path(world, tenant, Random(seed), abreast=abreast)
+
+    await check_quiet(world, tenant)
+    payments = await everything(world, tenant.id, PAYMENTS)
+    assert Counter(p["status"] for p in payments) == {"settled": 2, "canceled": 1, "declined": 1}
+    assert Counter(r["status"] for r in await everything(world, tenant.id, REFUNDS)) == {"settled": 3}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_facts_are_told_once(seed: int) -> None:
+    """However often its causes come, a fact stands once in the timeline, and under one id among the events."""
+    world = await World.in_memory(seed)
+    tenant = await world.tenant()
+    await the_whole_path(world, tenant, Random(seed), abreast=1)
+
+    entries = await everything(world, tenant.id, TIMELINE)
+    told = Counter((entry["id"].partition("/")[0], entry["type"], entry["data"].get("refund_id")) for entry in entries)
+    assert set(told.values()) == {1}
+    ids = Counter((event.source, event.id) for event in world.pool.published)
+    assert set(ids.values()) == {1}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_of_two_captures_one_counts(seed: int) -> None:
+    """Of five captures of one authorization at once, each of another amount, one is taken and four are refused."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    payment_id = await tenant.pay(payer, payee, 500, capture="manual")
+    await world.settle()
+    path = f"/v1/payments/{payment_id}/capture"
+    answers = await asyncio.gather(*(tenant.call("POST", path, {"amount": brl(100 + n)}) for n in range(5)))
+    await world.settle_wildly(Random(seed))
+
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
+    assert {answer.code for answer in answers if answer.status == 409} == {"illegal_state"}
+    taken = next(number for number, answer in enumerate(answers) if answer.status == 200)
+    assert (await tenant.get(f"/v1/accounts/{payee}/balance"))["posted"] == 100 + taken
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_of_capture_cancel_and_expiry_one_wins(seed: int) -> None:
+    """Of a capture, a cancellation and the expiry of one authorization at once one happens, whole, and no other."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant, random = await world.tenant(), Random(seed)
+    payer, payee = await tenant.account(1000), await tenant.account()
+    payment_id = await tenant.pay(payer, payee, 500, capture="manual", expires_in=60)
+    await world.settle()
+    # The sweep finds the hold in the very instant in which it may still be captured.
+    world.later(seconds=60 if random.random() < 0.5 else 59)
+    if random.random() < 0.5:
+        await world.tick("operations-expire-holds")
+    calls = [
+        tenant.call("POST", f"/v1/payments/{payment_id}/capture"),
+        tenant.call("POST", f"/v1/payments/{payment_id}/cancel"),
+    ]
+    random.shuffle(calls)
+    batch, world.pool.pending = world.pool.pending, []
+    answers = await asyncio.gather(*calls, *(world.deliver(pending) for pending in batch))
+    await world.settle_wildly(random, abreast=3)
+    world.later(seconds=120)
+    await world.tick("operations-expire-holds")
+    await world.settle_wildly(random, abreast=3)
+
+    taken = [answer for answer in answers if answer is not None and answer.status == 200]
+    status = await tenant.status(payment_id)
+    assert len(taken) <= 1
+    assert status == ("expired" if not taken else "canceled" if "cancel" in str(taken[0].body["status"]) else "settled")
+    moved = 500 if status == "settled" else 0
+    assert (await tenant.get(f"/v1/accounts/{payee}/balance"))["posted"] == moved
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_refunds_at_once_never_exceed_what_was_captured(seed: int) -> None:
+    """Of ten refunds of 1.00 at once of a payment of 5.50 five are taken; the rest find too little left."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(550), await tenant.account(1000)
+    payment_id = await tenant.pay(payer, payee, 550)
+    await world.settle()
+    path = f"/v1/payments/{payment_id}/refunds"
+    answers = await asyncio.gather(
+        *(persistent(tenant, path, {"amount": brl(100)}, f"refund-{number}") for number in range(10))
+    )
+    # Some may have met too many others; they are free to try again.
+    answers = [
+        await persistent(tenant, path, {"amount": brl(100)}, f"refund-{number}") if answer.status == 503 else answer
+        for number, answer in enumerate(answers)
+    ]
+    await world.settle_wildly(Random(seed), abreast=4)
+
+    assert Counter(answer.code for answer in answers) == {None: 5, "amount_exceeds_refundable": 5}
+    assert (await tenant.get(f"/v1/payments/{payment_id}"))["amount_refunded"] == brl(500)
+    await check_quiet(world, tenant)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_one_charge_is_paid_in_once(seed: int) -> None:
+    """A provider's report that comes five times at once, and once more under another id, pays a deposit once."""
+    world = await World.in_memory(seed, interleaved=True)
+    tenant = await world.tenant()
+    account = await tenant.account()
+    await tenant.deposit(account, 700)
+    await world.settle()
+    (reference,) = world.rail.charges
+    await asyncio.gather(*(world.report(reference, 700) for _ in range(5)))
+    await world.report(reference, 700, end_to_end_id="E" + "9" * 31)
+    await world.settle_wildly(Random(seed), abreast=3)
+
+    assert (await tenant.get(f"/v1/accounts/{account}/balance"))["posted"] == 700
+    await check_quiet(world, tenant)
+
+
+async def test_the_cache_forgets_every_deadline_and_the_sweep_finds_them() -> None:
+    """A payment whose first event was lost with the cache is found in the documents, and settles once."""
+    world = await World.in_memory()
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    payment_id = await tenant.pay(payer, payee, 400)
+    lost, world.pool.pending = world.pool.pending, []
+    await world.runtime.cache.clear()
+    world.later(seconds=31)
+    await world.tick("operations-sweep-sagas")
+    await world.settle()
+    assert await tenant.status(payment_id) == "settled"
+    for pending in lost:
+        await world.deliver(pending)
+    await world.settle()
+
+    assert [hold["status"] for hold in await everything(world, tenant.id, HOLDS)] == ["captured"]
+    await check_quiet(world, tenant)
