@@ -1,4 +1,4 @@
-"""Every function of the repository around one runtime on the memory adapters, without a platform.
+"""Every function of the repository around one runtime, without a platform.
 
 Requests go through the whole pipeline (token, signature, idempotency); events go to every operation whose Trigger
 takes them, by the deployed filters, as often and in whatever order a test wants.
@@ -10,7 +10,7 @@ import asyncio
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache as cached
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import yaml
 
+from shared.adapters.keyfile import KeyFileSecrets
 from shared.adapters.memory import (
     MemoryBus,
     MemoryCache,
@@ -26,6 +27,7 @@ from shared.adapters.memory import (
     MemoryLedger,
     MemorySecrets,
 )
+from shared.adapters.sqlite import SqliteStore
 from shared.clock import ManualClock, format_time
 from shared.envelope import Envelope, Event
 from shared.event_delivery import Delivery, deliver
@@ -35,7 +37,10 @@ from shared.http_serving import serve
 from shared.identity import Caller, TokenVerifier
 from shared.ids import derived_id
 from shared.operation import Access, EventOperation, HttpOperation, Operation
-from shared.ports.documents import Collection, Commit, D, InboxMarker, Query
+from shared.ports.cache import Cache
+from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query
+from shared.ports.ledger import LedgerStore
+from shared.ports.secrets import Secrets
 from shared.problems import Problem
 from shared.runtime import Runtime
 from shared.settings import Settings
@@ -48,7 +53,7 @@ RETRIED = frozenset({409, 429, 500, 503})
 MAX_RETRIES = 20
 
 
-@cache
+@cached
 def operations() -> dict[str, Operation]:
     """Every operation of the repository by its id, `<domain>/<operation>`."""
     found: dict[str, Operation] = {}
@@ -60,7 +65,7 @@ def operations() -> dict[str, Operation]:
     return found
 
 
-@cache
+@cached
 def trigger_filters() -> dict[str, list[dict[str, Any]]]:
     """The filters of each function's Triggers as they are deployed, by the operation's id."""
     by_service = {operation.id.replace("/", "-").replace("_", "-"): id for id, operation in operations().items()}
@@ -190,44 +195,72 @@ class SigningPair:
     secret: str
 
 
+def _runtime(
+    documents: Documents,
+    ledger: LedgerStore,
+    cache: Cache,
+    secrets: Secrets,
+    clock: ManualClock,
+    random: Random,
+    settings: Settings | None,
+) -> Runtime:
+    return Runtime(
+        settings=settings or Settings(),
+        clock=clock,
+        random=random,
+        documents=documents,
+        ledger=ledger,
+        cache=cache,
+        bus=MemoryBus(),
+        secrets=secrets,
+        flags=MemoryFlags(),
+        verifier=TextTokens(),
+        telemetry=Telemetry(random, 0.0),
+    )
+
+
 @dataclass
 class Harness:
     """A runtime, its parts, and the ways into its functions."""
 
     runtime: Runtime
     clock: ManualClock
-    documents: MemoryDocuments
+    documents: Documents
     random: Random
+    events: list[Envelope]
+    """Every event that was committed, oldest first."""
     keys: dict[str, SigningPair] = field(default_factory=dict)
     undelivered: list[Undelivered] = field(default_factory=list)
     default_tenant: str = "acme"
+    store: SqliteStore | None = None
     _funding: set[str] = field(default_factory=set)
     _routed: int = 0
     _requests: int = 0
 
     @classmethod
     def make(cls, *, seed: int = 1, interleaved: bool = False, settings: Settings | None = None) -> Harness:
-        """A harness with no tenant yet. `interleaved` lets concurrent runs cut in between reads and commits."""
-        random, clock, documents = Random(seed), ManualClock(), MemoryDocuments()
-        runtime = Runtime(
-            settings=settings or Settings(),
-            clock=clock,
-            random=random,
-            documents=InterleavedDocuments(documents, Random(seed)) if interleaved else documents,
-            ledger=MemoryLedger(),
-            cache=MemoryCache(clock),
-            bus=MemoryBus(),
-            secrets=MemorySecrets(),
-            flags=MemoryFlags(),
-            verifier=TextTokens(),
-            telemetry=Telemetry(random, 0.0),
-        )
-        return cls(runtime, clock, documents, random)
+        """On the memory adapters, with no tenant yet. `interleaved` lets concurrent runs cut in between reads and
+        commits."""
+        clock, documents = ManualClock(), MemoryDocuments()
+        seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
+        random = Random(seed)
+        runtime = _runtime(seen, MemoryLedger(), MemoryCache(clock), MemorySecrets(), clock, random, settings)
+        return cls(runtime, clock, documents, random, documents.events)
 
-    @property
-    def events(self) -> list[Envelope]:
-        """Every event that was committed, oldest first."""
-        return self.documents.events
+    @classmethod
+    async def on_disk(cls, data_dir: Path, *, seed: int = 1, settings: Settings | None = None) -> Harness:
+        """On the embedded store in a directory, with no tenant yet. To be closed."""
+        clock, random, events = ManualClock(), Random(seed), list[Envelope]()
+        store = await SqliteStore.open(data_dir, settings=settings or Settings(), clock=clock)
+        store.subscribe(lambda logged: events.extend(event.envelope for event in logged))
+        secrets = KeyFileSecrets(data_dir)
+        runtime = _runtime(store.documents, store.ledger, store.cache, secrets, clock, random, settings)
+        return cls(runtime, clock, store.documents, random, events, store=store)
+
+    async def close(self) -> None:
+        """Close the embedded store, if that is what is underneath."""
+        if self.store is not None:
+            await self.store.close()
 
     def events_of(self, model: type[Event], subject: str | None = None) -> list[Any]:
         """The data of the committed events of a type, of one aggregate or of all."""

@@ -12,7 +12,9 @@ from shared.records import HOLDS
 from tests.harness import Harness
 
 
-async def posted_but_not_applied(harness: Harness, value: int, captured: int | None = None) -> tuple[str, str, Envelope]:
+async def posted_but_not_applied(
+    harness: Harness, value: int, captured: int | None = None
+) -> tuple[str, str, Envelope]:
     """Payer, payee and the TransferPosted of a payment, which nobody has applied yet."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]

@@ -125,7 +125,7 @@ async def test_an_account_that_is_not_there_is_refused(harness: Harness) -> None
 
 @pytest.mark.parametrize(("funds", "model"), [(1000, FundsHeld), (0, FundsRefused)])
 async def test_a_repeated_wish_is_answered_anew_without_effect(
-    harness: Harness, funds: int, model: type[FundsHeld] | type[FundsRefused]
+    harness: Harness, funds: int, model: type[FundsHeld | FundsRefused]
 ) -> None:
     """A second attempt gets the first answer as another event; the same event twice gets nothing more."""
     payer, payee = await two_accounts(harness, funds)

@@ -20,7 +20,7 @@ CREATE = "/v1/tenants"
 
 def stored_text(harness: Harness) -> str:
     """Everything that the memory store holds, as text."""
-    return repr(harness.documents._rows)
+    return repr(vars(harness.documents))
 
 
 async def test_a_new_tenant_is_answered_with_its_secrets_and_place() -> None:

@@ -1,0 +1,102 @@
+"""Transfers, entries and the trial balance as the API answers them."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.harness import Harness
+
+
+async def paid(harness: Harness, *values: int) -> tuple[str, str]:
+    """A payer with 1000, and a payee that was paid these amounts."""
+    payer = (await harness.account(1000))["id"]
+    payee = (await harness.account())["id"]
+    for value in values:
+        await harness.pay(payer, payee, value)
+        await harness.run_events()
+    return payer, payee
+
+
+async def test_a_transfer_is_found_with_its_legs_and_cause(harness: Harness) -> None:
+    """Legs with money, the payment as cause, and the time of recording."""
+    payer, payee = await paid(harness, 300)
+    entries = (await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries")).json["data"]
+    transfer = (await harness.call("GET", f"/v1/ledger/transfers/{entries[0]['transfer_id']}")).json
+    assert transfer["legs"] == [
+        {"account_id": payer, "direction": "debit", "amount": {"value": 300, "currency": "BRL"}},
+        {"account_id": payee, "direction": "credit", "amount": {"value": 300, "currency": "BRL"}},
+    ]
+    assert transfer["cause"]["type"] == "payment"
+    assert transfer["recorded_at"] == entries[0]["recorded_at"]
+
+
+async def test_entries_come_oldest_first_in_pages(harness: Harness) -> None:
+    """Running balance from entry to entry; the cursor leads on and the last page has none."""
+    payer, _ = await paid(harness, 1, 2, 3)
+    path = f"/v1/ledger/accounts/{payer}/entries"
+    first = (await harness.call("GET", path, query="limit=3")).json
+    rest = (await harness.call("GET", path, query=f"limit=3&cursor={first['next_cursor']}")).json
+    entries = first["data"] + rest["data"]
+    assert [entry["balance_after"]["value"] for entry in entries] == [1000, 999, 997, 994]
+    assert [entry["direction"] for entry in entries] == ["credit", "debit", "debit", "debit"]
+    assert len({entry["id"] for entry in entries}) == 4
+    assert rest["next_cursor"] is None
+
+
+def crafted(*content: Any) -> str:
+    """A cursor of the right form that this platform never gave."""
+    return urlsafe_b64encode(orjson.dumps(content)).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("after", ["x", "", "-1", "9" * 19, "1.5", "٣"])
+async def test_a_crafted_cursor_is_refused(harness: Harness, after: str) -> None:
+    """400, never an internal error."""
+    payer, _ = await paid(harness)
+    cursor = crafted("ledger/list_entries", "acme", {"account_id": payer}, after)
+    answer = await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries", query=f"cursor={cursor}")
+    assert answer.code == "malformed_request"
+
+
+async def test_a_cursor_serves_the_account_that_it_was_made_for(harness: Harness) -> None:
+    """Another account's cursor is 400."""
+    payer, payee = await paid(harness, 1, 2)
+    cursor = (await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries", query="limit=1")).json["next_cursor"]
+    answer = await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries", query=f"cursor={cursor}")
+    assert answer.code == "malformed_request"
+
+
+async def test_the_ledger_of_another_tenant_is_not_found(harness: Harness) -> None:
+    """404 for the transfer and the entries; the system account of the same name is one's own and empty."""
+    payer, _ = await paid(harness, 300)
+    entries = (await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries")).json["data"]
+    await harness.tenant("rival")
+    for path in (f"/v1/ledger/transfers/{entries[0]['transfer_id']}", f"/v1/ledger/accounts/{payer}/entries"):
+        assert (await harness.call("GET", path, tenant="rival")).code == "not_found"
+    own = await harness.call("GET", "/v1/ledger/accounts/sys_clearing_pix_brl/entries", tenant="rival")
+    assert own.json == {"data": [], "next_cursor": None}
+    assert (await harness.call("GET", "/v1/ledger/trial-balance", tenant="rival")).json["data"] == []
+
+
+async def test_what_does_not_exist_is_not_found(harness: Harness) -> None:
+    """404 for an unknown transfer and an unknown account, system accounts included."""
+    for path in ("transfers/ltr_0", "accounts/acc_0/entries", "accounts/sys_nothing/entries"):
+        assert (await harness.call("GET", f"/v1/ledger/{path}")).code == "not_found"
+
+
+async def test_the_trial_balance_comes_out_equal_by_currency(harness: Harness) -> None:
+    """Turnover of every account in the order of currency and id, and sums whose sides are equal."""
+    payer, payee = await paid(harness, 300)
+    dollars = await harness.account(50, currency="USD")
+    balance = (await harness.call("GET", "/v1/ledger/trial-balance")).json
+    assert [(row["currency"], row["debits"], row["credits"]) for row in balance["data"]] == [
+        ("BRL", 1300, 1300),
+        ("USD", 50, 50),
+    ]
+    accounts = {line["account_id"]: (line["debits"], line["credits"]) for line in balance["data"][0]["accounts"]}
+    assert accounts == {payer: (300, 1000), payee: (0, 300), "sys_clearing_pix_brl": (1000, 0)}
+    assert [line["account_id"] for line in balance["data"][1]["accounts"]] == [dollars["id"], "sys_clearing_pix_usd"]
+    assert balance["as_of"] == "2026-01-01T00:00:00.000000Z"
