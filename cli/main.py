@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
+from cli import dead_letters, events, ledger, payments
+from cli.demo import demo
 from cli.errors import CliError
+from cli.functions import functions
+from cli.openapi import openapi
+from cli.requests import request, token
+from cli.testing import run_tests
 from cli.up import up
 from shared.version import VERSION
 
@@ -20,6 +26,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up)
+app.command()(demo)
+app.command()(request)
+app.command()(token)
+app.command()(functions)
+app.add_typer(events.app, name="events")
+app.add_typer(payments.app, name="payments")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(ledger.app, name="ledger")
+app.command()(openapi)
+app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_tests)
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,7 +56,7 @@ def _options(
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 could not be done or was refused, 2 wrong usage."""
     try:
-        app()
+        app(prog_name="lastro")
     except CliError as error:
         print(f"lastro: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

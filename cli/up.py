@@ -23,6 +23,7 @@ _LOCK_SECONDS: Final = 5.0
 
 
 def up(
+    *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8080,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -80,7 +81,7 @@ class Inspection:
                     "source": service.source,
                     "scale": status.scale_class,
                     "state": status.state,
-                    "ways_in": list(status.ways_in),
+                    "ways_in": [_readable(way) for way in status.ways_in],
                     "calls": status.calls,
                     "in_flight": status.in_flight,
                     "loads": status.loads,
@@ -128,3 +129,11 @@ class Inspection:
             "log_durable": float(store.durable_sequence),
         }
         return exposition(self._runtime.telemetry, self._broker.summary(), gauges)
+
+
+_PARAMETER: Final = re.compile(r"\(\?P?<([A-Za-z_]\w*)>\[\^/\]\+\)")
+
+
+def _readable(way: str) -> str:
+    """A way in, its route's regular expression written as the template that it stands for."""
+    return _PARAMETER.sub(r"{\1}", way).removesuffix("$")

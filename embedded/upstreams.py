@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,9 @@ from embedded.manifest_models import Kong, KongPlugin, KongRoute, KongService, R
 from embedded.manifests import ManifestError, Manifests
 from embedded.rate_limits import RateLimits
 from embedded.routing import BadRoute, Router
+from shared.function import operation_of
 from shared.http import RateGate
+from shared.operation import HttpOperation
 
 OVERLAY: Final = "knative/overlays/embedded/kong.yaml"
 
@@ -42,6 +45,20 @@ def upstreams_of(
         return Router.of(routes), upstreams
     except BadRoute as error:
         raise ManifestError(f"Kong's routes: {error}") from None
+
+
+def routed_operations(manifests: Manifests) -> list[HttpOperation]:
+    """The operations behind Kong's routes, imported. Raises ManifestError for a route without one."""
+    found = []
+    names = dict.fromkeys(service.function for service in (manifests.kong.services if manifests.kong else ()))
+    for name in names:
+        service = manifests.services.get(name)
+        target = None if service is None else getattr(import_module(service.module), service.target, None)
+        operation = operation_of(target)
+        if not isinstance(operation, HttpOperation):
+            raise ManifestError(f"Kong's service {name}: no operation that takes requests is behind it")
+        found.append(operation)
+    return found
 
 
 def _check(manifests: Manifests, service: KongService, route: KongRoute) -> None:

@@ -1,0 +1,89 @@
+"""`lastro dead-letters`: what could not be delivered, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import Client
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
+from cli.output import console, print_json
+from cli.payments import all_pages
+
+app = typer.Typer(no_args_is_help=True, help="Dead letters: events that a function could not take.")
+Id = Annotated[str, typer.Argument(help="The dead letter's id.")]
+
+
+@app.command("list")
+def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
+    """List a tenant's dead letters, newest first."""
+    found = all_pages(Client.of(data_dir, tenant=tenant), "/v1/dead-letters")
+    if as_json:
+        print_json({"data": found})
+        return
+    out = console()
+    if not found:
+        out.print("No dead letters.")
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("id", "status", "event", "consumer", "cause", "attempts", "parked at"):
+        table.add_column(title, no_wrap=title in ("id", "status"))
+    for letter in found:
+        table.add_row(
+            letter["id"],
+            letter["status"],
+            str(letter["event"].get("type")),
+            letter["consumer"],
+            str(letter["cause"]["code"]),
+            str(letter["attempts"]),
+            letter["parked_at"],
+        )
+    out.print(table)
+
+
+@app.command()
+def show(letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
+    """Show a dead letter: its whole event, who could not take it, and why."""
+    letter = Client.of(data_dir, tenant=tenant).get(f"/v1/dead-letters/{letter_id}")
+    if as_json:
+        print_json(letter)
+        return
+    from rich.json import JSON
+
+    out = console()
+    out.print(f"[bold]{letter['id']}[/] {letter['status']}, {letter['attempts']} attempts, since {letter['parked_at']}")
+    cause = letter["cause"]
+    out.print(f"{letter['consumer']} answered {cause['status']} {cause['code']}: {cause['detail']}")
+    out.print(JSON.from_data(letter["event"]))
+
+
+@app.command()
+def replay(
+    letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False
+) -> None:
+    """Publish the event once more; only those that have not applied it do."""
+    _told(Client.of(data_dir, tenant=tenant).post(f"/v1/dead-letters/{letter_id}/replay"), as_json=as_json)
+
+
+@app.command()
+def discard(
+    letter_id: Id,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why it is given up.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    as_json: Json = False,
+) -> None:
+    """Give a dead letter up, with a reason."""
+    client = Client.of(data_dir, tenant=tenant)
+    _told(client.post(f"/v1/dead-letters/{letter_id}/discard", {"reason": reason}), as_json=as_json)
+
+
+def _told(letter: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(letter)
+    else:
+        print(f"{letter['id']} is {letter['status']}")

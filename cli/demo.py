@@ -1,0 +1,305 @@
+"""`lastro demo`: a small story, told in payments, that checks its own ending."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.client import Client
+from cli.errors import CliError
+from cli.ledger import is_balanced, trial_balance_table
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
+from cli.output import console, money, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WAIT_SECONDS: Final = 10
+_PATIENCE_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class Step:
+    """What was done and what came of it."""
+
+    what: str
+    amount: str
+    outcome: str
+    expected: str
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == self.expected
+
+
+@dataclass(slots=True)
+class Story:
+    """The people of the story, what they did, and what they should be left with (minor units)."""
+
+    client: Client
+    accounts: dict[str, str] = field(default_factory=dict)
+    payments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    owed: dict[str, int] = field(default_factory=dict)
+
+    def note(self, what: str, outcome: str, expected: str, value: int | None = None) -> None:
+        self.steps.append(Step(what, "" if value is None else money(brl(value)), outcome, expected))
+
+    def join(self, name: str, kind: str) -> None:
+        """Somebody registers and opens an account."""
+        number = _document("cnpj" if kind == "merchant" else "cpf")
+        user = self.client.post(
+            "/v1/users",
+            {"kind": kind, "name": name, "document": number, "email": f"{name.partition(' ')[0].lower()}@example.com"},
+        )
+        account = self.client.post("/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
+        self.accounts[name] = account["id"]
+        self.owed[name] = 0
+        self.note(f"{name} joins as a {kind}", account["status"], "active")
+
+    def deposit(self, name: str, value: int) -> None:
+        """Money comes in by PIX."""
+        body = {"account_id": self.accounts[name], "amount": brl(value), "method": "pix"}
+        deposit = self.client.post("/v1/deposits", body, wait=_WAIT_SECONDS)
+        self.note(f"{name} pays in by PIX", deposit["status"], "settled", value)
+        self.owed[name] += value
+
+    def pay(self, payer: str, payee: str, value: int, expected: str, capture: str = "automatic") -> dict[str, Any]:
+        """One pays another; the outcome includes why a payment was declined."""
+        body = {
+            "amount": brl(value),
+            "method": "internal",
+            "payer_account_id": self.accounts[payer],
+            "payee_account_id": self.accounts[payee],
+            "capture": capture,
+            "description": f"{payer} to {payee}",
+        }
+        payment: dict[str, Any] = self.client.post("/v1/payments", body, wait=_WAIT_SECONDS)
+        failure = payment["failure"]
+        outcome = payment["status"] if failure is None else f"{payment['status']}: {failure['code']}"
+        how = " (captured later)" if capture == "manual" else ""
+        self.note(f"{payer} pays {payee}{how}", outcome, expected, value)
+        if outcome == "settled":
+            self._moved(payer, payee, value)
+        return payment
+
+    def capture(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
+        """Take a part of what was authorized; the rest of the hold is let go."""
+        path = f"/v1/payments/{payment['id']}/capture"
+        captured = self.client.post(path, {"amount": brl(value)}, wait=_WAIT_SECONDS)
+        captured = self._until(lambda: self.client.get(f"/v1/payments/{payment['id']}"), captured, "settled")
+        self.note(f"{payee} captures a part of it", captured["status"], "settled", value)
+        self._moved(payer, payee, value)
+
+    def cancel(self, payment: dict[str, Any], payer: str) -> None:
+        """Call an authorized payment off."""
+        canceled = self.client.post(f"/v1/payments/{payment['id']}/cancel", {"reason": "changed their mind"})
+        self.note(f"{payer}'s payment is canceled", canceled["status"], "canceled")
+
+    def refund(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
+        """Give a part of a payment back."""
+        path = f"/v1/payments/{payment['id']}/refunds"
+        refund = self.client.post(path, {"amount": brl(value), "reason": "goodwill"}, wait=_WAIT_SECONDS)
+        self.note(f"{payee} refunds {payer} a part", refund["status"], "settled", value)
+        self._moved(payee, payer, value)
+
+    def retry(self, payer: str, payee: str, value: int) -> None:
+        """Order one payment twice with one idempotency key: one effect."""
+        import json
+
+        body = {
+            "amount": brl(value),
+            "method": "internal",
+            "payer_account_id": self.accounts[payer],
+            "payee_account_id": self.accounts[payee],
+        }
+        key = secrets.token_hex(8)
+        answers = [
+            self.client.send(
+                "POST", "/v1/payments", json.dumps(body).encode(), key=key, headers={"prefer": f"wait={_WAIT_SECONDS}"}
+            )
+            for _ in range(2)
+        ]
+        same = answers[0].text == answers[1].text and answers[1].headers.get("idempotent-replayed") == "true"
+        outcome = "one payment" if same and answers[0].ok else "two answers"
+        self.note(f"{payer} orders the same payment twice", outcome, "one payment", value)
+        self._moved(payer, payee, value)
+
+    def check_balances(self) -> list[dict[str, Any]]:
+        """Everybody's balance, which must come out as the story says."""
+        found = []
+        for name, account_id in self.accounts.items():
+            balance = self._settled_balance(account_id, self.owed[name])
+            found.append({"name": name, **balance})
+            outcome = f"{money(brl(balance['available']))} available"
+            self.note(f"{name} is left with", outcome, f"{money(brl(self.owed[name]))} available")
+        return found
+
+    def check_statement(self, name: str) -> list[dict[str, Any]]:
+        """A statement whose last line agrees with the balance."""
+
+        def read() -> dict[str, Any]:
+            page: dict[str, Any] = self.client.get(f"/v1/accounts/{self.accounts[name]}/statement?limit=100")
+            return page
+
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        lines: list[dict[str, Any]] = []
+        while time.monotonic() < deadline:
+            lines = read()["data"]
+            if lines and lines[-1]["balance_after"]["value"] == self.owed[name]:
+                break
+            time.sleep(0.05)
+        last = lines[-1]["balance_after"]["value"] if lines else 0
+        self.note(f"{name}'s statement ends with", money(brl(last)), money(brl(self.owed[name])))
+        return lines
+
+    def _settled_balance(self, account_id: str, expected: int) -> dict[str, Any]:
+        path = f"/v1/accounts/{account_id}/balance"
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        balance: dict[str, Any] = self.client.get(path)
+        while balance["available"] != expected and time.monotonic() < deadline:
+            time.sleep(0.05)
+            balance = self.client.get(path)
+        return balance
+
+    def _until(self, read: Callable[[], dict[str, Any]], found: dict[str, Any], status: str) -> dict[str, Any]:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while found["status"] != status and time.monotonic() < deadline:
+            time.sleep(0.05)
+            found = read()
+        return found
+
+    def _moved(self, payer: str, payee: str, value: int) -> None:
+        self.owed[payer] -= value
+        self.owed[payee] += value
+
+
+def brl(value: int) -> dict[str, Any]:
+    """An amount in reais, from centavos."""
+    return {"value": value, "currency": "BRL"}
+
+
+ANA: Final = "Ana Souza"
+BRUNO: Final = "Bruno Lima"
+SHOP: Final = "Padaria Real"
+
+
+def _chapters(story: Story) -> list[Callable[[], object]]:
+    """The story, step by step."""
+    kept: dict[str, dict[str, Any]] = story.payments
+
+    def keep(name: str, make: Callable[[], dict[str, Any]]) -> Callable[[], object]:
+        def step() -> None:
+            kept[name] = make()
+
+        return step
+
+    return [
+        lambda: story.join(ANA, "customer"),
+        lambda: story.join(BRUNO, "customer"),
+        lambda: story.join(SHOP, "merchant"),
+        lambda: story.deposit(ANA, 500_00),
+        lambda: story.deposit(BRUNO, 100_00),
+        keep("first", lambda: story.pay(ANA, SHOP, 120_50, "settled")),
+        lambda: story.pay(BRUNO, SHOP, 250_00, "declined: insufficient_funds"),
+        keep("held", lambda: story.pay(ANA, SHOP, 80_00, "authorized", "manual")),
+        lambda: story.capture(kept["held"], ANA, SHOP, 60_00),
+        keep("doubted", lambda: story.pay(BRUNO, SHOP, 30_00, "authorized", "manual")),
+        lambda: story.cancel(kept["doubted"], BRUNO),
+        lambda: story.refund(kept["first"], ANA, SHOP, 20_50),
+        lambda: story.refund(kept["first"], ANA, SHOP, 10_00),
+        lambda: story.retry(BRUNO, SHOP, 12_34),
+    ]
+
+
+def demo(
+    *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False
+) -> None:
+    """Drive a small story through the platform and print what happened.
+
+    Deposits, payments, one that is declined, a capture in part, a cancellation, refunds, a retry. Ends with 1 when
+    anything came out otherwise than it should.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    story = Story(Client.of(data_dir, tenant=tenant))
+    chapters = _chapters(story)
+    shown = Console(stderr=True)
+    for chapter in track(chapters, description="Telling the story", console=shown, disable=as_json, transient=True):
+        chapter()
+    balances = story.check_balances()
+    lines = story.check_statement(ANA)
+    trial = story.client.get("/v1/ledger/trial-balance")
+    story.note("debits equal credits", "yes" if is_balanced(trial) else "no", "yes")
+    ok = all(step.ok for step in story.steps)
+    if as_json:
+        steps = [{**asdict(step), "ok": step.ok} for step in story.steps]
+        print_json({"ok": ok, "steps": steps, "balances": balances, "statement": lines, "trial_balance": trial})
+    else:
+        _print(story, lines, trial)
+    if not ok:
+        raise CliError("the story did not end as it should; see the lines marked ✗")
+
+
+def _print(story: Story, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
+    out = console()
+    out.print(_steps_table(story.steps))
+    out.print()
+    out.print(_statement_table(lines))
+    for entry in trial["data"]:
+        out.print()
+        out.print(trial_balance_table(entry))
+    first = story.payments["first"]["id"]
+    out.print(f"\n[dim]A payment's own story:[/] lastro payments show {first}")
+
+
+def _steps_table(steps: list[Step]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="What happened", header_style="bold")
+    table.add_column("")
+    table.add_column("step")
+    table.add_column("amount", justify="right")
+    table.add_column("outcome")
+    for step in steps:
+        outcome = step.outcome if step.ok else f"[red]{step.outcome}[/], expected {step.expected}"
+        table.add_row("[green]✓[/]" if step.ok else "[red]✗[/]", step.what, step.amount, outcome)
+    return table
+
+
+def _statement_table(lines: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{ANA}'s statement", header_style="bold")
+    table.add_column("when")
+    table.add_column("description")
+    table.add_column("amount", justify="right")
+    table.add_column("balance", justify="right")
+    for line in lines:
+        sign = "-" if line["direction"] == "debit" else "+"
+        table.add_row(
+            line["recorded_at"][11:23],
+            line["description"] or line["counterparty_account_id"] or "",
+            sign + money(line["amount"]),
+            money(line["balance_after"]),
+        )
+    return table
+
+
+def _document(kind: str) -> dict[str, str]:
+    """A taxpayer number that nobody has yet, as far as chance can tell."""
+    from shared import tax_ids
+
+    length, check = (9, tax_ids.cpf) if kind == "cpf" else (12, tax_ids.cnpj)
+    while True:
+        base = "".join(random.choices("0123456789", k=length))  # noqa: S311 - a made-up person's number
+        for digits in range(100):
+            try:
+                return {"type": kind, "number": check(f"{base}{digits:02d}")}
+            except ValueError:
+                continue

@@ -1,0 +1,123 @@
+"""`lastro events`: watch them go by, publish one, write their schemas."""
+
+from __future__ import annotations
+
+import time
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.client import Client, raise_refusal
+from cli.errors import CliError
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
+from cli.options import Platform as PlatformOption
+from cli.output import console, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Events: watch them, publish one, write their schemas.")
+_PAGE: Final = 200
+_PAUSE_SECONDS: Final = 0.3
+
+
+@app.command()
+def tail(
+    *,
+    type_: Annotated[str, typer.Option("--type", help="A type, or a pattern: lastro.payment.*")] = "*",
+    payment: Annotated[str | None, typer.Option("--payment", help="Only what is about this payment.")] = None,
+    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event in the log.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C.")] = True,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: PlatformOption = False,
+    as_json: Json = False,
+) -> None:
+    """Show a tenant's events as they happen. A payment's are shown from its beginning."""
+    client = Client.of(data_dir, tenant=tenant, platform=platform)
+    begin = from_start or payment is not None or not follow
+    place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
+    while True:
+        page = client.get(f"/platform/events?after={place}&limit={_PAGE}")
+        for entry in page["data"]:
+            event = entry["event"]
+            if fnmatchcase(event["type"], type_) and (payment is None or is_about(event, payment)):
+                _show(event, as_json=as_json)
+        reached, place = place, int(page["next"])
+        if page["data"] or place > reached:
+            continue
+        if not follow:
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+def is_about(event: dict[str, Any], aggregate_id: str) -> bool:
+    """Whether an event names this id as its subject or anywhere in its data."""
+    return bool(event.get("subject") == aggregate_id or _holds(event.get("data"), aggregate_id))
+
+
+def _holds(value: Any, wanted: str) -> bool:
+    if isinstance(value, dict):
+        return any(_holds(item, wanted) for item in value.values())
+    if isinstance(value, list):
+        return any(_holds(item, wanted) for item in value)
+    return bool(value == wanted)
+
+
+def _show(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(event, indent=None)
+        return
+    when = str(event.get("time", ""))[11:23]
+    subject = event.get("subject") or ""
+    source = str(event["source"]).removeprefix("/lastro/")
+    console().print(f"[dim]{when}[/] [bold]{event['type']}[/] {subject} [dim]by {source}[/]")
+
+
+@app.command()
+def publish(
+    file: Annotated[Path, typer.Argument(help="A CloudEvent in the JSON format; - reads standard input.")],
+    *,
+    broker: Annotated[str, typer.Option("--broker", help="The Broker that takes it.")] = "default",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """Hand an event to the Broker, as something outside the platform would."""
+    import sys
+
+    from shared.envelope import STRUCTURED, InvalidEvent, from_structured
+
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        envelope = from_structured(content)
+    except OSError as error:
+        raise CliError(f"{file} cannot be read: {error.strerror}") from None
+    except InvalidEvent as error:
+        raise CliError(f"{file} holds no CloudEvent: {error}") from None
+    client = Client.of(data_dir, platform=True)
+    answer = client.send("POST", f"/brokers/{broker}", content, headers={"content-type": STRUCTURED})
+    if not answer.ok:
+        raise_refusal(answer)
+    if as_json:
+        print_json({"status": answer.status, "id": envelope.id, "type": envelope.type})
+    else:
+        print(f"taken: {envelope.type} {envelope.id}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go; docs/events in this repository.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Write a JSON Schema for every event type and one AsyncAPI 3 document."""
+    from events.export import export as write
+    from shared.version import VERSION
+
+    try:
+        written = write(folder, version=VERSION)
+    except OSError as error:
+        raise CliError(f"{folder} cannot be written: {error.strerror}") from None
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        print(f"{len(written)} files in {folder}")

@@ -1,0 +1,53 @@
+"""`lastro functions`: what runs, how it is reached, and what it has done."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import Client
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json
+from cli.output import console, print_json
+
+_COLOURS = {"ready": "green", "loaded": "cyan", "idle": "dim"}
+
+
+def functions(
+    *,
+    domain: Annotated[str | None, typer.Option("--domain", help="Only this domain's functions.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """List every function: its state, its ways in, and how often it was called since the start."""
+    found: list[dict[str, Any]] = Client.of(data_dir, platform=True).get("/platform/functions")["data"]
+    if domain is not None:
+        found = [entry for entry in found if entry["function"].startswith(domain + "/")]
+    if as_json:
+        print_json({"data": found})
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("function", "left"), ("state", "left"), ("calls", "right"), ("retries", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # two of rich's literals
+    table.add_column("dead", justify="right", no_wrap=True)
+    table.add_column("ways in")
+    for entry in found:
+        colour = _COLOURS.get(entry["state"], "white")
+        table.add_row(
+            entry["function"],
+            f"[{colour}]{entry['state']}[/]",
+            str(entry["calls"]),
+            _count(entry["retried"]),
+            _count(entry["dead_lettered"]),
+            "\n".join(entry["ways_in"]),
+        )
+    out = console()
+    out.print(table)
+    calls = sum(entry["calls"] for entry in found)
+    out.print(f"\n{len(found)} functions, {calls} calls since the start")
+
+
+def _count(number: int) -> str:
+    return str(number) if number else "·"

@@ -1,0 +1,35 @@
+"""`lastro openapi`: the OpenAPI document, from the code and without a running platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import print_json
+
+
+def openapi(
+    *,
+    base_url: Annotated[str, typer.Option("--base-url", help="The server's address in the document.")] = (
+        "http://127.0.0.1:8080"
+    ),
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it to a file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The document is JSON in any case.")] = False,
+) -> None:
+    """Print the OpenAPI 3.1 document of the HTTP interface."""
+    import json
+
+    from embedded.manifests import load
+    from embedded.platform import ROOT
+    from embedded.upstreams import routed_operations
+    from shared.openapi import describe
+    from shared.version import VERSION
+
+    del as_json
+    document = describe(routed_operations(load(ROOT)), base_url=base_url, version=VERSION)
+    if output is None:
+        print_json(document)
+    else:
+        output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,123 @@
+"""`lastro request` and `lastro token`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import Answer, Client
+from cli.errors import CliError
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Platform, Tenant
+from cli.output import print_json, say
+
+
+def request(
+    method: Annotated[str, typer.Argument(help="GET, POST, PATCH or DELETE.")],
+    path: Annotated[str, typer.Argument(help="The path, with its query: /v1/payments?limit=5")],
+    *,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", help="The JSON body; @FILE reads a file, @- standard input.")
+    ] = None,
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", help="A further header, `Name: value`.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--idempotency-key", help="The key of a POST; a new one when left out.")
+    ] = None,
+    wait: Annotated[
+        int, typer.Option("--wait", help="Seconds to wait until nothing more happens by itself.", min=0, max=10)
+    ] = 0,
+    include: Annotated[bool, typer.Option("-i", "--include", help="Print status and headers before the body.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: Platform = False,
+    as_json: Json = False,
+) -> None:
+    """Sign a request, send it and print the answer's body. Ends with 1 when it is refused.
+
+    A tenant or signing key that it makes is kept in credentials.json, for later requests.
+    """
+    if not path.startswith("/"):
+        raise CliError("the path begins with a slash: /v1/payments", 2)
+    headers = dict(_header(line) for line in header or [])
+    if wait:
+        headers["prefer"] = f"wait={wait}"
+    client = Client.of(data_dir, tenant=tenant, platform=platform)
+    answer = client.send(method, path, _body(data), headers=headers, key=key)
+    _remember(client, method.upper(), path, answer)
+    if as_json:
+        body = answer.body if answer.body is not None or not answer.text else answer.text
+        print_json({"status": answer.status, "headers": answer.headers, "body": body})
+    else:
+        _print(answer, include=include)
+    if not answer.ok:
+        raise typer.Exit(1)
+
+
+def token(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: Platform = False,
+    scope: Annotated[str | None, typer.Option("--scope", help="These scopes only, set apart by spaces.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="A person's token, by the user's id.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print an access token (five minutes)."""
+    found = Client.of(data_dir, tenant=tenant, platform=platform).token(scope=scope, user=user)
+    if as_json:
+        print_json({"access_token": found, "token_type": "Bearer"})
+    else:
+        print(found)
+
+
+def _body(data: str | None) -> bytes:
+    if data is None:
+        return b""
+    if data == "@-":
+        return sys.stdin.buffer.read()
+    if data.startswith("@"):
+        try:
+            return Path(data[1:]).read_bytes()
+        except OSError as error:
+            raise CliError(f"{data[1:]} cannot be read: {error.strerror}") from None
+    return data.encode()
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise CliError(f"{line!r} is no header: `Name: value`", 2)
+    return name.strip().lower(), value.strip()
+
+
+def _print(answer: Answer, *, include: bool) -> None:
+    if include:
+        print(f"HTTP {answer.status}")
+        for name, value in answer.headers.items():
+            print(f"{name}: {value}")
+        print()
+    body = answer.body
+    if isinstance(body, dict | list):
+        print_json(body)
+    elif answer.text:
+        print(answer.text)
+
+
+def _remember(client: Client, method: str, path: str, answer: Answer) -> None:
+    """Keep a tenant or signing key that was just made: its secret is shown this once."""
+    body: Any = answer.body
+    if method != "POST" or answer.status != 201 or not isinstance(body, dict):
+        return
+    credentials = client.credentials
+    parts = path.partition("?")[0].strip("/").split("/")
+    if parts == ["v1", "tenants"] and "client" in body:
+        credentials.keep_tenant(body)
+        credentials.write()
+        say(f"kept in {credentials.path}; act for it with --tenant {body['id']}")
+        return
+    is_key = len(parts) == 4 and parts[:2] == ["v1", "tenants"] and parts[3] == "signing-keys" and "secret" in body
+    if is_key and credentials.keep_key(parts[2], body):
+        credentials.write()
+        say(f"kept in {credentials.path}: {parts[2]} signs with {body['key_id']} from now on")

@@ -1,0 +1,29 @@
+"""`lastro test`: the tests, from anywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.output import print_json
+
+
+def run_tests(
+    context: typer.Context,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcome as JSON; pytest's own goes to stderr.")
+    ] = False,
+) -> None:
+    """Run the tests. Further arguments go to pytest."""
+    from embedded.platform import ROOT
+
+    # Its own process: the tests' settings (warnings as errors, timeouts) are pytest's to set from the start.
+    arguments = [sys.executable, "-P", "-m", "pytest", *context.args]
+    finished = subprocess.run(arguments, cwd=ROOT, stdout=sys.stderr if as_json else None, check=False)
+    if as_json:
+        print_json({"exit_code": finished.returncode, "passed": finished.returncode == 0})
+    raise typer.Exit(finished.returncode)
