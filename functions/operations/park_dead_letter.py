@@ -21,8 +21,9 @@ from shared.function import event_function
 from shared.tenancy import tenant_of
 
 # What the data plane adds when it gives an event up (Knative: dead letter extensions, and Kne-* answer headers),
-# and when it dispatches it: none of it is the event's own.
-_ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)")
+# and when it dispatches it: none of it is the event's own. The data plane may leave a Kne-* header its prefix or cut
+# it off; no event of ours has extensions of the names that are left then.
+_ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)|code|detail|tenant")
 _NO_NUMBER: Final = -1
 
 
@@ -88,10 +89,11 @@ def _consumer(destination: str) -> str:
 def _cause(event: Envelope) -> CauseDocument:
     """The reason, as far as the data plane tells it; a 2xx with a body travels without any."""
     status = _number(event.extensions.get("knativeerrorcode", ""))
-    code = event.extensions.get("knecode")
+    code = event.extensions.get("knecode") or event.extensions.get("code")
     if code is None:
         code = "no_answer" if status == _NO_NUMBER else f"http_{status}"
-    detail = event.extensions.get("knedetail") or _text(event.extensions.get("knativeerrordata", ""))
+    told = event.extensions.get("knedetail") or event.extensions.get("detail")
+    detail = told or _text(event.extensions.get("knativeerrordata", ""))
     return {"code": code, "status": None if status == _NO_NUMBER else status, "detail": detail}
 
 

@@ -1,0 +1,326 @@
+"""No row of another tenant is ever read, written, listed or admitted to exist."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from embedded.delivery import Outcome, dead_letter
+from functions.operations._dead_letter import DEAD_LETTERS
+from shared.envelope import Envelope
+from shared.http import HttpRequest
+from shared.http_serving import serve
+from shared.ledger import SYSTEM_ACCOUNTS
+from shared.operation import Access, EventOperation, HttpOperation
+from shared.ports.documents import PLATFORM
+from shared.records import PAYMENTS
+from tests.invariants.books import check_quiet, everything
+from tests.invariants.world import (
+    Answer,
+    Pending,
+    Tenant,
+    World,
+    brl,
+    deliveries_of,
+    http_operations,
+    operations,
+    payment,
+    the_plan,
+)
+
+TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TENANT}
+BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)
+LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query is not None and "cursor" in o.query.model_fields)
+
+BODIES: dict[str, Any] = {"operations/discard_dead_letter": {"reason": "not wanted"}}
+"""Bodies of operations that do not take an empty one."""
+
+UNKNOWN = {
+    "user_id": "usr_019b76daa800700099999999999fffff",
+    "account_id": "acc_019b76daa800700099999999999fffff",
+    "payment_id": "pay_019b76daa800700099999999999fffff",
+    "refund_id": "rfd_019b76daa800700099999999999fffff",
+    "deposit_id": "dep_019b76daa800700099999999999fffff",
+    "transfer_id": "ltr_019b76daa800700099999999999fffff",
+    "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
+}
+"""Ids of nothing, by the parameter that they fill."""
+
+
+@dataclass
+class Stage:
+    """Two tenants; the first has one of everything, the second nothing but an account of its own."""
+
+    world: World
+    victim: Tenant
+    attacker: Tenant
+    ids: dict[str, str] = field(default_factory=dict)
+    own_account: str = ""
+
+
+async def stage() -> Stage:
+    """Make both tenants and everything that one of them has."""
+    world = await World.in_memory()
+    made = Stage(world, await world.tenant("victim"), await world.tenant("attacker"))
+    victim, ids = made.victim, made.ids
+    ids["user_id"] = await victim.user()
+    ids["account_id"] = payer = await victim.account(owner=ids["user_id"])
+    ids["deposit_id"] = await victim.fund(payer, 1000)
+    payee = await victim.account()
+    settled = await victim.pay(payer, payee, 300)
+    await world.settle()
+    ids["refund_id"] = (await victim.made(f"/v1/payments/{settled}/refunds", {"amount": brl(100)}))["id"]
+    await victim.made(f"/v1/payments/{settled}/refunds", {"amount": brl(50)})
+    ids["payment_id"] = await victim.pay(payer, payee, 200, capture="manual")
+    ids["settled_payment_id"] = settled
+    await world.settle()
+    (row,) = [p for p in await everything(world, victim.id, PAYMENTS) if p["id"] == settled]
+    ids["transfer_id"] = row["transfer_id"]
+    ids["dead_letter_id"] = await park_something(made)
+    made.own_account = await made.attacker.account()
+    return made
+
+
+async def park_something(made: Stage) -> str:
+    """Give an event of the victim up, twice over, as the data plane does; one letter's id."""
+    for event in [e for e in made.world.pool.published if e.tenant_id == made.victim.id][-2:]:
+        url = "http://payments-settle.lastro.svc.cluster.local"
+        pending = deliveries_of(event) or [Pending(next(iter(_subscriptions())), event, _sink())]
+        letter = dead_letter(event, url, Outcome.DEAD, None)
+        await made.world.deliver(Pending(pending[0].subscription, letter, _sink()))
+    return str((await made.victim.listed("/v1/dead-letters"))[0]["id"])
+
+
+def _subscriptions() -> Any:
+    return the_plan().subscriptions
+
+
+def _sink() -> EventOperation:
+    sink = operations()["operations-park-dead-letter"]
+    assert isinstance(sink, EventOperation)
+    return sink
+
+
+def path_of(operation: HttpOperation, ids: dict[str, str]) -> str:
+    """The operation's path with these ids."""
+    return operation.path.format(**{name: ids[name] for name in operation.path_parameters})
+
+
+def without_ids(answer: Answer) -> bytes:
+    """An answer with everything in it that differs from one request to the next taken out."""
+    text = re.sub(rb"[a-z]{3}_[0-9a-f]{32}|sys_[a-z_]+", b"<id>", answer.raw)
+    return re.sub(rb'"request_id":"[^"]*"', b"", text)
+
+
+@pytest.mark.parametrize("name", BY_ID)
+async def test_another_tenants_id_is_as_unknown_as_none(name: str) -> None:
+    """An operation answers another tenant's real id as it does one of nothing: 404, alike in every byte and header."""
+    made, operation = await stage(), TENANT_OPERATIONS[name]
+    body = BODIES.get(name, {}) if operation.method == "POST" else None
+    # The ids are real: their owner gets past them.
+    own = await made.victim.call(operation.method, path_of(operation, made.ids), body)
+    assert own.status != 404
+    made = await stage()
+    stored = await every_row(made)
+    taken = await made.attacker.call(operation.method, path_of(operation, made.ids), body)
+    nothing = await made.attacker.call(operation.method, path_of(operation, UNKNOWN), body)
+
+    assert (taken.status, taken.code) == (404, "not_found")
+    assert without_ids(taken) == without_ids(nothing)
+    assert set(taken.headers) == set(nothing.headers)
+    assert await every_row(made) == stored
+
+
+async def every_row(made: Stage) -> str:
+    """All that the victim has, as text."""
+    rows = made.world.runtime.documents._rows  # type: ignore[attr-defined]  # the stage is in memory
+    return repr(sorted((key, repr(row)) for key, row in rows.items() if key[1] == made.victim.id))
+
+
+def test_the_attack_meets_every_operation_that_takes_an_id() -> None:
+    """The ids above fill the path of every operation, so that a new operation is attacked as soon as it is there."""
+    assert {parameter for name in BY_ID for parameter in TENANT_OPERATIONS[name].path_parameters} <= set(UNKNOWN)
+    assert len(BY_ID) >= 17
+
+
+async def test_system_accounts_of_two_tenants_are_apart() -> None:
+    """Both tenants have a clearing account of one name; each sees its own entries alone."""
+    made = await stage()
+    clearing = "sys_clearing_pix_brl"
+    assert [e["amount"]["value"] for e in await made.victim.listed(f"/v1/ledger/accounts/{clearing}/entries")] == [1000]
+    assert await made.attacker.listed(f"/v1/ledger/accounts/{clearing}/entries") == []
+    assert (await made.attacker.get("/v1/ledger/trial-balance"))["data"] == []
+    assert await everything(made.world, made.attacker.id, SYSTEM_ACCOUNTS) != []
+
+
+def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any, str]]:
+    """Every command that names something, with the place where it does."""
+    return [
+        ("/v1/accounts", {"owner_id": user_id, "currency": "BRL"}, "/owner_id"),
+        ("/v1/deposits", {"account_id": account_id, "amount": brl(100), "method": "pix"}, "/account_id"),
+        ("/v1/payments", payment(account_id, own, 100), "/payer_account_id"),
+        ("/v1/payments", payment(own, account_id, 100), "/payee_account_id"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(4))
+async def test_another_tenants_id_in_a_body_is_as_unknown_as_none(number: int) -> None:
+    """A command that names another tenant's user or account is refused as one that names nothing."""
+    made = await stage()
+    path, body, pointer = bodies_with(made.ids["account_id"], made.ids["user_id"], made.own_account)[number]
+    taken = await made.attacker.call("POST", path, body)
+    path, body, _ = bodies_with(UNKNOWN["account_id"], UNKNOWN["user_id"], made.own_account)[number]
+    nothing = await made.attacker.call("POST", path, body)
+
+    assert (taken.status, taken.code) == (422, "unknown_reference")
+    assert [error["pointer"] for error in taken.body["errors"]] == [pointer]
+    assert without_ids(taken) == without_ids(nothing)
+
+
+async def test_every_reference_in_a_body_is_attacked() -> None:
+    """The commands above name every field that holds an id, so that a new one is attacked as soon as it is there."""
+    named = {
+        (operation.path, f"/{name}")
+        for operation in TENANT_OPERATIONS.values()
+        if operation.command is not None
+        for name in operation.command.model_fields
+        if name.endswith("_id")
+    }
+    assert named == {(path, pointer) for path, _, pointer in bodies_with("", "", "")}
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_lists_show_nothing_of_another_tenant(name: str) -> None:
+    """A list of the tenant, filtered by another's ids or not, holds nothing of that other."""
+    made, operation = await stage(), TENANT_OPERATIONS[name]
+    if operation.path_parameters:
+        return
+    assert operation.query is not None
+    seen = await made.attacker.listed(operation.path)
+    for field_name in operation.query.model_fields:
+        value = {"owner_id": made.ids["user_id"], "account": made.ids["account_id"]}.get(field_name)
+        if value is not None:
+            seen += await made.attacker.listed(operation.path, f"{field_name}={value}")
+            assert await made.victim.listed(operation.path, f"{field_name}={value}") != []
+    text = orjson.dumps(seen).decode()
+    assert [known for known in made.ids.values() if known in text] == []
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_a_cursor_of_another_tenant_is_refused(name: str) -> None:
+    """A cursor is good for the tenant that it was made for, and 400 for any other."""
+    made, operation = await stage(), TENANT_OPERATIONS[name]
+    ids = {**made.ids, "payment_id": made.ids["settled_payment_id"]}
+    if name == "users/list_users":
+        await made.victim.user()
+    page = await made.victim.get(path_of(operation, ids), "limit=1")
+    assert page["next_cursor"] is not None
+    own = {"account_id": made.own_account}
+    if "payment_id" in operation.path_parameters:
+        own["payment_id"] = await made.attacker.pay(made.own_account, await made.attacker.account(), 1)
+    path = path_of(operation, own)
+    stolen = await made.attacker.call("GET", path, query=f"limit=1&cursor={page['next_cursor']}")
+
+    assert (stolen.status, stolen.code) == (400, "malformed_request")
+    assert (await made.attacker.call("GET", path, query="limit=1")).status == 200
+
+
+async def test_one_key_of_two_tenants_is_two_keys() -> None:
+    """The same idempotency key, path and body of two tenants are two commands."""
+    made = await stage()
+    first = await made.victim.call("POST", "/v1/payments", payment("acc_1", "acc_2", 1), key="same")
+    user = await made.victim.made("/v1/accounts", {"owner_id": made.ids["user_id"], "currency": "BRL"}, key="same")
+    other = await made.attacker.call(
+        "POST", "/v1/accounts", {"owner_id": made.ids["user_id"], "currency": "BRL"}, key="same"
+    )
+    assert first.status == 422
+    assert (other.status, other.code) == (422, "unknown_reference")
+    assert user["id"] not in other.raw.decode()
+
+
+async def test_no_parameter_and_no_header_chooses_the_tenant() -> None:
+    """A request that names another tenant in its header is refused, and one that does in its query as well."""
+    made = await stage()
+    path = f"/v1/payments/{made.ids['payment_id']}"
+    operation = TENANT_OPERATIONS["payments/get_payment"]
+    token = {"authorization": f"Bearer {made.attacker.id}"}
+    named = HttpRequest("GET", path, "", {**token, "x-tenant-id": made.victim.id}, b"")
+    asked = HttpRequest("GET", path, f"tenant_id={made.victim.id}", token, b"")
+
+    assert (await serve(operation, named, made.world.runtime)).status == 403
+    assert (await serve(operation, asked, made.world.runtime)).status == 400
+
+
+def forged(event: Envelope, **extensions: str) -> Envelope:
+    """An event with these extension attributes in place of its own."""
+    return Envelope(
+        id=f"{event.id}-forged",
+        source=event.source,
+        type=event.type,
+        subject=event.subject,
+        time=event.time,
+        extensions={**event.extensions, **extensions},
+        data=event.data,
+        repeated=True,
+    )
+
+
+async def test_events_whose_key_is_of_another_tenant_are_dead_letters() -> None:
+    """An event whose partitionkey is not of its tenant touches nothing and is parked, whoever takes it."""
+    made = await stage()
+    parked_before = len(await everything(made.world, made.attacker.id, DEAD_LETTERS))
+    stored, attacked = await every_row(made), 0
+    for event in [event for event in made.world.pool.published if event.tenant_id == made.victim.id]:
+        for pending in deliveries_of(forged(event, tenantid=made.attacker.id)):
+            await made.world.deliver(pending)
+            attacked += 1
+    letters = await everything(made.world, made.attacker.id, DEAD_LETTERS)
+
+    assert attacked > 20
+    assert len(letters) - parked_before == attacked
+    assert {letter["cause"]["code"] for letter in letters} == {"tenant_mismatch"}
+    assert await every_row(made) == stored
+
+
+async def test_events_that_name_another_tenants_things_find_nothing() -> None:
+    """An event that is another tenant's from head to foot, but for its data, moves nothing of the data's owner."""
+    made = await stage()
+    stored = await every_row(made)
+    balances = await made.victim.get("/v1/ledger/trial-balance")
+    for event in [event for event in made.world.pool.published if event.tenant_id == made.victim.id]:
+        own = forged(event, tenantid=made.attacker.id, partitionkey=f"{made.attacker.id}/{event.subject}")
+        for pending in deliveries_of(own):
+            if pending.consumer.id != "ledger/post_transfer":
+                    await made.world.deliver(pending)
+
+    assert await every_row(made) == stored
+    assert (await made.victim.get("/v1/ledger/trial-balance"))["data"] == balances["data"]
+
+
+async def test_events_of_no_tenant_are_dead_letters_of_the_platform() -> None:
+    """An event that names no tenant is refused by everyone who takes events, and shown to no tenant."""
+    made = await stage()
+    event = next(event for event in made.world.pool.published if event.type == "lastro.payment.created.v1")
+    nobodys = forged(event)
+    nobodys.extensions = {name: value for name, value in nobodys.extensions.items() if name != "tenantid"}
+    (pending,) = deliveries_of(nobodys)
+    await made.world.deliver(pending)
+
+    (letter,) = await everything(made.world, PLATFORM, DEAD_LETTERS)
+    assert letter["cause"]["code"] == "malformed_request"
+    assert letter["event"]["id"] == nobodys.id
+
+
+async def test_two_tenants_side_by_side_keep_their_books_apart() -> None:
+    """With the same names and amounts in both tenants each has its own money and its own books."""
+    made = await stage()
+    payer = await made.attacker.account(1000)
+    await made.attacker.pay(payer, made.own_account, 250)
+    await made.world.settle()
+
+    assert (await made.attacker.get(f"/v1/accounts/{payer}/balance"))["posted"] == 750
+    await check_quiet(made.world, made.attacker)
