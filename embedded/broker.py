@@ -32,7 +32,7 @@ from embedded.broker_state import (
 from embedded.delivery import ACCEPTED, Answer, Outcome, dead_letter, outcome_of, reply_of
 from embedded.door import Door
 from embedded.fair_queue import FairQueue
-from embedded.plan import ROUTE, Plan, Subscription, ToBroker, ToService, ToTopic, route_text
+from embedded.plan import ROUTE, Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
 from embedded.progress import Progress
 from embedded.timers import Timers
 from embedded.workers import Worker, Workers
@@ -65,7 +65,7 @@ class Broker:
             name: FunctionState(name, service.container_concurrency) for name, service in plan.services.items()
         }
         self._subscriptions = {
-            id(subscription): SubscriptionState(subscription, self._function_of(subscription))
+            subscription: SubscriptionState(subscription, self._function_of(subscription))
             for subscription in plan.subscriptions
         }
         self._ready: FairQueue[Delivery] = FairQueue()
@@ -138,7 +138,7 @@ class Broker:
         if not isinstance(target, ToService):
             await self._append(envelope, target)
             return
-        state = self._subscriptions[id(subscription)]
+        state = self._subscriptions[subscription]
         tenant = envelope.tenant_id or PLATFORM
         correlation = self.progress.began(envelope.correlation_id, 1)
         state.counts.pending += 1
@@ -178,29 +178,32 @@ class Broker:
 
     def _submit(self, sequence: int, envelope: Envelope) -> None:
         """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
-        routes = self._plan.routes(envelope)
-        if not routes:
-            return
-        chosen = [route for route in routes if route.rest is None or route.rest(envelope)]
-        first = sequence > self._checked_to
-        if not first:
-            chosen = [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
+        chosen = self._chosen(sequence, envelope)
         if not chosen:
             return
-        if ROUTE in envelope.extensions:
+        first = sequence > self._checked_to
+        extensions = envelope.extensions
+        if ROUTE in extensions:
             envelope = _without_route(envelope)
         event = self._events[sequence] = EventState(sequence, len(chosen))
-        extensions = envelope.extensions
         tenant = extensions.get("tenantid") or PLATFORM
         correlation = self.progress.began(extensions.get("correlationid") or envelope.id, len(chosen))
         for route in chosen:
-            state = self._subscriptions[id(route.subscription)]
+            subscription = route.subscription
+            state = self._subscriptions[subscription]
             state.counts.pending += 1
             shown = envelope if route.overrides is None else envelope.with_extensions(route.overrides)
-            delivery = Delivery(state, shown, event, tenant, correlation, first and route.subscription.exclusive)
-            if not route.subscription.ordered or self._is_head_of_lane(delivery):
+            delivery = Delivery(state, shown, event, tenant, correlation, first and subscription.exclusive)
+            if not subscription.ordered or self._is_head_of_lane(delivery):
                 self._ready.put(tenant, delivery)
         self._workers.wake()
+
+    def _chosen(self, sequence: int, envelope: Envelope) -> list[Route]:
+        """The ways that an event takes, but for those to who is done with it already."""
+        chosen = [route for route in self._plan.routes(envelope) if route.rest is None or route.rest(envelope)]
+        if chosen and sequence <= self._checked_to:
+            return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
+        return chosen
 
     def _is_done(self, subscription: Subscription, sequence: int, envelope: Envelope) -> bool:
         store = self._store

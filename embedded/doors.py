@@ -6,7 +6,8 @@ container does. One contract holds at both.
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -65,6 +66,7 @@ class FaithfulDoor:
         self._services = services
         self._root = root
         self._apps: dict[str, Any] = {}
+        functions.on_let_go = self._let_go
 
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
         """Deliver an event in the HTTP binding's binary mode."""
@@ -86,6 +88,11 @@ class FaithfulDoor:
             return await call_app(self._app(service), method, path, query, headers, body)
         finally:
             self._functions.leave(function)
+
+    def _let_go(self, service: Service) -> None:
+        # The framework has loaded the file once more, as a module by the name of its stem.
+        if self._apps.pop(service.name, None) is not None:
+            sys.modules.pop(PurePosixPath(service.source).stem, None)
 
     def _app(self, service: str) -> Any:
         app = self._apps.get(service)

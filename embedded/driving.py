@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine as generator_coroutine
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
 
-def drive(work: Coroutine[Any, Any, T], suspended: Callable[[], None]) -> Awaitable[T]:
+@generator_coroutine
+def drive(work: Coroutine[Any, Any, T], suspended: Callable[[], None]) -> Generator[Any, Any, T]:
     """Await `work` in the current task, calling `suspended` once if it does not finish at its first step.
 
     Most handlers never suspend; for them this costs a fraction of a task, and nobody else needs waking.
     """
-    return cast("Awaitable[T]", _drive(work, suspended))
-
-
-@generator_coroutine
-def _drive(work: Coroutine[Any, Any, T], suspended: Callable[[], None]) -> Generator[Any, Any, T]:
     try:
         waiting_for = work.send(None)
     except StopIteration as finished:

@@ -84,6 +84,8 @@ class Functions:
         self._collect = collect
         self._functions = {name: Function(service) for name, service in services.items()}
         self._looking_after = False
+        self.on_let_go: Callable[[Service], None] | None = None
+        """Called with a function's Service when it is let go, for whoever keeps something of it."""
 
     def start(self) -> None:
         """Load the core functions and let go of the others once they are idle. Raises ManifestError."""
@@ -216,6 +218,8 @@ class Functions:
         if function.target is None or function.in_flight:
             return
         function.target = function.operation = None
+        if self.on_let_go is not None:
+            self.on_let_go(function.service)
         name = function.service.module
         if any(other.target is not None and other.service.module == name for other in self._functions.values()):
             return

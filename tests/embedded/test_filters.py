@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -155,7 +156,12 @@ def _reference(entry: dict[str, Any], attributes: dict[str, str]) -> bool:
         return any(_reference(inner, attributes) for inner in value)
     if dialect == "not":
         return not _reference(value, attributes)
-    compare = {"exact": str.__eq__, "prefix": str.startswith, "suffix": str.endswith}[dialect]
+    comparisons: dict[str, Callable[[str, str], bool]] = {
+        "exact": str.__eq__,
+        "prefix": str.startswith,
+        "suffix": str.endswith,
+    }
+    compare = comparisons[dialect]
     return all(name in attributes and compare(attributes[name], text) for name, text in value.items())
 
 

@@ -1,0 +1,98 @@
+"""The broker over the real store: kill -9 at any moment, and batches that fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from embedded.broker import Broker
+from shared.adapters.sqlite import SqliteStore
+from shared.clock import SystemClock
+from shared.ports.documents import Commit, Unavailable
+from shared.settings import Settings
+from tests.embedded.crash_child import EFFECTS, Functions, wiring
+from tests.embedded.small_platform import event
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def child(folder: Path, first: int, count: int) -> subprocess.Popen[str]:
+    """The crash child, started."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.embedded.crash_child", str(folder), str(first), str(count)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_nothing_is_lost_and_nothing_twice_over_kill_9(tmp_path: Path) -> None:
+    """A process is killed at random moments and started again; in the end every sale on disk is packed, shipped and
+    billed exactly once, and the low-water mark has passed them all."""
+    random = Random(7)
+    for attempt in range(4):
+        process = child(tmp_path, attempt * 400, 400)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.random() * 0.15)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = child(tmp_path, 1600, 20)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0
+    _, mark, head = output.splitlines()[-1].split()
+    assert int(mark) == int(head) + 1
+    check_effects(tmp_path / "data" / "lastro.db")
+
+
+def check_effects(database: Path) -> None:
+    """Each sold event has a packed one, and each its effects; nothing else has any."""
+    connection = sqlite3.connect(database)
+    try:
+        events = connection.execute("SELECT id, type FROM events").fetchall()
+        markers = connection.execute("SELECT consumer, event_id FROM inbox").fetchall()
+    finally:
+        connection.close()
+    sold = {id for id, type in events if type == "sold"}
+    packed = [id for id, type in events if type == "packed"]
+    assert len(sold) >= 20
+    assert len(packed) == len(set(packed))
+    assert {f"evt_{int(id[4:]) - 1_000_000}" for id in packed} == sold
+    expected = {(f"shop/{name}", id) for name in ("pack", "bill") for id in sold}
+    expected |= {("shop/ship", id) for id in packed}
+    assert set(markers) == expected
+    assert len(markers) == len(expected)
+
+
+async def test_a_failed_batch_is_taken_back_and_its_causes_delivered_again(tmp_path: Path) -> None:
+    """When the store loses a batch, what it held is decided again from the events that are on disk."""
+    clock = SystemClock()
+    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=clock, writer="thread")
+    broker = Broker(wiring(tmp_path), store, clock, Functions(store, 1).invoke)
+    await broker.start()
+    await store.documents.commit(Commit("acme", events=[event(n, "sold") for n in range(50)]))
+    await store.documents.durable()
+    await store.documents.commit(Commit("acme", events=[event(n, "sold") for n in range(50, 60)]))
+    waiting = store.documents.durable()
+    fail_next_batch(store)
+    with pytest.raises(Unavailable):
+        await waiting
+    assert store.generation == 1
+    assert await broker.idle(30)
+    await broker.stop()
+    effects = [await store.documents.get(EFFECTS, "acme", f"pack-evt_{n}") for n in range(60)]
+    await store.close()
+    assert all(effect is not None for effect in effects[:50])
+    assert all(effect is None for effect in effects[50:])
+    check_effects(tmp_path / "data" / "lastro.db")
+
+
+def fail_next_batch(store: SqliteStore) -> None:
+    """Put a statement into the batch being gathered that the database refuses."""
+    store._log._rows.append((1, *store._log._rows[-1][1:]))
+    store._journal.touch(1)
