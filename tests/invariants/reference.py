@@ -1,0 +1,206 @@
+"""What ought to happen, written down a second time: plain Python, no store, no events of its own, no imports of ours.
+
+It is told of each command that was taken and of each event that a consumer applied, by name and data, and works out
+from the words of the design (domains, accounts, ledger) what must then be true.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = frozenset({"declined", "settled", "failed", "canceled", "expired"})
+SAGA_ATTEMPTS = 10
+
+
+@dataclass
+class Book:
+    """An account: what is posted, what is held, how far it may go below zero."""
+
+    posted: int = 0
+    held: int = 0
+    overdraft: int = 0
+
+    @property
+    def available(self) -> int:
+        return self.posted - self.held + self.overdraft
+
+
+@dataclass
+class Order:
+    """A payment or refund."""
+
+    payer: str
+    payee: str
+    amount: int
+    manual: bool = False
+    payment: str | None = None
+    status: str = "created"
+    capture: int = 0
+    attempt: int = 1
+    deadline: float = 0.0
+
+
+@dataclass
+class Wish:
+    """An amount that somebody wants set aside."""
+
+    account: str
+    amount: int
+    status: str
+
+
+@dataclass
+class Reference:
+    """The books as they ought to be."""
+
+    books: dict[str, Book] = field(default_factory=dict)
+    orders: dict[str, Order] = field(default_factory=dict)
+    wishes: dict[str, Wish] = field(default_factory=dict)
+    entries: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    """Cause to (debited, credited, amount): one transfer for each."""
+    refused: set[str] = field(default_factory=set)
+    deposits: dict[str, str] = field(default_factory=dict)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    now: float = 0.0
+
+    # Commands, once they were taken
+
+    def opened(self, account: str, overdraft: int) -> None:
+        self.books[account] = Book(overdraft=overdraft)
+
+    def asked(self, id: str, payer: str, payee: str, amount: int, *, manual: bool) -> None:
+        self.orders[id] = Order(payer, payee, amount, manual)
+
+    def captured(self, id: str, amount: int) -> None:
+        order = self.orders[id]
+        assert order.status == "authorized"
+        self._capture(order, amount)
+
+    def canceled(self, id: str) -> None:
+        order = self.orders[id]
+        assert order.status in ("created", "authorized")
+        order.status = "canceled"
+
+    def refunded(self, id: str, payment: str, amount: int) -> None:
+        paid = self.orders[payment]
+        assert 0 < amount <= self.refundable(payment)
+        self.orders[id] = Order(paid.payee, paid.payer, amount, payment=payment, deadline=self.now + 300)
+
+    def refundable(self, payment: str) -> int:
+        """What is left of a settled payment to give back: refunds that have not failed count as given."""
+        paid = self.orders[payment]
+        given = sum(o.amount for o in self.orders.values() if o.payment == payment and o.status != "failed")
+        return paid.capture - given if paid.status == "settled" else 0
+
+    # Events, each time a consumer has taken one
+
+    def applied(self, consumer: str, event_id: str, data: dict[str, Any]) -> None:
+        """A consumer has taken an event; the second time it does nothing."""
+        if (consumer, event_id) in self.seen:
+            return
+        self.seen.add((consumer, event_id))
+        rule = getattr(self, "_" + consumer.partition("/")[2], None)
+        if rule is not None:
+            rule(data)
+
+    def _hold_funds(self, data: dict[str, Any]) -> None:
+        cause = data.get("refund_id") or data["payment_id"]
+        if cause in self.wishes:
+            return
+        account, amount = data["payer_account_id"], data["amount"]["value"]
+        book = self.books[account]
+        if book.available >= amount:
+            book.held += amount
+            self.wishes[cause] = Wish(account, amount, "active")
+        else:
+            self.wishes[cause] = Wish(account, 0, "refused")
+
+    def _release_funds(self, data: dict[str, Any]) -> None:
+        cause = data.get("refund_id") or data["payment_id"]
+        wish = self.wishes.setdefault(cause, Wish(data["payer_account_id"], 0, "released"))
+        if wish.status == "active":
+            self.books[wish.account].held -= wish.amount
+            wish.status = "released"
+
+    def _authorize(self, data: dict[str, Any]) -> None:
+        order = self.orders[data["cause_id"]]
+        if order.status == "created":
+            order.status = "authorized"
+            if not order.manual:
+                self._capture(order, order.amount)
+
+    def _capture(self, order: Order, amount: int) -> None:
+        order.status, order.capture = "capturing", amount
+        order.attempt, order.deadline = 1, self.now + 300
+
+    def _decline(self, data: dict[str, Any]) -> None:
+        order = self.orders[data["cause_id"]]
+        if order.status == "created":
+            order.status = "declined"
+
+    def _expire(self, data: dict[str, Any]) -> None:
+        order = self.orders[data["payment_id"]]
+        if order.status in ("created", "authorized"):
+            order.status = "expired"
+
+    def _post_transfer(self, data: dict[str, Any]) -> None:
+        if "capture_amount" in data:
+            cause, amount, late = data["payment_id"], data["capture_amount"]["value"], True
+            debited, credited = data["payer_account_id"], data["payee_account_id"]
+        elif "deposit_id" in data:
+            cause, amount, late = data["deposit_id"], data["amount"]["value"], False
+            debited, credited = data["clearing_account_id"], data["account_id"]
+        else:
+            cause, amount, late = data["cause_id"], data["amount"]["value"], True
+            debited, credited = data["account_id"], data["counterparty_account_id"]
+        if cause in self.entries or cause in self.refused:
+            return
+        if late and self.now > self.orders[cause].deadline:
+            self.refused.add(cause)
+        else:
+            self.entries[cause] = (debited, credited, amount)
+
+    def _apply_transfer(self, data: dict[str, Any]) -> None:
+        cause = data["cause_id"]
+        debited, credited, amount = self.entries[cause]
+        wish = self.wishes.get(cause)
+        if wish is not None:
+            assert wish.status == "active"
+            self.books[wish.account].held -= wish.amount
+            wish.status = "captured"
+        for account, change in ((debited, -amount), (credited, amount)):
+            if account in self.books:
+                self.books[account].posted += change
+
+    def _settle(self, data: dict[str, Any]) -> None:
+        self.orders[data["cause_id"]].status = "settled"
+
+    def _settle_refund(self, data: dict[str, Any]) -> None:
+        self.orders[data["cause_id"]].status = "settled"
+
+    def _fail(self, data: dict[str, Any]) -> None:
+        self.orders[data["cause_id"]].status = "failed"
+
+    def _fail_refund(self, data: dict[str, Any]) -> None:
+        self.orders[data["cause_id"]].status = "failed"
+
+    def _settle_deposit(self, data: dict[str, Any]) -> None:
+        self.deposits[data["cause_id"]] = "settled"
+
+    def _request_capture(self, data: dict[str, Any]) -> None:
+        order = self.orders[data["saga_id"]]
+        if (order.status, order.attempt) != (data["step"], data["attempt"]):
+            return
+        order.attempt += 1
+        if order.status == "created" and order.payment is None and order.attempt > SAGA_ATTEMPTS:
+            order.status = "expired"
+
+    # What must then be true
+
+    def ledger_balance(self, account: str) -> int:
+        """Credits less debits of an account."""
+        return sum(
+            (amount if credited == account else 0) - (amount if debited == account else 0)
+            for debited, credited, amount in self.entries.values()
+        )

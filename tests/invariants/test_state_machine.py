@@ -1,0 +1,261 @@
+"""The whole path against a second, independent account of it, step by step, in whatever order Hypothesis finds.
+
+LASTRO_INVARIANT_EXAMPLES sets how many stories are told; a failing one is printed as a program, with its seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from random import Random
+from typing import Any, TypeVar
+
+import orjson
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.records import ACCOUNTS, DEPOSITS, HOLDS, PAYMENTS, REFUNDS
+from tests.invariants.books import check_always, check_quiet, everything
+from tests.invariants.reference import ENDED, Reference
+from tests.invariants.world import Pending, Tenant, World, brl
+
+T = TypeVar("T")
+EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))
+STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "40"))
+
+AMOUNTS = st.integers(1, 700)
+STEP_SECONDS = st.sampled_from([1, 29, 31, 61, 299, 301])
+
+
+class WholePath(RuleBasedStateMachine):
+    """Commands, deliveries, losses of the cache and the passing of time, in any order."""
+
+    accounts = Bundle("accounts")
+    payments = Bundle("payments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.world = self.run(World.in_memory())
+        self.world.observers.append(self.observed)
+        self.tenant: Tenant = self.run(self.world.tenant())
+        self.expected = Reference()
+        self.taken: list[Pending] = []
+
+    def run(self, work: Awaitable[T]) -> T:  # type: ignore[override]
+        """Wait for something on this story's own loop."""
+
+        async def waited() -> T:
+            return await work
+
+        return self.loop.run_until_complete(waited())
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+    async def observed(self, pending: Pending) -> None:
+        data = orjson.loads(pending.envelope.data)
+        self.expected.applied(pending.consumer.id, f"{pending.envelope.source} {pending.envelope.id}", data)
+        self.taken.append(pending)
+
+    # Commands
+
+    @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 0, 250]), min_size=2, max_size=4))
+    def open_accounts(self, overdrafts: list[int]) -> Any:
+        """Accounts of one user, some with an overdraft, the first with money."""
+        owner = self.run(self.tenant.user())
+        ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
+        for account_id, overdraft in zip(ids, overdrafts, strict=True):
+            self.expected.opened(account_id, overdraft)
+        self.expected.deposits[self.run(self.tenant.fund(ids[0], 1000))] = "settled"
+        return multiple(*ids)
+
+    @rule(account=accounts, amount=AMOUNTS)
+    def deposit(self, account: str, amount: int) -> None:
+        """Money is to come in."""
+        self.expected.deposits[self.run(self.tenant.deposit(account, amount))] = "created"
+
+    @rule(times=st.integers(1, 2))
+    def strangers_pay(self, times: int) -> None:
+        """The rail reports every charge that it was asked for."""
+        self.run(self.world.pay_charges(times=times))
+
+    @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans())
+    def pay(self, payer: str, payee: str, amount: int, manual: bool) -> Any:  # noqa: FBT001 - Hypothesis draws it
+        """A payment of either kind; to oneself it is refused."""
+        more = {"capture": "manual", "expires_in": 60} if manual else {}
+        if payer == payee:
+            body = {"amount": brl(amount), "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
+            assert self.run(self.tenant.call("POST", "/v1/payments", body)).status == 422
+            return multiple()
+        id = self.run(self.tenant.pay(payer, payee, amount, **more))
+        self.expected.asked(id, payer, payee, amount, manual=manual)
+        return id
+
+    @rule(payment=payments, part=st.integers(1, 10), again=st.booleans())
+    def capture(self, payment: str, part: int, again: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+        """A capture of a part or of all; twice with one key it is one, and it is refused where it does not belong."""
+        order = self.expected.orders[payment]
+        amount = max(1, order.amount * part // 10)
+        key = f"capture-{next(self.world.numbers)}"
+        path, body = f"/v1/payments/{payment}/capture", {"amount": brl(amount)}
+        answer = self.run(self.tenant.call("POST", path, body, key=key))
+        if answer.status == 200:
+            self.expected.captured(payment, amount)
+            if again:
+                assert self.run(self.tenant.call("POST", path, body, key=key)).raw == answer.raw
+        else:
+            assert answer.code == "illegal_state"
+            # An authorization that has run out is over, whether or not the sweep was there yet.
+            assert order.status != "authorized" or self.run(self.has_expired(payment))
+
+    async def has_expired(self, payment: str) -> bool:
+        """Whether a payment's authorization is past its time."""
+        told = await self.tenant.get(f"/v1/payments/{payment}")
+        return bool(told["expires_at"] <= f"{self.world.clock.now():%Y-%m-%dT%H:%M:%S.%fZ}")
+
+    @rule(payment=payments)
+    def cancel(self, payment: str) -> None:
+        """A cancellation, refused once a capture was asked for or the payment has ended."""
+        allowed = self.expected.orders[payment].status in ("created", "authorized")
+        answer = self.run(self.tenant.call("POST", f"/v1/payments/{payment}/cancel"))
+        assert answer.status == (200 if allowed else 409), answer.body
+        if allowed:
+            self.expected.canceled(payment)
+
+    @rule(payment=payments, amount=st.one_of(st.none(), st.integers(1, 400)))
+    def refund(self, payment: str, amount: int | None) -> None:
+        """A refund of a part or of the rest, as often as something is left."""
+        settled, left = self.expected.orders[payment].status == "settled", self.expected.refundable(payment)
+        body = {} if amount is None else {"amount": brl(amount)}
+        answer = self.run(self.tenant.call("POST", f"/v1/payments/{payment}/refunds", body))
+        asked = left if amount is None else amount
+        if not settled:
+            assert answer.code == "illegal_state"
+        elif asked > left or left == 0:
+            assert answer.code == "amount_exceeds_refundable"
+        else:
+            assert answer.status == 201, answer.body
+            self.expected.refunded(answer.body["id"], payment, asked)
+
+    # Deliveries
+
+    @precondition(lambda self: self.world.pool.pending)
+    @rule(number=st.integers(0, 30), copies=st.integers(0, 2))
+    def deliver(self, number: int, copies: int) -> None:
+        """One of the deliveries that wait, and copies of it that stay behind."""
+        pool = self.world.pool.pending
+        pending = pool.pop(number % len(pool))
+        pool += [Pending(pending.subscription, pending.envelope, pending.consumer) for _ in range(copies)]
+        self.run(self.world.deliver(pending))
+
+    @precondition(lambda self: self.world.pool.pending)
+    @rule(count=st.integers(1, 12), seed=st.integers(0, 99))
+    def deliver_some(self, count: int, seed: int) -> None:
+        """Several in any order, so that stories get on."""
+        random, pool = Random(seed), self.world.pool.pending
+        for _ in range(count):
+            if pool:
+                self.run(self.world.deliver(pool.pop(random.randrange(len(pool)))))
+
+    @precondition(lambda self: self.taken)
+    @rule(number=st.integers(0, 200))
+    def deliver_again(self, number: int) -> None:
+        """One that was taken long ago comes again."""
+        old = self.taken[number % len(self.taken)]
+        self.run(self.world.deliver(Pending(old.subscription, old.envelope, old.consumer)))
+
+    @precondition(lambda self: self.world.pool.pending)
+    @rule(number=st.integers(0, 30))
+    def fail_once(self, number: int) -> None:
+        """A delivery is lost on its way and waits behind all others."""
+        pool = self.world.pool.pending
+        pool.append(pool.pop(number % len(pool)))
+
+    @rule()
+    def forget(self) -> None:
+        """The cache loses everything."""
+        self.run(self.world.runtime.cache.clear())
+
+    # Time
+
+    @rule(seconds=STEP_SECONDS)
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.world.later(seconds=seconds)
+        self.expected.now += seconds
+
+    @rule(schedule=st.sampled_from(["expire-holds", "sweep-sagas", "sweep-outbox"]))
+    def tick(self, schedule: str) -> None:
+        """A schedule has its turn."""
+        self.run(self.world.tick(f"operations-{schedule}"))
+
+    # What must be true
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        """Debits equal credits, held is the sum of the holds, available is never negative."""
+        self.run(check_always(self.world, self.tenant))
+
+    @invariant()
+    def all_is_as_expected(self) -> None:
+        """Accounts, payments, refunds, holds and deposits are as the reference has them."""
+        self.run(self.compare())
+
+    async def compare(self) -> None:
+        """See `all_is_as_expected`."""
+        world, tenant_id, expected = self.world, self.tenant.id, self.expected
+        for account in await everything(world, tenant_id, ACCOUNTS):
+            book = expected.books[account["id"]]
+            assert (account["posted"], account["held"]) == (book.posted, book.held), account
+        orders = [*await everything(world, tenant_id, PAYMENTS), *await everything(world, tenant_id, REFUNDS)]
+        assert {order["id"]: order["status"] for order in orders} == {
+            id: order.status for id, order in expected.orders.items()
+        }
+        holds = {hold["cause_id"]: hold["status"] for hold in await everything(world, tenant_id, HOLDS)}
+        assert holds == {cause: wish.status for cause, wish in expected.wishes.items()}
+        deposits = {deposit["id"]: deposit["status"] for deposit in await everything(world, tenant_id, DEPOSITS)}
+        assert deposits == expected.deposits
+        turnover = await world.runtime.ledger.turnover(tenant_id)
+        assert {line.account_id: line.credits - line.debits for line in turnover} == {
+            line.account_id: expected.ledger_balance(line.account_id) for line in turnover
+        }
+        assert sum(line.debits for line in turnover) == sum(amount for *_, amount in expected.entries.values())
+
+    @rule()
+    def come_to_rest(self) -> None:
+        """Once everything was delivered, every payment has ended or waits for its capture, and all books agree."""
+        self.run(self.rest())
+
+    async def rest(self) -> None:
+        """See `come_to_rest`."""
+        await self.world.settle()
+        for order in self.expected.orders.values():
+            assert order.status in ENDED or (order.status == "authorized" and order.manual)
+        await self.compare()
+        await check_quiet(self.world, self.tenant, open_ones=True)
+
+
+def test_the_whole_path_is_as_the_reference_has_it() -> None:
+    """In every story of commands, deliveries and failures the platform's books are those of the reference."""
+    run_state_machine_as_test(
+        WholePath,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
