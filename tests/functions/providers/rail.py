@@ -1,0 +1,73 @@
+"""A provider for tests: it notes what it is asked and reports what a test wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from shared import provider_signature
+from shared.pix import format_amount
+from shared.ports.documents import Unavailable
+from shared.ports.rail import RailRefused
+from tests.harness import Answer, Harness
+
+SECRET = b"the secret of a provider"
+OTHER_END_TO_END = "E99999004202601010000bbbbbbbbbbb"
+END_TO_END = "E99999004202601010000aaaaaaaaaaa"
+PATH = "/v1/providers/pix/callbacks"
+
+
+class NotingRail:
+    """Implements shared.ports.rail.Rail. `outcome` is raised when it is set."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int, str, str]] = []
+        self.outcome: Unavailable | RailRefused | None = None
+
+    async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
+        self.asked.append((reference, amount, currency, callback_url))
+        if self.outcome is not None:
+            raise self.outcome
+
+
+async def with_rail(harness: Harness) -> NotingRail:
+    """Give the harness a rail and the secret that its provider signs with."""
+    rail = NotingRail()
+    harness.runtime.rails["pix"] = rail
+    await harness.runtime.secrets.put(provider_signature.secret_name("pix"), SECRET)
+    return rail
+
+
+async def deposit(harness: Harness, account_id: str, value: int = 1050) -> Any:
+    """Ask for a deposit; what follows has not run."""
+    body = {"account_id": account_id, "amount": {"value": value, "currency": "BRL"}, "method": "pix"}
+    answer = await harness.call("POST", "/v1/deposits", body)
+    assert answer.status == 201, answer.body
+    return answer.json
+
+
+def report(txid: str | None, value: int = 1050, end_to_end_id: str = END_TO_END, **more: Any) -> dict[str, Any]:
+    """What a bank says of one payment."""
+    said = {
+        "endToEndId": end_to_end_id,
+        "txid": txid,
+        "valor": format_amount(value),
+        "horario": "2026-01-01T00:00:00.000Z",
+        **more,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+async def callback(
+    harness: Harness,
+    *reports: Any,
+    secret: bytes = SECRET,
+    path: str = PATH,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+) -> Answer:
+    """Report payments as the provider, signed now; `headers` come last."""
+    raw = orjson.dumps({"pix": list(reports)}) if body is None else body
+    signed = provider_signature.sign(secret, raw, harness.clock.now())
+    return await harness.call("POST", path, raw, headers={**signed, **(headers or {})})
