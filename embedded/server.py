@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise AddressInUse(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+        raise AddressInUse(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from None
 
 
 def url_of(listening: socket.socket) -> str:
