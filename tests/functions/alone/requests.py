@@ -1,0 +1,243 @@
+"""A real request and a real event for each function, in the story that story.py tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from events.accounts import FundsHeld, FundsRefused, HoldExpired
+from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
+from events.operations import SagaOverdue, Tick
+from events.payments import Failure, PaymentCanceled
+from shared.clock import SystemClock, format_time
+from shared.envelope import Envelope, Event
+from shared.ids import derived_id
+from shared.money import Money
+from shared.provider_signature import sign
+from tests.functions.alone.story import CALLBACK_SECRET, CLEARING, TENANT, Story
+
+_FAILURE = Failure(code="insufficient_funds", detail="There is not enough.")
+_NOW = format_time(SystemClock().now())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request and the status that it is answered with."""
+
+    status: int
+    path: str
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return b"" if self.body is None else self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
+
+
+def _reais(value: int) -> dict[str, Any]:
+    return {"value": value, "currency": "BRL"}
+
+
+def _user() -> dict[str, Any]:
+    document = {"type": "cnpj", "number": "11222333000181"}
+    return {"kind": "merchant", "name": "Loja", "document": document, "email": "loja@example.test"}
+
+
+def _payment(story: Story) -> dict[str, Any]:
+    parties = {"payer_account_id": story.payer, "payee_account_id": story.payee}
+    return {"amount": _reais(500), "method": "internal", **parties}
+
+
+def _callback() -> Asked:
+    report = {"endToEndId": "E" + "1" * 31, "txid": None, "valor": "10.50", "horario": _NOW}
+    body = orjson.dumps({"pix": [report]})
+    headers = {"content-type": "application/json", **sign(CALLBACK_SECRET, body, SystemClock().now())}
+    return Asked(200, "/v1/providers/pix/callbacks", body, headers)
+
+
+def _keys(story: Story) -> str:
+    return f"/v1/tenants/{TENANT}/signing-keys/{story.key.key_id}"
+
+
+REQUESTS: dict[str, Callable[[Story], Asked]] = {
+    "accounts/get_account": lambda s: Asked(200, f"/v1/accounts/{s.payer}"),
+    "accounts/list_accounts": lambda s: Asked(200, "/v1/accounts"),
+    "accounts/open_account": lambda s: Asked(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
+    "ledger/get_transfer": lambda s: Asked(200, f"/v1/ledger/transfers/{s.transfer}"),
+    "ledger/list_entries": lambda s: Asked(200, f"/v1/ledger/accounts/{s.payer}/entries"),
+    "ledger/trial_balance": lambda s: Asked(200, "/v1/ledger/trial-balance"),
+    "operations/discard_dead_letter": lambda s: Asked(200, f"{_letter(s)}/discard", {"reason": "a test's"}),
+    "operations/get_dead_letter": lambda s: Asked(200, _letter(s)),
+    "operations/list_dead_letters": lambda s: Asked(200, "/v1/dead-letters"),
+    "operations/replay_dead_letter": lambda s: Asked(200, f"{_letter(s)}/replay"),
+    "payments/cancel": lambda s: Asked(200, f"/v1/payments/{s.authorized}/cancel", {"reason": "too late"}),
+    "payments/capture": lambda s: Asked(200, f"/v1/payments/{s.authorized}/capture", {"amount": _reais(700)}),
+    "payments/create_payment": lambda s: Asked(201, "/v1/payments", _payment(s)),
+    "payments/create_refund": lambda s: Asked(201, f"/v1/payments/{s.settled}/refunds", {"reason": "broken"}),
+    "payments/get_payment": lambda s: Asked(200, f"/v1/payments/{s.settled}"),
+    "payments/get_refund": lambda s: Asked(200, f"/v1/refunds/{s.refund}"),
+    "payments/list_payments": lambda s: Asked(200, "/v1/payments"),
+    "payments/list_refunds": lambda s: Asked(200, f"/v1/payments/{s.settled}/refunds"),
+    "payments/timeline": lambda s: Asked(200, f"/v1/payments/{s.settled}/events"),
+    "providers/create_deposit": lambda s: Asked(
+        201, "/v1/deposits", {"account_id": s.payer, "amount": _reais(900), "method": "pix"}
+    ),
+    "providers/get_deposit": lambda s: Asked(200, f"/v1/deposits/{s.deposit}"),
+    "providers/receive_callback": lambda s: _callback(),
+    "statements/get_balance": lambda s: Asked(200, f"/v1/accounts/{s.payer}/balance"),
+    "statements/get_statement": lambda s: Asked(200, f"/v1/accounts/{s.payer}/statement"),
+    "tenants/create_tenant": lambda s: Asked(201, "/v1/tenants", {"id": "other", "name": "Other"}),
+    "tenants/get_signing_key": lambda s: Asked(200, _keys(s)),
+    "tenants/get_tenant": lambda s: Asked(200, f"/v1/tenants/{TENANT}"),
+    # It is the tenant's only key.
+    "tenants/revoke_signing_key": lambda s: Asked(409, f"{_keys(s)}/revoke"),
+    "tenants/rotate_signing_key": lambda s: Asked(201, f"/v1/tenants/{TENANT}/signing-keys", {"grace_seconds": 60}),
+    "users/get_user": lambda s: Asked(200, f"/v1/users/{s.user}"),
+    "users/list_users": lambda s: Asked(200, "/v1/users"),
+    "users/register_user": lambda s: Asked(201, "/v1/users", _user()),
+}
+
+
+def _letter(story: Story) -> str:
+    return f"/v1/dead-letters/{story.dead_letter}"
+
+
+def _event(event: Event, *, tenant: str | None = TENANT, **extensions: str) -> Envelope:
+    owner = {} if tenant is None else {"tenantid": tenant, "partitionkey": f"{tenant}/{event.subject}"}
+    return Envelope(
+        id="evt_alone",
+        source="/lastro/tests/alone",
+        type=event.type,
+        subject=event.subject or None,
+        time=_NOW,
+        extensions={**owner, "correlationid": "alone", **extensions},
+        event=event,
+    )
+
+
+def _cause(cause: CauseType, story: Story) -> tuple[str, str | None, str]:
+    """The id of a payment, refund or deposit that waits for the ledger, its payment's, and its transfer's."""
+    cause_id, payment_id, purpose = {
+        "payment": (story.capturing, story.capturing, "capture"),
+        "refund": (story.refund, story.settled, "refund"),
+        "deposit": (story.deposit, None, "deposit"),
+    }[cause]
+    return cause_id, payment_id, derived_id("ltr", TENANT, cause_id, purpose)
+
+
+def _posted(story: Story, cause: CauseType) -> Envelope:
+    """The ledger has recorded what a payment, refund or deposit waits for."""
+    cause_id, payment_id, transfer_id = _cause(cause, story)
+    legs = ((CLEARING, "debit", 1, -500), (story.payee, "credit", 9, 90_000))
+    event = TransferPosted(
+        transfer_id=transfer_id,
+        cause_type=cause,
+        cause_id=cause_id,
+        legs=tuple(
+            PostedLeg(
+                leg=leg,
+                account_id=account_id,
+                direction="debit" if direction == "debit" else "credit",
+                amount=500,
+                currency="BRL",
+                sequence=sequence,
+                balance_after=after,
+            )
+            for leg, (account_id, direction, sequence, after) in enumerate(legs)
+        ),
+        recorded_at=_NOW,
+        payment_id=payment_id,
+        description=None,
+    )
+    return _event(event, causetype=cause)
+
+
+def _transfer_refused(story: Story, cause: CauseType) -> Envelope:
+    cause_id, _, transfer_id = _cause(cause, story)
+    event = TransferRefused(transfer_id=transfer_id, cause_type=cause, cause_id=cause_id, failure=_FAILURE)
+    return _event(event, causetype=cause)
+
+
+def _funds_held(story: Story) -> Envelope:
+    event = FundsHeld(
+        account_id=story.payer,
+        hold_id="hld_alone",
+        amount=Money(value=4_000, currency="BRL"),
+        cause_type="payment",
+        cause_id=story.created,
+        payment_id=story.created,
+        counterparty_account_id=story.payee,
+    )
+    return _event(event, causetype="payment")
+
+
+def _funds_refused(story: Story, *, refund: bool) -> Envelope:
+    event = FundsRefused(
+        account_id=story.payer,
+        amount=Money(value=100, currency="BRL"),
+        cause_type="refund" if refund else "payment",
+        cause_id=story.refund if refund else story.created,
+        payment_id=story.settled if refund else story.created,
+        failure=_FAILURE,
+    )
+    return _event(event, causetype=event.cause_type)
+
+
+def _canceled(story: Story) -> Envelope:
+    return _event(
+        PaymentCanceled(
+            payment_id=story.authorized,
+            amount=Money(value=2_000, currency="BRL"),
+            payer_account_id=story.payer,
+            payee_account_id=story.payee,
+            reason=None,
+        )
+    )
+
+
+def _expired(story: Story) -> Envelope:
+    return _event(
+        HoldExpired(account_id=story.payer, hold_id="hld_1", payment_id=story.authorized, expires_at=_NOW)
+    )
+
+
+def _overdue(story: Story) -> Envelope:
+    event = SagaOverdue(saga_id=story.created, saga_type="payment", step="created", attempt=1)
+    return _event(event, causetype="payment")
+
+
+def _tick(story: Story) -> Envelope:
+    del story
+    return _event(Tick(schedule="alone"), tenant=None)
+
+
+def _given_up(story: Story) -> Envelope:
+    url = "http://payments-settle.lastro.svc.cluster.local"
+    return _posted(story, "payment").with_extensions({"knativeerrordest": url, "knativeerrorcode": "422"})
+
+
+EVENTS: dict[str, Callable[[Story], Envelope]] = {
+    "accounts/apply_transfer": lambda s: _posted(s, "deposit"),
+    "accounts/hold_funds": lambda s: s.events["lastro.payment.created.v1"],
+    "accounts/release_funds": _canceled,
+    "ledger/post_transfer": lambda s: s.events["lastro.payment.capture_requested.v1"],
+    "operations/expire_holds": _tick,
+    "operations/park_dead_letter": _given_up,
+    "operations/sweep_outbox": _tick,
+    "operations/sweep_sagas": _tick,
+    "payments/authorize": _funds_held,
+    "payments/decline": lambda s: _funds_refused(s, refund=False),
+    "payments/expire": _expired,
+    "payments/fail": lambda s: _transfer_refused(s, "payment"),
+    "payments/fail_refund": lambda s: _funds_refused(s, refund=True),
+    "payments/request_capture": _overdue,
+    "payments/settle": lambda s: _posted(s, "payment"),
+    "payments/settle_refund": lambda s: _posted(s, "refund"),
+    "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
+    "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
+    "providers/settle_deposit": lambda s: _posted(s, "deposit"),
+    "statements/project_transfer": lambda s: _posted(s, "deposit"),
+}

@@ -1,0 +1,142 @@
+"""A data directory in which something has happened, so that a function started on it has work to do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedded.identity import Client, Issuer, KeyRing
+from events.operations import DeadLetterParked
+from shared.adapters.assembly import issuer_url
+from shared.adapters.keyfile import KeyFileSecrets
+from shared.clock import SystemClock, format_time
+from shared.envelope import Envelope
+from shared.ledger import clearing_account
+from shared.provider_signature import secret_name
+from shared.settings import Settings
+from shared.signing import canonical_string, sign
+from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from tests.harness import Harness, SigningPair
+
+TENANT = "acme"
+CALLBACK_SECRET = b"between the rail and us"
+CLEARING = clearing_account("pix", "BRL")
+
+
+class _NoClients:
+    """Tokens are issued here without asking for credentials."""
+
+    async def client(self, client_id: str) -> Client | None:
+        del client_id
+        return None
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened: ids of what is there, and what a caller needs to be let in."""
+
+    data_dir: Path
+    payer: str
+    payee: str
+    user: str
+    settled: str
+    """A payment that is settled; `transfer` is its transfer and `refund` a refund of part of it, not decided yet."""
+    transfer: str
+    refund: str
+    created: str
+    """A payment whose funds are not held yet."""
+    authorized: str
+    capturing: str
+    """A payment that the ledger was asked to move."""
+    deposit: str
+    dead_letter: str
+    events: dict[str, Envelope]
+    """The undelivered event of each type."""
+    key: SigningPair
+    tenant_token: str
+    platform_token: str
+
+    def headers(self, method: str, path: str, body: bytes, *, platform: bool) -> dict[str, str]:
+        """What a client sends with a request: a token, and a key and signature where they are asked for."""
+        headers = {"authorization": f"Bearer {self.platform_token if platform else self.tenant_token}"}
+        if method == "GET":
+            return headers
+        headers["idempotency-key"] = "alone-1"
+        if body:
+            headers["content-type"] = "application/json"
+        if not platform:
+            now = format_time(SystemClock().now())
+            text = canonical_string(method, path, "", body, TENANT, "alone-1", now, self.key.key_id)
+            headers |= {"x-timestamp": now, "x-key-id": self.key.key_id, "x-signature": sign(self.key.secret, text)}
+        return headers
+
+
+def tell_story(data_dir: Path) -> Story:
+    """Make it, on the embedded store."""
+    return asyncio.run(_tell(data_dir))
+
+
+async def _tell(data_dir: Path) -> Story:
+    harness = await Harness.on_disk(data_dir)
+    try:
+        harness.clock.advance(SystemClock().now() - harness.clock.now())
+        return await _happen(harness, data_dir, await _issuer(data_dir))
+    finally:
+        await harness.close()
+
+
+async def _issuer(data_dir: Path) -> Issuer:
+    return Issuer(issuer_url(Settings()), await KeyRing.load(KeyFileSecrets(data_dir)), _NoClients(), SystemClock())
+
+
+async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
+    await harness.runtime.secrets.put(secret_name("pix"), CALLBACK_SECRET)
+    await harness.tenant(TENANT)
+    user = await harness.user()
+    payer = (await harness.account(100_000))["id"]
+    payee = (await harness.account())["id"]
+    settled = (await harness.pay(payer, payee, 1_000))["id"]
+    authorized = (await harness.pay(payer, payee, 2_000, capture="manual"))["id"]
+    capturing = (await harness.pay(payer, payee, 3_000, capture="manual"))["id"]
+    await harness.run_events()
+    # From here on nothing is delivered any more.
+    told = len(harness.events)
+    refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
+    created = (await harness.pay(payer, payee, 4_000))["id"]
+    await harness.call("POST", f"/v1/payments/{capturing}/capture")
+    deposit = await harness.call(
+        "POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"}
+    )
+    parked = harness.envelope(
+        DeadLetterParked(dead_letter_id="dlt_1", event_id="evt_1", event_type="any", consumer="any", code="any"),
+        knativeerrordest="http://payments-settle.lastro.svc.cluster.local",
+    )
+    assert (await harness.deliver("operations/park_dead_letter", parked)).status == 204
+    letters = await harness.call("GET", "/v1/dead-letters")
+    entries = await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries")
+    client = Client("alone", "", TENANT, frozenset(TENANT_SCOPES))
+    platform = Client("platform", "", None, frozenset({PLATFORM_SCOPE}))
+    return Story(
+        data_dir=data_dir,
+        payer=payer,
+        payee=payee,
+        user=user["id"],
+        settled=settled,
+        transfer=entries.json["data"][0]["transfer_id"],
+        refund=refund.json["id"],
+        created=created,
+        authorized=authorized,
+        capturing=capturing,
+        deposit=deposit.json["id"],
+        dead_letter=letters.json["data"][0]["id"],
+        events={envelope.type: envelope for envelope in harness.events[told:]},
+        key=harness.keys[TENANT],
+        tenant_token=issuer.issue(client, client.scopes),
+        platform_token=issuer.issue(platform, platform.scopes),
+    )
+
+
+def _reais(value: int) -> dict[str, Any]:
+    return {"value": value, "currency": "BRL"}

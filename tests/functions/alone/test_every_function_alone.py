@@ -1,0 +1,231 @@
+"""Every function of the repository, started as it is deployed: by the ordinary framework, in its own process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import orjson
+import pytest
+
+from shared.operation import Access, EventOperation, HttpOperation, Operation
+from tests.functions.alone.requests import EVENTS, REQUESTS
+from tests.functions.alone.starting import ROOT, Alone, Reply, started
+from tests.functions.alone.story import Story, tell_story
+from tests.harness import operations
+
+DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"}
+MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite", "typer", "yaml"}
+
+# How many modules a function may have imported when it has given its first answer. The framework with Flask,
+# Starlette, uvicorn and pydantic are about 540 of them on every supported Python; the rest is ours. A function that
+# needs more says so here.
+BUDGET = 600
+OWN_BUDGET: dict[str, int] = {}
+
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+BROKEN_EVENT = {
+    "ce-specversion": "1.0",
+    "ce-id": "evt_broken",
+    "ce-source": "/lastro/tests/alone",
+    "ce-type": "lastro.payment.created.v1",
+    "ce-tenantid": "acme",
+    "content-type": "application/json",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a function did while it was up."""
+
+    first: Reply
+    imported: list[str]
+    """What had been imported when the first answer was out."""
+    real: Reply
+    again: Reply
+    """The same once more; an event in structured mode this time."""
+    said: str
+
+
+def _path_of(operation: HttpOperation) -> str:
+    return operation.path.replace("{", "").replace("}", "")
+
+
+def _http_run(operation: HttpOperation, alone: Alone, story: Story) -> Run:
+    first = alone.send(operation.method, _path_of(operation), {})
+    imported = alone.imported()
+    asked = REQUESTS[operation.id](story)
+    replies = []
+    for _ in range(2):
+        headers = dict(asked.headers)
+        if operation.access is not Access.PROVIDER:
+            platform = operation.access is Access.PLATFORM
+            headers |= story.headers(operation.method, asked.path, asked.content, platform=platform)
+        replies.append(alone.send(operation.method, asked.path, headers, asked.content))
+    return Run(first, imported, replies[0], replies[1], alone.said())
+
+
+def _event_run(operation: EventOperation, alone: Alone, story: Story) -> Run:
+    first = alone.send("POST", "/", BROKEN_EVENT, b'{"payment_id": ')
+    imported = alone.imported()
+    event = EVENTS[operation.id](story)
+    headers, body = event.to_binary()
+    real = alone.send("POST", "/", headers, body)
+    again = alone.send("POST", "/", STRUCTURED, orjson.dumps(event.to_structured()))
+    return Run(first, imported, real, again, alone.said())
+
+
+class _Provider(BaseHTTPRequestHandler):
+    """A PIX provider that takes whatever it is asked for."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(201)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def provider() -> Iterator[str]:
+    """The address of a provider."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Runs:
+    """Runs each function once, the next one already while the present one is looked at."""
+
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor, rail: str) -> None:
+        self._folder = folder
+        self._pool = pool
+        self._rail = rail
+        self.story = tell_story(folder / "story")
+        self._ahead: dict[str, Future[Run]] = {}
+
+    def of(self, operation: Operation) -> Run:
+        """The function's run."""
+        run = self._begin(operation)
+        # With several processes of pytest the next function is likely another's.
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            names = sorted(operations())
+            for name in names[names.index(operation.id) + 1 :][:2]:
+                self._begin(operations()[name])
+        return run.result()
+
+    def _begin(self, operation: Operation) -> Future[Run]:
+        if operation.id not in self._ahead:
+            self._ahead[operation.id] = self._pool.submit(self._run, operation)
+        return self._ahead[operation.id]
+
+    def _run(self, operation: Operation) -> Run:
+        data_dir = self._folder / operation.id.replace("/", "-")
+        shutil.copytree(self.story.data_dir, data_dir)
+        with started(f"functions/{operation.id}.py", data_dir, LASTRO_PIX_RAIL=self._rail) as alone:
+            if isinstance(operation, HttpOperation):
+                return _http_run(operation, alone, self.story)
+            return _event_run(operation, alone, self.story)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """One run of each function that is asked for."""
+    with provider() as rail, ThreadPoolExecutor(3) as pool:
+        yield Runs(tmp_path_factory.mktemp("alone"), pool, rail)
+        pool.shutdown(cancel_futures=True)
+
+
+HTTP = [operation for operation in operations().values() if isinstance(operation, HttpOperation)]
+EVENT = [operation for operation in operations().values() if isinstance(operation, EventOperation)]
+
+
+def _name(operation: Operation) -> str:
+    return operation.id
+
+
+def _is_problem(reply: Reply, status: int) -> str:
+    """The code of the problem that a reply is."""
+    assert reply.status == status, reply
+    assert reply.headers["content-type"] == "application/problem+json"
+    document = orjson.loads(reply.body)
+    assert document["status"] == status
+    assert document["request_id"] == reply.headers["x-request-id"]
+    code: str = document["code"]
+    assert document["type"].endswith(f"/problems/{code}")
+    return code
+
+
+def _check_imports(operation: Operation, run: Run) -> None:
+    packages = {name.partition(".")[0] for name in run.imported} | set(run.imported)
+    assert packages & DRIVERS == set(), "a driver is imported before it is used"
+    assert packages & MACHINERY == set(), "a function alone needs no platform"
+    assert len(run.imported) <= OWN_BUDGET.get(operation.id, BUDGET), "the import budget is exceeded"
+
+
+def test_every_function_is_started() -> None:
+    """There is a request or an event for each function of the repository, and for no other."""
+    files = ROOT.glob("functions/*/[!_]*.py")
+
+    assert sorted([*REQUESTS, *EVENTS]) == sorted(f"{file.parent.name}/{file.stem}" for file in files)
+
+
+@pytest.mark.parametrize("operation", HTTP, ids=_name)
+def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs) -> None:
+    """Started alone it refuses a stranger, imports no driver for that, and answers a real request."""
+    run = runs.of(operation)
+
+    if operation.access is Access.PROVIDER:
+        assert _is_problem(run.first, 404) == "not_found"
+    else:
+        assert _is_problem(run.first, 401) == "missing_token"
+    _check_imports(operation, run)
+    expected = REQUESTS[operation.id](runs.story).status
+    if expected >= 400:
+        assert _is_problem(run.real, expected) in operation.problems
+    else:
+        assert run.real.status == expected, (run.real.body, run.said)
+        assert run.real.headers["content-type"] == "application/json"
+        assert operation.result is not None
+        operation.result.model_validate_json(run.real.body)
+    # Signed anew, with the same key: the first answer again.
+    if operation.method == "POST" and operation.access is not Access.PROVIDER and expected < 400:
+        assert (run.again.status, run.again.body) == (run.real.status, run.real.body)
+        assert run.again.headers["idempotent-replayed"] == "true"
+    else:
+        assert run.again.status == expected
+
+
+@pytest.mark.parametrize("operation", EVENT, ids=_name)
+def test_a_function_alone_takes_events(operation: EventOperation, runs: Runs) -> None:
+    """Started alone it refuses malformed JSON, imports no driver for that, and acknowledges a real event with 204 and
+    no body, in either mode."""
+    run = runs.of(operation)
+
+    assert (run.first.status, run.first.headers["kne-code"], run.first.body) == (400, "malformed_request", b"")
+    _check_imports(operation, run)
+    assert (run.real.status, run.real.body) == (204, b""), (run.real.headers, run.said)
+    assert (run.again.status, run.again.body) == (204, b"")
+    assert "content-type" not in run.real.headers
+
+
+def test_the_budget_counts_what_is_imported(runs: Runs) -> None:
+    """The list that is held against the budget has the framework and the function's own imports in it."""
+    imported = runs.of(operations()["payments/create_payment"]).imported
+
+    assert {"events.payments", "flask", "pydantic", "shared.function", "starlette.applications"} <= set(imported)
