@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+
+from embedded.server import BoundedProtocol
 
 Headers = Iterable[tuple[str, str]]
 
@@ -110,7 +112,15 @@ class _Server(uvicorn.Server):
 async def served(app: Any) -> AsyncIterator[Wire]:
     """An ASGI application on a free port of this machine, served as `lastro up` serves it."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http="httptools", ws="none", lifespan="off", log_level="error", server_header=False
+        app,
+        host="127.0.0.1",
+        port=0,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve())
@@ -123,9 +133,3 @@ async def served(app: Any) -> AsyncIterator[Wire]:
         server.should_exit = True
         await task
 
-
-def query(parameters: Mapping[str, Any]) -> str:
-    """A query string of plain values."""
-    from urllib.parse import urlencode
-
-    return urlencode(parameters)

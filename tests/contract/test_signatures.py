@@ -1,0 +1,401 @@
+"""Signed requests: what a signature covers, when it counts, and that it counts once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.clock import ManualClock
+from tests.contract.calling import Client, House, Key, Pair, new_pair, still_clock, unused_key
+from tests.contract.conftest import Start
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PAY = "/v1/payments"
+
+
+def refused(answer: Any) -> tuple[int, str | None]:
+    """Status and code, once the answer is a problem."""
+    return answer.status, answer.code
+
+
+@pytest.mark.parametrize("name", ["x-timestamp", "x-key-id", "x-signature"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+async def test_a_signature_has_three_headers(pair: Pair, name: str, value: str | None) -> None:
+    """One of the three left out, or empty, is 401 missing_signature."""
+    answer = await pair.client.post(PAY, pair.payment(), change={name: value})
+    assert refused(answer) == (401, "missing_signature")
+    assert (answer.header("www-authenticate") or "").startswith("Lastro-HMAC-SHA256")
+
+
+TAMPERED: dict[str, dict[str, str]] = {
+    "idempotency key": {"idempotency-key": "another"},
+    "quoted idempotency key": {"idempotency-key": '"quoted-later"'},
+    "signature of zeros": {"x-signature": "v1=" + "A" * 43 + "="},
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED.keys())
+async def test_what_is_signed_cannot_be_changed(pair: Pair, change: dict[str, str]) -> None:
+    """A header under the signature that was changed after signing is 401 invalid_signature."""
+    answer = await pair.client.post(PAY, pair.payment(), key="quoted-later", change=change)
+    assert refused(answer) == (401, "invalid_signature")
+
+
+async def test_the_timestamp_is_signed(pair: Pair) -> None:
+    """The same instant in another spelling is another timestamp."""
+    at = pair.client.timestamp()
+    answer = await pair.client.post(PAY, pair.payment(), timestamp=at, change={"x-timestamp": at[:-1] + "+00:00"})
+    assert refused(answer) == (401, "invalid_signature")
+
+
+async def test_the_body_is_signed_byte_for_byte(pair: Pair) -> None:
+    """Even a blank more in the body is another body."""
+    headers = pair.client.headers("POST", PAY, b"{}")
+    answer = await pair.client.wire.send("POST", PAY, headers.items(), b"{ }")
+    assert refused(answer) == (401, "invalid_signature")
+
+
+@pytest.mark.parametrize(
+    ("signed", "sent"),
+    [
+        ("/v1/payments", "/v1/users"),
+        ("/v1/payments", "/v1/payments?limit=1"),
+        ("/v1/payments?", "/v1/payments?%"),
+        ("/v1/payments?a=1&b=2", "/v1/payments?b=2&a=1"),
+        ("/v1/payments?a=%2F", "/v1/payments?a=%2f"),
+        ("/v1/payments?a=b%20c", "/v1/payments?a=b+c"),
+        ("/v1/payments?a=%61", "/v1/payments?a=a"),
+        ("/v1/payments?a=", "/v1/payments?a"),
+        ("/v1/payments?a=1", "/v1/payments?a=1&"),
+        ("/v1/payments/pay_1/capture", "/v1/payments/pay_1/cancel"),
+        ("/v1/payments/pay_1/capture", "/v1/payments/pay_2/capture"),
+    ],
+)
+async def test_path_and_query_are_signed_as_they_are_sent(pair: Pair, signed: str, sent: str) -> None:
+    """Nothing of the target is decoded, sorted or normalised before it is compared with what was signed."""
+    headers = pair.client.headers("POST", signed, b"{}")
+    answer = await pair.client.wire.send("POST", sent, headers.items(), b"{}")
+    assert refused(answer) == (401, "invalid_signature")
+
+
+async def test_the_method_is_signed(pair: Pair) -> None:
+    """A signature over another method opens nothing."""
+    signature = pair.client.signature("POST", PAY, b"")
+    assert refused(await pair.client.get(PAY, change=dict(signature))) == (401, "invalid_signature")
+
+
+async def test_the_tenant_is_signed_whether_or_not_it_is_named(pair: Pair) -> None:
+    """The tenant's id stands in the canonical string, with and without the header."""
+    for also in ((), (("x-tenant-id", "demo"),)):
+        assert (await pair.client.post(PAY, pair.payment(), also=also)).status == 201
+    stranger = replace(pair.client, tenant_id="")
+    assert refused(await stranger.post(PAY, pair.payment())) == (401, "invalid_signature")
+
+
+async def test_a_lone_question_mark_is_an_empty_query(pair: Pair) -> None:
+    """`/v1/payments?` and `/v1/payments` are signed alike."""
+    content = b'{"x": 1}'
+    headers = pair.client.headers("POST", PAY, content)
+    answer = await pair.client.wire.send("POST", PAY + "?", headers.items(), content)
+    assert refused(answer) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "v0={}", "V1={}", "v1={} ,v1={}", "v1= {}", "v1:{}", "sha256={}"],
+)
+async def test_a_signature_of_another_form_is_invalid(pair: Pair, form: str) -> None:
+    """Only `v1=` and the base64 of 32 bytes is a signature."""
+    content = b"{}"
+    headers = pair.client.headers("POST", PAY, content)
+    right = headers["x-signature"].removeprefix("v1=")
+    headers["x-signature"] = form.format(right, right)
+    assert refused(await pair.client.wire.send("POST", PAY, headers.items(), content)) == (401, "invalid_signature")
+
+
+@pytest.mark.parametrize("spelling", ["hex", "urlsafe", "unpadded", "last bits", "upper case"])
+async def test_a_signature_has_one_spelling(pair: Pair, spelling: str) -> None:
+    """The same bytes written otherwise would pass for a new signature: refused."""
+    from base64 import b64decode, urlsafe_b64encode
+
+    content = b"{}"
+    while True:
+        headers = pair.client.headers("POST", PAY, content)
+        right = headers["x-signature"].removeprefix("v1=")
+        if "+" in right or "/" in right:
+            break
+    raw = b64decode(right)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    wrong = {
+        "hex": raw.hex(),
+        "urlsafe": urlsafe_b64encode(raw).decode(),
+        "unpadded": right.rstrip("="),
+        "last bits": right[:-2] + alphabet[alphabet.index(right[-2]) + 1] + "=",
+        "upper case": right.upper(),
+    }[spelling]
+    headers["x-signature"] = "v1=" + wrong
+    assert refused(await pair.client.wire.send("POST", PAY, headers.items(), content)) == (401, "invalid_signature")
+
+
+async def test_a_signature_on_a_get_is_verified(pair: Pair) -> None:
+    """It may be left out; when it is sent it must hold, and may be used again, for reading has no effect."""
+    target = f"{PAY}?limit=1&reference=a%20b"
+    good = dict(pair.client.signature("GET", target, b""))
+    assert (await pair.client.get(target)).status == 200
+    assert (await pair.client.get(target, change=good)).status == 200
+    assert (await pair.client.get(target, change=good)).status == 200
+    assert refused(await pair.client.get(f"{PAY}?limit=2", change=good)) == (401, "invalid_signature")
+    assert refused(await pair.client.get(target, change={**good, "x-key-id": None})) == (401, "missing_signature")
+
+
+# Keys
+
+
+async def test_another_tenant_s_key_is_unknown(house: House, pair: Pair) -> None:
+    """A key opens its own tenant only, and says nothing of whether another has it."""
+    other = await house.new_tenant()
+    assert refused(await replace(pair.client, key=other.key).post(PAY, pair.payment())) == (401, "unknown_key")
+    assert other.key is not None
+    nobody = Key("key_nobody", other.key.secret)
+    assert refused(await replace(pair.client, key=nobody).post(PAY, pair.payment())) == (401, "unknown_key")
+
+
+async def test_another_key_s_secret_does_not_sign(house: House, pair: Pair) -> None:
+    """The key that is named is the one that must have signed."""
+    other = await house.new_tenant()
+    assert other.key is not None
+    assert pair.client.key is not None
+    mixed = replace(pair.client, key=Key(pair.client.key.id, other.key.secret))
+    assert refused(await mixed.post(PAY, pair.payment())) == (401, "invalid_signature")
+
+
+async def test_a_revoked_key_signs_nothing(house: House, operator: Client) -> None:
+    """After a rotation both keys sign; once revoked, the old one is 401 revoked_key; the last one cannot be."""
+    client = await house.new_tenant()
+    keys = f"/v1/tenants/{client.tenant_id}/signing-keys"
+    old = client.key
+    assert old is not None
+    made = await operator.made(keys)
+    new = replace(client, key=Key(made["key_id"], made["secret"]))
+    for both in (client, new):
+        assert (await both.post("/v1/users", {})).code == "validation_failed"
+    assert (await operator.read(f"{keys}/{old.id}"))["status"] == "grace"
+    assert (await operator.made(f"{keys}/{old.id}/revoke"))["status"] == "revoked"
+    assert refused(await client.post("/v1/users", {})) == (401, "revoked_key")
+    assert (await new.post("/v1/users", {})).code == "validation_failed"
+    assert refused(await operator.post(f"{keys}/{made['key_id']}/revoke")) == (409, "illegal_state")
+    assert (await operator.made(f"{keys}/{old.id}/revoke"))["status"] == "revoked"
+
+
+async def test_a_key_s_grace_ends(start: Start) -> None:
+    """The key before a rotation signs until its grace is over, to the microsecond, and not after."""
+    clock = still_clock()
+    async with start(clock) as house:
+        client, operator = await house.tenant(), await house.operator()
+        assert client.key is not None
+        made = await operator.made("/v1/tenants/demo/signing-keys", {"grace_seconds": 60})
+        clock.advance(timedelta(seconds=60) - timedelta(microseconds=1))
+        assert (await client.post("/v1/users", {})).code == "validation_failed"
+        clock.advance(timedelta(microseconds=1))
+        assert refused(await client.post("/v1/users", {})) == (401, "revoked_key")
+        assert (await operator.read(f"/v1/tenants/demo/signing-keys/{client.key.id}"))["status"] == "revoked"
+        renewed = replace(client, key=Key(made["key_id"], made["secret"]))
+        assert (await renewed.post("/v1/users", {})).code == "validation_failed"
+
+
+async def test_a_rotation_without_grace_ends_the_old_key_at_once(house: House, operator: Client) -> None:
+    """`grace_seconds` 0 is a revocation."""
+    client = await house.new_tenant()
+    await operator.made(f"/v1/tenants/{client.tenant_id}/signing-keys", {"grace_seconds": 0})
+    assert refused(await client.post("/v1/users", {})) == (401, "revoked_key")
+
+
+# Time
+
+
+def spelled(clock: ManualClock, offset: timedelta) -> str:
+    return (clock.now() + offset).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def test_the_window_has_two_sides(start: Start) -> None:
+    """Five minutes to either side are inside, a microsecond more is 401 timestamp_out_of_window."""
+    clock = still_clock()
+    edge, beyond = timedelta(minutes=5), timedelta(minutes=5, microseconds=1)
+    async with start(clock) as house:
+        client = await house.tenant()
+        for offset, code in (
+            (-edge, "validation_failed"),
+            (edge, "validation_failed"),
+            (-beyond, "timestamp_out_of_window"),
+            (beyond, "timestamp_out_of_window"),
+            (timedelta(days=-3650), "timestamp_out_of_window"),
+            (timedelta(days=3650), "timestamp_out_of_window"),
+        ):
+            answer = await client.post("/v1/users", {}, timestamp=spelled(clock, offset))
+            assert answer.code == code, offset
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "2026-11-20T12:00:00Z",
+        "2026-11-20T12:00:00.1Z",
+        "2026-11-20T12:00:00.123456789Z",
+        "2026-11-20T12:00:00,5Z",
+        "2026-11-20T12:00:00+00:00",
+    ],
+)
+async def test_fractions_and_spellings_of_utc_are_legal(start: Start, spelling: str) -> None:
+    """A timestamp is ISO 8601 in UTC, with or without fractions of a second."""
+    async with start(still_clock()) as house:
+        client = await house.tenant()
+        assert (await client.post("/v1/users", {}, timestamp=spelling)).code == "validation_failed"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "now",
+        "1795176000",
+        "2026-11-20",
+        "2026-11-20T12:00:00",
+        "2026-11-20T09:00:00-03:00",
+        "2026-11-20 12:00:00Z",
+        "2026-11-20T12:00:00z",
+        "2026-13-20T12:00:00Z",
+        "2026-02-30T12:00:00Z",
+        "2026-11-20T24:00:00Z",
+        "2026-11-20T12:00:00.Z",
+        "Fri, 20 Nov 2026 12:00:00 GMT",
+        "2026-11-20T12:00:00\xa0Z",
+    ],
+)
+async def test_what_is_no_time_is_malformed(demo: Client, spelling: str) -> None:
+    """A timestamp that is no ISO 8601 time in UTC is 400."""
+    answer = await demo.post("/v1/users", {}, timestamp=spelling)
+    assert refused(answer) == (400, "malformed_request")
+
+
+# Once
+
+
+async def test_a_signature_counts_once(pair: Pair) -> None:
+    """The very same request again is 401 signature_replayed, with another request id too; signed anew it is served."""
+    headers = pair.client.headers("POST", PAY, b"{}")
+    codes = []
+    for request_id in ("first", "second"):
+        answer = await pair.client.wire.send("POST", PAY, [*headers.items(), ("x-request-id", request_id)], b"{}")
+        codes.append(answer.code)
+    assert codes == ["validation_failed", "signature_replayed"]
+
+
+@pytest.mark.parametrize("case", ["answered", "media type", "no key", "malformed", "invalid", "rules", "replay"])
+async def test_a_signature_that_held_is_used_up_whatever_comes_after(pair: Pair, case: str) -> None:
+    """Success, each kind of refusal, and an idempotent replay: all of them use the signature up."""
+    body = {
+        "answered": pair.payment(),
+        "malformed": b"{",
+        "rules": pair.payment(payee_account_id="acc_unknown"),
+        "replay": pair.payment(),
+    }.get(case, {"x": 1})
+    key = unused_key()
+    if case == "replay":
+        await pair.client.made(PAY, body, key=key)
+    content = body if isinstance(body, bytes) else __import__("json").dumps(body).encode()
+    if case == "no key":
+        headers = {**pair.client.headers("POST", PAY, content), **pair.client.signature("POST", PAY, content)}
+        del headers["idempotency-key"]
+    else:
+        headers = pair.client.headers("POST", PAY, content, key=key)
+    if case == "media type":
+        headers["content-type"] = "text/plain"
+    first = await pair.client.wire.send("POST", PAY, headers.items(), content)
+    assert first.code not in ("invalid_signature", "signature_replayed")
+    again = await pair.client.wire.send("POST", PAY, headers.items(), content)
+    assert refused(again) == (401, "signature_replayed")
+
+
+async def test_what_was_refused_before_the_signature_does_not_use_it_up(pair: Pair) -> None:
+    """A request that never came to its signature may be corrected and sent with it."""
+    headers = pair.client.headers("POST", PAY, b"{}")
+    early = await pair.client.wire.send("POST", PAY, [*headers.items(), ("x-tenant-id", "other")], b"{}")
+    late = await pair.client.wire.send("POST", PAY, headers.items(), b"{}")
+    assert (early.code, late.code) == ("tenant_mismatch", "validation_failed")
+
+
+async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None:
+    """What was used before a restart, by a request that was served or refused, is used after it."""
+    clock = still_clock()
+    async with start(clock) as house:
+        pair = await new_pair(await house.tenant())
+        sent = []
+        for body in (b"{}", __import__("json").dumps(pair.payment()).encode()):
+            headers = pair.client.headers("POST", PAY, body)
+            sent.append((headers, body))
+            assert (await house.wire.send("POST", PAY, headers.items(), body)).status in (201, 422)
+    clock.advance(timedelta(seconds=1))
+    async with start(clock) as house:
+        for headers, body in sent:
+            answer = await house.wire.send("POST", PAY, headers.items(), body)
+            assert refused(answer) == (401, "signature_replayed")
+    clock.advance(timedelta(minutes=4))
+    async with start(clock) as house:
+        for headers, body in sent:
+            answer = await house.wire.send("POST", PAY, headers.items(), body)
+            assert refused(answer) == (401, "signature_replayed")
+
+
+async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None:
+    """Of ten that race with one signature, one is served."""
+    import asyncio
+
+    headers = pair.client.headers("POST", PAY, b"{}")
+    answers = await asyncio.gather(
+        *(pair.client.wire.send("POST", PAY, headers.items(), b"{}") for _ in range(10))
+    )
+    codes = sorted(str(answer.code) for answer in answers)
+    assert codes == ["signature_replayed"] * 9 + ["validation_failed"]
+
+
+# Twice
+
+
+SECURITY_HEADERS = [
+    "authorization",
+    "x-tenant-id",
+    "idempotency-key",
+    "x-timestamp",
+    "x-key-id",
+    "x-signature",
+    "x-request-id",
+]
+
+
+@pytest.mark.parametrize("name", SECURITY_HEADERS)
+@pytest.mark.parametrize("kind", ["same", "other", "empty", "other case"])
+async def test_a_header_of_the_contract_stands_once(pair: Pair, name: str, kind: str) -> None:
+    """Each of the seven sent twice is 400, whatever the second says and however it is written."""
+    content = b"{}"
+    headers = pair.client.headers("POST", PAY, content) | {"x-tenant-id": "demo", "x-request-id": "mine"}
+    value = {"same": headers[name], "other case": headers[name], "other": "other", "empty": ""}[kind]
+    second = (name.title() if kind == "other case" else name, value)
+    for order in ([*headers.items(), second], [second, *headers.items()]):
+        answer = await pair.client.wire.send("POST", PAY, order, content)
+        assert refused(answer) == (400, "malformed_request")
+        assert name in answer.document["detail"]
+
+
+async def test_a_read_is_held_to_it_as_well(demo: Client) -> None:
+    """Two tokens on a GET are refused, even where they are alike."""
+    answer = await demo.get(PAY, also=(("authorization", f"Bearer {demo.token}"),))
+    assert refused(answer) == (400, "malformed_request")
+
+
+async def test_other_headers_may_stand_twice(demo: Client) -> None:
+    """Headers that are not the contract's are as HTTP has them."""
+    answer = await demo.get(PAY, also=(("accept", "application/json"), ("accept", "*/*"), ("x-other", "1"), ("x-other", "2")))
+    assert answer.status == 200
