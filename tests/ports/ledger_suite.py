@@ -1,0 +1,184 @@
+"""What every adapter of the ledger port does; each adapter's tests inherit it with a `ledger` fixture."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.ports.ledger import (
+    AccountTurnover,
+    Cause,
+    LedgerRefused,
+    LedgerStore,
+    Leg,
+    RecordedTransfer,
+    Refusal,
+    Transfer,
+    TransferMismatch,
+    UnbalancedTransfer,
+)
+
+MAX = 2**63 - 1
+PAYMENT = Cause("payment", "pay_1")
+
+
+def legs(debit: str, credit: str, amount: int, currency: str = "BRL") -> tuple[Leg, ...]:
+    """Money from one account to another."""
+    return (Leg(debit, "debit", amount, currency), Leg(credit, "credit", amount, currency))
+
+
+def transfer(id: str, *legs: Leg, tenant_id: str = "ten_1", cause: Cause = PAYMENT) -> Transfer:
+    """A transfer for a payment."""
+    return Transfer(tenant_id, id, cause, legs, "pay_1", "coffee")
+
+
+async def recorded(ledger: LedgerStore, wanted: Transfer, at: str = "2026-01-01") -> RecordedTransfer:
+    """Append, and expect that it was recorded."""
+    outcome = await ledger.append(wanted, at)
+    assert isinstance(outcome, RecordedTransfer)
+    return outcome
+
+
+class LedgerSuite:
+    """Behaviour of the ledger port."""
+
+    async def test_a_transfer_is_recorded_with_its_entries(self, ledger: LedgerStore) -> None:
+        """Every leg becomes an entry with its account's number and balance, and the transfer reads back the same."""
+        wanted = transfer("t1", *legs("a", "b", 500))
+        outcome = await recorded(ledger, wanted)
+        assert outcome.first
+        assert [(entry.account_id, entry.sequence, entry.balance_after) for entry in outcome.entries] == [
+            ("a", 1, -500),
+            ("b", 1, 500),
+        ]
+        assert (outcome.payment_id, outcome.description, outcome.recorded_at) == ("pay_1", "coffee", "2026-01-01")
+        assert await ledger.transfer("ten_1", "t1") == outcome
+        assert list(await ledger.entries("ten_1", "a", 0, 10)) == [outcome.entries[0]]
+        assert await ledger.transfer("ten_1", "t1") == outcome
+
+    async def test_posting_twice_is_one_posting(self, ledger: LedgerStore) -> None:
+        """The same transfer again returns what was recorded the first time, and adds nothing."""
+        wanted = transfer("t1", *legs("a", "b", 500))
+        first = await recorded(ledger, wanted)
+        for _ in range(2):
+            again = await recorded(ledger, wanted, "2026-02-02")
+            assert again == first
+            assert not again.first
+            assert len(await ledger.entries("ten_1", "a", 0, 10)) == 1
+
+    async def test_an_id_stands_for_one_transfer(self, ledger: LedgerStore) -> None:
+        """The same id with other legs or another cause is refused; another tenant may use it."""
+        await recorded(ledger, transfer("t1", *legs("a", "b", 500)))
+        for other in (
+            transfer("t1", *legs("a", "b", 501)),
+            transfer("t1", *legs("b", "a", 500)),
+            transfer("t1", *legs("a", "b", 500), cause=Cause("refund", "rfd_1")),
+        ):
+            with pytest.raises(TransferMismatch):
+                await ledger.append(other, "2026-01-01")
+        await recorded(ledger, transfer("t1", *legs("a", "b", 7), tenant_id="ten_2"))
+
+    async def test_debits_equal_credits(self, ledger: LedgerStore) -> None:
+        """What does not balance in each currency, has one leg, or an amount below one, is refused whole."""
+        for wrong in (
+            (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 4, "BRL")),
+            (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "USD")),
+            (Leg("a", "debit", 5, "BRL"),),
+            (Leg("a", "debit", 0, "BRL"), Leg("b", "credit", 0, "BRL")),
+            (Leg("a", "debit", -5, "BRL"), Leg("b", "credit", -5, "BRL")),
+            (),
+        ):
+            with pytest.raises(UnbalancedTransfer):
+                await ledger.append(transfer("t1", *wrong), "2026-01-01")
+        assert await ledger.transfer("ten_1", "t1") is None
+        assert list(await ledger.turnover("ten_1")) == []
+
+    async def test_many_legs_and_one_account_twice(self, ledger: LedgerStore) -> None:
+        """A transfer may have many legs, and an account several of them: its numbers and balance go on within it."""
+        many = (
+            Leg("a", "debit", 10, "BRL"),
+            Leg("b", "credit", 7, "BRL"),
+            Leg("fees", "credit", 3, "BRL"),
+            Leg("b", "debit", 1, "BRL"),
+            Leg("a", "credit", 1, "BRL"),
+        )
+        outcome = await recorded(ledger, transfer("t1", *many))
+        assert [(entry.leg, entry.account_id, entry.sequence, entry.balance_after) for entry in outcome.entries] == [
+            (0, "a", 1, -10),
+            (1, "b", 1, 7),
+            (2, "fees", 1, 3),
+            (3, "b", 2, 6),
+            (4, "a", 2, -9),
+        ]
+
+    async def test_an_accounts_entries_are_numbered_without_a_gap(self, ledger: LedgerStore) -> None:
+        """Entries come in the order of their numbers, a page at a time, of one tenant's account."""
+        for number in range(1, 8):
+            await recorded(ledger, transfer(f"t{number}", *legs("a", "b", number)))
+            await recorded(ledger, transfer(f"t{number}", *legs("a", "b", 1000), tenant_id="ten_2"))
+        page = await ledger.entries("ten_1", "b", 2, 3)
+        assert [(entry.sequence, entry.amount, entry.balance_after) for entry in page] == [
+            (3, 3, 6),
+            (4, 4, 10),
+            (5, 5, 15),
+        ]
+        assert len(await ledger.entries("ten_1", "b", 5, 100)) == 2
+        assert list(await ledger.entries("ten_1", "nobody", 0, 100)) == []
+
+    async def test_an_accounts_time_does_not_run_backwards(self, ledger: LedgerStore) -> None:
+        """A transfer whose time lies before the last entry of one of its accounts takes that entry's time."""
+        await recorded(ledger, transfer("t1", *legs("a", "b", 1)), "2026-05-05")
+        assert (await recorded(ledger, transfer("t2", *legs("c", "b", 1)), "2026-04-04")).recorded_at == "2026-05-05"
+        assert (await recorded(ledger, transfer("t3", *legs("c", "d", 1)), "2026-04-04")).recorded_at == "2026-05-05"
+        assert (await recorded(ledger, transfer("t4", *legs("e", "d", 1)), "2026-06-06")).recorded_at == "2026-06-06"
+
+    async def test_turnover_is_the_trial_balance(self, ledger: LedgerStore) -> None:
+        """Every account's debits and credits, ordered by currency and id; sums are equal per currency."""
+        await recorded(ledger, transfer("t1", *legs("b", "a", 5)))
+        await recorded(ledger, transfer("t2", *legs("a", "b", 2)))
+        await recorded(ledger, transfer("t3", *legs("x", "w", 9, "ARS")))
+        await recorded(ledger, transfer("t4", *legs("a", "b", 2), tenant_id="ten_2"))
+        assert list(await ledger.turnover("ten_1")) == [
+            AccountTurnover("w", "ARS", 0, 9),
+            AccountTurnover("x", "ARS", 9, 0),
+            AccountTurnover("a", "BRL", 2, 5),
+            AccountTurnover("b", "BRL", 5, 2),
+        ]
+
+    async def test_an_account_has_one_currency(self, ledger: LedgerStore) -> None:
+        """A leg in another currency than its account's is refused with the whole transfer."""
+        await recorded(ledger, transfer("t1", *legs("a", "b", 5)))
+        with pytest.raises(LedgerRefused):
+            await ledger.append(transfer("t2", *legs("c", "a", 5, "USD")), "2026-01-01")
+        assert list(await ledger.entries("ten_1", "c", 0, 10)) == []
+
+    async def test_sums_stay_within_64_bits(self, ledger: LedgerStore) -> None:
+        """The largest amount is taken once; one more minor unit is refused rather than wrapped."""
+        await recorded(ledger, transfer("t1", *legs("a", "b", MAX)))
+        with pytest.raises(LedgerRefused):
+            await ledger.append(transfer("t2", *legs("c", "b", 1)), "2026-01-01")
+        assert await ledger.transfer("ten_1", "t2") is None
+
+    async def test_a_refused_id_is_given_up(self, ledger: LedgerStore) -> None:
+        """Nothing can be recorded under a refused id any more; the refusal is returned instead, for good."""
+        refusal = await ledger.refuse("ten_1", "t1", PAYMENT, "expired", "2026-01-01")
+        assert refusal == Refusal("ten_1", "t1", PAYMENT, "expired", "2026-01-01")
+        for _ in range(2):
+            assert await ledger.append(transfer("t1", *legs("a", "b", 5)), "2026-01-02") == refusal
+            assert await ledger.refuse("ten_1", "t1", PAYMENT, "other", "2026-01-03") == refusal
+            assert await ledger.transfer("ten_1", "t1") is None
+            assert list(await ledger.turnover("ten_1")) == []
+
+    async def test_a_recorded_transfer_is_not_refused(self, ledger: LedgerStore) -> None:
+        """Giving up an id that is recorded returns the transfer."""
+        first = await recorded(ledger, transfer("t1", *legs("a", "b", 5)))
+        for _ in range(2):
+            assert await ledger.refuse("ten_1", "t1", PAYMENT, "late", "2026-01-02") == first
+            await ledger.turnover("ten_1")
+
+    async def test_ids_come_in_any_order(self, ledger: LedgerStore) -> None:
+        """An older id is recorded once among newer ones."""
+        for id in ("t5", "t3", "t9", "t1"):
+            await recorded(ledger, transfer(id, *legs("a", "b", 1)))
+            await ledger.turnover("ten_1")
+            await recorded(ledger, transfer(id, *legs("a", "b", 1)))
+        assert [line.debits for line in await ledger.turnover("ten_1")] == [4, 0]

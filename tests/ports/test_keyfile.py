@@ -1,0 +1,101 @@
+"""Secrets on a key file, and flags on a YAML file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.keyfile import KEY_FILE, SECRETS_FILE, KeyFileSecrets
+from shared.adapters.yaml_flags import YamlFlags
+from tests.ports.secrets_suite import SecretsSuite
+
+
+class TestKeyFile(SecretsSuite):
+    """The secrets port on a key file."""
+
+    @pytest.fixture
+    def secrets(self, tmp_path: Path) -> KeyFileSecrets:
+        return KeyFileSecrets(tmp_path / "data")
+
+    async def test_only_the_owner_reads_the_files(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+        """The directory has mode 0700 and both files 0600; a key file that others can read is refused."""
+        await secrets.put("key", b"1")
+        data = tmp_path / "data"
+        assert data.stat().st_mode & 0o777 == 0o700
+        for name in (KEY_FILE, SECRETS_FILE):
+            assert (data / name).stat().st_mode & 0o777 == 0o600
+        (data / KEY_FILE).chmod(0o644)
+        with pytest.raises(PermissionError, match="0644"):
+            await KeyFileSecrets(data).seal(["x"], "ten_1")
+
+    async def test_no_secret_lies_open(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+        """A named secret is sealed on disk, and bound to its name."""
+        await secrets.put("mine", b"very secret")
+        path = tmp_path / "data" / SECRETS_FILE
+        assert b"very secret" not in path.read_bytes()
+        content = json.loads(path.read_bytes())
+        content["secrets"]["yours"] = content["secrets"]["mine"]
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="not sealed here"):
+            await secrets.get("yours")
+
+    async def test_everything_survives_a_restart(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+        """Another process on the same directory opens what this one sealed."""
+        sealed = await secrets.seal(["x"], "ten_1")
+        await secrets.put("key", b"1")
+        other = KeyFileSecrets(tmp_path / "data")
+        assert await other.open(sealed, "ten_1") == ["x"]
+        assert await other.get("key") == b"1"
+        assert await other.blind_index("x", "c") == await secrets.blind_index("x", "c")
+
+    async def test_keys_are_rotated(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+        """After a rotation old texts still open, new ones carry the new key's id, and digests stay."""
+        old = await secrets.seal(["x"], "ten_1")
+        digest = await secrets.blind_index("x", "c")
+        key_id = secrets.rotate()
+        new = await secrets.seal(["x"], "ten_1")
+        assert key_id in new[0]
+        assert key_id not in old[0]
+        for each in (secrets, KeyFileSecrets(tmp_path / "data")):
+            assert await each.open([*old, *new], "ten_1") == ["x", "x"]
+            assert await each.blind_index("x", "c") == digest
+
+    async def test_a_changed_text_does_not_open(self, secrets: KeyFileSecrets) -> None:
+        """Any changed character of a sealed text is found out."""
+        sealed = (await secrets.seal(["x"], "ten_1"))[0]
+        for position in range(len(sealed) - 2):
+            changed = sealed[:position] + ("A" if sealed[position] != "A" else "B") + sealed[position + 1 :]
+            with pytest.raises(ValueError, match="not sealed"):
+                await secrets.open([changed], "ten_1")
+
+    async def test_a_newer_file_is_refused(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+        """A key file of another version is not guessed at."""
+        await secrets.seal(["x"], "ten_1")
+        path = tmp_path / "data" / KEY_FILE
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "version": 2}))
+        with pytest.raises(ValueError, match="version 2"):
+            await KeyFileSecrets(tmp_path / "data").seal(["x"], "ten_1")
+
+
+def test_flags_are_read_from_the_file(tmp_path: Path) -> None:
+    """A flag is on for everybody, for the tenants listed, or off; without a file all are off."""
+    path = tmp_path / "flags.yaml"
+    assert not YamlFlags(path).enabled("pix", "ten_1")
+    path.write_text("pix: true\ncard: [ten_1]\nbank: false\n")
+    flags = YamlFlags(path)
+    assert flags.enabled("pix", None)
+    assert flags.enabled("card", "ten_1")
+    assert not flags.enabled("card", "ten_2")
+    assert not flags.enabled("bank", "ten_1")
+    assert not flags.enabled("unknown", "ten_1")
+
+
+@pytest.mark.parametrize("content", ["- a", "pix: 3", "pix: [1]"])
+def test_a_bad_flag_file_is_refused(tmp_path: Path, content: str) -> None:
+    """What is no mapping of flags is named and not read as something else."""
+    path = tmp_path / "flags.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"flags\.yaml"):
+        YamlFlags(path).enabled("pix", None)

@@ -1,0 +1,89 @@
+"""The ports in plain dictionaries."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.adapters.memory import (
+    MemoryBus,
+    MemoryCache,
+    MemoryDocuments,
+    MemoryFlags,
+    MemoryLedger,
+    MemorySecrets,
+)
+from shared.clock import ManualClock
+from shared.ports.documents import Commit
+from tests.ports.cache_suite import CacheSuite
+from tests.ports.documents_suite import NOTES, DocumentsSuite, document, event, insert
+from tests.ports.ledger_suite import LedgerSuite
+from tests.ports.secrets_suite import SecretsSuite
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+class TestDocuments(DocumentsSuite):
+    """The documents port in memory."""
+
+    @pytest.fixture
+    def documents(self) -> MemoryDocuments:
+        return MemoryDocuments()
+
+    async def test_a_document_that_was_read_can_be_changed_without_effect(self, documents: MemoryDocuments) -> None:
+        """A handler that changes what it read in place changes its own copy, which a test then sees."""
+        await insert(documents, NOTES, document("n1", a=[1]))
+        found = await documents.get(NOTES, "ten_1", "n1")
+        assert found is not None
+        found["a"].append(2)
+        assert await documents.get(NOTES, "ten_1", "n1") == document("n1", a=[1])
+
+    async def test_events_wait_until_they_are_marked_sent(self, documents: MemoryDocuments) -> None:
+        """The outbox returns what is older than a time and was not marked sent, oldest first."""
+        events = [event("e2", "2026-01-02"), event("e1", "2026-01-01"), event("e3", "2026-01-03")]
+        await documents.commit(Commit("ten_1", events=events))
+        assert [each.id for each in await documents.unsent("2026-01-03", 10)] == ["e1", "e2"]
+        assert [each.id for each in await documents.unsent("2026-01-03", 1)] == ["e1"]
+        await documents.mark_sent(events[:2])
+        assert [each.id for each in await documents.unsent("2026-01-09", 10)] == ["e3"]
+
+
+class TestLedger(LedgerSuite):
+    """The ledger port in memory."""
+
+    @pytest.fixture
+    def ledger(self) -> MemoryLedger:
+        return MemoryLedger()
+
+
+class TestCache(CacheSuite):
+    """The cache port in memory."""
+
+    @pytest.fixture
+    def cache(self, clock: ManualClock) -> MemoryCache:
+        return MemoryCache(clock)
+
+
+class TestSecrets(SecretsSuite):
+    """The secrets port in memory."""
+
+    @pytest.fixture
+    def secrets(self) -> MemorySecrets:
+        return MemorySecrets()
+
+
+async def test_the_bus_keeps_what_was_published() -> None:
+    """A test sees what a handler published, in order."""
+    bus = MemoryBus()
+    await bus.publish([event("e1"), event("e2")])
+    assert [each.id for each in bus.published] == ["e1", "e2"]
+    assert await bus.progress("c", 1.0)
+
+
+def test_a_flag_is_on_when_it_was_named() -> None:
+    """Named flags are on, all others off."""
+    flags = MemoryFlags("pix")
+    assert flags.enabled("pix", "ten_1")
+    assert not flags.enabled("card", None)

@@ -1,0 +1,104 @@
+"""The ports on the embedded store, with the writer in a thread and in a process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.sqlite import SqliteStore
+from shared.adapters.sqlite_cache import SqliteCache
+from shared.adapters.sqlite_documents import SqliteDocuments
+from shared.adapters.sqlite_ledger import SqliteLedger
+from shared.clock import ManualClock
+from shared.settings import Settings
+from tests.ports.cache_suite import CacheSuite
+from tests.ports.documents_suite import DocumentsSuite
+from tests.ports.ledger_suite import LedgerSuite
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def threaded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
+    """A store with the writer in a thread, and memory for two documents and accounts at most."""
+    settings = Settings(document_cache_entries=2, store_batch_seconds=0.0)
+    store = await SqliteStore.open(tmp_path / "data", settings=settings, clock=clock, writer="thread")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def processed(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
+    """A store with the writer in a process of its own, as the platform has it."""
+    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=clock, writer="process")
+    yield store
+    await store.close()
+
+
+class TestDocumentsThread(DocumentsSuite):
+    """Documents; nearly every read is a miss."""
+
+    @pytest.fixture
+    def documents(self, threaded: SqliteStore) -> SqliteDocuments:
+        return threaded.documents
+
+
+class TestDocumentsProcess(DocumentsSuite):
+    """Documents; nearly every read is a hit."""
+
+    @pytest.fixture
+    def documents(self, processed: SqliteStore) -> SqliteDocuments:
+        return processed.documents
+
+
+class TestLedgerThread(LedgerSuite):
+    """The ledger; nearly every account's last entry is read from disk."""
+
+    @pytest.fixture
+    def ledger(self, threaded: SqliteStore) -> SqliteLedger:
+        return threaded.ledger
+
+
+class TestLedgerProcess(LedgerSuite):
+    """The ledger; last entries are in memory."""
+
+    @pytest.fixture
+    def ledger(self, processed: SqliteStore) -> SqliteLedger:
+        return processed.ledger
+
+
+class TestCacheThread(CacheSuite):
+    """The cache."""
+
+    @pytest.fixture
+    def cache(self, threaded: SqliteStore) -> SqliteCache:
+        return threaded.cache
+
+    async def test_used_nonces_survive_a_restart(self, tmp_path: Path, clock: ManualClock) -> None:
+        """A nonce that was used before a restart is refused after it, until long after it has expired."""
+        now = clock.now()
+        for restart in range(4):
+            clock.advance(timedelta(seconds=50))
+            store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
+            for age in (-200, 0, 3):
+                issued = now + timedelta(seconds=age)
+                used = await store.cache.use_once("ten_1", b"n", issued, issued + timedelta(seconds=600))
+                assert used == (restart == 0)
+            await store.close()
+
+    async def test_expired_nonces_leave_the_store(self, tmp_path: Path, clock: ManualClock) -> None:
+        """Rows of expired nonces are removed as new ones come in."""
+        store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
+        for number in range(30):
+            now = clock.advance(timedelta(seconds=60))
+            assert await store.cache.use_once("ten_1", b"%d" % number, now, now + timedelta(seconds=600))
+            await store.documents.durable()
+        rows = store._reader.execute("SELECT count(*) FROM nonces").fetchone()[0]
+        await store.close()
+        assert rows < 20
