@@ -24,12 +24,13 @@ class CauseDocument(TypedDict):
 
 
 class DeadLetterDocument(TypedDict):
-    """An event that a consumer gave up: one document per consumer and event. `event` is the event as it was
-    published, in the JSON event format; `attempts` counts how often it came to be parked."""
+    """An event that a consumer gave up: one document per consumer and event, which `letter_key` stands for. `event`
+    is the event as it was published, in the JSON event format; `attempts` counts how often it came to be parked."""
 
     id: str
     tenant_id: str
     version: int
+    letter_key: str
     event: dict[str, Any]
     consumer: str
     cause: CauseDocument
@@ -40,7 +41,9 @@ class DeadLetterDocument(TypedDict):
     updated_at: str
 
 
-DEAD_LETTERS: Final[Collection[DeadLetterDocument]] = Collection("dead_letters", indexes=(Index(("status",)),))
+DEAD_LETTERS: Final[Collection[DeadLetterDocument]] = Collection(
+    "dead_letters", indexes=(Index(("letter_key",), unique=True), Index(("status",)))
+)
 
 
 class Cause(Resource):

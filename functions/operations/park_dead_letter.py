@@ -18,6 +18,7 @@ from functions.operations._dead_letter import (
 from shared.context import Context
 from shared.envelope import Envelope
 from shared.function import event_function
+from shared.ports.documents import Query
 from shared.tenancy import tenant_of
 
 # What the data plane adds when it gives an event up (Knative: dead letter extensions, and Kne-* answer headers),
@@ -38,14 +39,14 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
         ctx.scope_to(tenant_id)
     consumer = _consumer(event.extensions.get("knativeerrordest", ""))
     replays = _number(event.extensions.get(REPLAYS, "0"))
-    letter_id = ctx.derived_id("dlt", event.id, f"{consumer}\n{event.source}")
-    known = await ctx.get(DEAD_LETTERS, letter_id)
-    if known is None:
-        letter = ctx.insert(DEAD_LETTERS, _new_letter(ctx, letter_id, event, consumer, replays))
-    elif replays >= known["attempts"]:
+    key = ctx.derived_id("dlk", event.id, f"{consumer}\n{event.source}")
+    known = await ctx.find(DEAD_LETTERS, Query(where={"letter_key": key}, limit=1))
+    if not known:
+        letter = ctx.insert(DEAD_LETTERS, _new_letter(ctx, key, event, consumer, replays))
+    elif replays >= known[0]["attempts"]:
         letter = ctx.update(
             DEAD_LETTERS,
-            known,
+            known[0],
             event=_as_published(event),
             cause=_cause(event),
             attempts=replays + 1,
@@ -60,11 +61,12 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
     ctx.emit(DeadLetterParked(**dead_letter_parts(letter), code=letter["cause"]["code"]))
 
 
-def _new_letter(ctx: Context, letter_id: str, event: Envelope, consumer: str, replays: int) -> DeadLetterDocument:
+def _new_letter(ctx: Context, key: str, event: Envelope, consumer: str, replays: int) -> DeadLetterDocument:
     return {
-        "id": letter_id,
+        "id": ctx.new_id("dlt"),
         "tenant_id": ctx.tenant_id,
         "version": 1,
+        "letter_key": key,
         "event": _as_published(event),
         "consumer": consumer,
         "cause": _cause(event),

@@ -1,0 +1,239 @@
+"""Dead letters: kept whole, listed, replayed as themselves, discarded with a reason."""
+
+from __future__ import annotations
+
+from asyncio import gather
+from base64 import b64encode
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from events.operations import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
+from events.payments import PaymentCreated
+from functions.operations._dead_letter import DEAD_LETTERS
+from shared.envelope import Envelope
+from shared.money import Money
+from shared.ports.documents import PLATFORM, Query
+from tests.functions.payments.story import story
+from tests.harness import Harness
+
+PARK = "operations/park_dead_letter"
+
+
+def given_up(envelope: Envelope, consumer: str = "accounts-hold-funds", **more: str) -> Envelope:
+    """The event as the data plane hands it to the dead letter sink."""
+    return envelope.with_extensions(
+        {
+            "knativeerrordest": f"http://{consumer}.lastro.svc.cluster.local",
+            "knativeerrorcode": "503",
+            "knativekafkaoffset": "7",
+            **more,
+        }
+    )
+
+
+def a_fact(harness: Harness, **more: str) -> Envelope:
+    """A fact about a payment that does not exist."""
+    created = PaymentCreated(
+        payment_id="pay_1",
+        amount=Money(value=1, currency="BRL"),
+        payer_account_id="acc_1",
+        payee_account_id="acc_2",
+        method="internal",
+        capture="automatic",
+        expires_at="2026-01-08T00:00:00.000000Z",
+    )
+    return harness.envelope(created, **more)
+
+
+async def park(harness: Harness, envelope: Envelope) -> None:
+    """Deliver to the sink."""
+    assert (await harness.deliver(PARK, envelope)).status == 204
+
+
+async def letters(harness: Harness, query: str = "") -> list[Any]:
+    """The tenant's dead letters."""
+    answer = await harness.call("GET", "/v1/dead-letters", query=query)
+    assert answer.status == 200, answer.body
+    return list(answer.json["data"])
+
+
+async def test_an_event_that_was_given_up_is_kept_whole_with_its_cause(harness: Harness) -> None:
+    """The event is as it was published; what the data plane added is told as the cause."""
+    fact = a_fact(harness)
+    await park(harness, given_up(fact, knecode="dependency_unavailable", knedetail="no store", knetenant="acme"))
+    (letter,) = await letters(harness)
+    assert letter == {
+        "id": letter["id"],
+        "event": fact.to_structured(),
+        "consumer": "accounts-hold-funds",
+        "cause": {"code": "dependency_unavailable", "status": 503, "detail": "no store"},
+        "attempts": 1,
+        "status": "parked",
+        "parked_at": "2026-01-01T00:00:00.000000Z",
+    }
+    assert (await harness.call("GET", f"/v1/dead-letters/{letter['id']}")).json == letter
+    (parked,) = harness.events_of(DeadLetterParked)
+    assert (parked.event_id, parked.consumer, parked.code) == (fact.id, letter["consumer"], letter["cause"]["code"])
+
+
+@pytest.mark.parametrize(
+    ("extensions", "cause"),
+    [
+        (
+            {"knativeerrordata": b64encode("não".encode()).decode()},
+            {"code": "http_503", "status": 503, "detail": "não"},
+        ),
+        ({"knativeerrorcode": ""}, {"code": "no_answer", "status": None, "detail": ""}),
+        ({"knativeerrorcode": "x" * 99, "knativeerrordata": "%"}, {"code": "no_answer", "status": None, "detail": "%"}),
+    ],
+)
+async def test_the_cause_is_told_as_far_as_it_is_known(
+    harness: Harness, extensions: dict[str, str], cause: dict[str, Any]
+) -> None:
+    """Without our own headers the status and the first bytes of the answer have to do."""
+    await park(harness, given_up(a_fact(harness), **extensions))
+    (letter,) = await letters(harness)
+    assert letter["cause"] == cause
+
+
+async def test_the_same_failure_delivered_twice_is_one_dead_letter(harness: Harness) -> None:
+    """Delivery is at least once, to the sink as well."""
+    envelope = given_up(a_fact(harness))
+    await park(harness, envelope)
+    await park(harness, envelope)
+    (letter,) = await letters(harness)
+    assert letter["attempts"] == 1
+    assert len(harness.events_of(DeadLetterParked)) == 1
+
+
+async def test_one_event_that_two_consumers_give_up_is_two_dead_letters(harness: Harness) -> None:
+    """Each consumer's failure is kept, though the event is the same."""
+    fact = a_fact(harness)
+    await park(harness, given_up(fact, "accounts-hold-funds"))
+    await park(harness, given_up(fact, "statements-project-transfer"))
+    assert {letter["consumer"] for letter in await letters(harness)} == {
+        "accounts-hold-funds",
+        "statements-project-transfer",
+    }
+
+
+async def test_a_replay_publishes_the_same_event_and_the_consumer_catches_up(harness: Harness) -> None:
+    """Those who had applied it do nothing; the one that had not does."""
+    begun = await story(harness)
+    payment = await harness.pay(begun.payer, begun.payee, 1000)
+    lost = harness.events[-1]
+    harness._routed = len(harness.events)
+    await park(harness, given_up(lost))
+    (letter,) = await letters(harness)
+    answer = await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
+    assert (answer.status, answer.json["status"]) == (200, "replayed")
+    again = next(event for event in reversed(harness.events) if event.type == lost.type)
+    assert (again.id, again.source, again.subject, again.data) == (lost.id, lost.source, lost.subject, lost.data)
+    assert again.repeated, "the broker may not take it for new"
+    await harness.run_events(times=2)
+    assert (await harness.payment(payment["id"]))["status"] == "settled"
+    (replayed,) = harness.events_of(DeadLetterReplayed)
+    assert replayed.event_id == lost.id
+    await park(harness, given_up(lost))
+    assert [letter["status"] for letter in await letters(harness)] == ["replayed"], "an old failure, delivered late"
+
+
+async def test_a_replayed_event_that_fails_again_is_parked_again(harness: Harness) -> None:
+    """It is the same dead letter with one more attempt and the new cause, and may be replayed again."""
+    fact = a_fact(harness)
+    await park(harness, given_up(fact))
+    (letter,) = await letters(harness)
+    for attempt in (2, 3):
+        await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
+        again = next(event for event in reversed(harness.events) if event.id == fact.id)
+        harness.clock.advance(timedelta(seconds=1))
+        await park(harness, given_up(again, knecode="validation_failed", knativeerrorcode="422"))
+        (letter,) = await letters(harness)
+        assert (letter["status"], letter["attempts"]) == ("parked", attempt)
+        assert letter["cause"]["code"] == "validation_failed"
+    assert letter["parked_at"] == "2026-01-01T00:00:02.000000Z"
+
+
+async def test_a_discarded_letter_stays_listed_and_is_told_of_with_its_reason(harness: Harness) -> None:
+    """Giving an event up needs a reason and is final."""
+    await park(harness, given_up(a_fact(harness)))
+    (letter,) = await letters(harness)
+    path = f"/v1/dead-letters/{letter['id']}"
+    for body in ({}, {"reason": ""}, {"reason": 1}):
+        assert (await harness.call("POST", f"{path}/discard", body)).code == "validation_failed"
+    answer = await harness.call("POST", f"{path}/discard", {"reason": "test data"})
+    assert (answer.status, answer.json["status"]) == (200, "discarded")
+    (discarded,) = harness.events_of(DeadLetterDiscarded)
+    assert discarded.reason == "test data"
+    for action, again in (("replay", None), ("discard", {"reason": "again"})):
+        answer = await harness.call("POST", f"{path}/{action}", again)
+        assert (answer.status, answer.code) == (409, "illegal_state")
+    assert [found["status"] for found in await letters(harness)] == ["discarded"]
+
+
+async def test_a_letter_is_replayed_once_until_it_fails_again(harness: Harness) -> None:
+    """A second replay of the same failure is 409 and publishes nothing."""
+    await park(harness, given_up(a_fact(harness)))
+    (letter,) = await letters(harness)
+    path = f"/v1/dead-letters/{letter['id']}/replay"
+    assert (await harness.call("POST", path)).status == 200
+    events = len(harness.events)
+    answer = await harness.call("POST", path)
+    assert (answer.status, answer.code) == (409, "illegal_state")
+    assert len(harness.events) == events
+
+
+async def test_an_event_of_no_known_tenant_is_kept_under_the_platform(harness: Harness) -> None:
+    """A schedule's tick, and what claims to be of a tenant that does not exist, are no tenant's to see."""
+    fact = a_fact(harness)
+    extensions = {name: value for name, value in fact.extensions.items() if name != "tenantid"}
+    nobodys = Envelope(
+        id="evt_nobody", source="/x", type=fact.type, subject="s", time=None, extensions=extensions, data=b"{}"
+    )
+    await park(harness, given_up(nobodys))
+    await park(harness, given_up(a_fact(harness, tenantid="ghost")))
+    assert await letters(harness) == []
+    assert len(await harness.documents.find(DEAD_LETTERS, PLATFORM, Query())) == 2
+
+
+async def test_a_tenant_sees_and_touches_its_own_dead_letters_alone(harness: Harness) -> None:
+    """Another's look like ones that do not exist."""
+    await harness.tenant("other")
+    await park(harness, given_up(a_fact(harness)))
+    (letter,) = await letters(harness)
+    assert (await harness.call("GET", "/v1/dead-letters", tenant="other")).json["data"] == []
+    path = f"/v1/dead-letters/{letter['id']}"
+    for method, rest, body in (
+        ("GET", "", None),
+        ("POST", "/replay", None),
+        ("POST", "/discard", {"reason": "not mine"}),
+    ):
+        answer = await harness.call(method, path + rest, body, tenant="other")
+        assert (answer.status, answer.code) == (404, "not_found")
+    assert (await letters(harness))[0]["status"] == "parked"
+
+
+async def test_dead_letters_are_listed_by_status_and_page_by_page(harness: Harness) -> None:
+    """Pages join without a gap; a status narrows the list."""
+    for _ in range(5):
+        harness.clock.advance(timedelta(seconds=1))
+        await park(harness, given_up(a_fact(harness)))
+    every = await letters(harness)
+    assert [letter["parked_at"] for letter in every] == sorted((letter["parked_at"] for letter in every), reverse=True)
+    page = (await harness.call("GET", "/v1/dead-letters", query="limit=3&status=parked")).json
+    rest = (await harness.call("GET", "/v1/dead-letters", query=f"limit=3&cursor={page['next_cursor']}")).json
+    assert page["data"] + rest["data"] == every
+    assert rest["next_cursor"] is None
+    assert await letters(harness, "status=discarded") == []
+    assert (await harness.call("GET", "/v1/dead-letters", query="status=lost")).code == "malformed_request"
+
+
+async def test_the_same_failure_at_two_sinks_at_once_is_one_dead_letter(crowded: Harness) -> None:
+    """Two deliveries that race each other park one letter, and both are acknowledged in the end."""
+    envelope = given_up(a_fact(crowded))
+    statuses = {delivery.status for delivery in await gather(*(crowded.deliver(PARK, envelope) for _ in range(4)))}
+    assert statuses <= {204, 409}
+    await park(crowded, envelope)
+    assert len(await letters(crowded)) == 1
