@@ -160,7 +160,7 @@ class Broker:
             if len(self._events) >= self._limits.events_in_memory:
                 self._behind_from = item.sequence
                 return
-            self._submit(item.sequence, item.envelope)
+            self._submit(item.sequence, item.envelope, item.first and not item.envelope.repeated)
 
     def _read_on(self) -> None:
         """Take up a page of what waits in the log, and the next one in the loop's next turn, while there is room."""
@@ -169,19 +169,19 @@ class Broker:
             return
         page = self._store.pending_events(self._behind_from, self._limits.page)
         for item in page:
-            self._submit(item.sequence, item.envelope)
+            # Whether it is one that was told before is not in the log, so nothing is promised of it.
+            self._submit(item.sequence, item.envelope, first=False)
         if len(page) < self._limits.page:
             self._behind_from = None
         else:
             self._behind_from = page[-1].sequence + 1
             self._reading = asyncio.get_running_loop().call_soon(self._read_on)
 
-    def _submit(self, sequence: int, envelope: Envelope) -> None:
+    def _submit(self, sequence: int, envelope: Envelope, first: bool) -> None:
         """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
         chosen = self._chosen(sequence, envelope)
         if not chosen:
             return
-        first = sequence > self._checked_to
         extensions = envelope.extensions
         if ROUTE in extensions:
             envelope = _without_route(envelope)
@@ -303,17 +303,22 @@ class Broker:
             return
         state.counts.dead_lettered += 1
         log.warning("%s goes to the dead letters of %s: %s", delivery.envelope.id, state.plan.name, status)
+        came_back = delivery.envelope.extensions.get("knativeerrordest") == state.plan.target.url
         delivery.envelope = dead_letter(delivery.envelope, state.plan.target.url, outcome, answer)
         delivery.dead = outcome
         delivery.attempt = 0
         delivery.first = False
         delivery.target = sink
         delivery.function = self._functions[sink.name] if isinstance(sink, ToService) else None
-        self._ready.put(delivery.tenant, delivery)
+        if came_back:
+            # The sink's own dead letters lead back to it: once round a minute, and not as fast as it can fail.
+            self._later(delivery, self._limits.dead_letter_pause_seconds)
+        else:
+            self._ready.put(delivery.tenant, delivery)
 
     def _sink_refuses(self, delivery: Delivery, answer: Answer | None) -> None:
         # Knative commits the offset here and the event is gone. An event about money is not thrown away: it stays
-        # unacknowledged, and is offered again until somebody has repaired the sink.
+        # unacknowledged, and is offered again until somebody has repaired the sink (docs/decisions/0008).
         pause = self._limits.dead_letter_pause_seconds
         status = "no answer" if answer is None else answer.status
         name = delivery.subscription.plan.name

@@ -2,7 +2,7 @@
 
 Semantics: the filter dialects of the CloudEvents Subscriptions API (§3.2.4) as Knative Eventing has them. An attribute
 that is not set fails `exact`, `prefix` and `suffix`. The older `filter.attributes` takes the empty text as "any value".
-`cesql` is refused: no maintained Python implementation of it exists (docs/decisions), and a filter that is quietly
+`cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and a filter that is quietly
 skipped would deliver what nobody asked for.
 """
 
