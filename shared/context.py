@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from shared.clock import format_time
 from shared.envelope import Envelope, Event
@@ -16,15 +16,14 @@ from shared.problems import Problem
 from shared.unit_of_work import UnitOfWork
 
 if TYPE_CHECKING:
-    import logging
-
     from shared.identity import Caller
     from shared.ports.ledger import LedgerStore
     from shared.runtime import Runtime
 
+_log = logging.getLogger("lastro.operations")
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+
+class Origin(NamedTuple):
     """Where a run of a handler comes from: what its derived ids and its events are made from.
 
     `cause_id` is the event's id, or the idempotency record's; the same cause gives the same ids.
@@ -40,15 +39,12 @@ class Origin:
 class Context:
     """Given to a handler for one run. Time stands still in it: one decision, one instant."""
 
-    __slots__ = ("_facts", "caller", "log", "now", "now_text", "origin", "runtime", "work")
+    __slots__ = ("_facts", "caller", "now", "now_text", "origin", "runtime", "work")
 
-    def __init__(
-        self, runtime: Runtime, tenant_id: str, origin: Origin, log: logging.LoggerAdapter[Any], caller: Caller | None
-    ) -> None:
+    def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
-        self.log = log
         self.now: datetime = runtime.clock.now()
         self.now_text = format_time(self.now)
         self.work = UnitOfWork(runtime.documents, tenant_id)
@@ -58,6 +54,16 @@ class Context:
     def tenant_id(self) -> str:
         """The tenant whose data this run reads and writes."""
         return self.work.tenant_id
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Where a handler writes what a person should read; each line carries the operation, tenant and request."""
+        fields = {
+            "operation": self.origin.operation,
+            "tenant": self.tenant_id,
+            "request_id": self.origin.correlation_id,
+        }
+        return logging.LoggerAdapter(_log, fields)
 
     @property
     def ledger(self) -> LedgerStore:
@@ -165,6 +171,7 @@ class Context:
             time=self.now_text,
             extensions=attributes,
             event=event,
+            told_at=self.now,
             repeated=known_as is not None and repeated,
         )
         self.work.emit(envelope)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 from pydantic import BaseModel, ConfigDict
+
+from shared.clock import parse_time
 
 JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
@@ -56,7 +59,7 @@ class Envelope:
     whether they have applied it; it is no attribute and does not travel.
     """
 
-    __slots__ = ("_data", "_event", "extensions", "id", "repeated", "source", "subject", "time", "type")
+    __slots__ = ("_data", "_event", "extensions", "id", "repeated", "source", "subject", "time", "told_at", "type")
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Envelope:
         data: bytes | None = None,
         event: Event | None = None,
         repeated: bool = False,
+        told_at: datetime | None = None,
     ) -> None:
         self.id = id
         self.source = source
@@ -80,6 +84,7 @@ class Envelope:
         self._data = data
         self._event = event
         self.repeated = repeated
+        self.told_at = told_at
 
     @property
     def tenant_id(self) -> str | None:
@@ -92,6 +97,18 @@ class Envelope:
     @property
     def correlation_id(self) -> str:
         return self.extensions.get("correlationid") or self.id
+
+    def age_seconds(self, now: datetime) -> float | None:
+        """How long ago the fact was committed, or None when the event does not say when."""
+        told_at = self.told_at
+        if told_at is None:
+            if self.time is None:
+                return None
+            try:
+                told_at = self.told_at = parse_time(self.time)
+            except ValueError:
+                return None
+        return (now - told_at).total_seconds()
 
     @property
     def data(self) -> bytes:

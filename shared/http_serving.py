@@ -180,7 +180,7 @@ async def _execute(
         arguments[operation.request_parameter] = run.request
     existing: AlreadyExists | None = None
     for _ in range(runtime.settings.commit_attempts):
-        ctx = Context(runtime, run.tenant_id, origin, _adapter(run), run.caller)
+        ctx = Context(runtime, run.tenant_id, origin, run.caller)
         arguments[operation.context_parameter] = ctx
         result = await operation.handler(**arguments)
         response = _response(run, result)
@@ -217,7 +217,7 @@ async def _awaited(
     deadline = perf_counter() + seconds
     while True:
         quiet = await runtime.bus.progress(run.request_id, max(0.0, deadline - perf_counter()))
-        reader = Context(runtime, run.tenant_id, ctx.origin, ctx.log, run.caller)
+        reader = Context(runtime, run.tenant_id, ctx.origin, run.caller)
         result, done = await operation.progress(reader, result)
         if (done and quiet) or perf_counter() >= deadline:
             break
@@ -294,11 +294,4 @@ def _validated_query(model: type[BaseModel], raw: str) -> BaseModel:
         return model.model_validate(parse_query(raw))
     except ValidationError as error:
         raise query_problem(error) from None
-
-
-def _adapter(run: _Run) -> logging.LoggerAdapter[Any]:
-    return logging.LoggerAdapter(
-        log, {"operation": run.operation.id, "tenant": run.tenant_id, "request_id": run.request_id}
-    )
-
 

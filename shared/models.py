@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Generic, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.clock import format_time, parse_time
 
@@ -15,12 +16,19 @@ class Command(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _digits(value: object) -> object:
+    """The value, unless it is text that is a number in another spelling than plain digits."""
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) is None:
+        raise ValueError("not a whole number")
+    return value
+
+
 class ListQuery(BaseModel):
     """Query parameters of a list. Unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    limit: int = Field(default=20, ge=1, le=100, description="How many at most")
+    limit: Annotated[int, BeforeValidator(_digits)] = Field(default=20, ge=1, le=100, description="How many at most")
     cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before")
 
 

@@ -56,10 +56,11 @@ class HttpOperation:
     summary: str
     pattern: re.Pattern[str] = field(repr=False)
 
-    @property
-    def id(self) -> str:
-        """`<domain>/<operation>`: its place in the repository and its source in events."""
-        return f"{self.domain}/{self.name}"
+    id: str = field(init=False)
+    """`<domain>/<operation>`: its place in the repository and its source in events."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.domain}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,11 @@ class EventOperation:
     handler: Handler
     summary: str
 
-    @property
-    def id(self) -> str:
-        """`<domain>/<operation>`: also the consumer's name in the inbox."""
-        return f"{self.domain}/{self.name}"
+    id: str = field(init=False)
+    """`<domain>/<operation>`: also the consumer's name in the inbox."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.domain}/{self.name}")
 
 
 Operation = HttpOperation | EventOperation

@@ -51,7 +51,7 @@ async def apart(
         ctx.origin.traceparent,
     )
     for _ in range(ctx.runtime.settings.commit_attempts):
-        part = Context(ctx.runtime, tenant_id, origin, ctx.log, ctx.caller)
+        part = Context(ctx.runtime, tenant_id, origin, ctx.caller)
         decision = await decide(part)
         pending = part.work.pending
         if not (pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events):

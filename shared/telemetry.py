@@ -63,13 +63,18 @@ class Telemetry:
         self._exporter = exporter
 
     def trace(self, parent: str | None) -> str:
-        """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace."""
+        """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace.
+
+        In a trace that is not sampled nobody makes spans, and the parent's own is passed on.
+        """
         match = _TRACEPARENT.fullmatch(parent) if parent else None
-        span_id = self._random.getrandbits(64) or 1
         if match is not None and match[1] != _NO_TRACE:
-            return f"00-{match[1]}-{span_id:016x}-{match[3]}"
+            if match[3][-1] not in _SAMPLED:
+                return match[0]
+            return f"00-{match[1]}-{self._random.getrandbits(64) or 1:016x}-{match[3]}"
         sampled = 1 if self._random.random() < self._ratio else 0
-        return f"00-{self._random.getrandbits(128) or 1:032x}-{span_id:016x}-{sampled:02x}"
+        number = self._random.getrandbits(192) | 1 << 64 | 1
+        return f"00-{number >> 64:032x}-{number & 0xFFFFFFFFFFFFFFFF:016x}-{sampled:02x}"
 
     def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
         """Note one answered request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 from shared.context import Context
 from shared.envelope import Event
@@ -10,7 +10,8 @@ from shared.ports.documents import Collection
 
 
 class TimelineDocument(TypedDict):
-    """One fact. The id is the payment's and the fact's number in it, so that facts lie together in their order."""
+    """One fact. The id is the payment's and the fact's number in it, so that facts lie together in their order;
+    `data` is the fact's JSON text, as it was published."""
 
     id: str
     tenant_id: str
@@ -18,7 +19,7 @@ class TimelineDocument(TypedDict):
     event_id: str
     type: str
     time: str
-    data: dict[str, Any]
+    data: str
 
 
 TIMELINE: Final[Collection[TimelineDocument]] = Collection("timeline")
@@ -39,6 +40,6 @@ def tell(ctx: Context, payment_id: str, number: int, event: Event) -> None:
         "event_id": envelope.id,
         "type": event.type,
         "time": ctx.now_text,
-        "data": event.model_dump(mode="json"),
+        "data": envelope.data.decode(),
     }
     ctx.insert(TIMELINE, entry)

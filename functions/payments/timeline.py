@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from functions.payments._timeline import TIMELINE, TimelineDocument, first_place
@@ -34,4 +35,4 @@ async def timeline(payment_id: str, query: ListQuery, ctx: Context) -> Page[Time
 
 
 def _resource(entry: TimelineDocument) -> TimelineEntry:
-    return TimelineEntry(id=entry["event_id"], type=entry["type"], time=entry["time"], data=entry["data"])
+    return TimelineEntry(id=entry["event_id"], type=entry["type"], time=entry["time"], data=json.loads(entry["data"]))

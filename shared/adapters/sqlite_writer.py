@@ -220,9 +220,11 @@ class ProcessWriter(asyncio.Protocol):
             async with asyncio.timeout(_START_SECONDS):
                 error = await self._opened
         except BaseException:
+            self._closing = True
             self._process.kill()
             raise
         if error is not None:
+            await self.close()
             kind, _, text = error.partition(": ")
             raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(error)
 

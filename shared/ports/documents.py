@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from shared.envelope import Envelope
 
@@ -69,8 +69,7 @@ class Change:
     assign: Fields = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class InboxMarker:
+class InboxMarker(NamedTuple):
     """Says that a consumer has applied an event."""
 
     consumer: str

@@ -1,0 +1,44 @@
+"""Grows a ledger to a size that would take payments an hour: recorded through the store's own ledger."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from pathlib import Path
+
+from shared.adapters.sqlite import SqliteStore
+from shared.clock import SystemClock, format_time
+from shared.ids import IdSource, derived_id
+from shared.ports.ledger import Cause, Leg, Transfer
+from shared.settings import Settings
+
+_BATCH = 2000
+
+
+async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
+    """Record transfers of one centavo between neighbours until the ledger has so many more lines. The platform on
+    this data directory must be down."""
+    from random import Random
+
+    clock = SystemClock()
+    ids = IdSource(clock, Random(7))  # noqa: S311 - ids of a benchmark
+    settings = Settings(data_dir=str(data_dir))
+    store = await SqliteStore.open(data_dir, settings=settings, clock=clock, writer="process")
+    pairs = cycle(zip(accounts, accounts[1:] + accounts[:1], strict=True))
+    try:
+        for number in range(lines // 2):
+            payer, payee = next(pairs)
+            payment_id = ids.new("pay")
+            transfer = Transfer(
+                tenant_id="demo",
+                id=derived_id("ltr", "demo", payment_id, "capture"),
+                cause=Cause("payment", payment_id),
+                legs=(Leg(payer, "debit", 1, "BRL"), Leg(payee, "credit", 1, "BRL")),
+                payment_id=payment_id,
+            )
+            await store.ledger.append(transfer, format_time(clock.now()))
+            if number % _BATCH == 0:
+                await store.documents.durable()
+        await store.documents.durable()
+    finally:
+        await store.close()
+    return lines
