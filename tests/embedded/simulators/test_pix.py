@@ -1,0 +1,317 @@
+"""The PIX simulator and the adapter that speaks to it, over HTTP without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from embedded.simulators.pix import PREFIX, HttpPost, PixSimulator, callback_secret
+from shared import provider_signature
+from shared.adapters.memory import MemorySecrets
+from shared.adapters.pix_http import DEFAULT_KEY, PixHttpRail
+from shared.clock import ManualClock
+from shared.http import HttpRequest, HttpResponse
+from shared.ports.documents import Unavailable
+from shared.ports.rail import RailRefused
+
+SECRET = b"shared with the platform"
+TXID = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4"
+OTHER = "ffffffffffffffffffffffffffffffff"
+WEBHOOK = "http://platform.test/v1/providers/pix/callbacks"
+BASE = f"http://platform.test{PREFIX}"
+
+
+class Platform:
+    """Takes callbacks as a platform would: checks the signature, notes the reports, and may be down."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.reports: list[Any] = []
+        self.refusals: list[int | OSError] = []
+
+    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        assert url == WEBHOOK
+        provider_signature.verify(SECRET, headers, body, self._clock.now(), 300)
+        if self.refusals:
+            refusal = self.refusals.pop(0)
+            if isinstance(refusal, OSError):
+                raise refusal
+            return refusal
+        self.reports += orjson.loads(body)["pix"]
+        return 200
+
+
+class Bench:
+    """A simulator, the platform that it tells, and how long it wanted to sleep in between."""
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self.clock = ManualClock()
+        self.platform = Platform(self.clock)
+        self.slept: list[float] = []
+        self.simulator = PixSimulator(SECRET, self.clock, Random(1), self.platform, journal, self._sleep)
+        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        self.rail = PixHttpRail(BASE, client=self.client)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self.simulator(
+            HttpRequest(request.method, request.url.path, "", dict(request.headers), request.content)
+        )
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+    async def send(self, method: str, path: str, body: Any = None) -> HttpResponse:
+        """A request to the simulator."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        return await self.simulator(HttpRequest(method, PREFIX + path, "", {}, raw))
+
+    async def charge(self, txid: str = TXID, centavos: int = 1050) -> None:
+        """Ask for a charge through the adapter, and let the bank do what it does then."""
+        await self.rail.request_charge(txid, centavos, "BRL", WEBHOOK)
+        await self.settle()
+
+    async def fault(self, fault: str, **more: Any) -> None:
+        """Order a fault."""
+        assert (await self.send("POST", "/faults", {"fault": fault, **more})).status == 202
+
+    async def settle(self) -> None:
+        """Let the simulator's tasks run."""
+        for _ in range(2000):
+            if not self.simulator._tasks:
+                return
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        await self.simulator.close()
+        await self.rail.aclose()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """A simulator in memory."""
+    made = Bench()
+    yield made
+    await made.close()
+
+
+async def test_a_charge_is_paid_at_once_and_told_by_a_signed_callback(bench: Bench) -> None:
+    """The report names the charge, the amount as the rail writes it, and an end-to-end id of its form."""
+    await bench.charge()
+    (report,) = bench.platform.reports
+    assert (report["txid"], report["valor"], report["chave"]) == (TXID, "10.50", DEFAULT_KEY)
+    assert report["endToEndId"].startswith("E99999004202601010000")
+    assert (len(report["endToEndId"]), report["endToEndId"].isalnum()) == (32, True)
+    shown = orjson.loads((await bench.send("GET", f"/cob/{TXID}")).body)
+    assert (shown["status"], shown["valor"]) == ("CONCLUIDA", {"original": "10.50"})
+
+
+async def test_asking_for_the_same_charge_again_has_no_further_effect(bench: Bench) -> None:
+    """It is paid once, however often it is asked for."""
+    for _ in range(3):
+        await bench.charge()
+    assert len(bench.platform.reports) == 1
+
+
+async def test_another_charge_under_a_txid_in_use_is_refused(bench: Bench) -> None:
+    """The adapter tells a refusal from a repetition."""
+    await bench.charge()
+    with pytest.raises(RailRefused) as refused:
+        await bench.charge(centavos=1)
+    assert refused.value.code == "txid"
+
+
+async def test_a_callback_is_sent_until_it_is_understood(bench: Bench) -> None:
+    """Refusals and silence are met with longer and longer pauses."""
+    bench.platform.refusals = [503, OSError("refused"), 401, 500]
+    await bench.charge()
+    assert len(bench.platform.reports) == 1
+    assert bench.slept == [0.2, 0.4, 0.8, 1.6]
+
+
+@pytest.mark.parametrize(
+    ("fault", "values", "slept"),
+    [
+        ("late", ["10.50"], [7.5]),
+        ("twice", ["10.50", "10.50"], []),
+        ("never", [], []),
+        ("wrong_amount", ["10.51"], []),
+        ("out_of_order", ["10.50"], []),
+    ],
+)
+@pytest.mark.parametrize("addressed", [True, False])
+async def test_faults_happen_as_they_are_ordered(
+    bench: Bench, fault: str, values: list[str], slept: list[float], addressed: bool
+) -> None:
+    """A fault is of the charge that it names, or of the next one, and of no other."""
+    await bench.fault(fault, seconds=7.5, **({"txid": TXID} if addressed else {}))
+    await bench.charge()
+    assert [report["valor"] for report in bench.platform.reports] == values
+    assert len({report["endToEndId"] for report in bench.platform.reports}) <= 1
+    assert bench.slept == slept
+    bench.platform.reports.clear()
+    await bench.charge(OTHER, 7)
+    assert [report["valor"] for report in bench.platform.reports] == ["0.07"]
+
+
+async def test_out_of_order_the_callback_overtakes_the_answer(bench: Bench) -> None:
+    """The report is there before the charge is answered, and the answer says that it is not paid."""
+    await bench.send("PUT", f"/webhook/{DEFAULT_KEY}", {"webhookUrl": WEBHOOK})
+    await bench.fault("out_of_order")
+    body = {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY}
+    answer = await bench.send("PUT", f"/cob/{TXID}", body)
+    assert len(bench.platform.reports) == 1
+    assert (answer.status, orjson.loads(answer.body)["status"]) == (201, "ATIVA")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/cob/short", {"valor": {"original": "1.00"}, "chave": "k"}, 400),
+        ("PUT", f"/cob/{TXID}", {"valor": {"original": "1"}, "chave": "k"}, 400),
+        ("PUT", f"/cob/{TXID}", {"valor": {"original": "0.00"}, "chave": "k"}, 400),
+        ("PUT", f"/cob/{TXID}", {"valor": {"original": "1.00"}}, 400),
+        ("PUT", f"/cob/{TXID}", b"nothing", 400),
+        ("GET", f"/cob/{TXID}", None, 404),
+        ("PUT", "/webhook/k", {"webhookUrl": "ftp://x"}, 400),
+        ("PUT", "/webhook/k", b"[]", 400),
+        ("POST", "/faults", {"fault": "explode"}, 400),
+        ("DELETE", f"/cob/{TXID}", None, 405),
+        ("GET", "/elsewhere", None, 404),
+    ],
+)
+async def test_what_the_bank_does_not_take_it_refuses(
+    bench: Bench, method: str, path: str, body: Any, status: int
+) -> None:
+    """Each with its status, and problems as the rail writes them."""
+    answer = await bench.send(method, path, body)
+    assert answer.status == status
+    if status != 405:
+        assert orjson.loads(answer.body)["type"].startswith("https://pix.bcb.gov.br/api/v2/error/")
+
+
+async def test_what_is_owed_is_told_after_a_restart(tmp_path: Path) -> None:
+    """A killed process forgets neither the charge nor where to tell of it; what was told is not told again."""
+    journal = tmp_path / "journal.jsonl"
+    first = Bench(journal)
+    await first.charge(OTHER, 5)
+    first.platform.refusals = [503] * 100_000
+    await first.rail.request_charge(TXID, 1050, "BRL", WEBHOOK)
+    await asyncio.sleep(0)
+    for task in list(first.simulator._tasks):
+        task.cancel()
+    with journal.open("ab") as file:
+        file.write(b'["charge", {"txid": "cut off in the midd')
+    second = Bench(journal)
+    second.simulator.start()
+    await second.settle()
+    assert [report["txid"] for report in second.platform.reports] == [TXID]
+    await second.charge(OTHER, 5)
+    await second.close()
+    third = Bench(journal)
+    third.simulator.start()
+    await third.settle()
+    assert third.platform.reports == []
+    assert len(journal.read_bytes().splitlines()) == 3
+    assert journal.stat().st_mode & 0o777 == 0o600
+    for made in (first, third):
+        await made.close()
+
+
+async def test_the_secret_is_made_once_and_kept(bench: Bench) -> None:
+    """Bank and platform find the same one."""
+    secrets = MemorySecrets()
+    made = await callback_secret(secrets, Random(1))
+    assert len(made) == 64
+    assert await callback_secret(secrets, Random(2)) == made
+    assert await secrets.get("providers/pix/callback-secret") == made
+
+
+async def test_a_post_that_is_not_answered_is_an_error_of_the_connection() -> None:
+    """Whatever the client says of it."""
+
+    async def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("too slow", request=request)
+
+    post = HttpPost(httpx.AsyncClient(transport=httpx.MockTransport(fail)))
+    with pytest.raises(OSError, match="ReadTimeout"):
+        await post(WEBHOOK, {}, b"{}")
+    await post.aclose()
+
+
+def rail_answering(*answers: httpx.Response | Exception) -> tuple[PixHttpRail, list[httpx.Request]]:
+    """An adapter to a provider that gives these answers in turn, and what it is asked."""
+    asked: list[httpx.Request] = []
+    left = list(answers)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        found = left.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return PixHttpRail(BASE, client=httpx.AsyncClient(transport=httpx.MockTransport(answer))), asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("down"),
+        httpx.ReadTimeout("slow"),
+        *(httpx.Response(s) for s in (500, 503, 401, 403, 404, 429)),
+    ],
+)
+async def test_an_answer_that_says_nothing_of_the_charge_leaves_it_unknown(answer: httpx.Response | Exception) -> None:
+    """A timeout or an error of the provider is never a refusal, and the webhook is told anew the next time."""
+    rail, asked = rail_answering(httpx.Response(200), answer, httpx.Response(200), httpx.Response(201))
+    with pytest.raises(Unavailable):
+        await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
+    await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
+    assert [request.url.path.split("/")[3] for request in asked] == ["webhook", "cob", "webhook", "cob"]
+    await rail.aclose()
+
+
+async def test_a_refused_charge_that_the_provider_has_is_no_refusal() -> None:
+    """Some refuse an id that they know, be it for the very same charge."""
+    known = httpx.Response(200, json={"valor": {"original": "0.01"}})
+    rail, _ = rail_answering(httpx.Response(200), httpx.Response(409), known)
+    await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
+    await rail.aclose()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (
+            httpx.Response(400, json={"type": "https://pix.bcb.gov.br/api/v2/error/CobOperacaoInvalida"}),
+            "CobOperacaoInvalida",
+        ),
+        (httpx.Response(422, text="no"), "http_422"),
+        (httpx.Response(400, json=[]), "http_400"),
+    ],
+)
+async def test_a_refusal_carries_the_providers_code(refusal: httpx.Response, code: str) -> None:
+    """The problem's type names it, else the status."""
+    rail, _ = rail_answering(httpx.Response(200), refusal, httpx.Response(404))
+    with pytest.raises(RailRefused) as refused:
+        await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
+    assert refused.value.code == code
+    await rail.aclose()
+
+
+async def test_pix_moves_reais_alone() -> None:
+    """Another currency is refused before anybody is asked."""
+    rail, asked = rail_answering()
+    with pytest.raises(RailRefused):
+        await rail.request_charge(TXID, 1, "USD", WEBHOOK)
+    assert asked == []
+    await rail.aclose()
