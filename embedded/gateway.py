@@ -15,6 +15,7 @@ from embedded.routing import Router
 from shared.admission import bearer_token
 from shared.http import HttpRequest, HttpResponse, RateGate, read_headers
 from shared.http_serving import problem_response
+from shared.ports.documents import Unavailable
 from shared.problems import Problem
 from shared.request_id import request_id_of
 from shared.runtime import Runtime
@@ -115,12 +116,23 @@ class Gateway:
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer a request whose body is there. Never raises."""
         try:
-            return await self._routed(request)
+            response = await self._routed(request)
         except Problem as problem:
             return self._refusal(request, problem)
+        except Unavailable as error:
+            log.warning("%s %s: %s", request.method, request.path, error)
+            return self._refusal(request, Problem("dependency_unavailable", "A store cannot answer now; try again."))
         except Exception:
             log.exception("%s %s failed at the gateway", request.method, request.path)
             return self._refusal(request, Problem("internal_error", "Something went wrong at the gateway."))
+        if "x-request-id" not in response.headers:
+            response.headers["x-request-id"] = request_id_of(request.header("x-request-id"), self._runtime.random)
+        return response
+
+    def unreadable(self) -> HttpResponse:
+        """The answer to what is no HTTP request."""
+        problem = Problem("malformed_request", "This cannot be read as an HTTP request.")
+        return self._refusal(HttpRequest("", "", "", {}, b""), problem)
 
     def _check_room(self) -> None:
         if self.in_flight > self._max_in_flight:

@@ -19,7 +19,9 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from embedded.gateway import Gateway
 from embedded.platform import Options, Platform, settle_memory
+from shared.http import HttpResponse
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,16 +61,26 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def send_400_response(self, msg: str) -> None:
-        if self.head_bytes <= MAX_HEADER_BYTES:
+        if self.head_bytes > MAX_HEADER_BYTES:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+        elif isinstance(self.config.app, Gateway):
+            self.transport.write(_as_bytes(self.config.app.unreadable()))
+            self.transport.close()
+        else:
             super().send_400_response(msg)
-            return
-        self.transport.write(_TOO_LARGE)
-        self.transport.close()
 
     def _count(self, size: int) -> None:
         self.head_bytes += size
         if self.head_bytes > MAX_HEADER_BYTES:
             raise httptools.HttpParserError("the request's head is too large")
+
+
+def _as_bytes(response: HttpResponse) -> bytes:
+    """A 400 as it goes over the wire; it is the connection's last."""
+    headers = {**response.headers, "content-length": str(len(response.body)), "connection": "close"}
+    lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.body
 
 
 class _Server(uvicorn.Server):

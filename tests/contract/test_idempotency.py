@@ -1,0 +1,238 @@
+"""Idempotency keys: one command, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.contract.calling import Answer, Client, House, Pair, brl, new_pair, still_clock, unused_key, user_body
+from tests.contract.conftest import Start
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PAY = "/v1/payments"
+
+
+def kept(answer: Answer) -> tuple[int, bytes, str | None, str | None]:
+    """What an idempotent replay repeats."""
+    return answer.status, answer.body, answer.header("location"), answer.header("content-type")
+
+
+def assert_replayed(first: Answer, again: Answer) -> None:
+    """The second answer is the first, byte for byte, and says so; the first does not."""
+    assert first.header("idempotent-replayed") is None
+    assert again.header("idempotent-replayed") == "true"
+    assert kept(again) == kept(first)
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+async def test_a_post_needs_a_key(pair: Pair, value: str | None) -> None:
+    """Without an Idempotency-Key, or with an empty one, 400 missing_idempotency_key."""
+    body = json.dumps(pair.payment()).encode()
+    headers = pair.client.headers("POST", PAY, body) | dict(pair.client.signature("POST", PAY, body, ""))
+    del headers["idempotency-key"]
+    more = [] if value is None else [("idempotency-key", value)]
+    answer = await pair.client.wire.send("POST", PAY, [*headers.items(), *more], body)
+    assert (answer.status, answer.code) == (400, "missing_idempotency_key")
+
+
+MALFORMED = ["a b", "a\tb", '"', '""', '"a', 'a"', 'a"b', '"a"b"', "a" * 256, f'"{"a" * 256}"', "ção", "a\x7f", "'\xa0'"]
+
+
+@pytest.mark.parametrize("key", MALFORMED)
+async def test_a_malformed_key_is_refused(pair: Pair, key: str) -> None:
+    """A key is 1 to 255 printable ASCII characters without space and quote; another form is 400."""
+    answer = await pair.client.post(PAY, pair.payment(), key=key)
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("key", ["a" * 255, f'"{"b" * 255}"', "!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "0"])
+async def test_every_printable_key_is_taken(pair: Pair, key: str) -> None:
+    """255 characters, punctuation of every kind."""
+    first = await pair.client.post(PAY, pair.payment(), key=key)
+    assert first.status == 201
+    assert_replayed(first, await pair.client.post(PAY, pair.payment(), key=key))
+
+
+async def test_a_quoted_key_is_the_bare_one(pair: Pair) -> None:
+    """Clients that quote the key, as a draft had it, mean the same key."""
+    key = unused_key()
+    first = await pair.client.post(PAY, pair.payment(), key=key)
+    assert_replayed(first, await pair.client.post(PAY, pair.payment(), key=f'"{key}"'))
+
+
+async def test_a_key_s_case_matters(pair: Pair) -> None:
+    """Keys are compared as they are."""
+    made = [await pair.client.made(PAY, pair.payment(), key=key) for key in ("CaseMatters", "casematters")]
+    assert made[0]["id"] != made[1]["id"]
+
+
+async def test_the_same_value_gets_the_same_answer(pair: Pair) -> None:
+    """Order of keys, blanks and escapes make no other value: the first answer comes again, byte for byte."""
+    key, body = unused_key(), pair.payment(reference="ação", metadata={"a": "1", "b": "2"})
+    first = await pair.client.post(PAY, body, key=key)
+    turned = {name: body[name] for name in reversed(body)} | {"metadata": {"b": "2", "a": "1"}}
+    for spelling in (
+        json.dumps(turned).encode(),
+        json.dumps(turned, indent=4, ensure_ascii=False).encode(),
+        json.dumps(body, separators=(",", ":")).replace("internal", "\\u0069nternal").encode(),
+    ):
+        assert_replayed(first, await pair.client.post(PAY, spelling, key=key))
+
+
+async def test_the_first_answer_comes_again_however_things_went_on(pair: Pair) -> None:
+    """A payment that has settled since is answered as it was made, and its events once."""
+    key = unused_key()
+    first = await pair.client.post(PAY, pair.payment(), key=key)
+    payment = first.document
+    while (await pair.client.read(first.header("location") or ""))["status"] != "settled":
+        await asyncio.sleep(0.01)
+    again = await pair.client.post(PAY, pair.payment(), key=key)
+    assert_replayed(first, again)
+    assert payment["status"] == "created"
+    facts = await pair.client.read(f"{PAY}/{payment['id']}/events")
+    assert [fact["type"] for fact in facts["data"]].count("lastro.payment.created.v1") == 1
+
+
+OTHER_VALUES: list[dict[str, Any]] = [
+    {"amount": brl(101)},
+    {"capture": "automatic"},
+    {"reference": None},
+    {"metadata": {}},
+    {"unknown": 1},
+    {"amount": {"value": "100", "currency": "BRL"}},
+    {"amount": {"value": 100.0, "currency": "BRL"}},
+]
+
+
+@pytest.mark.parametrize("fields", OTHER_VALUES)
+async def test_another_value_under_the_key_is_refused(pair: Pair, fields: dict[str, Any]) -> None:
+    """Even a value that would mean the same is another: 422 idempotency_key_reused."""
+    key = unused_key()
+    await pair.client.made(PAY, pair.payment(), key=key)
+    answer = await pair.client.post(PAY, pair.payment(**fields), key=key)
+    assert (answer.status, answer.code) == (422, "idempotency_key_reused")
+
+
+async def test_a_key_belongs_to_a_path(pair: Pair) -> None:
+    """The same key on another path is another key: on two payments it captures both."""
+    key = unused_key()
+    first, second = [await pair.paid(capture="manual") for _ in range(2)]
+    for payment in (first, second):
+        answer = await pair.client.post(f"{PAY}/{payment['id']}/capture", key=key)
+        assert (answer.document["id"], answer.header("idempotent-replayed")) == (payment["id"], None)
+
+
+async def test_a_key_belongs_to_a_tenant(house: House, demo: Client) -> None:
+    """Two tenants may choose the same key."""
+    other, key = await house.new_tenant(), unused_key()
+    mine, theirs = await demo.post("/v1/users", user_body(), key=key), await other.post("/v1/users", user_body(), key=key)
+    assert (mine.status, theirs.status) == (201, 201)
+    assert theirs.header("idempotent-replayed") is None
+
+
+async def test_an_empty_body_of_an_action_is_an_empty_object(pair: Pair) -> None:
+    """No body and `{}` are the same value under a key."""
+    key, payment = unused_key(), await pair.paid(capture="manual")
+    target = f"{PAY}/{payment['id']}/cancel"
+    first = await pair.client.post(target, key=key)
+    assert first.document["status"] == "canceled"
+    assert_replayed(first, await pair.client.post(target, b"{}", key=key))
+    assert (await pair.client.post(target, {"reason": "x"}, key=key)).code == "idempotency_key_reused"
+
+
+async def test_an_action_again_under_a_new_key_meets_the_new_state(pair: Pair) -> None:
+    """Another key is another command: the state does not allow it twice."""
+    payment = await pair.paid(capture="manual")
+    target = f"{PAY}/{payment['id']}/cancel"
+    assert (await pair.client.post(target)).status == 200
+    answer = await pair.client.post(target)
+    assert (answer.status, answer.code) == (409, "illegal_state")
+
+
+async def test_a_refused_request_does_not_burn_its_key(pair: Pair) -> None:
+    """After each kind of 4xx the same key serves the corrected request."""
+    key = unused_key()
+    refusals = [
+        ((b"{"), "malformed_request"),
+        (pair.payment(amount=brl(0)), "validation_failed"),
+        (pair.payment(payee_account_id="acc_unknown"), "unknown_reference"),
+        (pair.payment(amount={"value": 1, "currency": "USD"}), "currency_mismatch"),
+    ]
+    for body, code in refusals:
+        assert (await pair.client.post(PAY, body, key=key)).code == code
+    assert (await pair.client.post(PAY, pair.payment(), key=key, change={"content-type": "text/plain"})).status == 415
+    first = await pair.client.post(PAY, pair.payment(), key=key)
+    assert first.status == 201
+    assert_replayed(first, await pair.client.post(PAY, pair.payment(), key=key))
+
+
+async def test_a_state_that_refused_may_allow_it_later(pair: Pair) -> None:
+    """409 illegal_state leaves the key as it was."""
+    key = unused_key()
+    declined = await pair.client.made(PAY, pair.payment(capture="manual"))
+    target = f"{PAY}/{declined['id']}/refunds"
+    assert (await pair.client.post(target, key=key)).code == "illegal_state"
+    while (await pair.client.read(f"{PAY}/{declined['id']}"))["status"] != "authorized":
+        await asyncio.sleep(0.01)
+    await pair.client.made(f"{PAY}/{declined['id']}/capture", also=(("prefer", "wait=10"),))
+    assert (await pair.client.post(target, key=key)).status == 201
+
+
+async def test_in_flight_is_a_conflict(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first is being answered the same key is 409 request_in_progress with Retry-After, whatever its body."""
+    secrets, entered, go_on = house.platform.runtime.secrets, asyncio.Event(), asyncio.Event()
+    seal = secrets.seal
+
+    async def slowly(*arguments: Any) -> list[str]:
+        entered.set()
+        await go_on.wait()
+        return await seal(*arguments)
+
+    monkeypatch.setattr(secrets, "seal", slowly)
+    key, body = unused_key(), user_body()
+    first = asyncio.create_task(demo.post("/v1/users", body, key=key))
+    await entered.wait()
+    for other in (body, {"name": 1}, b"{"):
+        answer = await demo.post("/v1/users", other, key=key)
+        assert (answer.status, answer.code) == (409, "request_in_progress")
+        assert int(answer.header("retry-after") or "0") >= 1
+    go_on.set()
+    assert (await first).status == 201
+    assert_replayed(await first, await demo.post("/v1/users", body, key=key))
+
+
+async def test_an_answer_with_secrets_comes_again_whole(house: House, operator: Client) -> None:
+    """A new tenant's and a new key's secrets are shown by the replay as well, and by nothing else."""
+    key = unused_key()
+    first = await operator.post("/v1/tenants", {"name": "Twice"}, key=key)
+    assert_replayed(first, await operator.post("/v1/tenants", {"name": "Twice"}, key=key))
+    tenant = first.document
+    secret = tenant["signing_key"]["secret"]
+    assert secret not in (await operator.get(f"/v1/tenants/{tenant['id']}")).body.decode()
+    shown = await operator.get(f"/v1/tenants/{tenant['id']}/signing-keys/{tenant['signing_key']['key_id']}")
+    assert secret not in shown.body.decode()
+    again = await operator.post("/v1/tenants", {"name": "Twice", "id": tenant["id"]})
+    assert (again.status, again.code) == (409, "already_exists")
+
+
+async def test_a_key_is_remembered_over_a_restart(start: Start) -> None:
+    """The first answer comes again from another process, and the effect is still one."""
+    async with start(still_clock()) as house:
+        pair = await new_pair(await house.tenant())
+        first = await pair.client.post(PAY, pair.payment(), key="over-a-restart")
+        user = await pair.client.post("/v1/users", user_body(name="Bia"), key="over-a-restart")
+        sent = user_body(name="Bia") | {"document": user.document["document"], "email": user.document["email"]}
+    async with start(still_clock()) as house:
+        client = await house.tenant()
+        assert_replayed(first, await client.post(PAY, pair.payment(), key="over-a-restart"))
+        assert_replayed(user, await client.post("/v1/users", sent, key="over-a-restart"))
+        assert len((await client.read(PAY))["data"]) == 1
+
+
+async def test_a_get_needs_no_key(demo: Client) -> None:
+    """Reading is idempotent by itself; a key on it is not looked at."""
+    assert (await demo.get(PAY, also=(("idempotency-key", "not even well formed"),))).status == 200

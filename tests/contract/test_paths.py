@@ -1,0 +1,218 @@
+"""Paths as they are sent: the only spelling of a path is its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.calling import Client, House, Pair
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GAMES = [
+    "/v1/%70ayments",
+    "/v1/payment%73",
+    "/%76%31/payments",
+    "/v1%2fpayments",
+    "/v1%2Fpayments",
+    "/v1/payments/",
+    "/v1/payments%2f",
+    "/v1//payments",
+    "//v1/payments",
+    "/v1/./payments",
+    "/v1/../v1/payments",
+    "/./v1/payments",
+    "/v1/%2e/payments",
+    "/v1/users/../payments",
+    "/v1/users/%2e%2e/payments",
+    "/v1/payments/.",
+    "/v1/payments/pay_1/..",
+    "/V1/payments",
+    "/v1/Payments",
+    "/v1/payments;a=b",
+    "/v1/payments%00",
+    "/v1/payments%0a",
+    "/v1/payments%3Flimit=1",
+    "/v1/payments%20",
+    "/v1/payments\\",
+    "/v1/payments/%C3%A9",
+    "/v1/payments/" + "a" * 256,
+    "/",
+    "/v1",
+    "/v2/payments",
+]
+
+
+@pytest.mark.parametrize("target", GAMES)
+async def test_a_path_has_one_spelling(pair: Pair, target: str) -> None:
+    """Nothing in a path is decoded or put in order: whatever is not the path itself makes and pays nothing."""
+    answer = await pair.client.post(target, pair.payment())
+    assert answer.status in (404, 405), answer.body
+    assert answer.code in ("not_found", "method_not_allowed")
+
+
+@pytest.mark.parametrize("target", ["/v1/payments/%70ay_x", "/v1/payments/..", "/v1/payments/a%2fb", "/v1/payments/-"])
+async def test_an_id_that_is_none_is_not_found(demo: Client, target: str) -> None:
+    """Any segment in the place of an id is read as one, and leads to 404 where it is none."""
+    assert (await demo.get(target)).code == "not_found"
+
+
+async def test_an_encoded_id_is_another_id(pair: Pair) -> None:
+    """An id that exists is not found under a percent-encoded spelling."""
+    payment = await pair.client.made("/v1/payments", pair.payment())
+    spelled = payment["id"].replace("pay_", "pay%5F")
+    assert (await pair.client.get(f"/v1/payments/{spelled}")).code == "not_found"
+    assert (await pair.client.get(f"/v1/payments/{payment['id']}")).status == 200
+
+
+ALLOWED = [
+    ("/v1/payments", "GET, HEAD, OPTIONS, POST"),
+    ("/v1/payments/pay_x", "GET, HEAD, OPTIONS"),
+    ("/v1/payments/pay_x/capture", "OPTIONS, POST"),
+    ("/v1/tenants", "OPTIONS, POST"),
+    ("/healthz", "GET, HEAD, OPTIONS"),
+    ("/v1/openapi.json", "GET, HEAD, OPTIONS"),
+]
+
+
+@pytest.mark.parametrize(("target", "allow"), ALLOWED)
+@pytest.mark.parametrize("method", ["DELETE", "PUT", "TRACE", "PROPFIND"])
+async def test_a_method_that_is_not_taken(house: House, target: str, allow: str, method: str) -> None:
+    """405 method_not_allowed with the methods that are, before anybody asks for a token."""
+    answer = await house.wire.send(method, target)
+    if answer.status == 400:
+        pytest.skip("the server knows no such method")
+    assert (answer.status, answer.code) == (405, "method_not_allowed")
+    assert answer.header("allow") == allow
+
+
+@pytest.mark.parametrize(("target", "allow"), ALLOWED)
+async def test_options_tells_the_methods(house: House, target: str, allow: str) -> None:
+    """OPTIONS is answered 204 with Allow and no body."""
+    answer = await house.wire.send("OPTIONS", target)
+    assert (answer.status, answer.header("allow"), answer.body) == (204, allow, b"")
+
+
+async def test_head_is_get_without_its_body(demo: Client) -> None:
+    """HEAD answers with a GET's status and headers."""
+    got, headed = await demo.get("/v1/payments?limit=1"), await demo.send("HEAD", "/v1/payments?limit=1")
+    assert (headed.status, headed.body) == (200, b"")
+    assert headed.header("content-length") == got.header("content-length")
+    assert (await demo.send("HEAD", "/v1/payments/pay_x")).status == 404
+
+
+async def test_nowhere_is_not_found_without_a_token(house: House) -> None:
+    """Path and method are looked at before the token."""
+    assert (await house.wire.send("GET", "/v1/nowhere")).code == "not_found"
+    assert (await house.wire.send("POST", "/v1/nowhere")).code == "not_found"
+
+
+BAD_QUERIES = [
+    ("limit=0", "limit"),
+    ("limit=101", "limit"),
+    ("limit=-1", "limit"),
+    ("limit=1.0", "limit"),
+    ("limit=1e1", "limit"),
+    ("limit=%2B5", "limit"),
+    ("limit=1_0", "limit"),
+    ("limit=%205", "limit"),
+    ("limit=", "limit"),
+    ("limit", "limit"),
+    ("limit=ten", "limit"),
+    ("limit=true", "limit"),
+    ("limit=%D9%A5", "limit"),
+    ("limit=99999999999999999999", "limit"),
+    ("limit=5&limit=5", "limit"),
+    ("limit=5&%6Cimit=6", "limit"),
+    ("page=2", "page"),
+    ("Limit=2", "Limit"),
+    ("limit%00=2", "limit\x00"),
+    ("offset=0&limit=2", "offset"),
+    ("cursor=", "cursor"),
+    ("cursor=abc", "cursor"),
+    ("cursor=%00", "cursor"),
+    ("cursor=%C3%A9", "cursor"),
+    ("cursor=" + "a" * 2049, "cursor"),
+    ("cursor=e30", "cursor"),
+    ("cursor=W10", "cursor"),
+    ("cursor=bnVsbA", "cursor"),
+    ("status=paid", "status"),
+    ("status=", "status"),
+    ("account=a%20b", "account"),
+    ("account=", "account"),
+    ("reference=" + "r" * 141, "reference"),
+    ("reference=%00", "reference"),
+    ("from=yesterday", "from"),
+    ("from=2026-01-01", "from"),
+    ("from=2026-01-01T00:00:00", "from"),
+    ("from=2026-13-01T00:00:00Z", "from"),
+    ("from=0001-01-01T00:00:00%2B23:59", "from"),
+    ("to=9999-12-31T23:59:59-23:59", "to"),
+    ("since=2026-01-01T00:00:00Z", "since"),
+]
+
+
+@pytest.mark.parametrize(("query", "parameter"), BAD_QUERIES)
+async def test_a_query_that_does_not_fit_is_malformed(demo: Client, query: str, parameter: str) -> None:
+    """A parameter that is unknown, repeated or out of its form is 400, and named."""
+    answer = await demo.get(f"/v1/payments?{query}")
+    assert (answer.status, answer.code, answer.parameters) == (400, "malformed_request", [parameter])
+
+
+@pytest.mark.parametrize("query", ["%", "limit=%2", "limit=%zz", "reference=%ff", "reference=%ED%A0%80", "%ff=1", "\xe9=1"])
+async def test_a_query_that_cannot_be_read_is_malformed(demo: Client, query: str) -> None:
+    """Broken escapes and what is not UTF-8 are 400."""
+    answer = await demo.get(f"/v1/payments?{query}")
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+async def test_from_after_to_is_malformed(demo: Client) -> None:
+    """A period that ends before it begins is 400; an empty one is an empty list."""
+    early, late = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
+    assert (await demo.get(f"/v1/payments?from={late}&to={early}")).code == "malformed_request"
+    assert (await demo.read(f"/v1/payments?from={early}&to={early}")) == {"data": [], "next_cursor": None}
+    # The same instant by two offsets is no period backwards.
+    same = await demo.get(f"/v1/payments?from={early}&to=2025-12-31T21:00:00-03:00")
+    assert same.status == 200
+
+
+WITHOUT_QUERY = ["/v1/payments/pay_x?a=1", "/v1/users/usr_x?expand=all", "/v1/ledger/trial-balance?limit=1"]
+
+
+@pytest.mark.parametrize("target", WITHOUT_QUERY)
+async def test_what_takes_no_query_refuses_one(demo: Client, target: str) -> None:
+    """An unknown parameter is 400 also where there is none to know."""
+    assert (await demo.get(target)).code == "malformed_request"
+
+
+async def test_a_post_takes_no_query(pair: Pair) -> None:
+    """A signed query on a POST is refused for what it is, and nothing is made."""
+    answer = await pair.client.post("/v1/payments?dry_run=true", pair.payment())
+    assert (answer.status, answer.code) == (400, "malformed_request")
+
+
+async def test_a_head_that_is_too_large_is_refused(house: House) -> None:
+    """A request line and headers beyond 64 KiB are 431, and the platform lives on."""
+    assert (await house.wire.send("GET", "/v1/payments?" + "a" * 70_000)).status == 431
+    assert (await house.wire.send("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /healthz HTTP/9.9\r\n\r\n",
+        b"GET /v1/payments/pay_\xe9 HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /v1/payments/pay_1 2 HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-key-id : a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-key-id: a\r\n folded\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: a\r\nx-request-id: a\x00b\r\n\r\n",
+        b"POST /v1/payments HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
+        b"POST /v1/payments HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v1/payments HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
+    ],
+)
+async def test_what_is_no_http_ends_with_400(house: House, message: bytes) -> None:
+    """What could be read in two ways as HTTP is not read at all."""
+    answer = await house.wire.raw(message)
+    assert (answer.status, answer.code) == (400, "malformed_request")
+    assert (await house.wire.send("GET", "/healthz")).status == 200
