@@ -37,6 +37,7 @@ from embedded.progress import Progress
 from embedded.timers import Timers
 from embedded.workers import Worker, Workers
 from shared.clock import Clock
+from shared.crash_points import reach
 from shared.envelope import Envelope
 from shared.ports.documents import PLATFORM, Commit, Unavailable
 
@@ -240,6 +241,7 @@ class Broker:
 
     async def attempt(self, delivery: Delivery, worker: Worker) -> None:
         """See Source."""
+        reach("broker.delivering")
         function = delivery.function
         if function is None:
             answer = await self._forward(delivery)
@@ -256,6 +258,7 @@ class Broker:
                         self._ready.put(waiting.tenant, waiting)
         if worker.abandoned:
             return
+        reach("broker.delivered")
         if answer is not None and answer.status == 204:
             self._succeeded(delivery, acknowledge=function is None or delivery.dead is not None)
             return
@@ -351,6 +354,8 @@ class Broker:
     def _succeeded(self, delivery: Delivery, *, acknowledge: bool) -> None:
         if delivery.dead is None:
             delivery.subscription.counts.delivered += 1
+        else:
+            reach("broker.dead_lettered")
         self._finish(delivery, acknowledge=acknowledge)
 
     def _finish(self, delivery: Delivery, *, acknowledge: bool) -> None:

@@ -20,6 +20,9 @@ NAMES: Final[dict[str, str]] = {
     "writer.committed": "a batch is on disk and nobody was told",
     "writer.reported": "the writer has said that a batch is on disk",
     "store.durable": "the core knows that a batch is on disk and has not yet told those who wait",
+    "broker.delivering": "a delivery is about to be made",
+    "broker.delivered": "a function has answered and the broker has drawn no conclusion",
+    "broker.dead_lettered": "a dead letter sink has taken an event and that is not acknowledged",
 }
 """Every point there is; tests visit each. Points named `writer.` are reached where the writer runs."""
 

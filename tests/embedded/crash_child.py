@@ -26,6 +26,12 @@ from tests.embedded.small_platform import event, plan_of, service, trigger
 SALES: Collection[Any] = Collection("sales")
 EFFECTS: Collection[Any] = Collection("effects")
 NEXT = {"pack": "packed", "ship": None, "bill": None}
+UNPAID = 17
+"""Bill refuses each sale whose number this divides, for good."""
+QUICK = (
+    "{retry: 9, backoffPolicy: linear, backoffDelay: PT0.003S, "
+    "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
+)
 
 
 def wiring(folder: Path) -> Plan:
@@ -33,9 +39,9 @@ def wiring(folder: Path) -> Plan:
     return plan_of(
         folder,
         *(service(name) for name in NEXT),
-        trigger("pack", "pack", filter="[{exact: {type: sold}}]"),
-        trigger("ship", "ship", filter="[{exact: {type: packed}}]"),
-        trigger("bill", "bill", filter="[{exact: {type: sold}}]", ordered=True),
+        trigger("pack", "pack", filter="[{exact: {type: sold}}]", delivery=QUICK),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]", delivery=QUICK),
+        trigger("bill", "bill", filter="[{exact: {type: sold}}]", delivery=QUICK, ordered=True),
     )
 
 
@@ -54,6 +60,8 @@ class Functions:
             await asyncio.sleep(0.002)
             if self._random.random() < 0.3:
                 return PlainAnswer(503)
+        if name == "bill" and int(envelope.id[4:]) % UNPAID == 0:
+            return PlainAnswer(422)
         commit = Commit("acme", inbox=marker)
         effect = {"id": f"{name}-{envelope.id}", "tenant_id": "acme", "version": 1, "of": envelope.id}
         commit.inserts.append((EFFECTS, effect))
