@@ -25,7 +25,7 @@ class IdempotencyDocument(TypedDict):
     created_at: str
 
 
-IDEMPOTENCY: Collection[IdempotencyDocument] = Collection("idempotency")
+IDEMPOTENCY: Collection[IdempotencyDocument] = Collection("idempotency", read_rarely=True)
 
 
 async def replay(runtime: Runtime, tenant_id: str, record_id: str, fingerprint: str) -> HttpResponse | None:

@@ -38,7 +38,7 @@ class Settings:
     max_wait_seconds: int = 10
     timestamp_window_seconds: int = 300
     token_leeway_seconds: int = 5
-    document_cache_entries: int = 200_000
+    document_cache_entries: int = 50_000
     cache_entries: int = 100_000
     cache_deadlines: int = 1_000_000
     store_batch_seconds: float = 0.002

@@ -22,7 +22,7 @@ class TimelineDocument(TypedDict):
     data: str
 
 
-TIMELINE: Final[Collection[TimelineDocument]] = Collection("timeline")
+TIMELINE: Final[Collection[TimelineDocument]] = Collection("timeline", read_rarely=True)
 
 
 def first_place(payment_id: str) -> str:

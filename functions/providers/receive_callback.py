@@ -54,7 +54,11 @@ class CallbackTaken(Resource):
     received: int
 
 
-@http_function("POST /v1/providers/{provider}/callbacks", access=Access.PROVIDER, problems=("unsupported_media_type",))
+@http_function(
+    "POST /v1/providers/{provider}/callbacks",
+    access=Access.PROVIDER,
+    problems=("missing_signature", "invalid_signature", "timestamp_out_of_window"),
+)
 async def receive_callback(provider: str, request: HttpRequest, ctx: Context) -> CallbackTaken:
     """Take a provider's report: signed, deduplicated by the end-to-end id, and never lost.
 

@@ -296,6 +296,10 @@ class SqliteDocuments:
 
     def settled(self) -> None:
         for table in self._tables.values():
+            if table.read_rarely:
+                for place in table.in_flight:
+                    if place not in table.gathered:
+                        self._memory.pop((table.name, *place), None)
             table.settled()
         if len(self._memory) > self._cached:
             self._trim()

@@ -37,6 +37,7 @@ class Table:
         self.sql_name = f"d_{collection.name}"
         self.floors = collection.floors
         self.indexes = collection.indexes
+        self.read_rarely = collection.read_rarely
         self.unique = tuple(index.fields for index in collection.indexes if index.unique)
         self.gathered: dict[tuple[str, str], Pending] = {}
         self.in_flight: dict[tuple[str, str], Pending] = {}

@@ -34,12 +34,14 @@ class Floor:
 class Collection(Generic[D]):
     """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
 
-    Documents are values: they are never changed in place, only replaced by a new one.
+    Documents are values: they are never changed in place, only replaced by a new one. Those of a collection that
+    is `read_rarely` are not worth a place in a store's memory once they are on disk.
     """
 
     name: str
     indexes: tuple[Index, ...] = ()
     floors: tuple[Floor, ...] = ()
+    read_rarely: bool = False
 
 
 @dataclass(frozen=True, slots=True)
