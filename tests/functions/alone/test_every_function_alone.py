@@ -24,9 +24,9 @@ from tests.harness import operations
 DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"}
 MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite", "typer", "yaml"}
 
-# How many modules a function may have imported when it has given its first answer. The framework with Flask,
-# Starlette, uvicorn and pydantic are about 540 of them on every supported Python; the rest is ours. A function that
-# needs more says so here.
+# How many modules a function may have imported when it has given its first answer: 576 at most on Python 3.11, as many
+# on 3.13. All but thirty or so are the framework's with Flask, Starlette, uvicorn and pydantic. A function that needs
+# more says so here.
 BUDGET = 600
 OWN_BUDGET: dict[str, int] = {}
 

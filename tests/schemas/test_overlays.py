@@ -1,0 +1,134 @@
+"""What kustomize makes of the manifests for each kind of cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
+OVERLAYS = ("kind", "production")
+Document = dict[str, Any]
+
+
+@cache
+def built(overlay: str) -> list[Document]:
+    kustomize = shutil.which("kustomize") or shutil.which("kustomize", path=CACHE)
+    if kustomize is None:
+        pytest.skip(f"kustomize is neither on the PATH nor in {CACHE}")
+    output = subprocess.run(
+        [kustomize, "build", str(ROOT / "knative" / "overlays" / overlay)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return list(yaml.safe_load_all(output.stdout))
+
+
+def of_kind(overlay: str, kind: str) -> dict[str, Document]:
+    return {document["metadata"]["name"]: document for document in built(overlay) if document["kind"] == kind}
+
+
+def container(service: Document) -> Document:
+    (only,) = service["spec"]["template"]["spec"]["containers"]
+    return dict(only)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_function_is_deployed(overlay: str) -> None:
+    """Each function file has its Service in the overlay, with the target and source of its own."""
+    sources = {
+        variable["value"]
+        for service in of_kind(overlay, "Service").values()
+        for variable in container(service)["env"]
+        if variable["name"] == "FUNCTION_SOURCE"
+    }
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "functions").glob("*/[!_]*.py")}
+
+    assert sources == files
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_function_has_rights_it_does_not_need(overlay: str) -> None:
+    """Every function runs as nobody, cannot write its file system, has no capability, and is only reached inside."""
+    for name, service in of_kind(overlay, "Service").items():
+        security = container(service)["securityContext"]
+        assert security["runAsNonRoot"], name
+        assert security["readOnlyRootFilesystem"], name
+        assert not security["allowPrivilegeEscalation"], name
+        assert security["capabilities"] == {"drop": ["ALL"]}, name
+        assert service["spec"]["template"]["spec"]["automountServiceAccountToken"] is False, name
+        assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local", name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_function_is_started_by_the_framework(overlay: str) -> None:
+    """Every function has the command of the functions framework, bounded resources, and the shared settings."""
+    for name, service in of_kind(overlay, "Service").items():
+        started = container(service)
+        assert started["command"] == ["python", "-m", "uvicorn", "functions_framework.aio:app"], name
+        assert set(started["resources"]) == {"requests", "limits"}, name
+        assert [one["configMapRef"]["name"] for one in started["envFrom"] if "configMapRef" in one] == [
+            "lastro-settings"
+        ], name
+
+
+def test_production_runs_an_image_by_its_digest() -> None:
+    """In production every function's image is named by digest; on kind by the tag that was built there."""
+    assert {container(service)["image"] for service in of_kind("kind", "Service").values()} == {"dev.local/lastro:kind"}
+    for service in of_kind("production", "Service").values():
+        assert "@sha256:" in container(service)["image"]
+
+
+def test_production_has_three_of_what_payments_need() -> None:
+    """Core functions have three instances in production and one on kind; the others may go down to none."""
+    for overlay, least in (("production", "3"), ("kind", "1")):
+        for name, service in of_kind(overlay, "Service").items():
+            core = service["metadata"]["labels"]["lastro.dev/class"] == "core"
+            scale = service["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"]
+            assert (name, scale) == (name, least if core else "0")
+
+
+@pytest.mark.parametrize(("overlay", "copies", "in_sync"), [("kind", 1, 1), ("production", 3, 2)])
+def test_topics_have_as_many_copies_as_there_are_brokers(overlay: str, copies: int, in_sync: int) -> None:
+    """Topics have three copies, two in sync, in production; on kind there is one broker, so one. The ledger's facts
+    are kept for thirty days, others for seven."""
+    day = 24 * 60 * 60 * 1000
+    for name, topic in of_kind(overlay, "KafkaTopic").items():
+        spec = topic["spec"]
+        assert (spec["partitions"], spec["replicas"], spec["config"]["min.insync.replicas"]) == (12, copies, in_sync)
+        assert spec["config"]["retention.ms"] == (30 * day if name == "lastro.ledger.v1" else 7 * day)
+    broker = of_kind(overlay, "ConfigMap")["kafka-broker-config"]["data"]
+    assert broker["default.topic.replication.factor"] == str(copies)
+    assert broker["default.topic.config.min.insync.replicas"] == str(in_sync)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_settings_are_settings(overlay: str) -> None:
+    """Every LASTRO_ variable of the ConfigMap is one that the functions read, with a value that they can read."""
+    data = of_kind(overlay, "ConfigMap")["lastro-settings"]["data"]
+    known = {f"LASTRO_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+
+    assert {name for name in data if name.startswith("LASTRO_")} <= known
+    assert Settings.from_environment(data).base_url == data["LASTRO_BASE_URL"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_gateway_is_given_its_file(overlay: str) -> None:
+    """Kong's configuration reaches the cluster as it stands in the repository."""
+    maps = [name for name in of_kind(overlay, "ConfigMap") if name.startswith("kong-declarative-")]
+
+    assert len(maps) == 1
+    content = of_kind(overlay, "ConfigMap")[maps[0]]["data"]["kong.yaml"]
+    assert content == (ROOT / "knative" / "platform" / "kong" / "kong.yaml").read_text()
