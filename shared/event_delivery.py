@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.context import Context, Origin
+from shared.crash_points import reach
 from shared.envelope import Envelope, Event
 from shared.operation import EventOperation
 from shared.ports.documents import (
@@ -122,6 +123,7 @@ async def _apply(
         ctx = Context(runtime, tenant_id, origin)
         ctx.work.pending.inbox = marker
         await operation.handler(event, ctx)
+        reach("event.decided")
         try:
             await runtime.documents.commit(ctx.work.pending)
         except AlreadyApplied:
@@ -129,6 +131,7 @@ async def _apply(
         except CommitRefused as conflict:
             log.debug("%s decides again: %s", operation.id, conflict)
             continue
+        reach("event.committed")
         await publish(runtime, ctx)
         return DONE
     return Delivery(503, {"Kne-Code": "version_conflict"})

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from shared import idempotency, idempotent_answers
 from shared.admission import admit, verify_signature
 from shared.context import Context, Origin
+from shared.crash_points import reach
 from shared.event_delivery import publish
 from shared.http import MUTATING, HttpRequest, HttpResponse
 from shared.identity import Caller
@@ -76,6 +77,7 @@ async def _answer(run: _Run) -> HttpResponse:
     try:
         response = await _admitted(run)
         await run.runtime.documents.durable()
+        reach("request.durable")
         return response
     except Problem as problem:
         return await _problem_response(run, problem)
@@ -188,6 +190,7 @@ async def _execute(
             await idempotent_answers.keep(ctx, run.tenant_id, record, response, sealed=operation.sensitive)
         if not _writes(ctx):
             return response
+        reach("request.decided")
         try:
             await runtime.documents.commit(ctx.work.pending)
         except AlreadyExists as error:
@@ -201,6 +204,7 @@ async def _execute(
             continue
         except CommitRefused:
             continue
+        reach("request.committed")
         await publish(runtime, ctx)
         return await _awaited(run, ctx, result, response, record)
     raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.")
@@ -224,6 +228,7 @@ async def _awaited(
         if quiet:
             await asyncio.sleep(_WAIT_STEP_SECONDS)
     response = _response(run, result)
+    reach("request.waited")
     if record is not None:
         await idempotent_answers.keep_later(reader, record[0], response)
     response.headers["preference-applied"] = f"wait={seconds}"

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from shared.context import Context, Origin
+from shared.crash_points import reach
 from shared.event_delivery import publish
 from shared.ports.documents import CommitRefused, Query, Unavailable
 from shared.tenancy import TENANTS
@@ -61,6 +62,7 @@ async def apart(
         except CommitRefused as conflict:
             ctx.log.debug("%s decides again for %s: %s", origin.operation, tenant_id, conflict)
             continue
+        reach("part.committed")
         await publish(ctx.runtime, part)
         return decision
     raise Unavailable(f"too many others change what {origin.operation} works on")

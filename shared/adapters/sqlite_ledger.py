@@ -17,6 +17,7 @@ import orjson
 from shared.adapters.sqlite_journal import Journal
 from shared.adapters.sqlite_recent import RecentIds
 from shared.adapters.sqlite_writer import Row, Statement
+from shared.crash_points import reach
 from shared.money import MAX_MINOR_UNITS
 from shared.ports.ledger import (
     AccountTurnover,
@@ -195,6 +196,7 @@ class SqliteLedger:
             head = heads[account_id]
             assert head is not None
             self._accounts.append((tenant_id, account_id, head.currency))
+        reach("ledger.recorded")
         return recorded
 
     def _remember(self, known: Known, row: Row) -> None:
