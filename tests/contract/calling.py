@@ -202,11 +202,13 @@ class House:
 
 
 @asynccontextmanager
-async def running(data_dir: Path, clock: Clock | None = None, **settings: Any) -> AsyncIterator[House]:
+async def running(
+    data_dir: Path, clock: Clock | None = None, *, faithful: bool = False, **settings: Any
+) -> AsyncIterator[House]:
     """A platform on this data directory and a free port, stopped at the end."""
     clock = clock or SystemClock()
     platform = await Platform.start(
-        Settings(data_dir=str(data_dir), **settings), Options(writer="thread"), clock=clock
+        Settings(data_dir=str(data_dir), **settings), Options(writer="thread", faithful=faithful), clock=clock
     )
     try:
         async with served(platform.gateway) as wire:
