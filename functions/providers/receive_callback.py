@@ -95,7 +95,8 @@ async def _take(provider: str, report: ReceivedPix, ctx: Context) -> None:
     charge = None
     if report.txid is not None:
         charge = await ctx.runtime.documents.get(CHARGES, PLATFORM, report.txid)
-    cause_id = f"{provider}/{report.endToEndId}"
+    # Ids derived from a cause carry the time that its end names: a txid of ours is such an id without its prefix.
+    cause_id = f"{provider}/{report.endToEndId}/chg_{report.txid}"
     if charge is None or charge["provider"] != provider:
         await apart(ctx, PLATFORM, cause_id, lambda scope: _keep_unknown(scope, provider, report))
         return
