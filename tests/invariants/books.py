@@ -80,7 +80,7 @@ async def _check_balances(world: World, tenant: Tenant) -> None:
 
 async def _check_causes(world: World, tenant: Tenant, payments: list[Any], refunds: list[Any]) -> None:
     """Each settled payment, refund and deposit has exactly its transfer, and each transfer its cause."""
-    expected = {payment["transfer_id"]: payment["amount_captured"] for payment in payments if payment["amount_captured"]}
+    expected = {paid["transfer_id"]: paid["amount_captured"] for paid in payments if paid["amount_captured"]}
     expected |= {refund["transfer_id"]: refund["amount"] for refund in refunds if refund["status"] == "settled"}
     for deposit in await everything(world, tenant.id, DEPOSITS):
         if deposit["status"] == "settled":

@@ -34,7 +34,7 @@ from tests.invariants.world import (
 
 TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TENANT}
 BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)
-LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query is not None and "cursor" in o.query.model_fields)
+LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
 
 BODIES: dict[str, Any] = {"operations/discard_dead_letter": {"reason": "not wanted"}}
 """Bodies of operations that do not take an empty one."""

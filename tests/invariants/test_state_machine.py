@@ -31,10 +31,12 @@ from tests.invariants.reference import ENDED, Reference
 from tests.invariants.world import Pending, Tenant, World, brl
 
 T = TypeVar("T")
-EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "150"))
 STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "40"))
 
 AMOUNTS = st.integers(1, 700)
+CONSUMERS = st.sampled_from(["hold_funds", "release_funds", "apply_transfer", "authorize", "settle", "post_transfer"])
+SCHEDULES = st.sampled_from(["expire-holds", "sweep-sagas", "sweep-outbox"])
 STEP_SECONDS = st.sampled_from([1, 29, 31, 61, 299, 301])
 
 
@@ -53,7 +55,7 @@ class WholePath(RuleBasedStateMachine):
         self.expected = Reference()
         self.taken: list[Pending] = []
 
-    def run(self, work: Awaitable[T]) -> T:  # type: ignore[override]
+    def run(self, work: Awaitable[T]) -> T:
         """Wait for something on this story's own loop."""
 
         async def waited() -> T:
@@ -81,19 +83,16 @@ class WholePath(RuleBasedStateMachine):
         self.expected.deposits[self.run(self.tenant.fund(ids[0], 1000))] = "settled"
         return multiple(*ids)
 
-    @rule(account=accounts, amount=AMOUNTS)
-    def deposit(self, account: str, amount: int) -> None:
-        """Money is to come in."""
+    @rule(account=accounts, amount=AMOUNTS, times=st.integers(0, 2))
+    def deposit(self, account: str, amount: int, times: int) -> None:
+        """Money is to come in, and the rail reports what was paid so far, or not yet."""
         self.expected.deposits[self.run(self.tenant.deposit(account, amount))] = "created"
+        if times:
+            self.run(self.world.pay_charges(times=times))
 
-    @rule(times=st.integers(1, 2))
-    def strangers_pay(self, times: int) -> None:
-        """The rail reports every charge that it was asked for."""
-        self.run(self.world.pay_charges(times=times))
-
-    @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans())
-    def pay(self, payer: str, payee: str, amount: int, manual: bool) -> Any:  # noqa: FBT001 - Hypothesis draws it
-        """A payment of either kind; to oneself it is refused."""
+    @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans(), through=st.booleans())
+    def pay(self, payer: str, payee: str, amount: int, manual: bool, through: bool) -> Any:
+        """A payment of either kind, left alone or seen through at once; to oneself it is refused."""
         more = {"capture": "manual", "expires_in": 60} if manual else {}
         if payer == payee:
             body = {"amount": brl(amount), "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
@@ -101,10 +100,12 @@ class WholePath(RuleBasedStateMachine):
             return multiple()
         id = self.run(self.tenant.pay(payer, payee, amount, **more))
         self.expected.asked(id, payer, payee, amount, manual=manual)
+        if through:
+            self.run(self.world.settle())
         return id
 
     @rule(payment=payments, part=st.integers(1, 10), again=st.booleans())
-    def capture(self, payment: str, part: int, again: bool) -> None:  # noqa: FBT001 - Hypothesis draws it
+    def capture(self, payment: str, part: int, again: bool) -> None:
         """A capture of a part or of all; twice with one key it is one, and it is refused where it does not belong."""
         order = self.expected.orders[payment]
         amount = max(1, order.amount * part // 10)
@@ -134,9 +135,13 @@ class WholePath(RuleBasedStateMachine):
         if allowed:
             self.expected.canceled(payment)
 
-    @rule(payment=payments, amount=st.one_of(st.none(), st.integers(1, 400)))
-    def refund(self, payment: str, amount: int | None) -> None:
-        """A refund of a part or of the rest, as often as something is left."""
+    @rule(payment=payments, amounts=st.lists(st.one_of(st.none(), st.integers(1, 400)), min_size=1, max_size=3))
+    def refund(self, payment: str, amounts: list[int | None]) -> None:
+        """Refunds of a part or of the rest, as often as something is left."""
+        for amount in amounts:
+            self._refund(payment, amount)
+
+    def _refund(self, payment: str, amount: int | None) -> None:
         settled, left = self.expected.orders[payment].status == "settled", self.expected.refundable(payment)
         body = {} if amount is None else {"amount": brl(amount)}
         answer = self.run(self.tenant.call("POST", f"/v1/payments/{payment}/refunds", body))
@@ -177,29 +182,29 @@ class WholePath(RuleBasedStateMachine):
         self.run(self.world.deliver(Pending(old.subscription, old.envelope, old.consumer)))
 
     @precondition(lambda self: self.world.pool.pending)
-    @rule(number=st.integers(0, 30))
-    def fail_once(self, number: int) -> None:
-        """A delivery is lost on its way and waits behind all others."""
-        pool = self.world.pool.pending
-        pool.append(pool.pop(number % len(pool)))
-
-    @rule()
-    def forget(self) -> None:
-        """The cache loses everything."""
-        self.run(self.world.runtime.cache.clear())
+    @rule(consumer=CONSUMERS, forget=st.booleans())
+    def all_but(self, consumer: str, forget: bool) -> None:
+        """One function is down, and all others go on; perhaps the cache loses everything too."""
+        pool, kept = self.world.pool.pending, []
+        while pool:
+            pending = pool.pop(0)
+            if pending.consumer.name == consumer:
+                kept.append(pending)
+            else:
+                self.run(self.world.deliver(pending))
+        pool += kept
+        if forget:
+            self.run(self.world.runtime.cache.clear())
 
     # Time
 
-    @rule(seconds=STEP_SECONDS)
-    def wait(self, seconds: int) -> None:
-        """Time passes."""
+    @rule(seconds=STEP_SECONDS, schedules=st.lists(SCHEDULES, max_size=2))
+    def wait(self, seconds: int, schedules: list[str]) -> None:
+        """Time passes, and schedules have their turns."""
         self.world.later(seconds=seconds)
         self.expected.now += seconds
-
-    @rule(schedule=st.sampled_from(["expire-holds", "sweep-sagas", "sweep-outbox"]))
-    def tick(self, schedule: str) -> None:
-        """A schedule has its turn."""
-        self.run(self.world.tick(f"operations-{schedule}"))
+        for schedule in schedules:
+            self.run(self.world.tick(f"operations-{schedule}"))
 
     # What must be true
 

@@ -1,0 +1,212 @@
+"""A platform in a process of its own, and a client that does not give up: it repeats, by the same key, signed anew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from hmac import digest
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+START_SECONDS: Final = 30.0
+ANSWER_SECONDS: Final = 15.0
+PATIENCE_SECONDS: Final = 20.0
+_PAUSE: Final = 0.02
+_AGAIN: Final = frozenset({429, 503})
+
+
+class Died(Exception):
+    """The platform is gone."""
+
+
+@dataclass
+class Kept:
+    """The first answer to a command, which must stay the answer."""
+
+    path: str
+    body: bytes
+    answer: bytes
+
+
+class Platform:
+    """`lastro up` on a data directory, armed to die at a crash point or not."""
+
+    def __init__(self, data_dir: Path, process: Process, base_url: str, log: Path) -> None:
+        self.data_dir = data_dir
+        self.process = process
+        self.base_url = base_url
+        self._log = log
+        self._log_from = log.stat().st_size
+
+    @classmethod
+    async def start(cls, data_dir: Path, crash_at: str | None = None) -> Platform:
+        """Start it and wait until it answers. Raises Died when it dies before that."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
+        if crash_at is not None:
+            environment["LASTRO_CRASH_AT"] = crash_at
+        log = data_dir.with_suffix(".log")
+        command = ("-m", "cli", "up", "--port", "0", "--data-dir", str(data_dir), "--json")
+        with log.open("ab") as stderr:
+            begun = stderr.tell()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=stderr
+            )
+        assert process.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            line = await process.stdout.readline()
+        if not line:
+            assert await process.wait() == -signal.SIGKILL, log.read_text()[-2000:]
+            raise Died
+        platform = cls(data_dir, process, json.loads(line)["base_url"], log)
+        platform._log_from = begun
+        return platform
+
+    @property
+    def alive(self) -> bool:
+        return self.process.returncode is None
+
+    @property
+    def lost_its_writer(self) -> bool:
+        """Whether the process that writes was killed under it."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_from)
+            return b"memory is dropped: the writer ended" in log.read()
+
+    async def kill(self) -> None:
+        """End it at once, as by `kill -9`."""
+        if self.alive:
+            self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, which it must do well."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(START_SECONDS):
+            assert await self.process.wait() == 0
+
+
+@dataclass
+class Client:
+    """A tenant's client that outlives the platforms it talks to."""
+
+    credentials: dict[str, Any]
+    kept: dict[str, Kept] = field(default_factory=dict)
+    platform: Platform | None = None
+    http: httpx.AsyncClient | None = None
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def meet(self, platform: Platform) -> None:
+        """Talk to this platform from now on."""
+        await self.leave()
+        self.platform, self.tokens = platform, {}
+        self.http = httpx.AsyncClient(base_url=platform.base_url, timeout=ANSWER_SECONDS)
+
+    async def leave(self) -> None:
+        """Close the connections."""
+        if self.http is not None:
+            await self.http.aclose()
+
+    async def _send(self, method: str, path: str, headers: dict[str, str], content: bytes) -> httpx.Response:
+        assert self.http is not None
+        assert self.platform is not None
+        try:
+            return await self.http.request(method, path, headers=headers, content=content)
+        except httpx.TransportError:
+            # Nobody answers: a dead process shows it in a moment, and a living one has broken a promise.
+            async with asyncio.timeout(5):
+                await self.platform.process.wait()
+            raise Died from None
+
+    async def _token(self, who: str) -> str:
+        if who not in self.tokens:
+            part = self.credentials[who]
+            form = f"grant_type=client_credentials&client_id={part['client_id']}&client_secret={part['client_secret']}"
+            headers = {"content-type": "application/x-www-form-urlencoded"}
+            path = "/realms/lastro/protocol/openid-connect/token"
+            answer = await self._send("POST", path, headers, form.encode())
+            assert answer.status_code == 200, answer.text
+            self.tokens[who] = answer.json()["access_token"]
+        return self.tokens[who]
+
+    async def get(self, path: str) -> Any:
+        """The body of a GET, asked for until it is answered."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                headers = {"authorization": f"Bearer {await self._token('demo')}"}
+                answer = await self._send("GET", path, headers, b"")
+                if answer.status_code not in _AGAIN:
+                    assert answer.status_code == 200, answer.text
+                    return answer.json()
+                await asyncio.sleep(_PAUSE)
+
+    async def listed(self, path: str) -> list[Any]:
+        """Everything of a list."""
+        found: list[Any] = []
+        page = await self.get(f"{path}?limit=100")
+        while True:
+            found += page["data"]
+            if page["next_cursor"] is None:
+                return found
+            page = await self.get(f"{path}?limit=100&cursor={page['next_cursor']}")
+
+    async def post(self, key: str, path: str, body: Any, *, wait: int = 0) -> Any:
+        """The answer to a command, sent again under its key until there is one; ever after it must be the same."""
+        content = json.dumps(body).encode()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                answer = await self._send("POST", path, await self._signed(key, path, content, wait), content)
+                if answer.status_code not in _AGAIN and answer.status_code != 409:
+                    break
+                await asyncio.sleep(_PAUSE)
+        assert answer.status_code in (200, 201), answer.text
+        known = self.kept.setdefault(key, Kept(path, content, answer.content))
+        assert known.answer == answer.content, "an answer that was given is another now"
+        return answer.json()
+
+    async def _signed(self, key: str, path: str, content: bytes, wait: int) -> dict[str, str]:
+        demo = self.credentials["demo"]
+        timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        lines = ("v1", "POST", path, "", sha256(content).hexdigest(), demo["tenant_id"], key, timestamp, demo["key_id"])
+        signature = digest(demo["signing_secret"].encode(), "\n".join(lines).encode(), "sha256")
+        headers = {
+            "authorization": f"Bearer {await self._token('demo')}",
+            "content-type": "application/json",
+            "idempotency-key": key,
+            "x-timestamp": timestamp,
+            "x-key-id": demo["key_id"],
+            "x-signature": f"v1={b64encode(signature).decode()}",
+        }
+        return headers | ({"prefer": f"wait={wait}"} if wait else {})
+
+    async def publish(self, event: dict[str, Any]) -> None:
+        """Put an event in at the Broker's ingress, until it is taken; it may be taken twice."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                headers = {
+                    "authorization": f"Bearer {await self._token('platform')}",
+                    "content-type": "application/cloudevents+json",
+                }
+                answer = await self._send("POST", "/brokers/default", headers, json.dumps(event).encode())
+                if answer.status_code not in _AGAIN:
+                    assert answer.status_code == 202, answer.text
+                    return
+                await asyncio.sleep(_PAUSE)
+
+    async def check_kept(self) -> None:
+        """Send every command that was ever answered once more: each has its first answer still."""
+        for key, kept in list(self.kept.items()):
+            headers = await self._signed(key, kept.path, kept.body, 0)
+            answer = await self._send("POST", kept.path, headers, kept.body)
+            assert answer.headers.get("idempotent-replayed") == "true", answer.text
+            assert answer.content == kept.answer

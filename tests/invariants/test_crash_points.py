@@ -1,0 +1,284 @@
+"""kill -9 at every commit point of the path: nothing that was answered is lost, and everything ends exactly once.
+
+Two lanes run beside each other, each a data directory on which one platform after another is started, armed to die
+at the next point. A point is visited while the story of before is being finished and a new one told, so recovery is
+cut off as well. In the end an unarmed platform has everything finished, and all of it is looked at.
+
+LASTRO_CRASH_ROUNDS sets how often each point is visited; `pytest -s` shows the number of points and kills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from shared.crash_points import NAMES
+from tests.invariants.crash_client import Client, Died, Platform
+
+ROUNDS: Final = int(os.environ.get("LASTRO_CRASH_ROUNDS", "1"))
+LANES: Final = 2
+PASSES: Final = (2, 11)
+"""At which pass of each point the platform dies: early, in what it finishes of before, and in the midst of a story."""
+RARE: Final = {
+    "broker.dead_lettered": (1, 1),
+    "request.waited": (1, 3),
+    "part.committed": (1, 2),
+    "ledger.recorded": (1, 5),
+}
+"""Points that one story passes but a few times."""
+QUIET_SECONDS: Final = 20.0
+_PAUSE: Final = 0.02
+
+
+def brl(value: int) -> dict[str, Any]:
+    return {"value": value, "currency": "BRL"}
+
+
+class Lane:
+    """One data directory, its client, and the stories that were begun on it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.client: Client
+        self.owner = ""
+        self.stories: list[Story] = []
+        self.visited: list[str] = []
+
+    async def set_up(self) -> None:
+        """The first start: a tenant, and a user for the accounts."""
+        platform = await Platform.start(self.data_dir)
+        self.client = Client(json.loads((self.data_dir / "credentials.json").read_text()))
+        await self.client.meet(platform)
+        document = {"type": "cpf", "number": "529.982.247-25"}
+        body = {"kind": "merchant", "name": "Loja", "document": document, "email": "loja@example.com"}
+        self.owner = (await self.client.post("owner", "/v1/users", body))["id"]
+        await platform.kill()
+
+    async def visit(self, point: str, passes: int) -> None:
+        """Start a platform that dies at this point, and tell stories until it has."""
+        try:
+            platform = await Platform.start(self.data_dir, f"{point}:{passes}")
+        except Died:
+            self.visited.append(point)
+            return
+        await self.client.meet(platform)
+        try:
+            await self._until_it_dies(platform, point)
+        except Died:
+            assert await platform.process.wait() == -signal.SIGKILL
+        finally:
+            await platform.kill()
+        self.visited.append(point)
+
+    async def _until_it_dies(self, platform: Platform, point: str) -> None:
+        of_writer = point.startswith("writer.")
+        for _ in range(3):
+            if not self.stories or self.stories[-1].over:
+                self.stories.append(Story(self, f"{len(self.stories)}-{point}"))
+            await self.stories[-1].tell()
+            if of_writer and platform.lost_its_writer:
+                # The core went on without its writer and got a new one. Now it dies too, as with the power.
+                return
+        raise AssertionError(f"{point} is not reached")
+
+    async def finish(self) -> None:
+        """Start a platform that lives, finish everything, and look at all of it."""
+        platform = await Platform.start(self.data_dir)
+        await self.client.meet(platform)
+        for story in self.stories:
+            await story.tell()
+        await self.client.check_kept()
+        for story in self.stories:
+            await story.check()
+        await self._check_totals()
+        await self.client.leave()
+        await platform.stop()
+
+    async def _check_totals(self) -> None:
+        (brazil,) = (await self.client.get("/v1/ledger/trial-balance"))["data"]
+        assert brazil["debits"] == brazil["credits"]
+        # Each story has one deposit, two payments and two refunds that were posted.
+        assert brazil["debits"] == len(self.stories) * (1000 + 300 + 150 + 100 + 50)
+        letters = await self.client.listed("/v1/dead-letters")
+        assert Counter(letter["event"]["id"] for letter in letters) == {story.bad_event: 1 for story in self.stories}
+        assert {letter["status"] for letter in letters} == {"parked"}
+        accounts = await self.client.listed("/v1/accounts")
+        assert len(accounts) == 2 * len(self.stories)
+
+
+class Story:
+    """Two accounts, a deposit, payments of every kind, refunds; told from the beginning again after each crash."""
+
+    def __init__(self, lane: Lane, name: str) -> None:
+        self.lane = lane
+        self.name = name
+        self.bad_event = f"evt_bad-{name}"
+        self.over = False
+        self.payer = self.payee = ""
+        self.ids: dict[str, str] = {}
+
+    async def tell(self) -> None:
+        """Say everything that was not answered yet (and, by the same keys, what was), and wait for the ends."""
+        if self.over:
+            return
+        account = {"owner_id": self.lane.owner, "currency": "BRL"}
+        self.payer, self.payee = await asyncio.gather(
+            self._id("payer", "/v1/accounts", account), self._id("payee", "/v1/accounts", account)
+        )
+        deposit = {"account_id": self.payer, "amount": brl(1000), "method": "pix"}
+        await self._id("deposit", "/v1/deposits", deposit, wait=5)
+        await self._becomes("/v1/deposits", "deposit", "settled")
+        await self._applied()
+        await asyncio.gather(
+            self._id("automatic", "/v1/payments", self._payment(300), wait=5),
+            self._id("partial", "/v1/payments", self._payment(200, capture="manual")),
+            self._id("canceled", "/v1/payments", self._payment(100, capture="manual")),
+            self._id("declined", "/v1/payments", self._payment(5000), wait=5),
+            self._publish_bad_event(),
+        )
+        await asyncio.gather(
+            self._becomes("/v1/payments", "automatic", "settled"),
+            self._becomes("/v1/payments", "partial", "authorized", "capturing", "settled"),
+            self._becomes("/v1/payments", "canceled", "authorized", "canceled"),
+            self._becomes("/v1/payments", "declined", "declined"),
+        )
+        await asyncio.gather(
+            self._say("capture", f"/v1/payments/{self.ids['partial']}/capture", {"amount": brl(150)}, wait=5),
+            self._say("cancel", f"/v1/payments/{self.ids['canceled']}/cancel", {}),
+        )
+        await self._becomes("/v1/payments", "partial", "settled")
+        refunds = f"/v1/payments/{self.ids['automatic']}/refunds"
+        await asyncio.gather(
+            self._id("refund", refunds, {"amount": brl(100)}, wait=5), self._id("rest", refunds, {"amount": brl(50)})
+        )
+        await self._becomes("/v1/refunds", "refund", "settled")
+        await self._becomes("/v1/refunds", "rest", "settled")
+        self.over = True
+
+    async def _say(self, what: str, path: str, body: Any, *, wait: int = 0) -> Any:
+        return await self.lane.client.post(f"{self.name}/{what}", path, body, wait=wait)
+
+    async def _id(self, what: str, path: str, body: Any, *, wait: int = 0) -> str:
+        self.ids[what] = id = str((await self._say(what, path, body, wait=wait))["id"])
+        return id
+
+    def _payment(self, amount: int, **more: Any) -> dict[str, Any]:
+        return {
+            "amount": brl(amount),
+            "method": "internal",
+            "payer_account_id": self.payer,
+            "payee_account_id": self.payee,
+            **more,
+        }
+
+    async def _publish_bad_event(self) -> None:
+        event = {
+            "specversion": "1.0",
+            "id": self.bad_event,
+            "source": "/elsewhere/payments/create",
+            "type": "lastro.payment.created.v1",
+            "time": "2026-01-01T00:00:00Z",
+            "tenantid": "demo",
+            "partitionkey": f"demo/{self.name}",
+            "data": {"payment_id": 1},
+        }
+        await self.lane.client.publish(event)
+
+    async def _becomes(self, path: str, what: str, *statuses: str) -> None:
+        url = f"{path}/{self.ids[what]}"
+        await eventually(lambda: self.lane.client.get(url), lambda found: found["status"] in statuses)
+
+    async def _applied(self) -> None:
+        """The deposit's money must be on the account before it is spent; when told again, some is spent already."""
+
+        async def books() -> tuple[int, int | None]:
+            balance = await self.lane.client.get(f"/v1/accounts/{self.payer}/balance")
+            entries = await self.lane.client.listed(f"/v1/ledger/accounts/{self.payer}/entries")
+            return balance["posted"], entries[-1]["balance_after"]["value"] if entries else None
+
+        await eventually(books, lambda found: found[0] == found[1])
+
+    async def check(self) -> None:
+        """Both accounts have what they ought to have, by balance, statement and ledger, and nothing is there twice."""
+        client = self.lane.client
+        await self._check_account(self.payer, 700, [1000, 300, 150, 100, 50])
+        await self._check_account(self.payee, 300, [300, 150, 100, 50])
+        payments = (await client.get(f"/v1/payments?account={self.payer}&limit=100"))["data"]
+        assert {payment["id"]: payment["status"] for payment in payments} == {
+            self.ids["automatic"]: "settled",
+            self.ids["partial"]: "settled",
+            self.ids["canceled"]: "canceled",
+            self.ids["declined"]: "declined",
+        }
+        assert (await client.get(f"/v1/payments/{self.ids['automatic']}"))["amount_refunded"] == brl(150)
+        events = await client.listed(f"/v1/payments/{self.ids['automatic']}/events")
+        told = Counter((event["type"], event["data"].get("refund_id")) for event in events)
+        assert set(told.values()) == {1}
+
+
+    async def _check_account(self, account: str, posted: int, amounts: list[int]) -> None:
+        client = self.lane.client
+        balance = await eventually(
+            lambda: client.get(f"/v1/accounts/{account}/balance"),
+            lambda found: (found["posted"], found["held"]) == (posted, 0),
+        )
+        assert balance["available"] == posted
+        entries = await client.listed(f"/v1/ledger/accounts/{account}/entries")
+        assert Counter(entry["amount"]["value"] for entry in entries) == Counter(amounts)
+        assert entries[-1]["balance_after"] == brl(posted)
+        lines = await eventually(
+            lambda: client.listed(f"/v1/accounts/{account}/statement"), lambda found: len(found) >= len(entries)
+        )
+        assert [(line["transfer_id"], line["amount"], line["balance_after"]) for line in lines] == [
+            (entry["transfer_id"], entry["amount"], entry["balance_after"]) for entry in entries
+        ]
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], enough: Callable[[Any], bool]) -> Any:
+    """What is found once it is as it should be. Raises AssertionError with the last of it when that takes too long."""
+    found: Any = None
+    try:
+        async with asyncio.timeout(QUIET_SECONDS):
+            while True:
+                found = await ask()
+                if enough(found):
+                    return found
+                await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        raise AssertionError(f"still not as it should be: {found}") from None
+
+
+async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
+    """Visit points one after the other on one data directory, and look at what is left."""
+    lane = Lane(data_dir)
+    await lane.set_up()
+    for point, passes in visits:
+        await lane.visit(point, passes)
+    await lane.finish()
+    return lane
+
+
+@pytest.mark.timeout(120 * (1 + ROUNDS))
+async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path) -> None:
+    """Killed at each point there is, and while it recovers, the platform loses no answer and doubles no effect."""
+    visits = [visit for number in range(ROUNDS) for visit in round_of(number)]
+    lanes = await asyncio.gather(
+        *(travel(tmp_path / f"lane-{number}", visits[number::LANES]) for number in range(LANES))
+    )
+    visited = Counter(point for lane in lanes for point in lane.visited)
+    told = sum(len(lane.stories) for lane in lanes)
+    print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {told} stories")
+    assert set(visited) == set(NAMES)
+
+
+def round_of(number: int) -> list[tuple[str, int]]:
+    """Every point with the pass at which it kills: half of them early and half late, the other way round each round."""
+    return [(point, RARE.get(point, PASSES)[(place + number) % 2]) for place, point in enumerate(NAMES)]
