@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from cli.errors import CliError
 
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Client:
-    """One identity's way to the platform."""
+    """One identity's way to the platform; a context that closes its connections."""
 
     def __init__(self, credentials: Credentials, identity: Identity) -> None:
         import httpx
@@ -54,6 +54,12 @@ class Client:
         self._http = httpx.Client(base_url=credentials.base_url, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._token = ""
         self._token_until = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     @classmethod
     def of(cls, data_dir: Path, *, tenant: str | None = None, platform: bool = False) -> Client:

@@ -18,7 +18,8 @@ Id = Annotated[str, typer.Argument(help="The dead letter's id.")]
 @app.command("list")
 def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
     """List a tenant's dead letters, newest first."""
-    found = all_pages(Client.of(data_dir, tenant=tenant), "/v1/dead-letters")
+    with Client.of(data_dir, tenant=tenant) as client:
+        found = all_pages(client, "/v1/dead-letters")
     if as_json:
         print_json({"data": found})
         return
@@ -47,7 +48,8 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_jso
 @app.command()
 def show(letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
     """Show a dead letter: its whole event, who could not take it, and why."""
-    letter = Client.of(data_dir, tenant=tenant).get(f"/v1/dead-letters/{letter_id}")
+    with Client.of(data_dir, tenant=tenant) as client:
+        letter = client.get(f"/v1/dead-letters/{letter_id}")
     if as_json:
         print_json(letter)
         return
@@ -65,7 +67,8 @@ def replay(
     letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False
 ) -> None:
     """Publish the event once more; only those that have not applied it do."""
-    _told(Client.of(data_dir, tenant=tenant).post(f"/v1/dead-letters/{letter_id}/replay"), as_json=as_json)
+    with Client.of(data_dir, tenant=tenant) as client:
+        _told(client.post(f"/v1/dead-letters/{letter_id}/replay"), as_json=as_json)
 
 
 @app.command()
@@ -78,8 +81,8 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Give a dead letter up, with a reason."""
-    client = Client.of(data_dir, tenant=tenant)
-    _told(client.post(f"/v1/dead-letters/{letter_id}/discard", {"reason": reason}), as_json=as_json)
+    with Client.of(data_dir, tenant=tenant) as client:
+        _told(client.post(f"/v1/dead-letters/{letter_id}/discard", {"reason": reason}), as_json=as_json)
 
 
 def _told(letter: dict[str, Any], *, as_json: bool) -> None:

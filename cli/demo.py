@@ -227,14 +227,15 @@ def demo(
     from rich.console import Console
     from rich.progress import track
 
-    story = Story(Client.of(data_dir, tenant=tenant))
-    chapters = _chapters(story)
     shown = Console(stderr=True)
-    for chapter in track(chapters, description="Telling the story", console=shown, disable=as_json, transient=True):
-        chapter()
-    balances = story.check_balances()
-    lines = story.check_statement(ANA)
-    trial = story.client.get("/v1/ledger/trial-balance")
+    with Client.of(data_dir, tenant=tenant) as client:
+        story = Story(client)
+        chapters = _chapters(story)
+        for chapter in track(chapters, description="Telling the story", console=shown, disable=as_json, transient=True):
+            chapter()
+        balances = story.check_balances()
+        lines = story.check_statement(ANA)
+        trial = client.get("/v1/ledger/trial-balance")
     story.note("debits equal credits", "yes" if is_balanced(trial) else "no", "yes")
     ok = all(step.ok for step in story.steps)
     if as_json:

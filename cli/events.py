@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,17 +34,22 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Show a tenant's events as they happen. A payment's are shown from its beginning."""
-    client = Client.of(data_dir, tenant=tenant, platform=platform)
     begin = from_start or payment is not None or not follow
-    place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
+        for event in _events(client, place, follow=follow):
+            if fnmatchcase(event["type"], type_) and (payment is None or is_about(event, payment)):
+                _show(event, as_json=as_json)
+
+
+def _events(client: Client, place: int, *, follow: bool) -> Iterator[dict[str, Any]]:
+    """Events behind a place, oldest first; with `follow` without end."""
     while True:
         page = client.get(f"/platform/events?after={place}&limit={_PAGE}")
         for entry in page["data"]:
-            event = entry["event"]
-            if fnmatchcase(event["type"], type_) and (payment is None or is_about(event, payment)):
-                _show(event, as_json=as_json)
+            yield entry["event"]
         reached, place = place, int(page["next"])
-        if page["data"] or place > reached:
+        if place > reached:
             continue
         if not follow:
             return
@@ -93,8 +99,8 @@ def publish(
         raise CliError(f"{file} cannot be read: {error.strerror}") from None
     except InvalidEvent as error:
         raise CliError(f"{file} holds no CloudEvent: {error}") from None
-    client = Client.of(data_dir, platform=True)
-    answer = client.send("POST", f"/brokers/{broker}", content, headers={"content-type": STRUCTURED})
+    with Client.of(data_dir, platform=True) as client:
+        answer = client.send("POST", f"/brokers/{broker}", content, headers={"content-type": STRUCTURED})
     if not answer.ok:
         raise_refusal(answer)
     if as_json:

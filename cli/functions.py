@@ -20,7 +20,8 @@ def functions(
     as_json: Json = False,
 ) -> None:
     """List every function: its state, its ways in, and how often it was called since the start."""
-    found: list[dict[str, Any]] = Client.of(data_dir, platform=True).get("/platform/functions")["data"]
+    with Client.of(data_dir, platform=True) as client:
+        found: list[dict[str, Any]] = client.get("/platform/functions")["data"]
     if domain is not None:
         found = [entry for entry in found if entry["function"].startswith(domain + "/")]
     if as_json:

@@ -24,7 +24,8 @@ def _group() -> None:
 @app.command("trial-balance")
 def trial_balance(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
     """Debits and credits of every ledger account, per currency. Ends with 1 when they differ."""
-    balance = Client.of(data_dir, tenant=tenant).get("/v1/ledger/trial-balance")
+    with Client.of(data_dir, tenant=tenant) as client:
+        balance = client.get("/v1/ledger/trial-balance")
     if as_json:
         print_json(balance)
     else:

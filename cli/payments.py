@@ -33,9 +33,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a payment and its timeline as a tree, refunds beneath."""
-    client = Client.of(data_dir, tenant=tenant)
-    payment = client.get(f"/v1/payments/{payment_id}")
-    entries = all_pages(client, f"/v1/payments/{payment_id}/events")
+    with Client.of(data_dir, tenant=tenant) as client:
+        payment = client.get(f"/v1/payments/{payment_id}")
+        entries = all_pages(client, f"/v1/payments/{payment_id}/events")
     if as_json:
         print_json({"payment": payment, "events": entries})
         return

@@ -43,12 +43,13 @@ def request(
     headers = dict(_header(line) for line in header or [])
     if wait:
         headers["prefer"] = f"wait={wait}"
-    client = Client.of(data_dir, tenant=tenant, platform=platform)
-    answer = client.send(method, path, _body(data), headers=headers, key=key)
-    _remember(client, method.upper(), path, answer)
+    body = _body(data)
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        answer = client.send(method, path, body, headers=headers, key=key)
+        _remember(client, method.upper(), path, answer)
     if as_json:
-        body = answer.body if answer.body is not None or not answer.text else answer.text
-        print_json({"status": answer.status, "headers": answer.headers, "body": body})
+        shown = answer.body if answer.body is not None or not answer.text else answer.text
+        print_json({"status": answer.status, "headers": answer.headers, "body": shown})
     else:
         _print(answer, include=include)
     if not answer.ok:
@@ -65,7 +66,8 @@ def token(
     as_json: Json = False,
 ) -> None:
     """Print an access token (five minutes)."""
-    found = Client.of(data_dir, tenant=tenant, platform=platform).token(scope=scope, user=user)
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        found = client.token(scope=scope, user=user)
     if as_json:
         print_json({"access_token": found, "token_type": "Bearer"})
     else:

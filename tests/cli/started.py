@@ -1,0 +1,76 @@
+"""A platform in its own process, as `lastro up` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+STOP_SECONDS = 10
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process without settings of Lastro's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line in this interpreter."""
+    return [sys.executable, "-m", "cli", *arguments]
+
+
+@dataclass(slots=True)
+class Started:
+    """A running platform."""
+
+    process: subprocess.Popen[str]
+    told: dict[str, Any]
+    data_dir: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = str(self.told["base_url"]).removeprefix("http://").partition(":")
+        return host, int(port)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code; fails when the process takes longer than it may."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def started(data_dir: Path, *options: str) -> Iterator[Started]:
+    """`lastro up` on a free port, ready; killed at the end if it is still there."""
+    arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"lastro up ended with {process.wait()}"
+        yield Started(process, json.loads(line), data_dir)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The command line as a process of its own, with these settings in its environment."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        env={**environment(), **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,118 @@
+"""The command line when nothing runs: help, versions, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from cli.main import app
+from cli.output import money
+from tests.cli.started import ROOT, environment, run
+
+
+def test_no_credentials_says_how_to_get_some(tmp_path: Path) -> None:
+    """Without a platform ever started here, one line tells how to start one, with this very directory."""
+    result = run("functions", "--data-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr.strip().endswith(f"start the platform first: lastro up --data-dir {tmp_path}")
+
+
+def test_no_server_says_how_to_start_it(tmp_path: Path) -> None:
+    """With credentials but nobody listening, one line tells how to start the platform."""
+    content = {
+        "base_url": "http://127.0.0.1:9",
+        "token_url": "http://127.0.0.1:9/token",
+        "audience": "lastro-api",
+        "platform": {"client_id": "a", "client_secret": "b"},
+    }
+    (tmp_path / "credentials.json").write_text(json.dumps(content))
+    result = run("request", "--platform", "GET", "/v1/tenants/x", "--data-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert "does not answer at http://127.0.0.1:9" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_credentials_file_is_named(tmp_path: Path) -> None:
+    """A file that is no JSON, or holds something else, is named and not thrown at the user."""
+    (tmp_path / "credentials.json").write_text("{")
+    result = run("token", "--data-dir", str(tmp_path))
+    assert (result.returncode, "credentials.json cannot be used" in result.stderr) == (1, True)
+
+
+def test_version() -> None:
+    """--version prints the version."""
+    assert CliRunner().invoke(app, ["--version"]).stdout.startswith("lastro 0.")
+
+
+def test_every_command_has_json_and_help() -> None:
+    """Each command takes --json and says what it is for."""
+
+    def commands(group: object, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+        found = getattr(group, "commands", None)
+        if found is None:
+            parameters = {option for parameter in group.params for option in parameter.opts}  # type: ignore[attr-defined]
+            assert "--json" in parameters, names
+            assert group.help, names  # type: ignore[attr-defined]
+            return [names]
+        return [name for key, value in found.items() for name in commands(value, (*names, key))]
+
+    assert len(commands(get_command(app), ())) >= 16
+
+
+def test_help_is_quick() -> None:
+    """Help and completion import neither the platform nor an HTTP client."""
+    code = (
+        "import sys; from cli.main import app; from typer.main import get_command; get_command(app); "
+        "print([name for name in ('httpx', 'uvicorn', 'pydantic', 'embedded.platform', 'sqlite3', 'yaml') "
+        "if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "[]"
+
+
+def test_completion_is_offered() -> None:
+    """The shell's completion script can be printed."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli", "--show-completion", "bash"],
+        cwd=ROOT,
+        env={**environment(), "SHELL": "/bin/bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "lastro" in ended.stdout.lower() + ended.stderr.lower()
+
+
+def test_test_runs_pytest_from_anywhere(tmp_path: Path) -> None:
+    """`lastro test` hands its arguments to pytest in the repository, whatever the directory, and passes its code on."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "cli", "test", "--json", "tests/shared/test_version.py", "-q"],
+        cwd=tmp_path,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert json.loads(ended.stdout) == {"exit_code": 0, "passed": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "currency", "shown"),
+    [
+        (1050, "BRL", "10.50 BRL"),
+        (5, "BRL", "0.05 BRL"),
+        (-123456, "BRL", "-1,234.56 BRL"),
+        (7, "JPY", "7 JPY (minor units)"),
+    ],
+)
+def test_money_is_written_for_people(value: int, currency: str, shown: str) -> None:
+    """Amounts have two decimals where the currency has hundredths, and say so where it has not."""
+    assert money({"value": value, "currency": currency}) == shown
