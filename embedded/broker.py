@@ -184,9 +184,10 @@ class Broker:
         if not chosen:
             return
         extensions = envelope.extensions
-        if ROUTE in extensions:
+        origin = extensions.get(ROUTE)
+        if origin is not None:
             envelope = _without_route(envelope)
-        event = self._events[sequence] = EventState(sequence, len(chosen))
+        event = self._events[sequence] = EventState(sequence, len(chosen), origin)
         tenant = extensions.get("tenantid") or PLATFORM
         correlation = self.progress.began(extensions.get("correlationid") or envelope.id, len(chosen))
         for route in chosen:
@@ -308,6 +309,9 @@ class Broker:
         log.warning("%s goes to the dead letters of %s: %s", delivery.envelope.id, state.plan.name, status)
         came_back = delivery.envelope.extensions.get("knativeerrordest") == state.plan.target.url
         delivery.envelope = dead_letter(delivery.envelope, state.plan.target.url, outcome, answer)
+        if delivery.event is not None and delivery.event.origin is not None:
+            # Who replays it later puts it back where it came from, which its source does not tell.
+            delivery.envelope = delivery.envelope.with_extensions({ROUTE: delivery.event.origin})
         delivery.dead = outcome
         delivery.attempt = 0
         delivery.first = False

@@ -102,11 +102,13 @@ class Counts:
 class EventState:
     """A logged event that somebody is not done with."""
 
-    __slots__ = ("remaining", "sequence")
+    __slots__ = ("origin", "remaining", "sequence")
 
-    def __init__(self, sequence: int, remaining: int) -> None:
+    def __init__(self, sequence: int, remaining: int, origin: str | None) -> None:
         self.sequence = sequence
         self.remaining = remaining
+        self.origin = origin
+        """Where it was put in when that was not its own domain's topic (plan.ROUTE)."""
 
 
 class Delivery:

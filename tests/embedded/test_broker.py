@@ -460,6 +460,20 @@ async def test_the_ingress_offers_an_event_to_its_broker(tmp_path: Path) -> None
     await stage.broker.stop()
 
 
+async def test_a_dead_letter_can_be_put_back_where_it_came_from(tmp_path: Path) -> None:
+    """The dead letter of an event that came by the ingress names its Broker: logged again, it goes there again."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(422, 204)
+    await stage.broker.publish("default", event(1, source="https://outside.example"))
+    await stage.settled()
+    (parked,) = [envelope for name, envelope, _ in stage.shop.given if name == "parking"]
+    assert parked.extensions["embeddedroute"] == "broker/default"
+    stage.log.log(parked)
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1", "evt_1"]
+    await stage.broker.stop()
+
+
 async def test_dead_letters_may_go_to_a_topic(tmp_path: Path) -> None:
     """A KafkaSink as dead letter sink puts the event into its topic, from where a source brings it to a function."""
     sink = """
