@@ -86,7 +86,12 @@ def test_several_requests_share_a_connection(platform: Started) -> None:
     with socket.create_connection(platform.address, timeout=5) as connection:
         for _ in range(5):
             connection.sendall(request)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            answer = b""
+            while not answer.endswith(b'{"status":"alive"}'):
+                received = connection.recv(65536)
+                assert received, answer
+                answer += received
+            assert answer.startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
