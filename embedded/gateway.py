@@ -226,8 +226,23 @@ def _allowed(routes: Mapping[str, str]) -> str:
     return ", ".join(sorted(methods))
 
 
+_MAX_RAW_NAMES: Final = 256
+_raw_names: dict[str, bytes] = {}
+
+
+def _raw_name(name: str) -> bytes:
+    """A header's name as bytes, remembered."""
+    raw = name.encode("latin-1")
+    if len(_raw_names) < _MAX_RAW_NAMES:
+        _raw_names[name] = raw
+    return raw
+
+
 async def _send(send: Send, response: HttpResponse, *, with_body: bool) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
+    known = _raw_names
+    headers = [
+        (known.get(name) or _raw_name(name), value.encode("latin-1")) for name, value in response.headers.items()
+    ]
     if response.status != 204:
         headers.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -63,8 +63,23 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], fr
     headers: dict[str, str] = {}
     repeated: set[str] = set()
     for raw_name, raw_value in raw:
-        name = raw_name.decode("latin-1").lower()
+        name = _known_names.get(raw_name)
+        if name is None:
+            name = _name_of(raw_name)
         if name in headers and name in SECURITY_HEADERS:
             repeated.add(name)
         headers[name] = raw_value.decode("latin-1").strip(" \t")
-    return headers, frozenset(repeated)
+    return headers, frozenset(repeated) if repeated else _NONE
+
+
+_NONE: Final[frozenset[str]] = frozenset()
+_MAX_KNOWN_NAMES: Final = 256
+_known_names: dict[bytes, str] = {}
+
+
+def _name_of(raw: bytes) -> str:
+    """A header's name as text, remembered: clients send the same few names over and over."""
+    name = raw.decode("latin-1").lower()
+    if len(_known_names) < _MAX_KNOWN_NAMES and len(raw) <= 64:
+        _known_names[bytes(raw)] = name
+    return name
