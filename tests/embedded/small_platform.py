@@ -139,6 +139,9 @@ class Entry(NamedTuple):
     first: bool
 
 
+_Saved = tuple[list[Envelope], int, set[tuple[str, str, str]], set[tuple[int, str]], list[tuple[str, str, str]]]
+
+
 class MemoryLog:
     """EventLog and the part of the documents port that the broker uses, in one. `durable_to` moves only by hand
     when `lazy`; `crash` forgets the rest."""
@@ -153,7 +156,9 @@ class MemoryLog:
         self.lazy = lazy
         self._listeners: list[Callable[[list[Any]], None]] = []
         self._resets: list[Callable[[], None]] = []
-        self._saved: tuple[list[Envelope], int, set[tuple[str, str, str]], set[tuple[int, str]]] = ([], 0, set(), set())
+        self.effects: list[tuple[str, str, str]] = []
+        """Who applied which event of which key, in order; taken back with the rest."""
+        self._saved: _Saved = ([], 0, set(), set(), [])
 
     @property
     def documents(self) -> Any:
@@ -199,11 +204,18 @@ class MemoryLog:
 
     def save(self) -> None:
         """What was decided so far is on disk."""
-        self._saved = (list(self.entries), self.low_water_mark, set(self.markers), set(self.acknowledgements))
+        self._saved = (
+            list(self.entries),
+            self.low_water_mark,
+            set(self.markers),
+            set(self.acknowledgements),
+            list(self.effects),
+        )
 
     def lose(self) -> None:
         """Forget what is not on disk."""
-        entries, mark, markers, acknowledgements = self._saved
+        entries, mark, markers, acknowledgements, effects = self._saved
+        self.effects = list(effects)
         self.entries, self.low_water_mark = list(entries), mark
         self.markers, self.acknowledgements = set(markers), set(acknowledgements)
 
@@ -240,6 +252,7 @@ class Shop:
         answer = ACCEPTED if behaviour is None else await behaviour(name, envelope, first)
         if answer.status == 204:
             self.log.markers.add(marker)
+            self.log.effects.append((name, envelope.partition_key, envelope.id))
         return answer
 
     def ids(self, name: str) -> list[str]:
