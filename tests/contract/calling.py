@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -151,6 +152,22 @@ class Client:
         assert answer.status == 200, answer.body
         document: dict[str, Any] = answer.document
         return document
+
+
+async def eventually(client: Client, target: str, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The document of a GET once it is as wanted; fails after ten seconds."""
+    document: dict[str, Any] = {}
+    for _ in range(1000):
+        document = await client.read(target)
+        if ready(document):
+            return document
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{target} stayed {document}")
+
+
+async def in_status(client: Client, target: str, status: str) -> dict[str, Any]:
+    """A resource once it has this status."""
+    return await eventually(client, target, lambda resource: resource["status"] == status)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.calling import Client, Pair, brl, user_body, without
+from tests.contract.calling import TOKEN_PATH, Client, Pair, brl, user_body, without
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,7 +24,7 @@ NOT_JSON: dict[str, bytes] = {
     "two values": b"{} {}",
     "single quotes": b"{'amount': 1}",
     "trailing comma": b'{"amount": 1,}',
-    "comment": b'{} // done',
+    "comment": b"{} // done",
     "not a number": b'{"amount": NaN}',
     "infinity": b'{"amount": Infinity}',
     "leading zero": b'{"amount": 0100}',
@@ -287,7 +287,8 @@ async def test_another_media_type_is_415(pair: Pair, media_type: str | None) -> 
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"']
+    "media_type",
+    ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
 )
 async def test_the_media_type_s_spellings_are_taken(pair: Pair, media_type: str) -> None:
     """Case and a charset of UTF-8 make no difference (RFC 9110 §8.3)."""
@@ -324,9 +325,6 @@ async def test_256_kib_are_not_too_large(demo: Client) -> None:
 
 async def test_an_oversized_body_is_refused_anywhere(demo: Client) -> None:
     """Size is checked first of all: also where there is nothing, and without a token."""
-    for target in ("/v1/nothing", "/v1/payments", TOKEN_ENDPOINT):
+    for target in ("/v1/nothing", "/v1/payments", TOKEN_PATH):
         answer = await demo.wire.send("POST", target, [], b" " * (256 * 1024 + 1))
         assert answer.code == "payload_too_large"
-
-
-TOKEN_ENDPOINT = "/realms/lastro/protocol/openid-connect/token"

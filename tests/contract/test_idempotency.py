@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.calling import Answer, Client, House, Pair, brl, new_pair, still_clock, unused_key, user_body
+from tests.contract.calling import Client, House, Pair, brl, in_status, new_pair, still_clock, unused_key, user_body
 from tests.contract.conftest import Start
+from tests.contract.wire import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,7 +40,7 @@ async def test_a_post_needs_a_key(pair: Pair, value: str | None) -> None:
     assert (answer.status, answer.code) == (400, "missing_idempotency_key")
 
 
-MALFORMED = ["a b", "a\tb", '"', '""', '"a', 'a"', 'a"b', '"a"b"', "a" * 256, f'"{"a" * 256}"', "ção", "a\x7f", "'\xa0'"]
+MALFORMED = ["a b", "a\tb", '"', '""', '"a', 'a"', 'a"b', '"a"b"', "a" * 256, f'"{"a" * 256}"', "ção", "a\x7f", "\xa0"]
 
 
 @pytest.mark.parametrize("key", MALFORMED)
@@ -88,8 +89,7 @@ async def test_the_first_answer_comes_again_however_things_went_on(pair: Pair) -
     key = unused_key()
     first = await pair.client.post(PAY, pair.payment(), key=key)
     payment = first.document
-    while (await pair.client.read(first.header("location") or ""))["status"] != "settled":
-        await asyncio.sleep(0.01)
+    await in_status(pair.client, first.header("location") or "", "settled")
     again = await pair.client.post(PAY, pair.payment(), key=key)
     assert_replayed(first, again)
     assert payment["status"] == "created"
@@ -129,7 +129,8 @@ async def test_a_key_belongs_to_a_path(pair: Pair) -> None:
 async def test_a_key_belongs_to_a_tenant(house: House, demo: Client) -> None:
     """Two tenants may choose the same key."""
     other, key = await house.new_tenant(), unused_key()
-    mine, theirs = await demo.post("/v1/users", user_body(), key=key), await other.post("/v1/users", user_body(), key=key)
+    mine = await demo.post("/v1/users", user_body(), key=key)
+    theirs = await other.post("/v1/users", user_body(), key=key)
     assert (mine.status, theirs.status) == (201, 201)
     assert theirs.header("idempotent-replayed") is None
 
@@ -173,12 +174,11 @@ async def test_a_refused_request_does_not_burn_its_key(pair: Pair) -> None:
 async def test_a_state_that_refused_may_allow_it_later(pair: Pair) -> None:
     """409 illegal_state leaves the key as it was."""
     key = unused_key()
-    declined = await pair.client.made(PAY, pair.payment(capture="manual"))
-    target = f"{PAY}/{declined['id']}/refunds"
+    payment = await pair.client.made(PAY, pair.payment(capture="manual"))
+    target = f"{PAY}/{payment['id']}/refunds"
     assert (await pair.client.post(target, key=key)).code == "illegal_state"
-    while (await pair.client.read(f"{PAY}/{declined['id']}"))["status"] != "authorized":
-        await asyncio.sleep(0.01)
-    await pair.client.made(f"{PAY}/{declined['id']}/capture", also=(("prefer", "wait=10"),))
+    await in_status(pair.client, f"{PAY}/{payment['id']}", "authorized")
+    await pair.client.made(f"{PAY}/{payment['id']}/capture", also=(("prefer", "wait=10"),))
     assert (await pair.client.post(target, key=key)).status == 201
 
 

@@ -158,7 +158,9 @@ async def test_a_query_that_does_not_fit_is_malformed(demo: Client, query: str, 
     assert (answer.status, answer.code, answer.parameters) == (400, "malformed_request", [parameter])
 
 
-@pytest.mark.parametrize("query", ["%", "limit=%2", "limit=%zz", "reference=%ff", "reference=%ED%A0%80", "%ff=1", "\xe9=1"])
+@pytest.mark.parametrize(
+    "query", ["%", "limit=%2", "limit=%zz", "reference=%ff", "reference=%ED%A0%80", "%ff=1", "\xe9=1"]
+)
 async def test_a_query_that_cannot_be_read_is_malformed(demo: Client, query: str) -> None:
     """Broken escapes and what is not UTF-8 are 400."""
     answer = await demo.get(f"/v1/payments?{query}")

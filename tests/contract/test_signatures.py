@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -120,8 +123,6 @@ async def test_a_signature_of_another_form_is_invalid(pair: Pair, form: str) -> 
 @pytest.mark.parametrize("spelling", ["hex", "urlsafe", "unpadded", "last bits", "upper case"])
 async def test_a_signature_has_one_spelling(pair: Pair, spelling: str) -> None:
     """The same bytes written otherwise would pass for a new signature: refused."""
-    from base64 import b64decode, urlsafe_b64encode
-
     content = b"{}"
     while True:
         headers = pair.client.headers("POST", PAY, content)
@@ -239,21 +240,19 @@ async def test_the_window_has_two_sides(start: Start) -> None:
             assert answer.code == code, offset
 
 
-@pytest.mark.parametrize(
-    "spelling",
-    [
-        "2026-11-20T12:00:00Z",
-        "2026-11-20T12:00:00.1Z",
-        "2026-11-20T12:00:00.123456789Z",
-        "2026-11-20T12:00:00,5Z",
-        "2026-11-20T12:00:00+00:00",
-    ],
-)
-async def test_fractions_and_spellings_of_utc_are_legal(start: Start, spelling: str) -> None:
+async def test_fractions_and_spellings_of_utc_are_legal(start: Start) -> None:
     """A timestamp is ISO 8601 in UTC, with or without fractions of a second."""
     async with start(still_clock()) as house:
         client = await house.tenant()
-        assert (await client.post("/v1/users", {}, timestamp=spelling)).code == "validation_failed"
+        for spelling in (
+            "2026-11-20T12:00:00Z",
+            "2026-11-20T12:00:00.1Z",
+            "2026-11-20T12:00:00.123456789Z",
+            "2026-11-20T12:00:00,5Z",
+            "2026-11-20T12:00:00+00:00",
+        ):
+            answer = await client.post("/v1/users", {}, timestamp=spelling)
+            assert answer.code == "validation_failed", spelling
 
 
 @pytest.mark.parametrize(
@@ -305,7 +304,7 @@ async def test_a_signature_that_held_is_used_up_whatever_comes_after(pair: Pair,
     key = unused_key()
     if case == "replay":
         await pair.client.made(PAY, body, key=key)
-    content = body if isinstance(body, bytes) else __import__("json").dumps(body).encode()
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
     if case == "no key":
         headers = {**pair.client.headers("POST", PAY, content), **pair.client.signature("POST", PAY, content)}
         del headers["idempotency-key"]
@@ -333,7 +332,7 @@ async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None
     async with start(clock) as house:
         pair = await new_pair(await house.tenant())
         sent = []
-        for body in (b"{}", __import__("json").dumps(pair.payment()).encode()):
+        for body in (b"{}", json.dumps(pair.payment()).encode()):
             headers = pair.client.headers("POST", PAY, body)
             sent.append((headers, body))
             assert (await house.wire.send("POST", PAY, headers.items(), body)).status in (201, 422)
@@ -351,8 +350,6 @@ async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None
 
 async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None:
     """Of ten that race with one signature, one is served."""
-    import asyncio
-
     headers = pair.client.headers("POST", PAY, b"{}")
     answers = await asyncio.gather(
         *(pair.client.wire.send("POST", PAY, headers.items(), b"{}") for _ in range(10))
@@ -397,5 +394,6 @@ async def test_a_read_is_held_to_it_as_well(demo: Client) -> None:
 
 async def test_other_headers_may_stand_twice(demo: Client) -> None:
     """Headers that are not the contract's are as HTTP has them."""
-    answer = await demo.get(PAY, also=(("accept", "application/json"), ("accept", "*/*"), ("x-other", "1"), ("x-other", "2")))
+    others = (("accept", "application/json"), ("accept", "*/*"), ("x-other", "1"), ("x-other", "2"))
+    answer = await demo.get(PAY, also=others)
     assert answer.status == 200

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
+from shared.ports.documents import Commit
 from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES, TENANTS
 from tests.contract.calling import Client, House, still_clock
 from tests.contract.conftest import Start
@@ -281,8 +282,6 @@ async def test_a_suspended_tenant_is_refused(house: House) -> None:
     work = house.platform.runtime.documents
     tenant = await work.get(TENANTS, client.tenant_id, client.tenant_id)
     assert tenant is not None
-    from shared.ports.documents import Commit
-
     await work.commit(Commit(client.tenant_id, replaces=[(TENANTS, {**tenant, "status": "suspended"})]))
     for answer in (await client.get("/v1/payments"), await client.post("/v1/users", {})):
         assert (answer.status, answer.code) == (403, "tenant_suspended")
