@@ -153,7 +153,6 @@ class Context:
             "partitionkey": f"{tenant_id}/{subject}",
             "correlationid": origin.correlation_id,
             "traceparent": origin.traceparent,
-            "dataschema": f"/schemas/{event.type}.json",
         }
         if origin.causation_id is not None:
             attributes["causationid"] = origin.causation_id

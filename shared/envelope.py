@@ -21,6 +21,7 @@ from shared.clock import parse_time
 JSON: Final = "application/json"
 STRUCTURED: Final = "application/cloudevents+json"
 _CORE: Final = ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
+_OURS: Final = "lastro."
 _REQUIRED: Final = ("id", "source", "type")
 _EXTENSION_NAME: Final = re.compile(r"[a-z0-9]{1,20}")
 # CloudEvents HTTP binding §3.1.3.2: these printable characters travel as they are.
@@ -131,6 +132,8 @@ class Envelope:
         if self.time is not None:
             attributes["time"] = self.time
         attributes["datacontenttype"] = JSON
+        if self.type.startswith(_OURS):
+            attributes["dataschema"] = f"/schemas/{self.type}.json"
         attributes.update(self.extensions)
         return attributes
 

@@ -50,6 +50,17 @@ class _Run:
     tenant_id: str = ""
     headers: dict[str, str] | None = None
     parameters: dict[str, str] = field(default_factory=dict)
+    generation: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generation = self.runtime.documents.generation
+
+    async def durable(self) -> None:
+        """Return when what the answer rests on is on disk. Raises Unavailable, also when some of it was taken back
+        while the request was waiting for something else."""
+        await self.runtime.documents.durable()
+        if self.runtime.documents.generation != self.generation:
+            raise Unavailable("what the answer rests on was taken back")
 
 
 async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:
@@ -76,7 +87,7 @@ async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime
 async def _answer(run: _Run) -> HttpResponse:
     try:
         response = await _admitted(run)
-        await run.runtime.documents.durable()
+        await run.durable()
         reach("request.durable")
         return response
     except Problem as problem:
@@ -94,7 +105,7 @@ async def _answer(run: _Run) -> HttpResponse:
 async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
     # A refusal may rest on what was read a moment ago, and a used signature must be on disk before it is said.
     try:
-        await run.runtime.documents.durable()
+        await run.durable()
     except Unavailable:
         problem = Problem("dependency_unavailable", "A store cannot answer now; try again.")
     return problem_response(problem, run.runtime, run.request, run.request_id)

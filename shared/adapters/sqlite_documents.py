@@ -74,7 +74,10 @@ class SqliteDocuments:
         key = (collection.name, tenant_id, id)
         document = self._memory.get(key, _UNKNOWN)
         if document is _UNKNOWN:
-            document = self._load(self._table(collection), key)
+            table = self._table(collection)
+            if self._recent.certainly_absent((collection.name, tenant_id), id):
+                return None
+            document = self._load(table, key)
         else:
             self._memory.move_to_end(key)
         return cast("D | None", document)
