@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,6 +200,25 @@ async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteS
     with pytest.raises(VersionConflict):
         await store.documents.commit(stale)
     await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=store.generation))
+
+
+async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -> None:
+    """A request that waited for something else while its batch failed is refused, though nothing is pending now."""
+    from shared.http_serving import _Run
+
+    runtime: Any = SimpleNamespace(documents=store.documents)
+    anything: Any = None
+    run = _Run(anything, anything, runtime, "req", "00")
+    await store.documents.commit(inserting("n1"))
+    await run.durable()
+    break_next_batch(store)
+    await store.documents.commit(inserting("n2"))
+    assert await store.documents.get(NOTES, "ten_1", "n2") is not None
+    while store.generation == run.generation:  # noqa: ASYNC110 - the request waits for something else
+        await asyncio.sleep(0.001)
+    await store.documents.durable()
+    with pytest.raises(Unavailable):
+        await run.durable()
 
 
 async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> None:
