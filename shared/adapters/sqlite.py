@@ -1,7 +1,7 @@
 """The embedded store: documents, ledger, log and nonces in one SQLite file, behind the ports.
 
 One core decides in memory, and one writer makes the decisions durable in their order, many to one fsync. What is
-on disk is always a prefix of what was decided (docs/decisions/0006).
+on disk is always a prefix of what was decided (docs/decisions/0011).
 """
 
 from __future__ import annotations

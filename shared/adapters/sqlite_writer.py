@@ -2,7 +2,7 @@
 
 It knows no table. A batch is one transaction and one fsync; what is on disk is always a prefix of what was
 submitted. `ThreadWriter` serves tests and functions started alone, `ProcessWriter` the platform: SQLite drops the
-interpreter lock at every statement, so a thread's batch takes three times a process's (docs/decisions/0006).
+interpreter lock at every statement, so a thread's batch takes three times a process's (docs/decisions/0011).
 
 Run as a module this file is the writer's process. It reads its socket to the end before it ends: when the core
 is killed, what the core had handed over still becomes durable.
