@@ -44,36 +44,51 @@ class AddressInUse(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bound on a request's head, which the parser itself has none for."""
+    """uvicorn's protocol with a bound on a request's head, which the parser itself has none for.
 
-    head_bytes = 0
+    What arrives is counted, and headers one by one only where that alone could be too much.
+    """
+
+    _in_head = False
+    _arrived = 0
+    _chunk = 0
 
     def on_message_begin(self) -> None:
-        self.head_bytes = 0
+        self._in_head = True
+        # How much of this chunk was the message before is not known; what comes with later chunks is all head.
+        self._arrived = -self._chunk
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._arrived + 2 * self._chunk > MAX_HEADER_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            if size > MAX_HEADER_BYTES:
+                self._refuse_head()
+                raise httptools.HttpParserError("the request's head is too large")
+        super().on_headers_complete()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+    def data_received(self, data: bytes) -> None:
+        self._chunk = len(data)
+        super().data_received(data)
+        if self._in_head:
+            self._arrived += len(data)
+            if self._arrived > MAX_HEADER_BYTES:
+                self._refuse_head()
 
-    def send_400_response(self, msg: str) -> None:
-        if self.head_bytes > MAX_HEADER_BYTES:
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
-        elif isinstance(self.config.app, Gateway):
+
+    def send_400_response(self, msg: str) -> None:
+        if self.transport.is_closing():
+            return
+        if isinstance(self.config.app, Gateway):
             self.transport.write(_as_bytes(self.config.app.unreadable()))
             self.transport.close()
         else:
             super().send_400_response(msg)
-
-    def _count(self, size: int) -> None:
-        self.head_bytes += size
-        if self.head_bytes > MAX_HEADER_BYTES:
-            raise httptools.HttpParserError("the request's head is too large")
 
 
 def _as_bytes(response: HttpResponse) -> bytes:
