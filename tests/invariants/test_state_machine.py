@@ -31,7 +31,7 @@ from tests.invariants.reference import ENDED, Reference
 from tests.invariants.world import Pending, Tenant, World, brl
 
 T = TypeVar("T")
-EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "80"))
 STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "40"))
 
 AMOUNTS = st.integers(1, 700)
