@@ -1,0 +1,112 @@
+"""A copy of this checkout, in which snippets run as they stand; its `.venv` is the tests' own environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.docs.pages import ROOT
+
+FOLDERS = ("cli", "embedded", "events", "functions", "kafka-sources", "knative", "shared", "tests")
+READY_SECONDS = 60.0
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The copy, and the environment of somebody who has set nothing up."""
+
+    root: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        return {**kept, "PATH": os.defpath + os.pathsep + os.environ.get("PATH", ""), "COLUMNS": "160"}
+
+    def run(self, script: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """A script in bash, as strict as bash can be, from the checkout's root."""
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=self.root,
+            env={**self.environment, **settings},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+
+    @contextlib.contextmanager
+    def running(self, script: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on until it is stopped, which must then end well."""
+        log = self.root / "running.log"
+        with log.open("w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                ["bash", "-euc", f"exec env {script}"],
+                cwd=self.root,
+                env={**self.environment, **settings},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        try:
+            yield process
+            process.terminate()
+            process.wait(10)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def copy_checkout(place: Path) -> Checkout:
+    """The files of this checkout, copied, and its environment, linked."""
+    place.mkdir()
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, place / folder, copy_function=_copy)
+    for file in ("lastro", "Taskfile.yml", "pyproject.toml", *LOCKS):
+        shutil.copy2(ROOT / file, place / file)
+    environment = place / ".venv"
+    environment.mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name != "lastro.stamp":
+            (environment / entry.name).symlink_to(entry)
+    digests = [subprocess.check_output(["cksum"], input=(ROOT / lock).read_bytes()) for lock in LOCKS]
+    (environment / "lastro.stamp").write_bytes(b"".join(digests))
+    return Checkout(place)
+
+
+def _copy(source: str, target: str) -> None:
+    # Compiled modules come and go while other tests run.
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copy2(source, target)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def answer_of(process: subprocess.Popen[str], url: str) -> tuple[int, bytes]:
+    """Status and body of the first answer at this address. Fails when the process ends or takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"nothing answered at {url}")

@@ -1,0 +1,104 @@
+"""What the pages say is there is there: links, paths, commands, tasks, decisions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+
+from cli.main import app
+from tests.docs.pages import PAGES, ROOT, anchors, code_spans, links
+
+# What is made by running or installing, and so is in no checkout.
+MADE = (".venv", ".lastro")
+TOP = ("cli/", "docs/", "embedded/", "events/", "functions/", "kafka-sources/", "knative/", "shared/", "tests/", ".ci/")
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link leads to a file of this repository, and its anchor to a heading there."""
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert target.is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pages
+def test_paths_exist(page: Path) -> None:
+    """A path that a page sets in code is there, whatever stands for its `<parts>` and `{choices}`."""
+    for span in code_spans(page):
+        if not span.startswith(TOP) or " " in span:
+            continue
+        pattern = re.sub(r"<\w+>|NNNN", "*", span.rstrip("/"))
+        choices = re.search(r"\{(.+?)\}", pattern)
+        for choice in choices[1].split(",") if choices else [""]:
+            wanted = pattern.replace(choices[0], choice) if choices else pattern
+            assert list(ROOT.glob(wanted)) or wanted in NEW_FILES, span
+
+
+# The README's own example, which its reader makes.
+NEW_FILES = {"functions/payments/thank_payer.py"}
+
+
+def commands() -> set[str]:
+    """Every command of the command line, with its group before it."""
+    found: set[str] = set()
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {each}" for each in inner} if inner else {name}
+    return found
+
+
+def test_readme_lists_every_command() -> None:
+    """The README's table has each command and no other."""
+    table = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("\nEach takes")[0]
+    listed: set[str] = set()
+    for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE):
+        words = [span.split() for span in re.findall(r"`([^`]+)`", row)]
+        group = words[0][0]
+        for each in words:
+            plain = [word for word in each if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
+            listed.add(" ".join(plain if plain[0] == group else [group, *plain]))
+    assert listed == commands()
+
+
+@pages
+def test_commands_and_tasks_exist(page: Path) -> None:
+    """A `lastro` command or a task that a page names can be given."""
+    tasks = set(yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"])
+    known = commands() | {command.split()[0] for command in commands()}
+    for span in code_spans(page):
+        task = re.match(r"(?:\.venv/bin/)?task ([a-z]+)", span)
+        assert task is None or task[1] in tasks, span
+        command = re.match(r"(?:\./)?lastro ([a-z-]+)(?: ([a-z-]+))?", span)
+        if command is not None and not command[1].startswith("-"):
+            assert command[1] in known, span
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """The index lists each page once, in order, by its number and its title."""
+    index = (ROOT / "docs/decisions/README.md").read_text()
+    rows = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \| (.+) \|$", index, re.MULTILINE)
+    files = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert [row[1] for row in rows] == [file.name for file in files]
+    for (number, name, title), file in zip(rows, files, strict=True):
+        assert name.startswith(number)
+        assert file.read_text().partition("\n")[0] == f"# {number}. {title}"
+
+
+def test_code_names_decisions_that_exist() -> None:
+    """A comment that sends its reader to a decision names one."""
+    for folder in TOP:
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix not in (".py", ".yaml", ".yml", ".md") or MADE[0] in file.parts:
+                continue
+            for number in re.findall(r"docs/decisions/(\d{4})", file.read_text(encoding="utf-8")):
+                assert list((ROOT / "docs/decisions").glob(f"{number}-*.md")), file

@@ -1,0 +1,208 @@
+"""Every fenced snippet of the pages is run, as it stands, in a copy of the checkout.
+
+A snippet that is new, or whose first line changed, fails here until it is told how it is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
+from tests.docs.pages import ROOT, Snippet, snippets
+
+SNIPPETS = {snippet.name: snippet for snippet in snippets()}
+NEW_FUNCTION = 'README.md: """lastro.payment.settled.v1: the pa'
+NEW_SERVICE = "README.md: sed -e s/payments-settle/payments-th"
+NEW_TRIGGER = "README.md: ---"
+UP = "README.md: ./lastro up"
+FIRST_PAYMENT = "README.md: user=$(./lastro request POST /v1/use"
+AFTERWARDS = "README.md: ./lastro request GET /v1/accounts/$t"
+ALONE = "README.md: FUNCTION_TARGET=get_payment FUNCTION"
+PATIENCE_SECONDS = 10.0
+
+
+def text(name: str) -> str:
+    return SNIPPETS[name].text
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The platform that README's `./lastro up` started, and what README's first payment printed."""
+
+    checkout: Checkout
+    port: int
+    readiness: tuple[int, bytes]
+    payment: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy of the checkout, to which the README's function has been added as the README says."""
+    copied = copy_checkout(tmp_path_factory.mktemp("readme") / "lastro")
+    (copied.root / "functions/payments/thank_payer.py").write_text(text(NEW_FUNCTION))
+    sed = copied.run(text(NEW_SERVICE))
+    assert (sed.returncode, sed.stderr) == (0, "")
+    listed = copied.root / "knative/functions/kustomization.yaml"
+    entry = "  - payments/settle.yaml\n"
+    assert entry in listed.read_text()
+    listed.write_text(listed.read_text().replace(entry, entry + "  - payments/thank_payer.yaml\n"))
+    events = copied.root / "events/payments.py"
+    known, taken = re.subn(r"(class PaymentSettled(?:.*\n)+?)    terminal: .*\n", r"\1", events.read_text(), count=1)
+    assert taken == 1
+    events.write_text(known)
+    with (copied.root / "knative/eventing/triggers/payments.yaml").open("a") as triggers:
+        triggers.write(text(NEW_TRIGGER))
+    return copied
+
+
+@pytest.fixture(scope="module")
+def started(checkout: Checkout) -> Iterator[Started]:
+    """The platform, on a free port, after the first payment of the README."""
+    port = free_port()
+    with checkout.running(f"{text(UP).strip()} --port {port}") as process:
+        readiness = answer_of(process, f"http://127.0.0.1:{port}/readyz")
+        payment = checkout.run(text(FIRST_PAYMENT) + text(AFTERWARDS))
+        yield Started(checkout, port, readiness, payment)
+    assert process.returncode == 0
+
+
+@pytest.fixture(scope="module")
+def tests_found(checkout: Checkout) -> subprocess.CompletedProcess[str]:
+    """What `./lastro test` finds when it is told to look at one file and to run nothing."""
+    return checkout.run(text("README.md: ./lastro test"), PYTEST_ADDOPTS="--collect-only --quiet tests/test_locks.py")
+
+
+@pytest.fixture(scope="module")
+def wiring(checkout: Checkout) -> subprocess.CompletedProcess[str]:
+    """What `task wiring` says of the README's function."""
+    return checkout.run(".venv/bin/task wiring")
+
+
+def the_platform_starts(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    assert started.readiness[0] == 200
+    credentials = json.loads((started.checkout.root / ".lastro/credentials.json").read_text())
+    assert f":{started.port}" in json.dumps(credentials)
+
+
+def the_tests_would_run(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    assert snippet.text == text("README.md: ./lastro test")
+    found: subprocess.CompletedProcess[str] = request.getfixturevalue("tests_found")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "tests/test_locks.py::test_every_pin_has_hashes" in found.stdout
+
+
+def the_payment_settles(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    assert started.payment.returncode == 0, started.payment.stdout + started.payment.stderr
+    assert started.payment.stderr == ""
+    (payment,) = set(re.findall(r'"id": "(pay_[0-9a-z]+)",\s+"status": "created"', started.payment.stdout))
+    shown = ""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "10.50 BRL settled" not in shown and time.monotonic() < deadline:
+        shown = started.checkout.run(f"./lastro payments show {payment}").stdout
+    assert f"{payment} 10.50 BRL settled" in shown
+
+
+def the_books_are_shown(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    assert started.payment.returncode == 0, started.payment.stdout + started.payment.stderr
+    assert re.search(r'"available": \d+', started.payment.stdout)
+    assert '"balance_after"' in started.payment.stdout
+    assert "Trial balance, BRL" in started.payment.stdout
+
+
+def the_new_function_is_wired(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    checked: subprocess.CompletedProcess[str] = request.getfixturevalue("wiring")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def the_new_function_is_given_the_payment(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        listed = json.loads(started.checkout.run("./lastro functions --domain payments --json").stdout)["data"]
+        (ours,) = [entry for entry in listed if entry["function"] == "payments/thank_payer"]
+        if ours["calls"] or time.monotonic() > deadline:
+            break
+    assert (ours["calls"], ours["dead_lettered"]) == (1, 0)
+
+
+def one_function_answers_alone(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    checkout: Checkout = request.getfixturevalue("checkout")
+    port = free_port()
+    line, replaced = re.subn(r"--port \d+", f"--port {port}", snippet.text.strip())
+    assert replaced == 1
+    with checkout.running(line, LASTRO_DATA_DIR=str(checkout.root / "alone")) as process:
+        status, body = answer_of(process, f"http://127.0.0.1:{port}/v1/payments/pay_0")
+    assert (status, json.loads(body)["code"]) == (401, "missing_token")
+
+
+def the_code_says_the_same(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    for shown in ast.parse(snippet.text).body:
+        assert isinstance(shown, ast.AsyncFunctionDef)
+        (file,) = (ROOT / "functions").glob(f"*/{shown.name}.py")
+        (there,) = (node for node in ast.parse(file.read_text()).body if getattr(node, "name", "") == shown.name)
+        assert isinstance(there, ast.AsyncFunctionDef)
+        head, options = head_of(shown)
+        known_head, known_options = head_of(there)
+        assert head == known_head
+        assert options <= known_options
+
+
+def head_of(function: ast.AsyncFunctionDef) -> tuple[str, set[str]]:
+    """What an operation says before its body, and the decorator's options, of which a page may show only some."""
+    (decorator,) = function.decorator_list
+    assert isinstance(decorator, ast.Call)
+    options = {ast.unparse(option) for option in decorator.keywords}
+    decorator.keywords = []
+    assert function.returns is not None
+    return f"{ast.unparse(decorator)} {ast.unparse(function.args)} {ast.unparse(function.returns)}", options
+
+
+def the_decisions_look_like_it(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    parts = re.findall(r"^(\*\*\w+\.\*\*|# NNNN\. |Status: )", snippet.text, re.MULTILINE)
+    for page in sorted((ROOT / "docs/decisions").glob("0*.md")):
+        number = page.name[:4]
+        content = page.read_text(encoding="utf-8")
+        places = [content.find(part.replace("NNNN", number)) for part in parts]
+        assert -1 not in places, page.name
+        assert places == sorted(places), page.name
+        assert re.search(r"^Status: (accepted|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.$", content, re.MULTILINE)
+
+
+RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
+    UP: the_platform_starts,
+    "README.md: ./lastro test": the_tests_would_run,
+    FIRST_PAYMENT: the_payment_settles,
+    AFTERWARDS: the_books_are_shown,
+    NEW_FUNCTION: the_new_function_is_given_the_payment,
+    NEW_SERVICE: the_new_function_is_wired,
+    NEW_TRIGGER: the_new_function_is_wired,
+    ALONE: one_function_answers_alone,
+    "CONTRIBUTING.md: ./lastro test": the_tests_would_run,
+    'docs/architecture.md: @http_function("POST /v1/payments",': the_code_says_the_same,
+    "docs/decisions/README.md: # NNNN. What was chosen, as a statem": the_decisions_look_like_it,
+}
+
+
+@pytest.mark.parametrize("name", [snippet.name for snippet in snippets()])
+def test_snippet(name: str, request: pytest.FixtureRequest) -> None:
+    """What the pages tell a reader to type works."""
+    assert name in RUN, f"no test runs this snippet; say in {Path(__file__).name} how it is run"
+    RUN[name](SNIPPETS[name], request)
+
+
+def test_each_snippet_is_known_by_its_first_line() -> None:
+    """No two snippets of a page begin alike, and none that is claimed to be run is gone."""
+    names = [snippet.name for snippet in snippets()]
+    assert sorted(names) == sorted(RUN)
