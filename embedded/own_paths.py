@@ -27,6 +27,7 @@ Found = Mapping[str, str]
 Answer = Callable[[HttpRequest, Found], Awaitable[HttpResponse]]
 MAX_EVENTS: Final = 500
 READ_EVENTS_SCOPE: Final = "operations:read"
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 _PAGE_TYPE: Final = "text/html; charset=utf-8"
 
 
@@ -100,6 +101,7 @@ class PlatformPaths:
         """Answer a request for one of the platform's own paths. Raises Problem."""
         path = request.path
         if self._issuer is not None and path.startswith(REALM_PATH + "/"):
+            _refuse_repeated(request)
             status, headers, body = await self._issuer.handle(request.method, path, request.headers, request.body)
             return HttpResponse(status, {name.lower(): value for name, value in headers.items()}, body)
         if path.startswith("/simulators/"):
@@ -121,6 +123,7 @@ class PlatformPaths:
             return HttpResponse(204, {"allow": allow}, b"")
         if request.method not in allowed:
             raise Problem("method_not_allowed", f"{request.method} is not taken here.", headers={"Allow": allow})
+        _refuse_repeated(request)
         return await answer(request, found)
 
     # Open to everybody
@@ -167,6 +170,8 @@ class PlatformPaths:
         scope = PLATFORM_SCOPE if caller.is_platform else READ_EVENTS_SCOPE
         _need(caller, scope)
         query = parse_query(request.query)
+        for name in query.keys() - {"after", "limit"}:
+            raise Problem.parameter("malformed_request", name, "There is no such parameter.")
         after = _number(query, "after", default=0)
         limit = _number(query, "limit", default=100)
         if after < 0:
@@ -200,9 +205,12 @@ class PlatformPaths:
         return caller
 
     async def _caller(self, request: HttpRequest) -> Caller:
-        if request.repeated:
-            raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
         return await self._runtime.verifier.verify(bearer_token(request))
+
+
+def _refuse_repeated(request: HttpRequest) -> None:
+    if request.repeated:
+        raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
 
 
 def _need(caller: Caller, scope: str) -> None:
@@ -214,10 +222,9 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name)
     if text is None:
         return default
-    try:
-        return int(text)
-    except ValueError:
-        raise Problem.parameter("malformed_request", name, "It is no number.") from None
+    if _WHOLE.fullmatch(text) is None:
+        raise Problem.parameter("malformed_request", name, "It is no whole number of at most 18 digits.")
+    return int(text)
 
 
 def _json(document: object) -> HttpResponse:

@@ -6,6 +6,7 @@ from events.payments import Failure, PaymentCreated, RefundCreated
 from functions.accounts._holds import HoldWish, hold_id, new_hold, tell_held, tell_refused, wish_of
 from shared.context import Context
 from shared.function import event_function
+from shared.money import MAX_MINOR_UNITS
 from shared.records import ACCOUNTS, HOLDS, AccountDocument, HoldDocument, available
 
 
@@ -41,7 +42,8 @@ def _refusal(wish: HoldWish, account: AccountDocument | None, payee: AccountDocu
         return Failure(code="account_blocked", detail="The payee's account takes no credits.")
     if account["currency"] != wish.currency:
         return Failure(code="currency_mismatch", detail=f"The payer's account is kept in {account['currency']}.")
-    if available(account) < wish.amount:
+    # Balance and overdraft together may exceed 64 bits; what is held of them must not.
+    if available(account) < wish.amount or account["held"] + wish.amount > MAX_MINOR_UNITS:
         return Failure(code="insufficient_funds", detail="The payer's account has not enough available.")
     return None
 

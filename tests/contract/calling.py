@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from shared.settings import Settings
 from tests.contract.wire import Answer, Wire, served
 
 TOKEN_PATH = "/realms/lastro/protocol/openid-connect/token"
+# Every function behind its own framework application, as in its container.
+FAITHFUL = os.environ.get("LASTRO_TEST_FAITHFUL") == "1"
 _numbers = count(1)
 
 Pairs = tuple[tuple[str, str], ...]

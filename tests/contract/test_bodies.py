@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.calling import TOKEN_PATH, Client, Pair, brl, user_body, without
+from tests.contract.calling import TOKEN_PATH, Client, Pair, brl, new_account, user_body, without
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -328,3 +328,17 @@ async def test_an_oversized_body_is_refused_anywhere(demo: Client) -> None:
     for target in ("/v1/nothing", "/v1/payments", TOKEN_PATH):
         answer = await demo.wire.send("POST", target, [], b" " * (256 * 1024 + 1))
         assert answer.code == "payload_too_large"
+
+
+async def test_sums_beyond_64_bits_are_refused_and_never_stuck(demo: Client) -> None:
+    """Amounts that fit alone and not together: the second is declined or failed, and nothing stays under way."""
+    payers = [await new_account(demo, overdraft_limit=BIGGEST) for _ in range(2)]
+    payee = await new_account(demo, overdraft_limit=BIGGEST)
+    first, second = [await Pair(demo, payer, payee).paid(amount=brl(BIGGEST)) for payer in payers]
+    assert (first["status"], second["status"]) == ("settled", "failed")
+    back = Pair(demo, payee, payers[0])
+    held, refused = [await back.paid(amount=brl(BIGGEST), capture="manual") for _ in range(2)]
+    assert (held["status"], refused["status"]) == ("authorized", "declined")
+    balance = await demo.read(f"/v1/accounts/{payee}/balance")
+    assert (balance["posted"], balance["held"], balance["available"]) == (BIGGEST, BIGGEST, BIGGEST)
+    assert (await demo.read(f"/v1/accounts/{payers[1]}/balance"))["held"] == 0
