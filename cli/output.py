@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+_PIPE_COLUMNS: Final = 200
+
+
 def console() -> Console:
-    """Where text for people goes: standard output."""
+    """Where text for people goes: standard output. In a pipe lines are as long as their content, for grep's sake."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def say(text: str) -> None:
