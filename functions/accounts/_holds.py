@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from events.accounts import FundsHeld, FundsRefused
 from events.payments import Failure, PaymentCreated, PaymentEvent, RefundCreated, RefundEvent
@@ -11,8 +11,7 @@ from shared.money import Money
 from shared.records import HoldCause, HoldDocument, HoldStatus
 
 
-@dataclass(frozen=True, slots=True)
-class HoldWish:
+class HoldWish(NamedTuple):
     """What an event says about the amount that its payment or refund wants set aside."""
 
     cause_type: HoldCause

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from events.accounts import FundsHeld
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
@@ -24,8 +23,7 @@ from shared.ports.ledger import (
 from shared.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """What the ledger is asked to record, and until when it may."""
 
     cause_type: CauseType

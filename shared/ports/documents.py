@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from shared.envelope import Envelope
 
@@ -13,6 +14,7 @@ PLATFORM = "-"
 
 D = TypeVar("D", bound=Mapping[str, Any])
 Fields = Mapping[str, Any]
+_NOTHING: Final[Fields] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,14 @@ class Query:
     limit: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Increments of integer fields of one document, made only where `where` holds and every floor still does."""
 
     collection: Collection[Any]
     id: str
     increments: Mapping[str, int]
-    where: Fields = field(default_factory=dict)
-    assign: Fields = field(default_factory=dict)
+    where: Fields = _NOTHING
+    assign: Fields = _NOTHING
 
 
 class InboxMarker(NamedTuple):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import field
+from typing import Literal, NamedTuple, Protocol
 
 Direction = Literal["debit", "credit"]
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One side of a transfer: so many minor units into (credit) or out of (debit) a ledger account."""
 
     account_id: str
@@ -19,16 +18,14 @@ class Leg:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """What a transfer is for: a payment, refund or deposit and its id."""
 
     type: str
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(NamedTuple):
     """A movement to be recorded. `payment_id` and `description` go with it to the statement."""
 
     tenant_id: str
@@ -39,8 +36,7 @@ class Transfer:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One recorded leg. `sequence` numbers an account's entries from 1 without a gap;
     `balance_after` is credits less debits of the account up to and with this entry."""
 
@@ -55,8 +51,7 @@ class Entry:
     recorded_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedTransfer:
+class RecordedTransfer(NamedTuple):
     """A transfer as it stands in the ledger.
 
     `first` is True from the one `append` that recorded it and False ever after; no store keeps it.
@@ -72,8 +67,7 @@ class RecordedTransfer:
     first: bool = field(default=False, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """A transfer id that was given up: nothing can be recorded under it any more."""
 
     tenant_id: str
@@ -83,8 +77,7 @@ class Refusal:
     recorded_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class AccountTurnover:
+class AccountTurnover(NamedTuple):
     """What went through one ledger account since it was first used, in minor units."""
 
     account_id: str
