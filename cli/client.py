@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from cli.errors import CliError
+from cli.options import PROGRAM
 
 if TYPE_CHECKING:
     import httpx
@@ -74,17 +75,14 @@ class Client:
             raise CliError(f"{credentials.path} has no demo tenant; name another with --tenant")
         raise CliError(
             f"{credentials.path} has no client of a tenant {tenant}; "
-            "it keeps those that `lastro request --platform POST /v1/tenants` makes"
+            f"it keeps those that `{PROGRAM} request --platform POST /v1/tenants` makes"
         )
 
-    def token(self, *, scope: str | None = None, user: str | None = None) -> str:
+    def token(self, *, scope: str | None = None) -> str:
         """An access token, kept until shortly before it expires when it is the client's own. Raises CliError."""
-        plain = scope is None and user is None
-        if plain and time.monotonic() < self._token_until:
+        if scope is None and time.monotonic() < self._token_until:
             return self._token
         form = {"grant_type": "client_credentials"}
-        if user is not None:
-            form = {"grant_type": _EXCHANGE, "requested_subject": user}
         if scope is not None:
             form["scope"] = scope
         response = self._reach(
@@ -98,7 +96,7 @@ class Client:
             reason = answer.get("error_description") or answer.get("error") or response.status_code
             raise CliError(f"no token for {self.identity.client_id}: {reason}")
         token: str = answer["access_token"]
-        if plain:
+        if scope is None:
             self._token = token
             self._token_until = time.monotonic() + answer["expires_in"] - _TOKEN_MARGIN_SECONDS
         return token
@@ -166,13 +164,10 @@ class Client:
         except httpx.ConnectError:
             raise CliError(
                 f"the platform does not answer at {self.credentials.base_url}; start it with: "
-                f"lastro up{data_dir_option(self.credentials.path.parent)}"
+                f"{PROGRAM} up{data_dir_option(self.credentials.path.parent)}"
             ) from None
         except httpx.HTTPError as error:
-            raise CliError(f"{method} {target} was not answered: {type(error).__name__}") from None
-
-
-_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+            raise CliError(f"{method} {target} was not answered: {str(error) or type(error).__name__}") from None
 
 
 def read_credentials(data_dir: Path) -> Credentials:
@@ -184,7 +179,7 @@ def read_credentials(data_dir: Path) -> Credentials:
     except BadCredentials as error:
         raise CliError(str(error)) from None
     if credentials is None:
-        start = f"lastro up{data_dir_option(data_dir)}"
+        start = f"{PROGRAM} up{data_dir_option(data_dir)}"
         raise CliError(f"there is no {data_dir / FILE_NAME}; start the platform first: {start}")
     return credentials
 

@@ -31,7 +31,7 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_jso
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("id", "status", "event", "consumer", "cause", "attempts", "parked at"):
-        table.add_column(title, no_wrap=title in ("id", "status"))
+        table.add_column(title, no_wrap=title in ("id", "status"), overflow="fold")
     for letter in found:
         table.add_row(
             letter["id"],
@@ -42,7 +42,7 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_jso
             str(letter["attempts"]),
             letter["parked_at"],
         )
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli.client import Client
 from cli.errors import CliError
 from cli.ledger import is_balanced, trial_balance_table
-from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
+from cli.options import DEFAULT_DATA_DIR, PROGRAM, DataDir, Json, Tenant
 from cli.output import console, money, print_json
 
 if TYPE_CHECKING:
@@ -249,14 +249,14 @@ def demo(
 
 def _print(story: Story, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
     out = console()
-    out.print(_steps_table(story.steps))
+    out.print(_steps_table(story.steps), soft_wrap=False)
     out.print()
-    out.print(_statement_table(lines))
+    out.print(_statement_table(lines, {number: name for name, number in story.accounts.items()}), soft_wrap=False)
     for entry in trial["data"]:
         out.print()
         out.print(trial_balance_table(entry))
     first = story.payments["first"]["id"]
-    out.print(f"\n[dim]A payment's own story:[/] lastro payments show {first}")
+    out.print(f"\n[dim]A payment's own story:[/] {PROGRAM} payments show {first}")
 
 
 def _steps_table(steps: list[Step]) -> Table:
@@ -273,7 +273,7 @@ def _steps_table(steps: list[Step]) -> Table:
     return table
 
 
-def _statement_table(lines: list[dict[str, Any]]) -> Table:
+def _statement_table(lines: list[dict[str, Any]], names: dict[str, str]) -> Table:
     from rich.table import Table
 
     table = Table(title=f"{ANA}'s statement", header_style="bold")
@@ -282,10 +282,11 @@ def _statement_table(lines: list[dict[str, Any]]) -> Table:
     table.add_column("amount", justify="right")
     table.add_column("balance", justify="right")
     for line in lines:
-        sign = "-" if line["direction"] == "debit" else "+"
+        sign, way = ("-", "to") if line["direction"] == "debit" else ("+", "from")
+        other = line["counterparty_account_id"] or "several"
         table.add_row(
             line["recorded_at"][11:23],
-            line["description"] or line["counterparty_account_id"] or "",
+            line["description"] or f"{way} {names.get(other, other)}",
             sign + money(line["amount"]),
             money(line["balance_after"]),
         )

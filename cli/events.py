@@ -14,7 +14,7 @@ from cli.client import Client, raise_refusal
 from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
 from cli.options import Platform as PlatformOption
-from cli.output import console, print_json
+from cli.output import console, print_json, say
 
 app = typer.Typer(no_args_is_help=True, help="Events: watch them, publish one, write their schemas.")
 _PAGE: Final = 200
@@ -37,9 +37,13 @@ def tail(
     begin = from_start or payment is not None or not follow
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
+        shown = False
         for event in _events(client, place, follow=follow):
             if fnmatchcase(event["type"], type_) and (payment is None or is_about(event, payment)):
                 _show(event, as_json=as_json)
+                shown = True
+    if not shown:
+        say("no such events")
 
 
 def _events(client: Client, place: int, *, follow: bool) -> Iterator[dict[str, Any]]:

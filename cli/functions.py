@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Client
+from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json
 from cli.output import console, print_json
 
@@ -24,6 +25,8 @@ def functions(
         found: list[dict[str, Any]] = client.get("/platform/functions")["data"]
     if domain is not None:
         found = [entry for entry in found if entry["function"].startswith(domain + "/")]
+        if not found:
+            raise CliError(f"there is no function of a domain {domain}")
     if as_json:
         print_json({"data": found})
         return
@@ -33,7 +36,7 @@ def functions(
     for title, justify in (("function", "left"), ("state", "left"), ("calls", "right"), ("retries", "right")):
         table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # two of rich's literals
     table.add_column("dead", justify="right", no_wrap=True)
-    table.add_column("ways in")
+    table.add_column("ways in", overflow="fold")
     for entry in found:
         colour = _COLOURS.get(entry["state"], "white")
         table.add_row(
@@ -45,7 +48,7 @@ def functions(
             "\n".join(entry["ways_in"]),
         )
     out = console()
-    out.print(table)
+    out.print(table, soft_wrap=False)
     calls = sum(entry["calls"] for entry in found)
     out.print(f"\n{len(found)} functions, {calls} calls since the start")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import CliError
 from cli.output import print_json
 
 
@@ -31,5 +32,8 @@ def openapi(
     document = describe(routed_operations(load(ROOT)), base_url=base_url, version=VERSION)
     if output is None:
         print_json(document)
-    else:
+        return
+    try:
         output.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"{output} cannot be written: {error.strerror}") from None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 DEFAULT_DATA_DIR: Final = Path(".lastro")
+PROGRAM: Final = shlex.quote(os.environ.get("LASTRO_COMMAND", "lastro"))
+"""How the user called this command, for texts that tell them what to type; the launcher says it."""
 
 DataDir = Annotated[
     Path,

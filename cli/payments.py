@@ -39,7 +39,8 @@ def show(
     if as_json:
         print_json({"payment": payment, "events": entries})
         return
-    console().print(timeline_tree(payment, entries))
+    # Wrapped, where the console would otherwise cut a long branch off.
+    console().print(timeline_tree(payment, entries), soft_wrap=False)
 
 
 def all_pages(client: Client, path: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli.errors import CliError
-from cli.options import DEFAULT_DATA_DIR, DataDir, Json
+from cli.options import DEFAULT_DATA_DIR, PROGRAM, DataDir, Json
 from cli.output import console, print_json, say
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def _ready(platform: Platform, *, as_json: bool) -> None:
     out.print(f"[bold green]Lastro is up[/] at [bold]{settings.base_url}[/]  (Ctrl-C stops it)\n")
     if platform.credentials.demo is not None:
         out.print("In another terminal:")
-        out.print(f"  lastro demo{where}                       a small story, told in payments")
-        out.print(f"  lastro request GET /v1/accounts{where}   any request, signed for the demo tenant")
-        out.print(f"  lastro events tail{where}                what happens, as it happens")
-        out.print(f"  lastro functions{where}                  every function and how it is reached")
+        out.print(f"  {PROGRAM} demo{where}                       a small story, told in payments")
+        out.print(f"  {PROGRAM} request GET /v1/accounts{where}   any request, signed for the demo tenant")
+        out.print(f"  {PROGRAM} events tail{where}                what happens, as it happens")
+        out.print(f"  {PROGRAM} functions{where}                  every function and how it is reached")
     else:
-        out.print(f"  lastro request --platform POST /v1/tenants -d '{{\"name\": \"…\"}}'{where}   a first tenant")
+        out.print(f"  {PROGRAM} request --platform POST /v1/tenants -d '{{\"name\": \"…\"}}'{where}   a first tenant")
     out.print(f"\nCredentials: {platform.credentials.path}   OpenAPI: {settings.base_url}/v1/openapi.json")
     say("")
     sys.stdout.flush()

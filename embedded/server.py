@@ -112,7 +112,12 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise AddressInUse(f"cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}") from None
+        raise AddressInUse(f"cannot listen on {host} port {port}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    # The loop puts words of its own before the system's; a name that is not found has no number of the system's.
+    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
 
 
 def url_of(listening: socket.socket) -> str:
