@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -202,7 +203,7 @@ class MemoryLedger:
             transfer.description,
         )
         self._known[transfer.tenant_id, transfer.id] = recorded
-        return recorded._replace(first=True)
+        return replace(recorded, first=True)
 
     def _account(self, tenant_id: str, account_id: str) -> list[Entry]:
         return list(self._entries.get((tenant_id, account_id), ()))

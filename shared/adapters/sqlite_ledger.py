@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import orjson
@@ -231,7 +232,7 @@ class SqliteLedger:
         known = self._known.get(place) or self._known_in_flight.get(place)
         if known is None:
             return self._stored(place)
-        return known._replace(first=False) if isinstance(known, RecordedTransfer) else known
+        return replace(known, first=False) if isinstance(known, RecordedTransfer) else known
 
     def _stored(self, place: Place) -> Known | None:
         sql = (

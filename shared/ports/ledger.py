@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 Direction = Literal["debit", "credit"]
@@ -51,7 +51,8 @@ class Entry(NamedTuple):
     recorded_at: str
 
 
-class RecordedTransfer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RecordedTransfer:
     """A transfer as it stands in the ledger.
 
     `first` is True from the one `append` that recorded it and False ever after; no store keeps it.
