@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -116,8 +115,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    # The loop puts words of its own before the system's; a name that is not found has no number of the system's.
-    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    # The socket module puts words of its own behind the system's.
+    return str(error.strerror).partition(" (while ")[0]
 
 
 def url_of(listening: socket.socket) -> str:

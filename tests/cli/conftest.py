@@ -27,7 +27,7 @@ def lastro(platform: Started) -> Lastro:
     runner = CliRunner()
 
     def run(*arguments: str, **options: Any) -> Result:
-        environment = {"LASTRO_DATA_DIR": str(platform.data_dir), "COLUMNS": "200"}
+        environment = {"LASTRO_DATA_DIR": str(platform.data_dir), "COLUMNS": "200", **options.pop("env", {})}
         return runner.invoke(app, list(arguments), env=environment, **options)
 
     return run

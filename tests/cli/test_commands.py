@@ -119,6 +119,14 @@ def test_functions_lists_every_function(lastro: Lastro) -> None:
     assert "ledger/post_transfer" in shown.stdout
     assert "payments/settle" not in shown.stdout
     assert "route GET /v1/ledger/trial-balance" in shown.stdout
+    assert "no function of a domain nosuch" in str(lastro("functions", "--domain", "nosuch").exception)
+
+
+def test_nothing_is_cut_off_in_a_narrow_terminal(lastro: Lastro) -> None:
+    """Where a line does not fit it goes on in the next one."""
+    shown = lastro("functions", "--domain", "tenants", env={"COLUMNS": "70"})
+    assert "…" not in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 70
 
 
 def test_a_payment_is_shown_with_its_refunds(lastro: Lastro) -> None:

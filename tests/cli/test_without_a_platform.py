@@ -45,6 +45,27 @@ def test_a_broken_credentials_file_is_named(tmp_path: Path) -> None:
     assert (result.returncode, "credentials.json cannot be used" in result.stderr) == (1, True)
 
 
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A place where no file can be written is told in one line."""
+    result = CliRunner().invoke(app, ["openapi", "-o", str(tmp_path / "nowhere" / "openapi.json")])
+    assert result.exit_code == 1
+    assert str(result.exception).endswith("openapi.json cannot be written: No such file or directory")
+
+
+def test_hints_name_the_command_as_it_was_called(tmp_path: Path) -> None:
+    """Who typed ./lastro is told to type ./lastro."""
+    result = run("functions", "--data-dir", str(tmp_path), LASTRO_COMMAND="./lastro")
+    assert f"start the platform first: ./lastro up --data-dir {tmp_path}" in result.stderr
+
+
+def test_an_address_that_does_not_exist_is_named() -> None:
+    """A host that no listening is possible on is told with the system's reason."""
+    result = CliRunner().invoke(app, ["up", "--port", "0", "--host", "999.1.1.1"])
+    assert result.exit_code == 1
+    assert "cannot listen on 999.1.1.1 port 0: " in str(result.exception)
+    assert "Unknown error" not in str(result.exception)
+
+
 def test_version() -> None:
     """--version prints the version."""
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("lastro 0.")
