@@ -102,3 +102,18 @@ def test_code_names_decisions_that_exist() -> None:
                 continue
             for number in re.findall(r"docs/decisions/(\d{4})", file.read_text(encoding="utf-8")):
                 assert list((ROOT / "docs/decisions").glob(f"{number}-*.md")), file
+
+
+def test_architecture_lists_every_port() -> None:
+    """The page has a line for each port that there is."""
+    listed = set(re.findall(r"^\| (\w+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE))
+    assert {file.stem for file in (ROOT / "shared/ports").glob("[a-z]*.py")} <= listed
+
+
+def test_architecture_lists_every_domain() -> None:
+    """The page has a line for each domain, and the glossary names its folder."""
+    domains = {folder.name for folder in (ROOT / "functions").iterdir() if (folder / "__init__.py").exists()}
+    listed = set(re.findall(r"^\| (\w+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE))
+    named = {span.removeprefix("functions/") for span in code_spans(ROOT / "docs/glossary.md")}
+    assert domains <= listed
+    assert domains <= named
