@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import orjson
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -252,6 +253,7 @@ class WholePath(RuleBasedStateMachine):
         await check_quiet(self.world, self.tenant, open_ones=True)
 
 
+@pytest.mark.timeout(600)  # a failing story is made as short as can be before it is shown
 def test_the_whole_path_is_as_the_reference_has_it() -> None:
     """In every story of commands, deliveries and failures the platform's books are those of the reference."""
     run_state_machine_as_test(
@@ -261,6 +263,7 @@ def test_the_whole_path_is_as_the_reference_has_it() -> None:
             stateful_step_count=STEPS,
             deadline=None,
             print_blob=True,
+            report_multiple_bugs=False,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
