@@ -71,17 +71,19 @@ class FaithfulDoor:
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
         """Deliver an event in the HTTP binding's binary mode."""
         headers, body = envelope.to_binary()
-        response = await self._call(service, "POST", "/", "", headers, body)
+        response = await self._call(service, "POST", "/", "", list(headers.items()), body)
         if response.status == _DONE:
             return ACCEPTED
         return PlainAnswer(response.status, response.headers, response.body)
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
         """Answer a request."""
-        return await self._call(service, request.method, request.path, request.query, request.headers, request.body)
+        # What came twice goes on twice: it is the function that refuses it.
+        headers = [*request.headers.items(), *((name, request.headers[name]) for name in request.repeated)]
+        return await self._call(service, request.method, request.path, request.query, headers, request.body)
 
     async def _call(
-        self, service: str, method: str, path: str, query: str, headers: dict[str, str], body: bytes
+        self, service: str, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
     ) -> HttpResponse:
         function = self._functions.enter(service)
         try:
@@ -105,8 +107,10 @@ class FaithfulDoor:
         return app
 
 
-async def call_app(app: Any, method: str, path: str, query: str, headers: dict[str, str], body: bytes) -> HttpResponse:
-    """Send one request through an ASGI application in this process."""
+async def call_app(
+    app: Any, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
+) -> HttpResponse:
+    """Send one request through an ASGI application in this process. The answer's length is for the sender to tell."""
     raw_path = path.encode("latin-1")
     scope = {
         "type": "http",
@@ -118,7 +122,7 @@ async def call_app(app: Any, method: str, path: str, query: str, headers: dict[s
         "raw_path": raw_path,
         "query_string": query.encode("latin-1"),
         "root_path": "",
-        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         "server": ("127.0.0.1", 8080),
         "client": ("127.0.0.1", 0),
         "state": {},
@@ -133,6 +137,7 @@ async def call_app(app: Any, method: str, path: str, query: str, headers: dict[s
         if message["type"] == "http.response.start":
             response.status = message["status"]
             response.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+            response.headers.pop("content-length", None)
         elif message["type"] == "http.response.body":
             chunks.append(message.get("body", b""))
 

@@ -223,7 +223,7 @@ class House:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, clock: Clock | None = None, *, faithful: bool = False, **settings: Any
+    data_dir: Path, clock: Clock | None = None, *, faithful: bool = FAITHFUL, **settings: Any
 ) -> AsyncIterator[House]:
     """A platform on this data directory and a free port, stopped at the end."""
     clock = clock or SystemClock()
