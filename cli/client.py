@@ -78,11 +78,14 @@ class Client:
             f"it keeps those that `{PROGRAM} request --platform POST /v1/tenants` makes"
         )
 
-    def token(self, *, scope: str | None = None) -> str:
+    def token(self, *, scope: str | None = None, user: str | None = None) -> str:
         """An access token, kept until shortly before it expires when it is the client's own. Raises CliError."""
-        if scope is None and time.monotonic() < self._token_until:
+        plain = scope is None and user is None
+        if plain and time.monotonic() < self._token_until:
             return self._token
         form = {"grant_type": "client_credentials"}
+        if user is not None:
+            form = {"grant_type": _EXCHANGE, "requested_subject": user}
         if scope is not None:
             form["scope"] = scope
         response = self._reach(
@@ -96,7 +99,7 @@ class Client:
             reason = answer.get("error_description") or answer.get("error") or response.status_code
             raise CliError(f"no token for {self.identity.client_id}: {reason}")
         token: str = answer["access_token"]
-        if scope is None:
+        if plain:
             self._token = token
             self._token_until = time.monotonic() + answer["expires_in"] - _TOKEN_MARGIN_SECONDS
         return token
@@ -168,6 +171,9 @@ class Client:
             ) from None
         except httpx.HTTPError as error:
             raise CliError(f"{method} {target} was not answered: {str(error) or type(error).__name__}") from None
+
+
+_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 def read_credentials(data_dir: Path) -> Credentials:

@@ -40,7 +40,7 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_jso
             letter["consumer"],
             str(letter["cause"]["code"]),
             str(letter["attempts"]),
-            letter["parked_at"],
+            letter["parked_at"][:19].replace("T", " "),
         )
     out.print(table, soft_wrap=False)
 
@@ -56,7 +56,8 @@ def show(letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant 
     from rich.json import JSON
 
     out = console()
-    out.print(f"[bold]{letter['id']}[/] {letter['status']}, {letter['attempts']} attempts, since {letter['parked_at']}")
+    attempts = "1 attempt" if letter["attempts"] == 1 else f"{letter['attempts']} attempts"
+    out.print(f"[bold]{letter['id']}[/] {letter['status']} after {attempts}, parked at {letter['parked_at']}")
     cause = letter["cause"]
     out.print(f"{letter['consumer']} answered {cause['status']} {cause['code']}: {cause['detail']}")
     out.print(JSON.from_data(letter["event"]))

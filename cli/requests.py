@@ -62,11 +62,12 @@ def token(
     tenant: Tenant = None,
     platform: Platform = False,
     scope: Annotated[str | None, typer.Option("--scope", help="These scopes only, set apart by spaces.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="A person's token, by the user's id.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print an access token (five minutes)."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
-        found = client.token(scope=scope)
+        found = client.token(scope=scope, user=user)
     if as_json:
         print_json({"access_token": found, "token_type": "Bearer"})
     else:

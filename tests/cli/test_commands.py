@@ -109,6 +109,7 @@ def test_token_prints_a_token(lastro: Lastro) -> None:
     assert _json(lastro("token", "--platform", "--json"))["token_type"] == "Bearer"
     assert lastro("token", "--scope", "users:read").exit_code == 0
     assert "scope" in str(lastro("token", "--scope", "platform:admin").exception)
+    assert "client_credentials" in str(lastro("token", "--user", "usr_1").exception)
 
 
 def test_functions_lists_every_function(lastro: Lastro) -> None:
