@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Final, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -32,8 +32,16 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before")
 
 
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{1,20})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
 def _instant(text: str) -> str:
     """The text's time in the one form that all stored times have."""
+    # Python reads more of ISO 8601 than RFC 3339 has, and more with each version.
+    if _RFC_3339.fullmatch(text) is None:
+        raise ValueError("not a time of RFC 3339")
     try:
         return format_time(parse_time(text))
     except OverflowError:
