@@ -44,7 +44,8 @@ def up(
     try:
         listening = listen(host, port)
     except AddressInUse as error:
-        raise CliError(str(error)) from None
+        ours = f"; the data directory {data_dir} is in use by another Lastro process" if _is_in_use(data_dir) else ""
+        raise CliError(f"{error}{ours}") from None
     if "LASTRO_BASE_URL" not in os.environ:
         settings = replace(settings, base_url=url_of(listening))
 
@@ -55,6 +56,22 @@ def up(
         run(settings, options, listening, lambda platform: _ready(platform, as_json=as_json))
     except _failures() as error:
         raise CliError(str(error)) from None
+
+
+def _is_in_use(data_dir: Path) -> bool:
+    """Whether a platform holds the directory: then it is most likely the one that listens at the address."""
+    import fcntl
+
+    from shared.adapters.sqlite_schema import LOCK
+
+    try:
+        with (data_dir / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _failures() -> tuple[type[Exception], ...]:

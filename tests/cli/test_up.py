@@ -37,6 +37,15 @@ def test_a_port_in_use_is_named(platform: Started, tmp_path: Path) -> None:
     port = str(platform.address[1])
     second = run("up", "--port", port, "--data-dir", str(tmp_path))
     assert (second.returncode, port in second.stderr) == (1, True)
+    assert "data directory" not in second.stderr
+
+
+def test_the_same_up_twice_names_port_and_directory(platform: Started) -> None:
+    """Who starts the same platform again is told that it runs, not only that somebody has the port."""
+    port = str(platform.address[1])
+    second = run("up", "--port", port, "--data-dir", str(platform.data_dir))
+    assert second.returncode == 1
+    assert f"the data directory {platform.data_dir} is in use" in second.stderr
 
 
 def test_after_a_kill_what_was_answered_is_there_and_what_was_under_way_is_finished(tmp_path: Path) -> None:
