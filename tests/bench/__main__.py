@@ -224,7 +224,8 @@ def table(results: dict[str, Any]) -> Table:
     row("hot ÷ spread", "≥ 0.80", *(f"{c['hot_to_spread']:.2f}" for c in columns))
     for name in ("p50", "p95", "p99"):
         goal = "≤ 60 ms" if name == "p95" else ""
-        row(f"request → settled {name} at half load", goal, *(f"{c['half_load'][name + '_ms']:.1f} ms" for c in columns))
+        values = (f"{c['half_load'][name + '_ms']:.1f} ms" for c in columns)
+        row(f"request → settled {name} at half load", goal, *values)
     row("processor time a payment", "", *(f"{c['cpu_us_per_payment']:.0f} µs" for c in columns))
     row("memory before → after", "bounded", *(
         f"{c['resident_mb_before']:.0f} → {c['resident_mb_after']:.0f} MiB" for c in columns

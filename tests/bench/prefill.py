@@ -20,7 +20,7 @@ async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
     from random import Random
 
     clock = SystemClock()
-    ids = IdSource(clock, Random(7))  # noqa: S311 - ids of a benchmark
+    ids = IdSource(clock, Random(7))
     settings = Settings(data_dir=str(data_dir))
     store = await SqliteStore.open(data_dir, settings=settings, clock=clock, writer="process")
     pairs = cycle(zip(accounts, accounts[1:] + accounts[:1], strict=True))

@@ -17,9 +17,7 @@ def test_new_ids_grow_inside_a_millisecond_and_across() -> None:
     """Sorting ids sorts them by the time of their making."""
     clock = ManualClock()
     source = IdSource(clock, Random(1))
-    made = []
-    for _ in range(5000):
-        made.append(source.new("pay"))
+    made = [source.new("pay") for _ in range(5000)]
     clock.advance(timedelta(seconds=10))
     made.append(source.new("pay"))
     assert made == sorted(set(made))
