@@ -100,12 +100,12 @@ class Journal:
 
     async def durable(self) -> None:
         """Return when all that was decided so far is on disk. Raises Unavailable when it will not be."""
+        if self.refusing is not None:
+            raise Unavailable(self.refusing)
         if self._touched:
             waiters = self._gathering_waiters
         elif self._in_flight:
             waiters = self._in_flight_waiters
-        elif self.refusing is not None:
-            raise Unavailable(self.refusing)
         else:
             return
         waiter: asyncio.Future[None] = self._loop.create_future()
@@ -193,6 +193,7 @@ class Journal:
             self._restart = self._loop.create_task(self._start_again())
 
     async def _start_again(self) -> None:
+        await self._writer.close()
         for pause in (*_RESTART_SECONDS, *([_RESTART_SECONDS[-1]] * 10_000)):
             await asyncio.sleep(pause)
             self._writer = self._make_writer(self._reported, self._writer_lost, True)
@@ -202,6 +203,8 @@ class Journal:
                 log.error("the store's writer does not start: %s", error)  # noqa: TRY400 - the reason is enough, again and again
                 continue
             self.refusing = self._restart = None
+            if self._touched:  # acknowledgements are taken without a writer, and wait for one
+                self._schedule()
             self._tell_reset()
             return
 

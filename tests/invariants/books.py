@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from shared.ports.documents import Collection, Query
 from shared.records import ACCOUNTS, DEPOSITS, HOLDS, PAYMENTS, REFUNDS
-from tests.invariants.world import Tenant, World
+from shared.runtime import Runtime
 
 
-async def everything(world: World, tenant_id: str, collection: Collection[Any]) -> list[Any]:
+class Platform(Protocol):
+    """What has the books: a running platform, or the tests' own world."""
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+
+class Reader(Protocol):
+    """A tenant's client."""
+
+    @property
+    def id(self) -> str: ...
+
+    async def get(self, path: str) -> Any:
+        """The body of a GET that must succeed."""
+        ...
+
+    async def listed(self, path: str) -> list[Any]:
+        """Everything of a list, page after page."""
+        ...
+
+
+async def everything(world: Platform, tenant_id: str, collection: Collection[Any]) -> list[Any]:
     """All of a tenant's documents of a collection."""
     found: list[Any] = []
     while True:
@@ -20,7 +42,7 @@ async def everything(world: World, tenant_id: str, collection: Collection[Any]) 
             return found
 
 
-async def check_always(world: World, tenant: Tenant) -> None:
+async def check_always(world: Platform, tenant: Reader) -> None:
     """What holds between any two steps, whatever is under way."""
     turnover = await world.runtime.ledger.turnover(tenant.id)
     for currency in {line.currency for line in turnover}:
@@ -38,7 +60,7 @@ async def check_always(world: World, tenant: Tenant) -> None:
         assert payment["amount_captured"] <= payment["amount"], payment
 
 
-async def check_quiet(world: World, tenant: Tenant, *, open_ones: bool = False) -> None:
+async def check_quiet(world: Platform, tenant: Reader, *, open_ones: bool = False) -> None:
     """What also holds when nothing is under way; `open_ones`: authorizations may wait for a person."""
     await check_always(world, tenant)
     assert await tenant.listed("/v1/dead-letters") == []
@@ -53,14 +75,14 @@ async def check_quiet(world: World, tenant: Tenant, *, open_ones: bool = False) 
     await _check_causes(world, tenant, payments, refunds)
 
 
-async def _check_holds(world: World, tenant: Tenant, waiting: set[str]) -> None:
+async def _check_holds(world: Platform, tenant: Reader, waiting: set[str]) -> None:
     active = {hold["cause_id"] for hold in await everything(world, tenant.id, HOLDS) if hold["status"] == "active"}
     assert active == waiting
     if not waiting:
         assert {account["held"] for account in await everything(world, tenant.id, ACCOUNTS)} <= {0}
 
 
-async def _check_balances(world: World, tenant: Tenant) -> None:
+async def _check_balances(world: Platform, tenant: Reader) -> None:
     """Account, ledger and statement tell the same of every account, line by line."""
     for account in await everything(world, tenant.id, ACCOUNTS):
         entries = await tenant.listed(f"/v1/ledger/accounts/{account['id']}/entries")
@@ -78,7 +100,7 @@ async def _check_balances(world: World, tenant: Tenant) -> None:
         assert (await tenant.get(f"/v1/accounts/{account['id']}/balance"))["posted"] == balance
 
 
-async def _check_causes(world: World, tenant: Tenant, payments: list[Any], refunds: list[Any]) -> None:
+async def _check_causes(world: Platform, tenant: Reader, payments: list[Any], refunds: list[Any]) -> None:
     """Each settled payment, refund and deposit has exactly its transfer, and each transfer its cause."""
     expected = {paid["transfer_id"]: paid["amount_captured"] for paid in payments if paid["amount_captured"]}
     expected |= {refund["transfer_id"]: refund["amount"] for refund in refunds if refund["status"] == "settled"}

@@ -1,0 +1,180 @@
+"""The same of a platform that runs: gateway, broker and store as they are, on a socket, with nobody ordering events."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from embedded.platform import Options, Platform
+from shared.adapters.sqlite_writer import ProcessWriter
+from shared.clock import SystemClock
+from shared.settings import Settings
+from tests.contract.calling import Client, House, Pair, brl, eventually, new_account, running, user_body
+from tests.contract.wire import Answer, served
+from tests.invariants.books import check_always, check_quiet
+
+WAIT = (("prefer", "wait=10"),)
+
+
+@dataclass
+class Reader:
+    """A client as the books are read by."""
+
+    client: Client
+
+    @property
+    def id(self) -> str:
+        return self.client.tenant_id
+
+    async def get(self, path: str) -> Any:
+        return await self.client.read(path)
+
+    async def listed(self, path: str) -> list[Any]:
+        found: list[Any] = []
+        page = await self.client.read(f"{path}?limit=100")
+        while True:
+            found += page["data"]
+            if page["next_cursor"] is None:
+                return found
+            page = await self.client.read(f"{path}?limit=100&cursor={page['next_cursor']}")
+
+
+async def funded(client: Client, amount: int) -> Pair:
+    """Two accounts, the payer's with so much on it and no overdraft."""
+    payer, payee = await new_account(client, overdraft_limit=0), await new_account(client, overdraft_limit=0)
+    await client.made("/v1/deposits", {"account_id": payer, "amount": brl(amount), "method": "pix"}, also=WAIT)
+    await eventually(client, f"/v1/accounts/{payer}/balance", lambda balance: balance["posted"] == amount)
+    return Pair(client, payer, payee)
+
+
+async def at_rest(house: House, client: Client) -> None:
+    """The books, once the broker has nothing left to deliver."""
+    assert await house.platform.broker.idle(10)
+    await check_always(house.platform, Reader(client))
+    await check_quiet(house.platform, Reader(client))
+
+
+async def persistent(client: Client, target: str, body: Any, key: str) -> Answer:
+    """Ask under one key until the platform takes it or refuses it for good."""
+    while True:
+        answer = await client.post(target, body, key=key)
+        if answer.status != 503 and answer.code != "request_in_progress":
+            return answer
+        await asyncio.sleep(0.02)
+
+
+async def test_ten_of_fifty_payments_settle_over_http(tmp_path: Path) -> None:
+    """Of 50 payments of 1.00 sent at once out of 10.00 exactly 10 settle and 40 are declined."""
+    async with running(tmp_path) as house:
+        client = await house.tenant()
+        pair = await funded(client, 1000)
+        made = await asyncio.gather(*(pair.paid() for _ in range(50)))
+        await at_rest(house, client)
+        payments = [await client.read(f"/v1/payments/{payment['id']}") for payment in made]
+        outcomes = Counter(p["status"] if p["failure"] is None else p["failure"]["code"] for p in payments)
+        assert outcomes == {"settled": 10, "insufficient_funds": 40}
+        assert (await client.read(f"/v1/accounts/{pair.payer}/balance"))["available"] == 0
+
+
+async def test_twenty_requests_of_one_key_make_one_payment_over_http(tmp_path: Path) -> None:
+    """20 requests of one key at once make one payment, and whoever gets an answer gets the same bytes."""
+    async with running(tmp_path) as house:
+        client = await house.tenant()
+        pair = await funded(client, 1000)
+        body = pair.payment()
+        answers = await asyncio.gather(*(persistent(client, "/v1/payments", body, "one") for _ in range(20)))
+        assert {answer.status for answer in answers} == {201}
+        assert len({answer.body for answer in answers}) == 1
+        await at_rest(house, client)
+        assert len((await client.read(f"/v1/payments?account={pair.payer}"))["data"]) == 1
+
+
+@asynccontextmanager
+async def with_its_writer_apart(data_dir: Path) -> AsyncIterator[House]:
+    """A platform whose writer is a process of its own, as `lastro up` has it."""
+    options, settings = Options(writer="process"), Settings(data_dir=str(data_dir))
+    platform = await Platform.start(settings, options, clock=SystemClock())
+    try:
+        async with served(platform.gateway) as wire:
+            yield House(platform, wire, SystemClock())
+    finally:
+        async with asyncio.timeout(9):
+            await platform.stop()
+
+
+def kill_the_writer(platform: Platform) -> None:
+    """End the process that writes, at once."""
+    os.kill(cast("ProcessWriter", platform.store._journal._writer).pid, signal.SIGKILL)
+
+
+async def has_a_writer(platform: Platform, *, wanted: bool) -> None:
+    """Wait until the store has its writer, or knows that it has lost it."""
+    async with asyncio.timeout(20):
+        while (platform.store._journal.refusing is None) is not wanted:  # noqa: ASYNC110 - it has no event for it
+            await asyncio.sleep(0.005)
+
+
+async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
+    """When the process that writes is killed again and again under fifty payments, what is answered holds all the
+    same: memory that was not on disk is dropped, clients ask again by their keys, and the books are right."""
+    async with with_its_writer_apart(tmp_path) as house:
+        client, platform = await house.tenant(), house.platform
+        pair = await funded(client, 1000)
+        asking = [persistent(client, "/v1/payments", pair.payment(), f"order-{number}") for number in range(50)]
+        under_way = asyncio.gather(*asking)
+        for _ in range(4):
+            await asyncio.sleep(0.03)
+            kill_the_writer(platform)
+            await has_a_writer(platform, wanted=False)
+            await has_a_writer(platform, wanted=True)
+        answers = await under_way
+        again = await asyncio.gather(
+            *(persistent(client, "/v1/payments", pair.payment(), f"order-{number}") for number in range(50))
+        )
+        assert [answer.body for answer in again] == [answer.body for answer in answers]
+        assert len({answer.document["id"] for answer in answers}) == 50
+        await at_rest(house, client)
+        told = await Reader(client).listed("/v1/payments")
+        assert Counter(payment["status"] for payment in told) == {"settled": 10, "declined": 40}
+        assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 1000
+
+
+async def test_a_platform_without_its_writer_stops_in_time(tmp_path: Path) -> None:
+    """Told to stop while it has no writer, with something noted that wants to be written, it ends all the same."""
+    async with with_its_writer_apart(tmp_path) as house:
+        kill_the_writer(house.platform)
+        await has_a_writer(house.platform, wanted=False)
+        house.platform.store.acknowledge(1, "trigger/none")
+
+
+async def test_what_is_noted_without_a_writer_is_written_by_the_next(tmp_path: Path) -> None:
+    """An acknowledgement that came while there was no writer holds nobody up once there is one."""
+    async with with_its_writer_apart(tmp_path) as house:
+        client, platform = await house.tenant(), house.platform
+        kill_the_writer(platform)
+        await has_a_writer(platform, wanted=False)
+        platform.store.acknowledge(1, "trigger/none")
+        await asyncio.sleep(0)
+        await has_a_writer(platform, wanted=True)
+        async with asyncio.timeout(5):
+            await client.read("/v1/accounts")
+
+
+async def test_two_tenants_at_once_keep_apart(tmp_path: Path) -> None:
+    """Two tenants' payments through one broker at the same time leave each its own books."""
+    async with running(tmp_path) as house:
+        clients = [await house.tenant(), await house.new_tenant()]
+        pairs = [await funded(client, 500) for client in clients]
+        await asyncio.gather(*(pair.paid(amount=brl(50)) for pair in pairs for _ in range(12)))
+        for client, pair in zip(clients, pairs, strict=True):
+            await at_rest(house, client)
+            assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 500
+            owner = await client.made("/v1/users", user_body())
+            assert owner["status"] == "active"
