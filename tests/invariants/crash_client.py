@@ -135,6 +135,9 @@ class Client:
             headers = {"content-type": "application/x-www-form-urlencoded"}
             path = "/realms/lastro/protocol/openid-connect/token"
             answer = await self._send("POST", path, headers, form.encode())
+            while answer.status_code in _AGAIN:
+                await asyncio.sleep(_PAUSE)
+                answer = await self._send("POST", path, headers, form.encode())
             assert answer.status_code == 200, answer.text
             self.tokens[who] = answer.json()["access_token"]
         return self.tokens[who]

@@ -55,12 +55,17 @@ class Lane:
     async def set_up(self) -> None:
         """The first start: a tenant, and a user for the accounts."""
         platform = await Platform.start(self.data_dir)
+        try:
+            await self._first_words(platform)
+        finally:
+            await platform.kill()
+
+    async def _first_words(self, platform: Platform) -> None:
         self.client = Client(json.loads((self.data_dir / "credentials.json").read_text()))
         await self.client.meet(platform)
         document = {"type": "cpf", "number": "529.982.247-25"}
         body = {"kind": "merchant", "name": "Loja", "document": document, "email": "loja@example.com"}
         self.owner = (await self.client.post("owner", "/v1/users", body))["id"]
-        await platform.kill()
 
     async def visit(self, point: str, passes: int) -> None:
         """Start a platform that dies at this point, and tell stories until it has."""
@@ -92,6 +97,13 @@ class Lane:
     async def finish(self) -> None:
         """Start a platform that lives, finish everything, and look at all of it."""
         platform = await Platform.start(self.data_dir)
+        try:
+            await self._look_at_all(platform)
+            await platform.stop()
+        finally:
+            await platform.kill()
+
+    async def _look_at_all(self, platform: Platform) -> None:
         await self.client.meet(platform)
         for story in self.stories:
             await story.tell()
@@ -99,8 +111,6 @@ class Lane:
         for story in self.stories:
             await story.check()
         await self._check_totals()
-        await self.client.leave()
-        await platform.stop()
 
     async def _check_totals(self) -> None:
         (brazil,) = (await self.client.get("/v1/ledger/trial-balance"))["data"]
@@ -260,9 +270,12 @@ async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
     """Visit points one after the other on one data directory, and look at what is left."""
     lane = Lane(data_dir)
     await lane.set_up()
-    for point, passes in visits:
-        await lane.visit(point, passes)
-    await lane.finish()
+    try:
+        for point, passes in visits:
+            await lane.visit(point, passes)
+        await lane.finish()
+    finally:
+        await lane.client.leave()
     return lane
 
 
@@ -270,9 +283,11 @@ async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
 async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path) -> None:
     """Killed at each point there is, and while it recovers, the platform loses no answer and doubles no effect."""
     visits = [visit for number in range(ROUNDS) for visit in round_of(number)]
-    lanes = await asyncio.gather(
-        *(travel(tmp_path / f"lane-{number}", visits[number::LANES]) for number in range(LANES))
-    )
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(travel(tmp_path / f"lane-{number}", visits[number::LANES])) for number in range(LANES)
+        ]
+    lanes = [task.result() for task in tasks]
     visited = Counter(point for lane in lanes for point in lane.visited)
     told = sum(len(lane.stories) for lane in lanes)
     print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {told} stories")
