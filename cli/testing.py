@@ -22,8 +22,15 @@ def run_tests(
     from embedded.platform import ROOT
 
     # Its own process: the tests' settings (warnings as errors, timeouts) are pytest's to set from the start.
-    arguments = [sys.executable, "-P", "-m", "pytest", *context.args]
+    arguments = [sys.executable, "-P", "-m", "pytest", *_on_every_core(context.args), *context.args]
     finished = subprocess.run(arguments, cwd=ROOT, stdout=sys.stderr if as_json else None, check=False)
     if as_json:
         print_json({"exit_code": finished.returncode, "passed": finished.returncode == 0})
     raise typer.Exit(finished.returncode)
+
+
+def _on_every_core(arguments: list[str]) -> list[str]:
+    """A file's tests stay together: many share what is dear to start. Whoever wants to see or debug runs in one."""
+    if any(argument.startswith(("-n", "--numprocesses", "--pdb", "-s", "--capture=no")) for argument in arguments):
+        return []
+    return ["--numprocesses", "auto", "--dist", "loadfile"]
