@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, GetPydanticSchema, WithJsonSchema
@@ -53,3 +54,9 @@ class Amount(Money):
     """An amount that a caller asks for: at least one minor unit."""
 
     value: int = Field(ge=1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])
+
+
+@lru_cache(maxsize=4096)
+def money(value: int, currency: str) -> Money:
+    """So many minor units of a currency. A payment names the same few amounts a dozen times, and making one is dear."""
+    return Money(value=value, currency=currency)

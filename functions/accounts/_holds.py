@@ -7,7 +7,7 @@ from typing import NamedTuple
 from events.accounts import FundsHeld, FundsRefused
 from events.payments import Failure, PaymentCreated, PaymentEvent, RefundCreated, RefundEvent
 from shared.context import Context
-from shared.money import Money
+from shared.money import money
 from shared.records import HoldCause, HoldDocument, HoldStatus
 
 
@@ -78,7 +78,7 @@ def tell_held(ctx: Context, wish: HoldWish) -> None:
     held = FundsHeld(
         account_id=wish.account_id,
         hold_id=hold_id(ctx, wish.cause_id),
-        amount=Money(value=wish.amount, currency=wish.currency),
+        amount=money(wish.amount, wish.currency),
         cause_type=wish.cause_type,
         cause_id=wish.cause_id,
         payment_id=wish.payment_id,
@@ -93,7 +93,7 @@ def tell_refused(ctx: Context, wish: HoldWish, failure: Failure) -> None:
     """Publish that the amount cannot be set aside."""
     refused = FundsRefused(
         account_id=wish.account_id,
-        amount=Money(value=wish.amount, currency=wish.currency),
+        amount=money(wish.amount, wish.currency),
         cause_type=wish.cause_type,
         cause_id=wish.cause_id,
         payment_id=wish.payment_id,

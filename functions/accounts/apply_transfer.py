@@ -10,7 +10,7 @@ from functions.accounts._holds import hold_id
 from shared.context import Context
 from shared.function import event_function
 from shared.ledger import is_system_account
-from shared.money import Money
+from shared.money import money
 from shared.records import ACCOUNTS, HOLDS, HoldDocument
 
 
@@ -26,7 +26,7 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
             _use_up(ctx, hold, taken=-change)
         # An increment without a look at the balance: a merchant whom everybody pays is no place of conflict.
         ctx.change(ACCOUNTS, account_id, increments)
-        amount = Money(value=change, currency=currencies[account_id])
+        amount = money(change, currencies[account_id])
         ctx.emit(BalanceChanged(account_id=account_id, transfer_id=event.transfer_id, change=amount))
 
 
@@ -62,7 +62,7 @@ def _use_up(ctx: Context, hold: HoldDocument, *, taken: int) -> None:
         FundsReleased(
             account_id=hold["account_id"],
             hold_id=hold["id"],
-            amount=Money(value=rest, currency=hold["currency"]),
+            amount=money(rest, hold["currency"]),
             cause_type=hold["cause_type"],
             cause_id=hold["cause_id"],
             reason="captured_in_part",

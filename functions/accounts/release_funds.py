@@ -9,7 +9,7 @@ from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, Payme
 from functions.accounts._holds import hold_id, new_hold, wish_of
 from shared.context import Context
 from shared.function import event_function
-from shared.money import Money
+from shared.money import money
 from shared.records import ACCOUNTS, HOLDS
 
 Reason = Literal["canceled", "expired", "failed"]
@@ -38,7 +38,7 @@ async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed 
         FundsReleased(
             account_id=hold["account_id"],
             hold_id=hold["id"],
-            amount=Money(value=hold["amount"], currency=hold["currency"]),
+            amount=money(hold["amount"], hold["currency"]),
             cause_type=wish.cause_type,
             cause_id=wish.cause_id,
             reason=_REASONS[type(event)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.models import Resource
-from shared.money import Money
+from shared.money import Money, money
 from shared.ports.ledger import Entry, RecordedTransfer
 
 
@@ -53,7 +53,7 @@ def transfer_resource(transfer: RecordedTransfer) -> LedgerTransfer:
             TransferLeg(
                 account_id=entry.account_id,
                 direction=entry.direction,
-                amount=Money(value=entry.amount, currency=entry.currency),
+                amount=money(entry.amount, entry.currency),
             )
             for entry in transfer.entries
         ],
@@ -69,7 +69,7 @@ def entry_resource(entry: Entry) -> LedgerEntry:
         transfer_id=entry.transfer_id,
         account_id=entry.account_id,
         direction=entry.direction,
-        amount=Money(value=entry.amount, currency=entry.currency),
-        balance_after=Money(value=entry.balance_after, currency=entry.currency),
+        amount=money(entry.amount, entry.currency),
+        balance_after=money(entry.balance_after, entry.currency),
         recorded_at=entry.recorded_at,
     )

@@ -11,7 +11,7 @@ from shared import saga
 from shared.context import Context
 from shared.envelope import Event
 from shared.models import Resource
-from shared.money import Money
+from shared.money import Money, money
 from shared.records import PAYMENTS, FailureDocument, PaymentDocument, PaymentStatus
 
 
@@ -49,9 +49,9 @@ def payment_resource(payment: PaymentDocument) -> Payment:
     return Payment(
         id=payment["id"],
         status=payment["status"],
-        amount=Money(value=payment["amount"], currency=currency),
-        amount_captured=Money(value=payment["amount_captured"], currency=currency),
-        amount_refunded=Money(value=payment["amount_refunded"], currency=currency),
+        amount=money(payment["amount"], currency),
+        amount_captured=money(payment["amount_captured"], currency),
+        amount_refunded=money(payment["amount_refunded"], currency),
         method=payment["method"],
         payer_account_id=payment["payer_account_id"],
         payee_account_id=payment["payee_account_id"],
@@ -76,7 +76,7 @@ def parties(payment: PaymentDocument) -> dict[str, Any]:
     """What every fact about the payment says (fields of events.payments.PaymentEvent)."""
     return {
         "payment_id": payment["id"],
-        "amount": Money(value=payment["amount"], currency=payment["currency"]),
+        "amount": money(payment["amount"], payment["currency"]),
         "payer_account_id": payment["payer_account_id"],
         "payee_account_id": payment["payee_account_id"],
     }
@@ -98,7 +98,7 @@ def capture_fact(payment: PaymentDocument, amount: int, deadline: str, attempt: 
     return PaymentCaptureRequested(
         **parties(payment),
         transfer_id=payment["transfer_id"],
-        capture_amount=Money(value=amount, currency=payment["currency"]),
+        capture_amount=money(amount, payment["currency"]),
         description=payment["description"],
         deadline=deadline,
         attempt=attempt,

@@ -10,7 +10,7 @@ from functions.payments._states import refund_is_final, refund_may_become
 from shared import saga
 from shared.context import Context
 from shared.models import Resource
-from shared.money import Money
+from shared.money import Money, money
 from shared.problems import Problem
 from shared.records import PAYMENTS, REFUNDS, RefundDocument, RefundStatus
 
@@ -34,7 +34,7 @@ def refund_resource(refund: RefundDocument) -> Refund:
     return Refund(
         id=refund["id"],
         payment_id=refund["payment_id"],
-        amount=Money(value=refund["amount"], currency=refund["currency"]),
+        amount=money(refund["amount"], refund["currency"]),
         status=refund["status"],
         reason=refund["reason"],
         failure=None if failure is None else FailureResource(code=failure["code"], detail=failure["detail"]),
@@ -54,7 +54,7 @@ def refund_parties(refund: RefundDocument) -> dict[str, Any]:
     return {
         "refund_id": refund["id"],
         "payment_id": refund["payment_id"],
-        "amount": Money(value=refund["amount"], currency=refund["currency"]),
+        "amount": money(refund["amount"], refund["currency"]),
         "payer_account_id": refund["payer_account_id"],
         "payee_account_id": refund["payee_account_id"],
     }

@@ -7,7 +7,7 @@ from events.payments import PaymentSettled
 from functions.payments._payment import become, parties
 from shared.context import Context
 from shared.function import event_function
-from shared.money import Money
+from shared.money import money
 from shared.problems import Problem
 from shared.records import PAYMENTS
 
@@ -27,6 +27,6 @@ async def settle(event: TransferPosted, ctx: Context) -> None:
     amount = payment["capture_amount"]
     if event.transfer_id != payment["transfer_id"] or amount is None:
         raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {payment['id']}.")
-    captured = Money(value=amount, currency=payment["currency"])
+    captured = money(amount, payment["currency"])
     fact = PaymentSettled(**parties(payment), amount_captured=captured, transfer_id=event.transfer_id)
     await become(ctx, payment, "settled", fact, amount_captured=amount)

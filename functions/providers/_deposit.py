@@ -9,7 +9,7 @@ from shared import saga
 from shared.context import Context
 from shared.ledger import clearing_account
 from shared.models import Resource
-from shared.money import Money
+from shared.money import Money, money
 from shared.problems import Problem
 from shared.records import DEPOSITS, DepositDocument, DepositStatus
 
@@ -46,7 +46,7 @@ def deposit_resource(deposit: DepositDocument) -> Deposit:
     return Deposit(
         id=deposit["id"],
         account_id=deposit["account_id"],
-        amount=Money(value=deposit["amount"], currency=deposit["currency"]),
+        amount=money(deposit["amount"], deposit["currency"]),
         method=deposit["method"],
         status=deposit["status"],
         failure=None if failure is None else FailureResource(code=failure["code"], detail=failure["detail"]),
@@ -66,7 +66,7 @@ def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:
     return {
         "deposit_id": deposit["id"],
         "account_id": deposit["account_id"],
-        "amount": Money(value=deposit["amount"], currency=deposit["currency"]),
+        "amount": money(deposit["amount"], deposit["currency"]),
     }
 
 

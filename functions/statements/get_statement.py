@@ -9,7 +9,7 @@ from functions.statements._lines import LINES, LineDocument, in_period
 from shared.context import Context
 from shared.function import http_function
 from shared.models import Page, PeriodQuery, Resource
-from shared.money import Money
+from shared.money import Money, money
 from shared.pages import find_page
 from shared.ports.documents import Query
 from shared.records import ACCOUNTS
@@ -49,8 +49,8 @@ def _line_resource(line: LineDocument) -> StatementLine:
         account_id=line["account_id"],
         recorded_at=line["recorded_at"],
         direction=line["direction"],
-        amount=Money(value=line["amount"], currency=currency),
-        balance_after=Money(value=line["balance_after"], currency=currency),
+        amount=money(line["amount"], currency),
+        balance_after=money(line["balance_after"], currency),
         transfer_id=line["transfer_id"],
         payment_id=line["payment_id"],
         counterparty_account_id=line["counterparty_account_id"],

@@ -8,7 +8,7 @@ from functions.statements._lines import LINES, LineDocument, place
 from shared.context import Context
 from shared.function import event_function
 from shared.ledger import is_system_account
-from shared.money import Money
+from shared.money import money
 
 
 @event_function(TransferPosted)
@@ -23,8 +23,8 @@ async def project_transfer(event: TransferPosted, ctx: Context) -> None:
                 account_id=leg.account_id,
                 line_id=line["line_id"],
                 direction=leg.direction,
-                amount=Money(value=leg.amount, currency=leg.currency),
-                balance_after=Money(value=leg.balance_after, currency=leg.currency),
+                amount=money(leg.amount, leg.currency),
+                balance_after=money(leg.balance_after, leg.currency),
                 payment_id=event.payment_id,
             )
         )
