@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from embedded.broker_state import (
     BrokerSummary,
@@ -35,7 +35,7 @@ from embedded.fair_queue import FairQueue
 from embedded.plan import ROUTE, Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
 from embedded.progress import Progress
 from embedded.timers import Timers
-from embedded.workers import Worker, Workers
+from embedded.workers import Workers
 from shared.clock import Clock
 from shared.crash_points import reach
 from shared.envelope import Envelope
@@ -240,30 +240,28 @@ class Broker:
             function.waiting.put(delivery.tenant, delivery)
         return None
 
-    async def attempt(self, delivery: Delivery, worker: Worker) -> None:
+    def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
         """See Source."""
         reach("broker.delivering")
         function = delivery.function
         if function is None:
-            answer = await self._forward(delivery)
-        else:
-            function.in_flight += 1
-            try:
-                work = self._invoke(function.name, delivery.envelope, delivery.first)
-                answer = await worker.run(work, delivery.subscription.plan.policy.timeout)
-            finally:
-                if not worker.abandoned:
-                    function.in_flight -= 1
-                    if function.waiting:
-                        waiting = function.waiting.take()
-                        self._ready.put(waiting.tenant, waiting)
-        if worker.abandoned:
-            return
+            return self._forward(delivery)
+        function.in_flight += 1
+        return self._invoke(function.name, delivery.envelope, delivery.first)
+
+    def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
+        """See Source."""
+        function = delivery.function
+        if function is not None:
+            function.in_flight -= 1
+            if function.waiting:
+                waiting = function.waiting.take()
+                self._ready.put(waiting.tenant, waiting)
         reach("broker.delivered")
         if answer is not None and answer.status == 204:
             self._succeeded(delivery, acknowledge=function is None or delivery.dead is not None)
-            return
-        await self._judge(delivery, answer)
+            return None
+        return self._judge(delivery, answer)
 
     async def _forward(self, delivery: Delivery) -> Answer | None:
         """Deliver to a Broker's ingress or a topic: the event goes into the log anew."""
@@ -446,6 +444,8 @@ def _without_route(envelope: Envelope) -> Envelope:
 
 class EmbeddedBus:
     """The bus port over the broker. A commit's events are in the log already, and the log is what is delivered."""
+
+    reads_the_outbox = True
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any
 from urllib.parse import unquote
 
-from embedded.delivery import ACCEPTED, Answer, PlainAnswer
+from embedded.delivery import Answer
 from embedded.manifest_models import Service
 from embedded.scaling import Functions
 from shared.envelope import Envelope
@@ -20,8 +20,6 @@ from shared.http import HttpRequest, HttpResponse
 from shared.http_serving import serve
 from shared.operation import EventOperation, HttpOperation
 from shared.runtime import Runtime
-
-_DONE: Final = 204
 
 
 class DirectDoor:
@@ -37,12 +35,9 @@ class DirectDoor:
         try:
             operation = function.operation
             assert isinstance(operation, EventOperation)
-            delivery = await deliver(operation, envelope, self._runtime, first=first)
+            return await deliver(operation, envelope, self._runtime, first=first)
         finally:
             self._functions.leave(function)
-        if delivery.status == _DONE:
-            return ACCEPTED
-        return PlainAnswer(delivery.status, delivery.headers)
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
         """Answer a request."""
@@ -71,10 +66,7 @@ class FaithfulDoor:
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
         """Deliver an event in the HTTP binding's binary mode."""
         headers, body = envelope.to_binary()
-        response = await self._call(service, "POST", "/", "", list(headers.items()), body)
-        if response.status == _DONE:
-            return ACCEPTED
-        return PlainAnswer(response.status, response.headers, response.body)
+        return await self._call(service, "POST", "/", "", list(headers.items()), body)
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
         """Answer a request."""

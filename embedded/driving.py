@@ -1,8 +1,8 @@
-"""Running a coroutine in place, and noticing when it suspends."""
+"""Going on with a coroutine whose first step was made in place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from types import coroutine as generator_coroutine
 from typing import Any, TypeVar, cast
 
@@ -10,16 +10,11 @@ T = TypeVar("T")
 
 
 @generator_coroutine
-def drive(work: Coroutine[Any, Any, T], suspended: Callable[[], None]) -> Generator[Any, Any, T]:
-    """Await `work` in the current task, calling `suspended` once if it does not finish at its first step.
+def go_on(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+    """Await the rest of `work` in the current task, `waiting_for` being what its first `send(None)` returned.
 
-    Most handlers never suspend; for them this costs a fraction of a task, and nobody else needs waking.
+    Most handlers end in that first step; a task for each, or only an `await`, would cost them more than they do.
     """
-    try:
-        waiting_for = work.send(None)
-    except StopIteration as finished:
-        return cast("T", finished.value)
-    suspended()
     try:
         while True:
             try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random, SystemRandom
 from time import monotonic
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from embedded.broker import Broker, EmbeddedBus
 from embedded.credentials import Credentials
@@ -186,8 +186,8 @@ class _Doors:
 
     door: DirectDoor | FaithfulDoor
 
-    async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:
-        return await self.door.invoke(service, envelope, first)
+    def invoke(self, service: str, envelope: Envelope, first: bool) -> Coroutine[Any, Any, Answer]:
+        return self.door.invoke(service, envelope, first)
 
 
 def _runtime(

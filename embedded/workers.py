@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from embedded.broker_state import Delivery
 from embedded.delivery import Answer
-from embedded.driving import drive
+from embedded.driving import go_on
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.01
@@ -27,8 +27,12 @@ class Source(Protocol):
         """What is to be delivered now; None when nothing is."""
         ...
 
-    async def attempt(self, delivery: Delivery, worker: Worker) -> None:
-        """Deliver once and see what comes of it."""
+    def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
+        """Begin an attempt: what gives the answer, or None, or raises, where there is none."""
+        ...
+
+    def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
+        """Draw the conclusions of an attempt: at once, or by what is returned."""
         ...
 
 
@@ -82,7 +86,7 @@ class Workers:
 class Worker:
     """One task that delivers whatever is next."""
 
-    __slots__ = ("_handle", "_loop", "_timed_out", "_timeout", "_wake", "_workers", "abandoned", "task")
+    __slots__ = ("_handle", "_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
@@ -90,7 +94,6 @@ class Worker:
         self._wake: asyncio.Future[None] | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._timed_out = False
-        self._timeout = 0.0
         self.abandoned = False
         self.task = self._loop.create_task(self._work())
 
@@ -102,7 +105,7 @@ class Worker:
     async def _work(self) -> None:
         source, slice_seconds = self._workers.source, self._workers.slice_seconds
         until = perf_counter() + slice_seconds
-        while not self.abandoned:
+        while not self._is_abandoned():
             delivery = source.next_delivery()
             if delivery is None:
                 self._wake = self._loop.create_future()
@@ -111,35 +114,56 @@ class Worker:
                 until = perf_counter() + slice_seconds
                 continue
             try:
-                await source.attempt(delivery, self)
+                work = source.begin(delivery)
+                try:
+                    waiting_for = work.send(None)
+                except StopIteration as finished:
+                    answer = finished.value
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
+                    answer = None
+                    self._note_failure(error)
+                else:
+                    answer = await self._rest(work, waiting_for, delivery)
+                    if self._is_abandoned():
+                        return
+                conclusion = source.done(delivery, answer)
+                if conclusion is not None:
+                    await conclusion
             except Exception:
                 log.exception("the broker failed at %s; the event stays in the log", delivery.envelope.id)
             if perf_counter() >= until:
                 await asyncio.sleep(0)
                 until = perf_counter() + slice_seconds
 
-    async def run(self, work: Coroutine[Any, Any, Answer], timeout: float) -> Answer | None:
-        """Run an invocation; None when it failed without an answer or took longer than `timeout` seconds."""
-        self._timeout = timeout
-        try:
-            return await drive(work, self._suspended)
-        except asyncio.CancelledError:
-            # Without a cancellation of this task it is the handler's own affair, and a failure like others.
-            if self.task.cancelling() and not self._timed_out:
-                raise
-            log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
-            return None
-        except Exception as error:  # noqa: BLE001 - whatever an invocation raises stands for a network error
-            log.warning("no answer: %r", error)
-            return None
-        finally:
-            if self._handle is not None:
-                self._resumed(self._handle)
-
-    def _suspended(self) -> None:
-        self._handle = self._loop.call_later(self._timeout, self._expire)
+    async def _rest(
+        self, work: Coroutine[Any, Any, Answer | None], waiting_for: Any, delivery: Delivery
+    ) -> Answer | None:
+        """The answer of an attempt that waits for something; None when it takes longer than its subscription allows."""
+        handle = self._handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
         self._workers.suspended += 1
         self._workers.wake()
+        try:
+            return await go_on(work, waiting_for)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
+            self._note_failure(error)
+            return None
+        finally:
+            self._resumed(handle)
+
+    def _is_abandoned(self) -> bool:
+        return self.abandoned
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Whatever an invocation raises stands for a network error.
+
+        A cancellation too, for without one of this task it is the handler's own affair. Raises that of this task.
+        """
+        if not isinstance(error, asyncio.CancelledError):
+            log.warning("no answer: %r", error)
+        elif self._timed_out or not self.task.cancelling():
+            log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
+        else:
+            raise error
 
     def _resumed(self, handle: asyncio.TimerHandle) -> None:
         handle.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -51,11 +51,22 @@ class ManualClock:
             return self._now
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_SECONDS_KNOWN: Final = 1024
+_seconds_known: dict[tuple[int, int], str] = {}
+
+
 def format_time(instant: datetime) -> str:
     """RFC 3339 text in UTC with microseconds: `2026-11-23T22:00:00.000000Z`."""
-    if instant.tzinfo is not UTC:
-        instant = instant.astimezone(UTC)
-    return instant.isoformat(timespec="microseconds")[:26] + "Z"
+    # A payment writes a dozen times of the same few seconds: their text is remembered as far as the second.
+    since = instant - _EPOCH
+    second = (since.days, since.seconds)
+    text = _seconds_known.get(second)
+    if text is None:
+        if len(_seconds_known) >= _MAX_SECONDS_KNOWN:
+            _seconds_known.clear()
+        text = _seconds_known[second] = instant.astimezone(UTC).isoformat(timespec="microseconds")[:20]
+    return f"{text}{since.microseconds:06d}Z"
 
 
 def parse_time(text: str) -> datetime:

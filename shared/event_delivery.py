@@ -33,6 +33,8 @@ class Delivery:
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """None: a body behind a 2xx would be taken for a reply, and a refusal's reason travels in its headers."""
 
 
 DONE: Final = Delivery(204)
@@ -47,45 +49,49 @@ async def deliver(
     204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
     """
     started = perf_counter()
+    telemetry = runtime.telemetry
     parent = envelope.extensions.get("traceparent")
-    traceparent = runtime.telemetry.trace(parent)
-    delivery = await _guarded(operation, envelope, runtime, traceparent, first)
+    traceparent = telemetry.trace(parent)
+    run = _apply if first else _apply_guarded
+    try:
+        tenant_id, event = _read(operation, envelope)
+        # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them
+        # and more than once: what it has seen it knows by its own documents, not by the event's id.
+        marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
+        delivery = await run(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+    except Unavailable as error:
+        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, error)
+        delivery = Delivery(503, {"Kne-Code": "dependency_unavailable"})
+    except Problem as problem:
+        delivery = refused(problem, envelope)
+    except Exception:
+        log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
+        delivery = Delivery(500, {"Kne-Code": "internal_error"})
     seconds, age = perf_counter() - started, envelope.age_seconds(runtime.clock.now())
-    runtime.telemetry.record_event(operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent)
+    telemetry.record_event(operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent)
     return delivery
 
 
-async def _guarded(
-    operation: EventOperation, envelope: Envelope, runtime: Runtime, traceparent: str, first: bool
+async def _apply_guarded(
+    operation: EventOperation,
+    envelope: Envelope,
+    event: Event | Envelope,
+    tenant_id: str,
+    marker: InboxMarker | None,
+    runtime: Runtime,
+    traceparent: str,
 ) -> Delivery:
+    """Apply an event unless it was applied before or another run is at it."""
+    if marker is not None and await runtime.documents.seen(marker):
+        return DONE
+    lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
+    lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
+    if lock is None:
+        return Delivery(409, {"Kne-Code": "request_in_progress"})
     try:
-        tenant_id, event = _read(operation, envelope)
-    except Problem as problem:
-        return refused(problem, envelope)
-    # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them and
-    # more than once: what it has seen it knows by its own documents, not by the event's id.
-    marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
-    try:
-        if first:
-            return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
-        if marker is not None and await runtime.documents.seen(marker):
-            return DONE
-        lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
-        lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
-        if lock is None:
-            return Delivery(409, {"Kne-Code": "request_in_progress"})
-        try:
-            return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
-        finally:
-            await runtime.cache.unlock(lock_key, lock)
-    except Unavailable as error:
-        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, error)
-        return Delivery(503, {"Kne-Code": "dependency_unavailable"})
-    except Problem as problem:
-        return refused(problem, envelope)
-    except Exception:
-        log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
-        return Delivery(500, {"Kne-Code": "internal_error"})
+        return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+    finally:
+        await runtime.cache.unlock(lock_key, lock)
 
 
 def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | Envelope]:
@@ -132,7 +138,8 @@ async def _apply(
             log.debug("%s decides again: %s", operation.id, conflict)
             continue
         reach("event.committed")
-        await publish(runtime, ctx)
+        if not runtime.bus.reads_the_outbox:
+            await publish(runtime, ctx)
         return DONE
     return Delivery(503, {"Kne-Code": "version_conflict"})
 

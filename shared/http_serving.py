@@ -216,7 +216,8 @@ async def _execute(
         except CommitRefused:
             continue
         reach("request.committed")
-        await publish(runtime, ctx)
+        if not runtime.bus.reads_the_outbox:
+            await publish(runtime, ctx)
         return await _awaited(run, ctx, result, response, record)
     raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.")
 

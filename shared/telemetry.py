@@ -7,6 +7,7 @@ share of traces (docs/decisions/0005).
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol
@@ -15,6 +16,7 @@ _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2}
 _NO_TRACE: Final = "0" * 32
 # The lowest of the flags' bits, whatever the others say.
 _SAMPLED: Final = frozenset("13579bdf")
+_MAX_UNSAMPLED: Final = 4096
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -26,12 +28,7 @@ class Histogram:
     total: float = 0.0
 
     def record(self, seconds: float) -> None:
-        position = 0
-        for edge in BUCKETS_SECONDS:
-            if seconds <= edge:
-                break
-            position += 1
-        self.counts[position] += 1
+        self.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1
         self.total += seconds
 
 
@@ -57,6 +54,7 @@ class Telemetry:
         self.events: dict[tuple[str, str, int], Histogram] = {}
         self.event_age: dict[str, Histogram] = {}
         self.counters: dict[tuple[str, str], int] = {}
+        self._unsampled: set[str] = set()
 
     def export_to(self, exporter: SpanExporter | None) -> None:
         """Send the spans of sampled traces on (None: nowhere)."""
@@ -67,14 +65,24 @@ class Telemetry:
 
         In a trace that is not sampled nobody makes spans, and the parent's own is passed on.
         """
+        if parent is not None and parent in self._unsampled:
+            return parent
         match = _TRACEPARENT.fullmatch(parent) if parent else None
         if match is not None and match[1] != _NO_TRACE:
             if match[3][-1] not in _SAMPLED:
-                return match[0]
+                return self._passed_on(match[0])
             return f"00-{match[1]}-{self._random.getrandbits(64) or 1:016x}-{match[3]}"
         sampled = 1 if self._random.random() < self._ratio else 0
         number = self._random.getrandbits(192) | 1 << 64 | 1
-        return f"00-{number >> 64:032x}-{number & 0xFFFFFFFFFFFFFFFF:016x}-{sampled:02x}"
+        traceparent = f"00-{number >> 64:032x}-{number & 0xFFFFFFFFFFFFFFFF:016x}-{sampled:02x}"
+        return traceparent if sampled else self._passed_on(traceparent)
+
+    def _passed_on(self, traceparent: str) -> str:
+        """One that is not sampled, remembered: each function of a payment is given it again."""
+        if len(self._unsampled) >= _MAX_UNSAMPLED:
+            self._unsampled.clear()
+        self._unsampled.add(traceparent)
+        return traceparent
 
     def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
         """Note one answered request."""

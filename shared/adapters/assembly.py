@@ -31,6 +31,8 @@ _PROGRESS_SECONDS: Final = 0.1
 class LogBus:
     """The bus of the embedded store: an event is in the broker's log by the commit that made it."""
 
+    reads_the_outbox = True
+
     async def publish(self, events: Sequence[Envelope]) -> None:
         """Nothing is left to hand over."""
 

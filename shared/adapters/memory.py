@@ -281,6 +281,8 @@ class MemoryCache(LocalCache):
 class MemoryBus:
     """The bus port: keeps what was published, for a test to look at."""
 
+    reads_the_outbox = False
+
     def __init__(self) -> None:
         self.published: list[Envelope] = []
 

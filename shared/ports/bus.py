@@ -11,6 +11,11 @@ from shared.envelope import Envelope
 class Bus(Protocol):
     """Publishes events to the topic of their domain."""
 
+    @property
+    def reads_the_outbox(self) -> bool:
+        """Whether a committed event reaches the topic without being handed over: the outbox is the bus's own log."""
+        ...
+
     async def publish(self, events: Sequence[Envelope]) -> None:
         """Hand events over, each at least once. Raises Unavailable when the bus does not take them."""
         ...

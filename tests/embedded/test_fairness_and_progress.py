@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedded.door import Door
-from embedded.driving import drive
+from embedded.driving import go_on
 from embedded.fair_queue import FairQueue
 from embedded.progress import Progress
 from embedded.timers import Timers
@@ -160,12 +160,9 @@ async def test_timers_wake_by_themselves_on_a_real_clock() -> None:
     timers.close()
 
 
-async def test_driving_notices_suspension_and_passes_everything_on() -> None:
-    """Results, exceptions and cancellations go through; `suspended` is called only when there is a wait."""
+async def test_going_on_passes_everything_on() -> None:
+    """Results, exceptions and cancellations go through to a coroutine whose first step was made elsewhere."""
     calls: list[int] = []
-
-    async def quick() -> int:
-        return 1
 
     async def slow() -> int:
         await asyncio.sleep(0)
@@ -176,12 +173,11 @@ async def test_driving_notices_suspension_and_passes_everything_on() -> None:
         await asyncio.sleep(0)
         raise KeyError("x")
 
-    assert await drive(quick(), lambda: calls.append(1)) == 1
-    assert calls == []
-    assert await drive(slow(), lambda: calls.append(2)) == 2
-    assert calls == [2]
+    work = slow()
+    assert await go_on(work, work.send(None)) == 2
+    work = failing()
     with pytest.raises(KeyError):
-        await drive(failing(), lambda: calls.append(3))
+        await go_on(work, work.send(None))
 
     async def cleaning() -> int:
         try:
@@ -191,11 +187,12 @@ async def test_driving_notices_suspension_and_passes_everything_on() -> None:
         return 3
 
     async def run() -> int:
-        return await drive(cleaning(), lambda: None)
+        work = cleaning()
+        return await go_on(work, work.send(None))
 
     task = asyncio.create_task(run())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert calls == [2, 3, 4]
+    assert calls == [4]

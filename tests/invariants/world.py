@@ -108,6 +108,8 @@ class _Verifier:
 class _Pool:
     """The bus: what is published becomes one delivery for each consumer."""
 
+    reads_the_outbox = False
+
     def __init__(self) -> None:
         self.pending: list[Pending] = []
         self.published: list[Envelope] = []

@@ -27,6 +27,8 @@ async def turn(harness: Harness, sweep: str) -> Delivery:
 class FlakyBus:
     """A bus that notes what it is given and can be away."""
 
+    reads_the_outbox = False
+
     def __init__(self) -> None:
         self.published: list[str] = []
         self.away = False
