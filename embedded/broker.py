@@ -26,7 +26,6 @@ from embedded.broker_state import (
     FunctionState,
     Invoke,
     Limits,
-    Logged,
     SubscriptionState,
 )
 from embedded.delivery import ACCEPTED, Answer, Outcome, dead_letter, outcome_of, reply_of
@@ -152,16 +151,16 @@ class Broker:
         routed.extensions = {**kept, ROUTE: route_text(target)}
         await self._store.documents.commit(Commit(PLATFORM, events=[routed]))
 
-    def _on_logged(self, logged: Sequence[Logged]) -> None:
+    def _on_logged(self, first: int, logged: Sequence[Envelope]) -> None:
         if not self._running:
             return
-        for item in logged:
+        for sequence, envelope in enumerate(logged, first):
             if self._behind_from is not None:
                 return
             if len(self._events) >= self._limits.events_in_memory:
-                self._behind_from = item.sequence
+                self._behind_from = sequence
                 return
-            self._submit(item.sequence, item.envelope, item.first and not item.envelope.repeated)
+            self._submit(sequence, envelope, not envelope.repeated)
 
     def _read_on(self) -> None:
         """Take up a page of what waits in the log, and the next one in the loop's next turn, while there is room."""

@@ -19,19 +19,6 @@ Invoke = Callable[[str, Envelope, bool], Coroutine[Any, Any, Answer]]
 Raises anything for a network error."""
 
 
-class Logged(Protocol):
-    """An event at its place in the log."""
-
-    @property
-    def sequence(self) -> int: ...
-
-    @property
-    def envelope(self) -> Envelope: ...
-
-    @property
-    def first(self) -> bool: ...
-
-
 class EventLog(Protocol):
     """What the broker needs of the store: the log that is also the outbox, and who is done with what."""
 
@@ -45,8 +32,8 @@ class EventLog(Protocol):
 
     low_water_mark: int
 
-    def subscribe(self, listener: Callable[[list[Any]], None]) -> None:
-        """Be given each commit's events right after the decision."""
+    def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:
+        """Be given each commit's events right after the decision, with the sequence number of the first."""
         ...
 
     def on_reset(self, callback: Callable[[], None]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -39,21 +38,18 @@ class Origin(NamedTuple):
 class Context:
     """Given to a handler for one run. Time stands still in it: one decision, one instant."""
 
-    __slots__ = ("_facts", "caller", "now", "now_text", "origin", "runtime", "work")
+    __slots__ = ("_facts", "caller", "now", "now_text", "origin", "runtime", "tenant_id", "work")
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
-        self.now: datetime = runtime.clock.now()
-        self.now_text = format_time(self.now)
+        self.tenant_id = tenant_id
+        """The tenant whose data this run reads and writes."""
+        self.now = now = runtime.clock.now()
+        self.now_text = format_time(now)
         self.work = UnitOfWork(runtime.documents, tenant_id)
         self._facts = 0
-
-    @property
-    def tenant_id(self) -> str:
-        """The tenant whose data this run reads and writes."""
-        return self.work.tenant_id
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -83,6 +79,7 @@ class Context:
         if pending.inserts or pending.replaces or pending.changes or pending.events:
             raise RuntimeError("a unit of work belongs to one tenant")
         inbox = pending.inbox
+        self.tenant_id = tenant_id
         self.work = UnitOfWork(self.runtime.documents, tenant_id)
         self.work.pending.inbox = inbox
 
@@ -98,8 +95,8 @@ class Context:
 
     # Documents: see UnitOfWork
 
-    async def get(self, collection: Collection[D], id: str) -> D | None:
-        return await self.work.get(collection, id)
+    def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
+        return self.work.get(collection, id)
 
     async def required(self, collection: Collection[D], id: str) -> D:
         """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
@@ -115,8 +112,8 @@ class Context:
             raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
         return document
 
-    async def find(self, collection: Collection[D], query: Query) -> Sequence[D]:
-        return await self.work.find(collection, query)
+    def find(self, collection: Collection[D], query: Query) -> Awaitable[Sequence[D]]:
+        return self.work.find(collection, query)
 
     def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
         return self.work.insert(collection, document, owner=owner)
@@ -147,7 +144,8 @@ class Context:
         is told for the first time.
         """
         self._facts += 1
-        origin, tenant_id, subject = self.origin, self.work.tenant_id, event.subject
+        origin, tenant_id, subject, type = self.origin, self.tenant_id, event.subject, event.type
+        operation = origin.operation
         attributes = {
             "tenantid": tenant_id,
             "partitionkey": f"{tenant_id}/{subject}",
@@ -159,19 +157,11 @@ class Context:
         if extensions:
             attributes.update(extensions)
         if known_as is None:
-            id = derived_id("evt", tenant_id, origin.cause_id, f"{origin.operation}/{event.type}/{self._facts}")
+            repeated = False
+            id = derived_id("evt", tenant_id, origin.cause_id, f"{operation}/{type}/{self._facts}")
         else:
-            id = derived_id("evt", tenant_id, known_as, f"{origin.operation}/{event.type}")
-        envelope = Envelope(
-            id=id,
-            source=f"/lastro/{origin.operation}",
-            type=event.type,
-            subject=subject,
-            time=self.now_text,
-            extensions=attributes,
-            event=event,
-            told_at=self.now,
-            repeated=known_as is not None and repeated,
-        )
+            id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
+        envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
+        envelope.repeated, envelope.told_at = repeated, self.now
         self.work.emit(envelope)
         return envelope

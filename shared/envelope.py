@@ -64,13 +64,13 @@ class Envelope:
 
     def __init__(
         self,
-        *,
         id: str,
         source: str,
         type: str,
         subject: str | None,
         time: str | None,
         extensions: Mapping[str, str],
+        *,
         data: bytes | None = None,
         event: Event | None = None,
         repeated: bool = False,

@@ -17,6 +17,7 @@ _PATTERN = re.compile(r"[a-z]{2,4}_[0-9a-f]{32}")
 _VERSION_7 = 7 << 76
 _VARIANT = 0b10 << 62
 _COUNTER_BITS = 12
+_NO_TIME = "0" * 12
 # Two bits say the variant (binary 10), the other two come from the digest.
 _VARIANT_DIGIT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -44,14 +45,8 @@ def derived_id(prefix: str, tenant_id: str, cause_id: str, purpose: str) -> str:
     """The id that `purpose` always gives for `cause_id` in a tenant; it carries the time of its cause."""
     # By text, not by numbers: a payment derives some twenty ids.
     digest = sha256(f"{tenant_id}\n{cause_id}\n{purpose}".encode()).hexdigest()
-    return f"{prefix}_{_time_of(cause_id)}8{digest[:3]}{_VARIANT_DIGIT[digest[3]]}{digest[4:19]}"
-
-
-def _time_of(cause_id: str) -> str:
-    prefix = cause_id[-32:-20]
-    if len(prefix) == 12 and cause_id[-33:-32] == "_":
-        return prefix
-    return "000000000000"
+    time = cause_id[-32:-20] if cause_id[-33:-32] == "_" else _NO_TIME
+    return f"{prefix}_{time}8{digest[:3]}{_VARIANT_DIGIT[digest[3]]}{digest[4:19]}"
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
 
 from shared.envelope import Envelope
 from shared.ports.documents import Change, Collection, Commit, D, Documents, Query
@@ -16,20 +16,21 @@ class UnitOfWork:
 
     def __init__(self, documents: Documents, tenant_id: str) -> None:
         self._documents = documents
-        self._staged: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._staged: dict[tuple[str, str], Any] = {}
         self.tenant_id = tenant_id
         self.pending = Commit(tenant_id, generation=documents.generation)
 
-    async def get(self, collection: Collection[D], id: str) -> D | None:
+    def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
         """The document as this unit of work would leave it (changes by increment apart), or None."""
-        staged = self._staged.get((collection.name, id))
-        if staged is not None:
-            return cast("D", staged)
-        return await self._documents.get(collection, self.tenant_id, id)
+        if self._staged:
+            staged = self._staged.get((collection.name, id))
+            if staged is not None:
+                return _at_once(staged)
+        return self._documents.get(collection, self.tenant_id, id)
 
-    async def find(self, collection: Collection[D], query: Query) -> Sequence[D]:
+    def find(self, collection: Collection[D], query: Query) -> Awaitable[Sequence[D]]:
         """A page of the tenant's committed documents."""
-        return await self._documents.find(collection, self.tenant_id, query)
+        return self._documents.find(collection, self.tenant_id, query)
 
     def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
         """Make a document; the commit is refused when its id exists. Returns it as it will be stored.
@@ -37,22 +38,22 @@ class UnitOfWork:
         `owner` keeps it under another than this unit's tenant: a document of the platform that is to be there
         exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference).
         """
-        stored = {**document, "tenant_id": owner or self.tenant_id, "version": 1}
+        stored: Any = {**document, "tenant_id": owner or self.tenant_id, "version": 1}
         self.pending.inserts.append((collection, stored))
         if owner is None:
             self._staged[collection.name, stored["id"]] = stored
-        return cast("D", stored)
+        return stored  # type: ignore[no-any-return]  # the document with two of its fields set
 
     def replace(self, collection: Collection[D], document: D) -> D:
         """Put a new value in a document's place; the commit is refused when it changed since it was read."""
-        stored = dict(document)
+        stored: Any = dict(document)
         key = (collection.name, stored["id"])
         if key in self._staged:
             self._restage(collection, stored)
         else:
             self.pending.replaces.append((collection, stored))
         self._staged[key] = stored
-        return cast("D", stored)
+        return stored  # type: ignore[no-any-return]  # the document itself
 
     def _restage(self, collection: Collection[Any], stored: dict[str, Any]) -> None:
         for writes in (self.pending.inserts, self.pending.replaces):
@@ -77,3 +78,7 @@ class UnitOfWork:
     def emit(self, envelope: Envelope) -> None:
         """Publish an event with the commit."""
         self.pending.events.append(envelope)
+
+
+async def _at_once(document: D) -> D | None:
+    return document

@@ -252,7 +252,7 @@ class Harness:
         """On the embedded store in a directory, with no tenant yet. To be closed."""
         clock, random, events = ManualClock(), Random(seed), list[Envelope]()
         store = await SqliteStore.open(data_dir, settings=settings or Settings(), clock=clock)
-        store.subscribe(lambda logged: events.extend(event.envelope for event in logged))
+        store.subscribe(lambda _, logged: events.extend(logged))
         secrets = KeyFileSecrets(data_dir)
         runtime = _runtime(store.documents, store.ledger, store.cache, secrets, clock, random, settings)
         return cls(runtime, clock, store.documents, random, events, store=store)

@@ -14,6 +14,7 @@ from shared.records import HoldCause, HoldDocument, HoldStatus
 class HoldWish(NamedTuple):
     """What an event says about the amount that its payment or refund wants set aside."""
 
+    hold_id: str
     cause_type: HoldCause
     cause_id: str
     payment_id: str
@@ -31,12 +32,14 @@ def hold_id(ctx: Context, cause_id: str) -> str:
     return ctx.derived_id("hld", cause_id, "hold")
 
 
-def wish_of(event: PaymentEvent | RefundEvent) -> HoldWish:
+def wish_of(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldWish:
     """What a fact about a payment or refund says of its hold."""
     cause_type: HoldCause = "payment" if isinstance(event, PaymentEvent) else "refund"
+    cause_id = event.subject
     return HoldWish(
+        hold_id=hold_id(ctx, cause_id),
         cause_type=cause_type,
-        cause_id=event.subject,
+        cause_id=cause_id,
         payment_id=event.payment_id,
         account_id=event.payer_account_id,
         counterparty_account_id=event.payee_account_id,
@@ -53,7 +56,7 @@ def new_hold(
 ) -> HoldDocument:
     """The document that answers a wish; `amount` is what is really set aside, in minor units."""
     return {
-        "id": hold_id(ctx, wish.cause_id),
+        "id": wish.hold_id,
         "tenant_id": ctx.tenant_id,
         "version": 1,
         "status": status,
@@ -77,7 +80,7 @@ def tell_held(ctx: Context, wish: HoldWish) -> None:
     """Publish that the amount is set aside; a wish that was repeated brings its own, later deadline."""
     held = FundsHeld(
         account_id=wish.account_id,
-        hold_id=hold_id(ctx, wish.cause_id),
+        hold_id=wish.hold_id,
         amount=money(wish.amount, wish.currency),
         cause_type=wish.cause_type,
         cause_id=wish.cause_id,

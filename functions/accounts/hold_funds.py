@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.payments import Failure, PaymentCreated, RefundCreated
-from functions.accounts._holds import HoldWish, hold_id, new_hold, tell_held, tell_refused, wish_of
+from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refused, wish_of
 from shared.context import Context
 from shared.function import event_function
 from shared.money import MAX_MINOR_UNITS
@@ -13,8 +13,8 @@ from shared.records import ACCOUNTS, HOLDS, AccountDocument, HoldDocument, avail
 @event_function(PaymentCreated, RefundCreated)
 async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> None:
     """Set the amount of a payment or refund aside on its payer's account, or say why that cannot be."""
-    wish = wish_of(event)
-    known = await ctx.get(HOLDS, hold_id(ctx, wish.cause_id))
+    wish = wish_of(event, ctx)
+    known = await ctx.get(HOLDS, wish.hold_id)
     if known is not None:
         _answer_again(ctx, wish, known)
         return

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from events.accounts import FundsReleased
 from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, PaymentFailed, RefundEvent, RefundFailed
-from functions.accounts._holds import hold_id, new_hold, wish_of
+from functions.accounts._holds import new_hold, wish_of
 from shared.context import Context
 from shared.function import event_function
 from shared.money import money
@@ -24,8 +24,8 @@ _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
 @event_function(PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
 async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed, ctx: Context) -> None:
     """Give back what was set aside for a payment or refund that came to nothing."""
-    wish = wish_of(event)
-    hold = await ctx.get(HOLDS, hold_id(ctx, wish.cause_id))
+    wish = wish_of(event, ctx)
+    hold = await ctx.get(HOLDS, wish.hold_id)
     if hold is None:
         # The end overtook the beginning: this lets the wish find that nobody waits for it any more.
         ctx.insert(HOLDS, new_hold(ctx, wish, "released", amount=0))

@@ -36,7 +36,7 @@ class LineDocument(TypedDict):
     description: str | None
 
 
-LINES: Final[Collection[LineDocument]] = Collection("statement_lines", read_rarely=True)
+LINES: Final[Collection[LineDocument]] = Collection("statement_lines", read_rarely=True, grows_by=_JOINT)
 
 
 def place(account_id: str, recorded_at: str, sequence: int) -> str:

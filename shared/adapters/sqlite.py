@@ -18,7 +18,7 @@ from shared.adapters.sqlite_cache import SqliteCache
 from shared.adapters.sqlite_documents import SqliteDocuments
 from shared.adapters.sqlite_journal import Journal
 from shared.adapters.sqlite_ledger import SqliteLedger
-from shared.adapters.sqlite_log import LoggedEvent, LogPage, SqliteLog
+from shared.adapters.sqlite_log import Listener, LoggedEvent, LogPage, SqliteLog
 from shared.adapters.sqlite_schema import (
     LOCK,
     DataDirectoryInUse,
@@ -92,7 +92,7 @@ class SqliteStore:
 
     # The log, as the broker and the command line use it
 
-    def subscribe(self, listener: Callable[[list[LoggedEvent]], None]) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Be given each commit's events right after the decision, before they are on disk. Must not raise."""
         self._log.subscribe(listener)
 
@@ -109,7 +109,7 @@ class SqliteStore:
         return self._log.acknowledged(consumer, sequence, envelope)
 
     def pending_events(self, from_sequence: int, limit: int) -> list[LoggedEvent]:
-        """Events from a sequence number on, oldest first, those on their way to disk included; none is `first`."""
+        """Events from a sequence number on, oldest first, those on their way to disk included."""
         return self._log.pending_events(from_sequence, limit)
 
     def event_log(

@@ -10,14 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 
 from shared.adapters.sqlite_journal import Journal
 from shared.adapters.sqlite_log import SqliteLog
 from shared.adapters.sqlite_queries import select_page
-from shared.adapters.sqlite_recent import RecentIds
 from shared.adapters.sqlite_tables import Table
 from shared.adapters.sqlite_writer import Statement
 from shared.crash_points import reach
@@ -61,37 +60,32 @@ class SqliteDocuments:
         self._log = log
         self._cached = cached
         self._tables: dict[str, Table] = {}
-        self._memory: OrderedDict[Key, Document | None] = OrderedDict()
-        self._recent: RecentIds[tuple[str, str]] = RecentIds(self._greatest)
+        self._memory: OrderedDict[Key, Any] = OrderedDict()
+        """A cache and no more: what is in it stands in the tables, or is on its way there."""
         self.misses = 0
-
-    @property
-    def generation(self) -> int:
+        self.generation = journal.generation
         """Grows when memory is dropped: what was read before may never have been."""
-        return self._journal.generation
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)
-        document = self._memory.get(key, _UNKNOWN)
-        if document is _UNKNOWN:
-            table = self._table(collection)
-            if self._recent.certainly_absent((collection.name, tenant_id), id):
-                return None
-            document = self._load(table, key)
-        else:
+        document: Any = self._memory.get(key, _UNKNOWN)
+        if document is not _UNKNOWN:
             self._memory.move_to_end(key)
-        return cast("D | None", document)
+        else:
+            table = self._table(collection)
+            document = None if table.certainly_absent(tenant_id, id) else self._load(table, key)
+        return document  # type: ignore[no-any-return]  # a collection's documents are of its type
 
     async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
         table = self._table(collection)
         await self._journal.durable()
         if not table.on_disk:
             return []
-        sql, parameters = select_page(table.sql_name, tenant_id, query)
+        sql, parameters = select_page(table, tenant_id, query)
         return [orjson.loads(row[0]) for row in self._reader.execute(sql, parameters).fetchall()]
 
     async def seen(self, marker: InboxMarker) -> bool:
-        return self._log.applied(marker.consumer, marker.source, marker.event_id)
+        return self._log.applied(marker)
 
     async def durable(self) -> None:
         await self._journal.durable()
@@ -114,21 +108,22 @@ class SqliteDocuments:
         if commit.generation is not None and commit.generation != journal.generation:
             raise VersionConflict("what was read is not there any more")
         marker = commit.inbox
-        if marker is not None and log.applied(marker.consumer, marker.source, marker.event_id):
+        if marker is not None and log.applied(marker):
             raise AlreadyApplied(f"{marker.consumer} has applied {marker.event_id}")
+        events = commit.events
         writes = self._stage(commit)
         taken = self._check(writes)
-        prepared = log.prepare(commit.events) if commit.events else []
-        size = self._apply(writes) + 512 * len(prepared) + 128
+        rows = log.rows_of(events) if events else []
+        size = self._apply(writes) + 512 * len(rows) + 128
         for table, claimed, id in taken:
             table.taken[claimed] = id
         if marker is not None:
             log.mark(marker)
-        logged = log.append(commit.events, prepared) if prepared else []
+        first = log.append(events, rows) if events else 0
         journal.touch(size)
         reach("store.decided")
-        if logged:
-            log.announce(logged)
+        if events:
+            log.announce(first, events)
 
     # Checking: nothing is changed here
 
@@ -167,24 +162,20 @@ class SqliteDocuments:
         table = self._tables.get(collection.name) or self._table(collection)
         if key in writes:
             return table, writes[key][1], writes[key][2]
-        current = self._memory.get(key, _UNKNOWN)
-        if current is _UNKNOWN:
-            current = self._load(table, key)
-        return table, cast("Document | None", current), cast("Document | None", current)
+        current = self._known(table, key)
+        return table, current, current
 
     def _absent(self, table: Table, key: Key) -> bool:
         current = self._memory.get(key, _UNKNOWN)
         if current is not _UNKNOWN:
             return current is None
-        if self._recent.certainly_absent((table.name, key[1]), key[2]):
-            return True
-        return self._load(table, key) is None
+        return table.certainly_absent(key[1], key[2]) or self._load(table, key) is None
 
     def _check(self, writes: _Writes) -> list[_Claim]:
         """Hold the commit to the floors and unique indexes. Returns the unique values that it takes."""
         taken: list[_Claim] = []
         for key, (table, before, after, _) in writes.items():
-            if after is None:
+            if after is None or not table.checked:
                 continue
             if table.floors:
                 _check_floors(table, after)
@@ -224,8 +215,8 @@ class SqliteDocuments:
         return owners
 
     def _known(self, table: Table, key: Key) -> Document | None:
-        current = self._memory.get(key, _UNKNOWN)
-        return cast("Document | None", self._load(table, key) if current is _UNKNOWN else current)
+        current: Document | None = self._memory.get(key, _UNKNOWN)
+        return self._load(table, key) if current is _UNKNOWN else current
 
     # Applying: nothing can fail here
 
@@ -233,23 +224,26 @@ class SqliteDocuments:
         """Put every document in its place. Returns about how many bytes that is for the writer."""
         memory, size = self._memory, 0
         for key, (table, before, after, body) in writes.items():
-            name, tenant_id, id = key
+            _, tenant_id, id = key
             place = (tenant_id, id)
             gathered = table.gathered
             if place in gathered:
-                base = gathered[place][0]
+                base, base_fields = gathered[place][:2]
             elif before is None:
-                base = 0
+                base, base_fields = 0, ()
             else:
-                base = before["version"]
+                base, base_fields = before["version"], table.fields_of(before)
             if after is None or body is None:
-                gathered[place] = (base, 0, None)
+                gathered[place] = (base, base_fields, 0, (), None)
             else:
-                gathered[place] = (base, after["version"], body)
+                gathered[place] = (base, base_fields, after["version"], table.fields_of(after), body)
                 size += len(body)
-            memory[key] = after
+            if table.read_rarely:
+                memory.pop(key, None)
+            else:
+                memory[key] = after
             if before is None:
-                self._recent.add((name, tenant_id), id)
+                table.note(tenant_id, id)
         return size
 
     # Memory
@@ -264,30 +258,14 @@ class SqliteDocuments:
 
     def _load(self, table: Table, key: Key) -> Document | None:
         self.misses += 1
-        document: Document | None = None
-        if table.on_disk:
-            row = self._reader.execute(table.select, key[1:]).fetchone()
-            if row is not None:
-                document = orjson.loads(row[0])
-        self._memory[key] = document
+        document = self._memory[key] = table.read(key[1:])
         if len(self._memory) > self._cached:
             self._trim()
         return document
 
     def _trim(self) -> None:
-        memory, tables = self._memory, self._tables
-        for _ in range(len(memory) - self._cached):
-            key, document = memory.popitem(last=False)
-            table, place = tables[key[0]], key[1:]
-            if place in table.gathered or place in table.in_flight:
-                memory[key] = document
-
-    def _greatest(self, key: tuple[str, str]) -> str:
-        table = self._tables[key[0]]
-        stored = ""
-        if table.on_disk:
-            stored = self._reader.execute(table.select_greatest, (key[1],)).fetchone()[0] or ""
-        return max(stored, table.greatest_pending(key[1]))
+        for _ in range(len(self._memory) - self._cached):
+            self._memory.popitem(last=False)
 
     # The journal's part
 
@@ -299,19 +277,15 @@ class SqliteDocuments:
 
     def settled(self) -> None:
         for table in self._tables.values():
-            if table.read_rarely:
-                for place in table.in_flight:
-                    if place not in table.gathered:
-                        self._memory.pop((table.name, *place), None)
             table.settled()
         if len(self._memory) > self._cached:
             self._trim()
 
     def dropped(self) -> None:
+        self.generation = self._journal.generation
         self._memory.clear()
-        self._recent.clear()
         for table in self._tables.values():
-            table.dropped(self._reader)
+            table.dropped()
 
 
 def _changed(current: Document | None, change: Change) -> Document:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from shared.adapters.sqlite_journal import Journal
 from shared.adapters.sqlite_recent import RecentIds
-from shared.adapters.sqlite_writer import Statement
+from shared.adapters.sqlite_writer import Row, Statement
 from shared.envelope import Envelope
 from shared.ports.documents import InboxMarker
 
@@ -25,15 +26,15 @@ _INSERT_ACKNOWLEDGEMENT: Final = "INSERT OR IGNORE INTO acknowledgements (sequen
 _SET_LOW_WATER: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES ('low_water_mark', ?)"
 _FORGET_ACKNOWLEDGEMENTS: Final = "DELETE FROM acknowledgements WHERE sequence < ?"
 
-MarkerRow = tuple[str, str, str]
+Listener = Callable[[int, Sequence[Envelope]], None]
+"""Called with a sequence number and the events that have it and the ones after it."""
 
 
 class LoggedEvent(NamedTuple):
-    """An event at its place in the log. `first`: it was logged just now, so nobody was given it before."""
+    """An event at its place in the log."""
 
     sequence: int
     envelope: Envelope
-    first: bool
 
 
 class LogPage(NamedTuple):
@@ -49,12 +50,12 @@ class SqliteLog:
     def __init__(self, journal: Journal, reader: sqlite3.Connection) -> None:
         self._journal = journal
         self._reader = reader
-        self._listeners: list[Callable[[list[LoggedEvent]], None]] = []
-        self._rows: list[Any] = []
-        self._events: list[LoggedEvent] = []
-        self._events_in_flight: list[LoggedEvent] = []
-        self._markers: set[MarkerRow] = set()
-        self._markers_in_flight: set[MarkerRow] = set()
+        self._listeners: list[Listener] = []
+        self._rows: list[Row] = []
+        self._events: list[Envelope] = []
+        self._events_in_flight: list[Envelope] = []
+        self._markers: set[InboxMarker] = set()
+        self._markers_in_flight: set[InboxMarker] = set()
         self._acknowledged: set[tuple[int, str]] = set()
         self._acknowledged_in_flight: set[tuple[int, str]] = set()
         self._recent: RecentIds[tuple[str, str]] = RecentIds(self._greatest_marker)
@@ -62,18 +63,17 @@ class SqliteLog:
         self.head_sequence = self.durable_sequence = 0
         self._read_positions()
 
-    def subscribe(self, listener: Callable[[list[LoggedEvent]], None]) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Be given each commit's events right after the decision, before they are on disk."""
         self._listeners.append(listener)
 
-    # Writing: called by the documents in the midst of a commit, so nothing here may fail after `prepare`
+    # Writing: called by the documents in the midst of a commit, so nothing here may fail after `rows_of`
 
-    @staticmethod
-    def prepare(events: Iterable[Envelope]) -> list[list[Any]]:
-        """The events as rows, their sequence numbers still to come. Raises TypeError for what is no JSON."""
+    def rows_of(self, events: Sequence[Envelope]) -> list[Row]:
+        """The next events as rows. Raises TypeError for what is no JSON."""
         return [
-            [
-                0,
+            (
+                sequence,
                 event.id,
                 event.source,
                 event.type,
@@ -82,42 +82,37 @@ class SqliteLog:
                 event.extensions.get("tenantid"),
                 orjson.dumps(event.extensions).decode(),
                 event.data,
-            ]
-            for event in events
+            )
+            for sequence, event in enumerate(events, self.head_sequence + 1)
         ]
 
-    def append(self, events: Sequence[Envelope], prepared: list[list[Any]]) -> list[LoggedEvent]:
-        """Give the events their sequence numbers."""
-        sequence = self.head_sequence
-        logged: list[LoggedEvent] = []
-        for event, row in zip(events, prepared, strict=True):
-            sequence += 1
-            row[0] = sequence
-            logged.append(LoggedEvent(sequence, event, True))
-        self.head_sequence = sequence
-        self._rows += prepared
-        self._events += logged
-        return logged
+    def append(self, events: Sequence[Envelope], rows: list[Row]) -> int:
+        """Take the events into the log, with what `rows_of` gave just now. Returns the first one's sequence number."""
+        first = self.head_sequence + 1
+        self.head_sequence += len(events)
+        self._rows += rows
+        self._events += events
+        return first
 
-    def announce(self, logged: list[LoggedEvent]) -> None:
+    def announce(self, first: int, events: Sequence[Envelope]) -> None:
         """Tell the listeners."""
         for listener in self._listeners:
-            listener(logged)
+            listener(first, events)
 
-    def applied(self, consumer: str, source: str, event_id: str) -> bool:
+    def applied(self, marker: InboxMarker) -> bool:
         """Whether an inbox marker is there, on disk or on its way."""
+        consumer, source, event_id = marker
         if self._recent.certainly_absent((consumer, source), event_id):
             return False
-        row = (consumer, source, event_id)
-        if row in self._markers or row in self._markers_in_flight:
+        if marker in self._markers or marker in self._markers_in_flight:
             return True
         sql = "SELECT 1 FROM inbox WHERE consumer = ? AND source = ? AND event_id = ?"
-        return self._reader.execute(sql, row).fetchone() is not None
+        return self._reader.execute(sql, marker).fetchone() is not None
 
     def mark(self, marker: InboxMarker) -> None:
         """Add an inbox marker that `applied` found absent."""
-        self._markers.add((marker.consumer, marker.source, marker.event_id))
-        self._recent.add((marker.consumer, marker.source), marker.event_id)
+        self._markers.add(marker)
+        self._recent.add((marker[0], marker[1]), marker[2])
 
     def acknowledge(self, sequence: int, consumer: str) -> None:
         """Note that a consumer is done with an event without having applied it."""
@@ -128,7 +123,7 @@ class SqliteLog:
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
         """Whether a consumer has applied this event or is done with it otherwise."""
-        if self.applied(consumer, envelope.source, envelope.id):
+        if self.applied(InboxMarker(consumer, envelope.source, envelope.id)):
             return True
         key = (sequence, consumer)
         if key in self._acknowledged or key in self._acknowledged_in_flight:
@@ -140,15 +135,14 @@ class SqliteLog:
         """Events from a sequence number on, oldest first, those that are not on disk yet included."""
         sql = f"SELECT {_COLUMNS} FROM events WHERE sequence >= ? ORDER BY sequence LIMIT ?"
         found = [_logged(row) for row in self._reader.execute(sql, (from_sequence, limit)).fetchall()]
-        last = found[-1].sequence if found else from_sequence - 1
-        for part in (self._events_in_flight, self._events):
-            if len(found) >= limit or not part or part[-1].sequence <= last:
-                continue
-            start = max(0, last + 1 - part[0].sequence)
-            found += [
-                LoggedEvent(item.sequence, item.envelope, False) for item in part[start : start + limit - len(found)]
-            ]
-            last = found[-1].sequence
+        # Those that are not on disk follow each other without a gap, up to the head.
+        first = self.head_sequence - len(self._events) - len(self._events_in_flight) + 1
+        behind = found[-1].sequence if found else from_sequence - 1
+        for sequence, envelope in enumerate(chain(self._events_in_flight, self._events), first):
+            if len(found) >= limit:
+                break
+            if sequence > behind:
+                found.append(LoggedEvent(sequence, envelope))
         return found
 
     def page(
@@ -181,7 +175,7 @@ class SqliteLog:
         if self._rows:
             statements.append((_INSERT_EVENT, self._rows, True))
         if self._markers:
-            statements.append((_INSERT_INBOX, list(self._markers), True))
+            statements.append((_INSERT_INBOX, [tuple(marker) for marker in self._markers], True))
         if self._acknowledged:
             statements.append((_INSERT_ACKNOWLEDGEMENT, list(self._acknowledged), False))
         if self._low_water != self._stored_low_water:
@@ -195,8 +189,7 @@ class SqliteLog:
         return statements
 
     def settled(self) -> None:
-        if self._events_in_flight:
-            self.durable_sequence = self._events_in_flight[-1].sequence
+        self.durable_sequence += len(self._events_in_flight)
         self._events_in_flight = []
         self._markers_in_flight = set()
         self._acknowledged_in_flight = set()
@@ -226,4 +219,4 @@ def _logged(row: tuple[Any, ...]) -> LoggedEvent:
     envelope = Envelope(
         id=id, source=source, type=type, subject=subject, time=time, extensions=orjson.loads(extensions), data=data
     )
-    return LoggedEvent(sequence, envelope, False)
+    return LoggedEvent(sequence, envelope)

@@ -34,6 +34,8 @@ class RecentIds(Generic[K]):
         self._keys = keys
         self._ids = ids
         self._windows: OrderedDict[K, _Window] = OrderedDict()
+        self.forgets = False
+        """Whether a window was ever let go for another: until then an id that is being stored is in one."""
 
     def certainly_absent(self, key: K, id: str) -> bool:
         """Whether this id was never stored; False means that the store must be asked."""
@@ -62,4 +64,5 @@ class RecentIds(Generic[K]):
         window = self._windows[key] = _Window(self._greatest(key))
         if len(self._windows) > self._keys:
             self._windows.popitem(last=False)
+            self.forgets = True
         return window

@@ -37,13 +37,15 @@ class Collection(Generic[D]):
     """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
 
     Documents are values: they are never changed in place, only replaced by a new one. Those of a collection that
-    is `read_rarely` are not worth a place in a store's memory once they are on disk.
+    is `read_rarely` are not worth a place in a store's memory. Ids grow with time, in all of a tenant's or, where
+    `grows_by` is not "", in those that begin alike up to that character: a store may take a greater one for new.
     """
 
     name: str
     indexes: tuple[Index, ...] = ()
     floors: tuple[Floor, ...] = ()
     read_rarely: bool = False
+    grows_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

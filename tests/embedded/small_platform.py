@@ -136,7 +136,6 @@ def event(
 class Entry(NamedTuple):
     sequence: int
     envelope: Envelope
-    first: bool
 
 
 _Saved = tuple[list[Envelope], int, set[tuple[str, str, str]], set[tuple[int, str]], list[tuple[str, str, str]]]
@@ -154,7 +153,7 @@ class MemoryLog:
         self.broken_promises: list[tuple[str, str, bool]] = []
         """Deliveries to who had applied the event already."""
         self.lazy = lazy
-        self._listeners: list[Callable[[list[Any]], None]] = []
+        self._listeners: list[Callable[[int, Sequence[Envelope]], None]] = []
         self._resets: list[Callable[[], None]] = []
         self.effects: list[tuple[str, str, str]] = []
         """Who applied which event of which key, in order; taken back with the rest."""
@@ -168,7 +167,7 @@ class MemoryLog:
     def head_sequence(self) -> int:
         return len(self.entries)
 
-    def subscribe(self, listener: Callable[[list[Any]], None]) -> None:
+    def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:
         self._listeners.append(listener)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
@@ -184,16 +183,14 @@ class MemoryLog:
     def pending_events(self, from_sequence: int, limit: int) -> Sequence[Any]:
         start = max(from_sequence, 1)
         found = self.entries[start - 1 : start - 1 + limit]
-        return [Entry(start + position, envelope, False) for position, envelope in enumerate(found)]
+        return [Entry(start + position, envelope) for position, envelope in enumerate(found)]
 
     def log(self, *envelopes: Envelope) -> None:
         """Commit events."""
-        entries = []
-        for envelope in envelopes:
-            self.entries.append(envelope)
-            entries.append(Entry(len(self.entries), envelope, True))
+        first = len(self.entries) + 1
+        self.entries += envelopes
         for listener in self._listeners:
-            listener(entries)
+            listener(first, envelopes)
 
     async def commit(self, commit: Commit) -> None:
         self.log(*commit.events)
