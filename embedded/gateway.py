@@ -202,9 +202,10 @@ class Gateway:
     async def _tenant_id(self, request: HttpRequest) -> str | None:
         """The token's tenant. Who cannot be told is let through, to be refused by the function."""
         try:
-            return (await self._runtime.verifier.verify(bearer_token(request))).tenant_id
+            request.caller = await self._runtime.verifier.verify(bearer_token(request))
         except Problem:
             return None
+        return request.caller.tenant_id
 
     def _refusal(self, request: HttpRequest, problem: Problem) -> HttpResponse:
         request_id = request_id_of(request.header("x-request-id"), self._runtime.random)

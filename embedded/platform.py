@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 from time import monotonic
 from typing import Any, Final, Literal, Self
 
@@ -37,6 +37,7 @@ from shared.adapters.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.clock import Clock, SystemClock
 from shared.envelope import Envelope
 from shared.identity import TokenVerifier
+from shared.randomness import BufferedSystemRandom
 from shared.runtime import Runtime, install
 from shared.settings import Settings
 from shared.telemetry import Telemetry
@@ -209,7 +210,7 @@ def _runtime(
     return Runtime(
         settings=settings,
         clock=clock,
-        random=SystemRandom(),  # tenants' secrets are made from it
+        random=BufferedSystemRandom(),  # tenants' secrets are made from it
         documents=store.documents,
         ledger=store.ledger,
         cache=store.cache,

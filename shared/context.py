@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from shared.clock import format_time
 from shared.envelope import Envelope, Event
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.runtime import Runtime
 
 _log = logging.getLogger("lastro.operations")
+_FACT_NUMBER: Final = 0xFFF
 
 
 class Origin(NamedTuple):
@@ -38,7 +39,7 @@ class Origin(NamedTuple):
 class Context:
     """Given to a handler for one run. Time stands still in it: one decision, one instant."""
 
-    __slots__ = ("_facts", "caller", "now", "now_text", "origin", "runtime", "tenant_id", "work")
+    __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime", "tenant_id", "work")
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
         self.runtime = runtime
@@ -50,6 +51,7 @@ class Context:
         self.now_text = format_time(now)
         self.work = UnitOfWork(runtime.documents, tenant_id)
         self._facts = 0
+        self._event_id = ""
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -79,7 +81,7 @@ class Context:
         if pending.inserts or pending.replaces or pending.changes or pending.events:
             raise RuntimeError("a unit of work belongs to one tenant")
         inbox = pending.inbox
-        self.tenant_id = tenant_id
+        self.tenant_id, self._event_id = tenant_id, ""
         self.work = UnitOfWork(self.runtime.documents, tenant_id)
         self.work.pending.inbox = inbox
 
@@ -137,7 +139,7 @@ class Context:
     # Facts
 
     def emit(self, event: Event, *, known_as: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
-        """Publish a fact with the commit. Its id is derived from the cause, the type and the order of emission.
+        """Publish a fact with the commit. Its id is derived from the cause, the types and the order of emission.
 
         `known_as` names a fact that more than one run may tell (a sweep's finding, a step that was asked for again):
         its id is derived from that name instead, so that nobody applies it twice. `repeated` False promises that it
@@ -158,10 +160,19 @@ class Context:
             attributes.update(extensions)
         if known_as is None:
             repeated = False
-            id = derived_id("evt", tenant_id, origin.cause_id, f"{operation}/{type}/{self._facts}")
+            id = self._next_event_id(type)
         else:
             id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
         envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
         envelope.repeated, envelope.told_at = repeated, self.now
         self.work.emit(envelope)
         return envelope
+
+    def _next_event_id(self, type: str) -> str:
+        """The id that the n-th fact of this run has each time that it is run for its cause."""
+        number = self._facts & _FACT_NUMBER
+        if not self._event_id or not number:
+            purpose = f"{self.origin.operation}/{type}/{self._facts}"
+            self._event_id = derived_id("evt", self.tenant_id, self.origin.cause_id, purpose)
+        # One digest for them all: the facts of a run have ids that differ, and grow, in the last twelve bits.
+        return f"{self._event_id[:-3]}{number:03x}"

@@ -48,7 +48,7 @@ async def deliver(
 
     204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
     """
-    started = perf_counter()
+    started, now = perf_counter(), runtime.clock.now()
     telemetry = runtime.telemetry
     parent = envelope.extensions.get("traceparent")
     traceparent = telemetry.trace(parent)
@@ -67,7 +67,9 @@ async def deliver(
     except Exception:
         log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
         delivery = Delivery(500, {"Kne-Code": "internal_error"})
-    seconds, age = perf_counter() - started, envelope.age_seconds(runtime.clock.now())
+    seconds, age = perf_counter() - started, envelope.age_seconds(now)
+    if age is not None:
+        age += seconds
     telemetry.record_event(operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent)
     return delivery
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shared.identity import Caller
 
 SECURITY_HEADERS: Final = frozenset(
     {
@@ -38,6 +41,8 @@ class HttpRequest:
     body: bytes
     repeated: frozenset[str] = frozenset()
     rate_gate: RateGate | None = None
+    caller: Caller | None = None
+    """Who sent it, where a gateway in this process has verified the token already."""
     wait: bool = field(default=True)
 
     def header(self, name: str) -> str | None:

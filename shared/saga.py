@@ -25,8 +25,10 @@ class SagaKey(NamedTuple):
     tenant_id: str
     id: str
 
-    def __str__(self) -> str:
-        return f"saga/{self.type}/{self.tenant_id}/{self.id}"
+
+def key_of(type: SagaType, tenant_id: str, id: str) -> str:
+    """The name of a saga's deadline in the cache."""
+    return f"saga/{type}/{tenant_id}/{id}"
 
 
 def parse_key(text: str) -> SagaKey | None:
@@ -52,7 +54,7 @@ async def begin(ctx: Context, type: SagaType, id: str, attempt: int = 1) -> str:
     """Set the deadline of a step's attempt, and return it for the document's `due_at`."""
     due = due_after(ctx.runtime.settings, ctx.now, attempt)
     try:
-        await ctx.runtime.cache.schedule(str(SagaKey(type, ctx.tenant_id, id)), due)
+        await ctx.runtime.cache.schedule(key_of(type, ctx.tenant_id, id), due)
     except Unavailable as error:
         ctx.log.warning("the cache did not take the deadline of %s: %s", id, error)
     return format_time(due)
@@ -61,6 +63,6 @@ async def begin(ctx: Context, type: SagaType, id: str, attempt: int = 1) -> str:
 async def end(ctx: Context, type: SagaType, id: str) -> None:
     """Forget the deadline: nothing is awaited any more."""
     try:
-        await ctx.runtime.cache.unschedule(str(SagaKey(type, ctx.tenant_id, id)))
+        await ctx.runtime.cache.unschedule(key_of(type, ctx.tenant_id, id))
     except Unavailable as error:
         ctx.log.warning("the cache did not forget the deadline of %s: %s", id, error)

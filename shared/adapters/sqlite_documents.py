@@ -226,17 +226,9 @@ class SqliteDocuments:
         for key, (table, before, after, body) in writes.items():
             _, tenant_id, id = key
             place = (tenant_id, id)
-            gathered = table.gathered
-            if place in gathered:
-                base, base_fields = gathered[place][:2]
-            elif before is None:
-                base, base_fields = 0, ()
-            else:
-                base, base_fields = before["version"], table.fields_of(before)
-            if after is None or body is None:
-                gathered[place] = (base, base_fields, 0, (), None)
-            else:
-                gathered[place] = (base, base_fields, after["version"], table.fields_of(after), body)
+            pending = table.gathered.get(place)
+            table.gathered[place] = (before if pending is None else pending[0], after, body)
+            if body is not None:
                 size += len(body)
             if table.read_rarely:
                 memory.pop(key, None)

@@ -22,13 +22,11 @@ _INTEGERS: Final = range(-(2**63), 2**63)
 
 Place = tuple[str, str]
 """Tenant and id."""
+Document = dict[str, Any]
 Fields = tuple[Any, ...]
 """A document's values of the fields that have columns of their own."""
-
-
-Pending = tuple[int, Fields, int, Fields, str | None]
-"""A document on its way to disk: its version there before (0: none) and its fields, then its new version, fields
-and body (None: deleted)."""
+Pending = tuple[Document | None, Document | None, str | None]
+"""A document on its way to disk: as it is there or will be by then, as it is to be, and that as text (None: gone)."""
 
 
 class Table:
@@ -103,11 +101,11 @@ class Table:
         conditions = " AND ".join(f"{self.expression(name)} = ?" for name in fields)
         return f"SELECT id FROM {self.sql_name} WHERE tenant_id = ? AND {conditions}"
 
-    def read(self, place: Place) -> dict[str, Any] | None:
+    def read(self, place: Place) -> Document | None:
         """The document as it is, or will be once what is under way is on disk."""
         pending = self.gathered.get(place) or self.in_flight.get(place)
         if pending is not None:
-            body = pending[4]
+            body = pending[2]
         elif self.on_disk:
             row = self._reader.execute(self.select, place).fetchone()
             body = None if row is None else row[0]
@@ -195,19 +193,20 @@ class Table:
         inserts: list[Row] = []
         updates: dict[str, list[Row]] = {}
         deletes: list[Row] = []
-        for (tenant_id, id), (base, base_fields, version, fields, body) in self.gathered.items():
-            if body is None:
+        for (tenant_id, id), (before, after, body) in self.gathered.items():
+            base = 0 if before is None else before["version"]
+            if after is None:
                 if base:
                     deletes.append((tenant_id, id, base))
-            elif not base:
-                inserts.append((tenant_id, id, version, body, *fields))
+            elif before is None:
+                inserts.append((tenant_id, id, after["version"], body, *self.fields_of(after)))
             elif self.unique:
                 # One document may take the unique value that another gives up in the same batch.
                 deletes.append((tenant_id, id, base))
-                inserts.append((tenant_id, id, version, body, *fields))
+                inserts.append((tenant_id, id, after["version"], body, *self.fields_of(after)))
             else:
-                sql, changed = self._update(base_fields, fields)
-                updates.setdefault(sql, []).append((version, body, *changed, tenant_id, id, base))
+                sql, changed = self._update(self.fields_of(before), self.fields_of(after))
+                updates.setdefault(sql, []).append((after["version"], body, *changed, tenant_id, id, base))
         statements: list[Statement] = [(sql, [], False) for sql in self._definitions]
         if deletes:
             statements.append((self._delete, deletes, True))

@@ -82,7 +82,6 @@ class InboxMarker(NamedTuple):
     event_id: str
 
 
-@dataclass(slots=True)
 class Commit:
     """All that one handler run decided; it happens whole or not at all.
 
@@ -91,14 +90,28 @@ class Commit:
     `generation` is the store's when the first read was made; None: nothing rests on a read.
     """
 
-    tenant_id: str
-    inserts: list[tuple[Collection[Any], dict[str, Any]]] = field(default_factory=list)
-    replaces: list[tuple[Collection[Any], dict[str, Any]]] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    deletes: list[tuple[Collection[Any], str]] = field(default_factory=list)
-    events: list[Envelope] = field(default_factory=list)
-    inbox: InboxMarker | None = None
-    generation: int | None = None
+    __slots__ = ("changes", "deletes", "events", "generation", "inbox", "inserts", "replaces", "tenant_id")
+
+    def __init__(
+        self,
+        tenant_id: str,
+        *,
+        inserts: list[tuple[Collection[Any], dict[str, Any]]] | None = None,
+        replaces: list[tuple[Collection[Any], dict[str, Any]]] | None = None,
+        changes: list[Change] | None = None,
+        deletes: list[tuple[Collection[Any], str]] | None = None,
+        events: list[Envelope] | None = None,
+        inbox: InboxMarker | None = None,
+        generation: int | None = None,
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.inserts = inserts or []
+        self.replaces = replaces or []
+        self.changes = changes or []
+        self.deletes = deletes or []
+        self.events = events or []
+        self.inbox = inbox
+        self.generation = generation
 
 
 class CommitRefused(Exception):
