@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -15,7 +16,7 @@ from shared.ports.documents import Collection, Floor, Index
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _OWN_COLUMNS: Final = ("id", "tenant_id", "version")
-_PLAIN: Final = frozenset({str, float, bool, type(None)})
+_PLAIN: Final = frozenset({str, type(None)})
 _LANES: Final = 20_000
 _IDS_OF_A_LANE: Final = 8
 _INTEGERS: Final = range(-(2**63), 2**63)
@@ -47,6 +48,7 @@ class Table:
         self.unique = tuple(index.fields for index in collection.indexes if index.unique)
         self.checked = bool(self.floors or self.unique)
         self.columns = _columns(collection)
+        self._pick = _picker(self.columns)
         self.gathered: dict[Place, Pending] = {}
         self.in_flight: dict[Place, Pending] = {}
         self.taken: dict[tuple[int, str, tuple[Any, ...]], str] = {}
@@ -83,10 +85,11 @@ class Table:
 
     def fields_of(self, document: Mapping[str, Any]) -> Fields:
         """The document's values for the table's own columns."""
-        if not self.columns:
-            return ()
-        values = [document.get(name) for name in self.columns]
-        return tuple([value if type(value) in _PLAIN else _scalar(value) for value in values])
+        try:
+            values = self._pick(document)
+        except KeyError:
+            values = tuple(document.get(name) for name in self.columns)
+        return values if _PLAIN.issuperset(map(type, values)) else tuple(map(_scalar, values))
 
     def expression(self, name: str) -> str:
         """The SQL by which a document's field is read."""
@@ -256,6 +259,13 @@ def _columns(collection: Collection[Any]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Fields]:
+    """What takes these fields out of a document, and raises KeyError for one that is not there."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda document: tuple([document[name] for name in names])
+
+
 def _column(name: str) -> str:
     return f"f_{name}"
 
@@ -266,6 +276,8 @@ def _extracted(name: str) -> str:
 
 def _scalar(value: Any) -> Any:
     """A value as json_extract would give it: an object or array is its text, an integer beyond 64 bits a real."""
+    if value is None or isinstance(value, str | float):
+        return value
     if isinstance(value, int):
         return value if value in _INTEGERS else float(value)
     return orjson.dumps(value).decode()

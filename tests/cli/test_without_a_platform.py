@@ -115,7 +115,7 @@ def test_completion_is_offered() -> None:
 def test_test_runs_pytest_from_anywhere(tmp_path: Path) -> None:
     """`lastro test` hands its arguments to pytest in the repository, whatever the directory, and passes its code on."""
     ended = subprocess.run(
-        [sys.executable, "-m", "cli", "test", "--json", "tests/shared/test_version.py", "-q"],
+        [sys.executable, "-m", "cli", "test", "--json", "tests/shared/test_version.py", "-q", "-n0"],
         cwd=tmp_path,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
