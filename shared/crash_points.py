@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Final
 
 VARIABLE: Final = "LASTRO_CRASH_AT"
@@ -51,11 +52,16 @@ class _Armed:
 _armed: _Armed | None = _Armed(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None
 
 
-def reach(name: str) -> None:
-    """Pass a point, or die at it."""
+def _reach(name: str) -> None:
     if _armed is None or _armed.name != name:
         return
     if _armed.passes:
         _armed.passes -= 1
         return
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+# A payment passes some fifty points. Where none is armed each is a call of a builtin, which costs a third of one of
+# a function and does nothing here.
+reach: Final[Callable[[str], object]] = id if _armed is None else _reach
+"""Called with a point's name: pass it, or die at it."""

@@ -34,6 +34,7 @@ from tests.bench.client import (
     signed_request,
 )
 from tests.bench.cold_start import cold_start, functions
+from tests.bench.pace import pace_ms
 from tests.bench.prefill import prefill
 from tests.bench.server import Server, running
 
@@ -149,15 +150,22 @@ def _expect(outcome: Outcome, status: int) -> None:
 
 
 async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
-    """Throughput spread and hot, latency at half of it, memory."""
+    """Throughput spread and hot, latency at half of it, memory and the machine's own pace between the rounds."""
     with running(workdir, *options) as server:
         accounts = await open_accounts(server.credentials(), size.accounts)
         await settled_per_second(server, accounts, size.payments // 5, None)
         at_start = server.resident_mb()
         cpu = server.cpu_seconds()
-        spread = [await settled_per_second(server, accounts, size.payments, None) for _ in range(size.rounds)]
-        cpu = server.cpu_seconds() - cpu
-        hot = [await settled_per_second(server, accounts, size.payments, accounts[0]) for _ in range(size.rounds)]
+        paces, memory = [pace_ms()], [at_start]
+        spread: list[float] = []
+        hot: list[float] = []
+        for merchant, rates in ((None, spread), (accounts[0], hot)):
+            for _ in range(size.rounds):
+                rates.append(await settled_per_second(server, accounts, size.payments, merchant))
+                paces.append(pace_ms())
+                memory.append(server.resident_mb())
+            if merchant is None:
+                cpu = server.cpu_seconds() - cpu
         half = await latency(server, accounts, median(spread) / 2, size.latency_seconds)
         return {
             "spread_per_second": spread,
@@ -165,8 +173,8 @@ async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
             "hot_to_spread": median(hot) / median(spread),
             "half_load": half,
             "cpu_us_per_payment": cpu / (size.payments * size.rounds) * 1e6,
-            "resident_mb_before": at_start,
-            "resident_mb_after": server.resident_mb(),
+            "resident_mb_by_round": memory,
+            "pace_ms": paces,
         }
 
 
@@ -227,8 +235,11 @@ def table(results: dict[str, Any]) -> Table:
         values = (f"{c['half_load'][name + '_ms']:.1f} ms" for c in columns)
         row(f"request → settled {name} at half load", goal, *values)
     row("processor time a payment", "", *(f"{c['cpu_us_per_payment']:.0f} µs" for c in columns))
-    row("memory before → after", "bounded", *(
-        f"{c['resident_mb_before']:.0f} → {c['resident_mb_after']:.0f} MiB" for c in columns
+    row("memory round by round (MiB)", "bounded", *(
+        " ".join(f"{each:.0f}" for each in c["resident_mb_by_round"]) for c in columns
+    ))
+    row("a fixed piece of Python, between rounds", "", *(
+        f"{min(c['pace_ms']):.0f} to {max(c['pace_ms']):.0f} ms" for c in columns
     ))
     if results["growth"]:
         grown = results["growth"]
