@@ -17,6 +17,7 @@ from shared.adapters.sqlite_schema import DATABASE, MIGRATIONS, open_for_writing
 from shared.clock import ManualClock, SystemClock
 from shared.envelope import Envelope
 from shared.ports.documents import (
+    AlreadyExists,
     Change,
     Collection,
     Commit,
@@ -347,6 +348,68 @@ async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> 
     store = await opened(data)
     assert await store.documents.get(after, "ten_1", "n1") is not None
     assert store.documents._tables["things"]._definitions == []
+    await store.close()
+
+
+async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Path) -> None:
+    """Documents that were stored when indexes still read the JSON text are found by their fields, before and after."""
+    data = tmp_path / "data"
+    await (await opened(data)).close()
+    connection = sqlite3.connect(data / DATABASE)
+    connection.executescript("""
+        CREATE TABLE d_things (tenant_id TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+            body TEXT NOT NULL CHECK (json_valid(body)), PRIMARY KEY (tenant_id, id)) STRICT, WITHOUT ROWID;
+        CREATE INDEX d_things__a ON d_things (json_extract(body, '$.a'), tenant_id, id);
+        CREATE UNIQUE INDEX d_things__b__u ON d_things (tenant_id, json_extract(body, '$.b'));
+        INSERT INTO d_things VALUES
+            ('ten_1', 'n1', 3, '{"id": "n1", "tenant_id": "ten_1", "version": 3, "a": "x", "b": "1"}'),
+            ('ten_1', 'n2', 1, '{"id": "n2", "tenant_id": "ten_1", "version": 1, "b": "2"}');
+    """)
+    connection.close()
+    things: Collection[Any] = Collection("things", indexes=(Index(("a",)), Index(("b",), unique=True)))
+    store = await opened(data)
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1"]
+    with pytest.raises(AlreadyExists):
+        await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="2"))]))
+    await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="3"))]))
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1", "n3"]
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": None}))] == ["n2"]
+    await store.close()
+
+
+async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
+    """What is no scalar, or no integer of 64 bits, fails nobody's batch."""
+    odd: Collection[Any] = Collection("odd", indexes=(Index(("a",)),))
+    values = ["text", 7, True, 1.5, None, [1, "x"], {"k": 1}, 2**64 - 1, -(2**63)]
+    inserts = [(odd, note(f"n{number}", a=value)) for number, value in enumerate(values)]
+    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (odd, note("without"))]))
+    await store.documents.durable()
+    differs = "SELECT count(*) FROM d_odd WHERE f_a IS NOT json_extract(body, '$.a')"
+    assert store._reader.execute(differs).fetchone() == (0,)
+    assert (store.generation, len(await store.documents.find(odd, "ten_1", Query(limit=100)))) == (0, 10)
+
+
+async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path) -> None:
+    """Where ids grow by what they begin with, each lane knows its own newest; an old id is still found, after a
+    restart and with more lanes than are remembered."""
+    lanes: Collection[Any] = Collection("lanes", read_rarely=True, grows_by=".")
+    store = await opened(tmp_path / "data")
+    for number in range(20):
+        inserts = [(lanes, note(f"{lane}.{number:02}")) for lane in ("b", "a")]
+        await store.documents.commit(Commit("ten_1", inserts=inserts))
+        assert await store.documents.get(lanes, "ten_1", f"a.{number:02}") is not None
+        assert await store.documents.get(lanes, "ten_2", f"a.{number:02}") is None
+    misses = store.document_misses
+    assert await store.documents.get(lanes, "ten_1", "a.99") is None
+    assert store.document_misses == misses, "greater than all of its lane: nothing has to be read"
+    for _ in range(2):
+        for id in ("a.00", "b.19", "a.19"):
+            with pytest.raises(AlreadyExists):
+                await store.documents.commit(Commit("ten_1", inserts=[(lanes, note(id))]))
+        await store.close()
+        store = await opened(tmp_path / "data")
+    await store.documents.commit(Commit("ten_1", inserts=[(lanes, note("a.005"))]))
+    assert await store.documents.get(lanes, "ten_1", "a.005") is not None
     await store.close()
 
 
