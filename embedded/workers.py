@@ -86,13 +86,12 @@ class Workers:
 class Worker:
     """One task that delivers whatever is next."""
 
-    __slots__ = ("_handle", "_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
+    __slots__ = ("_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
-        self._handle: asyncio.TimerHandle | None = None
         self._timed_out = False
         self.abandoned = False
         self.task = self._loop.create_task(self._work())
@@ -139,7 +138,7 @@ class Worker:
         self, work: Coroutine[Any, Any, Answer | None], waiting_for: Any, delivery: Delivery
     ) -> Answer | None:
         """The answer of an attempt that waits for something; None when it takes longer than its subscription allows."""
-        handle = self._handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
+        handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
         self._workers.suspended += 1
         self._workers.wake()
         try:
@@ -167,7 +166,6 @@ class Worker:
 
     def _resumed(self, handle: asyncio.TimerHandle) -> None:
         handle.cancel()
-        self._handle = None
         if not self.abandoned:
             self._workers.suspended -= 1
         if self._timed_out:
