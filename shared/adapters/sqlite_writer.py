@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
-from shared.adapters.sqlite_schema import DATABASE, SchemaTooNew, open_for_writing
+from shared.adapters.sqlite_schema import SchemaTooNew, open_for_writing
 from shared.crash_points import VARIABLE, reach
 
 Row = tuple[Any, ...]
