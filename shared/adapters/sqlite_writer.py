@@ -40,8 +40,8 @@ READY: Final = 0
 """The number under which a writer reports that it is open."""
 
 _FRAME: Final = struct.Struct("!QI")
-# Of rows. At low load, in small batches, the log grows by a dozen times that, and nothing is written while its pages are
-# moved: a tenth of a second at eight times this bound, which one request in twenty then felt.
+# Of rows. At low load, in small batches, the log grows by a dozen times that, and nothing is written while its pages
+# are moved: at eight times this bound a tenth of a second, which one request in twenty then felt.
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _START_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 60.0
