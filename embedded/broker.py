@@ -179,10 +179,7 @@ class Broker:
 
     def _submit(self, sequence: int, envelope: Envelope, first: bool) -> None:
         """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
-        routes = self._plan.routes(envelope)
-        if not routes:
-            return
-        chosen = self._chosen(routes, sequence, envelope)
+        chosen = self._chosen(sequence, envelope)
         if not chosen:
             return
         extensions = envelope.extensions
@@ -202,9 +199,9 @@ class Broker:
                 self._ready.put(tenant, delivery)
         self._workers.wake()
 
-    def _chosen(self, routes: Sequence[Route], sequence: int, envelope: Envelope) -> list[Route]:
-        """The ways that an event takes of those for its type, but for those to who is done with it already."""
-        chosen = [route for route in routes if route.rest is None or route.rest(envelope)]
+    def _chosen(self, sequence: int, envelope: Envelope) -> list[Route]:
+        """The ways that an event takes, but for those to who is done with it already."""
+        chosen = [route for route in self._plan.routes(envelope) if route.rest is None or route.rest(envelope)]
         if chosen and sequence <= self._checked_to:
             return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
         return chosen

@@ -140,16 +140,15 @@ async def _apply(
             log.debug("%s decides again: %s", operation.id, conflict)
             continue
         reach("event.committed")
-        if not runtime.bus.reads_the_outbox:
-            await publish(runtime, ctx)
+        await publish(runtime, ctx)
         return DONE
     return Delivery(503, {"Kne-Code": "version_conflict"})
 
 
 async def publish(runtime: Runtime, ctx: Context) -> None:
-    """Hand a commit's events to the bus. When the bus does not take them the outbox sweep will."""
+    """Hand a commit's events to a bus that does not read them itself. What it does not take the outbox sweep will."""
     events = ctx.work.pending.events
-    if not events:
+    if not events or runtime.bus.reads_the_outbox:
         return
     try:
         await runtime.bus.publish(events)

@@ -216,8 +216,7 @@ async def _execute(
         except CommitRefused:
             continue
         reach("request.committed")
-        if not runtime.bus.reads_the_outbox:
-            await publish(runtime, ctx)
+        await publish(runtime, ctx)
         return await _awaited(run, ctx, result, response, record)
     raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.")
 

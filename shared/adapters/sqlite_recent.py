@@ -47,7 +47,9 @@ class RecentIds(Generic[K]):
     def add(self, key: K, id: str) -> None:
         """Note that an id is being stored."""
         window = self._windows.get(key)
-        if window is None or id <= window.high:
+        if window is None:
+            window = self._open(key)
+        if id <= window.high:
             return
         window.ids.add(id)
         if len(window.ids) > self._ids:

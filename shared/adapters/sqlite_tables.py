@@ -57,13 +57,13 @@ class Table:
         self._has_columns = False
         self._reader = reader
         self._grows_by = collection.grows_by
-        self._recent: RecentIds[str] = RecentIds(self._greatest)
+        bounds = {"keys": _LANES, "ids": _IDS_OF_A_LANE} if self._grows_by else {}
+        self._recent: RecentIds[str] = RecentIds(self._greatest, **bounds)
         self.certainly_absent: Callable[[str, str], bool] = self._recent.certainly_absent
         """Called with tenant and id: whether this document was never stored. False: it must be looked for."""
         self.note: Callable[[str, str], None] = self._recent.add
         """Called with tenant and id of a document that is being stored."""
         if self._grows_by:
-            self._recent = RecentIds(self._greatest, keys=_LANES, ids=_IDS_OF_A_LANE)
             self.certainly_absent, self.note = self._absent_in_lane, self._note_in_lane
         self._defining: list[str] = []
         self._definitions = self._missing_definitions()

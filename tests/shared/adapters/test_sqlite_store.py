@@ -413,6 +413,18 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("grows_by", ["", "."])
+async def test_what_was_looked_for_in_vain_and_then_stored_is_there(store: SqliteStore, grows_by: str) -> None:
+    """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
+    rare: Collection[Any] = Collection("rare", read_rarely=True, grows_by=grows_by)
+    with pytest.raises(GuardRefused):
+        await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"posted": 1})]))
+    await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
+    assert await store.documents.get(rare, "ten_1", "a.1") is not None
+    with pytest.raises(AlreadyExists):
+        await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
+
+
 async def test_two_collections_of_one_name_are_refused(store: SqliteStore) -> None:
     """A name stands for one collection: another definition under it is a mistake in the code."""
     await store.documents.commit(inserting("n1"))
