@@ -98,6 +98,28 @@ def test_without_a_fitting_python_it_says_so(tmp_path: Path) -> None:
     assert not (place / ".venv.lock").exists()
 
 
+def has_its_own_python() -> bool:
+    return any(
+        subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
+        for python in Path("/usr/bin").glob("python3.1[1-4]")
+    )
+
+
+@pytest.mark.skipif(not has_its_own_python(), reason="the system has no Python that can make environments")
+def test_the_systems_own_python_goes_first(tmp_path: Path) -> None:
+    """Where the system has a fitting Python, an environment is made with that and not with the one that PATH names."""
+    place = make_checkout(tmp_path / "checkout")
+    named = tmp_path / "bin" / "python3.14"
+    named.parent.mkdir()
+    named.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    named.chmod(0o755)
+
+    result = launch(place / "lastro", "up", cwd=tmp_path, LASTRO_PYTHON="", PATH=f"{named.parent}:{os.environ['PATH']}")
+
+    assert result.returncode == 0, result.stderr
+    assert "home = /usr/bin\n" in (place / ".venv" / "pyvenv.cfg").read_text()
+
+
 def test_a_lock_left_by_a_killed_start_is_taken_over(checkout: Path, tmp_path: Path) -> None:
     """A preparation that was killed does not keep later starts waiting."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
