@@ -85,11 +85,13 @@ class Table:
 
     def fields_of(self, document: Mapping[str, Any]) -> Fields:
         """The document's values for the table's own columns."""
+        return _scalars(self._picked(document))
+
+    def _picked(self, document: Mapping[str, Any]) -> Fields:
         try:
-            values = self._pick(document)
+            return self._pick(document)
         except KeyError:
-            values = tuple(document.get(name) for name in self.columns)
-        return values if _PLAIN.issuperset(map(type, values)) else tuple(map(_scalar, values))
+            return tuple(document.get(name) for name in self.columns)
 
     def expression(self, name: str) -> str:
         """The SQL by which a document's field is read."""
@@ -208,7 +210,7 @@ class Table:
                 deletes.append((tenant_id, id, base))
                 inserts.append((tenant_id, id, after["version"], body, *self.fields_of(after)))
             else:
-                sql, changed = self._update(self.fields_of(before), self.fields_of(after))
+                sql, changed = self._update(self._picked(before), self._picked(after))
                 updates.setdefault(sql, []).append((after["version"], body, *changed, tenant_id, id, base))
         statements: list[Statement] = [(sql, [], False) for sql in self._definitions]
         if deletes:
@@ -221,7 +223,7 @@ class Table:
         self.taken_in_flight, self.taken = self.taken, {}
         return statements
 
-    def _update(self, old: Fields, new: Fields) -> tuple[str, list[Any]]:
+    def _update(self, old: Fields, new: Fields) -> tuple[str, Fields]:
         """The statement that sets no column but those that differ, for each costs its indexes; and their values."""
         changed = tuple([place for place, value in enumerate(old) if value != new[place]])
         sql = self._updates.get(changed)
@@ -229,7 +231,7 @@ class Table:
             columns = "".join(f", {_column(self.columns[place])} = ?" for place in changed)
             where = "tenant_id = ? AND id = ? AND version = ?"
             sql = self._updates[changed] = f"UPDATE {self.sql_name} SET version = ?, body = ?{columns} WHERE {where}"
-        return sql, [new[place] for place in changed]
+        return sql, _scalars(tuple([new[place] for place in changed]))
 
     def settled(self) -> None:
         """What was drained is on disk."""
@@ -272,6 +274,10 @@ def _column(name: str) -> str:
 
 def _extracted(name: str) -> str:
     return f"json_extract(body, '$.{name}')"
+
+
+def _scalars(values: Fields) -> Fields:
+    return values if _PLAIN.issuperset(map(type, values)) else tuple(map(_scalar, values))
 
 
 def _scalar(value: Any) -> Any:
