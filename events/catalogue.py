@@ -5,18 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from events import accounts, ledger, operations, payments, providers, statements, tenants, users
+from events import (
+    accounts,
+    charges,
+    dead_letters,
+    deposits,
+    holds,
+    ledger,
+    payments,
+    refunds,
+    statements,
+    sweeps,
+    tenants,
+    users,
+)
 from shared.envelope import Event
 
 _MODULES: tuple[ModuleType, ...] = (
     payments,
+    refunds,
     ledger,
     accounts,
+    holds,
     users,
     statements,
-    providers,
+    deposits,
+    charges,
     tenants,
-    operations,
+    sweeps,
+    dead_letters,
 )
 
 

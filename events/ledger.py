@@ -1,15 +1,12 @@
 """Facts of the ledger."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from events.payments import Failure
+from events import topics
+from events.failure import Failure
 from shared.envelope import Event
-
-TOPIC = "lastro.ledger.v1"
 
 CauseType = Literal["payment", "refund", "deposit"]
 
@@ -32,7 +29,7 @@ class PostedLeg(BaseModel):
 class LedgerEvent(Event):
     """What every fact of the ledger carries (`cause_type` also as extension attribute `causetype`)."""
 
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.LEDGER
     subject_field: ClassVar[str] = "transfer_id"
 
     transfer_id: str

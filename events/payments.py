@@ -1,30 +1,17 @@
-"""Facts of the payments domain: payments and refunds."""
-
-from __future__ import annotations
+"""Facts about payments."""
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from events import topics
+from events.failure import Failure
 from shared.envelope import Event
 from shared.money import Money
-
-TOPIC = "lastro.payments.v1"
-
-
-class Failure(BaseModel):
-    """Why something did not come about."""
-
-    model_config = ConfigDict(frozen=True)
-
-    code: str
-    detail: str
 
 
 class PaymentEvent(Event):
     """What every fact about a payment carries."""
 
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.PAYMENTS
     subject_field: ClassVar[str] = "payment_id"
 
     payment_id: str
@@ -104,43 +91,3 @@ class PaymentExpired(PaymentEvent):
     """The authorization ran out before capture; what was held for it is to be released."""
 
     type: ClassVar[str] = "lastro.payment.expired.v1"
-
-
-class RefundEvent(Event):
-    """What every fact about a refund carries. The payer of a refund is the payee of its payment."""
-
-    topic: ClassVar[str] = TOPIC
-    subject_field: ClassVar[str] = "refund_id"
-
-    refund_id: str
-    payment_id: str
-    amount: Money
-    payer_account_id: str
-    payee_account_id: str
-
-
-class RefundCreated(RefundEvent):
-    """A refund was asked for; its funds are not held yet."""
-
-    type: ClassVar[str] = "lastro.refund.created.v1"
-
-    transfer_id: str
-    deadline: str
-    attempt: int = 1
-
-
-class RefundSettled(RefundEvent):
-    """The ledger has the refund."""
-
-    type: ClassVar[str] = "lastro.refund.settled.v1"
-    terminal: ClassVar[bool] = True
-
-    transfer_id: str
-
-
-class RefundFailed(RefundEvent):
-    """The refund came to nothing; what was held for it is to be released."""
-
-    type: ClassVar[str] = "lastro.refund.failed.v1"
-
-    failure: Failure

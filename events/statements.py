@@ -1,20 +1,17 @@
 """Facts of the statements domain."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
+from events import topics
 from shared.envelope import Event
 from shared.money import Money
-
-TOPIC = "lastro.statements.v1"
 
 
 class LineRecorded(Event):
     """A movement stands in an account's statement."""
 
     type: ClassVar[str] = "lastro.statement.line_recorded.v1"
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.STATEMENTS
     subject_field: ClassVar[str] = "account_id"
     terminal: ClassVar[bool] = True
 

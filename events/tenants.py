@@ -1,19 +1,16 @@
 """Facts of the tenants domain."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
+from events import topics
 from shared.envelope import Event
-
-TOPIC = "lastro.tenants.v1"
 
 
 class TenantCreated(Event):
     """A tenant was taken on."""
 
     type: ClassVar[str] = "lastro.tenant.created.v1"
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.TENANTS
     subject_field: ClassVar[str] = "tenant_id"
     terminal: ClassVar[bool] = True
 
@@ -25,7 +22,7 @@ class SigningKeyRotated(Event):
     """A tenant has a new signing key; the one before it ends when its grace does."""
 
     type: ClassVar[str] = "lastro.tenant.signing_key_rotated.v1"
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.TENANTS
     subject_field: ClassVar[str] = "tenant_id"
     terminal: ClassVar[bool] = True
 

@@ -1,18 +1,15 @@
 """Facts of the users domain; personal data stays out of them."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
+from events import topics
 from shared.envelope import Event
-
-TOPIC = "lastro.users.v1"
 
 
 class UserEvent(Event):
     """What every fact about a user carries."""
 
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.USERS
     subject_field: ClassVar[str] = "user_id"
 
     user_id: str

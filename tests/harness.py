@@ -483,7 +483,7 @@ class Harness:
     async def fund(self, account_id: str, amount: int, *, tenant: str | None = None, currency: str = "BRL") -> None:
         """Let money come in as the PIX rail's callback would report it, for no deposit that anybody asked for, and
         everything run its course."""
-        from events.providers import ChargePaid
+        from events.charges import ChargePaid
         from shared.ledger import clearing_account
         from shared.money import Money
 

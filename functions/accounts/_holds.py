@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from events.accounts import FundsHeld, FundsRefused
-from events.payments import Failure, PaymentCreated, PaymentEvent, RefundCreated, RefundEvent
+from events.failure import Failure
+from events.holds import FundsHeld, FundsRefused
+from events.payments import PaymentCreated, PaymentEvent
+from events.refunds import RefundCreated, RefundEvent
 from shared.context import Context
 from shared.money import money
 from shared.records import HoldCause, HoldDocument, HoldStatus

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from events.accounts import BalanceChanged, FundsReleased
+from events.accounts import BalanceChanged
+from events.holds import FundsReleased
 from events.ledger import TransferPosted
 from functions.accounts._holds import hold_id
 from shared.context import Context

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from events.payments import Failure, PaymentCreated, RefundCreated
+from events.failure import Failure
+from events.payments import PaymentCreated
+from events.refunds import RefundCreated
 from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refused, wish_of
 from shared.context import Context
 from shared.function import event_function

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from events.accounts import FundsReleased
-from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, PaymentFailed, RefundEvent, RefundFailed
+from events.holds import FundsReleased
+from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, PaymentFailed
+from events.refunds import RefundEvent, RefundFailed
 from functions.accounts._holds import new_hold, wish_of
 from shared.context import Context
 from shared.function import event_function

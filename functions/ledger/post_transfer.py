@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from events.accounts import FundsHeld
+from events.charges import ChargePaid
+from events.failure import Failure
+from events.holds import FundsHeld
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
-from events.payments import Failure, PaymentCaptureRequested
-from events.providers import ChargePaid
+from events.payments import PaymentCaptureRequested
 from shared.context import Context
 from shared.function import event_function
 from shared.money import Money

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from events.operations import DeadLetterDiscarded
+from events.dead_letters import DeadLetterDiscarded
 from functions.operations._dead_letter import (
     DEAD_LETTERS,
     DeadLetter,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from events.accounts import HoldExpired
-from events.operations import Tick
+from events.sweeps import HoldExpired, Tick
 from shared.context import Context
 from shared.function import event_function
 from shared.ports.documents import Query

@@ -7,7 +7,7 @@ from base64 import b64decode
 from typing import Final
 from urllib.parse import urlsplit
 
-from events.operations import DeadLetterParked
+from events.dead_letters import DeadLetterParked
 from functions.operations._dead_letter import (
     DEAD_LETTERS,
     REPLAYS,

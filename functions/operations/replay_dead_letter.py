@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from events.operations import DeadLetterReplayed
+from events.dead_letters import DeadLetterReplayed
 from functions.operations._dead_letter import (
     DEAD_LETTERS,
     REPLAYS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from events.operations import Tick
+from events.sweeps import Tick
 from shared.clock import format_time
 from shared.context import Context
 from shared.function import event_function

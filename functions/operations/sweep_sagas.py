@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from events.operations import SagaOverdue, Tick
+from events.sweeps import SagaOverdue, Tick
 from shared import saga
 from shared.context import Context
 from shared.function import event_function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from events.payments import RefundCreated, RefundEvent
+from events.refunds import RefundCreated, RefundEvent
 from functions.payments._payment import FailureResource, note
 from functions.payments._states import refund_is_final, refund_may_become
 from shared import saga
@@ -50,7 +50,7 @@ async def refund_progress(ctx: Context, last: Refund) -> tuple[Refund, bool]:
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:
-    """What every fact about the refund says (fields of events.payments.RefundEvent)."""
+    """What every fact about the refund says (fields of events.refunds.RefundEvent)."""
     return {
         "refund_id": refund["id"],
         "payment_id": refund["payment_id"],

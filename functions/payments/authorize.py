@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from events.accounts import FundsHeld
+from events.holds import FundsHeld
 from events.payments import PaymentAuthorized
 from functions.payments._payment import become, begin_capture, parties
 from functions.payments._states import may_become

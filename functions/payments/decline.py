@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from events.accounts import FundsRefused
+from events.holds import FundsRefused
 from events.payments import PaymentDeclined
 from functions.payments._payment import become, failure_document, parties
 from functions.payments._states import may_become

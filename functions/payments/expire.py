@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from events.accounts import HoldExpired
 from events.payments import PaymentExpired
+from events.sweeps import HoldExpired
 from functions.payments._payment import become, parties
 from functions.payments._states import may_become
 from shared.context import Context

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from events.accounts import FundsRefused
+from events.holds import FundsRefused
 from events.ledger import TransferRefused
-from events.payments import RefundFailed
+from events.refunds import RefundFailed
 from functions.payments._payment import failure_document
 from functions.payments._refund import end_refund, refund_parties
 from shared.context import Context

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from events.operations import SagaOverdue
 from events.payments import PaymentExpired
+from events.sweeps import SagaOverdue
 from functions.payments._payment import become, capture_fact, created_fact, failure_document, note, parties
 from functions.payments._refund import refund_created_fact
 from shared import saga

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.ledger import TransferPosted
-from events.payments import RefundSettled
+from events.refunds import RefundSettled
 from functions.payments._refund import end_refund, refund_parties
 from shared.context import Context
 from shared.function import event_function

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from events.providers import ChargePaid, DepositEvent
+from events.charges import ChargePaid
+from events.deposits import DepositEvent
 from shared import saga
 from shared.context import Context
 from shared.ledger import clearing_account
@@ -62,7 +63,7 @@ async def deposit_progress(ctx: Context, last: Deposit) -> tuple[Deposit, bool]:
 
 
 def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:
-    """What every fact about the deposit says (fields of events.providers.DepositEvent)."""
+    """What every fact about the deposit says (fields of events.deposits.DepositEvent)."""
     return {
         "deposit_id": deposit["id"],
         "account_id": deposit["account_id"],

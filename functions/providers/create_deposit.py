@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from events.providers import DepositCreated
+from events.deposits import DepositCreated
 from functions.providers._deposit import Deposit, deposit_parts, deposit_progress, deposit_resource
 from shared import pix, saga
 from shared.context import Context

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from events.deposits import DepositFailed
 from events.ledger import TransferRefused
-from events.providers import DepositFailed
 from functions.providers._deposit import deposit_parts, end_deposit
 from shared.context import Context
 from shared.function import event_function

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from events.operations import SagaOverdue
-from events.payments import Failure
-from events.providers import DepositCreated, DepositFailed
+from events.deposits import DepositCreated, DepositFailed
+from events.failure import Failure
+from events.sweeps import SagaOverdue
 from functions.providers._charge import CHARGES, ChargeDocument
 from functions.providers._deposit import charge_paid_fact, deposit_parts, end_deposit
 from shared import saga

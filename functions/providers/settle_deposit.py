@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from events.deposits import DepositSettled
 from events.ledger import TransferPosted
-from events.providers import DepositSettled
 from functions.providers._deposit import deposit_parts, end_deposit
 from shared.context import Context
 from shared.function import event_function

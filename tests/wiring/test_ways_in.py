@@ -10,7 +10,7 @@ from embedded.manifest_models import KafkaSource, KongRoute, Trigger
 from embedded.manifests import Manifests
 from embedded.plan import Plan, Subscription, ToService, ToTopic
 from events.catalogue import CATALOGUE
-from events.operations import Tick
+from events.sweeps import Tick
 from shared.envelope import Event
 from shared.operation import EventOperation, HttpOperation, Operation
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from events.accounts import BalanceChanged, FundsReleased
+from events.accounts import BalanceChanged
+from events.holds import FundsReleased
 from events.ledger import TransferPosted
 from shared.envelope import Envelope
 from shared.ports.documents import Query

@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
-from events.accounts import FundsHeld, FundsRefused, FundsReleased
-from events.payments import (
-    Failure,
-    PaymentCanceled,
-    PaymentCreated,
-    PaymentEvent,
-    PaymentExpired,
-    PaymentFailed,
-    RefundCreated,
-    RefundFailed,
-)
+from events.failure import Failure
+from events.holds import FundsHeld, FundsRefused, FundsReleased
+from events.payments import PaymentCanceled, PaymentCreated, PaymentEvent, PaymentExpired, PaymentFailed
+from events.refunds import RefundCreated, RefundFailed
 from shared.money import Money
 from shared.records import ACCOUNTS
 from tests.harness import Harness

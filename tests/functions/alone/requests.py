@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 
-from events.accounts import FundsHeld, FundsRefused, HoldExpired
+from events.failure import Failure
+from events.holds import FundsHeld, FundsRefused
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
-from events.operations import SagaOverdue, Tick
-from events.payments import Failure, PaymentCanceled
+from events.payments import PaymentCanceled
+from events.sweeps import HoldExpired, SagaOverdue, Tick
 from shared.clock import SystemClock, format_time
 from shared.envelope import Envelope, Event
 from shared.ids import derived_id

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.identity import Client, Issuer, KeyRing
-from events.operations import DeadLetterParked
+from events.dead_letters import DeadLetterParked
 from shared.adapters.assembly import issuer_url
 from shared.adapters.keyfile import KeyFileSecrets
 from shared.clock import SystemClock, format_time

@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from events.accounts import FundsHeld
+from events.charges import ChargePaid
+from events.holds import FundsHeld
 from events.ledger import TransferPosted, TransferRefused
 from events.payments import PaymentCaptureRequested
-from events.providers import ChargePaid
 from shared.clock import format_time
 from shared.ledger import clearing_account
 from shared.money import MAX_MINOR_UNITS, Money

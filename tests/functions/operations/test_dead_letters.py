@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from events.operations import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
+from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
 from events.payments import PaymentCreated
 from functions.operations._dead_letter import DEAD_LETTERS
 from shared.envelope import Envelope

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.accounts import HoldExpired
-from events.operations import Tick
+from events.sweeps import HoldExpired, Tick
 from shared.context import Context, Origin
 from shared.envelope import Envelope
 from shared.event_delivery import Delivery

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from events.accounts import FundsReleased
+from events.holds import FundsReleased
 from events.ledger import TransferPosted
-from events.operations import Tick
 from events.payments import PaymentCaptureRequested
+from events.sweeps import Tick
 from functions.payments import capture as capture_function
 from shared.function import operation_of
 from shared.ports.documents import PLATFORM

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.payments import RefundCreated
+from events.refunds import RefundCreated
 from shared.records import ACCOUNTS, PAYMENTS
 from tests.functions.payments.story import Story, money, put, story
 from tests.harness import Harness

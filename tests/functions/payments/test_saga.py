@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from events.ledger import TransferPosted
-from events.operations import SagaOverdue, Tick
-from events.payments import PaymentCaptureRequested, PaymentCreated, RefundCreated
+from events.payments import PaymentCaptureRequested, PaymentCreated
+from events.refunds import RefundCreated
+from events.sweeps import SagaOverdue, Tick
 from shared.envelope import Envelope
 from shared.ports.documents import PLATFORM
 from shared.records import PAYMENTS

@@ -6,9 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
-from events.accounts import FundsHeld, FundsRefused, HoldExpired
+from events.failure import Failure
+from events.holds import FundsHeld, FundsRefused
 from events.ledger import TransferPosted, TransferRefused
-from events.payments import Failure
+from events.sweeps import HoldExpired
 from functions.payments._states import PAYMENT_CHANGES, REFUND_CHANGES
 from shared.envelope import Event
 from shared.money import Money

@@ -8,7 +8,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from events.providers import ChargePaid
+from events.charges import ChargePaid
 from functions.providers._charge import RECEIPTS
 from shared import provider_signature
 from shared.clock import format_time

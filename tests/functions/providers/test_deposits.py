@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events.operations import Tick
+from events.sweeps import Tick
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
 from shared.records import ACCOUNTS, DEPOSITS

@@ -1,20 +1,17 @@
-"""Facts of the providers domain: deposits, and what the PIX rail reports."""
-
-from __future__ import annotations
+"""Facts about deposits."""
 
 from typing import ClassVar
 
-from events.payments import Failure
+from events import topics
+from events.failure import Failure
 from shared.envelope import Event
 from shared.money import Money
-
-TOPIC = "lastro.providers.v1"
 
 
 class DepositEvent(Event):
     """What every fact about a deposit carries."""
 
-    topic: ClassVar[str] = TOPIC
+    topic: ClassVar[str] = topics.PROVIDERS
     subject_field: ClassVar[str] = "deposit_id"
 
     deposit_id: str
@@ -46,19 +43,3 @@ class DepositFailed(DepositEvent):
     terminal: ClassVar[bool] = True
 
     failure: Failure
-
-
-class ChargePaid(Event):
-    """The PIX rail reports that a charge was paid; the ledger is to move the money in from the rail's clearing."""
-
-    type: ClassVar[str] = "lastro.pix.charge_paid.v1"
-    topic: ClassVar[str] = TOPIC
-    subject_field: ClassVar[str] = "charge_id"
-
-    charge_id: str
-    deposit_id: str
-    account_id: str
-    amount: Money
-    end_to_end_id: str
-    transfer_id: str
-    clearing_account_id: str

@@ -1,0 +1,23 @@
+"""What rails report of charges."""
+
+from typing import ClassVar
+
+from events import topics
+from shared.envelope import Event
+from shared.money import Money
+
+
+class ChargePaid(Event):
+    """The PIX rail reports that a charge was paid; the ledger is to move the money in from the rail's clearing."""
+
+    type: ClassVar[str] = "lastro.pix.charge_paid.v1"
+    topic: ClassVar[str] = topics.PROVIDERS
+    subject_field: ClassVar[str] = "charge_id"
+
+    charge_id: str
+    deposit_id: str
+    account_id: str
+    amount: Money
+    end_to_end_id: str
+    transfer_id: str
+    clearing_account_id: str

@@ -1,0 +1,50 @@
+"""Facts about amounts that accounts set aside."""
+
+from typing import ClassVar, Literal
+
+from events.accounts import AccountEvent
+from events.failure import Failure
+from shared.money import Money
+
+
+class FundsHeld(AccountEvent):
+    """An amount is set aside on the account for a payment or refund (extension attribute `causetype`).
+
+    For a refund it is also what asks the ledger to move the money: `transfer_id` and `deadline` are set then.
+    """
+
+    type: ClassVar[str] = "lastro.account.funds_held.v1"
+
+    hold_id: str
+    amount: Money
+    cause_type: Literal["payment", "refund"]
+    cause_id: str
+    payment_id: str
+    counterparty_account_id: str
+    transfer_id: str | None = None
+    deadline: str | None = None
+
+
+class FundsRefused(AccountEvent):
+    """The account cannot set the amount aside for a payment or refund (extension attribute `causetype`)."""
+
+    type: ClassVar[str] = "lastro.account.funds_refused.v1"
+
+    amount: Money
+    cause_type: Literal["payment", "refund"]
+    cause_id: str
+    payment_id: str
+    failure: Failure
+
+
+class FundsReleased(AccountEvent):
+    """An amount that was set aside, or the rest of it, is available again."""
+
+    type: ClassVar[str] = "lastro.account.funds_released.v1"
+    terminal: ClassVar[bool] = True
+
+    hold_id: str
+    amount: Money
+    cause_type: Literal["payment", "refund"]
+    cause_id: str
+    reason: Literal["canceled", "expired", "failed", "captured_in_part"]

@@ -1,0 +1,48 @@
+"""Facts about refunds, on their payments' topic."""
+
+from typing import ClassVar
+
+from events import topics
+from events.failure import Failure
+from shared.envelope import Event
+from shared.money import Money
+
+
+class RefundEvent(Event):
+    """What every fact about a refund carries. The payer of a refund is the payee of its payment."""
+
+    topic: ClassVar[str] = topics.PAYMENTS
+    subject_field: ClassVar[str] = "refund_id"
+
+    refund_id: str
+    payment_id: str
+    amount: Money
+    payer_account_id: str
+    payee_account_id: str
+
+
+class RefundCreated(RefundEvent):
+    """A refund was asked for; its funds are not held yet."""
+
+    type: ClassVar[str] = "lastro.refund.created.v1"
+
+    transfer_id: str
+    deadline: str
+    attempt: int = 1
+
+
+class RefundSettled(RefundEvent):
+    """The ledger has the refund."""
+
+    type: ClassVar[str] = "lastro.refund.settled.v1"
+    terminal: ClassVar[bool] = True
+
+    transfer_id: str
+
+
+class RefundFailed(RefundEvent):
+    """The refund came to nothing; what was held for it is to be released."""
+
+    type: ClassVar[str] = "lastro.refund.failed.v1"
+
+    failure: Failure

@@ -1,0 +1,10 @@
+"""Where the domains publish: one topic each."""
+
+ACCOUNTS = "lastro.accounts.v1"
+LEDGER = "lastro.ledger.v1"
+OPERATIONS = "lastro.operations.v1"
+PAYMENTS = "lastro.payments.v1"
+PROVIDERS = "lastro.providers.v1"
+STATEMENTS = "lastro.statements.v1"
+TENANTS = "lastro.tenants.v1"
+USERS = "lastro.users.v1"
