@@ -215,7 +215,8 @@ class ProcessWriter(asyncio.Protocol):
         with theirs:
             # In a session of its own: a terminal's Ctrl-C is for the core, which then drains this.
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - once, at start; this very interpreter
-                [sys.executable, "-m", __name__, str(self._data_dir), str(theirs.fileno())],
+                # -P: a folder named shared where the user happens to be must not be taken for ours.
+                [sys.executable, "-P", "-m", __name__, str(self._data_dir), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), self._lock),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

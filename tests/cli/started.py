@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 def command(*arguments: str) -> list[str]:
     """The command line in this interpreter."""
-    return [sys.executable, "-m", "cli", *arguments]
+    return [sys.executable, "-P", "-m", "cli", *arguments]
 
 
 @dataclass(slots=True)
@@ -47,10 +47,10 @@ class Started:
 
 
 @contextmanager
-def started(data_dir: Path, *options: str) -> Iterator[Started]:
+def started(data_dir: Path, *options: str, cwd: Path = ROOT) -> Iterator[Started]:
     """`lastro up` on a free port, ready; killed at the end if it is still there."""
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

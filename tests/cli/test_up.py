@@ -24,6 +24,14 @@ def test_a_signal_drains_and_ends_with_0(tmp_path: Path, number: int) -> None:
         assert platform.stop(number) == 0
 
 
+def test_folders_named_like_our_packages_do_not_mislead_it(tmp_path: Path) -> None:
+    """Started from a folder that has packages of our names in it, the platform and its writer run their own."""
+    for name in ("cli", "embedded", "shared"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign')\n")
+    with started(tmp_path / "data", cwd=tmp_path) as platform:
+        assert platform.stop() == 0
+
+
 def test_a_second_up_on_the_same_directory_says_so(platform: Started) -> None:
     """Two platforms never share a data directory: the second says which one, in one line, and ends with 1."""
     second = run("up", "--port", "0", "--data-dir", str(platform.data_dir), LASTRO_DATA_LOCK_SECONDS="0.2")
