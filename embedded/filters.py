@@ -45,26 +45,26 @@ class Filter:
 
     def admits(self, type_name: str) -> bool:
         """Whether an event of this type can pass: what is told apart once per type and not once per event."""
-        if self.type is not None:
-            return self.type == type_name
-        return self.types is None or type_name in self.types
+        return (self.type is None or self.type == type_name) and (self.types is None or type_name in self.types)
 
     def __call__(self, envelope: Envelope) -> bool:
         """Whether the event passes."""
-        if self.type is not None and envelope.type != self.type:
-            return False
-        return self.rest is None or self.rest(envelope)
+        return self.admits(envelope.type) and (self.rest is None or self.rest(envelope))
 
 
 def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mapping[str, Any]]) -> Filter:
     """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FilterError."""
+    parts: list[_Part] = []
     if filters:
-        parts = _conjuncts(filters, "filters")
+        for position, entry in enumerate(filters):
+            found = _parts_of(entry, f"filters.{position}")
+            # Which types pass is settled once a type (Filter.types); what says nothing else is not asked of an event.
+            parts += [] if _is_of_types_alone(entry) else found
     else:
         wanted = {name: value for name, value in (attributes or {}).items() if value != ""}
         any_value = [name for name, value in (attributes or {}).items() if value == ""]
         # An attribute named with an empty value may be anything but must be there.
-        parts = [("exact", name, value) for name, value in wanted.items()]
+        parts += [("exact", name, value) for name, value in wanted.items()]
         parts += [("present", name, "") for name in any_value]
     type_name: str | None = None
     predicates: list[Predicate] = []
@@ -99,6 +99,12 @@ def _types_of(entry: Mapping[str, Any]) -> frozenset[str] | None:
         known = [types for types in alternatives if types is not None]
         return frozenset[str]().union(*known) if len(known) == len(alternatives) else None
     return None
+
+
+def _is_of_types_alone(entry: Mapping[str, Any]) -> bool:
+    """Whether this is a choice of types and no more."""
+    ((dialect, value),) = entry.items()
+    return dialect == "any" and all(set(inner) == {"exact"} and set(inner["exact"]) == {"type"} for inner in value)
 
 
 _Comparison = tuple[str, str, str]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.clock import format_time
 from shared.envelope import Envelope, Event
 from shared.ids import derived_id
-from shared.ports.documents import Collection, D, Query
+from shared.ports.documents import Collection, D
 from shared.problems import Problem
 from shared.unit_of_work import UnitOfWork
 
@@ -36,20 +35,21 @@ class Origin(NamedTuple):
     traceparent: str
 
 
-class Context:
-    """Given to a handler for one run. Time stands still in it: one decision, one instant."""
+class Context(UnitOfWork):
+    """Given to a handler for one run: its unit of work and all else that it may ask of the world.
 
-    __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime", "tenant_id", "work")
+    Time stands still in it: one decision, one instant.
+    """
+
+    __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime")
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
+        super().__init__(runtime.documents, tenant_id)
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
-        self.tenant_id = tenant_id
-        """The tenant whose data this run reads and writes."""
         self.now = now = runtime.clock.now()
         self.now_text = format_time(now)
-        self.work = UnitOfWork(runtime.documents, tenant_id)
         self._facts = 0
         self._event_id = ""
 
@@ -77,13 +77,11 @@ class Context:
 
         Raises RuntimeError when something was read or written already for another.
         """
-        pending = self.work.pending
+        pending = self.pending
         if pending.inserts or pending.replaces or pending.changes or pending.events:
             raise RuntimeError("a unit of work belongs to one tenant")
-        inbox = pending.inbox
-        self.tenant_id, self._event_id = tenant_id, ""
-        self.work = UnitOfWork(self.runtime.documents, tenant_id)
-        self.work.pending.inbox = inbox
+        super().__init__(self.runtime.documents, tenant_id)
+        self.pending.inbox, self._event_id = pending.inbox, ""
 
     # Ids
 
@@ -95,46 +93,21 @@ class Context:
         """The id that this purpose always has for this source in this tenant."""
         return derived_id(prefix, self.tenant_id, source_id, purpose)
 
-    # Documents: see UnitOfWork
-
-    def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
-        return self.work.get(collection, id)
+    # Documents, beside those of UnitOfWork
 
     async def required(self, collection: Collection[D], id: str) -> D:
         """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
-        document = await self.work.get(collection, id)
+        document = await self.get(collection, id)
         if document is None:
             raise Problem("not_found", f"There is no {id}.")
         return document
 
     async def referenced(self, collection: Collection[D], id: str, pointer: str) -> D:
         """The document that a body names. Raises Problem `unknown_reference` pointing at the field."""
-        document = await self.work.get(collection, id)
+        document = await self.get(collection, id)
         if document is None:
             raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
         return document
-
-    def find(self, collection: Collection[D], query: Query) -> Awaitable[Sequence[D]]:
-        return self.work.find(collection, query)
-
-    def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
-        return self.work.insert(collection, document, owner=owner)
-
-    def replace(self, collection: Collection[D], document: D) -> D:
-        return self.work.replace(collection, document)
-
-    def update(self, collection: Collection[D], document: D, **fields: object) -> D:
-        """Replace a document that was read by one with these fields changed, and return the new one."""
-        return self.work.replace(collection, cast("D", {**document, **fields}))
-
-    def change(
-        self,
-        collection: Collection[D],
-        id: str,
-        increments: Mapping[str, int],
-        where: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.work.change(collection, id, increments, where)
 
     # Facts
 
@@ -165,7 +138,7 @@ class Context:
             id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
         envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
         envelope.repeated, envelope.told_at = repeated, self.now
-        self.work.emit(envelope)
+        self.pending.events.append(envelope)
         return envelope
 
     def _next_event_id(self, type: str) -> str:

@@ -129,11 +129,11 @@ async def _apply(
     origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent)
     for _ in range(runtime.settings.commit_attempts):
         ctx = Context(runtime, tenant_id, origin)
-        ctx.work.pending.inbox = marker
+        ctx.pending.inbox = marker
         await operation.handler(event, ctx)
         reach("event.decided")
         try:
-            await runtime.documents.commit(ctx.work.pending)
+            await runtime.documents.commit(ctx.pending)
         except AlreadyApplied:
             return DONE
         except CommitRefused as conflict:
@@ -147,7 +147,7 @@ async def _apply(
 
 async def publish(runtime: Runtime, ctx: Context) -> None:
     """Hand a commit's events to a bus that does not read them itself. What it does not take the outbox sweep will."""
-    events = ctx.work.pending.events
+    events = ctx.pending.events
     if not events or runtime.bus.reads_the_outbox:
         return
     try:

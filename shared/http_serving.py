@@ -203,7 +203,7 @@ async def _execute(
             return response
         reach("request.decided")
         try:
-            await runtime.documents.commit(ctx.work.pending)
+            await runtime.documents.commit(ctx.pending)
         except AlreadyExists as error:
             if existing is not None and (existing.collection, existing.id) == (error.collection, error.id):
                 raise Problem("already_exists", f"{error.id} exists already.") from None
@@ -247,7 +247,7 @@ async def _awaited(
 
 
 def _writes(ctx: Context) -> bool:
-    pending = ctx.work.pending
+    pending = ctx.pending
     return bool(pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events)
 
 

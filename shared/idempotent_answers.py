@@ -58,7 +58,7 @@ async def keep(ctx: Context, tenant_id: str, record: tuple[str, str], response: 
         "sealed": sealed,
         "created_at": ctx.now_text,
     }
-    ctx.work.pending.inserts.append((IDEMPOTENCY, cast("dict[str, object]", document)))
+    ctx.pending.inserts.append((IDEMPOTENCY, cast("dict[str, object]", document)))
 
 
 async def keep_later(ctx: Context, record_id: str, response: HttpResponse) -> None:
@@ -71,6 +71,6 @@ async def keep_later(ctx: Context, record_id: str, response: HttpResponse) -> No
         return
     ctx.update(IDEMPOTENCY, record, body=response.body.decode(), headers=dict(response.headers))
     try:
-        await ctx.runtime.documents.commit(ctx.work.pending)
+        await ctx.runtime.documents.commit(ctx.pending)
     except CommitRefused:
         ctx.log.warning("the answer kept under %s was changed by another run", record_id)

@@ -54,7 +54,7 @@ async def apart(
     for _ in range(ctx.runtime.settings.commit_attempts):
         part = Context(ctx.runtime, tenant_id, origin, ctx.caller)
         decision = await decide(part)
-        pending = part.work.pending
+        pending = part.pending
         if not (pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events):
             return decision
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Protocol
@@ -50,9 +51,9 @@ class Telemetry:
         self._random = random
         self._ratio = ratio
         self._exporter: SpanExporter | None = None
-        self.http: dict[tuple[str, int], Histogram] = {}
-        self.events: dict[tuple[str, str, int], Histogram] = {}
-        self.event_age: dict[str, Histogram] = {}
+        self.http: defaultdict[tuple[str, int], Histogram] = defaultdict(Histogram)
+        self.events: defaultdict[tuple[str, str, int], Histogram] = defaultdict(Histogram)
+        self.event_age: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.counters: dict[tuple[str, str], int] = {}
         self._unsampled: set[str] = set()
 
@@ -86,7 +87,7 @@ class Telemetry:
 
     def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
         """Note one answered request."""
-        _histogram(self.http, (operation, status)).record(seconds)
+        self.http[operation, status].record(seconds)
         if self._exporter is not None and traceparent[-1] in _SAMPLED:
             self._exporter.export(
                 operation, "server", traceparent, parent, seconds, {"http.response.status_code": status}
@@ -103,9 +104,9 @@ class Telemetry:
         parent: str | None,
     ) -> None:
         """Note one delivery and how old its event was when it was done."""
-        _histogram(self.events, (consumer, type, status)).record(seconds)
+        self.events[consumer, type, status].record(seconds)
         if age_seconds is not None:
-            _histogram(self.event_age, consumer).record(age_seconds)
+            self.event_age[consumer].record(age_seconds)
         if self._exporter is not None and traceparent[-1] in _SAMPLED:
             attributes = {"messaging.operation.type": "process", "cloudevents.event_type": type, "outcome": status}
             self._exporter.export(consumer, "consumer", traceparent, parent, seconds, attributes)
@@ -114,10 +115,3 @@ class Telemetry:
         """Add to a counter."""
         key = (name, label)
         self.counters[key] = self.counters.get(key, 0) + by
-
-
-def _histogram(table: dict[Any, Histogram], key: object) -> Histogram:
-    found = table.get(key)
-    if found is None:
-        found = table[key] = Histogram()
-    return found

@@ -46,14 +46,20 @@ class UnitOfWork:
 
     def replace(self, collection: Collection[D], document: D) -> D:
         """Put a new value in a document's place; the commit is refused when it changed since it was read."""
-        stored: Any = dict(document)
+        return self._put(collection, dict(document))
+
+    def update(self, collection: Collection[D], document: D, **fields: object) -> D:
+        """Replace a document that was read by one with these fields changed, and return the new one."""
+        return self._put(collection, {**document, **fields})
+
+    def _put(self, collection: Collection[D], stored: Any) -> D:
         key = (collection.name, stored["id"])
         if key in self._staged:
             self._restage(collection, stored)
         else:
             self.pending.replaces.append((collection, stored))
         self._staged[key] = stored
-        return stored  # type: ignore[no-any-return]  # the document itself
+        return stored  # type: ignore[no-any-return]  # a document of the collection's type
 
     def _restage(self, collection: Collection[Any], stored: dict[str, Any]) -> None:
         for writes in (self.pending.inserts, self.pending.replaces):
@@ -75,8 +81,8 @@ class UnitOfWork:
         """Remove a document; one that is not there is no error."""
         self.pending.deletes.append((collection, id))
 
-    def emit(self, envelope: Envelope) -> None:
-        """Publish an event with the commit."""
+    def publish(self, envelope: Envelope) -> None:
+        """Publish an event, as it is, with the commit."""
         self.pending.events.append(envelope)
 
 

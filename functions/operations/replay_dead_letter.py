@@ -32,6 +32,6 @@ async def replay_dead_letter(dead_letter_id: str, ctx: Context) -> DeadLetter:
     letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
     require_parked(letter)
     event = from_structured(orjson.dumps(letter["event"]))
-    ctx.work.emit(event.with_extensions({REPLAYS: str(letter["attempts"])}))
+    ctx.publish(event.with_extensions({REPLAYS: str(letter["attempts"])}))
     ctx.emit(DeadLetterReplayed(**dead_letter_parts(letter)))
     return dead_letter_resource(ctx.update(DEAD_LETTERS, letter, status="replayed", updated_at=ctx.now_text))

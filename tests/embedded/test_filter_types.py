@@ -24,7 +24,8 @@ CAUSE = {"exact": {"cause": "x"}}
         ([{"any": [A, CAUSE]}], "abc"),
         ([{"not": A}], "abc"),
         ([{"prefix": {"type": "a"}}], "abc"),
-        ([A, B], "a"),
+        ([A, B], ""),
+        ([A, {"any": [B]}], ""),
         ([], "abc"),
     ],
 )
@@ -45,3 +46,15 @@ def test_what_passes_was_admitted(filters: list[dict[str, Any]], name: str, caus
     event = Envelope(id="1", source="/s", type=name, subject=None, time=None, extensions=extensions, data=b"{}")
 
     assert not compiled(event) or compiled.admits(name)
+
+
+@pytest.mark.parametrize(
+    ("filters", "passing"), [([{"any": [A, B]}], "ab"), ([{"any": [A, B]}, A], "a"), ([{"any": [B]}, A], "")]
+)
+def test_a_choice_of_types_is_settled_by_the_type(filters: list[dict[str, Any]], passing: str) -> None:
+    """Filters that speak of types alone let just those types pass, and ask nothing else of an event."""
+    compiled = compile_filter(None, filters)
+    events = [Envelope("1", "/s", name, None, None, {}, data=b"{}") for name in "abc"]
+
+    assert "".join(event.type for event in events if compiled(event)) == passing
+    assert compiled.rest is None
