@@ -192,10 +192,14 @@ async def growth(workdir: Path, size: Size, per_second: float) -> dict[str, Any]
 
 
 def _cold_starts(limit: int | None) -> list[dict[str, Any]]:
+    """Each function's middle one of three starts: what else the machine does at a moment is not the function's."""
     chosen = functions()
     if limit is not None:
         chosen = random.Random(1).sample(chosen, limit)
-    return [asdict(cold_start(source)) for source in chosen]
+    return [
+        asdict(sorted((cold_start(source) for _ in range(3)), key=lambda start: start.milliseconds)[1])
+        for source in chosen
+    ]
 
 
 def run(size: Size) -> dict[str, Any]:
@@ -206,7 +210,7 @@ def run(size: Size) -> dict[str, Any]:
         rate = median(direct["spread_per_second"]) / 2
         grown = asyncio.run(growth(Path(folder) / "growth", size, rate)) if size.ledger_lines else None
     return {
-        "python": sys.version.split()[0],
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {sys.base_prefix}",
         "machine": platform.machine(),
         "direct": direct,
         "faithful": faithful,
@@ -217,7 +221,7 @@ def run(size: Size) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> Table:
     """The figures with the goals beside them."""
-    shown = Table(title="Lastro on this machine", title_justify="left")
+    shown = Table(title=f"Lastro on this machine ({results['python']})", title_justify="left")
     shown.add_column("what")
     shown.add_column("goal")
     shown.add_column("direct", justify="right")
@@ -227,8 +231,8 @@ def table(results: dict[str, Any]) -> Table:
     def row(what: str, goal: str, *values: str) -> None:
         shown.add_row(what, goal, *values)
 
-    row("settled/s, spread (median)", "≥ 1000", *(f"{median(c['spread_per_second']):,.0f}" for c in columns))
-    row("settled/s, one merchant (median)", "≥ 0.8 × spread", *(f"{median(c['hot_per_second']):,.0f}" for c in columns))
+    row("settled/s, spread (median; best)", "≥ 1000", *(_rates(c["spread_per_second"]) for c in columns))
+    row("settled/s, one merchant", "≥ 0.8 × spread", *(_rates(c["hot_per_second"]) for c in columns))
     row("hot ÷ spread", "≥ 0.80", *(f"{c['hot_to_spread']:.2f}" for c in columns))
     for name in ("p50", "p95", "p99"):
         goal = "≤ 60 ms" if name == "p95" else ""
@@ -248,9 +252,14 @@ def table(results: dict[str, Any]) -> Table:
     starts = results["cold_starts"]
     slowest = max(starts, key=lambda start: start["milliseconds"])
     heaviest = max(starts, key=lambda start: start["resident_mb"])
-    row(f"slowest cold start of {len(starts)}", "≤ 300 ms", f"{slowest['milliseconds']:.0f} ms", slowest["function"])
+    row(f"cold start, middle of {len(starts)}", "", f"{median(s['milliseconds'] for s in starts):.0f} ms", "")
+    row(f"cold start, slowest of {len(starts)}", "≤ 300 ms", f"{slowest['milliseconds']:.0f} ms", slowest["function"])
     row("heaviest at rest", "≤ 70 MB", f"{heaviest['resident_mb']:.0f} MiB", heaviest["function"])
     return shown
+
+
+def _rates(rates: list[float]) -> str:
+    return f"{median(rates):,.0f}; {max(rates):,.0f}"
 
 
 def main() -> None:
