@@ -11,6 +11,7 @@ import asyncio
 import json
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -268,6 +269,8 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a minute instead of a quarter of an hour")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
+    # Asked to end, it ends what it has started first.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     results = run(SHORT if arguments.short else FULL)
     Console(width=110).print(table(results))
     text = json.dumps(results, indent=2)
