@@ -54,27 +54,25 @@ class Filter:
 
 def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mapping[str, Any]]) -> Filter:
     """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FilterError."""
-    parts: list[_Part] = []
+    parts: list[_Part]
     if filters:
-        for position, entry in enumerate(filters):
-            found = _parts_of(entry, f"filters.{position}")
-            # Which types pass is settled once a type (Filter.types); what says nothing else is not asked of an event.
-            parts += [] if _is_of_types_alone(entry) else found
+        parts = _conjuncts(filters, "filters")
     else:
         wanted = {name: value for name, value in (attributes or {}).items() if value != ""}
         any_value = [name for name, value in (attributes or {}).items() if value == ""]
         # An attribute named with an empty value may be anything but must be there.
-        parts += [("exact", name, value) for name, value in wanted.items()]
+        parts = [("exact", name, value) for name, value in wanted.items()]
         parts += [("present", name, "") for name in any_value]
     type_name: str | None = None
     predicates: list[Predicate] = []
     for part in parts:
-        if callable(part):
-            predicates.append(part)
-        elif part[:2] == ("exact", "type") and type_name in (None, part[2]):
-            type_name = part[2]
+        if isinstance(part, frozenset):
+            continue  # settled once a type (Filter.types), and not asked of an event
+        name = _only_type(part)
+        if name is not None and type_name in (None, name):
+            type_name = name
         else:
-            predicates.append(_comparison(*part))
+            predicates.append(_asked(part))
     return Filter(type_name, _all(predicates) if predicates else None, _types_of_all(filters))
 
 
@@ -101,14 +99,20 @@ def _types_of(entry: Mapping[str, Any]) -> frozenset[str] | None:
     return None
 
 
-def _is_of_types_alone(entry: Mapping[str, Any]) -> bool:
-    """Whether this is a choice of types and no more."""
-    ((dialect, value),) = entry.items()
-    return dialect == "any" and all(set(inner) == {"exact"} and set(inner["exact"]) == {"type"} for inner in value)
-
-
 _Comparison = tuple[str, str, str]
-_Part = _Comparison | Predicate
+_Part = _Comparison | frozenset[str] | Predicate
+"""Of what must hold: a comparison, a choice of types, or anything else."""
+
+
+def _only_type(part: _Part) -> str | None:
+    """The one type that a part lets pass, whatever else an event says; None for a part of another kind."""
+    return part[2] if isinstance(part, tuple) and part[:2] == ("exact", "type") else None
+
+
+def _asked(part: _Part) -> Predicate:
+    if isinstance(part, frozenset):
+        return lambda envelope: envelope.type in part
+    return _comparison(*part) if isinstance(part, tuple) else part
 
 
 def _conjuncts(filters: Sequence[Mapping[str, Any]], where: str) -> list[_Part]:
@@ -129,8 +133,11 @@ def _parts_of(entry: object, where: str) -> list[_Part]:
     if dialect == "all":
         return _conjuncts(_nested(value, where), where)
     if dialect == "any":
-        alternatives = [_predicate(inner, f"{where}.{n}") for n, inner in enumerate(_nested(value, where))]
-        return [_any(alternatives)]
+        alternatives = [_parts_of(inner, f"{where}.{n}") for n, inner in enumerate(_nested(value, where))]
+        types = [_only_type(parts[0]) if len(parts) == 1 else None for parts in alternatives]
+        if None not in types:
+            return [frozenset(name for name in types if name is not None)]
+        return [_any([_all(list(map(_asked, parts))) for parts in alternatives])]
     if dialect == "not":
         inner = _predicate(value, where)
         return [lambda envelope: not inner(envelope)]
@@ -155,7 +162,7 @@ def _comparisons(dialect: str, value: object, where: str) -> list[_Part]:
 
 
 def _predicate(entry: object, where: str) -> Predicate:
-    return _all([part if callable(part) else _comparison(*part) for part in _parts_of(entry, where)])
+    return _all(list(map(_asked, _parts_of(entry, where))))
 
 
 def _all(predicates: list[Predicate]) -> Predicate:

@@ -138,7 +138,7 @@ class Context(UnitOfWork):
             id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
         envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
         envelope.repeated, envelope.told_at = repeated, self.now
-        self.pending.events.append(envelope)
+        self.publish(envelope)
         return envelope
 
     def _next_event_id(self, type: str) -> str:

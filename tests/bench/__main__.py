@@ -155,8 +155,7 @@ async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
     with running(workdir, *options) as server:
         accounts = await open_accounts(server.credentials(), size.accounts)
         await settled_per_second(server, accounts, size.payments // 5, None)
-        at_start = server.resident_mb()
-        paces, memory = [pace_ms()], [at_start]
+        paces, memory = [pace_ms()], [server.resident_mb()]
         spread: list[float] = []
         hot: list[float] = []
         cpu = 0.0

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.sqlite_schema import DATABASE
-from shared.adapters.sqlite_writer import BatchRunner, Statement
+from shared.adapters.sqlite_writer import BatchRunner, Row
 
 ROW_BYTES = 4096
 DEFINITION = "CREATE TABLE rows (id INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT"
 MIB = 1024 * 1024
+SMALL_TO_A_MIB = MIB // (ROW_BYTES * 4)
+LARGE_TO_A_MIB = MIB // (ROW_BYTES * 64)
 
 
 @pytest.fixture
@@ -28,17 +30,16 @@ def _log_mib(data_dir: Path) -> float:
     return (data_dir / f"{DATABASE}-wal").stat().st_size / MIB
 
 
-def _write(runner: BatchRunner, ids: Iterator[int], *, mib: float, rows_a_batch: int) -> None:
-    for _ in range(max(1, round(mib * MIB / (ROW_BYTES * rows_a_batch)))):
-        rows = [(next(ids), "x" * ROW_BYTES) for _ in range(rows_a_batch)]
-        statement: Statement = ("INSERT INTO rows (id, body) VALUES (?, ?)", list(rows), True)
-        assert runner.run([statement], ROW_BYTES * rows_a_batch) is None
+def _write(runner: BatchRunner, ids: Iterator[int], *, batches: int, of_rows: int) -> None:
+    for _ in range(batches):
+        rows: list[Row] = [(next(ids), "x" * ROW_BYTES) for _ in range(of_rows)]
+        assert runner.run([("INSERT INTO rows (id, body) VALUES (?, ?)", rows, True)], ROW_BYTES * of_rows) is None
         runner.checkpoint_when_due()
 
 
 def test_small_batches_keep_the_log_short(runner: BatchRunner, tmp_path: Path) -> None:
     """At moderate load the log stays within a few MiB however much is written, so that no checkpoint takes long."""
-    _write(runner, count(1), mib=12, rows_a_batch=4)
+    _write(runner, count(1), batches=12 * SMALL_TO_A_MIB, of_rows=4)
 
     assert _log_mib(tmp_path) < 8
 
@@ -46,9 +47,9 @@ def test_small_batches_keep_the_log_short(runner: BatchRunner, tmp_path: Path) -
 def test_large_batches_let_it_grow_within_a_bound(runner: BatchRunner, tmp_path: Path) -> None:
     """While batches are large the log grows further before it is emptied, and no further than that."""
     ids = count(1)
-    _write(runner, ids, mib=6, rows_a_batch=64)
+    _write(runner, ids, batches=6 * LARGE_TO_A_MIB, of_rows=64)
     before = _log_mib(tmp_path)
-    _write(runner, ids, mib=24, rows_a_batch=64)
+    _write(runner, ids, batches=24 * LARGE_TO_A_MIB, of_rows=64)
 
     assert before > 6
     assert _log_mib(tmp_path) < 32
@@ -57,9 +58,9 @@ def test_large_batches_let_it_grow_within_a_bound(runner: BatchRunner, tmp_path:
 def test_the_first_small_batch_after_a_rush_empties_it(runner: BatchRunner, tmp_path: Path) -> None:
     """What large batches left in the log is moved when load falls: the log is written from its beginning again."""
     ids = count(1)
-    _write(runner, ids, mib=6, rows_a_batch=64)
-    _write(runner, ids, mib=0, rows_a_batch=4)
+    _write(runner, ids, batches=6 * LARGE_TO_A_MIB, of_rows=64)
+    _write(runner, ids, batches=1, of_rows=4)
     after = _log_mib(tmp_path)
-    _write(runner, ids, mib=1, rows_a_batch=4)
+    _write(runner, ids, batches=SMALL_TO_A_MIB, of_rows=4)
 
     assert _log_mib(tmp_path) == after
