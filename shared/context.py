@@ -78,7 +78,7 @@ class Context(UnitOfWork):
         Raises RuntimeError when something was read or written already for another.
         """
         pending = self.pending
-        if pending.inserts or pending.replaces or pending.changes or pending.events:
+        if not pending.is_empty:
             raise RuntimeError("a unit of work belongs to one tenant")
         super().__init__(self.runtime.documents, tenant_id)
         self.pending.inbox, self._event_id = pending.inbox, ""

@@ -199,7 +199,7 @@ async def _execute(
         response = _response(run, result)
         if record is not None:
             await idempotent_answers.keep(ctx, run.tenant_id, record, response, sealed=operation.sensitive)
-        if not _writes(ctx):
+        if ctx.pending.is_empty:
             return response
         reach("request.decided")
         try:
@@ -244,11 +244,6 @@ async def _awaited(
         await idempotent_answers.keep_later(reader, record[0], response)
     response.headers["preference-applied"] = f"wait={seconds}"
     return response
-
-
-def _writes(ctx: Context) -> bool:
-    pending = ctx.pending
-    return bool(pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events)
 
 
 def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:

@@ -55,7 +55,7 @@ async def apart(
         part = Context(ctx.runtime, tenant_id, origin, ctx.caller)
         decision = await decide(part)
         pending = part.pending
-        if not (pending.inserts or pending.replaces or pending.changes or pending.deletes or pending.events):
+        if pending.is_empty:
             return decision
         try:
             await ctx.runtime.documents.commit(pending)

@@ -113,6 +113,11 @@ class Commit:
         self.inbox = inbox
         self.generation = generation
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be written or published; a marker alone is nothing."""
+        return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
+
 
 class CommitRefused(Exception):
     """The commit did not happen, and nothing of it did."""
