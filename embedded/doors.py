@@ -16,9 +16,10 @@ from embedded.manifest_models import Service
 from embedded.scaling import Functions
 from shared.envelope import Envelope
 from shared.event_delivery import deliver
+from shared.event_operation import EventOperation
 from shared.http import HttpRequest, HttpResponse
+from shared.http_operation import HttpOperation
 from shared.http_serving import serve
-from shared.operation import EventOperation, HttpOperation
 from shared.runtime import Runtime
 
 

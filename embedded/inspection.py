@@ -16,8 +16,8 @@ from embedded.plan import Plan, Subscription, ToService
 from embedded.scaling import Functions
 from shared.adapters.sqlite import SqliteStore
 from shared.envelope import Envelope
+from shared.http_operation import HttpOperation
 from shared.openapi import describe
-from shared.operation import HttpOperation
 from shared.ports.documents import PLATFORM
 from shared.problems import Problem
 from shared.runtime import Runtime

@@ -21,8 +21,10 @@ from embedded.manifests import ManifestError
 from embedded.plan import Plan, Subscription, ToService
 from embedded.timers import Timers
 from shared.clock import Clock
+from shared.event_operation import EventOperation
 from shared.function import operation_of
-from shared.operation import EventOperation, HttpOperation, Operation
+from shared.http_operation import HttpOperation
+from shared.operation import Operation
 
 log = logging.getLogger(__name__)
 _LOOK_AFTER_SECONDS: Final = 5.0

@@ -16,7 +16,7 @@ from embedded.rate_limits import RateLimits
 from embedded.routing import BadRoute, Router
 from shared.function import operation_of
 from shared.http import RateGate
-from shared.operation import HttpOperation
+from shared.http_operation import HttpOperation
 
 OVERLAY: Final = "knative/overlays/embedded/kong.yaml"
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from events import (
-    accounts,
-    charges,
-    dead_letters,
-    deposits,
-    holds,
-    ledger,
-    payments,
-    refunds,
-    statements,
-    sweeps,
-    tenants,
-    users,
-)
+from events import accounts, charges, dead_letters, deposits, holds, ledger, refunds, statements, sweeps, tenants, users
+from events.payments import authorized, canceled, capture_requested, created, declined, expired, failed, settled
 from shared.envelope import Event
 
 _MODULES: tuple[ModuleType, ...] = (
-    payments,
+    created,
+    authorized,
+    declined,
+    capture_requested,
+    settled,
+    failed,
+    canceled,
+    expired,
     refunds,
     ledger,
     accounts,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from shared import signing
 from shared.clock import format_time
 from shared.http import MUTATING, HttpRequest
+from shared.http_operation import Access, HttpOperation
 from shared.identity import Caller
-from shared.operation import Access, HttpOperation
 from shared.problems import Problem
 from shared.runtime import Runtime
 from shared.tenancy import SIGNING_KEYS, TenantDocument, key_status, tenant_of

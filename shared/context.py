@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.clock import format_time
 from shared.envelope import Envelope, Event
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from shared.identity import Caller
     from shared.ports.ledger import LedgerStore
     from shared.runtime import Runtime
+
+Handler = Callable[..., Awaitable[Any]]
+"""What an operation does: called with what came in and a context."""
 
 _log = logging.getLogger("lastro.operations")
 _FACT_NUMBER: Final = 0xFFF

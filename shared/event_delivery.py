@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from shared.context import Context, Origin
 from shared.crash_points import reach
 from shared.envelope import Envelope, Event
-from shared.operation import EventOperation
+from shared.event_operation import EventOperation
+from shared.outbox import publish
 from shared.ports.documents import (
     PLATFORM,
     AlreadyApplied,
@@ -143,18 +144,6 @@ async def _apply(
         await publish(runtime, ctx)
         return DONE
     return Delivery(503, {"Kne-Code": "version_conflict"})
-
-
-async def publish(runtime: Runtime, ctx: Context) -> None:
-    """Hand a commit's events to a bus that does not read them itself. What it does not take the outbox sweep will."""
-    events = ctx.pending.events
-    if not events or runtime.bus.reads_the_outbox:
-        return
-    try:
-        await runtime.bus.publish(events)
-        await runtime.documents.mark_sent(events)
-    except Unavailable as error:
-        log.warning("%d events stay in the outbox: %s", len(events), error)
 
 
 def refused(problem: Problem, envelope: Envelope) -> Delivery:

@@ -19,10 +19,10 @@ from shared import idempotency, idempotent_answers
 from shared.admission import admit, verify_signature
 from shared.context import Context, Origin
 from shared.crash_points import reach
-from shared.event_delivery import publish
 from shared.http import MUTATING, HttpRequest, HttpResponse
+from shared.http_operation import Access, HttpOperation
 from shared.identity import Caller
-from shared.operation import Access, HttpOperation
+from shared.outbox import publish
 from shared.ports.documents import AlreadyExists, CommitRefused, Unavailable
 from shared.problems import Problem, render
 from shared.query_string import parse_query

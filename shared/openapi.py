@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.http import MUTATING
-from shared.operation import SEGMENT, Access, HttpOperation
+from shared.http_operation import SEGMENT, Access, HttpOperation
 from shared.problems import CODES, CONTENT_TYPE
 
 VERSION: Final = "3.1.0"

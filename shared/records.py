@@ -31,7 +31,7 @@ DepositStatus = Literal["created", "settled", "failed"]
 
 
 class FailureDocument(TypedDict):
-    """Why something did not come about; `events.payments.Failure` as it is stored."""
+    """Why something did not come about; `events.failure.Failure` as it is stored."""
 
     code: str
     detail: str

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from shared.context import Context, Origin
 from shared.crash_points import reach
-from shared.event_delivery import publish
+from shared.outbox import publish
 from shared.ports.documents import CommitRefused, Query, Unavailable
 from shared.tenancy import TENANTS
 

@@ -31,12 +31,14 @@ from shared.adapters.sqlite import SqliteStore
 from shared.clock import ManualClock, format_time
 from shared.envelope import Envelope, Event
 from shared.event_delivery import Delivery, deliver
+from shared.event_operation import EventOperation
 from shared.function import operation_of
 from shared.http import HttpRequest
+from shared.http_operation import Access, HttpOperation
 from shared.http_serving import serve
 from shared.identity import Caller, TokenVerifier
 from shared.ids import derived_id
-from shared.operation import Access, EventOperation, HttpOperation, Operation
+from shared.operation import Operation
 from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query
 from shared.ports.ledger import LedgerStore

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from events.failure import Failure
 from events.holds import FundsHeld, FundsRefused
-from events.payments import PaymentCreated, PaymentEvent
+from events.payments.base import PaymentEvent
+from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated, RefundEvent
 from shared.context import Context
 from shared.money import money

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.failure import Failure
-from events.payments import PaymentCreated
+from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
 from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refused, wish_of
 from shared.context import Context

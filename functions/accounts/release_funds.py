@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from events.holds import FundsReleased
-from events.payments import PaymentCanceled, PaymentEvent, PaymentExpired, PaymentFailed
+from events.payments.base import PaymentEvent
+from events.payments.canceled import PaymentCanceled
+from events.payments.expired import PaymentExpired
+from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
 from functions.accounts._holds import new_hold, wish_of
 from shared.context import Context

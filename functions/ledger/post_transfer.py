@@ -8,7 +8,7 @@ from events.charges import ChargePaid
 from events.failure import Failure
 from events.holds import FundsHeld
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
-from events.payments import PaymentCaptureRequested
+from events.payments.capture_requested import PaymentCaptureRequested
 from shared.context import Context
 from shared.function import event_function
 from shared.money import Money

@@ -1,52 +1,17 @@
-"""A refund as it is answered, as its facts tell of it, and how it ends."""
+"""A refund as its facts tell of it, and how it ends."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from events.refunds import RefundCreated, RefundEvent
-from functions.payments._payment import FailureResource, note
-from functions.payments._states import refund_is_final, refund_may_become
+from functions.payments._payment import note
+from functions.payments._states import refund_may_become
 from shared import saga
 from shared.context import Context
-from shared.models import Resource
-from shared.money import Money, money
+from shared.money import money
 from shared.problems import Problem
 from shared.records import PAYMENTS, REFUNDS, RefundDocument, RefundStatus
-
-
-class Refund(Resource):
-    """A refund."""
-
-    id: str
-    payment_id: str
-    amount: Money
-    status: RefundStatus
-    reason: str | None
-    failure: FailureResource | None
-    created_at: str
-    updated_at: str
-
-
-def refund_resource(refund: RefundDocument) -> Refund:
-    """The refund as it is answered."""
-    failure = refund["failure"]
-    return Refund(
-        id=refund["id"],
-        payment_id=refund["payment_id"],
-        amount=money(refund["amount"], refund["currency"]),
-        status=refund["status"],
-        reason=refund["reason"],
-        failure=None if failure is None else FailureResource(code=failure["code"], detail=failure["detail"]),
-        created_at=refund["created_at"],
-        updated_at=refund["updated_at"],
-    )
-
-
-async def refund_progress(ctx: Context, last: Refund) -> tuple[Refund, bool]:
-    """The refund now, and whether it has ended."""
-    refund = await ctx.required(REFUNDS, last.id)
-    return refund_resource(refund), refund_is_final(refund)
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from events.holds import FundsHeld
-from events.payments import PaymentAuthorized
-from functions.payments._payment import become, begin_capture, parties
+from events.payments.authorized import PaymentAuthorized
+from functions.payments._capture import begin_capture
+from functions.payments._payment import become, parties
 from functions.payments._states import may_become
 from shared import saga
 from shared.context import Context

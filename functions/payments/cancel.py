@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from events.payments import PaymentCanceled
-from functions.payments._payment import Payment, become, parties, payment_resource
+from events.payments.canceled import PaymentCanceled
+from functions.payments._payment import become, parties
+from functions.payments._payment_resource import Payment, payment_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.models import Command, Description

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functions.payments._payment import Payment, begin_capture, payment_progress, payment_resource
+from functions.payments._capture import begin_capture
+from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._states import require_change
 from shared.context import Context
 from shared.function import http_function

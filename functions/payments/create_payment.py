@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from functions.payments._payment import Payment, created_fact, payment_progress, payment_resource
+from functions.payments._creation import created_fact
+from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._timeline import tell
 from shared import saga
 from shared.clock import format_time

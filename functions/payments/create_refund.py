@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functions.payments._payment import note
-from functions.payments._refund import Refund, refund_created_fact, refund_progress, refund_resource
+from functions.payments._refund import refund_created_fact
+from functions.payments._refund_resource import Refund, refund_progress, refund_resource
 from shared import saga
 from shared.context import Context
 from shared.function import http_function

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.holds import FundsRefused
-from events.payments import PaymentDeclined
+from events.payments.declined import PaymentDeclined
 from functions.payments._payment import become, failure_document, parties
 from functions.payments._states import may_become
 from shared.context import Context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from events.payments import PaymentExpired
+from events.payments.expired import PaymentExpired
 from events.sweeps import HoldExpired
 from functions.payments._payment import become, parties
 from functions.payments._states import may_become

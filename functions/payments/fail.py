@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.ledger import TransferRefused
-from events.payments import PaymentFailed
+from events.payments.failed import PaymentFailed
 from functions.payments._payment import become, failure_document, parties
 from shared.context import Context
 from shared.function import event_function

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.payments._payment import Payment, payment_resource
+from functions.payments._payment_resource import Payment, payment_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.records import PAYMENTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.payments._refund import Refund, refund_resource
+from functions.payments._refund_resource import Refund, refund_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.records import REFUNDS

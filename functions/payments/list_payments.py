@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from functions.payments._payment import Payment, payment_resource
+from functions.payments._payment_resource import Payment, payment_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.models import Identifier, Page, PeriodQuery, Reference

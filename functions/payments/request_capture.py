@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from events.payments import PaymentExpired
+from events.payments.expired import PaymentExpired
 from events.sweeps import SagaOverdue
-from functions.payments._payment import become, capture_fact, created_fact, failure_document, note, parties
+from functions.payments._capture import capture_fact
+from functions.payments._creation import created_fact
+from functions.payments._payment import become, failure_document, note, parties
 from functions.payments._refund import refund_created_fact
 from shared import saga
 from shared.context import Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.ledger import TransferPosted
-from events.payments import PaymentSettled
+from events.payments.settled import PaymentSettled
 from functions.payments._payment import become, parties
 from shared.context import Context
 from shared.function import event_function

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from events.deposits import DepositCreated
-from functions.providers._deposit import Deposit, deposit_parts, deposit_progress, deposit_resource
+from functions.providers._deposit import deposit_parts
+from functions.providers._deposit_resource import Deposit, deposit_progress, deposit_resource
 from shared import pix, saga
 from shared.context import Context
 from shared.function import http_function

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.providers._deposit import Deposit, deposit_resource
+from functions.providers._deposit_resource import Deposit, deposit_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.records import DEPOSITS

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from functions.providers._charge import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument
-from functions.providers._deposit import charge_paid_fact
+from functions.providers._paid_charge import charge_paid_fact
 from shared import pix, provider_signature
 from shared.context import Context
 from shared.function import http_function
 from shared.http import HttpRequest
+from shared.http_operation import Access
 from shared.models import Resource
-from shared.operation import Access
 from shared.ports.documents import PLATFORM
 from shared.problems import Problem
 from shared.records import DEPOSITS

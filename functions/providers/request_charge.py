@@ -6,7 +6,8 @@ from events.deposits import DepositCreated, DepositFailed
 from events.failure import Failure
 from events.sweeps import SagaOverdue
 from functions.providers._charge import CHARGES, ChargeDocument
-from functions.providers._deposit import charge_paid_fact, deposit_parts, end_deposit
+from functions.providers._deposit import deposit_parts, end_deposit
+from functions.providers._paid_charge import charge_paid_fact
 from shared import saga
 from shared.context import Context
 from shared.function import event_function

@@ -10,8 +10,8 @@ from functions.tenants._onboarding import onboard
 from functions.tenants._tenant import LimitsCommand, Tenant, limits_resource
 from shared.context import Context
 from shared.function import http_function
+from shared.http_operation import Access
 from shared.models import Command, Name, Resource
-from shared.operation import Access
 from shared.tenancy import PLATFORM_SCOPE
 
 

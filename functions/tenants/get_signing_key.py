@@ -5,7 +5,7 @@ from __future__ import annotations
 from functions.tenants._signing_key import SigningKey, key_of_tenant, signing_key_resource
 from shared.context import Context
 from shared.function import http_function
-from shared.operation import Access
+from shared.http_operation import Access
 from shared.tenancy import PLATFORM_SCOPE
 
 

@@ -13,8 +13,8 @@ from functions.tenants._signing_key import SigningKeyWithSecret, enter_tenant
 from shared.clock import format_time
 from shared.context import Context
 from shared.function import http_function
+from shared.http_operation import Access
 from shared.models import Command
-from shared.operation import Access
 from shared.ports.documents import Query
 from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS
 

@@ -76,7 +76,7 @@ from pydantic import BaseModel
 
 from shared.context import Context
 from shared.function import http_function
-from shared.operation import Access
+from shared.http_operation import Access
 
 
 class Shown(BaseModel):

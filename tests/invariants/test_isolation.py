@@ -12,10 +12,11 @@ import pytest
 from embedded.delivery import Outcome, dead_letter
 from functions.operations._dead_letter import DEAD_LETTERS
 from shared.envelope import Envelope
+from shared.event_operation import EventOperation
 from shared.http import HttpRequest
+from shared.http_operation import Access, HttpOperation
 from shared.http_serving import serve
 from shared.ledger import SYSTEM_ACCOUNTS
-from shared.operation import Access, EventOperation, HttpOperation
 from shared.ports.documents import PLATFORM
 from shared.records import PAYMENTS
 from tests.invariants.books import check_quiet, everything

@@ -29,11 +29,13 @@ from shared.adapters.sqlite import SqliteStore
 from shared.clock import ManualClock, format_time
 from shared.envelope import Envelope
 from shared.event_delivery import deliver
+from shared.event_operation import EventOperation
 from shared.function import operation_of
 from shared.http import HttpRequest, HttpResponse
+from shared.http_operation import HttpOperation
 from shared.http_serving import serve
 from shared.identity import Caller
-from shared.operation import EventOperation, HttpOperation, Operation
+from shared.operation import Operation
 from shared.pix import format_amount
 from shared.ports.documents import Unavailable
 from shared.runtime import Runtime

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from shared.context import Context
 from shared.function import http_function
+from shared.http_operation import Access, HttpOperation
 from shared.models import Command, ListQuery, Metadata, Page, Resource
 from shared.openapi import describe, problem_codes
-from shared.operation import Access, HttpOperation
 from shared.problems import CODES
 
 

@@ -13,8 +13,10 @@ import pytest
 from embedded.manifests import Manifests, load
 from embedded.plan import Plan, make_plan
 from shared.envelope import Event
+from shared.event_operation import EventOperation
 from shared.function import operation_of
-from shared.operation import EventOperation, HttpOperation, Operation
+from shared.http_operation import HttpOperation
+from shared.operation import Operation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

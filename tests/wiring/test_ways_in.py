@@ -12,7 +12,9 @@ from embedded.plan import Plan, Subscription, ToService, ToTopic
 from events.catalogue import CATALOGUE
 from events.sweeps import Tick
 from shared.envelope import Event
-from shared.operation import EventOperation, HttpOperation, Operation
+from shared.event_operation import EventOperation
+from shared.http_operation import HttpOperation
+from shared.operation import Operation
 
 if TYPE_CHECKING:
     from tests.wiring.conftest import House

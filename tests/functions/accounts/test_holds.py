@@ -9,7 +9,11 @@ import pytest
 
 from events.failure import Failure
 from events.holds import FundsHeld, FundsRefused, FundsReleased
-from events.payments import PaymentCanceled, PaymentCreated, PaymentEvent, PaymentExpired, PaymentFailed
+from events.payments.base import PaymentEvent
+from events.payments.canceled import PaymentCanceled
+from events.payments.created import PaymentCreated
+from events.payments.expired import PaymentExpired
+from events.payments.failed import PaymentFailed
 from events.refunds import RefundCreated, RefundFailed
 from shared.money import Money
 from shared.records import ACCOUNTS

@@ -11,7 +11,7 @@ import orjson
 from events.failure import Failure
 from events.holds import FundsHeld, FundsRefused
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
-from events.payments import PaymentCanceled
+from events.payments.canceled import PaymentCanceled
 from events.sweeps import HoldExpired, SagaOverdue, Tick
 from shared.clock import SystemClock, format_time
 from shared.envelope import Envelope, Event

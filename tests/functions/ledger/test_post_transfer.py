@@ -9,7 +9,7 @@ from typing import Any
 from events.charges import ChargePaid
 from events.holds import FundsHeld
 from events.ledger import TransferPosted, TransferRefused
-from events.payments import PaymentCaptureRequested
+from events.payments.capture_requested import PaymentCaptureRequested
 from shared.clock import format_time
 from shared.ledger import clearing_account
 from shared.money import MAX_MINOR_UNITS, Money

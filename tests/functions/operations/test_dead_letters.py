@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
-from events.payments import PaymentCreated
+from events.payments.created import PaymentCreated
 from functions.operations._dead_letter import DEAD_LETTERS
 from shared.envelope import Envelope
 from shared.money import Money

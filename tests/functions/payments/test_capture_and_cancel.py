@@ -9,7 +9,7 @@ import pytest
 
 from events.holds import FundsReleased
 from events.ledger import TransferPosted
-from events.payments import PaymentCaptureRequested
+from events.payments.capture_requested import PaymentCaptureRequested
 from events.sweeps import Tick
 from functions.payments import capture as capture_function
 from shared.function import operation_of

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from events.ledger import TransferPosted
-from events.payments import PaymentCaptureRequested, PaymentCreated
+from events.payments.capture_requested import PaymentCaptureRequested
+from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
 from events.sweeps import SagaOverdue, Tick
 from shared.envelope import Envelope

@@ -1,0 +1,1 @@
+"""Facts about payments: a module each, so that a function loads those that it takes and tells."""

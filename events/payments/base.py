@@ -1,0 +1,19 @@
+"""What facts about payments have in common."""
+
+from typing import ClassVar
+
+from events import topics
+from shared.envelope import Event
+from shared.money import Money
+
+
+class PaymentEvent(Event):
+    """What every fact about a payment carries."""
+
+    topic: ClassVar[str] = topics.PAYMENTS
+    subject_field: ClassVar[str] = "payment_id"
+
+    payment_id: str
+    amount: Money
+    payer_account_id: str
+    payee_account_id: str

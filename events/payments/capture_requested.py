@@ -1,0 +1,18 @@
+"""lastro.payment.capture_requested.v1."""
+
+from typing import ClassVar
+
+from events.payments.base import PaymentEvent
+from shared.money import Money
+
+
+class PaymentCaptureRequested(PaymentEvent):
+    """The ledger is to move `capture_amount`. It may refuse once `deadline` has passed, never before."""
+
+    type: ClassVar[str] = "lastro.payment.capture_requested.v1"
+
+    transfer_id: str
+    capture_amount: Money
+    description: str | None
+    deadline: str
+    attempt: int = 1

@@ -1,0 +1,11 @@
+"""lastro.payment.expired.v1."""
+
+from typing import ClassVar
+
+from events.payments.base import PaymentEvent
+
+
+class PaymentExpired(PaymentEvent):
+    """The authorization ran out before capture; what was held for it is to be released."""
+
+    type: ClassVar[str] = "lastro.payment.expired.v1"

@@ -1,0 +1,16 @@
+"""lastro.payment.settled.v1."""
+
+from typing import ClassVar
+
+from events.payments.base import PaymentEvent
+from shared.money import Money
+
+
+class PaymentSettled(PaymentEvent):
+    """The ledger has the payment."""
+
+    type: ClassVar[str] = "lastro.payment.settled.v1"
+    terminal: ClassVar[bool] = True
+
+    amount_captured: Money
+    transfer_id: str

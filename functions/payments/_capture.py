@@ -1,0 +1,40 @@
+"""How the ledger is asked to move a payment's money."""
+
+from __future__ import annotations
+
+from events.payments.base import PaymentEvent
+from events.payments.capture_requested import PaymentCaptureRequested
+from functions.payments._payment import note, parties
+from shared import saga
+from shared.context import Context
+from shared.money import money
+from shared.records import PaymentDocument
+
+
+async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *before: PaymentEvent) -> PaymentDocument:
+    """Ask the ledger to move `amount` of an authorized payment; `before` are the facts that led here."""
+    deadline = saga.ledger_deadline(ctx.runtime.settings, ctx.now)
+    due_at = await saga.begin(ctx, "payment", payment["id"])
+    return note(
+        ctx,
+        payment,
+        *before,
+        capture_fact(payment, amount, deadline, attempt=1),
+        status="capturing",
+        capture_amount=amount,
+        ledger_deadline=deadline,
+        attempt=1,
+        due_at=due_at,
+    )
+
+
+def capture_fact(payment: PaymentDocument, amount: int, deadline: str, attempt: int) -> PaymentCaptureRequested:
+    """Asks the ledger to move `amount`; again with each attempt, under the same transfer id and deadline."""
+    return PaymentCaptureRequested(
+        **parties(payment),
+        transfer_id=payment["transfer_id"],
+        capture_amount=money(amount, payment["currency"]),
+        description=payment["description"],
+        deadline=deadline,
+        attempt=attempt,
+    )

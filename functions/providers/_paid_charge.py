@@ -1,0 +1,19 @@
+"""How the ledger is asked to move in what a provider has received."""
+
+from __future__ import annotations
+
+from events.charges import ChargePaid
+from functions.providers._deposit import deposit_parts
+from shared.ledger import clearing_account
+from shared.records import DepositDocument
+
+
+def charge_paid_fact(deposit: DepositDocument, end_to_end_id: str) -> ChargePaid:
+    """Asks the ledger to move the money in from the rail's clearing account."""
+    return ChargePaid(
+        **deposit_parts(deposit),
+        charge_id=deposit["txid"],
+        end_to_end_id=end_to_end_id,
+        transfer_id=deposit["transfer_id"],
+        clearing_account_id=clearing_account(deposit["method"], deposit["currency"]),
+    )

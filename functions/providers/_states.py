@@ -1,0 +1,13 @@
+"""The states of deposits, and the changes that are legal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.records import DepositStatus
+
+DEPOSIT_CHANGES: Final[dict[DepositStatus, frozenset[DepositStatus]]] = {
+    "created": frozenset({"settled", "failed"}),
+    "settled": frozenset(),
+    "failed": frozenset(),
+}
