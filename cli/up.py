@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -47,7 +46,7 @@ def up(
         ours = f"; the data directory {data_dir} is in use by another Lastro process" if _is_in_use(data_dir) else ""
         raise CliError(f"{error}{ours}") from None
     if "LASTRO_BASE_URL" not in os.environ:
-        settings = replace(settings, base_url=url_of(listening))
+        settings = settings._replace(base_url=url_of(listening))
 
     from embedded.platform import Options
 
@@ -91,7 +90,7 @@ def _settings(data_dir: Path) -> Settings:
     except ValueError as error:
         raise CliError(str(error)) from None
     waiting = settings.data_lock_seconds if "LASTRO_DATA_LOCK_SECONDS" in os.environ else _LOCK_SECONDS
-    return replace(settings, data_dir=str(data_dir), data_lock_seconds=waiting)
+    return settings._replace(data_dir=str(data_dir), data_lock_seconds=waiting)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -28,12 +29,14 @@ log = logging.getLogger(__name__)
 _KNE_DETAIL_LENGTH: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Delivery(NamedTuple):
     """How a delivery ended: a status and, when it was refused, `Kne-*` headers that travel to the dead letter sink."""
 
     status: int
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_HEADERS
     body: bytes = b""
     """None: a body behind a 2xx would be taken for a reply, and a refusal's reason travels in its headers."""
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.context import Handler
 from shared.envelope import Event
 
 
-@dataclass(frozen=True, slots=True)
-class EventOperation:
+class EventOperation(NamedTuple):
     """An operation that reacts to events of the types in `models`.
 
     `any_event` takes every type as an envelope; `platform` runs outside any tenant (schedules).
     """
 
+    id: str
+    """`<domain>/<operation>`: its place in the repository, and the consumer's name in the inbox."""
     name: str
     domain: str
     models: dict[str, type[Event]]
@@ -22,9 +23,3 @@ class EventOperation:
     platform: bool
     handler: Handler
     summary: str
-
-    id: str = field(init=False)
-    """`<domain>/<operation>`: also the consumer's name in the inbox."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", f"{self.domain}/{self.name}")

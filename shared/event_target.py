@@ -22,9 +22,11 @@ _UNREADABLE: Final = Envelope(id="", source="", type="unreadable", subject=None,
 
 def event_target(handler: Handler, models: tuple[type[Event], ...], *, platform: bool) -> Target:
     """The target that `shared.function.event_function` tells of."""
+    domain = domain_of(handler)
     operation = EventOperation(
+        id=f"{domain}/{handler.__name__}",
         name=handler.__name__,
-        domain=domain_of(handler),
+        domain=domain,
         models={model.type: model for model in models},
         any_event=not models,
         platform=platform,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
@@ -27,10 +26,11 @@ class Access(Enum):
     PROVIDER = "provider"
 
 
-@dataclass(frozen=True, slots=True)
-class HttpOperation:
+class HttpOperation(NamedTuple):
     """An operation behind a method and a path."""
 
+    id: str
+    """`<domain>/<operation>`: its place in the repository and its source in events."""
     name: str
     domain: str
     method: str
@@ -53,13 +53,7 @@ class HttpOperation:
     sensitive: bool
     problems: tuple[str, ...]
     summary: str
-    pattern: re.Pattern[str] = field(repr=False)
-
-    id: str = field(init=False)
-    """`<domain>/<operation>`: its place in the repository and its source in events."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", f"{self.domain}/{self.name}")
+    pattern: re.Pattern[str]
 
 
 def compile_path(template: str) -> re.Pattern[str]:

@@ -40,9 +40,11 @@ def http_target(
     found = _parameters(handler)
     body = found.model_parameter if method in ("POST", "PUT", "PATCH") else None
     query = found.model_parameter if body is None else None
+    domain = domain_of(handler)
     operation = HttpOperation(
+        id=f"{domain}/{handler.__name__}",
         name=handler.__name__,
-        domain=domain_of(handler),
+        domain=domain,
         method=method,
         path=path,
         scope=scope,

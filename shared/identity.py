@@ -9,10 +9,9 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 import orjson
 
@@ -34,8 +33,7 @@ Fetch = Callable[[str], Awaitable[bytes]]
 """Reads a URL whole. Raises OSError or ValueError when it cannot."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who a verified token speaks for.
 
     `client_id` is the client that asked for the token (`azp`); `tenant_id` is None for the platform's own
@@ -236,8 +234,7 @@ class JwksClient:
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(NamedTuple):
     caller: Caller
     until: float  # seconds since the epoch, leeway included
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -68,7 +67,7 @@ async def find_page(
     `build` makes the store's query from the filters in force.
     """
     in_force, after = decode_cursor(ctx, listing.cursor, filters)
-    query = replace(build(in_force), after=after, limit=listing.limit + 1)
+    query = build(in_force)._replace(after=after, limit=listing.limit + 1)
     found = await ctx.find(collection, query)
     return make_page(ctx, found, listing.limit, in_force, lambda document: str(document["id"]), resource)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from html import escape
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -14,8 +13,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 REALM: Final = "lastro"
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemType:
+class ProblemType(NamedTuple):
     """One kind of refusal. `cause` and `remedy` are what its page tells a developer."""
 
     code: str
@@ -25,8 +23,7 @@ class ProblemType:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
+class FieldError(NamedTuple):
     """What is wrong with one place of a request: a JSON pointer into the body (RFC 6901) or a query parameter."""
 
     detail: str

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self, cast
+from typing import NamedTuple, Self
 
 _PREFIX = "LASTRO_"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Each field is the environment variable LASTRO_<FIELD>. A port's URL left out means the embedded adapter.
 
     Sizes are bytes, times are seconds.
@@ -56,14 +54,14 @@ class Settings:
         """Read the settings. Raises ValueError naming the variable whose value is no number."""
         source = os.environ if environment is None else environment
         values: dict[str, str | int | float] = {}
-        for setting in fields(cls):
-            name = _PREFIX + setting.name.upper()
+        for setting, default in cls._field_defaults.items():
+            name = _PREFIX + setting.upper()
             text = source.get(name)
             if not text:
                 continue
-            kind = cast("type[str | int | float]", type(setting.default))
+            kind: type[str | int | float] = type(default)
             try:
-                values[setting.name] = kind(text)
+                values[setting] = kind(text)
             except ValueError:
                 raise ValueError(f"{name}={text!r} is not a number") from None
         return cls(**values)  # type: ignore[arg-type]  # each value was made by its field's own type

@@ -1,10 +1,9 @@
-"""A dead letter as it is kept and answered."""
+"""A dead letter as it is kept, and as its facts tell of it."""
 
 from __future__ import annotations
 
 from typing import Any, Final, Literal, TypedDict
 
-from shared.models import Resource
 from shared.ports.documents import Collection, Index
 from shared.problems import Problem
 
@@ -46,41 +45,8 @@ DEAD_LETTERS: Final[Collection[DeadLetterDocument]] = Collection(
 )
 
 
-class Cause(Resource):
-    """Why: a problem's code or `http_<status>`, the status answered, and the consumer's words."""
-
-    code: str
-    status: int | None
-    detail: str
-
-
-class DeadLetter(Resource):
-    """A dead letter."""
-
-    id: str
-    event: dict[str, Any]
-    consumer: str
-    cause: Cause
-    attempts: int
-    status: DeadLetterStatus
-    parked_at: str
-
-
-def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
-    """The dead letter as it is answered."""
-    return DeadLetter(
-        id=letter["id"],
-        event=letter["event"],
-        consumer=letter["consumer"],
-        cause=Cause(**letter["cause"]),
-        attempts=letter["attempts"],
-        status=letter["status"],
-        parked_at=letter["parked_at"],
-    )
-
-
 def dead_letter_parts(letter: DeadLetterDocument) -> dict[str, Any]:
-    """What every fact about the dead letter says (fields of events.operations.DeadLetterEvent)."""
+    """What every fact about the dead letter says (fields of events.dead_letters.DeadLetterEvent)."""
     return {
         "dead_letter_id": letter["id"],
         "event_id": letter["event"]["id"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functions.operations._dead_letter import DEAD_LETTERS, DeadLetter, DeadLetterStatus, dead_letter_resource
+from functions.operations._dead_letter import DEAD_LETTERS, DeadLetterStatus
+from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
 from shared.context import Context
 from shared.function import http_function
 from shared.models import ListQuery, Page

@@ -5,14 +5,8 @@ from __future__ import annotations
 import orjson
 
 from events.dead_letters import DeadLetterReplayed
-from functions.operations._dead_letter import (
-    DEAD_LETTERS,
-    REPLAYS,
-    DeadLetter,
-    dead_letter_parts,
-    dead_letter_resource,
-    require_parked,
-)
+from functions.operations._dead_letter import DEAD_LETTERS, REPLAYS, dead_letter_parts, require_parked
+from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
 from shared.context import Context
 from shared.envelope import from_structured
 from shared.function import http_function

@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from random import SystemRandom
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.adapters.keyfile import KeyFileSecrets
 from shared.adapters.lazy_store import LazyStore
-from shared.adapters.pix_http import PixHttpRail
 from shared.adapters.stored_keys import StoredKeys
 from shared.adapters.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.clock import Clock, SystemClock
@@ -20,6 +19,9 @@ from shared.ports.secrets import Secrets
 from shared.runtime import Runtime
 from shared.settings import Settings
 from shared.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from shared.ports.rail import Rail
 
 REALM_PATH: Final = "/realms/lastro"
 """Where the local issuer answers; its issuer URL is the platform's base URL with this path."""
@@ -65,8 +67,16 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
         flags=YamlFlags(settings.data_path / FLAGS_FILE),
         verifier=token_verifier(settings, secrets, clock),
         telemetry=Telemetry(random, settings.trace_ratio),
-        rails={"pix": PixHttpRail(settings.pix_rail)} if settings.pix_rail else {},
+        rails=_rails(settings),
     )
+
+
+def _rails(settings: Settings) -> dict[str, Rail]:
+    if not settings.pix_rail:
+        return {}
+    from shared.adapters.pix_http import PixHttpRail
+
+    return {"pix": PixHttpRail(settings.pix_rail)}
 
 
 def refuse_unknown_servers(settings: Settings) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from shared.clock import Clock
 from shared.envelope import Envelope
 from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, Unavailable
-from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.adapters.sqlite import SqliteStore
+    from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
 
 Opener = Callable[[], Awaitable["SqliteStore"]]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
@@ -17,22 +16,19 @@ Fields = Mapping[str, Any]
 _NOTHING: Final[Fields] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """Documents of a tenant are found by these fields, in the order of their ids."""
 
     fields: tuple[str, ...]
     unique: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
+class Floor(NamedTuple):
     """A sum of integer fields, each with a sign, that no commit may leave below zero."""
 
     terms: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, eq=False)
 class Collection(Generic[D]):
     """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
 
@@ -41,24 +37,34 @@ class Collection(Generic[D]):
     `grows_by` is not "", in those that begin alike up to that character: a store may take a greater one for new.
     """
 
-    name: str
-    indexes: tuple[Index, ...] = ()
-    floors: tuple[Floor, ...] = ()
-    read_rarely: bool = False
-    grows_by: str = ""
+    __slots__ = ("floors", "grows_by", "indexes", "name", "read_rarely")
+
+    def __init__(
+        self,
+        name: str,
+        indexes: tuple[Index, ...] = (),
+        floors: tuple[Floor, ...] = (),
+        *,
+        read_rarely: bool = False,
+        grows_by: str = "",
+    ) -> None:
+        self.name = name
+        self.indexes = indexes
+        self.floors = floors
+        self.read_rarely = read_rarely
+        self.grows_by = grows_by
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """Which documents, in which order. Conditions are joined by AND.
 
     `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. `after` is the id
     behind which the page begins. Order is by id.
     """
 
-    where: Fields = field(default_factory=dict)
+    where: Fields = _NOTHING
     any_of: tuple[Fields, ...] = ()
-    ranges: Mapping[str, tuple[str | int | None, str | int | None]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[str | int | None, str | int | None]] = _NOTHING
     newest_first: bool = False
     after: str | None = None
     limit: int = 20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -361,12 +361,12 @@ class World:
         else:
             await self._park(pending, outcome.status, outcome.headers)
 
-    async def _park(self, pending: Pending, status: int, headers: dict[str, str]) -> None:
+    async def _park(self, pending: Pending, status: int, headers: Mapping[str, str]) -> None:
         sink = pending.subscription.dead_letter
         assert isinstance(sink, ToService)
         consumer = operations()[sink.name]
         assert isinstance(consumer, EventOperation)
-        answer = HttpResponse(status, headers, b"")
+        answer = HttpResponse(status, dict(headers), b"")
         letter = dead_letter(pending.envelope, pending.subscription.target.url, Outcome.DEAD, answer)
         parked = await deliver(consumer, letter, self.runtime)
         assert parked.status == 204, parked

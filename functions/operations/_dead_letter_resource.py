@@ -1,0 +1,41 @@
+"""A dead letter as it is answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from functions.operations._dead_letter import DeadLetterDocument, DeadLetterStatus
+from shared.models import Resource
+
+
+class Cause(Resource):
+    """Why: a problem's code or `http_<status>`, the status answered, and the consumer's words."""
+
+    code: str
+    status: int | None
+    detail: str
+
+
+class DeadLetter(Resource):
+    """A dead letter."""
+
+    id: str
+    event: dict[str, Any]
+    consumer: str
+    cause: Cause
+    attempts: int
+    status: DeadLetterStatus
+    parked_at: str
+
+
+def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
+    """The dead letter as it is answered."""
+    return DeadLetter(
+        id=letter["id"],
+        event=letter["event"],
+        consumer=letter["consumer"],
+        cause=Cause(**letter["cause"]),
+        attempts=letter["attempts"],
+        status=letter["status"],
+        parked_at=letter["parked_at"],
+    )
