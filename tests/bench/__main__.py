@@ -34,7 +34,7 @@ from tests.bench.client import (
     percentile,
     signed_request,
 )
-from tests.bench.cold_start import cold_start, functions
+from tests.bench.cold_start import cold_start, compile_sources, functions
 from tests.bench.pace import pace_ms
 from tests.bench.prefill import prefill
 from tests.bench.server import Server, running
@@ -194,6 +194,7 @@ async def growth(workdir: Path, size: Size, per_second: float) -> dict[str, Any]
 
 def _cold_starts(limit: int | None) -> list[dict[str, Any]]:
     """Each function's middle one of three starts: what else the machine does at a moment is not the function's."""
+    compile_sources()
     chosen = functions()
     if limit is not None:
         chosen = random.Random(1).sample(chosen, limit)

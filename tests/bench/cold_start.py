@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import socket
 import subprocess
@@ -29,6 +30,13 @@ class ColdStart:
 def functions() -> list[Path]:
     """Every function's file."""
     return sorted(path for path in ROOT.glob("functions/*/*.py") if not path.name.startswith("_"))
+
+
+def compile_sources() -> None:
+    """Compile what functions import, as the launcher and the image do: where bytecode is not written along the way,
+    each start would compile anew what was edited since."""
+    for folder in ("events", "functions", "shared"):
+        compileall.compile_dir(ROOT / folder, quiet=1)
 
 
 def cold_start(source: Path) -> ColdStart:
