@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from hashlib import sha256
 from typing import Any, Final, NoReturn
 
@@ -17,7 +18,9 @@ MAX_DEPTH: Final = 32
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 # 2^63 has 19 digits: a shorter run is an int that orjson reads exactly; it would round a longer one to a float.
 _LONG_RUN: Final = b"0" * 19
-_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[{")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 
 
 def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
@@ -34,15 +37,29 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         return _parse_carefully(body, max_depth)
     # Without an escaped colon, parsing and writing keep every colon but those of members that a second key of the
     # same name displaced: equal counts mean that no key came twice. (Measured: a quarter of the careful way's time.)
-    # So few brackets cannot nest too deeply, nor past what orjson can write.
+    # What nests no deeper than is allowed does not nest past what orjson can write.
     if (
-        len(body.translate(None, _NO_BRACKET)) > max_depth
+        _nests_deeper(body, max_depth)
         or b"\\u003" in body
         or _LONG_RUN in body.translate(_DIGITS)
         or body.count(b":") != orjson.dumps(value).count(b":")
     ):
         return _parse_carefully(body, max_depth)
     return value
+
+
+def _nests_deeper(body: bytes, max_depth: int) -> bool:
+    """Whether JSON nests deeper than that, by its brackets alone: a large body must not hold up everybody else."""
+    brackets = body.translate(_ONE_KIND, _NO_BRACKET)
+    if len(brackets) <= 2 * max_depth:
+        return False
+    brackets = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKET)
+    for _ in range(max_depth):
+        # Each turn takes away what nests nothing any more.
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
 
 
 class _DuplicateKeyError(Exception):

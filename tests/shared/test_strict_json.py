@@ -141,9 +141,20 @@ def test_many_siblings_are_not_deep() -> None:
     assert len(parse(b"[" + b",".join([b'{"a":[]}'] * 500) + b"]")) == 500
 
 
+@pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
+def test_depth_is_bounded_in_a_wide_body_too(left: bytes, right: bytes) -> None:
+    """Among many siblings the deepest allowed value is read, and one level more is refused."""
+    siblings = b'{"b":[],"c":"\\"[{"},' * 500
+    times = 30 // (left.count(b"[") + left.count(b"{"))
+    deepest = left * times + b"[1]" + right * times
+    assert len(parse(b"[" + siblings + deepest + b"]")) == 501
+    assert "32 levels" in refusal(b"[" + siblings + b"[" + deepest + b"]]").detail
+
+
 def test_brackets_in_text_do_not_count() -> None:
-    """Brackets inside a string are text."""
+    """Brackets inside a string are text, escaped quotation marks before them or not."""
     assert parse(b'{"a":"' + b"[{" * 100 + b'"}') == {"a": "[{" * 100}
+    assert parse(b'["' + b'\\"[' * 100 + b'","\\\\",["]"]]') == ['"[' * 100, "\\", ["]"]]
 
 
 @given(VALUES, st.booleans())
