@@ -27,8 +27,6 @@ from shared.runtime import Runtime
 
 log = logging.getLogger(__name__)
 _KNE_DETAIL_LENGTH: Final = 200
-
-
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 

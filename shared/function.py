@@ -44,24 +44,20 @@ def http_function(
     `sensitive` seals the stored answer; `problems` lists codes beyond those that every operation may give, for
     OpenAPI.
     """
-    from shared.http_operation import Access
     from shared.http_target import http_target
 
-    def decorate(handler: Handler) -> Target:
-        return http_target(
-            handler,
-            route,
-            scope=scope,
-            access=access or Access.TENANT,
-            status=status,
-            location=location,
-            progress=progress,
-            empty_body_is_object=empty_body_is_object,
-            sensitive=sensitive,
-            problems=problems,
-        )
-
-    return decorate
+    return lambda handler: http_target(
+        handler,
+        route,
+        scope=scope,
+        access=access,
+        status=status,
+        location=location,
+        progress=progress,
+        empty_body_is_object=empty_body_is_object,
+        sensitive=sensitive,
+        problems=problems,
+    )
 
 
 def event_function(*models: type[Event], platform: bool = False) -> Callable[[Handler], Target]:
