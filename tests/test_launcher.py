@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ensurepip") is None, reason="this Python cannot make environments: it has no ensurepip"
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 ECHO = "import sys\nprint(*sys.argv[1:], sep='|')\n"

@@ -114,6 +114,15 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     path = data_dir / DATABASE
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare_for_writing(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare_for_writing(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
     connection.execute("PRAGMA journal_mode = WAL")
     for pragma in (
@@ -130,7 +139,6 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     migrate(connection)
-    return connection
 
 
 def open_for_reading(data_dir: Path) -> sqlite3.Connection:
