@@ -61,7 +61,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Processor time that the platform's processes have used."""
-        return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
+        return sum(self.cpu_seconds_by_process())
+
+    def cpu_seconds_by_process(self) -> list[float]:
+        """The same for each: the core first, then its writer."""
+        return [_cpu_seconds(pid) for pid in _family(self.process.pid)]
 
 
 def read(url: str, token: str = "") -> bytes:
@@ -73,13 +77,18 @@ def read(url: str, token: str = "") -> bytes:
 
 
 @contextmanager
-def running(data_dir: Path, *options: str) -> Iterator[Server]:
-    """Run `lastro up` on a free port until the block ends; raises RuntimeError when it does not come up or down."""
+def running(data_dir: Path, *options: str, root: Path = ROOT) -> Iterator[Server]:
+    """Run a checkout's `lastro up` on a free port until the block ends.
+
+    Raises RuntimeError when it does not come up or down.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "cli", "up", "--data-dir", str(data_dir), "--port", str(port), *options]
+    own = root / ".venv" / "bin" / "python"
+    python = sys.executable if root == ROOT or not own.exists() else str(own)
+    command = [python, "-m", "cli", "up", "--data-dir", str(data_dir), "--port", str(port), *options]
     log = data_dir.parent / f"{data_dir.name}.log"
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
     server = Server(process, data_dir, f"http://127.0.0.1:{port}")
     try:
         _wait_until_ready(server, log)
