@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -63,18 +64,20 @@ class SqliteStore:
         within `data_lock_seconds`; SchemaTooNew when a newer Lastro wrote it; WriterFailed.
         """
         make_data_dir(data_dir)
-        lock = await _take_lock(data_dir, settings.data_lock_seconds)
-        try:
+        async with AsyncExitStack() as undo:
+            lock = await _take_lock(data_dir, settings.data_lock_seconds)
+            undo.callback(os.close, lock)
             journal = Journal(
                 _writer_factory(data_dir, writer, lock),
                 interval=settings.store_batch_seconds,
                 limit_bytes=settings.store_queue_bytes,
             )
             await journal.start()
-            store = cls(journal, open_for_reading(data_dir), settings, clock)
-        except BaseException:
-            os.close(lock)
-            raise
+            undo.push_async_callback(journal.close)
+            reader = open_for_reading(data_dir)
+            undo.callback(reader.close)
+            store = cls(journal, reader, settings, clock)
+            undo.pop_all()
         store._lock = lock
         return store
 

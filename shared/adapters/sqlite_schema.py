@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -113,40 +115,41 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     """
     path = data_dir / DATABASE
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare_for_writing(connection)
-    except BaseException:
-        connection.close()
-        raise
+    with _closed_on_failure(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        for pragma in (
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "recursive_triggers = ON",
+            # Debian's build overwrites deleted bytes; that doubles the pages a commit touches and guards nothing here.
+            "secure_delete = OFF",
+            "temp_store = MEMORY",
+            "cache_size = -65536",
+            # The writer checkpoints itself between batches, after it has reported: nobody waits for it.
+            "wal_autocheckpoint = 0",
+            f"journal_size_limit = {_MAX_WAL_BYTES}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        migrate(connection)
     return connection
-
-
-def _prepare_for_writing(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    for pragma in (
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "recursive_triggers = ON",
-        # Debian's build overwrites deleted bytes; that doubles the pages a commit touches and guards nothing here.
-        "secure_delete = OFF",
-        "temp_store = MEMORY",
-        "cache_size = -65536",
-        # The writer checkpoints itself between batches, after it has reported: nobody waits for it.
-        "wal_autocheckpoint = 0",
-        f"journal_size_limit = {_MAX_WAL_BYTES}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    migrate(connection)
 
 
 def open_for_reading(data_dir: Path) -> sqlite3.Connection:
     """A connection that sees what is committed and can change nothing."""
-    connection = sqlite3.connect(data_dir / DATABASE, isolation_level=None)
-    for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "query_only = ON", "cache_size = -32768"):
-        connection.execute(f"PRAGMA {pragma}")
+    with _closed_on_failure(sqlite3.connect(data_dir / DATABASE, isolation_level=None)) as connection:
+        for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "query_only = ON", "cache_size = -32768"):
+            connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 def migrate(connection: sqlite3.Connection) -> None:

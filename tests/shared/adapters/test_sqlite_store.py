@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters import sqlite_schema
+from shared.adapters import sqlite, sqlite_schema
 from shared.adapters.sqlite import DataDirectoryInUse, SchemaTooNew, SqliteStore
 from shared.adapters.sqlite_schema import DATABASE, MIGRATIONS, open_for_writing
 from shared.clock import ManualClock, SystemClock
@@ -298,6 +300,37 @@ async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
         settings = Settings(data_lock_seconds=0.1)
         with pytest.raises(SchemaTooNew, match=f"version {len(MIGRATIONS) + 1}"):
             await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what a process has open")
+def test_a_refused_file_is_not_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who still has the refusal in hand has no connection with it."""
+    sqlite_schema.make_data_dir(tmp_path)
+    open_for_writing(tmp_path).close()
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:-1])
+    with pytest.raises(SchemaTooNew) as refused:
+        open_for_writing(tmp_path)
+    open_files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert refused.value.__traceback__ is not None
+    assert os.path.realpath(tmp_path / DATABASE) not in open_files
+
+
+@pytest.mark.parametrize("writer", ["thread", "process"])
+async def test_a_store_that_cannot_be_read_lets_go(
+    tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When opening fails behind the writer, the writer is ended too, and the directory can be opened at once."""
+
+    def out_of_files(data_dir: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError(f"unable to open {data_dir}")
+
+    settings = Settings(data_lock_seconds=0.0)
+    with monkeypatch.context() as failing:
+        failing.setattr(sqlite, "open_for_reading", out_of_files)
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
+    assert "lastro-writer" not in {thread.name for thread in threading.enumerate()}
 
 
 async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
