@@ -18,8 +18,8 @@ from statistics import median, quantiles
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.__main__ import open_accounts, settled_per_second
-from tests.bench.server import ROOT, Server, running
+from tests.bench.server import ROOT, Server, end_with_what_runs, running
+from tests.bench.workload import open_accounts, settled_per_second
 
 ACCOUNTS = 200
 WARM_UP = 1500
@@ -102,6 +102,7 @@ def main() -> None:
         parser.error("two rounds and one payment are the least that can be compared")
     if not (arguments.other / "cli").is_dir():
         parser.error(f"{arguments.other} is no checkout")
+    end_with_what_runs()
     roots = [arguments.other.resolve(), ROOT]
     Console(width=110).print(table(roots, asyncio.run(compare(roots, arguments.rounds, arguments.payments))))
 

@@ -102,6 +102,11 @@ def running(data_dir: Path, *options: str, root: Path = ROOT) -> Iterator[Server
             process.wait()
 
 
+def end_with_what_runs() -> None:
+    """Asked to end (SIGTERM), end what this process is running first, as on Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+
+
 def _wait_until_ready(server: Server, log: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
