@@ -16,7 +16,7 @@ from cli.options import PROGRAM
 if TYPE_CHECKING:
     import httpx
 
-    from embedded.credentials import Credentials, Identity
+    from embedded.identity.credentials import Credentials, Identity
 
 TIMEOUT_SECONDS: Final = 30.0
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -144,7 +144,7 @@ class Client:
         return answer.body
 
     def _signature(self, method: str, target: str, body: bytes, key: str) -> dict[str, str]:
-        from shared.signing import canonical_string, sign
+        from shared.http.signing import canonical_string, sign
 
         identity = self.identity
         assert identity.signing_secret is not None
@@ -178,7 +178,7 @@ _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 def read_credentials(data_dir: Path) -> Credentials:
     """The credentials file of a data directory. Raises CliError that says how to get one."""
-    from embedded.credentials import FILE_NAME, BadCredentials, Credentials
+    from embedded.identity.credentials import FILE_NAME, BadCredentials, Credentials
 
     try:
         credentials = Credentials.read(data_dir)

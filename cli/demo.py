@@ -216,9 +216,7 @@ def _chapters(story: Story) -> list[Callable[[], object]]:
     ]
 
 
-def demo(
-    *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False
-) -> None:
+def demo(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
     """Drive a small story through the platform and print what happened.
 
     Deposits, payments, one that is declined, a capture in part, a cancellation, refunds, a retry. Ends with 1 when
@@ -295,7 +293,7 @@ def _statement_table(lines: list[dict[str, Any]], names: dict[str, str]) -> Tabl
 
 def _document(kind: str) -> dict[str, str]:
     """A taxpayer number that nobody has yet, as far as chance can tell."""
-    from shared import tax_ids
+    from functions.users import _tax_ids as tax_ids
 
     length, check = (9, tax_ids.cpf) if kind == "cpf" else (12, tax_ids.cnpj)
     while True:

@@ -94,7 +94,7 @@ def publish(
     """Hand an event to the Broker, as something outside the platform would."""
     import sys
 
-    from shared.envelope import STRUCTURED, InvalidEvent, from_structured
+    from shared.core.envelope import STRUCTURED, InvalidEvent, from_structured
 
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
@@ -121,7 +121,7 @@ def export(
 ) -> None:
     """Write a JSON Schema for every event type and one AsyncAPI 3 document."""
     from events.export import export as write
-    from shared.version import VERSION
+    from shared.core.version import VERSION
 
     try:
         written = write(folder, version=VERSION)

@@ -59,9 +59,7 @@ def trial_balance_table(entry: dict[str, Any]) -> Table:
     table.add_column("debits", justify="right", footer=_shown(entry["debits"], currency))
     table.add_column("credits", justify="right", footer=_shown(entry["credits"], currency))
     for account in entry["accounts"]:
-        table.add_row(
-            account["account_id"], _shown(account["debits"], currency), _shown(account["credits"], currency)
-        )
+        table.add_row(account["account_id"], _shown(account["debits"], currency), _shown(account["credits"], currency))
     return table
 
 

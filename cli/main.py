@@ -15,7 +15,7 @@ from cli.openapi import openapi
 from cli.requests import request, token
 from cli.testing import run_tests
 from cli.up import up
-from shared.version import VERSION
+from shared.core.version import VERSION
 
 app = typer.Typer(
     name="lastro",

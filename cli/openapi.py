@@ -22,11 +22,11 @@ def openapi(
     """Print the OpenAPI 3.1 document of the HTTP interface."""
     import json
 
-    from embedded.manifests import load
-    from embedded.platform import ROOT
-    from embedded.upstreams import routed_operations
-    from shared.openapi import describe
-    from shared.version import VERSION
+    from embedded.gateway.upstreams import routed_operations
+    from embedded.manifests.loading import load
+    from embedded.platform.platform import ROOT
+    from shared.core.version import VERSION
+    from shared.http.openapi import describe
 
     del as_json
     document = describe(routed_operations(load(ROOT)), base_url=base_url, version=VERSION)

@@ -19,7 +19,7 @@ def run_tests(
     ] = False,
 ) -> None:
     """Run the tests. Further arguments go to pytest."""
-    from embedded.platform import ROOT
+    from embedded.platform.platform import ROOT
 
     # Its own process: the tests' settings (warnings as errors, timeouts) are pytest's to set from the start.
     arguments = [sys.executable, "-P", "-m", "pytest", *_on_every_core(context.args), *context.args]

@@ -15,8 +15,8 @@ from cli.options import DEFAULT_DATA_DIR, PROGRAM, DataDir, Json
 from cli.output import console, print_json, say
 
 if TYPE_CHECKING:
-    from embedded.platform import Platform
-    from shared.settings import Settings
+    from embedded.platform.platform import Platform
+    from shared.core.settings import Settings
 
 _LOCK_SECONDS: Final = 5.0
 
@@ -48,7 +48,7 @@ def up(
     if "LASTRO_BASE_URL" not in os.environ:
         settings = settings._replace(base_url=url_of(listening))
 
-    from embedded.platform import Options
+    from embedded.platform.platform import Options
 
     try:
         options = Options(demo=not no_demo, faithful=faithful)
@@ -61,7 +61,7 @@ def _is_in_use(data_dir: Path) -> bool:
     """Whether a platform holds the directory: then it is most likely the one that listens at the address."""
     import fcntl
 
-    from shared.adapters.sqlite_schema import LOCK
+    from shared.adapters.sqlite.schema import LOCK
 
     try:
         with (data_dir / LOCK).open() as lock:
@@ -75,15 +75,15 @@ def _is_in_use(data_dir: Path) -> bool:
 
 def _failures() -> tuple[type[Exception], ...]:
     """What a start can fail of that its user can do something about."""
-    from embedded.credentials import BadCredentials
-    from embedded.manifests import ManifestError
-    from shared.adapters.sqlite import DataDirectoryInUse, SchemaTooNew, WriterFailed
+    from embedded.identity.credentials import BadCredentials
+    from embedded.manifests.loading import ManifestError
+    from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, WriterFailed
 
     return (BadCredentials, ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, ValueError, OSError)
 
 
 def _settings(data_dir: Path) -> Settings:
-    from shared.settings import Settings
+    from shared.core.settings import Settings
 
     try:
         settings = Settings.from_environment()
@@ -118,7 +118,7 @@ def _ready(platform: Platform, *, as_json: bool) -> None:
         out.print(f"  {PROGRAM} events tail{where}                what happens, as it happens")
         out.print(f"  {PROGRAM} functions{where}                  every function and how it is reached")
     else:
-        out.print(f"  {PROGRAM} request --platform POST /v1/tenants -d '{{\"name\": \"…\"}}'{where}   a first tenant")
+        out.print(f'  {PROGRAM} request --platform POST /v1/tenants -d \'{{"name": "…"}}\'{where}   a first tenant')
     out.print(f"\nCredentials: {platform.credentials.path}   OpenAPI: {settings.base_url}/v1/openapi.json")
     say("")
     sys.stdout.flush()

@@ -18,10 +18,10 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from embedded.gateway import Gateway
-from embedded.platform import Options, Platform, settle_memory
-from shared.http import HttpResponse
-from shared.settings import Settings
+from embedded.gateway.gateway import Gateway
+from embedded.platform.platform import Options, Platform, settle_memory
+from shared.core.settings import Settings
+from shared.http.messages import HttpResponse
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

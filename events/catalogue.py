@@ -7,7 +7,7 @@ from types import ModuleType
 
 from events import accounts, charges, dead_letters, deposits, holds, ledger, refunds, statements, sweeps, tenants, users
 from events.payments import authorized, canceled, capture_requested, created, declined, expired, failed, settled
-from shared.envelope import Event
+from shared.core.envelope import Event
 
 _MODULES: tuple[ModuleType, ...] = (
     created,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from events.catalogue import CATALOGUE
-from shared.envelope import JSON, Event
+from shared.core.envelope import JSON, Event
 
 ASYNCAPI: Final = "asyncapi.json"
 SCHEMAS: Final = "schemas"

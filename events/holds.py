@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from events.accounts import AccountEvent
 from events.failure import Failure
-from shared.money import Money
+from shared.core.money import Money
 
 
 class FundsHeld(AccountEvent):

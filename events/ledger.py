@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from events import topics
 from events.failure import Failure
-from shared.envelope import Event
+from shared.core.envelope import Event
 
 CauseType = Literal["payment", "refund", "deposit"]
 

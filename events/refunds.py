@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from events import topics
 from events.failure import Failure
-from shared.envelope import Event
-from shared.money import Money
+from shared.core.envelope import Event
+from shared.core.money import Money
 
 
 class RefundEvent(Event):

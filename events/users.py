@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal
 
 from events import topics
-from shared.envelope import Event
+from shared.core.envelope import Event
 
 
 class UserEvent(Event):

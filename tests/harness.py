@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 import yaml
 
-from shared.adapters.keyfile import KeyFileSecrets
-from shared.adapters.memory import (
+from shared.adapters.files.keyfile import KeyFileSecrets
+from shared.adapters.memory.stores import (
     MemoryBus,
     MemoryCache,
     MemoryDocuments,
@@ -27,28 +27,28 @@ from shared.adapters.memory import (
     MemoryLedger,
     MemorySecrets,
 )
-from shared.adapters.sqlite import SqliteStore
-from shared.clock import ManualClock, format_time
-from shared.envelope import Envelope, Event
-from shared.event_delivery import Delivery, deliver
-from shared.event_operation import EventOperation
-from shared.function import operation_of
-from shared.http import HttpRequest
-from shared.http_operation import Access, HttpOperation
-from shared.http_serving import serve
-from shared.identity import Caller, TokenVerifier
-from shared.ids import derived_id
-from shared.operation import Operation
+from shared.adapters.sqlite.store import SqliteStore
+from shared.context.runtime import Runtime
+from shared.core.clock import ManualClock, format_time
+from shared.core.envelope import Envelope, Event
+from shared.core.ids import derived_id
+from shared.core.problems import Problem
+from shared.core.settings import Settings
+from shared.functions.decorators import operation_of
+from shared.functions.operation import Operation
+from shared.http.messages import HttpRequest
+from shared.http.operation import Access, HttpOperation
+from shared.http.pipeline import serve
+from shared.http.signing import canonical_string, sign
+from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.identity.tokens import Caller, TokenVerifier
+from shared.messaging.delivery import Delivery, deliver
+from shared.messaging.operation import EventOperation
 from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query
 from shared.ports.ledger import LedgerStore
 from shared.ports.secrets import Secrets
-from shared.problems import Problem
-from shared.runtime import Runtime
-from shared.settings import Settings
-from shared.signing import canonical_string, sign
-from shared.telemetry import Telemetry
-from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.telemetry.recorder import Telemetry
 
 ROOT = Path(__file__).parent.parent
 RETRIED = frozenset({409, 429, 500, 503})
@@ -486,8 +486,8 @@ class Harness:
         """Let money come in as the PIX rail's callback would report it, for no deposit that anybody asked for, and
         everything run its course."""
         from events.charges import ChargePaid
-        from shared.ledger import clearing_account
-        from shared.money import Money
+        from shared.core.money import Money
+        from shared.records.system_accounts import clearing_account
 
         charge = self.runtime.ids.new("dep")
         transfer_id = derived_id("ltr", tenant or self.default_tenant, charge, "deposit")

@@ -21,9 +21,10 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from embedded.simulators.journal import ChargeJournal
-from shared import pix, provider_signature
-from shared.clock import Clock, format_time
-from shared.http import HttpRequest, HttpResponse
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix import formats as pix
+from shared.core.clock import Clock, format_time
+from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from events import topics
-from shared.envelope import Event
-from shared.money import Money
+from shared.core.envelope import Event
+from shared.core.money import Money
 
 
 class PaymentEvent(Event):

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from events.payments.base import PaymentEvent
-from shared.money import Money
+from shared.core.money import Money
 
 
 class PaymentCaptureRequested(PaymentEvent):

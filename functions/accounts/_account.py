@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.models import Resource
-from shared.records import AccountDocument, AccountStatus
+from shared.http.models import Resource
+from shared.records.accounts import AccountDocument, AccountStatus
 
 
 class Account(Resource):

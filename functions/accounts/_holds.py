@@ -9,9 +9,9 @@ from events.holds import FundsHeld, FundsRefused
 from events.payments.base import PaymentEvent
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated, RefundEvent
-from shared.context import Context
-from shared.money import money
-from shared.records import HoldCause, HoldDocument, HoldStatus
+from shared.context.context import Context
+from shared.core.money import money
+from shared.records.accounts import HoldCause, HoldDocument, HoldStatus
 
 
 class HoldWish(NamedTuple):

@@ -8,11 +8,11 @@ from events.accounts import BalanceChanged
 from events.holds import FundsReleased
 from events.ledger import TransferPosted
 from functions.accounts._holds import hold_id
-from shared.context import Context
-from shared.function import event_function
-from shared.ledger import is_system_account
-from shared.money import money
-from shared.records import ACCOUNTS, HOLDS, HoldDocument
+from shared.context.context import Context
+from shared.core.money import money
+from shared.functions.decorators import event_function
+from shared.records.accounts import ACCOUNTS, HOLDS, HoldDocument
+from shared.records.system_accounts import is_system_account
 
 
 @event_function(TransferPosted)

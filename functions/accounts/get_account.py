@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.accounts._account import Account, account_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.records import ACCOUNTS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.accounts import ACCOUNTS
 
 
 @http_function("GET /v1/accounts/{account_id}", scope="accounts:read")

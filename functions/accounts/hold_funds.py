@@ -6,10 +6,10 @@ from events.failure import Failure
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
 from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refused, wish_of
-from shared.context import Context
-from shared.function import event_function
-from shared.money import MAX_MINOR_UNITS
-from shared.records import ACCOUNTS, HOLDS, AccountDocument, HoldDocument, available
+from shared.context.context import Context
+from shared.core.money import MAX_MINOR_UNITS
+from shared.functions.decorators import event_function
+from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument, HoldDocument, available
 
 
 @event_function(PaymentCreated, RefundCreated)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from functions.accounts._account import Account, account_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Identifier, ListQuery, Page
-from shared.pages import find_page
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Identifier, ListQuery, Page
+from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records import ACCOUNTS
+from shared.records.accounts import ACCOUNTS
 
 
 class ListAccounts(ListQuery):

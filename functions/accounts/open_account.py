@@ -8,12 +8,13 @@ from pydantic import Field
 
 from events.accounts import AccountOpened
 from functions.accounts._account import Account, account_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Identifier, Metadata
-from shared.money import MAX_MINOR_UNITS, Currency
-from shared.problems import Problem
-from shared.records import ACCOUNTS, USERS, AccountDocument
+from shared.context.context import Context
+from shared.core.money import MAX_MINOR_UNITS, Currency
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Identifier, Metadata
+from shared.records.accounts import ACCOUNTS, AccountDocument
+from shared.records.users import USERS
 
 
 class OpenAccount(Command):

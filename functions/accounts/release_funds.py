@@ -11,10 +11,10 @@ from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
 from functions.accounts._holds import new_hold, wish_of
-from shared.context import Context
-from shared.function import event_function
-from shared.money import money
-from shared.records import ACCOUNTS, HOLDS
+from shared.context.context import Context
+from shared.core.money import money
+from shared.functions.decorators import event_function
+from shared.records.accounts import ACCOUNTS, HOLDS
 
 Reason = Literal["canceled", "expired", "failed"]
 _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.models import Resource
-from shared.money import Money, money
+from shared.core.money import Money, money
+from shared.http.models import Resource
 from shared.ports.ledger import Entry, RecordedTransfer
 
 

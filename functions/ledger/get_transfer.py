@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.ledger._transfer import LedgerTransfer, transfer_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.problems import Problem
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
 
 
 @http_function("GET /v1/ledger/transfers/{transfer_id}", scope="ledger:read")

@@ -6,13 +6,13 @@ import re
 from typing import Final
 
 from functions.ledger._transfer import LedgerEntry, entry_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.ledger import SYSTEM_ACCOUNTS
-from shared.models import ListQuery, Page
-from shared.pages import decode_cursor, make_page
-from shared.problems import Problem
-from shared.records import ACCOUNTS
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import ListQuery, Page
+from shared.http.pages import decode_cursor, make_page
+from shared.records.accounts import ACCOUNTS
+from shared.records.system_accounts import SYSTEM_ACCOUNTS
 
 _SEQUENCE: Final = re.compile(r"[0-9]{1,18}")
 

@@ -9,9 +9,10 @@ from events.failure import Failure
 from events.holds import FundsHeld
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
-from shared.context import Context
-from shared.function import event_function
-from shared.money import Money
+from shared.context.context import Context
+from shared.core.money import Money
+from shared.core.problems import Problem
+from shared.functions.decorators import event_function
 from shared.ports.ledger import (
     Cause,
     LedgerRefused,
@@ -21,7 +22,6 @@ from shared.ports.ledger import (
     Transfer,
     TransferMismatch,
 )
-from shared.problems import Problem
 
 
 class _Order(NamedTuple):

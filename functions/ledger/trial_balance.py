@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Resource
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Resource
 from shared.ports.ledger import AccountTurnover
 
 

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final
 
-from shared.ports.documents import Collection, Index
-from shared.problems import Problem
-
-DeadLetterStatus = Literal["parked", "replayed", "discarded"]
+from shared.core.problems import Problem
+from shared.records.dead_letters import DeadLetterDocument
 
 REPLAYS: Final = "replays"
 """Extension attribute of a replayed event: how often it was. It tells a second failure from an old one that is
 delivered again."""
-
-
-class CauseDocument(TypedDict):
-    """Why a consumer did not take an event; `status` is what it answered, None when it did not."""
-
-    code: str
-    status: int | None
-    detail: str
-
-
-class DeadLetterDocument(TypedDict):
-    """An event that a consumer gave up: one document per consumer and event, which `letter_key` stands for. `event`
-    is the event as it was published, in the JSON event format; `attempts` counts how often it came to be parked."""
-
-    id: str
-    tenant_id: str
-    version: int
-    letter_key: str
-    event: dict[str, Any]
-    consumer: str
-    cause: CauseDocument
-    attempts: int
-    status: DeadLetterStatus
-    reason: str | None
-    parked_at: str
-    updated_at: str
-
-
-DEAD_LETTERS: Final[Collection[DeadLetterDocument]] = Collection(
-    "dead_letters", indexes=(Index(("letter_key",), unique=True), Index(("status",)))
-)
 
 
 def dead_letter_parts(letter: DeadLetterDocument) -> dict[str, Any]:

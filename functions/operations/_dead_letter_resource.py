@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.operations._dead_letter import DeadLetterDocument, DeadLetterStatus
-from shared.models import Resource
+from shared.http.models import Resource
+from shared.records.dead_letters import DeadLetterDocument, DeadLetterStatus
 
 
 class Cause(Resource):

@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from events.dead_letters import DeadLetterDiscarded
-from functions.operations._dead_letter import DEAD_LETTERS, dead_letter_parts, require_parked
+from functions.operations._dead_letter import dead_letter_parts, require_parked
 from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Description
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Description
+from shared.records.dead_letters import DEAD_LETTERS
 
 
 class Discard(Command):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from events.sweeps import HoldExpired, Tick
-from shared.context import Context
-from shared.function import event_function
+from shared.context.context import Context
+from shared.context.tenant_work import in_pages, tenant_ids
+from shared.functions.decorators import event_function
 from shared.ports.documents import Query
-from shared.records import HOLDS
-from shared.sweep import in_pages, tenant_ids
+from shared.records.accounts import HOLDS
 
 
 @event_function(Tick, platform=True)

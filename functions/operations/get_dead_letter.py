@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functions.operations._dead_letter import DEAD_LETTERS
 from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
-from shared.context import Context
-from shared.function import http_function
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.dead_letters import DEAD_LETTERS
 
 
 @http_function("GET /v1/dead-letters/{dead_letter_id}", scope="operations:read")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functions.operations._dead_letter import DEAD_LETTERS, DeadLetterStatus
 from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import ListQuery, Page
-from shared.pages import find_page
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import ListQuery, Page
+from shared.http.pages import find_page
 from shared.ports.documents import Query
+from shared.records.dead_letters import DEAD_LETTERS, DeadLetterStatus
 
 
 class DeadLettersQuery(ListQuery):

@@ -8,18 +8,13 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from events.dead_letters import DeadLetterParked
-from functions.operations._dead_letter import (
-    DEAD_LETTERS,
-    REPLAYS,
-    CauseDocument,
-    DeadLetterDocument,
-    dead_letter_parts,
-)
-from shared.context import Context
-from shared.envelope import Envelope
-from shared.function import event_function
+from functions.operations._dead_letter import REPLAYS, dead_letter_parts
+from shared.context.context import Context
+from shared.core.envelope import Envelope
+from shared.functions.decorators import event_function
+from shared.identity.tenancy import tenant_of
 from shared.ports.documents import Query
-from shared.tenancy import tenant_of
+from shared.records.dead_letters import DEAD_LETTERS, CauseDocument, DeadLetterDocument
 
 # What the data plane adds when it gives an event up (Knative: dead letter extensions, and Kne-* answer headers),
 # and when it dispatches it: none of it is the event's own. The data plane may leave a Kne-* header its prefix or cut

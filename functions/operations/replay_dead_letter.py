@@ -5,11 +5,12 @@ from __future__ import annotations
 import orjson
 
 from events.dead_letters import DeadLetterReplayed
-from functions.operations._dead_letter import DEAD_LETTERS, REPLAYS, dead_letter_parts, require_parked
+from functions.operations._dead_letter import REPLAYS, dead_letter_parts, require_parked
 from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
-from shared.context import Context
-from shared.envelope import from_structured
-from shared.function import http_function
+from shared.context.context import Context
+from shared.core.envelope import from_structured
+from shared.functions.decorators import http_function
+from shared.records.dead_letters import DEAD_LETTERS
 
 
 @http_function(

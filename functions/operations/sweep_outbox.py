@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from events.sweeps import Tick
-from shared.clock import format_time
-from shared.context import Context
-from shared.function import event_function
+from shared.context.context import Context
+from shared.core.clock import format_time
+from shared.functions.decorators import event_function
 
 _MAX_PAGES = 100
 

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from events.sweeps import SagaOverdue, Tick
-from shared import saga
-from shared.context import Context
-from shared.function import event_function
+from shared.context import saga
+from shared.context.context import Context
+from shared.context.saga import SagaKey, SagaType
+from shared.context.tenant_work import apart, in_pages, tenant_ids
+from shared.functions.decorators import event_function
 from shared.ports.documents import Collection, Query, Unavailable
-from shared.records import DEPOSITS, PAYMENTS, REFUNDS
-from shared.saga import SagaKey, SagaType
-from shared.sweep import apart, in_pages, tenant_ids
+from shared.records.deposits import DEPOSITS
+from shared.records.payments import PAYMENTS, REFUNDS
 
 
 class _Watched(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from events.payments.base import PaymentEvent
 from events.payments.capture_requested import PaymentCaptureRequested
 from functions.payments._payment import note, parties
-from shared import saga
-from shared.context import Context
-from shared.money import money
-from shared.records import PaymentDocument
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.money import money
+from shared.records.payments import PaymentDocument
 
 
 async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *before: PaymentEvent) -> PaymentDocument:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.payments.created import PaymentCreated
 from functions.payments._payment import parties
-from shared.records import PaymentDocument
+from shared.records.payments import PaymentDocument
 
 
 def created_fact(payment: PaymentDocument, attempt: int) -> PaymentCreated:

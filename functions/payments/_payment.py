@@ -7,11 +7,12 @@ from typing import Any
 from events.payments.base import PaymentEvent
 from functions.payments._states import PAYMENT_CHANGES, require_change
 from functions.payments._timeline import tell
-from shared import saga
-from shared.context import Context
-from shared.envelope import Event
-from shared.money import money
-from shared.records import PAYMENTS, FailureDocument, PaymentDocument, PaymentStatus
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.envelope import Event
+from shared.core.money import money
+from shared.records.failure import FailureDocument
+from shared.records.payments import PAYMENTS, PaymentDocument, PaymentStatus
 
 
 def parties(payment: PaymentDocument) -> dict[str, Any]:

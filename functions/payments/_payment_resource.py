@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from functions.payments._states import awaits_caller
-from shared.context import Context
-from shared.failures import FailureResource, failure_resource
-from shared.models import Resource
-from shared.money import Money, money
-from shared.records import PAYMENTS, PaymentDocument, PaymentStatus
+from shared.context.context import Context
+from shared.core.money import Money, money
+from shared.http.failures import FailureResource, failure_resource
+from shared.http.models import Resource
+from shared.records.payments import PAYMENTS, PaymentDocument, PaymentStatus
 
 
 class Payment(Resource):

@@ -7,11 +7,11 @@ from typing import Any
 from events.refunds import RefundCreated, RefundEvent
 from functions.payments._payment import note
 from functions.payments._states import refund_may_become
-from shared import saga
-from shared.context import Context
-from shared.money import money
-from shared.problems import Problem
-from shared.records import PAYMENTS, REFUNDS, RefundDocument, RefundStatus
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.money import money
+from shared.core.problems import Problem
+from shared.records.payments import PAYMENTS, REFUNDS, RefundDocument, RefundStatus
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:

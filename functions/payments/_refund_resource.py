@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functions.payments._states import refund_is_final
-from shared.context import Context
-from shared.failures import FailureResource, failure_resource
-from shared.models import Resource
-from shared.money import Money, money
-from shared.records import REFUNDS, RefundDocument, RefundStatus
+from shared.context.context import Context
+from shared.core.money import Money, money
+from shared.http.failures import FailureResource, failure_resource
+from shared.http.models import Resource
+from shared.records.payments import REFUNDS, RefundDocument, RefundStatus
 
 
 class Refund(Resource):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.problems import Problem
-from shared.records import PaymentDocument, PaymentStatus, RefundDocument, RefundStatus
+from shared.core.problems import Problem
+from shared.records.payments import PaymentDocument, PaymentStatus, RefundDocument, RefundStatus
 
 PAYMENT_CHANGES: Final[dict[PaymentStatus, frozenset[PaymentStatus]]] = {
     "created": frozenset({"authorized", "declined", "canceled", "expired"}),

@@ -7,10 +7,10 @@ from events.payments.authorized import PaymentAuthorized
 from functions.payments._capture import begin_capture
 from functions.payments._payment import become, parties
 from functions.payments._states import may_become
-from shared import saga
-from shared.context import Context
-from shared.function import event_function
-from shared.records import PAYMENTS
+from shared.context import saga
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.payments import PAYMENTS
 
 
 @event_function(FundsHeld)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from events.payments.canceled import PaymentCanceled
 from functions.payments._payment import become, parties
 from functions.payments._payment_resource import Payment, payment_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Description
-from shared.records import PAYMENTS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Description
+from shared.records.payments import PAYMENTS
 
 
 class Cancel(Command):

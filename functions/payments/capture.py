@@ -5,12 +5,12 @@ from __future__ import annotations
 from functions.payments._capture import begin_capture
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._states import require_change
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command
-from shared.money import Amount
-from shared.problems import Problem
-from shared.records import PAYMENTS, PaymentDocument
+from shared.context.context import Context
+from shared.core.money import Amount
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command
+from shared.records.payments import PAYMENTS, PaymentDocument
 
 
 class Capture(Command):

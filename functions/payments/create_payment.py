@@ -10,14 +10,15 @@ from pydantic import Field
 from functions.payments._creation import created_fact
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._timeline import tell
-from shared import saga
-from shared.clock import format_time
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Description, Identifier, Metadata, Reference
-from shared.money import Amount
-from shared.problems import Problem
-from shared.records import ACCOUNTS, PAYMENTS, PaymentDocument
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.clock import format_time
+from shared.core.money import Amount
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Description, Identifier, Metadata, Reference
+from shared.records.accounts import ACCOUNTS
+from shared.records.payments import PAYMENTS, PaymentDocument
 
 _SEVEN_DAYS = 7 * 24 * 3600
 

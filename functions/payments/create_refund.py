@@ -5,13 +5,13 @@ from __future__ import annotations
 from functions.payments._payment import note
 from functions.payments._refund import refund_created_fact
 from functions.payments._refund_resource import Refund, refund_progress, refund_resource
-from shared import saga
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Description
-from shared.money import Amount
-from shared.problems import Problem
-from shared.records import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.money import Amount
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Description
+from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
 
 
 class CreateRefund(Command):

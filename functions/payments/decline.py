@@ -6,9 +6,9 @@ from events.holds import FundsRefused
 from events.payments.declined import PaymentDeclined
 from functions.payments._payment import become, failure_document, parties
 from functions.payments._states import may_become
-from shared.context import Context
-from shared.function import event_function
-from shared.records import PAYMENTS
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.payments import PAYMENTS
 
 
 @event_function(FundsRefused)

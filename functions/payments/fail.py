@@ -5,9 +5,9 @@ from __future__ import annotations
 from events.ledger import TransferRefused
 from events.payments.failed import PaymentFailed
 from functions.payments._payment import become, failure_document, parties
-from shared.context import Context
-from shared.function import event_function
-from shared.records import PAYMENTS
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.payments import PAYMENTS
 
 
 @event_function(TransferRefused)

@@ -7,9 +7,9 @@ from events.ledger import TransferRefused
 from events.refunds import RefundFailed
 from functions.payments._payment import failure_document
 from functions.payments._refund import end_refund, refund_parties
-from shared.context import Context
-from shared.function import event_function
-from shared.records import REFUNDS
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.payments import REFUNDS
 
 
 @event_function(FundsRefused, TransferRefused)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.payments._payment_resource import Payment, payment_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.records import PAYMENTS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.payments import PAYMENTS
 
 
 @http_function("GET /v1/payments/{payment_id}", scope="payments:read")

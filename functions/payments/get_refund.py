@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.payments._refund_resource import Refund, refund_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.records import REFUNDS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.payments import REFUNDS
 
 
 @http_function("GET /v1/refunds/{refund_id}", scope="payments:read")

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from functions.payments._payment_resource import Payment, payment_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Identifier, Page, PeriodQuery, Reference
-from shared.pages import find_page
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Identifier, Page, PeriodQuery, Reference
+from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records import PAYMENTS, PaymentStatus
+from shared.records.payments import PAYMENTS, PaymentStatus
 
 
 class PaymentsQuery(PeriodQuery):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functions.payments._refund_resource import Refund, refund_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.models import ListQuery, Page
-from shared.pages import find_page
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import ListQuery, Page
+from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records import PAYMENTS, REFUNDS
+from shared.records.payments import PAYMENTS, REFUNDS
 
 
 @http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")

@@ -8,10 +8,10 @@ from functions.payments._capture import capture_fact
 from functions.payments._creation import created_fact
 from functions.payments._payment import become, failure_document, note, parties
 from functions.payments._refund import refund_created_fact
-from shared import saga
-from shared.context import Context
-from shared.function import event_function
-from shared.records import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
+from shared.context import saga
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
 
 
 @event_function(SagaOverdue)

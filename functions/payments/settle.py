@@ -5,11 +5,11 @@ from __future__ import annotations
 from events.ledger import TransferPosted
 from events.payments.settled import PaymentSettled
 from functions.payments._payment import become, parties
-from shared.context import Context
-from shared.function import event_function
-from shared.money import money
-from shared.problems import Problem
-from shared.records import PAYMENTS
+from shared.context.context import Context
+from shared.core.money import money
+from shared.core.problems import Problem
+from shared.functions.decorators import event_function
+from shared.records.payments import PAYMENTS
 
 
 @event_function(TransferPosted)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from events.ledger import TransferPosted
 from events.refunds import RefundSettled
 from functions.payments._refund import end_refund, refund_parties
-from shared.context import Context
-from shared.function import event_function
-from shared.problems import Problem
-from shared.records import REFUNDS
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import event_function
+from shared.records.payments import REFUNDS
 
 
 @event_function(TransferPosted)

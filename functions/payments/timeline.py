@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from functions.payments._timeline import TIMELINE, TimelineDocument, first_place
-from shared.context import Context
-from shared.function import http_function
-from shared.models import ListQuery, Page, Resource
-from shared.pages import decode_cursor, make_page
+from functions.payments._timeline import first_place
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import ListQuery, Page, Resource
+from shared.http.pages import decode_cursor, make_page
 from shared.ports.documents import Query
-from shared.records import PAYMENTS
+from shared.records.payments import PAYMENTS
+from shared.records.timeline import TIMELINE, TimelineDocument
 
 
 class TimelineEntry(Resource):

@@ -6,11 +6,11 @@ from typing import Any
 
 from events.deposits import DepositEvent
 from functions.providers._states import DEPOSIT_CHANGES
-from shared import saga
-from shared.context import Context
-from shared.money import money
-from shared.problems import Problem
-from shared.records import DEPOSITS, DepositDocument, DepositStatus
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.money import money
+from shared.core.problems import Problem
+from shared.records.deposits import DEPOSITS, DepositDocument, DepositStatus
 
 
 def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:

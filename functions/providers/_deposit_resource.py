@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from functions.providers._states import DEPOSIT_CHANGES
-from shared.context import Context
-from shared.failures import FailureResource, failure_resource
-from shared.models import Resource
-from shared.money import Money, money
-from shared.records import DEPOSITS, DepositDocument, DepositStatus
+from shared.context.context import Context
+from shared.core.money import Money, money
+from shared.http.failures import FailureResource, failure_resource
+from shared.http.models import Resource
+from shared.records.deposits import DEPOSITS, DepositDocument, DepositStatus
 
 
 class Deposit(Resource):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from events.charges import ChargePaid
 from functions.providers._deposit import deposit_parts
-from shared.ledger import clearing_account
-from shared.records import DepositDocument
+from shared.records.deposits import DepositDocument
+from shared.records.system_accounts import clearing_account
 
 
 def charge_paid_fact(deposit: DepositDocument, end_to_end_id: str) -> ChargePaid:

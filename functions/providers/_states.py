@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.records import DepositStatus
+from shared.records.deposits import DepositStatus
 
 DEPOSIT_CHANGES: Final[dict[DepositStatus, frozenset[DepositStatus]]] = {
     "created": frozenset({"settled", "failed"}),

@@ -7,13 +7,15 @@ from typing import Literal
 from events.deposits import DepositCreated
 from functions.providers._deposit import deposit_parts
 from functions.providers._deposit_resource import Deposit, deposit_progress, deposit_resource
-from shared import pix, saga
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Identifier
-from shared.money import Amount
-from shared.problems import Problem
-from shared.records import ACCOUNTS, DEPOSITS, DepositDocument
+from shared.adapters.pix import formats as pix
+from shared.context import saga
+from shared.context.context import Context
+from shared.core.money import Amount
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Identifier
+from shared.records.accounts import ACCOUNTS
+from shared.records.deposits import DEPOSITS, DepositDocument
 
 
 class CreateDeposit(Command):

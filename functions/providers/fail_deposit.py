@@ -5,9 +5,9 @@ from __future__ import annotations
 from events.deposits import DepositFailed
 from events.ledger import TransferRefused
 from functions.providers._deposit import deposit_parts, end_deposit
-from shared.context import Context
-from shared.function import event_function
-from shared.records import DEPOSITS
+from shared.context.context import Context
+from shared.functions.decorators import event_function
+from shared.records.deposits import DEPOSITS
 
 
 @event_function(TransferRefused)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.providers._deposit_resource import Deposit, deposit_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.records import DEPOSITS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.deposits import DEPOSITS
 
 
 @http_function("GET /v1/deposits/{deposit_id}", scope="deposits:read")

@@ -6,20 +6,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from functions.providers._charge import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument
 from functions.providers._paid_charge import charge_paid_fact
-from shared import pix, provider_signature
-from shared.context import Context
-from shared.function import http_function
-from shared.http import HttpRequest
-from shared.http_operation import Access
-from shared.models import Resource
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix import formats as pix
+from shared.context.context import Context
+from shared.context.tenant_work import apart
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.messages import HttpRequest
+from shared.http.models import Resource
+from shared.http.operation import Access
+from shared.http.strict_json import parse
+from shared.http.validation import body_problem
 from shared.ports.documents import PLATFORM
-from shared.problems import Problem
-from shared.records import DEPOSITS
-from shared.strict_json import parse
-from shared.sweep import apart
-from shared.validation import body_problem
+from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument
+from shared.records.deposits import DEPOSITS
 
 _PROVIDERS = frozenset({"pix"})
 

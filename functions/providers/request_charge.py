@@ -5,16 +5,17 @@ from __future__ import annotations
 from events.deposits import DepositCreated, DepositFailed
 from events.failure import Failure
 from events.sweeps import SagaOverdue
-from functions.providers._charge import CHARGES, ChargeDocument
 from functions.providers._deposit import deposit_parts, end_deposit
 from functions.providers._paid_charge import charge_paid_fact
-from shared import saga
-from shared.context import Context
-from shared.function import event_function
+from shared.context import saga
+from shared.context.context import Context
+from shared.context.tenant_work import apart
+from shared.functions.decorators import event_function
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
-from shared.records import ACCOUNTS, DEPOSITS, DepositDocument
-from shared.sweep import apart
+from shared.records.accounts import ACCOUNTS
+from shared.records.charges import CHARGES, ChargeDocument
+from shared.records.deposits import DEPOSITS, DepositDocument
 
 
 @event_function(DepositCreated, SagaOverdue)

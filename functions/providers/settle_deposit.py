@@ -5,10 +5,10 @@ from __future__ import annotations
 from events.deposits import DepositSettled
 from events.ledger import TransferPosted
 from functions.providers._deposit import deposit_parts, end_deposit
-from shared.context import Context
-from shared.function import event_function
-from shared.problems import Problem
-from shared.records import DEPOSITS
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import event_function
+from shared.records.deposits import DEPOSITS
 
 
 @event_function(TransferPosted)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from functions.statements._lines import LINES, last_up_to
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Instant, NoQuery, Resource
-from shared.records import ACCOUNTS, available
+from functions.statements._lines import last_up_to
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Instant, NoQuery, Resource
+from shared.records.accounts import ACCOUNTS, available
+from shared.records.statement_lines import LINES
 
 
 class BalanceQuery(NoQuery):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from functions.statements._lines import LINES, LineDocument, in_period
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Page, PeriodQuery, Resource
-from shared.money import Money, money
-from shared.pages import find_page
+from functions.statements._lines import in_period
+from shared.context.context import Context
+from shared.core.money import Money, money
+from shared.functions.decorators import http_function
+from shared.http.models import Page, PeriodQuery, Resource
+from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records import ACCOUNTS
+from shared.records.accounts import ACCOUNTS
+from shared.records.statement_lines import LINES, LineDocument
 
 
 class StatementLine(Resource):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from events.ledger import PostedLeg, TransferPosted
 from events.statements import LineRecorded
-from functions.statements._lines import LINES, LineDocument, place
-from shared.context import Context
-from shared.function import event_function
-from shared.ledger import is_system_account
-from shared.money import money
+from functions.statements._lines import place
+from shared.context.context import Context
+from shared.core.money import money
+from shared.functions.decorators import event_function
+from shared.records.statement_lines import LINES, LineDocument
+from shared.records.system_accounts import is_system_account
 
 
 @event_function(TransferPosted)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from events.tenants import TenantCreated
-from shared.context import Context
-from shared.identity import client_secret_digest
-from shared.ledger import HOME_CURRENCY, SYSTEM_ACCOUNTS, system_accounts
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.identity.tenancy import TENANT_SCOPES
+from shared.identity.tokens import client_secret_digest
 from shared.ports.documents import PLATFORM
-from shared.problems import Problem
-from shared.tenancy import (
+from shared.records.system_accounts import HOME_CURRENCY, SYSTEM_ACCOUNTS, system_accounts
+from shared.records.tenants import (
     CLIENTS,
     SIGNING_KEYS,
-    TENANT_SCOPES,
     TENANTS,
     ClientDocument,
     SigningKeyDocument,

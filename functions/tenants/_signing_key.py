@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.context import Context
-from shared.models import Resource
-from shared.problems import Problem
-from shared.tenancy import SIGNING_KEYS, TENANTS, SigningKeyDocument, key_status
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.http.models import Resource
+from shared.identity.tenancy import key_status
+from shared.records.tenants import SIGNING_KEYS, TENANTS, SigningKeyDocument
 
 SigningKeyStatus = Literal["active", "grace", "revoked"]
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.models import Command, Resource
-from shared.tenancy import TenantDocument
+from shared.http.models import Command, Resource
+from shared.records.tenants import TenantDocument
 
 RequestsPerSecond = Annotated[int, Field(ge=1, le=20_000)]
 

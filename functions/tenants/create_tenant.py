@@ -8,11 +8,11 @@ from pydantic import Field
 
 from functions.tenants._onboarding import onboard
 from functions.tenants._tenant import LimitsCommand, Tenant, limits_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.http_operation import Access
-from shared.models import Command, Name, Resource
-from shared.tenancy import PLATFORM_SCOPE
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Name, Resource
+from shared.http.operation import Access
+from shared.identity.tenancy import PLATFORM_SCOPE
 
 
 class CreateTenant(Command):

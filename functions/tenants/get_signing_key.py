@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functions.tenants._signing_key import SigningKey, key_of_tenant, signing_key_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.http_operation import Access
-from shared.tenancy import PLATFORM_SCOPE
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.operation import Access
+from shared.identity.tenancy import PLATFORM_SCOPE
 
 
 @http_function("GET /v1/tenants/{tenant_id}/signing-keys/{key_id}", scope=PLATFORM_SCOPE, access=Access.PLATFORM)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functions.tenants._tenant import Tenant, tenant_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.http_operation import Access
-from shared.tenancy import PLATFORM_SCOPE, TENANTS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.operation import Access
+from shared.identity.tenancy import PLATFORM_SCOPE
+from shared.records.tenants import TENANTS
 
 
 @http_function("GET /v1/tenants/{tenant_id}", scope=PLATFORM_SCOPE, access=Access.PLATFORM)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functions.tenants._signing_key import SigningKey, key_of_tenant, signing_key_resource
-from shared.context import Context
-from shared.function import http_function
-from shared.http_operation import Access
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.operation import Access
+from shared.identity.tenancy import PLATFORM_SCOPE
 from shared.ports.documents import Query
-from shared.problems import Problem
-from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS
+from shared.records.tenants import SIGNING_KEYS
 
 
 @http_function(

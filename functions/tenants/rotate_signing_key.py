@@ -10,13 +10,14 @@ from pydantic import Field
 from events.tenants import SigningKeyRotated
 from functions.tenants._onboarding import make_signing_key
 from functions.tenants._signing_key import SigningKeyWithSecret, enter_tenant
-from shared.clock import format_time
-from shared.context import Context
-from shared.function import http_function
-from shared.http_operation import Access
-from shared.models import Command
+from shared.context.context import Context
+from shared.core.clock import format_time
+from shared.functions.decorators import http_function
+from shared.http.models import Command
+from shared.http.operation import Access
+from shared.identity.tenancy import PLATFORM_SCOPE
 from shared.ports.documents import Query
-from shared.tenancy import PLATFORM_SCOPE, SIGNING_KEYS
+from shared.records.tenants import SIGNING_KEYS
 
 _MAX_ACTIVE_KEYS: Final = 100
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from shared.context import Context
-from shared.models import Resource
-from shared.records import UserDocument, UserStatus
+from shared.context.context import Context
+from shared.http.models import Resource
+from shared.records.users import UserDocument, UserStatus
 
 
 class UserDocumentNumber(Resource):

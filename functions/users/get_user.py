@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functions.users._user import User, user_resources
-from shared.context import Context
-from shared.function import http_function
-from shared.records import USERS
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.records.users import USERS
 
 
 @http_function("GET /v1/users/{user_id}", scope="users:read")

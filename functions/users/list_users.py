@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functions.users._user import User, user_resources
-from shared.context import Context
-from shared.function import http_function
-from shared.models import ListQuery, Page
-from shared.pages import decode_cursor, encode_cursor
+from shared.context.context import Context
+from shared.functions.decorators import http_function
+from shared.http.models import ListQuery, Page
+from shared.http.pages import decode_cursor, encode_cursor
 from shared.ports.documents import Query
-from shared.records import USERS
+from shared.records.users import USERS
 
 
 @http_function("GET /v1/users", scope="users:read")

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from events.users import UserActivated, UserRegistered
+from functions.users import _contact as contact
+from functions.users import _tax_ids as tax_ids
 from functions.users._user import User, UserDocumentNumber, document_index
-from shared import contact, tax_ids
-from shared.context import Context
-from shared.function import http_function
-from shared.models import Command, Metadata, Name
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Command, Metadata, Name
 from shared.ports.documents import Query
-from shared.problems import Problem
-from shared.records import USERS, UserDocument
+from shared.records.users import USERS, UserDocument
 
 Email = Annotated[str, Field(max_length=254), AfterValidator(contact.email)]
 Phone = Annotated[str, Field(max_length=40), AfterValidator(contact.phone)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 
 
 class Bus(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 
 PLATFORM = "-"
 """Owner of documents that belong to no tenant; no tenant's id can have this form."""

@@ -135,12 +135,16 @@ def table(results: dict[str, Any]) -> Table:
         values = (f"{c['half_load'][name + '_ms']:.1f} ms" for c in columns)
         row(f"request → settled {name} at half load", goal, *values)
     row("processor time a payment", "", *(f"{c['cpu_us_per_payment']:.0f} µs" for c in columns))
-    row("memory round by round (MiB)", "bounded", *(
-        " ".join(f"{each:.0f}" for each in c["resident_mb_by_round"]) for c in columns
-    ))
-    row("a fixed piece of Python, between rounds", "", *(
-        f"{min(c['pace_ms']):.0f} to {max(c['pace_ms']):.0f} ms" for c in columns
-    ))
+    row(
+        "memory round by round (MiB)",
+        "bounded",
+        *(" ".join(f"{each:.0f}" for each in c["resident_mb_by_round"]) for c in columns),
+    )
+    row(
+        "a fixed piece of Python, between rounds",
+        "",
+        *(f"{min(c['pace_ms']):.0f} to {max(c['pace_ms']):.0f} ms" for c in columns),
+    )
     if results["growth"]:
         grown = results["growth"]
         row("p95 with a small ledger", "", f"{grown['small_ledger']['p95_ms']:.1f} ms", "")

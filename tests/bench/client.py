@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared import signing
+from shared.http import signing
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import cycle
 from pathlib import Path
 
-from shared.adapters.sqlite import SqliteStore
-from shared.clock import SystemClock, format_time
-from shared.ids import IdSource, derived_id
+from shared.adapters.sqlite.store import SqliteStore
+from shared.core.clock import SystemClock, format_time
+from shared.core.ids import IdSource, derived_id
+from shared.core.settings import Settings
 from shared.ports.ledger import Cause, Leg, Transfer
-from shared.settings import Settings
 
 _BATCH = 2000
 

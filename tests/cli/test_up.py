@@ -128,9 +128,7 @@ def test_several_requests_share_a_connection(platform: Started) -> None:
             assert answer.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("LASTRO_SAGA_ATTEMPTS", "many"), ("LASTRO_DOCUMENTS", "mongodb://x")]
-)
+@pytest.mark.parametrize(("name", "value"), [("LASTRO_SAGA_ATTEMPTS", "many"), ("LASTRO_DOCUMENTS", "mongodb://x")])
 def test_a_setting_that_cannot_be_followed_is_named(tmp_path: Path, name: str, value: str) -> None:
     """A setting that is no number, or a server without an adapter, is one line that names the variable."""
     ended = run("up", "--port", "0", "--data-dir", str(tmp_path), **{name: value})

@@ -90,7 +90,7 @@ def test_help_is_quick() -> None:
     """Help and completion import neither the platform nor an HTTP client."""
     code = (
         "import sys; from cli.main import app; from typer.main import get_command; get_command(app); "
-        "print([name for name in ('httpx', 'uvicorn', 'pydantic', 'embedded.platform', 'sqlite3', 'yaml') "
+        "print([name for name in ('httpx', 'uvicorn', 'pydantic', 'embedded.platform.platform', 'sqlite3', 'yaml') "
         "if name in sys.modules])"
     )
     ended = subprocess.run(
@@ -115,7 +115,7 @@ def test_completion_is_offered() -> None:
 def test_test_runs_pytest_from_anywhere(tmp_path: Path) -> None:
     """`lastro test` hands its arguments to pytest in the repository, whatever the directory, and passes its code on."""
     ended = subprocess.run(
-        [sys.executable, "-m", "cli", "test", "--json", "tests/shared/test_version.py", "-q", "-n0"],
+        [sys.executable, "-m", "cli", "test", "--json", "tests/shared/core/test_version.py", "-q", "-n0"],
         cwd=tmp_path,
         env={**environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from embedded.platform import Options, Platform
-from shared.clock import Clock, ManualClock, SystemClock
-from shared.settings import Settings
+from embedded.platform.platform import Options, Platform
+from shared.core.clock import Clock, ManualClock, SystemClock
+from shared.core.settings import Settings
 from tests.contract.wire import Answer, Wire, served
 
 TOKEN_PATH = "/realms/lastro/protocol/openid-connect/token"
@@ -129,9 +129,7 @@ class Client:
         """Send an honest request, but for `change` (header values put in place after signing; None: left out) and
         `also` (further headers, repeated ones too)."""
         content = as_body(body)
-        headers: dict[str, str | None] = dict(
-            self.headers(method, target, content, key=key, timestamp=timestamp)
-        )
+        headers: dict[str, str | None] = dict(self.headers(method, target, content, key=key, timestamp=timestamp))
         headers |= change or {}
         sent = [(name, value) for name, value in headers.items() if value is not None]
         return await self.wire.send(method, target, [*sent, *also], content)

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from shared.core.problems import CODES
 from shared.ports.documents import Commit, Unavailable
-from shared.problems import CODES
-from shared.records import ACCOUNTS, USERS
+from shared.records.accounts import ACCOUNTS
+from shared.records.users import USERS
 from tests.contract.calling import TOKEN_PATH, Client, House, Pair, brl, new_account, new_pair, user_body
 from tests.contract.wire import Answer
 
@@ -173,9 +174,7 @@ async def test_a_blocked_payer_is_no_http_error(house: House, demo: Client) -> N
     assert (payment["status"], payment["failure"]["code"]) == ("declined", "account_blocked")
 
 
-async def test_a_store_that_cannot_answer_is_503(
-    house: House, demo: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be made durable, nothing is said to be done: dependency_unavailable, at every door."""
 
     async def never() -> None:

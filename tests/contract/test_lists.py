@@ -44,9 +44,7 @@ class Shelf:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shelf(house: House) -> AsyncIterator[Shelf]:
     pair = await new_pair(await house.new_tenant())
-    payments = [
-        await pair.paid(amount=brl(100 + number), reference=f"order-{number % 2}") for number in range(5)
-    ]
+    payments = [await pair.paid(amount=brl(100 + number), reference=f"order-{number % 2}") for number in range(5)]
     path = f"/v1/payments/{payments[0]['id']}/refunds"
     waiting = (("prefer", "wait=10"),)
     refunds = [await pair.client.made(path, {"amount": brl(10)}, also=waiting) for _ in range(3)]
@@ -233,6 +231,7 @@ async def test_a_place_of_one_s_own_making_leads_nowhere(shelf: Shelf) -> None:
 
 async def test_payments_are_filtered(shelf: Shelf) -> None:
     """Status, account on either side and reference narrow the list, together too."""
+
     async def found(query: str) -> list[str]:
         return names_of((await shelf.client.read(f"/v1/payments?{query}"))["data"])
 

@@ -37,9 +37,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         await free.client.made(PAY, free.payment(), key=used_key)
         exhausted = await house.new_tenant(limits={"requests_per_second": 1})
         assert (await exhausted.get("/v1/payments")).status == 200
-        narrow = {
-            client.tenant_id: await narrowed(house, client) for client in (free.client, exhausted)
-        }
+        narrow = {client.tenant_id: await narrowed(house, client) for client in (free.client, exhausted)}
         yield Scene(free, Pair(exhausted, "acc_1", "acc_2"), narrow, used_key)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 from tests.contract.calling import Client, House, Pair, brl, cpf, eventually, in_status, new_pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.clock import ManualClock
+from shared.core.clock import ManualClock
 from tests.contract.calling import Client, House, Key, Pair, new_pair, still_clock, unused_key
 from tests.contract.conftest import Start
 
@@ -351,9 +351,7 @@ async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None
 async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None:
     """Of ten that race with one signature, one is served."""
     headers = pair.client.headers("POST", PAY, b"{}")
-    answers = await asyncio.gather(
-        *(pair.client.wire.send("POST", PAY, headers.items(), b"{}") for _ in range(10))
-    )
+    answers = await asyncio.gather(*(pair.client.wire.send("POST", PAY, headers.items(), b"{}") for _ in range(10)))
     codes = sorted(str(answer.code) for answer in answers)
     assert codes == ["signature_replayed"] * 9 + ["validation_failed"]
 

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
+from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.ports.documents import Commit
-from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES, TENANTS
+from shared.records.tenants import TENANTS
 from tests.contract.calling import Client, House, still_clock
 from tests.contract.conftest import Start
 

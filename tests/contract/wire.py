@@ -94,9 +94,7 @@ def _parsed(received: bytes) -> Answer:
     head, separator, body = received.partition(b"\r\n\r\n")
     assert separator, f"no whole answer came: {received!r}"
     first, *lines = head.decode("latin-1").split("\r\n")
-    headers = tuple(
-        (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
-    )
+    headers = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
     return Answer(int(first.split(" ")[1]), headers, body)
 
 
@@ -132,4 +130,3 @@ async def served(app: Any) -> AsyncIterator[Wire]:
     finally:
         server.should_exit = True
         await task
-

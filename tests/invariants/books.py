@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from shared.context.runtime import Runtime
 from shared.ports.documents import Collection, Query
-from shared.records import ACCOUNTS, DEPOSITS, HOLDS, PAYMENTS, REFUNDS
-from shared.runtime import Runtime
+from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.deposits import DEPOSITS
+from shared.records.payments import PAYMENTS, REFUNDS
 
 
 class Platform(Protocol):

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import pytest
 
-from shared.crash_points import NAMES
+from shared.core.crash_points import NAMES
 from tests.invariants.crash_client import Client, Died, Platform
 
 ROUNDS: Final = int(os.environ.get("LASTRO_CRASH_ROUNDS", "1"))
@@ -232,7 +232,6 @@ class Story:
         events = await client.listed(f"/v1/payments/{self.ids['automatic']}/events")
         told = Counter((event["type"], event["data"].get("refund_id")) for event in events)
         assert set(told.values()) == {1}
-
 
     async def _check_account(self, account: str, posted: int, amounts: list[int]) -> None:
         client = self.lane.client

@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 import pytest
 
-from embedded.delivery import Outcome, dead_letter
-from functions.operations._dead_letter import DEAD_LETTERS
-from shared.envelope import Envelope
-from shared.event_operation import EventOperation
-from shared.http import HttpRequest
-from shared.http_operation import Access, HttpOperation
-from shared.http_serving import serve
-from shared.ledger import SYSTEM_ACCOUNTS
+from embedded.broker.delivery import Outcome, dead_letter
+from shared.core.envelope import Envelope
+from shared.http.messages import HttpRequest
+from shared.http.operation import Access, HttpOperation
+from shared.http.pipeline import serve
+from shared.messaging.operation import EventOperation
 from shared.ports.documents import PLATFORM
-from shared.records import PAYMENTS
+from shared.records.dead_letters import DEAD_LETTERS
+from shared.records.payments import PAYMENTS
+from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.world import (
     Answer,
@@ -296,7 +296,7 @@ async def test_events_that_name_another_tenants_things_find_nothing() -> None:
         own = forged(event, tenantid=made.attacker.id, partitionkey=f"{made.attacker.id}/{event.subject}")
         for pending in deliveries_of(own):
             if pending.consumer.id != "ledger/post_transfer":
-                    await made.world.deliver(pending)
+                await made.world.deliver(pending)
 
     assert await every_row(made) == stored
     assert (await made.victim.get("/v1/ledger/trial-balance"))["data"] == balances["data"]

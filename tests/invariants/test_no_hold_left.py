@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from shared.ports.documents import Change, Commit
-from shared.records import ACCOUNTS, HOLDS
+from shared.records.accounts import ACCOUNTS, HOLDS
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.world import Pending, Tenant, World, brl
 

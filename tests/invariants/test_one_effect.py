@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from shared.records import HOLDS, PAYMENTS, REFUNDS
+from shared.records.accounts import HOLDS
+from shared.records.payments import PAYMENTS, REFUNDS
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.world import Answer, Tenant, World, brl, payment
 

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.adapters.memory import MemoryDocuments, MemoryLedger
-from shared.envelope import Envelope, from_http, from_structured
+from shared.adapters.memory.stores import MemoryDocuments, MemoryLedger
+from shared.core.envelope import Envelope, from_http, from_structured
 from tests.invariants.books import check_quiet
 from tests.invariants.test_one_effect import the_whole_path
 from tests.invariants.world import World, brl

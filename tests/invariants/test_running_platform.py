@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from embedded.platform import Options, Platform
-from shared.adapters.sqlite_writer import ProcessWriter
-from shared.clock import SystemClock
-from shared.settings import Settings
+from embedded.platform.platform import Options, Platform
+from shared.adapters.sqlite.writer import ProcessWriter
+from shared.core.clock import SystemClock
+from shared.core.settings import Settings
 from tests.contract.calling import Client, House, Pair, brl, eventually, new_account, running, user_body
 from tests.contract.wire import Answer, served
 from tests.invariants.books import check_always, check_quiet

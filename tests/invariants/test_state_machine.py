@@ -26,7 +26,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.records import ACCOUNTS, DEPOSITS, HOLDS, PAYMENTS, REFUNDS
+from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.deposits import DEPOSITS
+from shared.records.payments import PAYMENTS, REFUNDS
 from tests.invariants.books import check_always, check_quiet, everything
 from tests.invariants.reference import ENDED, Reference
 from tests.invariants.world import Pending, Tenant, World, brl

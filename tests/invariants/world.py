@@ -20,28 +20,29 @@ from typing import Any, Final, cast
 
 import orjson
 
-from embedded.delivery import PING_SOURCE_POLICY, Outcome, dead_letter
-from embedded.manifests import load
-from embedded.plan import Plan, Subscription, ToService, make_plan
-from shared import provider_signature, signing
-from shared.adapters.memory import MemoryCache, MemoryDocuments, MemoryFlags, MemoryLedger, MemorySecrets
-from shared.adapters.sqlite import SqliteStore
-from shared.clock import ManualClock, format_time
-from shared.envelope import Envelope
-from shared.event_delivery import deliver
-from shared.event_operation import EventOperation
-from shared.function import operation_of
-from shared.http import HttpRequest, HttpResponse
-from shared.http_operation import HttpOperation
-from shared.http_serving import serve
-from shared.identity import Caller
-from shared.operation import Operation
-from shared.pix import format_amount
+from embedded.broker.delivery import PING_SOURCE_POLICY, Outcome, dead_letter
+from embedded.broker.plan import Plan, Subscription, ToService, make_plan
+from embedded.manifests.loading import load
+from shared.adapters.memory.stores import MemoryCache, MemoryDocuments, MemoryFlags, MemoryLedger, MemorySecrets
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.formats import format_amount
+from shared.adapters.sqlite.store import SqliteStore
+from shared.context.runtime import Runtime
+from shared.core.clock import ManualClock, format_time
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.functions.decorators import operation_of
+from shared.functions.operation import Operation
+from shared.http import signing
+from shared.http.messages import HttpRequest, HttpResponse
+from shared.http.operation import HttpOperation
+from shared.http.pipeline import serve
+from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.identity.tokens import Caller
+from shared.messaging.delivery import deliver
+from shared.messaging.operation import EventOperation
 from shared.ports.documents import Unavailable
-from shared.runtime import Runtime
-from shared.settings import Settings
-from shared.telemetry import Telemetry
-from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.telemetry.recorder import Telemetry
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PLATFORM_TOKEN: Final = "platform"

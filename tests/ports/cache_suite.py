@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from shared.clock import ManualClock
+from shared.core.clock import ManualClock
 from shared.ports.cache import Cache
 
 SECOND = timedelta(seconds=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 from shared.ports.documents import (
     AlreadyApplied,
     AlreadyExists,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.keyfile import KEY_FILE, SECRETS_FILE, KeyFileSecrets
-from shared.adapters.yaml_flags import YamlFlags
+from shared.adapters.files.keyfile import KEY_FILE, SECRETS_FILE, KeyFileSecrets
+from shared.adapters.files.yaml_flags import YamlFlags
 from tests.ports.secrets_suite import SecretsSuite
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.adapters.memory import (
+from shared.adapters.memory.stores import (
     MemoryBus,
     MemoryCache,
     MemoryDocuments,
@@ -12,7 +12,7 @@ from shared.adapters.memory import (
     MemoryLedger,
     MemorySecrets,
 )
-from shared.clock import ManualClock
+from shared.core.clock import ManualClock
 from shared.ports.documents import Commit
 from tests.ports.cache_suite import CacheSuite
 from tests.ports.documents_suite import NOTES, DocumentsSuite, document, event, insert

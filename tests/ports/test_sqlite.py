@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.sqlite import SqliteStore
-from shared.adapters.sqlite_cache import SqliteCache
-from shared.adapters.sqlite_documents import SqliteDocuments
-from shared.adapters.sqlite_ledger import SqliteLedger
-from shared.clock import ManualClock
-from shared.settings import Settings
+from shared.adapters.sqlite.cache import SqliteCache
+from shared.adapters.sqlite.documents import SqliteDocuments
+from shared.adapters.sqlite.ledger import SqliteLedger
+from shared.adapters.sqlite.store import SqliteStore
+from shared.core.clock import ManualClock
+from shared.core.settings import Settings
 from tests.ports.cache_suite import CacheSuite
 from tests.ports.documents_suite import DocumentsSuite
 from tests.ports.ledger_suite import LedgerSuite

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from events.catalogue import CATALOGUE
 from events.export import asyncapi, documents, export, incompatibilities, schema_of
-from shared.version import VERSION
+from shared.core.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "events"

@@ -10,13 +10,13 @@ from types import ModuleType
 
 import pytest
 
-from embedded.manifests import Manifests, load
-from embedded.plan import Plan, make_plan
-from shared.envelope import Event
-from shared.event_operation import EventOperation
-from shared.function import operation_of
-from shared.http_operation import HttpOperation
-from shared.operation import Operation
+from embedded.broker.plan import Plan, make_plan
+from embedded.manifests.loading import Manifests, load
+from shared.core.envelope import Event
+from shared.functions.decorators import operation_of
+from shared.functions.operation import Operation
+from shared.http.operation import HttpOperation
+from shared.messaging.operation import EventOperation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from embedded.manifests import Manifests
+from embedded.manifests.loading import Manifests
 
 if TYPE_CHECKING:
     from tests.wiring.conftest import House

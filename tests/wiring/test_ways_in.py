@@ -6,15 +6,15 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
-from embedded.manifest_models import KafkaSource, KongRoute, Trigger
-from embedded.manifests import Manifests
-from embedded.plan import Plan, Subscription, ToService, ToTopic
+from embedded.broker.plan import Plan, Subscription, ToService, ToTopic
+from embedded.manifests.loading import Manifests
+from embedded.manifests.models import KafkaSource, KongRoute, Trigger
 from events.catalogue import CATALOGUE
 from events.sweeps import Tick
-from shared.envelope import Event
-from shared.event_operation import EventOperation
-from shared.http_operation import HttpOperation
-from shared.operation import Operation
+from shared.core.envelope import Event
+from shared.functions.operation import Operation
+from shared.http.operation import HttpOperation
+from shared.messaging.operation import EventOperation
 
 if TYPE_CHECKING:
     from tests.wiring.conftest import House

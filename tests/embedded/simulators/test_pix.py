@@ -13,11 +13,11 @@ import orjson
 import pytest
 
 from embedded.simulators.pix import PREFIX, HttpPost, PixSimulator, callback_secret
-from shared import provider_signature
-from shared.adapters.memory import MemorySecrets
-from shared.adapters.pix_http import DEFAULT_KEY, PixHttpRail
-from shared.clock import ManualClock
-from shared.http import HttpRequest, HttpResponse
+from shared.adapters.memory.stores import MemorySecrets
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
+from shared.core.clock import ManualClock
+from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
 from shared.ports.rail import RailRefused
 

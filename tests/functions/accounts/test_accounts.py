@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.accounts import AccountOpened
-from shared.records import USERS
+from shared.records.users import USERS
 from tests.harness import Harness
 
 

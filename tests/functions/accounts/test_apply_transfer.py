@@ -7,9 +7,9 @@ import asyncio
 from events.accounts import BalanceChanged
 from events.holds import FundsReleased
 from events.ledger import TransferPosted
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 from shared.ports.documents import Query
-from shared.records import HOLDS
+from shared.records.accounts import HOLDS
 from tests.harness import Harness
 
 

@@ -15,8 +15,8 @@ from events.payments.created import PaymentCreated
 from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundCreated, RefundFailed
-from shared.money import Money
-from shared.records import ACCOUNTS
+from shared.core.money import Money
+from shared.records.accounts import ACCOUNTS
 from tests.harness import Harness
 
 EXPIRES = "2026-01-08T00:00:00.000000Z"

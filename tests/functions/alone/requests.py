@@ -13,11 +13,11 @@ from events.holds import FundsHeld, FundsRefused
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.canceled import PaymentCanceled
 from events.sweeps import HoldExpired, SagaOverdue, Tick
-from shared.clock import SystemClock, format_time
-from shared.envelope import Envelope, Event
-from shared.ids import derived_id
-from shared.money import Money
-from shared.provider_signature import sign
+from shared.adapters.pix.callback_signature import sign
+from shared.core.clock import SystemClock, format_time
+from shared.core.envelope import Envelope, Event
+from shared.core.ids import derived_id
+from shared.core.money import Money
 from tests.functions.alone.story import CALLBACK_SECRET, CLEARING, TENANT, Story
 
 _FAILURE = Failure(code="insufficient_funds", detail="There is not enough.")
@@ -200,9 +200,7 @@ def _canceled(story: Story) -> Envelope:
 
 
 def _expired(story: Story) -> Envelope:
-    return _event(
-        HoldExpired(account_id=story.payer, hold_id="hld_1", payment_id=story.authorized, expires_at=_NOW)
-    )
+    return _event(HoldExpired(account_id=story.payer, hold_id="hld_1", payment_id=story.authorized, expires_at=_NOW))
 
 
 def _overdue(story: Story) -> Envelope:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedded.identity import Client, Issuer, KeyRing
+from embedded.identity.issuer import Client, Issuer, KeyRing
 from events.dead_letters import DeadLetterParked
-from shared.adapters.assembly import issuer_url
-from shared.adapters.keyfile import KeyFileSecrets
-from shared.clock import SystemClock, format_time
-from shared.envelope import Envelope
-from shared.ledger import clearing_account
-from shared.provider_signature import secret_name
-from shared.settings import Settings
-from shared.signing import canonical_string, sign
-from shared.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.adapters.files.keyfile import KeyFileSecrets
+from shared.adapters.pix.callback_signature import secret_name
+from shared.bootstrap.assembly import issuer_url
+from shared.core.clock import SystemClock, format_time
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.http.signing import canonical_string, sign
+from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.records.system_accounts import clearing_account
 from tests.harness import Harness, SigningPair
 
 TENANT = "acme"
@@ -106,9 +106,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
-    deposit = await harness.call(
-        "POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"}
-    )
+    deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
     parked = harness.envelope(
         DeadLetterParked(dead_letter_id="dlt_1", event_id="evt_1", event_type="any", consumer="any", code="any"),
         knativeerrordest="http://payments-settle.lastro.svc.cluster.local",

@@ -15,17 +15,17 @@ from threading import Thread
 import orjson
 import pytest
 
-from shared.event_operation import EventOperation
-from shared.http_operation import Access, HttpOperation
-from shared.operation import Operation
+from shared.functions.operation import Operation
+from shared.http.operation import Access, HttpOperation
+from shared.messaging.operation import EventOperation
 from tests.functions.alone.requests import EVENTS, REQUESTS
 from tests.functions.alone.starting import ROOT, Alone, Reply, started
 from tests.functions.alone.story import Story, tell_story
 from tests.harness import operations
 
 DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"}
-ANSWERING = {"shared.failures", "shared.http_serving", "shared.models", "shared.signing"}
-MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite", "typer", "yaml"}
+ANSWERING = {"shared.http.failures", "shared.http.pipeline", "shared.http.models", "shared.http.signing"}
+MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite.store", "typer", "yaml"}
 
 # How many modules a function may have imported when it has given its first answer: 582 at most on Python 3.11, as many
 # on 3.13. All but thirty or so are the framework's with Flask, Starlette, uvicorn and pydantic. A function that needs
@@ -181,7 +181,7 @@ def _check_imports(operation: Operation, run: Run) -> None:
     if isinstance(operation, EventOperation):
         assert packages & ANSWERING == set(), "what takes events needs nothing that answers requests"
     else:
-        assert "shared.event_delivery" not in packages, "what answers requests needs nothing that takes events"
+        assert "shared.messaging.delivery" not in packages, "what answers requests needs nothing that takes events"
         reads = operation.method == "GET"
         assert not (reads and "events" in packages), "what only reads needs no facts to tell"
     assert len(run.imported) <= OWN_BUDGET.get(operation.id, BUDGET), "the import budget is exceeded"
@@ -237,4 +237,6 @@ def test_the_budget_counts_what_is_imported(runs: Runs) -> None:
     """The list that is held against the budget has the framework and the function's own imports in it."""
     imported = runs.of(operations()["payments/create_payment"]).imported
 
-    assert {"events.payments.created", "flask", "pydantic", "shared.function", "starlette.routing"} <= set(imported)
+    assert {"events.payments.created", "flask", "pydantic", "shared.functions.decorators", "starlette.routing"} <= set(
+        imported
+    )

@@ -10,10 +10,10 @@ from events.charges import ChargePaid
 from events.holds import FundsHeld
 from events.ledger import TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
-from shared.clock import format_time
-from shared.ledger import clearing_account
-from shared.money import MAX_MINOR_UNITS, Money
+from shared.core.clock import format_time
+from shared.core.money import MAX_MINOR_UNITS, Money
 from shared.ports.ledger import RecordedTransfer
+from shared.records.system_accounts import clearing_account
 from tests.harness import Harness
 
 POST = "ledger/post_transfer"

@@ -11,10 +11,10 @@ import pytest
 
 from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
 from events.payments.created import PaymentCreated
-from functions.operations._dead_letter import DEAD_LETTERS
-from shared.envelope import Envelope
-from shared.money import Money
+from shared.core.envelope import Envelope
+from shared.core.money import Money
 from shared.ports.documents import PLATFORM, Query
+from shared.records.dead_letters import DEAD_LETTERS
 from tests.functions.payments.story import story
 from tests.harness import Harness
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 
 from events.sweeps import HoldExpired, Tick
-from shared.context import Context, Origin
-from shared.envelope import Envelope
-from shared.event_delivery import Delivery
+from shared.context.context import Context, Origin
+from shared.context.tenant_work import apart, tenant_ids
+from shared.core.envelope import Envelope
+from shared.messaging.delivery import Delivery
 from shared.ports.documents import PLATFORM, Query, Unavailable, VersionConflict
-from shared.records import USERS
-from shared.sweep import apart, tenant_ids
+from shared.records.users import USERS
 from tests.functions.payments.story import story
 from tests.harness import Harness
 

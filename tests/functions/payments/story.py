@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.ports.documents import PLATFORM, Collection, Commit
-from shared.records import PAYMENTS
+from shared.records.payments import PAYMENTS
 from tests.harness import Answer, Harness
 
 

@@ -12,7 +12,7 @@ from events.ledger import TransferPosted
 from events.payments.capture_requested import PaymentCaptureRequested
 from events.sweeps import Tick
 from functions.payments import capture as capture_function
-from shared.function import operation_of
+from shared.functions.decorators import operation_of
 from shared.ports.documents import PLATFORM
 from tests.functions.payments.story import Story, money, story
 from tests.harness import Harness

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.clock import format_time
+from shared.core.clock import format_time
 from tests.functions.payments.story import story
 from tests.harness import Harness
 
@@ -152,7 +152,7 @@ async def test_accounts_of_two_currencies_do_not_pay_each_other(harness: Harness
 
 async def test_a_closed_account_takes_part_in_no_payment(harness: Harness) -> None:
     """It is refused with 422 account_closed at the account's field."""
-    from shared.records import ACCOUNTS
+    from shared.records.accounts import ACCOUNTS
     from tests.functions.payments.story import put
 
     begun = await story(harness)

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from events.refunds import RefundCreated
-from shared.records import ACCOUNTS, PAYMENTS
+from shared.records.accounts import ACCOUNTS
+from shared.records.payments import PAYMENTS
 from tests.functions.payments.story import Story, money, put, story
 from tests.harness import Harness
 

@@ -11,9 +11,9 @@ from events.payments.capture_requested import PaymentCaptureRequested
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
 from events.sweeps import SagaOverdue, Tick
-from shared.envelope import Envelope
+from shared.core.envelope import Envelope
 from shared.ports.documents import PLATFORM
-from shared.records import PAYMENTS
+from shared.records.payments import PAYMENTS
 from tests.functions.payments.story import Story, story
 from tests.harness import Harness
 

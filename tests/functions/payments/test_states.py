@@ -11,9 +11,9 @@ from events.holds import FundsHeld, FundsRefused
 from events.ledger import TransferPosted, TransferRefused
 from events.sweeps import HoldExpired
 from functions.payments._states import PAYMENT_CHANGES, REFUND_CHANGES
-from shared.envelope import Event
-from shared.money import Money
-from shared.records import PAYMENTS, PaymentStatus, RefundStatus
+from shared.core.envelope import Event
+from shared.core.money import Money
+from shared.records.payments import PAYMENTS, PaymentStatus, RefundStatus
 from tests.functions.payments.story import story
 from tests.harness import Harness
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from shared import provider_signature
-from shared.pix import format_amount
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.formats import format_amount
 from shared.ports.documents import Unavailable
 from shared.ports.rail import RailRefused
 from tests.harness import Answer, Harness

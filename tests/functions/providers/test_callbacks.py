@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from events.charges import ChargePaid
-from functions.providers._charge import RECEIPTS
-from shared import provider_signature
-from shared.clock import format_time
+from shared.adapters.pix import callback_signature as provider_signature
+from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM
+from shared.records.charges import RECEIPTS
 from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,

@@ -10,7 +10,8 @@ import pytest
 from events.sweeps import Tick
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
-from shared.records import ACCOUNTS, DEPOSITS
+from shared.records.accounts import ACCOUNTS
+from shared.records.deposits import DEPOSITS
 from tests.functions.payments.story import put
 from tests.functions.providers.rail import NotingRail, callback, deposit, report, with_rail
 from tests.harness import Harness

@@ -10,7 +10,7 @@ import pytest
 
 from events.tenants import SigningKeyRotated
 from shared.ports.documents import Query
-from shared.tenancy import SIGNING_KEYS
+from shared.records.tenants import SIGNING_KEYS
 from tests.harness import Answer, Harness, SigningPair
 
 KEYS = "/v1/tenants/acme/signing-keys"

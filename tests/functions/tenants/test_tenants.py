@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from events.tenants import TenantCreated
-from shared.identity import client_secret_digest
-from shared.ledger import SYSTEM_ACCOUNTS, clearing_account
+from shared.identity.tenancy import TENANT_SCOPES
+from shared.identity.tokens import client_secret_digest
 from shared.ports.documents import PLATFORM
-from shared.tenancy import CLIENTS, TENANT_SCOPES
+from shared.records.system_accounts import SYSTEM_ACCOUNTS, clearing_account
+from shared.records.tenants import CLIENTS
 from tests.harness import Harness
 
 CREATE = "/v1/tenants"

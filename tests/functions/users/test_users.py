@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from events.users import UserActivated, UserRegistered
-from shared.records import USERS
+from shared.records.users import USERS
 from tests.harness import Harness
 
 CPF = "52998224725"

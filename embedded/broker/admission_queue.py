@@ -1,0 +1,78 @@
+"""The door: new work waits outside while enough is under way, each tenant in its turn."""
+
+from __future__ import annotations
+
+import asyncio
+
+from embedded.broker.fair_queue import FairQueue
+from embedded.broker.progress import Progress
+from shared.core.problems import Problem
+
+
+class Door:
+    """Lets requests in while fewer than `limit` correlations are under way; `room` more may wait."""
+
+    def __init__(self, progress: Progress, limit: int, room: int, patience_seconds: float) -> None:
+        self._progress = progress
+        self._limit = limit
+        self._room = room
+        self._patience_seconds = patience_seconds
+        self._waiting: FairQueue[asyncio.Future[bool]] = FairQueue()
+        self._entering = 0
+        progress.on_quiet = self._let_in
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    async def admit(self, tenant: str) -> None:
+        """Return when there is room for one more of this tenant's requests.
+
+        What the request sets going must be under way by its first suspension, or the door does not see it.
+        Raises Problem `dependency_unavailable` (with Retry-After) when too many wait or the wait is too long.
+        """
+        if not self._waiting and len(self._progress) + self._entering < self._limit:
+            return
+        if len(self._waiting) >= self._room:
+            raise _too_busy()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._waiting.put(tenant, turn)
+        patience = loop.call_later(self._patience_seconds, self._give_up, tenant, turn)
+        try:
+            let_in = await turn
+        except asyncio.CancelledError:
+            self._leave(tenant, turn)
+            raise
+        finally:
+            patience.cancel()
+        if not let_in:
+            raise _too_busy()
+        self._entering -= 1
+
+    def _give_up(self, tenant: str, turn: asyncio.Future[bool]) -> None:
+        if not turn.done():
+            self._waiting.remove(tenant, turn)
+            turn.set_result(False)
+
+    def _leave(self, tenant: str, turn: asyncio.Future[bool]) -> None:
+        """The client is gone: free its place in the queue, or give the turn that it was just given to the next."""
+        if turn.cancelled():
+            self._waiting.remove(tenant, turn)
+        elif turn.result():
+            self._entering -= 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and len(self._progress) + self._entering < self._limit:
+            turn = self._waiting.take()
+            if not turn.done():
+                self._entering += 1
+                turn.set_result(True)
+
+
+def _too_busy() -> Problem:
+    return Problem(
+        "dependency_unavailable", "Too much is under way; try again in a moment.", headers={"Retry-After": "1"}
+    )

@@ -1,0 +1,457 @@
+"""The data plane on one machine: from the store's log through Triggers to functions, at least once each.
+
+The log is the truth; what is here in memory can be lost at any moment and is read again from the log: every event
+at or after the low-water mark that a consumer has neither an inbox marker nor an acknowledgement for. A function's
+inbox marker, in its own commit, is its acknowledgement; the broker writes one itself only where there is no such
+marker: after a dead letter, a reply, or an event that went on to a topic.
+
+As on a cluster: an event of a topic that no source reads stays in the log and goes nowhere, and a Trigger that is
+added later starts behind the low-water mark. Partitions are not played: order is kept per partition key, which is
+what they are for, and dispatched events carry no `knativekafkapartition` and `knativekafkaoffset`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from embedded.broker.admission_queue import Door
+from embedded.broker.delivery import ACCEPTED, Answer, Outcome, dead_letter, outcome_of, reply_of
+from embedded.broker.fair_queue import FairQueue
+from embedded.broker.plan import ROUTE, Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
+from embedded.broker.progress import Progress
+from embedded.broker.state import (
+    BrokerSummary,
+    Delivery,
+    EventLog,
+    EventState,
+    FunctionState,
+    Invoke,
+    Limits,
+    SubscriptionState,
+)
+from embedded.broker.timers import Timers
+from embedded.broker.workers import Workers
+from shared.core.clock import Clock
+from shared.core.crash_points import reach
+from shared.core.envelope import Envelope
+from shared.ports.documents import PLATFORM, Commit, Unavailable
+
+log = logging.getLogger(__name__)
+_MARK_EVERY: Final = 256
+
+
+class UnknownBroker(LookupError):
+    """There is no Broker of this name."""
+
+
+class Broker:
+    """Delivers. Everything happens on one event loop; `start` needs it running."""
+
+    def __init__(self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None) -> None:
+        self._plan = plan
+        self._store = store
+        self._invoke = invoke
+        self._limits = limits or Limits()
+        self.timers = Timers(clock)
+        self.progress = Progress()
+        self._door = Door(
+            self.progress, self._limits.correlations, self._limits.waiting_room, self._limits.patience_seconds
+        )
+        self._functions = {
+            name: FunctionState(name, service.container_concurrency) for name, service in plan.services.items()
+        }
+        self._subscriptions = {
+            subscription: SubscriptionState(subscription, self._function_of(subscription))
+            for subscription in plan.subscriptions
+        }
+        self._ready: FairQueue[Delivery] = FairQueue()
+        self._events: dict[int, EventState] = {}
+        self._workers = Workers(self, self._limits.workers, self._limits.slice_seconds)
+        self._behind_from: int | None = None
+        self._reading: asyncio.Handle | None = None
+        self._checked_to = 0
+        self._done_since_mark = 0
+        self._running = False
+        self._listening = False
+
+    # Life
+
+    async def start(self) -> None:
+        """Deliver what an earlier process left, then what comes."""
+        self._running = True
+        if not self._listening:
+            self._listening = True
+            self._store.subscribe(self._on_logged)
+            self._store.on_reset(self._on_reset)
+        self._recover()
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Take nothing up any more and wait for what is in flight, at most so long. The rest stays in the log."""
+        self._running = False
+        self.timers.close()
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._workers.close(grace_seconds)
+        self._mark()
+
+    def _recover(self) -> None:
+        """Begin to read the log from the low-water mark; what is found there may have been delivered before."""
+        self._checked_to = self._store.head_sequence
+        self._behind_from = self._store.low_water_mark
+        self._read_on()
+
+    def _on_reset(self) -> None:
+        # What was in flight rested on commits that never happened: cancelled, it cannot commit on top of them.
+        self._workers.abandon()
+        self.timers.clear()
+        self._ready.clear()
+        self._events.clear()
+        for function in self._functions.values():
+            function.in_flight = 0
+            function.waiting.clear()
+        for state in self._subscriptions.values():
+            state.lanes.clear()
+            state.counts.pending = 0
+        self.progress.clear()
+        if self._running:
+            self._recover()
+
+    # In
+
+    async def publish(self, broker: str, envelope: Envelope) -> None:
+        """Take an event at a Broker's ingress; on return it is on disk. Raises UnknownBroker or Unavailable."""
+        if broker not in self._plan.brokers:
+            raise UnknownBroker(broker)
+        await self._append(envelope, ToBroker(broker))
+        await self._store.documents.durable()
+
+    async def send(self, subscription: Subscription, envelope: Envelope) -> None:
+        """Give an event to one subscription without keeping it: a schedule's tick, which is dropped by a crash.
+
+        For a Broker or a topic it goes into the log.
+        """
+        target = subscription.target
+        if not isinstance(target, ToService):
+            await self._append(envelope, target)
+            return
+        state = self._subscriptions[subscription]
+        tenant = envelope.tenant_id or PLATFORM
+        correlation = self.progress.began(envelope.correlation_id, 1)
+        state.counts.pending += 1
+        self._ready.put(tenant, Delivery(state, envelope, None, tenant, correlation, first=False))
+        self._workers.wake()
+
+    async def _append(self, envelope: Envelope, target: ToBroker | ToTopic) -> None:
+        kept = {name: value for name, value in envelope.extensions.items() if name != ROUTE}
+        routed = envelope.with_extensions({})
+        routed.extensions = {**kept, ROUTE: route_text(target)}
+        await self._store.documents.commit(Commit(PLATFORM, events=[routed]))
+
+    def _on_logged(self, first: int, logged: Sequence[Envelope]) -> None:
+        if not self._running:
+            return
+        for sequence, envelope in enumerate(logged, first):
+            if self._behind_from is not None:
+                return
+            if len(self._events) >= self._limits.events_in_memory:
+                self._behind_from = sequence
+                return
+            self._submit(sequence, envelope, not envelope.repeated)
+
+    def _read_on(self) -> None:
+        """Take up a page of what waits in the log, and the next one in the loop's next turn, while there is room."""
+        self._reading = None
+        if self._behind_from is None or len(self._events) >= self._limits.events_in_memory:
+            return
+        page = self._store.pending_events(self._behind_from, self._limits.page)
+        for item in page:
+            # Whether it is one that was told before is not in the log, so nothing is promised of it.
+            self._submit(item.sequence, item.envelope, first=False)
+        if len(page) < self._limits.page:
+            self._behind_from = None
+        else:
+            self._behind_from = page[-1].sequence + 1
+            self._reading = asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _submit(self, sequence: int, envelope: Envelope, first: bool) -> None:
+        """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
+        chosen = self._chosen(sequence, envelope)
+        if not chosen:
+            return
+        extensions = envelope.extensions
+        origin = extensions.get(ROUTE)
+        if origin is not None:
+            envelope = _without_route(envelope)
+        event = self._events[sequence] = EventState(sequence, len(chosen), origin)
+        tenant = extensions.get("tenantid") or PLATFORM
+        correlation = self.progress.began(extensions.get("correlationid") or envelope.id, len(chosen))
+        for route in chosen:
+            subscription = route.subscription
+            state = self._subscriptions[subscription]
+            state.counts.pending += 1
+            shown = envelope if route.overrides is None else envelope.with_extensions(route.overrides)
+            delivery = Delivery(state, shown, event, tenant, correlation, first and subscription.exclusive)
+            if not subscription.ordered or self._is_head_of_lane(delivery):
+                self._ready.put(tenant, delivery)
+        self._workers.wake()
+
+    def _chosen(self, sequence: int, envelope: Envelope) -> list[Route]:
+        """The ways that an event takes, but for those to who is done with it already."""
+        chosen = [route for route in self._plan.routes(envelope) if route.rest is None or route.rest(envelope)]
+        if chosen and sequence <= self._checked_to:
+            return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
+        return chosen
+
+    def _is_done(self, subscription: Subscription, sequence: int, envelope: Envelope) -> bool:
+        store = self._store
+        return store.acknowledged(subscription.consumer, sequence, envelope) or (
+            subscription.name != subscription.consumer and store.acknowledged(subscription.name, sequence, envelope)
+        )
+
+    def _is_head_of_lane(self, delivery: Delivery) -> bool:
+        """Put an ordered delivery into the lane of its key; whether nothing is before it."""
+        key = delivery.lane = delivery.envelope.partition_key
+        lanes = delivery.subscription.lanes
+        lane = lanes.get(key)
+        if lane is None:
+            lanes[key] = deque((delivery,))
+            return True
+        lane.append(delivery)
+        return False
+
+    # Through
+
+    def has_ready(self) -> bool:
+        """See Source."""
+        return self._running and len(self._ready) > 0
+
+    def next_delivery(self) -> Delivery | None:
+        """See Source. What its function cannot take now waits at the function."""
+        while self._running and self._ready:
+            delivery = self._ready.take()
+            function = delivery.function
+            if function is None or not function.limit or function.in_flight < function.limit:
+                return delivery
+            function.waiting.put(delivery.tenant, delivery)
+        return None
+
+    def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
+        """See Source."""
+        reach("broker.delivering")
+        function = delivery.function
+        if function is None:
+            return self._forward(delivery)
+        function.in_flight += 1
+        return self._invoke(function.name, delivery.envelope, delivery.first)
+
+    def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
+        """See Source."""
+        function = delivery.function
+        if function is not None:
+            function.in_flight -= 1
+            if function.waiting:
+                waiting = function.waiting.take()
+                self._ready.put(waiting.tenant, waiting)
+        reach("broker.delivered")
+        if answer is not None and answer.status == 204:
+            self._succeeded(delivery, acknowledge=function is None or delivery.dead is not None)
+            return None
+        return self._judge(delivery, answer)
+
+    async def _forward(self, delivery: Delivery) -> Answer | None:
+        """Deliver to a Broker's ingress or a topic: the event goes into the log anew."""
+        assert not isinstance(delivery.target, ToService)
+        try:
+            await self._append(delivery.envelope, delivery.target)
+        except Unavailable as error:
+            log.warning("%s stays with %s: %s", delivery.envelope.id, delivery.subscription.plan.name, error)
+            return None
+        return ACCEPTED
+
+    async def _judge(self, delivery: Delivery, answer: Answer | None) -> None:
+        plan = delivery.subscription.plan
+        replies_to = plan.replies_to if delivery.dead is None else None
+        outcome = outcome_of(answer, replies=replies_to is not None)
+        if outcome is Outcome.REPLY and answer is not None and replies_to is not None:
+            try:
+                await self._append(reply_of(answer), ToBroker(replies_to))
+            except Unavailable as error:
+                log.warning("the reply of %s is not taken: %s", plan.name, error)
+                outcome, answer = Outcome.RETRY, None
+        if outcome in (Outcome.DONE, Outcome.REPLY):
+            self._succeeded(delivery, acknowledge=True)
+        elif outcome is Outcome.RETRY and delivery.attempt < plan.policy.retry:
+            delivery.attempt += 1
+            delivery.subscription.counts.retried += 1
+            self._later(delivery, plan.policy.delay_before(delivery.attempt))
+        elif delivery.dead is None:
+            self._give_up(delivery, outcome, answer)
+        else:
+            self._sink_refuses(delivery, answer)
+
+    def _give_up(self, delivery: Delivery, outcome: Outcome, answer: Answer | None) -> None:
+        state = delivery.subscription
+        sink = state.plan.dead_letter
+        status = "no answer" if answer is None else answer.status
+        if sink is None:
+            state.counts.lost += 1
+            log.error("%s is lost: %s, and %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
+            self._finish(delivery, acknowledge=True)
+            return
+        state.counts.dead_lettered += 1
+        log.warning("%s goes to the dead letters of %s: %s", delivery.envelope.id, state.plan.name, status)
+        came_back = delivery.envelope.extensions.get("knativeerrordest") == state.plan.target.url
+        delivery.envelope = dead_letter(delivery.envelope, state.plan.target.url, outcome, answer)
+        if delivery.event is not None and delivery.event.origin is not None:
+            # Who replays it later puts it back where it came from, which its source does not tell.
+            delivery.envelope = delivery.envelope.with_extensions({ROUTE: delivery.event.origin})
+        delivery.dead = outcome
+        delivery.attempt = 0
+        delivery.first = False
+        delivery.target = sink
+        delivery.function = self._functions[sink.name] if isinstance(sink, ToService) else None
+        if came_back:
+            # The sink's own dead letters lead back to it: once round a minute, and not as fast as it can fail.
+            self._later(delivery, self._limits.dead_letter_pause_seconds)
+        else:
+            self._ready.put(delivery.tenant, delivery)
+
+    def _sink_refuses(self, delivery: Delivery, answer: Answer | None) -> None:
+        # Knative commits the offset here and the event is gone. An event about money is not thrown away: it stays
+        # unacknowledged, and is offered again until somebody has repaired the sink (docs/decisions/0008).
+        pause = self._limits.dead_letter_pause_seconds
+        status = "no answer" if answer is None else answer.status
+        name = delivery.subscription.plan.name
+        log.error("the dead letter sink of %s does not take %s (%s); kept", name, delivery.envelope.id, status)
+        self._later(delivery, pause)
+
+    def _later(self, delivery: Delivery, seconds: float) -> None:
+        delivery.first = False
+        if seconds <= 0:
+            self._ready.put(delivery.tenant, delivery)
+            self._workers.wake()
+            return
+        if seconds >= self._limits.long_backoff_seconds:
+            self._uncount(delivery)
+        self.timers.after(seconds, lambda: self._again(delivery))
+
+    def _again(self, delivery: Delivery) -> None:
+        if delivery.correlation is None:
+            delivery.correlation = self.progress.began(delivery.envelope.correlation_id, 1)
+        self._ready.put(delivery.tenant, delivery)
+        self._workers.wake()
+
+    def _uncount(self, delivery: Delivery) -> None:
+        correlation, delivery.correlation = delivery.correlation, None
+        if correlation is not None:
+            self.progress.ended(correlation)
+
+    # Out
+
+    def _succeeded(self, delivery: Delivery, *, acknowledge: bool) -> None:
+        if delivery.dead is None:
+            delivery.subscription.counts.delivered += 1
+        else:
+            reach("broker.dead_lettered")
+        self._finish(delivery, acknowledge=acknowledge)
+
+    def _finish(self, delivery: Delivery, *, acknowledge: bool) -> None:
+        state, event = delivery.subscription, delivery.event
+        state.counts.pending -= 1
+        if event is not None:
+            if acknowledge:
+                self._store.acknowledge(event.sequence, state.plan.name)
+            event.remaining -= 1
+            if event.remaining == 0:
+                del self._events[event.sequence]
+                self._forget_later()
+        if delivery.lane is not None:
+            lane = state.lanes[delivery.lane]
+            lane.popleft()
+            if lane:
+                self._ready.put(lane[0].tenant, lane[0])
+            else:
+                del state.lanes[delivery.lane]
+        self._uncount(delivery)
+
+    def _forget_later(self) -> None:
+        self._done_since_mark += 1
+        if self._done_since_mark >= _MARK_EVERY:
+            self._mark()
+        if (
+            self._behind_from is not None
+            and self._reading is None
+            and len(self._events) <= self._limits.events_in_memory // 2
+        ):
+            self._reading = asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _mark(self) -> None:
+        """Move the low-water mark up to the oldest event that somebody is not done with."""
+        self._done_since_mark = 0
+        oldest = next(iter(self._events), None)
+        if oldest is None:
+            oldest = self._behind_from if self._behind_from is not None else self._store.head_sequence + 1
+        self._store.low_water_mark = oldest
+
+    # Asked
+
+    async def admit(self, tenant: str) -> None:
+        """Wait at the door while too much is under way. Raises Problem `dependency_unavailable`."""
+        await self._door.admit(tenant)
+
+    async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
+        """Wait until nothing that a request set going is under way; False when the time was over first."""
+        return await self.progress.quiet(correlation_id, timeout_seconds)
+
+    async def idle(self, timeout_seconds: float) -> bool:
+        """Wait until nothing at all is under way and the log is read; False when the time was over first."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        while self._behind_from is not None or len(self.progress):
+            if not await self.progress.idle(deadline - loop.time()):
+                return False
+            await asyncio.sleep(0)
+        return True
+
+    def summary(self) -> BrokerSummary:
+        """Counts for people and metrics."""
+        head = self._store.head_sequence
+        return BrokerSummary(
+            subscriptions={state.plan.name: state.counts for state in self._subscriptions.values()},
+            in_flight={function.name: function.in_flight for function in self._functions.values()},
+            ready=len(self._ready),
+            events=len(self._events),
+            behind=0 if self._behind_from is None else max(0, head + 1 - self._behind_from),
+            correlations=len(self.progress),
+            waiting_at_the_door=self._door.waiting,
+        )
+
+    def _function_of(self, subscription: Subscription) -> FunctionState | None:
+        target = subscription.target
+        return self._functions[target.name] if isinstance(target, ToService) else None
+
+
+def _without_route(envelope: Envelope) -> Envelope:
+    bare = envelope.with_extensions({})
+    bare.extensions = {name: value for name, value in envelope.extensions.items() if name != ROUTE}
+    return bare
+
+
+class EmbeddedBus:
+    """The bus port over the broker. A commit's events are in the log already, and the log is what is delivered."""
+
+    reads_the_outbox = True
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def publish(self, events: Sequence[Envelope]) -> None:
+        """Nothing to do: the store told the broker at the commit."""
+
+    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
+        """See Bus: False when deliveries are known to be under way still."""
+        return await self._broker.quiet(correlation_id, timeout_seconds)

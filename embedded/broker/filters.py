@@ -1,0 +1,196 @@
+"""Trigger filters, compiled to plain functions over an envelope.
+
+Semantics: the filter dialects of the CloudEvents Subscriptions API (§3.2.4) as Knative Eventing has them. An attribute
+that is not set fails `exact`, `prefix` and `suffix`. The older `filter.attributes` takes the empty text as "any value".
+`cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and a filter that is quietly
+skipped would deliver what nobody asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.core.envelope import JSON, Envelope
+
+Predicate = Callable[[Envelope], bool]
+Getter = Callable[[Envelope], str | None]
+
+_CORE: Final[dict[str, Getter]] = {
+    "id": lambda envelope: envelope.id,
+    "source": lambda envelope: envelope.source,
+    "type": lambda envelope: envelope.type,
+    "subject": lambda envelope: envelope.subject,
+    "time": lambda envelope: envelope.time,
+    "specversion": lambda _envelope: "1.0",
+    "datacontenttype": lambda _envelope: JSON,
+}
+
+
+class FilterError(ValueError):
+    """A filter that cannot be understood; the text names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What passes. `type` is the one event type that can pass (None: any), `rest` what must hold besides.
+
+    `types` names the event types that can pass at all when there may be several (None: any).
+    """
+
+    type: str | None = None
+    rest: Predicate | None = None
+    types: frozenset[str] | None = None
+
+    def admits(self, type_name: str) -> bool:
+        """Whether an event of this type can pass: what is told apart once per type and not once per event."""
+        return (self.type is None or self.type == type_name) and (self.types is None or type_name in self.types)
+
+    def __call__(self, envelope: Envelope) -> bool:
+        """Whether the event passes."""
+        return self.admits(envelope.type) and (self.rest is None or self.rest(envelope))
+
+
+def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mapping[str, Any]]) -> Filter:
+    """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FilterError."""
+    parts: list[_Part]
+    if filters:
+        parts = _conjuncts(filters, "filters")
+    else:
+        wanted = {name: value for name, value in (attributes or {}).items() if value != ""}
+        any_value = [name for name, value in (attributes or {}).items() if value == ""]
+        # An attribute named with an empty value may be anything but must be there.
+        parts = [("exact", name, value) for name, value in wanted.items()]
+        parts += [("present", name, "") for name in any_value]
+    type_name: str | None = None
+    predicates: list[Predicate] = []
+    for part in parts:
+        if isinstance(part, frozenset):
+            continue  # settled once a type (Filter.types), and not asked of an event
+        name = _only_type(part)
+        if name is not None and type_name in (None, name):
+            type_name = name
+        else:
+            predicates.append(_asked(part))
+    return Filter(type_name, _all(predicates) if predicates else None, _types_of_all(filters))
+
+
+def _types_of_all(filters: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:
+    """The event types that filters which must all hold leave possible; None when they do not say."""
+    possible: frozenset[str] | None = None
+    for entry in filters:
+        types = _types_of(entry)
+        if types is not None:
+            possible = types if possible is None else possible & types
+    return possible
+
+
+def _types_of(entry: Mapping[str, Any]) -> frozenset[str] | None:
+    ((dialect, value),) = entry.items()
+    if dialect == "exact" and "type" in value:
+        return frozenset({value["type"]})
+    if dialect == "all":
+        return _types_of_all(value)
+    if dialect == "any":
+        alternatives = [_types_of(inner) for inner in value]
+        known = [types for types in alternatives if types is not None]
+        return frozenset[str]().union(*known) if len(known) == len(alternatives) else None
+    return None
+
+
+_Comparison = tuple[str, str, str]
+_Part = _Comparison | frozenset[str] | Predicate
+"""Of what must hold: a comparison, a choice of types, or anything else."""
+
+
+def _only_type(part: _Part) -> str | None:
+    """The one type that a part lets pass, whatever else an event says; None for a part of another kind."""
+    return part[2] if isinstance(part, tuple) and part[:2] == ("exact", "type") else None
+
+
+def _asked(part: _Part) -> Predicate:
+    if isinstance(part, frozenset):
+        return lambda envelope: envelope.type in part
+    return _comparison(*part) if isinstance(part, tuple) else part
+
+
+def _conjuncts(filters: Sequence[Mapping[str, Any]], where: str) -> list[_Part]:
+    """The filters as parts that must all hold, with what `all` nests brought to the top."""
+    parts: list[_Part] = []
+    for position, entry in enumerate(filters):
+        parts.extend(_parts_of(entry, f"{where}.{position}"))
+    return parts
+
+
+def _parts_of(entry: object, where: str) -> list[_Part]:
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise FilterError(f"{where}: a filter is a mapping with one dialect")
+    ((dialect, value),) = entry.items()
+    where = f"{where}.{dialect}"
+    if dialect in ("exact", "prefix", "suffix"):
+        return _comparisons(dialect, value, where)
+    if dialect == "all":
+        return _conjuncts(_nested(value, where), where)
+    if dialect == "any":
+        alternatives = [_parts_of(inner, f"{where}.{n}") for n, inner in enumerate(_nested(value, where))]
+        types = [_only_type(parts[0]) if len(parts) == 1 else None for parts in alternatives]
+        if None not in types:
+            return [frozenset(name for name in types if name is not None)]
+        return [_any([_all(list(map(_asked, parts))) for parts in alternatives])]
+    if dialect == "not":
+        inner = _predicate(value, where)
+        return [lambda envelope: not inner(envelope)]
+    if dialect == "cesql":
+        raise FilterError(f"{where}: CESQL is not played here; write exact, prefix, suffix, all, any or not")
+    raise FilterError(f"{where}: there is no such dialect")
+
+
+def _nested(value: object, where: str) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list) or not value:
+        raise FilterError(f"{where}: a list of filters, not empty")
+    return value
+
+
+def _comparisons(dialect: str, value: object, where: str) -> list[_Part]:
+    if not isinstance(value, Mapping) or not value:
+        raise FilterError(f"{where}: a mapping of attribute to text, not empty")
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str) or not text:
+            raise FilterError(f"{where}.{name}: the value is text, not empty")
+    return [(dialect, name, text) for name, text in value.items()]
+
+
+def _predicate(entry: object, where: str) -> Predicate:
+    return _all(list(map(_asked, _parts_of(entry, where))))
+
+
+def _all(predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
+    return lambda envelope: all(predicate(envelope) for predicate in predicates)
+
+
+def _any(predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
+    return lambda envelope: any(predicate(envelope) for predicate in predicates)
+
+
+def _comparison(dialect: str, name: str, text: str) -> Predicate:
+    get = getter(name)
+    if dialect == "exact":
+        return lambda envelope: get(envelope) == text
+    if dialect == "prefix":
+        return lambda envelope: (get(envelope) or "").startswith(text)
+    if dialect == "suffix":
+        return lambda envelope: (get(envelope) or "").endswith(text)
+    return lambda envelope: bool(get(envelope))
+
+
+def getter(name: str) -> Getter:
+    """How to read one context attribute of an envelope without building a mapping of them all."""
+    core = _CORE.get(name)
+    if core is not None:
+        return core
+    return lambda envelope: envelope.extensions.get(name)

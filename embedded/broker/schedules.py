@@ -1,0 +1,174 @@
+"""PingSources on the platform's clock: an event at set times, to the source's sink.
+
+As the ping adapter does it: standard cron of five fields or a descriptor (`@hourly`), in a timezone; a tick that fell
+into a time when nobody ran, or was overtaken by the next, is not made up for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+from cronsim import CronSim, CronSimError
+
+from embedded.broker.plan import Plan, Subscription
+from embedded.broker.timers import Timers
+from embedded.manifests.loading import ManifestError
+from embedded.manifests.models import PingSource
+from shared.core.clock import Clock, format_time
+from shared.core.envelope import Envelope
+from shared.core.ids import IdSource
+from shared.ports.documents import Unavailable
+
+log = logging.getLogger(__name__)
+PING_TYPE: Final = "dev.knative.sources.ping"
+_DESCRIPTORS: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+# robfig/cron's standard parser: no seconds, no L or #, Sunday is 0 only.
+_VALUE: Final = r"(?:\d+|[A-Za-z]{3})"
+_TERM: Final = rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d+)?"
+_FIELD: Final = re.compile(rf"{_TERM}(?:,{_TERM})*")
+
+Send = Callable[[Subscription, Envelope], Awaitable[None]]
+
+
+class Cron:
+    """When a schedule ticks."""
+
+    def __init__(self, schedule: str, timezone: str = "") -> None:
+        """Raises ValueError naming `schedule` or `timezone`."""
+        self._zone = _zone(timezone)
+        self._expression = _standard(schedule)
+        try:
+            CronSim(self._expression, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError(f"schedule: {schedule!r}: {error}") from None
+
+    def next_after(self, instant: datetime) -> datetime | None:
+        """The first tick behind an instant, in UTC; None when there is none any more (30 February)."""
+        try:
+            tick: datetime = next(CronSim(self._expression, instant.astimezone(self._zone)))
+        except StopIteration:
+            return None
+        return tick.astimezone(UTC)
+
+
+class Schedules:
+    """Sends the plan's PingSources' events when they are due."""
+
+    def __init__(self, plan: Plan, clock: Clock, timers: Timers, ids: IdSource, send: Send) -> None:
+        """Raises ManifestError for a schedule or timezone that cannot be understood."""
+        self._clock = clock
+        self._timers = timers
+        self._ids = ids
+        self._send = send
+        self._sending: set[asyncio.Task[None]] = set()
+        self._running = False
+        self._entries: list[tuple[PingSource, Subscription, Cron]] = []
+        self.ticks: dict[str, int] = {}
+        for name, (ping, subscription) in plan.pings.items():
+            try:
+                cron = Cron(ping.spec.schedule, ping.spec.timezone)
+            except ValueError as error:
+                raise ManifestError(f"PingSource {name}: spec.{error}") from None
+            self._entries.append((ping, subscription, cron))
+            self.ticks[name] = 0
+
+    def start(self) -> None:
+        """Wait for each schedule's next tick from now."""
+        self._running = True
+        for entry in self._entries:
+            self._arm(entry)
+
+    async def stop(self) -> None:
+        """Make no more ticks, and wait for those that are being sent."""
+        self._running = False
+        if self._sending:
+            await asyncio.gather(*self._sending, return_exceptions=True)
+
+    def next_ticks(self) -> dict[str, datetime | None]:
+        """When each PingSource ticks next."""
+        now = self._clock.now()
+        return {ping.name: cron.next_after(now) for ping, _, cron in self._entries}
+
+    def _arm(self, entry: tuple[PingSource, Subscription, Cron]) -> None:
+        due = entry[2].next_after(self._clock.now())
+        if due is not None:
+            self._timers.at(due, lambda: self._tick(entry))
+
+    def _tick(self, entry: tuple[PingSource, Subscription, Cron]) -> None:
+        if not self._running:
+            return
+        ping, subscription, _ = entry
+        self.ticks[ping.name] += 1
+        task = asyncio.get_running_loop().create_task(self._deliver(subscription, self._event(ping)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        self._arm(entry)
+
+    async def _deliver(self, subscription: Subscription, envelope: Envelope) -> None:
+        try:
+            await self._send(subscription, envelope)
+        except Unavailable as error:
+            log.warning("a tick of %s is lost: %s", subscription.name, error)
+
+    def _event(self, ping: PingSource) -> Envelope:
+        spec = ping.spec
+        return Envelope(
+            id=self._ids.new("evt"),
+            source=f"/apis/v1/namespaces/{ping.namespace}/pingsources/{ping.name}",
+            type=PING_TYPE,
+            subject=None,
+            time=format_time(self._clock.now()),
+            extensions=dict(spec.ce_overrides.extensions) if spec.ce_overrides else {},
+            data=_data(spec.data, spec.data_base64),
+        )
+
+
+def _data(text: str, encoded: str) -> bytes:
+    """The tick's data as JSON text; what is no JSON becomes a JSON string, for our events carry nothing else."""
+    raw = base64.b64decode(encoded) if encoded else text.encode()
+    if not raw:
+        return b"{}"
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return orjson.dumps(raw.decode("utf-8", "replace"))
+    return raw
+
+
+def _zone(name: str) -> tzinfo:
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"timezone: {name!r} is not known on this machine") from None
+
+
+def _standard(schedule: str) -> str:
+    """A schedule as the cron library takes it. Raises ValueError for what Knative would refuse."""
+    text = schedule.strip()
+    if text.startswith("@"):
+        expression = _DESCRIPTORS.get(text.lower())
+        if expression is None:
+            raise ValueError(f"schedule: the descriptor {text!r} is not supported")
+        return expression
+    fields = text.replace("?", "*").split()
+    if len(fields) != 5 or not all(_FIELD.fullmatch(field) for field in fields):
+        raise ValueError(f"schedule: {schedule!r} has not the five fields of standard cron")
+    return " ".join(fields)

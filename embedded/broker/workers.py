@@ -1,0 +1,177 @@
+"""The tasks that deliver: as a rule one of them does everything, and another takes over while it is suspended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from embedded.broker.delivery import Answer
+from embedded.broker.driving import go_on
+from embedded.broker.state import Delivery
+
+log = logging.getLogger(__name__)
+_POLL_SECONDS: Final = 0.01
+
+
+class Source(Protocol):
+    """What the workers work for."""
+
+    def has_ready(self) -> bool:
+        """Whether there may be something to take."""
+        ...
+
+    def next_delivery(self) -> Delivery | None:
+        """What is to be delivered now; None when nothing is."""
+        ...
+
+    def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
+        """Begin an attempt: what gives the answer, or None, or raises, where there is none."""
+        ...
+
+    def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
+        """Draw the conclusions of an attempt: at once, or by what is returned."""
+        ...
+
+
+class Workers:
+    """At most `limit` workers; each suspended delivery holds one."""
+
+    def __init__(self, source: Source, limit: int, slice_seconds: float) -> None:
+        self.source = source
+        self.slice_seconds = slice_seconds
+        self._limit = limit
+        self._all: set[Worker] = set()
+        self._parked: list[Worker] = []
+        self.suspended = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether anyone is at something."""
+        return len(self._parked) < len(self._all)
+
+    def wake(self) -> None:
+        """See to it that somebody takes what is ready."""
+        if len(self._all) - len(self._parked) > self.suspended or not self.source.has_ready():
+            return
+        if self._parked:
+            self._parked.pop().wake()
+        elif len(self._all) < self._limit:
+            self._all.add(Worker(self))
+
+    def park(self, worker: Worker) -> None:
+        """Have a worker woken when it is needed."""
+        self._parked.append(worker)
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Cancel everyone at once; what they were at has no outcome. Returns the tasks that are ending."""
+        workers, self._all = self._all, set()
+        self._parked = []
+        self.suspended = 0
+        for worker in workers:
+            worker.abandoned = True
+            worker.task.cancel()
+        return [worker.task for worker in workers]
+
+    async def close(self, grace_seconds: float) -> None:
+        """Wait for what is in flight, at most so long, then end everyone."""
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
+            await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.gather(*self.abandon(), return_exceptions=True)
+
+
+class Worker:
+    """One task that delivers whatever is next."""
+
+    __slots__ = ("_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._loop = asyncio.get_running_loop()
+        self._wake: asyncio.Future[None] | None = None
+        self._timed_out = False
+        self.abandoned = False
+        self.task = self._loop.create_task(self._work())
+
+    def wake(self) -> None:
+        """Go on: something is ready."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _work(self) -> None:
+        source, slice_seconds = self._workers.source, self._workers.slice_seconds
+        until = perf_counter() + slice_seconds
+        while not self._is_abandoned():
+            delivery = source.next_delivery()
+            if delivery is None:
+                self._wake = self._loop.create_future()
+                self._workers.park(self)
+                await self._wake
+                until = perf_counter() + slice_seconds
+                continue
+            try:
+                work = source.begin(delivery)
+                try:
+                    waiting_for = work.send(None)
+                except StopIteration as finished:
+                    answer = finished.value
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
+                    answer = None
+                    self._note_failure(error)
+                else:
+                    answer = await self._rest(work, waiting_for, delivery)
+                    if self._is_abandoned():
+                        return
+                conclusion = source.done(delivery, answer)
+                if conclusion is not None:
+                    await conclusion
+            except Exception:
+                log.exception("the broker failed at %s; the event stays in the log", delivery.envelope.id)
+            if perf_counter() >= until:
+                await asyncio.sleep(0)
+                until = perf_counter() + slice_seconds
+
+    async def _rest(
+        self, work: Coroutine[Any, Any, Answer | None], waiting_for: Any, delivery: Delivery
+    ) -> Answer | None:
+        """The answer of an attempt that waits for something; None when it takes longer than its subscription allows."""
+        handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
+        self._workers.suspended += 1
+        self._workers.wake()
+        try:
+            return await go_on(work, waiting_for)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
+            self._note_failure(error)
+            return None
+        finally:
+            self._resumed(handle)
+
+    def _is_abandoned(self) -> bool:
+        return self.abandoned
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Whatever an invocation raises stands for a network error.
+
+        A cancellation too, for without one of this task it is the handler's own affair. Raises that of this task.
+        """
+        if not isinstance(error, asyncio.CancelledError):
+            log.warning("no answer: %r", error)
+        elif self._timed_out or not self.task.cancelling():
+            log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
+        else:
+            raise error
+
+    def _resumed(self, handle: asyncio.TimerHandle) -> None:
+        handle.cancel()
+        if not self.abandoned:
+            self._workers.suspended -= 1
+        if self._timed_out:
+            self._timed_out = False
+            self.task.uncancel()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self.task.cancel()

@@ -1,0 +1,139 @@
+"""The two ways to call a function in this process.
+
+The direct door calls the operation's core; the faithful door goes through the framework's own application, as a
+container does. One contract holds at both.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from embedded.broker.delivery import Answer
+from embedded.functions.scaling import Functions
+from embedded.manifests.models import Service
+from shared.context.runtime import Runtime
+from shared.core.envelope import Envelope
+from shared.http.messages import HttpRequest, HttpResponse
+from shared.http.operation import HttpOperation
+from shared.http.pipeline import serve
+from shared.messaging.delivery import deliver
+from shared.messaging.operation import EventOperation
+
+
+class DirectDoor:
+    """Calls operations. Nothing is written as bytes on the way, and an event is parsed once for all its consumers."""
+
+    def __init__(self, functions: Functions, runtime: Runtime) -> None:
+        self._functions = functions
+        self._runtime = runtime
+
+    async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:
+        """Deliver an event."""
+        function = self._functions.enter(service)
+        try:
+            operation = function.operation
+            assert isinstance(operation, EventOperation)
+            return await deliver(operation, envelope, self._runtime, first=first)
+        finally:
+            self._functions.leave(function)
+
+    async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        function = self._functions.enter(service)
+        try:
+            operation = function.operation
+            assert isinstance(operation, HttpOperation)
+            return await serve(operation, request, self._runtime)
+        finally:
+            self._functions.leave(function)
+
+
+class FaithfulDoor:
+    """Calls each function through `functions_framework.aio`, loaded from FUNCTION_SOURCE as in its container.
+
+    A request's headers are all that passes this door, so the gateway counts against its rate limits in front of it.
+    """
+
+    def __init__(self, functions: Functions, services: dict[str, Service], root: Path) -> None:
+        self._functions = functions
+        self._services = services
+        self._root = root
+        self._apps: dict[str, Any] = {}
+        functions.on_let_go = self._let_go
+
+    async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
+        """Deliver an event in the HTTP binding's binary mode."""
+        headers, body = envelope.to_binary()
+        return await self._call(service, "POST", "/", "", list(headers.items()), body)
+
+    async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        # What came twice goes on twice: it is the function that refuses it.
+        headers = [*request.headers.items(), *((name, request.headers[name]) for name in request.repeated)]
+        return await self._call(service, request.method, request.path, request.query, headers, request.body)
+
+    async def _call(
+        self, service: str, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
+    ) -> HttpResponse:
+        function = self._functions.enter(service)
+        try:
+            return await call_app(self._app(service), method, path, query, headers, body)
+        finally:
+            self._functions.leave(function)
+
+    def _let_go(self, service: Service) -> None:
+        # The framework has loaded the file once more, as a module by the name of its stem.
+        if self._apps.pop(service.name, None) is not None:
+            sys.modules.pop(PurePosixPath(service.source).stem, None)
+
+    def _app(self, service: str) -> Any:
+        app = self._apps.get(service)
+        if app is None:
+            from functions_framework.aio import create_asgi_app
+
+            described = self._services[service]
+            app = create_asgi_app(described.target, str(self._root / described.source), "http")  # type: ignore[no-untyped-call]
+            self._apps[service] = app
+        return app
+
+
+async def call_app(
+    app: Any, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
+) -> HttpResponse:
+    """Send one request through an ASGI application in this process. The answer's length is for the sender to tell."""
+    raw_path = path.encode("latin-1")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": raw_path,
+        "query_string": query.encode("latin-1"),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "server": ("127.0.0.1", 8080),
+        "client": ("127.0.0.1", 0),
+        "state": {},
+    }
+    response = HttpResponse(500, {}, b"")
+    chunks: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            response.status = message["status"]
+            response.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
+            response.headers.pop("content-length", None)
+        elif message["type"] == "http.response.body":
+            chunks.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    response.body = b"".join(chunks)
+    return response

@@ -1,0 +1,244 @@
+"""Scale to zero in one process: functions of the support class are loaded at first use and let go when idle.
+
+Classes, windows and retention periods are the Services' own annotations. A function is a module; what it imports
+besides is shared with others and stays. Letting go takes the module out of `sys.modules`, so that its code, models
+and caches are collected once nobody runs them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from embedded.broker.plan import Plan, Subscription, ToService
+from embedded.broker.timers import Timers
+from embedded.manifests.loading import ManifestError
+from embedded.manifests.models import Kong, Service
+from shared.core.clock import Clock
+from shared.functions.decorators import operation_of
+from shared.functions.operation import Operation
+from shared.http.operation import HttpOperation
+from shared.messaging.operation import EventOperation
+
+log = logging.getLogger(__name__)
+_LOOK_AFTER_SECONDS: Final = 5.0
+
+State = Literal["ready", "loaded", "idle"]
+"""`ready`: core, always there. `loaded`: support, in use or recently so. `idle`: support, let go or never loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStatus:
+    """One function as `lastro functions` shows it."""
+
+    service: str
+    consumer: str
+    scale_class: Literal["core", "support"]
+    state: State
+    ways_in: tuple[str, ...]
+    calls: int
+    in_flight: int
+    loads: int
+
+
+class Function:
+    """One Service's function. `target` is None while it is not loaded."""
+
+    __slots__ = ("calls", "in_flight", "last_used", "loads", "operation", "service", "support", "target", "ways_in")
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.support = service.scale_class == "support"
+        self.target: Any = None
+        self.operation: Operation | None = None
+        self.calls = 0
+        self.in_flight = 0
+        self.loads = 0
+        self.last_used: datetime | None = None
+        self.ways_in: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        if not self.support:
+            return "ready"
+        return "idle" if self.target is None else "loaded"
+
+
+class Functions:
+    """The functions of the Services, by the Services' names."""
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        clock: Clock,
+        timers: Timers,
+        collect: Callable[[], object] = gc.collect,
+    ) -> None:
+        """`collect` is called after something was let go: modules are full of cycles."""
+        self._clock = clock
+        self._timers = timers
+        self._collect = collect
+        self._functions = {name: Function(service) for name, service in services.items()}
+        self._looking_after = False
+        self.on_let_go: Callable[[Service], None] | None = None
+        """Called with a function's Service when it is let go, for whoever keeps something of it."""
+
+    def start(self) -> None:
+        """Load the core functions and let go of the others once they are idle. Raises ManifestError."""
+        for function in self._functions.values():
+            if not function.support:
+                self._load(function)
+        if not self._looking_after:
+            self._looking_after = True
+            self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
+
+    def stop(self) -> None:
+        """Let go of nothing any more."""
+        self._looking_after = False
+
+    def check(self, plan: Plan, kong: Kong | None) -> None:
+        """Load every function once and see that it takes what its ways in bring. Raises ManifestError.
+
+        Notes the ways in for `status`.
+        """
+        ways: dict[str, list[str]] = {name: [] for name in self._functions}
+        for subscription in plan.subscriptions:
+            self._check_subscription(subscription, ways)
+        for upstream in kong.services if kong is not None else ():
+            if upstream.function not in self._functions:
+                raise ManifestError(f"Kong service {upstream.name}: host: there is no Service {upstream.function}")
+            for route in upstream.routes:
+                self._operation(upstream.function, HttpOperation, f"Kong route {route.name}")
+                shown = [f"route {','.join(route.methods) or 'ANY'} {path.lstrip('~')}" for path in route.paths]
+                ways[upstream.function] += shown
+        for name, function in self._functions.items():
+            function.ways_in = tuple(dict.fromkeys(ways[name]))
+            self._load(function)
+        for function in self._functions.values():
+            if function.support:
+                self._let_go(function)
+        self._collect()
+
+    def _check_subscription(self, subscription: Subscription, ways: dict[str, list[str]]) -> None:
+        way = subscription.name.replace("/", " ", 1)
+        if isinstance(subscription.target, ToService):
+            operation = self._operation(subscription.target.name, EventOperation, way)
+            type_name = subscription.filter.type
+            if type_name is not None and not operation.any_event and type_name not in operation.models:
+                raise ManifestError(f"{way}: {operation.id} does not take events of type {type_name}")
+            ways[subscription.target.name].append(way)
+        if isinstance(subscription.dead_letter, ToService):
+            operation = self._operation(subscription.dead_letter.name, EventOperation, f"dead letters of {way}")
+            if not operation.any_event:
+                raise ManifestError(f"dead letters of {way}: {operation.id} does not take every event")
+            ways[subscription.dead_letter.name].append("dead letters")
+
+    def _operation(self, service: str, kind: type[Any], way: str) -> Any:
+        operation = self.operation(service)
+        if not isinstance(operation, kind):
+            raise ManifestError(f"{way}: {operation.id} takes {_taken(operation)}")
+        return operation
+
+    # Calls
+
+    def operation(self, service: str) -> Operation:
+        """A function's operation, loaded when it was not. Raises KeyError for an unknown Service, ManifestError."""
+        function = self._functions[service]
+        if function.operation is None:
+            self._load(function)
+        assert function.operation is not None
+        return function.operation
+
+    def enter(self, service: str) -> Function:
+        """Begin a call: the function, loaded, and not let go before `leave`. Raises as `operation` does."""
+        function = self._functions[service]
+        if function.target is None:
+            self._load(function)
+        function.calls += 1
+        function.in_flight += 1
+        return function
+
+    def leave(self, function: Function) -> None:
+        """End a call."""
+        function.in_flight -= 1
+        if function.support:
+            function.last_used = self._clock.now()
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function, by its Service's name."""
+        return [
+            FunctionStatus(
+                service=name,
+                consumer=function.service.consumer,
+                scale_class=function.service.scale_class,
+                state=function.state,
+                ways_in=function.ways_in,
+                calls=function.calls,
+                in_flight=function.in_flight,
+                loads=function.loads,
+            )
+            for name, function in sorted(self._functions.items())
+        ]
+
+    # Coming and going
+
+    def _load(self, function: Function) -> None:
+        if function.target is not None:
+            return
+        service = function.service
+        origin = f"Service {service.name}"
+        try:
+            module = importlib.import_module(service.module)
+        except Exception as error:
+            raise ManifestError(f"{origin}: {service.source} cannot be loaded: {error!r}") from error
+        target = getattr(module, service.target, None)
+        operation = operation_of(target)
+        if operation is None:
+            raise ManifestError(f"{origin}: FUNCTION_TARGET: {service.source} has no function {service.target}")
+        function.target, function.operation = target, operation
+        function.loads += 1
+        function.last_used = self._clock.now()
+
+    def _look_after(self) -> None:
+        if not self._looking_after:
+            return
+        now = self._clock.now()
+        gone = [function for function in self._functions.values() if _is_idle(function, now)]
+        for function in gone:
+            self._let_go(function)
+        if gone:
+            self._collect()
+        self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
+
+    def _let_go(self, function: Function) -> None:
+        if function.target is None or function.in_flight:
+            return
+        function.target = function.operation = None
+        if self.on_let_go is not None:
+            self.on_let_go(function.service)
+        name = function.service.module
+        if any(other.target is not None and other.service.module == name for other in self._functions.values()):
+            return
+        sys.modules.pop(name, None)
+        package, _, stem = name.rpartition(".")
+        parent = sys.modules.get(package)
+        if parent is not None and hasattr(parent, stem):
+            delattr(parent, stem)
+        log.debug("%s is let go", function.service.name)
+
+
+def _is_idle(function: Function, now: datetime) -> bool:
+    if not function.support or function.target is None or function.in_flight:
+        return False
+    used = function.last_used
+    return used is None or now - used >= timedelta(seconds=function.service.idle_seconds)
+
+
+def _taken(operation: Operation) -> str:
+    return "requests, not events" if isinstance(operation, HttpOperation) else "events, not requests"

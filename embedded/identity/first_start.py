@@ -1,0 +1,110 @@
+"""The first start: the platform's own client, the demo tenant, and the file that holds their secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+
+from embedded.identity.credentials import FILE_NAME, Credentials, tenant_entry
+from embedded.identity.issuer import Client, Issuer
+from shared.context.runtime import Runtime
+from shared.http.messages import HttpRequest, HttpResponse
+from shared.identity.tenancy import PLATFORM_SCOPE, client_of
+from shared.identity.tokens import client_secret_digest
+from shared.ports.documents import PLATFORM, AlreadyExists, Commit
+from shared.records.tenants import CLIENTS, ClientDocument
+
+log = logging.getLogger(__name__)
+PLATFORM_CLIENT: Final = "lastro-platform"
+DEMO_TENANT: Final = "demo"
+_SECRET_NAME: Final = "platform-client-secret"
+_SECRET_BITS: Final = 256
+_DEMO_KEY: Final = "first-start/demo-tenant"
+
+Send = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class StoredClients:
+    """The issuer's clients, as tenants' onboarding stores them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def client(self, client_id: str) -> Client | None:
+        """The client, or None. What it rests on is durable when it returns."""
+        document = await client_of(self._runtime.documents, client_id)
+        if document is None:
+            return None
+        await self._runtime.documents.durable()
+        return Client(
+            document["id"],
+            document["secret_digest"],
+            document["client_tenant_id"],
+            frozenset(document["scopes"]),
+        )
+
+
+async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -> Credentials:
+    """See that the platform's client, its file and (unless unwanted) the demo tenant are there.
+
+    Every step may have been done by an earlier start, or be cut off by a crash and done again: secrets are the same
+    each time, the demo tenant's by the idempotent replay of its creation. Raises BadCredentials.
+    """
+    settings = runtime.settings
+    directory = settings.data_path
+    credentials = Credentials.read(directory) or Credentials(directory / FILE_NAME)
+    before = (directory / FILE_NAME).read_bytes() if (directory / FILE_NAME).exists() else b""
+    credentials.base_url = settings.base_url
+    credentials.token_url = f"{issuer.issuer_url}/protocol/openid-connect/token"
+    credentials.audience = settings.audience
+    secret = await _platform_client(runtime)
+    credentials.platform = {"client_id": PLATFORM_CLIENT, "client_secret": secret}
+    if demo and credentials.demo is None:
+        credentials.demo = await _demo_tenant(issuer, send)
+    if credentials.text().encode() != before:
+        credentials.write()
+    return credentials
+
+
+async def _platform_client(runtime: Runtime) -> str:
+    stored = await runtime.secrets.get(_SECRET_NAME)
+    secret = stored.decode() if stored is not None else f"{runtime.random.getrandbits(_SECRET_BITS):064x}"
+    if stored is None:
+        await runtime.secrets.put(_SECRET_NAME, secret.encode())
+    document: ClientDocument = {
+        "id": PLATFORM_CLIENT,
+        "tenant_id": PLATFORM,
+        "version": 1,
+        "secret_digest": client_secret_digest(secret),
+        "client_tenant_id": None,
+        "scopes": [PLATFORM_SCOPE],
+    }
+    commit = Commit(PLATFORM)
+    commit.inserts.append((CLIENTS, dict(document)))
+    try:
+        await runtime.documents.commit(commit)
+    except AlreadyExists:
+        log.debug("the platform's client is there already")
+    await runtime.documents.durable()
+    return secret
+
+
+async def _demo_tenant(issuer: Issuer, send: Send) -> dict[str, str] | None:
+    """Make the demo tenant as any operator would: by a request with a platform token."""
+    operator = Client(PLATFORM_CLIENT, "", None, frozenset({PLATFORM_SCOPE}))
+    token = issuer.issue(operator, operator.scopes)
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "idempotency-key": _DEMO_KEY,
+    }
+    body = orjson.dumps({"id": DEMO_TENANT, "name": "Demo"})
+    response = await send(HttpRequest("POST", "/v1/tenants", "", headers, body))
+    answer: dict[str, Any] = orjson.loads(response.body)
+    if response.status != 201:
+        log.warning("there is no demo tenant: %s", answer.get("detail", response.status))
+        return None
+    return tenant_entry(answer)

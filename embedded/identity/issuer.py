@@ -1,0 +1,348 @@
+"""The local issuer: what Keycloak is on a cluster, with the same discovery, key and token endpoints.
+
+It knows the client credentials grant (RFC 6749 §4.4); other grants are answered as RFC 6749 §5.2 asks.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from uuid import uuid4
+
+import orjson
+
+from shared.core.clock import Clock
+from shared.core.problems import Problem
+from shared.identity.tokens import MIN_RSA_BITS, StaticKeys, client_secret_digest
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+TOKEN_SECONDS: Final = 300
+REALM_PATH: Final = "/realms/lastro"
+_SECRET_NAME: Final = "identity-signing-keys"
+_PUBLIC_EXPONENT: Final = 65537
+_MAX_FORM_FIELDS: Final = 32
+_MAX_FORM_BYTES: Final = 16 * 1024
+
+
+class SecretStore(Protocol):
+    """What the issuer needs of the secrets port."""
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def put(self, name: str, value: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client. `secret_digest` is `shared.identity.tokens.client_secret_digest` of its secret."""
+
+    client_id: str
+    secret_digest: str
+    tenant_id: str | None
+    scopes: frozenset[str]
+
+
+class ClientDirectory(Protocol):
+    """Where clients are found."""
+
+    async def client(self, client_id: str) -> Client | None:
+        """The client, or None."""
+        ...
+
+
+class SigningKey:
+    """An RSA key pair and its id, the RFC 7638 thumbprint of its public half."""
+
+    def __init__(self, private: RSAPrivateKey) -> None:
+        from jwt.algorithms import RSAAlgorithm
+
+        public: dict[str, Any] = RSAAlgorithm.to_jwk(private.public_key(), as_dict=True)
+        members = {name: public[name] for name in ("e", "kty", "n")}
+        thumbprint = sha256(orjson.dumps(members, option=orjson.OPT_SORT_KEYS)).digest()
+        self.private = private
+        self.kid = urlsafe_b64encode(thumbprint).rstrip(b"=").decode()
+        self.jwk: dict[str, str] = {**members, "kid": self.kid, "use": "sig", "alg": "RS256"}
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """A new key of 2048 bits."""
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        return cls(rsa.generate_private_key(_PUBLIC_EXPONENT, MIN_RSA_BITS))
+
+    @classmethod
+    def from_pem(cls, pem: str) -> SigningKey:
+        """The key that `to_pem` wrote. Raises ValueError for anything else."""
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        private = load_pem_private_key(pem.encode(), None)
+        if not isinstance(private, RSAPrivateKey):
+            raise ValueError("not an RSA key")  # noqa: TRY004 - the stored text is wrong, not a caller's type
+        return cls(private)
+
+    def to_pem(self) -> str:
+        """PKCS #8, not encrypted: the secret store is what protects it."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+class KeyRing:
+    """The key that signs, and the one before it, which still verifies what it signed."""
+
+    def __init__(self, store: SecretStore, active: SigningKey, previous: SigningKey | None = None) -> None:
+        self._store = store
+        self.active = active
+        self.previous = previous
+        self.source = StaticKeys(self.jwks())
+
+    @classmethod
+    async def load(cls, store: SecretStore) -> KeyRing:
+        """The stored keys; the first time a new one, stored before it is used."""
+        stored = await store.get(_SECRET_NAME)
+        if stored is None:
+            ring = cls(store, SigningKey.generate())
+            await ring._save()
+            return ring
+        content = orjson.loads(stored)
+        previous = content["previous"]
+        return cls(store, SigningKey.from_pem(content["active"]), SigningKey.from_pem(previous) if previous else None)
+
+    async def rotate(self) -> None:
+        """Sign with a new key from now on; the one before the present one verifies nothing any more.
+
+        Tokens live for five minutes: rotating twice within that time refuses tokens that have not expired.
+        """
+        self.active, self.previous = SigningKey.generate(), self.active
+        await self._save()
+        self.source.replace(self.jwks())
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys (RFC 7517), the active one first."""
+        return {"keys": [key.jwk for key in (self.active, self.previous) if key is not None]}
+
+    async def _save(self) -> None:
+        # Both keys lie in one secret, so that a crash never leaves half of a rotation.
+        previous = self.previous.to_pem() if self.previous is not None else None
+        await self._store.put(_SECRET_NAME, orjson.dumps({"active": self.active.to_pem(), "previous": previous}))
+
+
+class OAuthError(Exception):
+    """A refusal of the token endpoint (RFC 6749 §5.2)."""
+
+    def __init__(self, error: str, description: str, status: int = 400) -> None:
+        super().__init__(error, description)
+        self.error = error
+        self.description = description
+        self.status = status
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def _new_token_id() -> str:
+    return str(uuid4())
+
+
+class Issuer:
+    """Makes access tokens for registered clients and publishes the keys that verify them."""
+
+    def __init__(
+        self,
+        issuer_url: str,
+        keys: KeyRing,
+        clients: ClientDirectory,
+        clock: Clock,
+        *,
+        audience: str = "lastro-api",
+        token_id: Callable[[], str] = _new_token_id,
+    ) -> None:
+        self.issuer_url = issuer_url.rstrip("/")
+        self._keys = keys
+        self._clients = clients
+        self._clock = clock
+        self._audience = audience
+        self._token_id = token_id
+        self._realm = urlsplit(self.issuer_url).path
+        self._protocol = f"{self._realm}/protocol/openid-connect"
+
+    # Documents
+
+    def discovery(self) -> dict[str, Any]:
+        """OpenID Connect Discovery 1.0 §3, for the one grant that there is."""
+        protocol = f"{self.issuer_url}/protocol/openid-connect"
+        return {
+            "issuer": self.issuer_url,
+            "token_endpoint": f"{protocol}/token",
+            "jwks_uri": f"{protocol}/certs",
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        }
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys."""
+        return self._keys.jwks()
+
+    # Tokens
+
+    async def token(self, form: Mapping[str, str], authorization: str | None = None) -> dict[str, Any]:
+        """The answer to a token request (RFC 6749 §5.1). Empty parameters count as absent (§3.2).
+
+        `authorization` is the request's header. Raises OAuthError.
+        """
+        given = {name: value for name, value in form.items() if value}
+        grant_type = given.get("grant_type")
+        if grant_type is None:
+            raise OAuthError("invalid_request", "grant_type is missing")
+        client = await self._authenticated(given, authorization)
+        if grant_type != "client_credentials":
+            raise OAuthError("unsupported_grant_type", "this issuer knows client_credentials only")
+        scopes = _granted(client, given.get("scope"))
+        return {
+            "access_token": self.issue(client, scopes),
+            "token_type": "Bearer",
+            "expires_in": TOKEN_SECONDS,
+            "scope": " ".join(sorted(scopes)),
+        }
+
+    def issue(self, client: Client, scopes: frozenset[str]) -> str:
+        """A signed access token of five minutes for a client."""
+        import jwt
+
+        now = int(self._clock.now().timestamp())
+        claims: dict[str, Any] = {
+            "iss": self.issuer_url,
+            "aud": self._audience,
+            "azp": client.client_id,
+            "sub": client.client_id,
+            "scope": " ".join(sorted(scopes)),
+            "typ": "Bearer",
+            "jti": self._token_id(),
+            "iat": now,
+            "nbf": now,
+            "exp": now + TOKEN_SECONDS,
+        }
+        if client.tenant_id is not None:
+            claims["tenant_id"] = client.tenant_id
+        key = self._keys.active
+        return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.kid})
+
+    async def _authenticated(self, form: Mapping[str, str], authorization: str | None) -> Client:
+        client_id, secret = _credentials(form, authorization)
+        client = await self._clients.client(client_id)
+        # An unknown client is compared as well, so that time does not tell which client ids exist.
+        stored = client.secret_digest if client is not None else _NO_DIGEST
+        matches = hmac.compare_digest(client_secret_digest(secret), stored)
+        if client is None or not matches:
+            _refuse_client("the client is not known or its secret is wrong")
+        return client
+
+    # HTTP
+
+    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer one request; header names are lower-case.
+
+        Raises Problem `not_found` and `method_not_allowed`: those are the gateway's to render.
+        """
+        if path == f"{self._protocol}/token":
+            _allow(method, "POST")
+            return await self._answer_token(headers, body)
+        if path == f"{self._realm}/.well-known/openid-configuration":
+            _allow(method, "GET", "HEAD")
+            return _json(200, self.discovery(), {"Cache-Control": "max-age=60"})
+        if path == f"{self._protocol}/certs":
+            _allow(method, "GET", "HEAD")
+            return _json(200, self.jwks(), {"Cache-Control": "max-age=60"})
+        raise Problem("not_found", "There is nothing at this path.")
+
+    async def _answer_token(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        try:
+            return _json(200, await self.token(_form(headers, body), headers.get("authorization")), _NO_STORE)
+        except OAuthError as refusal:
+            extra = dict(_NO_STORE)
+            if refusal.status == 401:
+                extra["WWW-Authenticate"] = 'Basic realm="lastro"'
+            document = {"error": refusal.error, "error_description": refusal.description}
+            return _json(refusal.status, document, extra)
+
+
+_NO_DIGEST: Final = client_secret_digest("")
+_NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def _credentials(form: Mapping[str, str], authorization: str | None) -> tuple[str, str]:
+    """Client id and secret by client_secret_basic or client_secret_post (RFC 6749 §2.3.1), never by both."""
+    if authorization:
+        if "client_secret" in form:
+            raise OAuthError("invalid_request", "credentials came in the header and in the body")
+        client_id, secret = _basic(authorization)
+        if form.get("client_id", client_id) != client_id:
+            raise OAuthError("invalid_request", "client_id differs between the header and the body")
+        return client_id, secret
+    if "client_id" not in form or "client_secret" not in form:
+        _refuse_client("no client credentials")
+    return form["client_id"], form["client_secret"]
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        _refuse_client("the Authorization header is not Basic")
+    try:
+        pair = b64decode(encoded.strip(), validate=True).decode()
+    except ValueError:
+        _refuse_client("the Basic credentials cannot be read")
+    # Both halves are form-encoded before they are joined, so a colon inside one cannot split it.
+    client_id, colon, secret = pair.partition(":")
+    if not colon:
+        _refuse_client("the Basic credentials cannot be read")
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _refuse_client(description: str) -> NoReturn:
+    raise OAuthError("invalid_client", description, 401)
+
+
+def _granted(client: Client, asked: str | None) -> frozenset[str]:
+    if asked is None:
+        return client.scopes
+    scopes = frozenset(asked.split(" ")) - {""}
+    if not scopes or not scopes <= client.scopes:
+        raise OAuthError("invalid_scope", "a scope is not one of the client's")
+    return scopes
+
+
+def _form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise OAuthError("invalid_request", "the body must be application/x-www-form-urlencoded")
+    if len(body) > _MAX_FORM_BYTES:
+        raise OAuthError("invalid_request", "the body is too large")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS, errors="strict")
+    except ValueError:
+        raise OAuthError("invalid_request", "the body cannot be read") from None
+    form = dict(pairs)
+    if len(form) != len(pairs):
+        raise OAuthError("invalid_request", "a parameter came twice")
+    return form
+
+
+def _allow(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        raise Problem("method_not_allowed", f"{method} is not taken here.", headers={"Allow": ", ".join(allowed)})
+
+
+def _json(status: int, document: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+    return status, {"Content-Type": "application/json", **headers}, orjson.dumps(document)

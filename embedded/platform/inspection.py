@@ -1,0 +1,137 @@
+"""What the platform tells of itself: readiness, functions, events, metrics, and the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from embedded.broker.broker import Broker, UnknownBroker
+from embedded.broker.plan import Plan, Subscription, ToService
+from embedded.functions.scaling import Functions
+from embedded.gateway.gateway import Upstream
+from embedded.manifests.models import Service
+from embedded.platform.metrics import exposition
+from shared.adapters.sqlite.store import SqliteStore
+from shared.context.runtime import Runtime
+from shared.core.envelope import Envelope
+from shared.core.problems import Problem
+from shared.core.version import VERSION
+from shared.http.openapi import describe
+from shared.http.operation import HttpOperation
+from shared.ports.documents import PLATFORM
+
+
+class Inspection:
+    """Reads from the platform's parts; the gateway's own paths show it."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        store: SqliteStore,
+        broker: Broker,
+        functions: Functions,
+        plan: Plan,
+        upstreams: dict[str, Upstream],
+        state: Callable[[], str | None],
+    ) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._broker = broker
+        self._functions = functions
+        self._plan = plan
+        self._upstreams = upstreams
+        self._state = state
+        self._openapi: bytes | None = None
+
+    def ready(self) -> str | None:
+        """Why the platform cannot serve now, or None when it can."""
+        return self._state()
+
+    async def openapi(self) -> bytes:
+        """The OpenAPI document. Made once: describing every operation loads every function."""
+        if self._openapi is None:
+            names = dict.fromkeys(upstream.service for upstream in self._upstreams.values())
+            operations = [self._functions.operation(name) for name in names]
+            document = describe(
+                [operation for operation in operations if isinstance(operation, HttpOperation)],
+                base_url=self._runtime.settings.base_url,
+                version=VERSION,
+            )
+            self._openapi = orjson.dumps(document)
+        return self._openapi
+
+    def functions(self) -> list[dict[str, Any]]:
+        """Every function: state, ways in, calls, and what its subscriptions have delivered."""
+        summary = self._broker.summary()
+        subscriptions: dict[str, list[Subscription]] = {}
+        for subscription in self._plan.subscriptions:
+            if isinstance(subscription.target, ToService):
+                subscriptions.setdefault(subscription.target.name, []).append(subscription)
+        found = []
+        for status in self._functions.status():
+            counts = [summary.subscriptions[way.name] for way in subscriptions.get(status.service, ())]
+            service: Service = self._plan.services[status.service]
+            found.append(
+                {
+                    "service": status.service,
+                    "function": status.consumer,
+                    "source": service.source,
+                    "scale": status.scale_class,
+                    "state": status.state,
+                    "ways_in": [_readable(way) for way in status.ways_in],
+                    "calls": status.calls,
+                    "in_flight": status.in_flight,
+                    "loads": status.loads,
+                    "delivered": sum(count.delivered for count in counts),
+                    "retried": sum(count.retried for count in counts),
+                    "dead_lettered": sum(count.dead_lettered for count in counts),
+                    "pending": sum(count.pending for count in counts),
+                }
+            )
+        return found
+
+    async def events(self, after: int, limit: int, tenant_id: str) -> tuple[list[tuple[int, Envelope]], int]:
+        """A tenant's events behind a place in the log, oldest first, and the place up to which it was read.
+
+        The platform's own are those that name no tenant.
+        """
+        wanted = None if tenant_id == PLATFORM else tenant_id
+        page = self._store.event_log(after, limit, tenant=wanted)
+        found = [
+            (item.sequence, item.envelope) for item in page.events if (item.envelope.tenant_id or PLATFORM) == tenant_id
+        ]
+        return found, page.read_to
+
+    def last_place(self) -> int:
+        """The place of the newest event on disk."""
+        return self._store.durable_sequence
+
+    async def publish(self, broker: str, envelope: Envelope) -> None:
+        """Put an event into a Broker; on return it is on disk. Raises Problem `not_found`, or Unavailable."""
+        try:
+            await self._broker.publish(broker, envelope)
+        except UnknownBroker:
+            raise Problem("not_found", f"There is no Broker {broker}.") from None
+
+    def metrics(self) -> str:
+        """Measurements in Prometheus' text format."""
+        store = self._store
+        gauges = {
+            "store_batches": float(store.batches),
+            "store_generation": float(store.generation),
+            "store_document_misses": float(store.document_misses),
+            "log_head": float(store.head_sequence),
+            "log_durable": float(store.durable_sequence),
+        }
+        return exposition(self._runtime.telemetry, self._broker.summary(), gauges)
+
+
+_PARAMETER: Final = re.compile(r"\(\?P?<([A-Za-z_]\w*)>\[\^/\]\+\)")
+
+
+def _readable(way: str) -> str:
+    """A way in, its route's regular expression written as the template that it stands for."""
+    return _PARAMETER.sub(r"{\1}", way).removesuffix("$")

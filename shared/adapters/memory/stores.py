@@ -1,0 +1,330 @@
+"""The ports in plain dictionaries: nothing survives, everything is obvious. For quick tests, and as the measure
+that the other adapters are held to.
+
+Documents are copied on their way in and out, so that a handler that changes one in place is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+
+from shared.adapters.memory.local_cache import LocalCache
+from shared.core.clock import Clock, SystemClock
+from shared.core.envelope import Envelope
+from shared.core.money import MAX_MINOR_UNITS
+from shared.ports.documents import (
+    AlreadyApplied,
+    AlreadyExists,
+    Change,
+    Collection,
+    Commit,
+    D,
+    GuardRefused,
+    InboxMarker,
+    Query,
+    VersionConflict,
+)
+from shared.ports.ledger import (
+    AccountTurnover,
+    Cause,
+    Entry,
+    LedgerRefused,
+    Leg,
+    RecordedTransfer,
+    Refusal,
+    Transfer,
+    TransferMismatch,
+    check_balanced,
+)
+
+Document = dict[str, Any]
+Rows = dict[tuple[str, str, str], Document]
+
+
+class MemoryDocuments:
+    """The documents port; a commit works on a copy of everything and puts it in place when all of it held."""
+
+    def __init__(self) -> None:
+        self._rows: Rows = {}
+        self._inbox: set[InboxMarker] = set()
+        self._outbox: dict[tuple[str, str], Envelope] = {}
+        self.events: list[Envelope] = []
+
+    @property
+    def generation(self) -> int:
+        return 0
+
+    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+        return cast("D | None", deepcopy(self._rows.get((collection.name, tenant_id, id))))
+
+    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+        found = [
+            document
+            for (name, owner, _), document in self._rows.items()
+            if name == collection.name and tenant_id in (None, owner) and _matches(document, query)
+        ]
+        found.sort(key=lambda document: (document["id"], document["tenant_id"]), reverse=query.newest_first)
+        return cast("list[D]", deepcopy(found[: query.limit]))
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        return marker in self._inbox
+
+    async def commit(self, commit: Commit) -> None:
+        if commit.inbox in self._inbox:
+            raise AlreadyApplied(f"{commit.inbox} is there")
+        rows = dict(self._rows)
+        touched = list(_apply(rows, commit))
+        for collection, key in touched:
+            if key in rows:
+                _check_floors(collection, rows[key])
+                _check_unique(collection, rows, key)
+        self._rows = rows
+        if commit.inbox is not None:
+            self._inbox.add(commit.inbox)
+        for event in commit.events:
+            self._outbox[event.source, event.id] = event
+            self.events.append(event)
+
+    async def durable(self) -> None:
+        """Nothing here outlives the process, and nothing claims to."""
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        waiting = [event for event in self._outbox.values() if event.time is not None and event.time < older_than]
+        return sorted(waiting, key=lambda event: event.time or "")[:limit]
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        for event in events:
+            self._outbox.pop((event.source, event.id), None)
+
+
+def _apply(rows: Rows, commit: Commit) -> Iterator[tuple[Collection[Any], tuple[str, str, str]]]:
+    for collection, document in commit.inserts:
+        key = (collection.name, document["tenant_id"], document["id"])
+        if key in rows:
+            raise AlreadyExists(collection.name, document["id"])
+        rows[key] = deepcopy(document)
+        yield collection, key
+    for collection, document in commit.replaces:
+        key = (collection.name, document["tenant_id"], document["id"])
+        if key not in rows or rows[key]["version"] != document["version"]:
+            raise VersionConflict(f"{key} changed since it was read")
+        rows[key] = {**deepcopy(document), "version": document["version"] + 1}
+        yield collection, key
+    for change in commit.changes:
+        key = (change.collection.name, commit.tenant_id, change.id)
+        rows[key] = _changed(rows.get(key), change)
+        yield change.collection, key
+    for collection, id in commit.deletes:
+        rows.pop((collection.name, commit.tenant_id, id), None)
+
+
+def _changed(current: Document | None, change: Change) -> Document:
+    if current is None or any(current.get(name) != value for name, value in change.where.items()):
+        raise GuardRefused(f"{change.collection.name}/{change.id} is not as the change wants it")
+    document = {**current, **deepcopy(dict(change.assign)), "version": current["version"] + 1}
+    for name, increment in change.increments.items():
+        document[name] = document.get(name, 0) + increment
+        if abs(document[name]) > MAX_MINOR_UNITS:
+            raise GuardRefused(f"{name} would leave 64 bits")
+    return document
+
+
+def _check_floors(collection: Collection[Any], document: Document) -> None:
+    for floor in collection.floors:
+        if sum(sign * (document.get(name) or 0) for name, sign in floor.terms) < 0:
+            raise GuardRefused(f"{collection.name}/{document['id']} would fall below its floor")
+
+
+def _check_unique(collection: Collection[Any], rows: Rows, key: tuple[str, str, str]) -> None:
+    for index in collection.indexes:
+        values = [rows[key].get(name) for name in index.fields]
+        if not index.unique or None in values:
+            continue
+        for other, document in rows.items():
+            if other[:2] == key[:2] and other != key and [document.get(name) for name in index.fields] == values:
+                raise AlreadyExists(collection.name, other[2])
+
+
+def _matches(document: Document, query: Query) -> bool:
+    if not _has(document, query.where):
+        return False
+    if query.any_of and not any(_has(document, fields) for fields in query.any_of):
+        return False
+    for name, (start, end) in query.ranges.items():
+        value = document.get(name)
+        if value is None or (start is not None and value < start) or (end is not None and value >= end):
+            return False
+    if query.after is None:
+        return True
+    id: str = document["id"]
+    return id < query.after if query.newest_first else id > query.after
+
+
+def _has(document: Document, fields: Mapping[str, Any]) -> bool:
+    return all(document.get(name) == value for name, value in fields.items())
+
+
+class MemoryLedger:
+    """The ledger port; balances are summed from the entries each time."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], RecordedTransfer | Refusal] = {}
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+
+    async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        check_balanced(transfer.legs)
+        known = self._known.get((transfer.tenant_id, transfer.id))
+        if isinstance(known, Refusal):
+            return known
+        if known is not None:
+            if known.cause != transfer.cause or _legs(known) != transfer.legs:
+                raise TransferMismatch(f"{transfer.id} is recorded with other legs or another cause")
+            return known
+        accounts = {leg.account_id: self._account(transfer.tenant_id, leg.account_id) for leg in transfer.legs}
+        recorded_at = max([recorded_at, *(entries[-1].recorded_at for entries in accounts.values() if entries)])
+        added: list[Entry] = []
+        for position, leg in enumerate(transfer.legs):
+            entry = _entry(transfer.id, position, leg, accounts[leg.account_id], recorded_at)
+            accounts[leg.account_id].append(entry)
+            added.append(entry)
+        for account_id, entries in accounts.items():
+            self._entries[transfer.tenant_id, account_id] = entries
+        recorded = RecordedTransfer(
+            transfer.tenant_id,
+            transfer.id,
+            transfer.cause,
+            tuple(added),
+            recorded_at,
+            transfer.payment_id,
+            transfer.description,
+        )
+        self._known[transfer.tenant_id, transfer.id] = recorded
+        return replace(recorded, first=True)
+
+    def _account(self, tenant_id: str, account_id: str) -> list[Entry]:
+        return list(self._entries.get((tenant_id, account_id), ()))
+
+    async def refuse(
+        self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
+    ) -> RecordedTransfer | Refusal:
+        refusal = Refusal(tenant_id, transfer_id, cause, reason, recorded_at)
+        return self._known.setdefault((tenant_id, transfer_id), refusal)
+
+    async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
+        known = self._known.get((tenant_id, transfer_id))
+        if not isinstance(known, RecordedTransfer):
+            return None
+        check_balanced(_legs(known))
+        return known
+
+    async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        entries = self._account(tenant_id, account_id)
+        return [entry for entry in entries if entry.sequence > after_sequence][:limit]
+
+    async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        lines = []
+        for (owner, account_id), entries in self._entries.items():
+            if owner == tenant_id:
+                debits, credits = _sums(entries)
+                lines.append(AccountTurnover(account_id, entries[0].currency, debits, credits))
+        return sorted(lines, key=lambda line: (line.currency, line.account_id))
+
+
+def _legs(recorded: RecordedTransfer) -> tuple[Leg, ...]:
+    return tuple(Leg(entry.account_id, entry.direction, entry.amount, entry.currency) for entry in recorded.entries)
+
+
+def _sums(entries: Sequence[Entry]) -> tuple[int, int]:
+    debits = sum(entry.amount for entry in entries if entry.direction == "debit")
+    return debits, sum(entry.amount for entry in entries) - debits
+
+
+def _entry(transfer_id: str, position: int, leg: Leg, before: list[Entry], recorded_at: str) -> Entry:
+    if before and before[0].currency != leg.currency:
+        raise LedgerRefused(f"the ledger account {leg.account_id} is kept in {before[0].currency}")
+    debits, credits = _sums(before)
+    if max(debits, credits) + leg.amount > MAX_MINOR_UNITS:
+        raise LedgerRefused(f"the sums of the ledger account {leg.account_id} would leave 64 bits")
+    balance = credits - debits + (leg.amount if leg.direction == "credit" else -leg.amount)
+    return Entry(
+        transfer_id,
+        position,
+        leg.account_id,
+        leg.direction,
+        leg.amount,
+        leg.currency,
+        len(before) + 1,
+        balance,
+        recorded_at,
+    )
+
+
+class MemoryCache(LocalCache):
+    """The cache port; nonces are kept for as long as the object lives."""
+
+    def __init__(self, clock: Clock | None = None, *, values: int = 10_000, deadlines: int = 10_000) -> None:
+        super().__init__(clock or SystemClock(), values=values, deadlines=deadlines)
+        self._nonces: set[tuple[str, bytes, datetime]] = set()
+
+    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
+        del expires_at
+        key = (tenant_id, nonce, issued_at)
+        used = key in self._nonces
+        self._nonces.add(key)
+        return not used
+
+
+class MemoryBus:
+    """The bus port: keeps what was published, for a test to look at."""
+
+    reads_the_outbox = False
+
+    def __init__(self) -> None:
+        self.published: list[Envelope] = []
+
+    async def publish(self, events: Sequence[Envelope]) -> None:
+        self.published += events
+
+    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
+        del correlation_id, timeout_seconds
+        return True
+
+
+class MemorySecrets:
+    """The secrets port without secrecy: sealing marks a text with its context. For tests only."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, bytes] = {}
+
+    async def get(self, name: str) -> bytes | None:
+        return self._named.get(name)
+
+    async def put(self, name: str, value: bytes) -> None:
+        self._named[name] = value
+
+    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+        return [f"sealed:{context}:{text.encode().hex()}" for text in plaintexts]
+
+    async def open(self, sealed: Sequence[str], context: str) -> list[str]:
+        prefix = f"sealed:{context}:"
+        if not all(text.startswith(prefix) for text in sealed):
+            raise ValueError("a field was not sealed here for this context")
+        return [bytes.fromhex(text.removeprefix(prefix)).decode() for text in sealed]
+
+    async def blind_index(self, plaintext: str, context: str) -> str:
+        return f"index:{context}:{plaintext.encode().hex()}"
+
+
+class MemoryFlags:
+    """The flags port: a flag is on when it is in the set."""
+
+    def __init__(self, *enabled: str) -> None:
+        self._enabled = set(enabled)
+
+    def enabled(self, flag: str, tenant_id: str | None) -> bool:
+        del tenant_id
+        return flag in self._enabled

@@ -1,0 +1,187 @@
+"""Traces and metrics over OTLP/HTTP, when OpenTelemetry's own environment variables name an endpoint.
+
+Spans that were sampled become SDK spans and go through the SDK's batch processor; metrics are read from the
+dictionaries of Telemetry at each interval and sent as cumulative histograms and sums. Nothing here runs in a
+handler but the hand-over of a sampled span.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.telemetry.recorder import BUCKETS_SECONDS, Histogram, Telemetry
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import Metric
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+log = logging.getLogger(__name__)
+INTERVAL_SECONDS: Final = 15.0
+_NANOSECONDS: Final = 1_000_000_000
+_ENDPOINTS: Final = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
+
+
+def connect(
+    telemetry: Telemetry, environment: Mapping[str, str], interval: float = INTERVAL_SECONDS
+) -> OtlpLink | None:
+    """Start sending, or return None when the environment names no endpoint (or turns the SDK off)."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(environment.get, _ENDPOINTS)):
+        return None
+    link = OtlpLink(
+        telemetry, environment.get("OTEL_SERVICE_NAME") or environment.get("K_SERVICE") or "lastro", interval
+    )
+    telemetry.export_to(link)
+    return link
+
+
+class OtlpLink:
+    """The SDK's exporters behind Telemetry. `close` sends what is left."""
+
+    def __init__(self, telemetry: Telemetry, service_name: str, interval: float) -> None:
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        self._telemetry = telemetry
+        self._resource: Resource = Resource.create({"service.name": service_name})
+        self._spans: BatchSpanProcessor = BatchSpanProcessor(OTLPSpanExporter())
+        self._metrics = OTLPMetricExporter()
+        self._started_at = time.time_ns()
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._send_metrics, name="otlp-metrics", daemon=True)
+        self._thread.start()
+
+    def export(
+        self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
+    ) -> None:
+        """Hand one finished span to the batch processor."""
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.trace import SpanKind
+
+        ended_at = time.time_ns()
+        self._spans.on_end(
+            ReadableSpan(
+                name=name,
+                context=_span_context(traceparent),
+                parent=_span_context(parent) if parent else None,
+                resource=self._resource,
+                attributes=attributes,
+                kind=SpanKind.SERVER if kind == "server" else SpanKind.CONSUMER,
+                start_time=ended_at - int(seconds * _NANOSECONDS),
+                end_time=ended_at,
+            )
+        )
+
+    def close(self) -> None:
+        """Send what is gathered and stop."""
+        self._stopping.set()
+        self._thread.join(10)
+        self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves this one method untyped
+        self._metrics.shutdown()
+
+    def _send_metrics(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self._send_once()
+        self._send_once()
+
+    def _send_once(self) -> None:
+        from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        scope = InstrumentationScope("lastro")
+        try:
+            metrics = self._read()
+            data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(scope, metrics, "")], "")])
+            self._metrics.export(data)
+        except Exception:
+            # The collector's absence must not end the thread; the SDK's exporter has logged what it could.
+            log.exception("metrics could not be sent")
+
+    def _read(self) -> list[Metric]:
+        telemetry = self._telemetry
+        return [
+            self._histogram(
+                "http.server.request.duration",
+                [
+                    ({"lastro.operation": operation, "http.response.status_code": status}, histogram)
+                    for (operation, status), histogram in _items(telemetry.http)
+                ],
+            ),
+            self._histogram(
+                "messaging.process.duration",
+                [
+                    ({"lastro.consumer": consumer, "cloudevents.event_type": type_, "lastro.status": status}, histogram)
+                    for (consumer, type_, status), histogram in _items(telemetry.events)
+                ],
+            ),
+            self._histogram(
+                "lastro.event.age",
+                [({"lastro.consumer": consumer}, histogram) for consumer, histogram in _items(telemetry.event_age)],
+            ),
+            *self._sums(),
+        ]
+
+    def _histogram(self, name: str, points: Sequence[tuple[dict[str, Any], Histogram]]) -> Metric:
+        from opentelemetry.sdk.metrics.export import (
+            AggregationTemporality,
+            HistogramDataPoint,
+            Metric,
+        )
+        from opentelemetry.sdk.metrics.export import Histogram as HistogramData
+
+        now = time.time_ns()
+        data = [
+            HistogramDataPoint(
+                attributes=attributes,
+                start_time_unix_nano=self._started_at,
+                time_unix_nano=now,
+                count=sum(histogram.counts),
+                sum=histogram.total,
+                bucket_counts=list(histogram.counts),
+                explicit_bounds=list(BUCKETS_SECONDS),
+                min=0.0,
+                max=0.0,
+            )
+            for attributes, histogram in points
+        ]
+        return Metric(name, "", "s", HistogramData(data, AggregationTemporality.CUMULATIVE))
+
+    def _sums(self) -> list[Metric]:
+        from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric, NumberDataPoint, Sum
+
+        now = time.time_ns()
+        by_name: dict[str, list[NumberDataPoint]] = {}
+        for (name, label), value in _items(self._telemetry.counters):
+            attributes = {"label": label} if label else {}
+            by_name.setdefault(name, []).append(NumberDataPoint(attributes, self._started_at, now, value))
+        return [
+            Metric(f"lastro.{name}", "", "1", Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True))
+            for name, points in by_name.items()
+        ]
+
+
+def _items(table: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """The items of a dictionary that another thread may be adding to."""
+    while True:
+        try:
+            return list(table.items())
+        except RuntimeError:
+            continue
+
+
+def _span_context(traceparent: str) -> Any:
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    _, trace_id, span_id, flags = traceparent.split("-")
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(int(flags, 16)))

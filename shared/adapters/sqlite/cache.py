@@ -1,0 +1,103 @@
+"""The cache port on the embedded store: in memory, but for the used nonces, which are rows.
+
+A nonce is known by its tenant, the second it was issued in and its bytes (the signature that it stands for
+covers its time of issue). The last seconds are held in memory whole; what is older is looked up.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+
+from shared.adapters.memory.local_cache import LocalCache
+from shared.adapters.sqlite.journal import Journal
+from shared.adapters.sqlite.writer import Row, Statement
+from shared.core.clock import Clock
+from shared.ports.documents import Unavailable
+
+_INSERT: Final = "INSERT INTO nonces (issued, tenant_id, nonce, expires) VALUES (?, ?, ?, ?)"
+_PURGE: Final = "DELETE FROM nonces WHERE issued < ? AND expires < ?"
+_SELECT_SECOND: Final = "SELECT tenant_id, nonce FROM nonces WHERE issued = ?"
+_SELECT_ONE: Final = "SELECT 1 FROM nonces WHERE issued = ? AND tenant_id = ? AND nonce = ?"
+_SECONDS_HELD: Final = 30
+_SECONDS_AHEAD: Final = 5
+_LEAST_LIFE: Final = 900
+_PURGE_EVERY: Final = 10
+
+Nonce = tuple[str, bytes]
+
+
+class SqliteCache(LocalCache):
+    """LocalCache with nonces that survive a restart."""
+
+    def __init__(
+        self, journal: Journal, reader: sqlite3.Connection, clock: Clock, *, values: int, deadlines: int
+    ) -> None:
+        super().__init__(clock, values=values, deadlines=deadlines)
+        self._journal = journal
+        self._reader = reader
+        self._seconds: dict[int, set[Nonce]] = {}
+        self._gathered: dict[tuple[int, str, bytes], int] = {}
+        self._in_flight: dict[tuple[int, str, bytes], int] = {}
+        self._longest_life = _LEAST_LIFE
+        self._purged_at = 0
+
+    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
+        if self._journal.full:
+            raise Unavailable(self._journal.refusing or "the store's writer is behind")
+        now, issued = int(self._clock.now().timestamp()), int(issued_at.timestamp())
+        # Rounded up: a nonce is kept to the end of the second it expires in.
+        expires = int(expires_at.timestamp()) + 1
+        held = self._second(issued, now)
+        if held is not None:
+            if (tenant_id, nonce) in held:
+                return False
+            held.add((tenant_id, nonce))
+        elif self._looked_up(issued, tenant_id, nonce):
+            return False
+        self._gathered[issued, tenant_id, nonce] = expires
+        self._longest_life = max(self._longest_life, expires - issued)
+        self._journal.touch(128)
+        return True
+
+    def _second(self, issued: int, now: int) -> set[Nonce] | None:
+        """All used nonces of a second, or None when it is not one of those held."""
+        held = self._seconds.get(issued)
+        if held is not None:
+            return held
+        if not now - _SECONDS_HELD <= issued <= now + _SECONDS_AHEAD:
+            return None
+        for second in [second for second in self._seconds if second < now - _SECONDS_HELD]:
+            del self._seconds[second]
+        held = self._seconds[issued] = set(self._reader.execute(_SELECT_SECOND, (issued,)).fetchall())
+        for part in (self._gathered, self._in_flight):
+            held.update((tenant_id, nonce) for second, tenant_id, nonce in part if second == issued)
+        return held
+
+    def _looked_up(self, issued: int, tenant_id: str, nonce: bytes) -> bool:
+        key = (issued, tenant_id, nonce)
+        if key in self._gathered or key in self._in_flight:
+            return True
+        return self._reader.execute(_SELECT_ONE, key).fetchone() is not None
+
+    # The journal's part
+
+    def drain(self) -> list[Statement]:
+        statements: list[Statement] = []
+        if self._gathered:
+            rows: list[Row] = [(*key, expires) for key, expires in self._gathered.items()]
+            statements.append((_INSERT, rows, True))
+            now = int(self._clock.now().timestamp())
+            if now >= self._purged_at + _PURGE_EVERY:
+                self._purged_at = now
+                statements.append((_PURGE, [(now - self._longest_life, now)], False))
+        self._in_flight, self._gathered = self._gathered, {}
+        return statements
+
+    def settled(self) -> None:
+        self._in_flight = {}
+
+    def dropped(self) -> None:
+        self._gathered, self._in_flight = {}, {}
+        self._seconds.clear()

@@ -1,0 +1,309 @@
+"""Documents on the embedded store: decided in memory, where nothing comes between a check and its effect.
+
+Memory is the only authority while the store is open. A document that is not in it is read from SQLite on the
+spot, so a hit and a miss alike suspend nobody. Each document is serialised in the commit that writes it: what is
+no JSON fails its own handler and not the batch of all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from shared.adapters.sqlite.journal import Journal
+from shared.adapters.sqlite.log import SqliteLog
+from shared.adapters.sqlite.queries import select_page
+from shared.adapters.sqlite.tables import Table
+from shared.adapters.sqlite.writer import Statement
+from shared.core.crash_points import reach
+from shared.core.envelope import Envelope
+from shared.ports.documents import (
+    AlreadyApplied,
+    AlreadyExists,
+    Change,
+    Collection,
+    Commit,
+    D,
+    GuardRefused,
+    InboxMarker,
+    Query,
+    VersionConflict,
+)
+
+_UNKNOWN: Final = object()
+_MAX_INTEGER: Final = 2**63 - 1
+
+Document = dict[str, Any]
+Key = tuple[str, str, str]
+"""Collection, tenant, id."""
+
+
+Place = tuple[int, str, tuple[Any, ...]]
+"""Which unique index, whose, and the values."""
+
+_Claim = tuple[Table, Place, str]
+_Writes = dict[Key, tuple[Table, Document | None, Document | None, str | None]]
+"""A commit while it is checked: each document as it was, as it would be, and that serialised."""
+
+
+class SqliteDocuments:
+    """The documents port on SQLite. Everything but `find` and `durable` runs without suspension."""
+
+    def __init__(self, journal: Journal, reader: sqlite3.Connection, log: SqliteLog, *, cached: int) -> None:
+        """`cached` bounds how many documents that are on disk stay in memory."""
+        self._journal = journal
+        self._reader = reader
+        self._log = log
+        self._cached = cached
+        self._tables: dict[str, Table] = {}
+        self._memory: OrderedDict[Key, Any] = OrderedDict()
+        """A cache and no more: what is in it stands in the tables, or is on its way there."""
+        self.misses = 0
+        self.generation = journal.generation
+        """Grows when memory is dropped: what was read before may never have been."""
+
+    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+        key = (collection.name, tenant_id, id)
+        document: Any = self._memory.get(key, _UNKNOWN)
+        if document is not _UNKNOWN:
+            self._memory.move_to_end(key)
+        else:
+            table = self._table(collection)
+            document = None if table.certainly_absent(tenant_id, id) else self._load(table, key)
+        return document  # type: ignore[no-any-return]  # a collection's documents are of its type
+
+    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+        table = self._table(collection)
+        await self._journal.durable()
+        if not table.on_disk:
+            return []
+        sql, parameters = select_page(table, tenant_id, query)
+        return [orjson.loads(row[0]) for row in self._reader.execute(sql, parameters).fetchall()]
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        return self._log.applied(marker)
+
+    async def durable(self) -> None:
+        await self._journal.durable()
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:  # noqa: ARG002 - the port's signature
+        """None: the log of this store is itself what the broker reads (see SqliteLog)."""
+        return ()
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        """Nothing to note: see `unsent`."""
+
+    async def commit(self, commit: Commit) -> None:
+        if self._journal.full:
+            await self._journal.room()
+        self.decide(commit)
+
+    def decide(self, commit: Commit) -> None:
+        """Check and apply a commit at once. Raises as `commit` does, and TypeError for what is no JSON."""
+        journal, log = self._journal, self._log
+        if commit.generation is not None and commit.generation != journal.generation:
+            raise VersionConflict("what was read is not there any more")
+        marker = commit.inbox
+        if marker is not None and log.applied(marker):
+            raise AlreadyApplied(f"{marker.consumer} has applied {marker.event_id}")
+        events = commit.events
+        writes = self._stage(commit)
+        taken = self._check(writes)
+        rows = log.rows_of(events) if events else []
+        size = self._apply(writes) + 512 * len(rows) + 128
+        for table, claimed, id in taken:
+            table.taken[claimed] = id
+        if marker is not None:
+            log.mark(marker)
+        first = log.append(events, rows) if events else 0
+        journal.touch(size)
+        reach("store.decided")
+        if events:
+            log.announce(first, events)
+
+    # Checking: nothing is changed here
+
+    def _stage(self, commit: Commit) -> _Writes:
+        """What each document that the commit touches was and would be, its serialised form with it."""
+        writes: _Writes = {}
+        for collection, document in commit.inserts:
+            key = (collection.name, document["tenant_id"], document["id"])
+            table = self._tables.get(collection.name) or self._table(collection)
+            if key in writes or not self._absent(table, key):
+                raise AlreadyExists(collection.name, document["id"])
+            writes[key] = (table, None, document, orjson.dumps(document).decode())
+        for collection, document in commit.replaces:
+            key = (collection.name, document["tenant_id"], document["id"])
+            table, before, current = self._current(writes, collection, key)
+            if current is None or current["version"] != document["version"]:
+                raise VersionConflict(f"{collection.name}/{document['id']} changed since it was read")
+            after = {**document, "version": document["version"] + 1}
+            writes[key] = (table, before, after, orjson.dumps(after).decode())
+        for change in commit.changes:
+            key = (change.collection.name, commit.tenant_id, change.id)
+            table, before, current = self._current(writes, change.collection, key)
+            after = _changed(current, change)
+            writes[key] = (table, before, after, orjson.dumps(after).decode())
+        for collection, id in commit.deletes:
+            key = (collection.name, commit.tenant_id, id)
+            table, before, current = self._current(writes, collection, key)
+            if current is not None:
+                writes[key] = (table, before, None, None)
+        return writes
+
+    def _current(
+        self, writes: _Writes, collection: Collection[Any], key: Key
+    ) -> tuple[Table, Document | None, Document | None]:
+        """The table, the document as it was before this commit, and as this commit has left it so far."""
+        table = self._tables.get(collection.name) or self._table(collection)
+        if key in writes:
+            return table, writes[key][1], writes[key][2]
+        current = self._known(table, key)
+        return table, current, current
+
+    def _absent(self, table: Table, key: Key) -> bool:
+        current = self._memory.get(key, _UNKNOWN)
+        if current is not _UNKNOWN:
+            return current is None
+        return table.certainly_absent(key[1], key[2]) or self._load(table, key) is None
+
+    def _check(self, writes: _Writes) -> list[_Claim]:
+        """Hold the commit to the floors and unique indexes. Returns the unique values that it takes."""
+        taken: list[_Claim] = []
+        for key, (table, before, after, _) in writes.items():
+            if after is None or not table.checked:
+                continue
+            if table.floors:
+                _check_floors(table, after)
+            if table.unique:
+                taken += self._check_unique(writes, table, key, before, after)
+        if len(taken) > 1:
+            owners: dict[tuple[str, Place], str] = {}
+            for table, place, id in taken:
+                if owners.setdefault((table.name, place), id) != id:
+                    raise AlreadyExists(table.name, owners[table.name, place])
+        return taken
+
+    def _check_unique(
+        self, writes: _Writes, table: Table, key: Key, before: Document | None, after: Document
+    ) -> list[_Claim]:
+        taken: list[_Claim] = []
+        for position, fields in enumerate(table.unique):
+            values = _values(after, fields)
+            if values is None or (before is not None and _values(before, fields) == values):
+                continue
+            place = (position, key[1], values)
+            for owner in self._owners(table, place) - {key[2]}:
+                owned = (table.name, key[1], owner)
+                current = writes[owned][2] if owned in writes else self._known(table, owned)
+                if current is not None and _values(current, fields) == values:
+                    raise AlreadyExists(table.name, owner)
+            taken.append((table, place, key[2]))
+        return taken
+
+    def _owners(self, table: Table, place: Place) -> set[str]:
+        """Who may have these values: on disk, or on the way there. Memory knows who still has them."""
+        owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
+        if table.on_disk:
+            position, tenant_id, values = place
+            sql = table.select_owner(table.unique[position])
+            owners.update(row[0] for row in self._reader.execute(sql, (tenant_id, *values)).fetchall())
+        return owners
+
+    def _known(self, table: Table, key: Key) -> Document | None:
+        current: Document | None = self._memory.get(key, _UNKNOWN)
+        return self._load(table, key) if current is _UNKNOWN else current
+
+    # Applying: nothing can fail here
+
+    def _apply(self, writes: _Writes) -> int:
+        """Put every document in its place. Returns about how many bytes that is for the writer."""
+        memory, size = self._memory, 0
+        for key, (table, before, after, body) in writes.items():
+            _, tenant_id, id = key
+            place = (tenant_id, id)
+            pending = table.gathered.get(place)
+            table.gathered[place] = (before if pending is None else pending[0], after, body)
+            if body is not None:
+                size += len(body)
+            if table.read_rarely:
+                memory.pop(key, None)
+            else:
+                memory[key] = after
+            if before is None:
+                table.note(tenant_id, id)
+        return size
+
+    # Memory
+
+    def _table(self, collection: Collection[Any]) -> Table:
+        table = self._tables.get(collection.name)
+        if table is None:
+            table = self._tables[collection.name] = Table(collection, self._reader)
+        elif table.floors is not collection.floors and not table.same_as(collection):
+            raise ValueError(f"there are two different collections of the name {collection.name}")
+        return table
+
+    def _load(self, table: Table, key: Key) -> Document | None:
+        self.misses += 1
+        document = self._memory[key] = table.read(key[1:])
+        if len(self._memory) > self._cached:
+            self._trim()
+        return document
+
+    def _trim(self) -> None:
+        for _ in range(len(self._memory) - self._cached):
+            self._memory.popitem(last=False)
+
+    # The journal's part
+
+    def drain(self) -> list[Statement]:
+        statements: list[Statement] = []
+        for table in self._tables.values():
+            statements += table.drain()
+        return statements
+
+    def settled(self) -> None:
+        for table in self._tables.values():
+            table.settled()
+        if len(self._memory) > self._cached:
+            self._trim()
+
+    def dropped(self) -> None:
+        self.generation = self._journal.generation
+        self._memory.clear()
+        for table in self._tables.values():
+            table.dropped()
+
+
+def _changed(current: Document | None, change: Change) -> Document:
+    if current is None:
+        raise GuardRefused(f"there is no {change.collection.name}/{change.id}")
+    for name, value in change.where.items():
+        if current.get(name) != value:
+            raise GuardRefused(f"{change.collection.name}/{change.id}: {name} is not {value!r}")
+    document = {**current, **change.assign, "version": current["version"] + 1}
+    for name, increment in change.increments.items():
+        total = document.get(name, 0) + increment
+        if not -_MAX_INTEGER <= total <= _MAX_INTEGER:
+            raise GuardRefused(f"{change.collection.name}/{change.id}: {name} would leave 64 bits")
+        document[name] = total
+    return document
+
+
+def _check_floors(table: Table, document: Document) -> None:
+    for floor in table.floors:
+        total = 0
+        for name, sign in floor.terms:
+            total += sign * (document.get(name) or 0)
+        if total < 0:
+            raise GuardRefused(f"{table.name}/{document['id']} would fall {-total} below its floor")
+
+
+def _values(document: Mapping[str, Any], fields: tuple[str, ...]) -> tuple[Any, ...] | None:
+    values = tuple(document.get(name) for name in fields)
+    return None if None in values else values

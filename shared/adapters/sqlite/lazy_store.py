@@ -1,0 +1,148 @@
+"""The embedded store for a function started alone: opened by the first call of a port, and not before.
+
+A function that is loaded and waits costs neither a file nor the driver's import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared.core.clock import Clock
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, Unavailable
+
+if TYPE_CHECKING:
+    from shared.adapters.sqlite.store import SqliteStore
+    from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
+
+Opener = Callable[[], Awaitable["SqliteStore"]]
+
+
+class LazyStore:
+    """Opens the settings' data directory once, whoever asks first."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._opening = asyncio.Lock()
+        self.opened: SqliteStore | None = None
+        self.documents = LazyDocuments(self)
+        self.ledger = LazyLedger(self.store)
+        self.cache = LazyCache(self.store)
+
+    async def store(self) -> SqliteStore:
+        """The store. Raises Unavailable while another process works in the data directory."""
+        if self.opened is not None:
+            return self.opened
+        from shared.adapters.sqlite.store import DataDirectoryInUse, SqliteStore
+
+        async with self._opening:
+            if self.opened is None:
+                try:
+                    self.opened = await SqliteStore.open(
+                        self._settings.data_path, settings=self._settings, clock=self._clock
+                    )
+                except DataDirectoryInUse as error:
+                    raise Unavailable(str(error)) from None
+            return self.opened
+
+    async def close(self) -> None:
+        """Close the store if it was ever opened."""
+        if self.opened is not None:
+            await self.opened.close()
+
+
+class LazyDocuments:
+    """The documents port."""
+
+    def __init__(self, lazy: LazyStore) -> None:
+        self._lazy = lazy
+
+    @property
+    def generation(self) -> int:
+        return 0 if self._lazy.opened is None else self._lazy.opened.generation
+
+    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+        return await (await self._lazy.store()).documents.get(collection, tenant_id, id)
+
+    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+        return await (await self._lazy.store()).documents.find(collection, tenant_id, query)
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        return await (await self._lazy.store()).documents.seen(marker)
+
+    async def commit(self, commit: Commit) -> None:
+        await (await self._lazy.store()).documents.commit(commit)
+
+    async def durable(self) -> None:
+        # Nothing was read or committed before the store is open: there is nothing to wait for.
+        if self._lazy.opened is not None:
+            await self._lazy.opened.documents.durable()
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        return await (await self._lazy.store()).documents.unsent(older_than, limit)
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        await (await self._lazy.store()).documents.mark_sent(events)
+
+
+class LazyLedger:
+    """The ledger port."""
+
+    def __init__(self, store: Opener) -> None:
+        self._store = store
+
+    async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        return await (await self._store()).ledger.append(transfer, recorded_at)
+
+    async def refuse(
+        self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
+    ) -> RecordedTransfer | Refusal:
+        return await (await self._store()).ledger.refuse(tenant_id, transfer_id, cause, reason, recorded_at)
+
+    async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
+        return await (await self._store()).ledger.transfer(tenant_id, transfer_id)
+
+    async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        return await (await self._store()).ledger.entries(tenant_id, account_id, after_sequence, limit)
+
+    async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        return await (await self._store()).ledger.turnover(tenant_id)
+
+
+class LazyCache:
+    """The cache port."""
+
+    def __init__(self, store: Opener) -> None:
+        self._store = store
+
+    async def get(self, key: str) -> bytes | None:
+        return await (await self._store()).cache.get(key)
+
+    async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
+        await (await self._store()).cache.set(key, value, ttl_seconds)
+
+    async def lock(self, key: str, ttl_seconds: float) -> int | None:
+        return await (await self._store()).cache.lock(key, ttl_seconds)
+
+    async def unlock(self, key: str, token: int) -> None:
+        await (await self._store()).cache.unlock(key, token)
+
+    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
+        return await (await self._store()).cache.use_once(tenant_id, nonce, issued_at, expires_at)
+
+    async def schedule(self, key: str, due: datetime) -> None:
+        await (await self._store()).cache.schedule(key, due)
+
+    async def unschedule(self, key: str) -> None:
+        await (await self._store()).cache.unschedule(key)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[str]:
+        return await (await self._store()).cache.due(now, limit)
+
+    async def clear(self) -> None:
+        await (await self._store()).cache.clear()

@@ -1,0 +1,56 @@
+"""A query of the documents port as one SELECT that its collection's indexes serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.adapters.sqlite.tables import Table
+from shared.ports.documents import Query
+
+
+def select_page(table: Table, tenant_id: str | None, query: Query) -> tuple[str, list[Any]]:
+    """The SQL and its parameters; the rows are bodies.
+
+    Alternatives become one limited SELECT each, joined by UNION: each reads no more of its index than a page.
+    """
+    alternatives = query.any_of or ({},)
+    pieces: list[str] = []
+    parameters: list[Any] = []
+    order = "DESC" if query.newest_first else "ASC"
+    for alternative in alternatives:
+        conditions, values = _conditions(table, tenant_id, query, alternative)
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        ordered = f"ORDER BY id {order}, tenant_id {order} LIMIT ?"
+        pieces.append(f"SELECT id, tenant_id, body FROM {table.sql_name}{where} {ordered}")
+        parameters += [*values, query.limit]
+    if len(pieces) == 1:
+        return f"SELECT body FROM ({pieces[0]})", parameters
+    union = " UNION ".join(f"SELECT * FROM ({piece})" for piece in pieces)
+    parameters.append(query.limit)
+    return f"SELECT body FROM ({union} ORDER BY id {order}, tenant_id {order} LIMIT ?)", parameters
+
+
+def _conditions(
+    table: Table, tenant_id: str | None, query: Query, alternative: Mapping[str, Any]
+) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    if tenant_id is not None:
+        conditions.append("tenant_id = ?")
+        values.append(tenant_id)
+    for name, value in (*query.where.items(), *alternative.items()):
+        if value is None:
+            conditions.append(f"{table.expression(name)} IS NULL")
+        else:
+            conditions.append(f"{table.expression(name)} = ?")
+            values.append(value)
+    for name, (start, end) in query.ranges.items():
+        for operator, bound in ((">=", start), ("<", end)):
+            if bound is not None:
+                conditions.append(f"{table.expression(name)} {operator} ?")
+                values.append(bound)
+    if query.after is not None:
+        conditions.append(f"id {'<' if query.newest_first else '>'} ?")
+        values.append(query.after)
+    return conditions, values

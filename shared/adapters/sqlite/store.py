@@ -1,0 +1,184 @@
+"""The embedded store: documents, ledger, log and nonces in one SQLite file, behind the ports.
+
+One core decides in memory, and one writer makes the decisions durable in their order, many to one fsync. What is
+on disk is always a prefix of what was decided (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from shared.adapters.sqlite.cache import SqliteCache
+from shared.adapters.sqlite.documents import SqliteDocuments
+from shared.adapters.sqlite.journal import Journal
+from shared.adapters.sqlite.ledger import SqliteLedger
+from shared.adapters.sqlite.log import Listener, LoggedEvent, LogPage, SqliteLog
+from shared.adapters.sqlite.schema import LOCK, DataDirectoryInUse, SchemaTooNew, make_data_dir, open_for_reading
+from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, Writer, WriterFailed
+from shared.core.clock import Clock
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+
+__all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "SchemaTooNew", "SqliteStore", "WriterFailed"]
+
+_LOCK_PAUSE_SECONDS: Final = 0.05
+
+WriterKind = Literal["thread", "process"]
+
+
+class SqliteStore:
+    """One data directory, open. Everything runs on the event loop that opened it."""
+
+    def __init__(self, journal: Journal, reader: sqlite3.Connection, settings: Settings, clock: Clock) -> None:
+        """Called by `open`, once the writer is up: nothing may be read before it."""
+        self._journal = journal
+        self._reader = reader
+        self._log = SqliteLog(journal, reader)
+        self.documents = SqliteDocuments(journal, reader, self._log, cached=settings.document_cache_entries)
+        self.ledger = SqliteLedger(journal, reader, cached=settings.document_cache_entries)
+        self.cache = SqliteCache(
+            journal, reader, clock, values=settings.cache_entries, deadlines=settings.cache_deadlines
+        )
+        for part in (self.documents, self.ledger, self._log, self.cache):
+            journal.add(part)
+        self._lock: int | None = None
+
+    @classmethod
+    async def open(cls, data_dir: Path, *, settings: Settings, clock: Clock, writer: WriterKind = "thread") -> Self:
+        """Open a data directory, making it and bringing its file to this version as needed.
+
+        Raises DataDirectoryInUse when another core, or the writer of one that was killed, has not let go of it
+        within `data_lock_seconds`; SchemaTooNew when a newer Lastro wrote it; WriterFailed.
+        """
+        make_data_dir(data_dir)
+        async with AsyncExitStack() as undo:
+            lock = await _take_lock(data_dir, settings.data_lock_seconds)
+            undo.callback(os.close, lock)
+            journal = Journal(
+                _writer_factory(data_dir, writer, lock),
+                interval=settings.store_batch_seconds,
+                limit_bytes=settings.store_queue_bytes,
+            )
+            await journal.start()
+            undo.push_async_callback(journal.close)
+            reader = open_for_reading(data_dir)
+            undo.callback(reader.close)
+            store = cls(journal, reader, settings, clock)
+            undo.pop_all()
+        store._lock = lock
+        return store
+
+    async def close(self) -> None:
+        """Write what is left, and let go of the directory. Closing twice does nothing."""
+        if self._lock is None:
+            return
+        self._journal.touch(0)  # so that the low-water mark goes along
+        try:
+            await self._journal.close()
+        finally:
+            self._reader.close()
+            os.close(self._lock)
+            self._lock = None
+
+    # The log, as the broker and the command line use it
+
+    def subscribe(self, listener: Listener) -> None:
+        """Be given each commit's events right after the decision, before they are on disk. Must not raise."""
+        self._log.subscribe(listener)
+
+    def on_reset(self, callback: Callable[[], None]) -> None:
+        """Be told when decisions that were announced turned out never to have been: begin again from the log."""
+        self._journal.on_reset(callback)
+
+    def acknowledge(self, sequence: int, consumer: str) -> None:
+        """Note that a consumer is done with an event that it has not applied: dead-lettered, or nothing matched."""
+        self._log.acknowledge(sequence, consumer)
+
+    def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
+        """Whether a consumer has applied an event (its inbox marker) or is done with it (`acknowledge`)."""
+        return self._log.acknowledged(consumer, sequence, envelope)
+
+    def pending_events(self, from_sequence: int, limit: int) -> list[LoggedEvent]:
+        """Events from a sequence number on, oldest first, those on their way to disk included."""
+        return self._log.pending_events(from_sequence, limit)
+
+    def event_log(
+        self,
+        after_sequence: int,
+        limit: int,
+        type: str | None = None,
+        subject: str | None = None,
+        tenant: str | None = None,
+    ) -> LogPage:
+        """Events on disk behind a sequence number. A call reads a bounded stretch; go on from `read_to`."""
+        return self._log.page(after_sequence, limit, type, subject, tenant)
+
+    @property
+    def low_water_mark(self) -> int:
+        """Every consumer is done with every event before this sequence number: where a recovery begins."""
+        return self._log.low_water_mark
+
+    @low_water_mark.setter
+    def low_water_mark(self, sequence: int) -> None:
+        self._log.low_water_mark = sequence
+
+    @property
+    def head_sequence(self) -> int:
+        """The sequence number of the last event that was decided; 0 when there is none."""
+        return self._log.head_sequence
+
+    @property
+    def durable_sequence(self) -> int:
+        """The sequence number of the last event that is on disk."""
+        return self._log.durable_sequence
+
+    # What the platform shows of its store
+
+    @property
+    def generation(self) -> int:
+        """How often memory was dropped since the store was opened."""
+        return self._journal.generation
+
+    @property
+    def batches(self) -> int:
+        """How many batches were made durable since the store was opened."""
+        return self._journal.batches
+
+    @property
+    def document_misses(self) -> int:
+        """How often a document was not in memory since the store was opened."""
+        return self.documents.misses
+
+
+def _writer_factory(
+    data_dir: Path, kind: WriterKind, lock: int
+) -> Callable[[Report, Callable[[], None], bool], Writer]:
+    def make(report: Report, lost: Callable[[], None], again: bool) -> Writer:
+        if kind == "thread":
+            return ThreadWriter(data_dir, report, lost)
+        return ProcessWriter(data_dir, report, lost, lock, again=again)
+
+    return make
+
+
+async def _take_lock(data_dir: Path, seconds: float) -> int:
+    """Lock the directory. The writer's process inherits the lock: it is free when both have let go of it."""
+    lock = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    give_up = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() >= give_up:
+                os.close(lock)
+                raise DataDirectoryInUse(f"the data directory {data_dir} is in use by another Lastro process") from None
+            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return lock

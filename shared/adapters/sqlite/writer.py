@@ -1,0 +1,347 @@
+"""The writer: takes batches of statements in their order, makes each durable whole, and says so.
+
+It knows no table. A batch is one transaction and one fsync; what is on disk is always a prefix of what was
+submitted. `ThreadWriter` serves tests and functions started alone, `ProcessWriter` the platform: SQLite drops the
+interpreter lock at every statement, so a thread's batch takes three times a process's (docs/decisions/0011).
+
+Run as a module this file is the writer's process. It reads its socket to the end before it ends: when the core
+is killed, what the core had handed over still becomes durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import marshal
+import os
+import queue
+import signal
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+from shared.adapters.sqlite.schema import SchemaTooNew, open_for_writing
+from shared.core.crash_points import VARIABLE, reach
+
+Row = tuple[Any, ...]
+Statement = tuple[str, list[Row], bool]
+"""SQL, its rows (none: run it once, for definitions), and whether every row must change exactly one."""
+
+Report = Callable[[int, str | None], None]
+"""Called on the loop with a batch's number and why it failed, or None when it is on disk."""
+
+READY: Final = 0
+"""The number under which a writer reports that it is open."""
+
+_FRAME: Final = struct.Struct("!QI")
+# Of rows, between two checkpoints. Nothing is written while the log's pages are moved, so that at moderate load a
+# checkpoint is made often and soon over: at eight times this bound it takes a tenth of a second, which one request in
+# twenty then feels. Batches that large come of a queue that is never empty: there only the work counts, and many of
+# the pages that a longer log would move are the same.
+_CHECKPOINT_BYTES: Final = 1024 * 1024
+_CHECKPOINT_BYTES_SATURATED: Final = 8 * 1024 * 1024
+_LARGE_BATCH_BYTES: Final = 128 * 1024
+_START_SECONDS: Final = 30.0
+_CLOSE_SECONDS: Final = 60.0
+
+
+class WriterFailed(Exception):
+    """The writer could not be started."""
+
+
+class Writer(Protocol):
+    """Where batches go. `submit` never blocks; reports come in the order of submission."""
+
+    async def start(self) -> None:
+        """Open the file and bring it to this version. Raises WriterFailed or SchemaTooNew."""
+        ...
+
+    def submit(self, number: int, statements: list[Statement]) -> None:
+        """Hand over the next batch."""
+        ...
+
+    async def close(self) -> None:
+        """Return when everything that was submitted is done with and the file is closed."""
+        ...
+
+
+class BatchRunner:
+    """Runs batches on the writing connection, and checkpoints between them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._connection = open_for_writing(data_dir)
+        self._written = 0
+        self._bound = _CHECKPOINT_BYTES
+
+    def run(self, statements: list[Statement], size: int) -> str | None:
+        """One transaction. Returns why it failed, or None when it is on disk."""
+        reach("writer.received")
+        execute = self._connection.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            for sql, rows, exact in statements:
+                self._run(sql, rows, exact)
+            reach("writer.applied")
+            execute("COMMIT")
+        except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            return f"{type(error).__name__}: {error}"
+        reach("writer.committed")
+        self._written += size
+        self._bound = _CHECKPOINT_BYTES if size < _LARGE_BATCH_BYTES else _CHECKPOINT_BYTES_SATURATED
+        return None
+
+    def _run(self, sql: str, rows: list[Row], exact: bool) -> None:
+        if not rows:
+            self._connection.execute(sql)
+            return
+        changed = self._connection.executemany(sql, rows).rowcount
+        if exact and changed != len(rows):
+            raise sqlite3.IntegrityError(f"{len(rows)} rows should have changed and {changed} did: {sql}")
+
+    def checkpoint_when_due(self) -> None:
+        """Move the log's pages into the database when there are many: after the report, while nobody waits."""
+        if self._written < self._bound:
+            return
+        try:
+            busy = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0]
+        except sqlite3.Error:
+            return
+        if not busy:
+            self._written = 0
+
+    def close(self) -> None:
+        """Close the connection, which empties the log into the database."""
+        self._connection.close()
+
+
+class ThreadWriter:
+    """A writer in a thread of this process."""
+
+    def __init__(self, data_dir: Path, report: Report, lost: Callable[[], None]) -> None:
+        del lost  # a thread cannot be lost without its process
+        self._data_dir = data_dir
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[tuple[int, list[Statement]] | None] = queue.SimpleQueue()
+        self._opened: asyncio.Future[BatchRunner] = self._loop.create_future()
+        self._closed = asyncio.Event()
+        self._thread = threading.Thread(target=self._work, name="lastro-writer", daemon=True)
+
+    async def start(self) -> None:
+        self._thread.start()
+        await self._opened
+
+    def submit(self, number: int, statements: list[Statement]) -> None:
+        self._queue.put((number, statements))
+
+    async def close(self) -> None:
+        self._queue.put(None)
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await self._closed.wait()
+        self._thread.join()
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is left who waits
+            return
+
+    def _work(self) -> None:
+        try:
+            runner = BatchRunner(self._data_dir)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the opener must hear of it
+            self._tell(_fail, self._opened, error)
+            return
+        self._tell(_settle, self._opened, runner)
+        while (work := self._queue.get()) is not None:
+            number, statements = work
+            error_text = runner.run(statements, _weight(statements))
+            self._tell(self._report, number, error_text)
+            reach("writer.reported")
+            runner.checkpoint_when_due()
+        runner.close()
+        self._tell(self._closed.set)
+
+
+def _settle(future: asyncio.Future[BatchRunner], runner: BatchRunner) -> None:
+    if not future.done():
+        future.set_result(runner)
+
+
+def _fail(future: asyncio.Future[BatchRunner], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _weight(statements: list[Statement]) -> int:
+    return sum(len(rows) for _, rows, _ in statements) * 512
+
+
+class ProcessWriter(asyncio.Protocol):
+    """A writer in a process of its own, behind a socket pair."""
+
+    def __init__(self, data_dir: Path, report: Report, lost: Callable[[], None], lock: int, *, again: bool) -> None:
+        """`lock` is the data directory's lock, which the process holds as long as it lives; `again` says that
+        an earlier writer of this core was lost."""
+        self._data_dir = data_dir
+        self._report = report
+        self._lost = lost
+        self._lock = lock
+        self._again = again
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._opened: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
+        self._closing = False
+
+    @property
+    def pid(self) -> int:
+        """The process's id, for tests that kill it."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
+        with theirs:
+            # In a session of its own: a terminal's Ctrl-C is for the core, which then drains this.
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - once, at start; this very interpreter
+                # -P: a folder named shared where the user happens to be must not be taken for ours.
+                [sys.executable, "-P", "-m", __name__, str(self._data_dir), str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), self._lock),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_environment(armed=not self._again),
+            )
+        ours.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                error = await self._opened
+        except BaseException:
+            self._closing = True
+            self._process.kill()
+            raise
+        if error is not None:
+            await self.close()
+            kind, _, text = error.partition(": ")
+            raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(error)
+
+    def submit(self, number: int, statements: list[Statement]) -> None:
+        payload = marshal.dumps(statements)
+        if self._transport is not None:
+            self._transport.write(_FRAME.pack(number, len(payload)) + payload)
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._transport is not None and self._transport.can_write_eof() and not self._ended.is_set():
+            self._transport.write_eof()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await self._ended.wait()
+        await self._reaped()
+
+    async def _reaped(self) -> None:
+        while self._process is not None and self._process.poll() is None:  # noqa: ASYNC110 - it ends by itself
+            await asyncio.sleep(0.005)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer + data
+        while len(buffer) >= _FRAME.size:
+            number, length = _FRAME.unpack_from(buffer)
+            end = _FRAME.size + length
+            if len(buffer) < end:
+                break
+            error = buffer[_FRAME.size : end].decode() or None
+            buffer = buffer[end:]
+            if number == READY and not self._opened.done():
+                self._opened.set_result(error)
+            else:
+                self._report(number, error)
+        self._buffer = buffer
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own signature
+        self._ended.set()
+        if not self._opened.done():
+            self._opened.set_result("the writer ended before it was open")
+        elif not self._closing:
+            self._lost()
+
+
+def _environment(*, armed: bool) -> dict[str, str]:
+    """The child finds this package where we found it."""
+    root = str(Path(__file__).resolve().parents[3])
+    inherited = os.environ.get("PYTHONPATH")
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
+    if not armed:  # a crash point is passed by one process, else each new writer would die at it
+        environment.pop(VARIABLE, None)
+    return environment
+
+
+def _receive(connection: socket.socket, size: int) -> bytes | None:
+    """Exactly so many bytes, or None when the core went away before it had sent them."""
+    buffer = bytearray(size)
+    view, filled = memoryview(buffer), 0
+    while filled < size:
+        count = connection.recv_into(view[filled:])
+        if count == 0:
+            return None
+        filled += count
+    return bytes(buffer)
+
+
+def _send(connection: socket.socket, number: int, error: str | None) -> None:
+    text = (error or "").encode("utf-8", "replace")
+    try:
+        connection.sendall(_FRAME.pack(number, len(text)) + text)
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the core is gone; what it handed over is still to be written
+
+
+def serve(data_dir: Path, connection: socket.socket) -> None:
+    """Write every batch that arrives, until the core closes its end."""
+    try:
+        runner = BatchRunner(data_dir)
+    except (sqlite3.Error, SchemaTooNew, OSError) as error:
+        _send(connection, READY, f"{type(error).__name__}: {error}")
+        return
+    _send(connection, READY, None)
+    while (header := _receive(connection, _FRAME.size)) is not None:
+        number, length = _FRAME.unpack(header)
+        payload = _receive(connection, length)
+        if payload is None:
+            break
+        _send(connection, number, runner.run(marshal.loads(payload), length))  # noqa: S302 - from our own parent
+        reach("writer.reported")
+        runner.checkpoint_when_due()
+    runner.close()
+
+
+def main() -> None:
+    """The writer's process: `<data directory> <socket's file descriptor>`."""
+    # It ends when its core has ended and everything is written, never by a signal meant for the whole group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.disable()  # rows are tuples of text and numbers: there are no cycles to look for
+    with socket.socket(fileno=int(sys.argv[2])) as connection:
+        serve(Path(sys.argv[1]), connection)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a handler is given: the time, ids, its tenant, its unit of work, and the way to publish facts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from shared.context.unit_of_work import UnitOfWork
+from shared.core.clock import format_time
+from shared.core.envelope import Envelope, Event
+from shared.core.ids import derived_id
+from shared.core.problems import Problem
+from shared.ports.documents import Collection, D
+
+if TYPE_CHECKING:
+    from shared.context.runtime import Runtime
+    from shared.identity.tokens import Caller
+    from shared.ports.ledger import LedgerStore
+
+Handler = Callable[..., Awaitable[Any]]
+"""What an operation does: called with what came in and a context."""
+
+_log = logging.getLogger("lastro.operations")
+_FACT_NUMBER: Final = 0xFFF
+
+
+class Origin(NamedTuple):
+    """Where a run of a handler comes from: what its derived ids and its events are made from.
+
+    `cause_id` is the event's id, or the idempotency record's; the same cause gives the same ids.
+    """
+
+    operation: str
+    cause_id: str
+    correlation_id: str
+    causation_id: str | None
+    traceparent: str
+
+
+class Context(UnitOfWork):
+    """Given to a handler for one run: its unit of work and all else that it may ask of the world.
+
+    Time stands still in it: one decision, one instant.
+    """
+
+    __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime")
+
+    def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
+        super().__init__(runtime.documents, tenant_id)
+        self.runtime = runtime
+        self.origin = origin
+        self.caller = caller
+        self.now = now = runtime.clock.now()
+        self.now_text = format_time(now)
+        self._facts = 0
+        self._event_id = ""
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Where a handler writes what a person should read; each line carries the operation, tenant and request."""
+        fields = {
+            "operation": self.origin.operation,
+            "tenant": self.tenant_id,
+            "request_id": self.origin.correlation_id,
+        }
+        return logging.LoggerAdapter(_log, fields)
+
+    @property
+    def ledger(self) -> LedgerStore:
+        return self.runtime.ledger
+
+    @property
+    def random(self) -> Random:
+        """Seedable randomness."""
+        return self.runtime.random
+
+    def scope_to(self, tenant_id: str) -> None:
+        """Go on for a tenant: for operations that learn it from what they read (a provider's callback, a sweep).
+
+        Raises RuntimeError when something was read or written already for another.
+        """
+        pending = self.pending
+        if not pending.is_empty:
+            raise RuntimeError("a unit of work belongs to one tenant")
+        super().__init__(self.runtime.documents, tenant_id)
+        self.pending.inbox, self._event_id = pending.inbox, ""
+
+    # Ids
+
+    def new_id(self, prefix: str) -> str:
+        """A new id, ordered by time."""
+        return self.runtime.ids.new(prefix)
+
+    def derived_id(self, prefix: str, source_id: str, purpose: str) -> str:
+        """The id that this purpose always has for this source in this tenant."""
+        return derived_id(prefix, self.tenant_id, source_id, purpose)
+
+    # Documents, beside those of UnitOfWork
+
+    async def required(self, collection: Collection[D], id: str) -> D:
+        """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
+        document = await self.get(collection, id)
+        if document is None:
+            raise Problem("not_found", f"There is no {id}.")
+        return document
+
+    async def referenced(self, collection: Collection[D], id: str, pointer: str) -> D:
+        """The document that a body names. Raises Problem `unknown_reference` pointing at the field."""
+        document = await self.get(collection, id)
+        if document is None:
+            raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
+        return document
+
+    # Facts
+
+    def emit(self, event: Event, *, known_as: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
+        """Publish a fact with the commit. Its id is derived from the cause, the types and the order of emission.
+
+        `known_as` names a fact that more than one run may tell (a sweep's finding, a step that was asked for again):
+        its id is derived from that name instead, so that nobody applies it twice. `repeated` False promises that it
+        is told for the first time.
+        """
+        self._facts += 1
+        origin, tenant_id, subject, type = self.origin, self.tenant_id, event.subject, event.type
+        operation = origin.operation
+        attributes = {
+            "tenantid": tenant_id,
+            "partitionkey": f"{tenant_id}/{subject}",
+            "correlationid": origin.correlation_id,
+            "traceparent": origin.traceparent,
+        }
+        if origin.causation_id is not None:
+            attributes["causationid"] = origin.causation_id
+        if extensions:
+            attributes.update(extensions)
+        if known_as is None:
+            repeated = False
+            id = self._next_event_id(type)
+        else:
+            id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
+        envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
+        envelope.repeated, envelope.told_at = repeated, self.now
+        self.publish(envelope)
+        return envelope
+
+    def _next_event_id(self, type: str) -> str:
+        """The id that the n-th fact of this run has each time that it is run for its cause."""
+        number = self._facts & _FACT_NUMBER
+        if not self._event_id or not number:
+            purpose = f"{self.origin.operation}/{type}/{self._facts}"
+            self._event_id = derived_id("evt", self.tenant_id, self.origin.cause_id, purpose)
+        # One digest for them all: the facts of a run have ids that differ, and grow, in the last twelve bits.
+        return f"{self._event_id[:-3]}{number:03x}"

@@ -1,0 +1,52 @@
+"""The ports that a process works with: made from the settings at first use, or installed by a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from shared.core.clock import Clock
+from shared.core.ids import IdSource
+from shared.identity.tenancy import SigningSecrets
+
+if TYPE_CHECKING:
+    from shared.core.settings import Settings
+    from shared.identity.tokens import TokenVerifier
+    from shared.ports.bus import Bus
+    from shared.ports.cache import Cache
+    from shared.ports.documents import Documents
+    from shared.ports.flags import Flags
+    from shared.ports.ledger import LedgerStore
+    from shared.ports.rail import Rail
+    from shared.ports.secrets import Secrets
+    from shared.telemetry.recorder import Telemetry
+
+
+@dataclass(slots=True)
+class Runtime:
+    """Everything that a function run takes from outside itself."""
+
+    settings: Settings
+    clock: Clock
+    random: Random
+    documents: Documents
+    ledger: LedgerStore
+    cache: Cache
+    bus: Bus
+    secrets: Secrets
+    flags: Flags
+    verifier: TokenVerifier
+    telemetry: Telemetry
+    rails: dict[str, Rail] = field(default_factory=dict)
+    ids: IdSource = field(init=False)
+    signing_secrets: SigningSecrets = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = IdSource(self.clock, self.random)
+        self.signing_secrets = SigningSecrets(self.secrets)
+
+
+RuntimeSource = Callable[[], Runtime]
+"""Called with each request of a function: the runtime of its process."""

@@ -1,0 +1,55 @@
+"""What both kinds of framework target have in common."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from shared.context.context import Handler
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+class Target(Protocol):
+    """What a decorator returns: a framework target that knows its operation."""
+
+    operation: Any
+    """The description of the function: an HttpOperation or an EventOperation."""
+
+    def __call__(self, request: Request) -> Awaitable[Response]: ...
+
+
+def made_of(target: Any, handler: Handler, operation: object) -> Target:
+    """The target with its handler's name and documentation, as the framework finds it, and its operation."""
+    target.__name__ = handler.__name__
+    target.__qualname__ = handler.__name__
+    target.__doc__ = handler.__doc__
+    target.__module__ = handler.__module__
+    target.operation = operation
+    return cast("Target", target)
+
+
+def domain_of(handler: Handler) -> str:
+    """The domain is the folder that the file lies in, however the framework named its module."""
+    path = inspect.getfile(handler).replace("\\", "/").split("/")
+    return path[-2]
+
+
+def summary_of(handler: Handler) -> str:
+    """The first line of its documentation."""
+    return (inspect.getdoc(handler) or "").partition("\n")[0]
+
+
+async def read_body(stream: Any, limit: int) -> bytes | None:
+    """A request's body, or None when it is larger than `limit` (what comes after is not kept)."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)

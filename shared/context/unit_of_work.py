@@ -1,0 +1,90 @@
+"""Decide, then commit: what a handler reads, and the one atomic commit that its decisions become."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
+
+from shared.core.envelope import Envelope
+from shared.ports.documents import Change, Collection, Commit, D, Documents, Query
+
+
+class UnitOfWork:
+    """Reads for one tenant and gathers writes. Nothing is written before `commit`."""
+
+    __slots__ = ("_documents", "_staged", "pending", "tenant_id")
+
+    def __init__(self, documents: Documents, tenant_id: str) -> None:
+        self._documents = documents
+        self._staged: dict[tuple[str, str], Any] = {}
+        self.tenant_id = tenant_id
+        self.pending = Commit(tenant_id, generation=documents.generation)
+
+    def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
+        """The document as this unit of work would leave it (changes by increment apart), or None."""
+        if self._staged:
+            staged = self._staged.get((collection.name, id))
+            if staged is not None:
+                return _at_once(staged)
+        return self._documents.get(collection, self.tenant_id, id)
+
+    def find(self, collection: Collection[D], query: Query) -> Awaitable[Sequence[D]]:
+        """A page of the tenant's committed documents."""
+        return self._documents.find(collection, self.tenant_id, query)
+
+    def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
+        """Make a document; the commit is refused when its id exists. Returns it as it will be stored.
+
+        `owner` keeps it under another than this unit's tenant: a document of the platform that is to be there
+        exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference).
+        """
+        stored: Any = {**document, "tenant_id": owner or self.tenant_id, "version": 1}
+        self.pending.inserts.append((collection, stored))
+        if owner is None:
+            self._staged[collection.name, stored["id"]] = stored
+        return stored  # type: ignore[no-any-return]  # the document with two of its fields set
+
+    def replace(self, collection: Collection[D], document: D) -> D:
+        """Put a new value in a document's place; the commit is refused when it changed since it was read."""
+        return self._put(collection, dict(document))
+
+    def update(self, collection: Collection[D], document: D, **fields: object) -> D:
+        """Replace a document that was read by one with these fields changed, and return the new one."""
+        return self._put(collection, {**document, **fields})
+
+    def _put(self, collection: Collection[D], stored: Any) -> D:
+        key = (collection.name, stored["id"])
+        if key in self._staged:
+            self._restage(collection, stored)
+        else:
+            self.pending.replaces.append((collection, stored))
+        self._staged[key] = stored
+        return stored  # type: ignore[no-any-return]  # a document of the collection's type
+
+    def _restage(self, collection: Collection[Any], stored: dict[str, Any]) -> None:
+        for writes in (self.pending.inserts, self.pending.replaces):
+            for position, (other, document) in enumerate(writes):
+                if other is collection and document["id"] == stored["id"]:
+                    writes[position] = (collection, stored)
+
+    def change(
+        self,
+        collection: Collection[D],
+        id: str,
+        increments: Mapping[str, int],
+        where: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to integer fields without reading them first; refused when `where` or a floor does not hold."""
+        self.pending.changes.append(Change(collection, id, increments, where or {}))
+
+    def delete(self, collection: Collection[D], id: str) -> None:
+        """Remove a document; one that is not there is no error."""
+        self.pending.deletes.append((collection, id))
+
+    def publish(self, envelope: Envelope) -> None:
+        """Publish an event, as it is, with the commit."""
+        self.pending.events.append(envelope)
+
+
+async def _at_once(document: D) -> D | None:
+    return document

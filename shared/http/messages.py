@@ -1,0 +1,90 @@
+"""Requests and answers as the operations see them, whichever server brought them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shared.identity.tokens import Caller
+
+SECURITY_HEADERS: Final = frozenset(
+    {
+        "authorization",
+        "x-tenant-id",
+        "idempotency-key",
+        "x-timestamp",
+        "x-key-id",
+        "x-signature",
+        "x-request-id",
+    }
+)
+MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+RateGate = Callable[[str, int | None], Mapping[str, str]]
+"""Called with the tenant and its own limit once the tenant is known; returns headers for the answer or raises
+Problem `rate_limited`."""
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """One request. `path` and `query` are as they came on the wire: nothing decoded or normalised.
+
+    An empty header counts as absent; `repeated` names the headers that came more than once.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    repeated: frozenset[str] = frozenset()
+    rate_gate: RateGate | None = None
+    caller: Caller | None = None
+    """Who sent it, where a gateway in this process has verified the token already."""
+    wait: bool = field(default=True)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header (lower-case name), or None when it is absent or empty."""
+        return self.headers.get(name) or None
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """One answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
+    """Headers by lower-case name, and the names of the security headers that came twice.
+
+    Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them; only blanks and tabs around a value
+    are no part of it.
+    """
+    headers: dict[str, str] = {}
+    repeated: set[str] = set()
+    for raw_name, raw_value in raw:
+        name = _known_names.get(raw_name)
+        if name is None:
+            name = _name_of(raw_name)
+        if name in headers and name in SECURITY_HEADERS:
+            repeated.add(name)
+        headers[name] = raw_value.decode("latin-1").strip(" \t")
+    return headers, frozenset(repeated) if repeated else _NONE
+
+
+_NONE: Final[frozenset[str]] = frozenset()
+_MAX_KNOWN_NAMES: Final = 256
+_known_names: dict[bytes, str] = {}
+
+
+def _name_of(raw: bytes) -> str:
+    """A header's name as text, remembered: clients send the same few names over and over."""
+    name = raw.decode("latin-1").lower()
+    if len(_known_names) < _MAX_KNOWN_NAMES and len(raw) <= 64:
+        _known_names[bytes(raw)] = name
+    return name

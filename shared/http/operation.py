@@ -1,0 +1,70 @@
+"""Descriptions of the functions behind a method and a path: what each takes, gives and needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+
+from shared.context.context import Handler
+
+Progress = Callable[[Any, Any], Awaitable[tuple[Any, bool]]]
+"""Called with a context and the last result: the resource as it is now, and whether nothing more will happen."""
+
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+SEGMENT: Final = r"[A-Za-z0-9_.:~-]{1,255}"
+
+
+class Access(Enum):
+    """Who may call an operation."""
+
+    TENANT = "tenant"
+    PLATFORM = "platform"
+    PROVIDER = "provider"
+
+
+class HttpOperation(NamedTuple):
+    """An operation behind a method and a path."""
+
+    id: str
+    """`<domain>/<operation>`: its place in the repository and its source in events."""
+    name: str
+    domain: str
+    method: str
+    path: str
+    scope: str | None
+    access: Access
+    handler: Handler
+    path_parameters: tuple[str, ...]
+    body_parameter: str | None
+    query_parameter: str | None
+    request_parameter: str | None
+    context_parameter: str
+    command: type[BaseModel] | None
+    query: type[BaseModel] | None
+    result: type[BaseModel] | None
+    status: int
+    location: str | None
+    progress: Progress | None
+    empty_body_is_object: bool
+    sensitive: bool
+    problems: tuple[str, ...]
+    summary: str
+    pattern: re.Pattern[str]
+
+
+def compile_path(template: str) -> re.Pattern[str]:
+    """The pattern of the raw paths that a template answers; a parameter is one segment of unreserved characters."""
+    pieces = _PARAMETER.split(template)
+    pattern = "".join(
+        f"(?P<{piece}>{SEGMENT})" if position % 2 else re.escape(piece) for position, piece in enumerate(pieces)
+    )
+    return re.compile(pattern)
+
+
+def path_parameters(template: str) -> tuple[str, ...]:
+    """The names of a template's parameters, in order."""
+    return tuple(_PARAMETER.findall(template))

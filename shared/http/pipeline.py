@@ -1,0 +1,306 @@
+"""One request through one operation: admission, signature, idempotency, validation, handler, commit, answer.
+
+The order of the checks is the contract's (docs/architecture.md): size, path, method, headers sent twice, token,
+scope, tenant, rate limit, signature, media type, idempotency key, replay, body, rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from shared.context.context import Context, Origin
+from shared.context.outbox import publish
+from shared.context.runtime import Runtime
+from shared.core.crash_points import reach
+from shared.core.problems import Problem, render
+from shared.http import idempotency_key as idempotency
+from shared.http import idempotent_answers
+from shared.http.admission import admit, verify_signature
+from shared.http.messages import MUTATING, HttpRequest, HttpResponse
+from shared.http.operation import Access, HttpOperation
+from shared.http.query_string import parse_query
+from shared.http.request_id import request_id_of
+from shared.http.strict_json import fingerprint, parse
+from shared.http.validation import body_problem, query_problem
+from shared.identity.tokens import Caller
+from shared.ports.documents import AlreadyExists, CommitRefused, Unavailable
+
+log = logging.getLogger(__name__)
+JSON_TYPE: Final = "application/json"
+_WAIT_STEP_SECONDS: Final = 0.02
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known of a request so far."""
+
+    operation: HttpOperation
+    request: HttpRequest
+    runtime: Runtime
+    request_id: str
+    traceparent: str
+    caller: Caller | None = None
+    tenant_id: str = ""
+    headers: dict[str, str] | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+    generation: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.generation = self.runtime.documents.generation
+
+    async def durable(self) -> None:
+        """Return when what the answer rests on is on disk. Raises Unavailable, also when some of it was taken back
+        while the request was waiting for something else."""
+        await self.runtime.documents.durable()
+        if self.runtime.documents.generation != self.generation:
+            raise Unavailable("what the answer rests on was taken back")
+
+
+async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:
+    """Answer a request. Never raises: what goes wrong is a problem document."""
+    started = perf_counter()
+    parent = request.header("traceparent")
+    traceparent = runtime.telemetry.trace(parent)
+    try:
+        request_id = request_id_of(request.header("x-request-id"), runtime.random)
+        run = _Run(operation, request, runtime, request_id, traceparent)
+    except Problem as problem:
+        request_id = request_id_of(None, runtime.random)
+        run = _Run(operation, request, runtime, request_id, traceparent)
+        response = await _problem_response(run, problem)
+    else:
+        response = await _answer(run)
+    response.headers["x-request-id"] = request_id
+    if run.headers:
+        response.headers.update(run.headers)
+    runtime.telemetry.record_http(operation.id, response.status, perf_counter() - started, traceparent, parent)
+    return response
+
+
+async def _answer(run: _Run) -> HttpResponse:
+    try:
+        response = await _admitted(run)
+        await run.durable()
+        reach("request.durable")
+        return response
+    except Problem as problem:
+        return await _problem_response(run, problem)
+    except Unavailable as error:
+        log.warning("%s: %s", run.operation.id, error)
+        unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+        return problem_response(unavailable, run.runtime, run.request, run.request_id)
+    except Exception:
+        log.exception("%s failed, request %s", run.operation.id, run.request_id)
+        failed = Problem("internal_error", "Something went wrong here. The request id finds it in the logs.")
+        return problem_response(failed, run.runtime, run.request, run.request_id)
+
+
+async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
+    # A refusal may rest on what was read a moment ago, and a used signature must be on disk before it is said.
+    try:
+        await run.durable()
+    except Unavailable:
+        problem = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+    return problem_response(problem, run.runtime, run.request, run.request_id)
+
+
+def problem_response(problem: Problem, runtime: Runtime, request: HttpRequest, request_id: str) -> HttpResponse:
+    """A problem as an answer (RFC 9457)."""
+    body = render(problem, base_url=runtime.settings.base_url, instance=request.path, request_id=request_id)
+    headers = {"content-type": "application/problem+json", "x-request-id": request_id}
+    headers.update({name.lower(): value for name, value in problem.headers.items()})
+    return HttpResponse(problem.status, headers, body)
+
+
+async def _admitted(run: _Run) -> HttpResponse:
+    operation, request, settings = run.operation, run.request, run.runtime.settings
+    if len(request.body) > settings.max_body_bytes:
+        raise Problem("payload_too_large", f"A body has at most {settings.max_body_bytes} bytes.")
+    match = operation.pattern.fullmatch(request.path)
+    if match is None:
+        raise Problem("not_found", "There is nothing at this path.")
+    if request.method != operation.method:
+        raise Problem("method_not_allowed", f"{request.method} is not taken here.", headers={"Allow": operation.method})
+    if request.repeated:
+        raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
+    if operation.access is not Access.PROVIDER:
+        run.caller, tenant = await admit(operation, request, run.runtime)
+        run.tenant_id = run.caller.tenant_id or "-"
+        if request.rate_gate is not None:
+            limit = tenant["limits"]["requests_per_second"] if tenant is not None else None
+            run.headers = dict(request.rate_gate(run.tenant_id, limit))
+        if operation.access is Access.TENANT and (
+            request.method in MUTATING or request.header("x-signature") is not None
+        ):
+            await verify_signature(request, run.tenant_id, run.runtime)
+    else:
+        run.tenant_id = "-"
+    run.parameters = match.groupdict()
+    arguments: dict[str, Any] = dict(run.parameters)
+    if operation.query is not None:
+        arguments[operation.query_parameter or "query"] = _validated_query(operation.query, request.query)
+    elif request.query:
+        raise query_problem("This operation takes no query parameters.")
+    if request.method != "POST" or operation.access is Access.PROVIDER:
+        if operation.command is not None:
+            _check_media_type(run)
+            arguments[operation.body_parameter or "command"] = _validated_body(operation, _parsed_body(run))
+        return await _execute(run, arguments, cause_id=run.runtime.ids.new("req"), record=None)
+    return await _idempotent(run, arguments)
+
+
+async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
+    operation, request, runtime = run.operation, run.request, run.runtime
+    _check_media_type(run)
+    raw_key = request.header("idempotency-key")
+    if raw_key is None:
+        raise Problem("missing_idempotency_key", "A POST carries an Idempotency-Key.")
+    key = idempotency.parse_key(raw_key)
+    record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key)
+    lock = await runtime.cache.lock(f"idem/{record_id}", runtime.settings.lock_seconds)
+    if lock is None:
+        raise Problem("request_in_progress", "A request with this key is under way.", headers={"Retry-After": "1"})
+    try:
+        value = _parsed_body(run)
+        digest = fingerprint(value)
+        replayed = await idempotent_answers.replay(runtime, run.tenant_id, record_id, digest)
+        if replayed is not None:
+            return replayed
+        if operation.command is not None:
+            arguments[operation.body_parameter or "command"] = _validated_body(operation, value)
+        elif value != {}:
+            raise Problem("validation_failed", "This operation takes no fields.")
+        return await _execute(run, arguments, cause_id=runtime.ids.new("req"), record=(record_id, digest))
+    finally:
+        await runtime.cache.unlock(f"idem/{record_id}", lock)
+
+
+async def _execute(
+    run: _Run, arguments: dict[str, Any], *, cause_id: str, record: tuple[str, str] | None
+) -> HttpResponse:
+    operation, runtime = run.operation, run.runtime
+    origin = Origin(operation.id, cause_id, run.request_id, None, run.traceparent)
+    if operation.request_parameter is not None:
+        arguments[operation.request_parameter] = run.request
+    existing: AlreadyExists | None = None
+    for _ in range(runtime.settings.commit_attempts):
+        ctx = Context(runtime, run.tenant_id, origin, run.caller)
+        arguments[operation.context_parameter] = ctx
+        result = await operation.handler(**arguments)
+        response = _response(run, result)
+        if record is not None:
+            await idempotent_answers.keep(ctx, run.tenant_id, record, response, sealed=operation.sensitive)
+        if ctx.pending.is_empty:
+            return response
+        reach("request.decided")
+        try:
+            await runtime.documents.commit(ctx.pending)
+        except AlreadyExists as error:
+            if existing is not None and (existing.collection, existing.id) == (error.collection, error.id):
+                raise Problem("already_exists", f"{error.id} exists already.") from None
+            existing = error
+            if record is not None:
+                replayed = await idempotent_answers.replay(runtime, run.tenant_id, *record)
+                if replayed is not None:
+                    return replayed
+            continue
+        except CommitRefused:
+            continue
+        reach("request.committed")
+        await publish(runtime, ctx)
+        return await _awaited(run, ctx, result, response, record)
+    raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.")
+
+
+async def _awaited(
+    run: _Run, ctx: Context, result: Any, response: HttpResponse, record: tuple[str, str] | None
+) -> HttpResponse:
+    """With `Prefer: wait`, the answer once nothing more will happen by itself, or when the time is over."""
+    operation, runtime = run.operation, run.runtime
+    seconds = _preferred_wait(run)
+    if operation.progress is None or seconds <= 0:
+        return response
+    deadline = perf_counter() + seconds
+    while True:
+        quiet = await runtime.bus.progress(run.request_id, max(0.0, deadline - perf_counter()))
+        reader = Context(runtime, run.tenant_id, ctx.origin, run.caller)
+        result, done = await operation.progress(reader, result)
+        if (done and quiet) or perf_counter() >= deadline:
+            break
+        if quiet:
+            await asyncio.sleep(_WAIT_STEP_SECONDS)
+    response = _response(run, result)
+    reach("request.waited")
+    if record is not None:
+        await idempotent_answers.keep_later(reader, record[0], response)
+    response.headers["preference-applied"] = f"wait={seconds}"
+    return response
+
+
+def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:
+    operation = run.operation
+    if isinstance(result, HttpResponse):
+        return result
+    if result is None:
+        return HttpResponse(operation.status, {}, b"")
+    headers = {"content-type": JSON_TYPE}
+    if operation.location is not None:
+        headers["location"] = operation.location.format(result=result, **run.parameters)
+    return HttpResponse(operation.status, headers, result.__pydantic_serializer__.to_json(result))
+
+
+def _preferred_wait(run: _Run) -> int:
+    prefer = run.request.header("prefer")
+    if prefer is None:
+        return 0
+    for preference in prefer.split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait" and _SECONDS.fullmatch(value.strip()):
+            return min(int(value), run.runtime.settings.max_wait_seconds)
+    return 0
+
+
+def _check_media_type(run: _Run) -> None:
+    request = run.request
+    if not request.body:
+        return  # where nothing is sent, nothing has a media type
+    if request.header("content-encoding") not in (None, "identity"):
+        raise Problem("unsupported_media_type", "A body is sent without a content encoding.")
+    content_type = request.header("content-type")
+    if content_type == JSON_TYPE:
+        return
+    media_type, _, parameters = (content_type or "").lower().partition(";")
+    charset = parameters.strip().removeprefix("charset=").strip('"')
+    if media_type.strip() != JSON_TYPE or charset not in ("", "utf-8"):
+        raise Problem("unsupported_media_type", "A body is application/json in UTF-8.")
+
+
+def _parsed_body(run: _Run) -> Any:
+    if not run.request.body and run.operation.empty_body_is_object:
+        return {}
+    return parse(run.request.body, max_depth=run.runtime.settings.max_json_depth)
+
+
+def _validated_body(operation: HttpOperation, value: Any) -> BaseModel:
+    assert operation.command is not None
+    if not isinstance(value, dict):
+        raise Problem.at("validation_failed", "", "The body is a JSON object.")
+    try:
+        return operation.command.model_validate(value)
+    except ValidationError as error:
+        raise body_problem(error) from None
+
+
+def _validated_query(model: type[BaseModel], raw: str) -> BaseModel:
+    try:
+        return model.model_validate(parse_query(raw))
+    except ValidationError as error:
+        raise query_problem(error) from None

@@ -1,0 +1,68 @@
+"""Tenants and their signing keys, as every function needs them to admit a request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Literal
+
+from shared.ports.documents import PLATFORM, Documents
+from shared.ports.secrets import Secrets
+from shared.records.tenants import CLIENTS, TENANTS, ClientDocument, SigningKeyDocument, TenantDocument
+
+TENANT_SCOPES = (
+    "users:read",
+    "users:write",
+    "accounts:read",
+    "accounts:write",
+    "statements:read",
+    "payments:read",
+    "payments:write",
+    "deposits:read",
+    "deposits:write",
+    "pix:read",
+    "pix:write",
+    "ledger:read",
+    "webhooks:read",
+    "webhooks:write",
+    "operations:read",
+    "operations:write",
+)
+PLATFORM_SCOPE = "platform:admin"
+
+
+def key_status(key: SigningKeyDocument, now_text: str) -> Literal["active", "grace", "revoked"]:
+    """What a key is worth at a time: grace ends by itself."""
+    expires_at = key["expires_at"]
+    if key["status"] == "grace" and expires_at is not None and expires_at <= now_text:
+        return "revoked"
+    return key["status"]
+
+
+class SigningSecrets:
+    """Opened secrets of the keys in use, so that a request does not open its key anew. Bounded; newest kept."""
+
+    def __init__(self, secrets: Secrets, limit: int = 4096) -> None:
+        self._secrets = secrets
+        self._limit = limit
+        self._opened: OrderedDict[str, str] = OrderedDict()
+
+    async def secret_of(self, key: SigningKeyDocument) -> str:
+        """The secret as it was shown to the tenant."""
+        sealed = key["secret"]
+        known = self._opened.get(sealed)
+        if known is None:
+            known = (await self._secrets.open([sealed], key["tenant_id"]))[0]
+            self._opened[sealed] = known
+            if len(self._opened) > self._limit:
+                self._opened.popitem(last=False)
+        return known
+
+
+async def tenant_of(documents: Documents, tenant_id: str) -> TenantDocument | None:
+    """The tenant, or None."""
+    return await documents.get(TENANTS, tenant_id, tenant_id)
+
+
+async def client_of(documents: Documents, client_id: str) -> ClientDocument | None:
+    """The client, or None."""
+    return await documents.get(CLIENTS, PLATFORM, client_id)

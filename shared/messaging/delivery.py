@@ -1,0 +1,155 @@
+"""One delivery of one event to one function: from the envelope to the commit and the status that Knative reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from pydantic import ValidationError
+
+from shared.context.context import Context, Origin
+from shared.context.outbox import publish
+from shared.context.runtime import Runtime
+from shared.core.crash_points import reach
+from shared.core.envelope import Envelope, Event
+from shared.core.problems import Problem
+from shared.messaging.operation import EventOperation
+from shared.ports.documents import (
+    PLATFORM,
+    AlreadyApplied,
+    CommitRefused,
+    InboxMarker,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+_KNE_DETAIL_LENGTH: Final = 200
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Delivery(NamedTuple):
+    """How a delivery ended: a status and, when it was refused, `Kne-*` headers that travel to the dead letter sink."""
+
+    status: int
+    headers: Mapping[str, str] = _NO_HEADERS
+    body: bytes = b""
+    """None: a body behind a 2xx would be taken for a reply, and a refusal's reason travels in its headers."""
+
+
+DONE: Final = Delivery(204)
+
+
+async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtime, *, first: bool = False) -> Delivery:
+    """Apply an event once. `first` promises that this consumer was never given this event before, and is not given
+    it by anybody else meanwhile: neither the inbox nor the lock needs a look then.
+
+    204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
+    """
+    started, now = perf_counter(), runtime.clock.now()
+    telemetry = runtime.telemetry
+    parent = envelope.extensions.get("traceparent")
+    traceparent = telemetry.trace(parent)
+    run = _apply if first else _apply_guarded
+    try:
+        tenant_id, event = _read(operation, envelope)
+        # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them
+        # and more than once: what it has seen it knows by its own documents, not by the event's id.
+        marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
+        delivery = await run(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+    except Unavailable as error:
+        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, error)
+        delivery = Delivery(503, {"Kne-Code": "dependency_unavailable"})
+    except Problem as problem:
+        delivery = refused(problem, envelope)
+    except Exception:
+        log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
+        delivery = Delivery(500, {"Kne-Code": "internal_error"})
+    seconds, age = perf_counter() - started, envelope.age_seconds(now)
+    if age is not None:
+        age += seconds
+    telemetry.record_event(operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent)
+    return delivery
+
+
+async def _apply_guarded(
+    operation: EventOperation,
+    envelope: Envelope,
+    event: Event | Envelope,
+    tenant_id: str,
+    marker: InboxMarker | None,
+    runtime: Runtime,
+    traceparent: str,
+) -> Delivery:
+    """Apply an event unless it was applied before or another run is at it."""
+    if marker is not None and await runtime.documents.seen(marker):
+        return DONE
+    lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
+    lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
+    if lock is None:
+        return Delivery(409, {"Kne-Code": "request_in_progress"})
+    try:
+        return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+    finally:
+        await runtime.cache.unlock(lock_key, lock)
+
+
+def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | Envelope]:
+    tenant_id = envelope.tenant_id
+    if operation.platform:
+        tenant_id = PLATFORM
+    elif not tenant_id or tenant_id == PLATFORM:
+        raise Problem("malformed_request", "The event names no tenant (extension attribute tenantid).")
+    elif not envelope.partition_key.startswith(tenant_id + "/"):
+        raise Problem("tenant_mismatch", "The event's partitionkey is not of its tenant.")
+    if operation.any_event:
+        return tenant_id, envelope
+    model = operation.models.get(envelope.type)
+    if model is None:
+        raise Problem("malformed_request", f"{operation.id} does not take events of type {envelope.type}.")
+    try:
+        return tenant_id, envelope.parsed(model)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise Problem("validation_failed", f"The event's data at /{where}: {first['msg']}.") from None
+
+
+async def _apply(
+    operation: EventOperation,
+    envelope: Envelope,
+    event: Event | Envelope,
+    tenant_id: str,
+    marker: InboxMarker | None,
+    runtime: Runtime,
+    traceparent: str,
+) -> Delivery:
+    origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent)
+    for _ in range(runtime.settings.commit_attempts):
+        ctx = Context(runtime, tenant_id, origin)
+        ctx.pending.inbox = marker
+        await operation.handler(event, ctx)
+        reach("event.decided")
+        try:
+            await runtime.documents.commit(ctx.pending)
+        except AlreadyApplied:
+            return DONE
+        except CommitRefused as conflict:
+            log.debug("%s decides again: %s", operation.id, conflict)
+            continue
+        reach("event.committed")
+        await publish(runtime, ctx)
+        return DONE
+    return Delivery(503, {"Kne-Code": "version_conflict"})
+
+
+def refused(problem: Problem, envelope: Envelope) -> Delivery:
+    """The delivery that a problem stands for, with headers that say why on the dead letter."""
+    detail = problem.detail[:_KNE_DETAIL_LENGTH].encode("ascii", "replace").decode()
+    headers = {"Kne-Code": problem.code, "Kne-Detail": detail.replace("\n", " ")}
+    if envelope.tenant_id:
+        headers["Kne-Tenant"] = envelope.tenant_id
+    log.warning("%s %s refused: %s: %s", envelope.type, envelope.id, problem.code, detail)
+    return Delivery(problem.status, headers)

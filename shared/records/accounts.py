@@ -1,0 +1,79 @@
+"""The documents of the accounts domain: payment accounts and holds."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypedDict
+
+from shared.ports.documents import Collection, Floor, Index
+from shared.records.failure import FailureDocument
+
+AccountStatus = Literal["active", "blocked", "closed"]
+
+
+HoldStatus = Literal["active", "captured", "released", "refused"]
+
+
+HoldCause = Literal["payment", "refund"]
+
+
+class AccountDocument(TypedDict):
+    """A payment account (owner: accounts). Available is `posted - held + overdraft_limit` and never below zero.
+
+    `posted` is what the ledger's transfers, as far as they were applied here, add up to; `held` is the sum of the
+    active holds. `block_mode` is None unless the status is blocked.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+    owner_id: str
+    currency: str
+    status: AccountStatus
+    block_mode: Literal["debits", "all"] | None
+    posted: int
+    held: int
+    overdraft_limit: int
+    metadata: dict[str, str] | None
+    created_at: str
+    updated_at: str
+
+
+class HoldDocument(TypedDict):
+    """What became of the wish to set an amount aside for a payment or refund (owner: accounts); one per cause.
+
+    A hold that was refused, or released before it was asked for (amount 0), stays: a late or repeated wish finds
+    the answer in it. `expires_at` is None for refunds, which do not expire.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+    status: HoldStatus
+    account_id: str
+    amount: int
+    currency: str
+    cause_type: HoldCause
+    cause_id: str
+    payment_id: str
+    counterparty_account_id: str
+    transfer_id: str | None
+    deadline: str | None
+    expires_at: str | None
+    failure: FailureDocument | None
+    created_at: str
+    updated_at: str
+
+
+ACCOUNTS: Final[Collection[AccountDocument]] = Collection(
+    "accounts",
+    indexes=(Index(("owner_id",)),),
+    floors=(Floor((("posted", 1), ("held", -1), ("overdraft_limit", 1))),),
+)
+
+
+HOLDS: Final[Collection[HoldDocument]] = Collection("holds", indexes=(Index(("status", "expires_at")),))
+
+
+def available(account: AccountDocument) -> int:
+    """What can be held on an account now, in minor units: `posted - held + overdraft_limit`."""
+    return account["posted"] - account["held"] + account["overdraft_limit"]

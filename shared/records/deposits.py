@@ -1,0 +1,39 @@
+"""The documents of deposits (owner: the providers domain)."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypedDict
+
+from shared.ports.documents import Collection, Index
+from shared.records.failure import FailureDocument
+
+DepositStatus = Literal["created", "settled", "failed"]
+
+
+class DepositDocument(TypedDict):
+    """Money that comes in over a provider (owner: providers).
+
+    `txid` is the charge's id at the provider; `end_to_end_id` names the payment of it, once the provider has told
+    of one. `correlation_id` is the request that asked for it: the provider's answer knows nothing of that.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+    status: DepositStatus
+    account_id: str
+    amount: int
+    currency: str
+    method: Literal["pix"]
+    txid: str
+    transfer_id: str
+    end_to_end_id: str | None
+    failure: FailureDocument | None
+    correlation_id: str
+    attempt: int
+    due_at: str | None
+    created_at: str
+    updated_at: str
+
+
+DEPOSITS: Final[Collection[DepositDocument]] = Collection("deposits", indexes=(Index(("status",)),))

@@ -1,0 +1,12 @@
+"""The reason of a failure, as documents store it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class FailureDocument(TypedDict):
+    """Why something did not come about; `events.failure.Failure` as it is stored."""
+
+    code: str
+    detail: str

@@ -1,0 +1,32 @@
+"""The documents of the users domain."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypedDict
+
+from shared.ports.documents import Collection, Index
+
+UserStatus = Literal["pending", "active", "suspended", "closed"]
+
+
+class UserDocument(TypedDict):
+    """A customer or merchant (owner: users). `name`, `document_number`, `email` and `phone` are sealed for the
+    tenant; `document_index` is the blind index of type and number, by which a second registration is found."""
+
+    id: str
+    tenant_id: str
+    version: int
+    kind: Literal["customer", "merchant"]
+    status: UserStatus
+    name: str
+    document_type: Literal["cpf", "cnpj"]
+    document_number: str
+    document_index: str
+    email: str
+    phone: str | None
+    metadata: dict[str, str] | None
+    created_at: str
+    updated_at: str
+
+
+USERS: Final[Collection[UserDocument]] = Collection("users", indexes=(Index(("document_index",), unique=True),))

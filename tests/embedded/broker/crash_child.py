@@ -1,0 +1,104 @@
+"""A broker over a real store in a process of its own, for a parent that kills it.
+
+`python crash_child.py <folder> <first> <count>`: logs that many sales, each packed and then shipped, prints `begun`
+once they are logged and `done <low-water mark> <head>` once nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from embedded.broker.broker import Broker
+from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
+from embedded.broker.plan import Plan
+from embedded.broker.state import Limits
+from shared.adapters.sqlite.store import SqliteStore
+from shared.core.clock import SystemClock
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.ports.documents import AlreadyApplied, AlreadyExists, Collection, Commit, InboxMarker
+from tests.embedded.broker.small_platform import event, plan_of, service, trigger
+
+SALES: Collection[Any] = Collection("sales")
+EFFECTS: Collection[Any] = Collection("effects")
+NEXT = {"pack": "packed", "ship": None, "bill": None}
+UNPAID = 17
+"""Bill refuses each sale whose number this divides, for good."""
+QUICK = (
+    "{retry: 9, backoffPolicy: linear, backoffDelay: PT0.003S, "
+    "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
+)
+
+
+def wiring(folder: Path) -> Plan:
+    """Pack reacts to sold and emits packed, for which ship waits; bill reacts to sold, in order."""
+    return plan_of(
+        folder,
+        *(service(name) for name in NEXT),
+        trigger("pack", "pack", filter="[{exact: {type: sold}}]", delivery=QUICK),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]", delivery=QUICK),
+        trigger("bill", "bill", filter="[{exact: {type: sold}}]", delivery=QUICK, ordered=True),
+    )
+
+
+class Functions:
+    """Handlers that commit an effect with their inbox marker, and now and then suspend or fail first."""
+
+    def __init__(self, store: SqliteStore, seed: int) -> None:
+        self._documents = store.documents
+        self._random = Random(seed)
+
+    async def invoke(self, name: str, envelope: Envelope, first: bool) -> Answer:
+        marker = InboxMarker(f"shop/{name}", envelope.source, envelope.id)
+        if not first and await self._documents.seen(marker):
+            return ACCEPTED
+        if name != "parking" and self._random.random() < 0.1:
+            await asyncio.sleep(0.002)
+            if self._random.random() < 0.3:
+                return PlainAnswer(503)
+        if name == "bill" and int(envelope.id[4:]) % UNPAID == 0:
+            return PlainAnswer(422)
+        commit = Commit("acme", inbox=marker)
+        effect = {"id": f"{name}-{envelope.id}", "tenant_id": "acme", "version": 1, "of": envelope.id}
+        commit.inserts.append((EFFECTS, effect))
+        follow_up = NEXT.get(name)
+        if follow_up is not None:
+            number = int(envelope.id[4:])
+            commit.events.append(event(1_000_000 + number, follow_up, correlationid=envelope.correlation_id))
+        try:
+            await self._documents.commit(commit)
+        except AlreadyApplied:
+            return ACCEPTED
+        return ACCEPTED
+
+
+async def main(folder: Path, first: int, count: int) -> None:
+    """Run until nothing is left to do."""
+    clock = SystemClock()
+    store = await SqliteStore.open(folder / "data", settings=Settings(), clock=clock, writer="thread")
+    limits = Limits(events_in_memory=50, page=16)
+    broker = Broker(wiring(folder), store, clock, Functions(store, first).invoke, limits)
+    await broker.start()
+    for number in range(first, first + count):
+        commit = Commit("acme", events=[event(number, "sold", key=str(number % 5))])
+        commit.inserts.append((SALES, {"id": f"sale-{number:08}", "tenant_id": "acme", "version": 1}))
+        try:
+            await store.documents.commit(commit)
+        except AlreadyExists:
+            continue
+        if number % 20 == 0:
+            await store.documents.durable()
+            print("begun", flush=True)
+    assert await broker.idle(60)
+    await broker.stop()
+    mark, head = store.low_water_mark, store.head_sequence
+    await store.close()
+    print("done", mark, head, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

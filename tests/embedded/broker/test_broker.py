@@ -1,0 +1,583 @@
+"""The broker against a log in memory: what is delivered to whom, how often, in which order, and what failures do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from embedded.broker.broker import EmbeddedBus, UnknownBroker
+from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
+from embedded.broker.plan import make_plan
+from embedded.broker.state import Limits
+from embedded.manifests.loading import ManifestError
+from shared.core.envelope import Envelope, from_structured
+from tests.embedded.broker.small_platform import (
+    BROKER,
+    SOURCE,
+    TOPIC,
+    Stage,
+    answering,
+    event,
+    plan_of,
+    service,
+    start,
+    trigger,
+    write,
+)
+
+
+async def move(stage: Stage, seconds: float) -> None:
+    """Move the clock and let what is due happen."""
+    stage.clock.advance(timedelta(seconds=seconds))
+    stage.broker.timers.run_due()
+    await stage.settled()
+
+
+async def test_an_event_reaches_every_matching_trigger_once(tmp_path: Path) -> None:
+    """An event goes to each Trigger whose filter passes, and to no other."""
+    plan = plan_of(
+        tmp_path,
+        service("pack"),
+        service("bill"),
+        service("ship"),
+        trigger("pack", "pack", filter="[{exact: {type: sold}}]"),
+        trigger("bill", "bill", filter="[{exact: {type: sold}}, {exact: {causetype: order}}]"),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]"),
+    )
+    stage = await start(plan)
+    stage.log.log(event(1, causetype="order"), event(2, causetype="gift"), event(3, "packed"))
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1", "evt_2"]
+    assert stage.shop.ids("bill") == ["evt_1"]
+    assert stage.shop.ids("ship") == ["evt_3"]
+    assert all(first for _, _, first in stage.shop.given)
+    await stage.broker.stop()
+
+
+async def test_an_event_whose_topic_no_source_reads_goes_nowhere(tmp_path: Path) -> None:
+    """What lies in a topic without a KafkaSource reaches no Trigger, and holds nothing up."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.log.log(event(1, source="/lastro/elsewhere/x"), event(2, source="nowhere"))
+    await stage.settled()
+    assert stage.shop.given == []
+    await stage.broker.stop()
+    assert stage.log.low_water_mark == 3
+
+
+async def test_retries_follow_the_policy_and_the_clock(tmp_path: Path) -> None:
+    """A 503 is tried again after delay·2^n by the platform's clock, and the later attempts are not promised first."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(503, 503, 204)
+    stage.log.log(event(1))
+    await asyncio.sleep(0.01)
+    assert len(stage.shop.given) == 1
+    stage.clock.advance(timedelta(seconds=0.39))
+    stage.broker.timers.run_due()
+    await asyncio.sleep(0.01)
+    assert len(stage.shop.given) == 1
+    stage.clock.advance(timedelta(seconds=0.01))
+    stage.broker.timers.run_due()
+    await asyncio.sleep(0.01)
+    assert len(stage.shop.given) == 2
+    await move(stage, 0.8)
+    assert [first for _, _, first in stage.shop.given] == [True, False, False]
+    counts = stage.broker.summary().subscriptions["trigger/pack"]
+    assert (counts.delivered, counts.retried, counts.pending) == (1, 2, 0)
+    await stage.broker.stop()
+
+
+async def test_a_refused_event_goes_to_the_dead_letters_at_once(tmp_path: Path) -> None:
+    """A 422 is not retried; the dead letter says where, with what status and why, by the Kne- headers too."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(422)
+    stage.log.log(event(1))
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1"]
+    (parked,) = [envelope for name, envelope, _ in stage.shop.given if name == "parking"]
+    assert parked.extensions["knativeerrordest"] == "http://pack.default.svc.cluster.local"
+    assert parked.extensions["knativeerrorcode"] == "422"
+    assert base64.b64decode(parked.extensions["knativeerrordata"]) == (b"why" * 1000)[:1024]
+    assert parked.extensions["code"] == "told_so"
+    assert (1, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> None:
+    """After `retry` retries the event is given up to the sink."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(500)
+    stage.log.log(event(1))
+    for seconds in (0.4, 0.8, 1.6):
+        await asyncio.sleep(0.005)
+        stage.clock.advance(timedelta(seconds=seconds))
+        stage.broker.timers.run_due()
+    await stage.settled()
+    await asyncio.sleep(0.01)
+    assert len(stage.shop.ids("pack")) == 4
+    assert stage.shop.ids("parking") == ["evt_1"]
+    await stage.broker.stop()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("broken"), asyncio.CancelledError()])
+async def test_an_invocation_that_raises_is_retried_as_a_network_error(tmp_path: Path, failure: BaseException) -> None:
+    """No answer at all is retried, and the dead letter then carries the destination alone; the worker lives on."""
+    delivery = (
+        "{retry: 1, backoffDelay: PT0S, "
+        "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
+    )
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
+
+    async def fail(name: str, envelope: Envelope, first: bool) -> Answer:
+        raise failure
+
+    stage.shop.behaviour["pack"] = fail
+    stage.log.log(event(1))
+    await stage.settled()
+    assert len(stage.shop.ids("pack")) == 2
+    (parked,) = [envelope for name, envelope, _ in stage.shop.given if name == "parking"]
+    assert "knativeerrorcode" not in parked.extensions
+    assert "knativeerrordest" in parked.extensions
+    await stage.broker.stop()
+
+
+async def test_a_success_with_a_body_is_a_failure_without_retry(tmp_path: Path) -> None:
+    """The trap of the framework's `OK`: a 200 with a body that is no event goes straight to the dead letters."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+
+    async def chat(name: str, envelope: Envelope, first: bool) -> Answer:
+        return PlainAnswer(200, {"content-type": "text/plain"}, b"OK")
+
+    stage.shop.behaviour["pack"] = chat
+    stage.log.log(event(1))
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1"]
+    (parked,) = [envelope for name, envelope, _ in stage.shop.given if name == "parking"]
+    assert "knativeerrorcode" not in parked.extensions
+    await stage.broker.stop()
+
+
+async def test_a_reply_is_published_to_the_broker(tmp_path: Path) -> None:
+    """An event in the answer is offered to the Broker's Triggers, without the broker's own mark on it."""
+    plan = plan_of(
+        tmp_path,
+        service("pack"),
+        service("ship"),
+        trigger("pack", "pack", filter="[{exact: {type: sold}}]"),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]"),
+    )
+    stage = await start(plan)
+
+    async def reply(name: str, envelope: Envelope, first: bool) -> Answer:
+        headers, body = event(9, "packed").to_binary()
+        return PlainAnswer(200, headers, body)
+
+    stage.shop.behaviour["pack"] = reply
+    stage.log.log(event(1))
+    await stage.settled()
+    (shipped,) = [envelope for name, envelope, _ in stage.shop.given if name == "ship"]
+    assert shipped.id == "evt_9"
+    assert "embeddedroute" not in shipped.extensions
+    assert (1, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
+    """What the dead letter sink keeps refusing stays unacknowledged and is offered again until it is taken."""
+    stage = await start(
+        plan_of(tmp_path, service("pack"), trigger("pack", "pack")), limits=Limits(dead_letter_pause_seconds=60)
+    )
+    stage.shop.behaviour["pack"] = answering(400)
+    stage.shop.behaviour["parking"] = answering(503, 503, 503, 503, 503, 204)
+    stage.log.log(event(1))
+    for _ in range(4):
+        await asyncio.sleep(0.005)
+        stage.clock.advance(timedelta(seconds=5))
+        stage.broker.timers.run_due()
+    await asyncio.sleep(0.005)
+    assert len(stage.shop.ids("parking")) == 4
+    assert stage.log.acknowledgements == set()
+    await move(stage, 60)
+    await move(stage, 60)
+    assert len(stage.shop.ids("parking")) == 6
+    assert (1, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_without_a_dead_letter_sink_the_event_is_lost_and_counted(tmp_path: Path) -> None:
+    """As on a cluster: no sink, no event; but it is counted."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery="{retry: 0}")))
+    stage.shop.behaviour["pack"] = answering(400)
+    stage.log.log(event(1))
+    await stage.settled()
+    assert stage.broker.summary().subscriptions["trigger/pack"].lost == 1
+    assert stage.shop.ids("parking") == []
+    await stage.broker.stop()
+
+
+async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_path: Path) -> None:
+    """With an ordered Trigger a failing event holds up its key and no other; the order holds through retries."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)))
+    stage.shop.behaviour["pack"] = answering(503, 204)
+    stage.log.log(event(1, key="a"), event(2, key="a"), event(3, key="b"))
+    await asyncio.sleep(0.01)
+    assert stage.shop.ids("pack") == ["evt_1", "evt_3"]
+    await move(stage, 0.4)
+    assert stage.shop.ids("pack") == ["evt_1", "evt_3", "evt_1", "evt_2"]
+    await stage.broker.stop()
+
+
+async def test_unordered_delivery_goes_past_a_failing_event(tmp_path: Path) -> None:
+    """Without ordering, a retry holds up nobody."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(503, 204)
+    stage.log.log(event(1, key="a"), event(2, key="a"))
+    await asyncio.sleep(0.01)
+    assert stage.shop.ids("pack") == ["evt_1", "evt_2"]
+    await move(stage, 0.4)
+    assert stage.shop.ids("pack") == ["evt_1", "evt_2", "evt_1"]
+    await stage.broker.stop()
+
+
+async def test_container_concurrency_is_kept(tmp_path: Path) -> None:
+    """A function gets at most so many events at once as its Service says, and in the end all of them."""
+    stage = await start(plan_of(tmp_path, service("pack", concurrency=2), trigger("pack", "pack")))
+    now, most = 0, 0
+
+    async def slow(name: str, envelope: Envelope, first: bool) -> Answer:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        now -= 1
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = slow
+    stage.log.log(*(event(n) for n in range(20)))
+    await stage.settled()
+    assert most == 2
+    assert len(stage.shop.ids("pack")) == 20
+    await stage.broker.stop()
+
+
+async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> None:
+    """While one delivery waits for something, other events are delivered."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    gate = asyncio.Event()
+
+    async def wait_once(name: str, envelope: Envelope, first: bool) -> Answer:
+        if envelope.id == "evt_1":
+            await gate.wait()
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = wait_once
+    stage.log.log(event(1), event(2), event(3))
+    assert await stage.broker.quiet("req_3", 1)
+    assert not await stage.broker.quiet("req_1", 0.01)
+    gate.set()
+    assert await stage.broker.quiet("req_1", 1)
+    await stage.broker.stop()
+
+
+async def test_a_delivery_that_takes_too_long_is_canceled_and_retried(tmp_path: Path) -> None:
+    """A timeout counts as no answer."""
+    delivery = "{retry: 1, backoffDelay: PT0S, timeout: PT0.02S}"
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
+    canceled = 0
+
+    async def hang(name: str, envelope: Envelope, first: bool) -> Answer:
+        nonlocal canceled
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            canceled += 1
+            raise
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = hang
+    stage.log.log(event(1))
+    await stage.settled()
+    assert canceled == 2
+    stage.shop.behaviour.clear()
+    stage.log.log(event(2))
+    await stage.settled()
+    assert stage.shop.ids("pack")[-1] == "evt_2"
+    await stage.broker.stop()
+
+
+async def test_a_burst_of_one_tenant_does_not_starve_another(tmp_path: Path) -> None:
+    """Behind 5,000 events of one tenant, another's event is delivered within a few deliveries."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.log.log(*(event(n, tenant="loud") for n in range(5000)))
+    stage.log.log(event(9001, tenant="quiet"))
+    await stage.settled()
+    assert stage.shop.ids("pack").index("evt_9001") <= 2
+    assert len(stage.shop.given) == 5001
+    await stage.broker.stop()
+
+
+async def test_two_triggers_of_one_function_promise_nothing(tmp_path: Path) -> None:
+    """Where two ways lead to one function, neither delivery may say that it is the first."""
+    plan = plan_of(tmp_path, service("pack"), trigger("a", "pack"), trigger("b", "pack"))
+    stage = await start(plan)
+    stage.log.log(event(1))
+    await stage.settled()
+    assert [first for _, _, first in stage.shop.given] == [False, False]
+    await stage.broker.stop()
+
+
+async def test_an_event_that_may_have_been_told_before_promises_nothing(tmp_path: Path) -> None:
+    """A replayed event, or one from outside, is delivered without the promise that its consumer never had it."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.log.log(event(1))
+    again = event(1)
+    again.repeated = True
+    stage.log.log(again)
+    await stage.broker.publish("default", from_structured(orjson.dumps(event(2).to_structured())))
+    await stage.settled()
+    assert [(envelope.id, first) for _, envelope, first in stage.shop.given] == [
+        ("evt_1", True),
+        ("evt_1", False),
+        ("evt_2", False),
+    ]
+    await stage.broker.stop()
+
+
+async def test_dead_letters_that_come_back_do_so_slowly(tmp_path: Path) -> None:
+    """Where a sink's own dead letters lead to itself, a letter that it refuses goes round once a minute."""
+    sink = """
+apiVersion: eventing.knative.dev/v1alpha1
+kind: KafkaSink
+metadata: {name: graveyard}
+spec: {topic: lastro.dead-letters.v1, bootstrapServers: [kafka:9092]}
+"""
+    source = """
+apiVersion: sources.knative.dev/v1
+kind: KafkaSource
+metadata: {name: graveyard}
+spec:
+  bootstrapServers: [kafka:9092]
+  topics: [lastro.dead-letters.v1]
+  delivery:
+    retry: 0
+    deadLetterSink: {ref: {apiVersion: eventing.knative.dev/v1alpha1, kind: KafkaSink, name: graveyard}}
+  sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: bury}}
+"""
+    topic = TOPIC.format(topic="lastro.dead-letters.v1")
+    stage = await start(plan_of(tmp_path, service("bury"), sink, source, topic))
+    stage.shop.behaviour["bury"] = answering(400)
+    stage.log.log(event(1, embeddedroute="topic/lastro.dead-letters.v1"))
+    await stage.settled()
+    await stage.settled()
+    assert len(stage.shop.ids("bury")) == 2
+    await move(stage, 61)
+    await stage.settled()
+    assert len(stage.shop.ids("bury")) == 3
+    await stage.broker.stop()
+
+
+async def test_a_backlog_larger_than_memory_is_read_on_from_the_log(tmp_path: Path) -> None:
+    """Past the bound events stay in the log and are delivered once there is room, none left out, in order per key."""
+    limits = Limits(events_in_memory=20, page=7)
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)), limits=limits)
+    most = 0
+
+    async def watch(name: str, envelope: Envelope, first: bool) -> Answer:
+        nonlocal most
+        most = max(most, stage.broker.summary().events)
+        await asyncio.sleep(0)
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = watch
+    for n in range(300):
+        stage.log.log(event(n, key=str(n % 3)))
+    await stage.settled()
+    given = stage.shop.ids("pack")
+    assert sorted(given) == sorted(f"evt_{n}" for n in range(300))
+    for key in range(3):
+        assert [id for id in given if int(id[4:]) % 3 == key] == [f"evt_{n}" for n in range(key, 300, 3)]
+    assert most <= 20 + 7
+    assert not any(first for _, _, first in stage.shop.given[20 + 7 :])
+    await stage.broker.stop()
+
+
+async def test_after_a_crash_what_was_not_done_is_delivered(tmp_path: Path) -> None:
+    """A new process delivers the events on disk that a consumer has no marker for, to that consumer alone."""
+    plan = plan_of(tmp_path, service("pack"), service("bill"), trigger("pack", "pack"), trigger("bill", "bill"))
+    stage = await start(plan)
+    stage.shop.behaviour["bill"] = answering(503)
+    stage.log.log(event(1), event(2))
+    await asyncio.sleep(0.01)
+    stage.log.save()
+    after = await stage.crash()
+    await after.settled()
+    assert after.shop.ids("pack") == []
+    assert sorted(after.shop.ids("bill")) == ["evt_1", "evt_2"]
+    assert not any(first for _, _, first in after.shop.given)
+    await after.broker.stop()
+    assert after.log.low_water_mark == 3
+
+
+async def test_a_lost_batch_is_forgotten_and_the_rest_delivered_again(tmp_path: Path) -> None:
+    """When a batch fails, its events never were: in-flight deliveries are canceled, what is on disk comes again."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    gate = asyncio.Event()
+    finished: list[str] = []
+
+    async def hang(name: str, envelope: Envelope, first: bool) -> Answer:
+        await gate.wait()
+        finished.append(envelope.id)
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = hang
+    stage.log.log(event(1))
+    stage.log.save()
+    stage.log.log(event(2))
+    await asyncio.sleep(0.01)
+    stage.log.reset()
+    stage.log.log(event(3))
+    gate.set()
+    await stage.settled()
+    assert sorted(finished) == ["evt_1", "evt_3"]
+    assert stage.broker.summary().subscriptions["trigger/pack"].pending == 0
+    await stage.broker.stop()
+
+
+async def test_the_ingress_offers_an_event_to_its_broker(tmp_path: Path) -> None:
+    """A published event goes to the Broker's Triggers whatever its source says; an unknown Broker is refused."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    await stage.broker.publish("default", event(1, source="https://outside.example", embeddedroute="topic/forged"))
+    await stage.settled()
+    (given,) = stage.shop.given
+    assert given[1].source == "https://outside.example"
+    assert "embeddedroute" not in given[1].extensions
+    with pytest.raises(UnknownBroker):
+        await stage.broker.publish("other", event(2))
+    await stage.broker.stop()
+
+
+async def test_a_dead_letter_can_be_put_back_where_it_came_from(tmp_path: Path) -> None:
+    """The dead letter of an event that came by the ingress names its Broker: logged again, it goes there again."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(422, 204)
+    await stage.broker.publish("default", event(1, source="https://outside.example"))
+    await stage.settled()
+    (parked,) = [envelope for name, envelope, _ in stage.shop.given if name == "parking"]
+    assert parked.extensions["embeddedroute"] == "broker/default"
+    stage.log.log(parked)
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1", "evt_1"]
+    await stage.broker.stop()
+
+
+async def test_dead_letters_may_go_to_a_topic(tmp_path: Path) -> None:
+    """A KafkaSink as dead letter sink puts the event into its topic, from where a source brings it to a function."""
+    sink = """
+apiVersion: eventing.knative.dev/v1alpha1
+kind: KafkaSink
+metadata: {name: graveyard}
+spec: {topic: lastro.dead-letters.v1, bootstrapServers: [kafka:9092]}
+"""
+    source = """
+apiVersion: sources.knative.dev/v1
+kind: KafkaSource
+metadata: {name: graveyard}
+spec:
+  bootstrapServers: [kafka:9092]
+  topics: [lastro.dead-letters.v1]
+  sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: bury}}
+  ceOverrides: {extensions: {via: graveyard}}
+"""
+    to_sink = (
+        "{retry: 0, deadLetterSink: "
+        "{ref: {apiVersion: eventing.knative.dev/v1alpha1, kind: KafkaSink, name: graveyard}}}"
+    )
+    plan = plan_of(
+        tmp_path,
+        service("pack"),
+        service("bury"),
+        sink,
+        source,
+        TOPIC.format(topic="lastro.dead-letters.v1"),
+        trigger("pack", "pack", delivery=to_sink),
+    )
+    stage = await start(plan)
+    stage.shop.behaviour["pack"] = answering(400)
+
+    async def chat(name: str, envelope: Envelope, first: bool) -> Answer:
+        return PlainAnswer(200, {"content-type": "text/plain"}, b"OK")
+
+    stage.shop.behaviour["bury"] = chat
+    stage.log.log(event(1))
+    await stage.settled()
+    (buried,) = [envelope for name, envelope, _ in stage.shop.given if name == "bury"]
+    assert (buried.id, buried.extensions["knativeerrorcode"]) == ("evt_1", "400")
+    assert buried.extensions["via"] == "graveyard"
+    counts = stage.broker.summary().subscriptions
+    assert (counts["trigger/pack"].dead_lettered, counts["source/graveyard"].delivered) == (1, 1)
+    assert stage.log.acknowledgements == {(1, "trigger/pack"), (2, "source/graveyard")}
+    await stage.broker.stop()
+
+
+async def test_the_bus_knows_when_a_request_has_nothing_under_way(tmp_path: Path) -> None:
+    """Progress is False while deliveries are under way; one that waits for a distant retry is not waited for."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    bus = EmbeddedBus(stage.broker)
+    await bus.publish([event(1)])
+    assert stage.shop.given == []
+    stage.shop.behaviour["pack"] = answering(503, 503, 503, 204)
+    stage.log.log(event(1))
+    assert not await bus.progress("req_1", 0.01)
+    stage.clock.advance(timedelta(seconds=0.4))
+    stage.broker.timers.run_due()
+    assert not await bus.progress("req_1", 0.01)
+    stage.clock.advance(timedelta(seconds=0.8))
+    stage.broker.timers.run_due()
+    assert await bus.progress("req_1", 1)
+    assert len(stage.shop.given) == 3
+    await move(stage, 1.6)
+    assert stage.log.markers
+    await stage.broker.stop()
+
+
+async def test_stopping_waits_for_what_is_in_flight(tmp_path: Path) -> None:
+    """A stop lets a running delivery finish, takes up nothing new, and moves the low-water mark."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")), limits=Limits(workers=1))
+    done: list[str] = []
+
+    async def slow(name: str, envelope: Envelope, first: bool) -> Answer:
+        await asyncio.sleep(0.02)
+        done.append(envelope.id)
+        return ACCEPTED
+
+    stage.shop.behaviour["pack"] = slow
+    stage.log.log(event(1), event(2))
+    await asyncio.sleep(0.005)
+    await stage.broker.stop(5)
+    assert done == ["evt_1"]
+    assert stage.log.low_water_mark == 2
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([trigger("t", "nobody")], "spec.subscriber: there is no Service nobody"),
+        ([service("pack"), trigger("t", "pack", filter="[{cesql: 'TRUE'}]")], "filters.0.cesql: CESQL is not played"),
+        ([service("pack"), trigger("t", "pack", delivery="{backoffDelay: soon}")], "delivery.backoffDelay: 'soon'"),
+        (
+            [SOURCE.replace("name: shop", "name: other").replace("lastro.shop.v1", "nope")],
+            "there is no KafkaTopic nope",
+        ),
+        ([trigger("t", "x").replace("broker: default", "broker: missing")], "there is no Broker missing"),
+    ],
+)
+def test_wiring_that_leads_nowhere_is_refused(tmp_path: Path, documents: list[str], message: str) -> None:
+    """What a manifest names must exist and be playable; the error says where."""
+    manifests = write(tmp_path, BROKER, SOURCE, TOPIC.format(topic="lastro.shop.v1"), service("parking"), *documents)
+    with pytest.raises(ManifestError, match=r"knative/all\.yaml: document") as refused:
+        make_plan(manifests)
+    assert message in str(refused.value)

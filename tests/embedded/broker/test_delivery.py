@@ -1,0 +1,106 @@
+"""Delivery policy and the meaning of answers, by the table of the Kafka broker's data plane."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from embedded.broker.delivery import (
+    KAFKA_SOURCE_DEFAULT,
+    DeliveryError,
+    DeliveryPolicy,
+    Outcome,
+    PlainAnswer,
+    dead_letter,
+    outcome_of,
+    policy_of,
+)
+from embedded.manifests.models import DeliverySpec
+from tests.embedded.broker.small_platform import event
+
+
+def test_backoff_grows_as_knative_has_it() -> None:
+    """Before the n-th retry: delay·n, or delay·2^n."""
+    linear = DeliveryPolicy(retry=3, backoff="linear", delay=0.5)
+    assert [linear.delay_before(n) for n in (1, 2, 3)] == [0.5, 1.0, 1.5]
+    exponential = DeliveryPolicy(retry=3, backoff="exponential", delay=0.5)
+    assert [exponential.delay_before(n) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
+
+
+def test_a_source_without_delivery_retries_for_ten_minutes() -> None:
+    """Ten exponential retries from 0.3 s are 613.8 s in all."""
+    total = sum(KAFKA_SOURCE_DEFAULT.delay_before(n) for n in range(1, KAFKA_SOURCE_DEFAULT.retry + 1))
+    assert total == pytest.approx(613.8)
+
+
+def test_a_triggers_delivery_replaces_its_brokers_entirely() -> None:
+    """Nothing of the Broker's specification is left when the Trigger has one of its own."""
+    broker = DeliverySpec(retry=5, backoff_delay="PT2S", timeout="PT9S")
+    assert policy_of(None, broker).retry == 5
+    mine = policy_of(DeliverySpec(backoff_policy="linear"), broker)
+    assert (mine.retry, mine.delay, mine.timeout, mine.backoff) == (0, 1.0, 600.0, "linear")
+    assert policy_of(None, None) == DeliveryPolicy()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("PT0.2S", 0.2), ("PT1M30S", 90), ("P1DT1H", 90000), ("PT0S", 0)])
+def test_durations_are_iso_8601(text: str, seconds: float) -> None:
+    """Durations of fixed length are read to the fraction of a second."""
+    assert policy_of(DeliverySpec(backoff_delay=text)).delay == seconds
+
+
+@pytest.mark.parametrize("text", ["1s", "", "P1M", "P1Y", "-PT1S", "PT"])
+def test_other_durations_are_refused(text: str) -> None:
+    """What is no duration, negative, or of no fixed length is refused by the name of its field."""
+    with pytest.raises(DeliveryError, match=r"delivery\.timeout"):
+        policy_of(DeliverySpec(timeout=text))
+
+
+def test_a_format_that_is_not_played_is_refused() -> None:
+    """Structured delivery is not silently replaced by binary."""
+    with pytest.raises(DeliveryError, match=r"delivery\.format"):
+        policy_of(DeliverySpec(format="json"))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        *((status, Outcome.DONE) for status in (200, 202, 204)),
+        *((status, Outcome.RETRY) for status in (404, 408, 409, 429, 500, 502, 503, 599)),
+        *((status, Outcome.DEAD) for status in (301, 400, 401, 403, 405, 410, 413, 418, 422)),
+    ],
+)
+def test_statuses(status: int, outcome: Outcome) -> None:
+    """An empty answer means what its status means, to a Trigger and to a source alike."""
+    assert outcome_of(PlainAnswer(status), replies=True) is outcome
+    assert outcome_of(PlainAnswer(status), replies=False) is outcome
+
+
+def test_bodies_of_successes() -> None:
+    """A Trigger reads an event as a reply and takes anything else for a failure; a source ignores bodies."""
+    headers, body = event(1).to_binary()
+    reply, chat = PlainAnswer(200, headers, body), PlainAnswer(200, {}, b"OK")
+    assert outcome_of(reply, replies=True) is Outcome.REPLY
+    assert outcome_of(chat, replies=True) is Outcome.BAD_REPLY
+    assert outcome_of(reply, replies=False) is Outcome.DONE
+    assert outcome_of(chat, replies=False) is Outcome.DONE
+    assert outcome_of(None, replies=True) is Outcome.RETRY
+
+
+def test_a_dead_letter_carries_where_why_and_the_kne_headers() -> None:
+    """Destination, code, the first 1,024 bytes in base64, and `Kne-` headers without their prefix."""
+    answer = PlainAnswer(422, {"Kne-Code": "validation_failed", "kne-tenant": "acme", "X-Other": "no"}, b"x" * 3000)
+    letter = dead_letter(event(1), "http://pack", Outcome.DEAD, answer)
+    assert letter.extensions["knativeerrordest"] == "http://pack"
+    assert letter.extensions["knativeerrorcode"] == "422"
+    assert base64.b64decode(letter.extensions["knativeerrordata"]) == b"x" * 1024
+    assert (letter.extensions["code"], letter.extensions["tenant"]) == ("validation_failed", "acme")
+    assert "x-other" not in letter.extensions
+    assert (letter.id, letter.data) == (event(1).id, event(1).data)
+
+
+def test_a_dead_letter_without_an_answer_carries_the_destination_alone() -> None:
+    """So it is after a network error, and after a success with a body that is no event."""
+    for outcome, answer in ((Outcome.RETRY, None), (Outcome.BAD_REPLY, PlainAnswer(200, {"Kne-Code": "x"}, b"OK"))):
+        added = dead_letter(event(1), "http://pack", outcome, answer).extensions.keys() - event(1).extensions.keys()
+        assert added == {"knativeerrordest"}

@@ -1,0 +1,198 @@
+"""The small parts of the broker: turns, the door, progress, timers, and running a coroutine in place."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedded.broker.admission_queue import Door
+from embedded.broker.driving import go_on
+from embedded.broker.fair_queue import FairQueue
+from embedded.broker.progress import Progress
+from embedded.broker.timers import Timers
+from shared.core.clock import ManualClock, SystemClock
+from shared.core.problems import Problem
+
+
+@given(items=st.lists(st.sampled_from("abc"), max_size=40))
+def test_a_tenant_waits_at_most_one_round(items: list[str]) -> None:
+    """Between two turns of a tenant that has something waiting, every other gets at most one; its own order holds."""
+    queue: FairQueue[tuple[str, int]] = FairQueue()
+    for number, tenant in enumerate(items):
+        queue.put(tenant, (tenant, number))
+    taken = [queue.take() for _ in items]
+    assert len(queue) == 0
+    for tenant in set(items):
+        positions = [position for position, (other, _) in enumerate(taken) if other == tenant]
+        numbers = [number for other, number in taken if other == tenant]
+        assert numbers == sorted(numbers)
+        for before, after in pairwise(positions):
+            between = [other for other, _ in taken[before + 1 : after]]
+            assert all(between.count(other) <= 1 for other in between)
+
+
+def test_an_empty_queue_has_nothing_to_take() -> None:
+    """Taking from an empty queue is an error, also after it was cleared or its last item removed."""
+    queue: FairQueue[int] = FairQueue()
+    queue.put("a", 1)
+    assert queue.remove("a", 1)
+    assert not queue.remove("a", 1)
+    queue.put("a", 2)
+    queue.clear()
+    with pytest.raises(IndexError):
+        queue.take()
+
+
+async def test_progress_counts_by_correlation() -> None:
+    """A correlation is quiet when its last delivery has ended, whatever others do."""
+    progress = Progress()
+    one, other = progress.began("one", 2), progress.began("other", 1)
+    progress.ended(one)
+    assert not await progress.quiet("one", 0)
+    waiting = asyncio.create_task(progress.quiet("one", 5))
+    await asyncio.sleep(0)
+    progress.ended(one)
+    assert await waiting
+    assert await progress.quiet("one", 0)
+    assert not await progress.idle(0)
+    progress.ended(other)
+    assert await progress.idle(0)
+
+
+async def test_clearing_lets_everybody_look_again() -> None:
+    """Whoever waits is released when everything is forgotten, and late ends of the forgotten count for nothing."""
+    progress = Progress()
+    old = progress.began("one", 1)
+    waiting = asyncio.create_task(progress.quiet("one", 5))
+    await asyncio.sleep(0)
+    progress.clear()
+    assert await waiting
+    progress.began("one", 1)
+    progress.ended(old)
+    assert len(progress) == 1
+
+
+async def test_the_door_lets_in_as_others_end_each_tenant_in_turn() -> None:
+    """Past the limit requests wait; a tenant with one waiting request is let in before another's second."""
+    progress = Progress()
+    door = Door(progress, limit=1, room=10, patience_seconds=5)
+    await door.admit("loud")
+    current = progress.began("first", 1)
+    entered: list[str] = []
+
+    async def enter(tenant: str, name: str) -> None:
+        nonlocal current
+        await door.admit(tenant)
+        entered.append(name)
+        current = progress.began(name, 1)
+
+    tasks = [
+        asyncio.create_task(enter(tenant, name)) for tenant, name in (("loud", "l1"), ("loud", "l2"), ("quiet", "q1"))
+    ]
+    for expected in (1, 2, 3):
+        await asyncio.sleep(0.005)
+        assert len(entered) == expected - 1
+        progress.ended(current)
+        await asyncio.sleep(0.005)
+        assert len(entered) == expected
+    await asyncio.gather(*tasks)
+    assert entered == ["l1", "q1", "l2"]
+    assert door.waiting == 0
+
+
+async def test_the_waiting_room_has_a_bound() -> None:
+    """Who finds the room full, or has waited long enough, is told to come again."""
+    progress = Progress()
+    door = Door(progress, limit=1, room=1, patience_seconds=0.02)
+    progress.began("busy", 1)
+    waiting = asyncio.create_task(door.admit("a"))
+    await asyncio.sleep(0)
+    for attempt in (door.admit("b"), waiting):
+        with pytest.raises(Problem) as refused:
+            await attempt
+        assert refused.value.code == "dependency_unavailable"
+        assert refused.value.headers["Retry-After"]
+    assert door.waiting == 0
+
+
+async def test_a_client_that_leaves_gives_its_turn_on() -> None:
+    """A canceled wait neither keeps a place nor loses a turn."""
+    progress = Progress()
+    door = Door(progress, limit=1, room=10, patience_seconds=5)
+    busy = progress.began("busy", 1)
+    leaver, stayer = asyncio.create_task(door.admit("a")), asyncio.create_task(door.admit("b"))
+    await asyncio.sleep(0)
+    progress.ended(busy)
+    leaver.cancel()
+    await asyncio.wait_for(stayer, 1)
+    with pytest.raises(asyncio.CancelledError):
+        await leaver
+
+
+async def test_timers_run_by_the_clock_in_order() -> None:
+    """Due actions run earliest first; a canceled one never, and one that fails stops nobody."""
+    clock = ManualClock()
+    timers = Timers(clock)
+    done: list[int] = []
+    timers.after(2, lambda: done.append(2))
+    timers.after(1, lambda: done.append(1))
+    timers.after(1.5, lambda: done.remove(99))
+    timers.after(3, lambda: done.append(3)).cancel()
+    assert timers.run_due() == 0
+    clock.advance(timedelta(seconds=5))
+    assert timers.run_due() == 3
+    assert done == [1, 2]
+    assert len(timers) == 0
+    timers.close()
+
+
+async def test_timers_wake_by_themselves_on_a_real_clock() -> None:
+    """On the machine's clock nobody needs to ask."""
+    timers = Timers(SystemClock())
+    happened = asyncio.Event()
+    timers.after(0.01, happened.set)
+    await asyncio.wait_for(happened.wait(), 2)
+    timers.close()
+
+
+async def test_going_on_passes_everything_on() -> None:
+    """Results, exceptions and cancellations go through to a coroutine whose first step was made elsewhere."""
+    calls: list[int] = []
+
+    async def slow() -> int:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        return 2
+
+    async def failing() -> int:
+        await asyncio.sleep(0)
+        raise KeyError("x")
+
+    work = slow()
+    assert await go_on(work, work.send(None)) == 2
+    work = failing()
+    with pytest.raises(KeyError):
+        await go_on(work, work.send(None))
+
+    async def cleaning() -> int:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            calls.append(4)
+        return 3
+
+    async def run() -> int:
+        work = cleaning()
+        return await go_on(work, work.send(None))
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert calls == [4]

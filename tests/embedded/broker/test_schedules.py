@@ -1,0 +1,146 @@
+"""PingSources on a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from embedded.broker.schedules import PING_TYPE, Cron, Schedules
+from embedded.manifests.loading import ManifestError
+from shared.core.ids import IdSource
+from tests.embedded.broker.small_platform import Stage, answering, plan_of, service, start
+
+PING = """
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata: {{name: {name}}}
+spec:
+  schedule: "{schedule}"
+  timezone: "{timezone}"
+  contentType: application/json
+  data: '{data}'
+  sink: {{ref: {{apiVersion: {api}, kind: {kind}, name: {sink}}}}}
+"""
+
+
+def ping(
+    name: str = "tick", schedule: str = "* * * * *", *, timezone: str = "", data: str = '{"a": 1}', broker: bool = False
+) -> str:
+    """A PingSource to the function `sweep`, or to the Broker."""
+    api, kind, sink = (
+        ("eventing.knative.dev/v1", "Broker", "default") if broker else ("serving.knative.dev/v1", "Service", "sweep")
+    )
+    return PING.format(name=name, schedule=schedule, timezone=timezone, data=data, api=api, kind=kind, sink=sink)
+
+
+async def begin(tmp_path: Path, *documents: str) -> tuple[Stage, Schedules]:
+    """A broker and its schedules, running."""
+    plan = plan_of(tmp_path, service("sweep"), *documents)
+    stage = await start(plan)
+    ids = IdSource(stage.clock, Random(1))
+    schedules = Schedules(plan, stage.clock, stage.broker.timers, ids, stage.broker.send)
+    schedules.start()
+    return stage, schedules
+
+
+async def move(stage: Stage, **step: float) -> None:
+    """Move the clock and let what is due happen."""
+    stage.clock.advance(timedelta(**step))
+    stage.broker.timers.run_due()
+    await asyncio.sleep(0.005)
+    await stage.settled()
+
+
+async def test_a_tick_is_an_event_for_the_sink(tmp_path: Path) -> None:
+    """Each minute the sink gets one event of Knative's type, with the source's data and a new id."""
+    stage, schedules = await begin(tmp_path, ping())
+    await move(stage, seconds=59)
+    assert stage.shop.given == []
+    await move(stage, seconds=1)
+    await move(stage, seconds=60)
+    first, second = (envelope for _, envelope, _ in stage.shop.given)
+    assert (first.type, first.source) == (PING_TYPE, "/apis/v1/namespaces/default/pingsources/tick")
+    assert json.loads(first.data) == {"a": 1}
+    assert first.time == "2026-01-01T00:01:00.000000Z"
+    assert first.id != second.id
+    assert schedules.ticks == {"tick": 2}
+    await schedules.stop()
+    await stage.broker.stop()
+
+
+async def test_missed_ticks_are_not_made_up_for(tmp_path: Path) -> None:
+    """After an hour's sleep there is one tick, and the next one is in the future."""
+    stage, schedules = await begin(tmp_path, ping())
+    await move(stage, hours=1, seconds=30)
+    assert len(stage.shop.given) == 1
+    assert schedules.next_ticks()["tick"] == datetime(2026, 1, 1, 1, 1, tzinfo=UTC)
+    await move(stage, seconds=30)
+    assert len(stage.shop.given) == 2
+    await schedules.stop()
+    await move(stage, hours=1)
+    assert len(stage.shop.given) == 2
+    await stage.broker.stop()
+
+
+async def test_a_tick_is_retried_as_the_ping_adapter_does_and_then_dropped(tmp_path: Path) -> None:
+    """Five retries from 50 ms, then the tick is gone; the next one comes all the same."""
+    stage, schedules = await begin(tmp_path, ping())
+    stage.shop.behaviour["sweep"] = answering(503)
+    for seconds in (60, 2, 2, 2, 2, 2, 2):
+        stage.clock.advance(timedelta(seconds=seconds))
+        stage.broker.timers.run_due()
+        await asyncio.sleep(0.005)
+    assert len(stage.shop.given) == 6
+    assert stage.broker.summary().subscriptions["ping/tick"].lost == 1
+    stage.shop.behaviour.clear()
+    await move(stage, seconds=60)
+    assert len(stage.shop.given) == 7
+    await schedules.stop()
+    await stage.broker.stop()
+
+
+async def test_a_tick_for_a_broker_goes_into_the_log(tmp_path: Path) -> None:
+    """A sink that is a Broker gets the event as from its ingress."""
+    stage, schedules = await begin(tmp_path, ping(broker=True))
+    await move(stage, seconds=60)
+    assert [envelope.type for envelope in stage.log.entries] == [PING_TYPE]
+    await schedules.stop()
+    await stage.broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timezone", "expected"),
+    [
+        ("*/15 * * * *", "", datetime(2026, 1, 1, 12, 15, tzinfo=UTC)),
+        ("0 3 * * *", "", datetime(2026, 1, 2, 3, 0, tzinfo=UTC)),
+        ("0 3 * * *", "America/Sao_Paulo", datetime(2026, 1, 2, 6, 0, tzinfo=UTC)),
+        ("30 12 ? * MON-FRI", "", datetime(2026, 1, 1, 12, 30, tzinfo=UTC)),
+        ("0 0 1,15 * *", "", datetime(2026, 1, 15, 0, 0, tzinfo=UTC)),
+        ("@hourly", "", datetime(2026, 1, 1, 13, 0, tzinfo=UTC)),
+        ("@daily", "America/Sao_Paulo", datetime(2026, 1, 2, 3, 0, tzinfo=UTC)),
+        ("@weekly", "", datetime(2026, 1, 4, 0, 0, tzinfo=UTC)),
+    ],
+)
+def test_cron(schedule: str, timezone: str, expected: datetime) -> None:
+    """Standard cron of five fields and the descriptors, in the source's timezone."""
+    assert Cron(schedule, timezone).next_after(datetime(2026, 1, 1, 12, 0, tzinfo=UTC)) == expected
+
+
+@pytest.mark.parametrize(
+    "schedule", ["@every 10s", "* * * *", "0 * * * * *", "61 * * * *", "0 0 L * *", "0 0 * * 5#2", "x"]
+)
+async def test_other_schedules_are_refused(tmp_path: Path, schedule: str) -> None:
+    """What Knative's admission would refuse is refused here, by the name of the source and the field."""
+    with pytest.raises(ManifestError, match=r"PingSource tick: spec\.schedule"):
+        await begin(tmp_path, ping(schedule=schedule))
+
+
+async def test_an_unknown_timezone_is_refused(tmp_path: Path) -> None:
+    """So is a timezone that is not known."""
+    with pytest.raises(ManifestError, match=r"PingSource tick: spec\.timezone"):
+        await begin(tmp_path, ping(timezone="Mars/Olympus"))

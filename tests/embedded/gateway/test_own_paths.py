@@ -1,0 +1,200 @@
+"""What the platform answers itself, on a running platform."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from events.catalogue import CATALOGUE
+from shared.core.problems import CODES
+from tests.contract.calling import Client, House, new_pair, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+CLOUDEVENT = "application/cloudevents+json"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with running(tmp_path_factory.mktemp("own-paths")) as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def operator(house: House) -> Client:
+    return await house.operator()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def tenant(house: House) -> Client:
+    return await house.tenant()
+
+
+async def test_probes(house: House) -> None:
+    """The process says that it lives, and that it can serve until it stops."""
+    assert (await house.wire.send("GET", "/healthz")).document == {"status": "alive"}
+    assert (await house.wire.send("GET", "/readyz")).document == {"status": "ready"}
+    house.platform.state.stop()
+    stopping = await house.wire.send("GET", "/readyz")
+    house.platform.state.value = None
+    assert (stopping.status, stopping.code) == (503, "dependency_unavailable")
+
+
+async def test_every_problem_has_its_page(house: House) -> None:
+    """The type of each problem leads to a page; a code that does not exist leads to none."""
+    for code in CODES:
+        page = await house.wire.send("GET", f"/problems/{code}")
+        assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+    assert (await house.wire.send("GET", "/problems/none_such")).code == "not_found"
+
+
+async def test_every_event_type_has_its_schema(house: House) -> None:
+    """`dataschema` of each type leads to its JSON Schema."""
+    for name in CATALOGUE:
+        schema = await house.wire.send("GET", f"/schemas/{name}.json")
+        assert schema.document["$id"] == f"/schemas/{name}.json"
+    assert (await house.wire.send("GET", "/schemas/lastro.none.such.v1.json")).code == "not_found"
+
+
+async def test_openapi_describes_every_route(house: House) -> None:
+    """The served document has an operation for each route of Kong's file, at the server's own address."""
+    document = (await house.wire.send("GET", "/v1/openapi.json")).document
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    kong = house.platform.gateway._upstreams
+    assert len(described) == len(kong)
+    assert ("POST", "/v1/payments/{payment_id}/capture") in described
+    assert document["servers"] == [{"url": house.platform.settings.base_url}]
+    assert document["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/openapi.json", "/metrics", "/platform/functions"])
+async def test_another_method_is_405(house: House, path: str) -> None:
+    """The platform's own paths say which methods they take, to OPTIONS and to a wrong one alike."""
+    refused = await house.wire.send("PUT", path)
+    options = await house.wire.send("OPTIONS", path)
+    assert (refused.status, refused.code) == (405, "method_not_allowed")
+    assert refused.header("allow") == options.header("allow") == "GET, HEAD, OPTIONS"
+    assert options.status == 204
+
+
+@pytest.mark.parametrize("target", ["/metrics", "/platform/functions", "/platform/events"])
+async def test_what_is_not_public_needs_a_token(house: House, target: str) -> None:
+    """Without a token there is nothing to be seen of the platform's inside."""
+    assert (await house.wire.send("GET", target)).code == "missing_token"
+
+
+@pytest.mark.parametrize("target", ["/metrics", "/platform/functions"])
+async def test_the_inside_is_the_operator_s(tenant: Client, target: str) -> None:
+    """A tenant's token opens nothing that is the platform's."""
+    assert (await tenant.get(target)).code == "insufficient_scope"
+
+
+async def test_metrics_count_requests_and_deliveries(house: House, operator: Client, tenant: Client) -> None:
+    """Metrics are Prometheus text with counts by operation and by consumer, and leave out nobody's labels."""
+    pair = await new_pair(tenant)
+    await pair.paid()
+    answer = await operator.get("/metrics")
+    text = answer.body.decode()
+    assert answer.header("content-type") == "text/plain; version=0.0.4"
+    assert 'lastro_http_request_seconds_count{operation="payments/create_payment",status="201"}' in text
+    assert 'consumer="ledger/post_transfer"' in text
+    assert "lastro_broker_behind 0" in text
+    assert 'le="+Inf"' in text
+    names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert all(name.startswith("lastro_") for name in names)
+    assert house.platform.store.head_sequence > 0
+
+
+async def test_functions_are_listed_with_their_ways_in(operator: Client) -> None:
+    """Each function stands with its state, its ways in as templates, and its counts."""
+    found = {entry["function"]: entry for entry in (await operator.read("/platform/functions"))["data"]}
+    settle, create = found["payments/settle"], found["payments/create_payment"]
+    assert (settle["state"], settle["scale"]) == ("ready", "core")
+    assert create["ways_in"] == ["route POST /v1/payments"]
+    assert found["payments/capture"]["ways_in"] == ["route POST /v1/payments/{payment_id}/capture"]
+    assert any(entry["scale"] == "support" for entry in found.values())
+    assert all(entry["ways_in"] for entry in found.values())
+
+
+async def test_a_tenant_reads_its_own_events(house: House, tenant: Client, operator: Client) -> None:
+    """The log is read in its order from a place on, each tenant its own events only, the operator nobody's."""
+    stranger = await house.new_tenant()
+    place = (await tenant.read("/platform/events?after=-1"))["next"]
+    await tenant.made("/v1/users", _user())
+    page = await tenant.read(f"/platform/events?after={place}&limit=10")
+    assert [entry["event"]["type"] for entry in page["data"]] == [
+        "lastro.user.registered.v1",
+        "lastro.user.activated.v1",
+    ]
+    assert page["data"][0]["event"]["tenantid"] == "demo"
+    assert page["next"] >= page["data"][-1]["place"] > page["data"][0]["place"] > place
+    seen = await _all_events(stranger)
+    assert {entry["event"]["tenantid"] for entry in seen} == {stranger.tenant_id}
+    assert all(entry["event"].get("tenantid", "-") == "-" for entry in await _all_events(operator))
+
+
+@pytest.mark.parametrize("query", ["after=x", "limit=x", "after=1&after=2"])
+async def test_a_bad_place_is_refused(tenant: Client, query: str) -> None:
+    """A place or limit that is no number is a malformed request."""
+    assert (await tenant.get(f"/platform/events?{query}")).code == "malformed_request"
+
+
+async def test_the_ingress_takes_events_from_the_operator(house: House, operator: Client, tenant: Client) -> None:
+    """An event in either mode is 202 and delivered; what is no event is 400; an unknown Broker is 404."""
+    event = {
+        "specversion": "1.0",
+        "id": "evt_outside",
+        "source": "/outside",
+        "type": "lastro.test.nobody_listens.v1",
+        "tenantid": "demo",
+        "partitionkey": "demo/x",
+        "data": {"a": 1},
+    }
+    structured = await _ingress(operator, event)
+    binary = await operator.send(
+        "POST",
+        "/brokers/default",
+        {"a": 1},
+        change={"ce-specversion": "1.0", "ce-id": "evt_2", "ce-source": "/outside", "ce-type": "lastro.test.x.v1"},
+    )
+    assert (structured.status, structured.body) == (202, b"")
+    assert binary.status == 202
+    assert (await _ingress(operator, {"specversion": "1.0"})).code == "malformed_request"
+    assert (await _ingress(operator, event, broker="other")).code == "not_found"
+    assert (await _ingress(tenant, event)).code == "insufficient_scope"
+    assert (await _ingress(operator, {**event, "data": "x" * 70_000})).code == "payload_too_large"
+    assert await house.platform.broker.idle(5)
+    assert "evt_outside" in {entry["event"]["id"] for entry in await _all_events(tenant)}
+
+
+async def test_a_simulator_answers_under_its_rail_s_name(house: House) -> None:
+    """The PIX simulator speaks the rail's protocol; a rail without a simulator is nothing."""
+    assert (await house.wire.send("GET", "/simulators/pix/cob/none")).status == 404
+    assert (await house.wire.send("GET", "/simulators/none/cob")).code == "not_found"
+
+
+async def _ingress(client: Client, event: Any, broker: str = "default") -> Any:
+    return await client.send("POST", f"/brokers/{broker}", orjson.dumps(event), change={"content-type": CLOUDEVENT})
+
+
+async def _all_events(client: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    place = 0
+    while True:
+        page = await client.read(f"/platform/events?after={place}&limit=500")
+        found += page["data"]
+        if page["next"] <= place:
+            return found
+        place = page["next"]
+
+
+def _user() -> dict[str, Any]:
+    return {
+        "kind": "customer",
+        "name": "Ana",
+        "document": {"type": "cpf", "number": "52998224725"},
+        "email": "ana@example.com",
+    }

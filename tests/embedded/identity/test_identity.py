@@ -1,0 +1,303 @@
+"""The local issuer: keys, tokens, documents and its HTTP face."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import jwt
+import pytest
+
+from embedded.identity.issuer import REALM_PATH, Client, Issuer, KeyRing, OAuthError, SigningKey
+from shared.core.clock import ManualClock
+from shared.core.problems import Problem
+from shared.identity.tokens import JwksClient, TokenVerifier, client_secret_digest
+
+BASE = "http://127.0.0.1:8080"
+TOKEN_PATH = f"{REALM_PATH}/protocol/openid-connect/token"
+CERTS_PATH = f"{REALM_PATH}/protocol/openid-connect/certs"
+DISCOVERY_PATH = f"{REALM_PATH}/.well-known/openid-configuration"
+SECRET = "s3cr:et+/ é"
+FORM_TYPE = {"content-type": "application/x-www-form-urlencoded"}
+
+
+class Store:
+    """Secrets in memory."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, bytes] = {}
+
+    async def get(self, name: str) -> bytes | None:
+        return self.secrets.get(name)
+
+    async def put(self, name: str, value: bytes) -> None:
+        self.secrets[name] = value
+
+
+class Directory:
+    """A tenant's client and the platform's."""
+
+    def __init__(self) -> None:
+        digest = client_secret_digest(SECRET)
+        self.clients = {
+            "shop": Client("shop", digest, "demo", frozenset({"payments:read", "payments:write"})),
+            "platform": Client("platform", digest, None, frozenset({"platform:admin"})),
+            "a:b": Client("a:b", digest, "demo", frozenset({"users:read"})),
+        }
+
+    async def client(self, client_id: str) -> Client | None:
+        return self.clients.get(client_id)
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, bytes]:
+    """Keys made once for the module: making them is slow."""
+    return {}
+
+
+@pytest.fixture
+async def ring(stored: dict[str, bytes]) -> KeyRing:
+    store = Store()
+    store.secrets = dict(stored)
+    ring = await KeyRing.load(store)
+    stored.update(stored or store.secrets)
+    return ring
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def issuer(ring: KeyRing, clock: ManualClock) -> Issuer:
+    return Issuer(BASE + REALM_PATH, ring, Directory(), clock)
+
+
+def grant(**fields: str) -> dict[str, str]:
+    return {"grant_type": "client_credentials", "client_id": "shop", "client_secret": SECRET, **fields}
+
+
+def basic(client_id: str, secret: str) -> str:
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+async def refused(issuer: Issuer, form: dict[str, str], authorization: str | None = None) -> tuple[str, int]:
+    with pytest.raises(OAuthError) as caught:
+        await issuer.token(form, authorization)
+    return caught.value.error, caught.value.status
+
+
+async def test_a_token_of_the_issuer_verifies(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
+    """What the issuer signs, the functions' verifier accepts, with tenant and scopes."""
+    answer = await issuer.token(grant())
+    assert answer["token_type"] == "Bearer"
+    assert answer["expires_in"] == 300
+    assert answer["scope"] == "payments:read payments:write"
+    verifier = TokenVerifier(issuer.issuer_url, "lastro-api", ring.source, clock)
+    caller = await verifier.verify(answer["access_token"])
+    assert (caller.client_id, caller.tenant_id) == ("shop", "demo")
+    assert caller.scopes == {"payments:read", "payments:write"}
+
+
+async def test_a_token_carries_the_contracts_claims(issuer: Issuer, clock: ManualClock) -> None:
+    """Exactly the claims of the contract, five minutes, and no tenant on a platform token."""
+    token = (await issuer.token(grant()))["access_token"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    now = int(clock.now().timestamp())
+    assert claims.pop("jti")
+    assert claims == {
+        "iss": BASE + REALM_PATH,
+        "aud": "lastro-api",
+        "azp": "shop",
+        "sub": "shop",
+        "scope": "payments:read payments:write",
+        "tenant_id": "demo",
+        "typ": "Bearer",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 300,
+    }
+    platform = (await issuer.token(grant(client_id="platform")))["access_token"]
+    assert "tenant_id" not in jwt.decode(platform, options={"verify_signature": False})
+
+
+async def test_every_token_is_another(issuer: Issuer) -> None:
+    """Two tokens of one second differ by their id."""
+    assert (await issuer.token(grant()))["access_token"] != (await issuer.token(grant()))["access_token"]
+
+
+async def test_scope_narrows_and_never_widens(issuer: Issuer) -> None:
+    """A part of the client's scopes is granted; anything beyond them is refused; empty counts as absent."""
+    assert (await issuer.token(grant(scope="payments:read")))["scope"] == "payments:read"
+    assert (await issuer.token(grant(scope=" payments:read  payments:read ")))["scope"] == "payments:read"
+    assert (await issuer.token(grant(scope="")))["scope"] == "payments:read payments:write"
+    for scope in ("platform:admin", "payments:read platform:admin", "payments:*", " "):
+        assert await refused(issuer, grant(scope=scope)) == ("invalid_scope", 400)
+
+
+async def test_credentials_come_in_the_header_or_in_the_body(issuer: Issuer) -> None:
+    """client_secret_basic, form-encoded as RFC 6749 asks, and client_secret_post; never both."""
+    form = {"grant_type": "client_credentials"}
+    assert await issuer.token(form, basic("shop", SECRET))
+    assert await issuer.token(form, basic("a:b", SECRET))
+    assert await issuer.token({**form, "client_id": "shop"}, basic("shop", SECRET).replace("Basic", "basic"))
+    assert await refused(issuer, grant(), basic("shop", SECRET)) == ("invalid_request", 400)
+    assert await refused(issuer, {**form, "client_id": "platform"}, basic("shop", SECRET)) == ("invalid_request", 400)
+
+
+async def test_wrong_credentials_are_all_alike(issuer: Issuer) -> None:
+    """Unknown client, wrong, empty and absent secrets are one answer."""
+    form = {"grant_type": "client_credentials"}
+    for wrong in (
+        grant(client_secret="x"),
+        grant(client_secret=""),
+        grant(client_id="nobody"),
+        grant(client_id="nobody", client_secret=""),
+        grant(client_secret=client_secret_digest(SECRET)),
+        form,
+    ):
+        assert await refused(issuer, wrong) == ("invalid_client", 401)
+    headers = [basic("shop", "x"), "Bearer abc", "Basic", "Basic !!", "Basic " + base64.b64encode(b"shop").decode()]
+    for authorization in headers:
+        assert await refused(issuer, form, authorization) == ("invalid_client", 401)
+
+
+async def test_other_grants_are_not_supported(issuer: Issuer) -> None:
+    """Token exchange and passwords are named as unsupported, a missing grant as an invalid request."""
+    for grant_type in ("password", "authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"):
+        assert await refused(issuer, grant(grant_type=grant_type)) == ("unsupported_grant_type", 400)
+    assert await refused(issuer, grant(grant_type="")) == ("invalid_request", 400)
+
+
+async def test_keys_are_made_once(ring: KeyRing, stored: dict[str, bytes]) -> None:
+    """A second start signs with the key of the first."""
+    store = Store()
+    store.secrets = dict(stored)
+    assert (await KeyRing.load(store)).active.kid == ring.active.kid
+
+
+async def test_a_key_id_is_its_thumbprint(ring: KeyRing) -> None:
+    """RFC 7638: the digest of the required members in their order."""
+    jwk = ring.active.jwk
+    text = json.dumps({"e": jwk["e"], "kty": "RSA", "n": jwk["n"]}, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).digest()
+    assert ring.active.kid == base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+async def test_only_public_halves_are_published(issuer: Issuer) -> None:
+    """No private member of a key leaves the issuer."""
+    for key in issuer.jwks()["keys"]:
+        assert set(key) == {"kty", "n", "e", "kid", "use", "alg"}
+
+
+async def test_rotation_keeps_one_key_before(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
+    """A token of before a rotation verifies after it, also after a restart; after a second one it does not."""
+    token = (await issuer.token(grant()))["access_token"]
+    before = ring.active.kid
+
+    def verifier(keys: KeyRing) -> TokenVerifier:
+        return TokenVerifier(issuer.issuer_url, "lastro-api", keys.source, clock)
+
+    await ring.rotate()
+    assert [key["kid"] for key in issuer.jwks()["keys"]] == [ring.active.kid, before]
+    await verifier(ring).verify(token)
+    again = await KeyRing.load(ring._store)
+    await verifier(again).verify(token)
+    await verifier(again).verify((await issuer.token(grant()))["access_token"])
+    await ring.rotate()
+    with pytest.raises(Problem, match="invalid_token"):
+        await verifier(ring).verify(token)
+
+
+def test_a_stored_key_of_another_kind_is_refused() -> None:
+    """What was stored must be an RSA key."""
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for text in (pem.decode(), "rubbish"):
+        with pytest.raises(ValueError):  # noqa: PT011 - cryptography's own words vary with its version
+            SigningKey.from_pem(text)
+
+
+async def post(issuer: Issuer, body: bytes | dict[str, str], **headers: str) -> tuple[int, dict[str, str], Any]:
+    raw = body if isinstance(body, bytes) else urlencode(body).encode()
+    status, answered, content = await issuer.handle("POST", TOKEN_PATH, {**FORM_TYPE, **headers}, raw)
+    return status, answered, json.loads(content)
+
+
+async def test_the_token_endpoint_answers_over_http(issuer: Issuer) -> None:
+    """A form in, a token out, and nothing may cache it."""
+    status, headers, answer = await post(issuer, grant(), **{"content-type": FORM_TYPE["content-type"] + "; charset=x"})
+    assert status == 200
+    assert headers == {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}
+    assert answer["access_token"].count(".") == 2
+
+
+async def test_a_refusal_is_rfc_6749s(issuer: Issuer) -> None:
+    """A wrong client is 401 with a challenge; a refusal is not cached either and tells no secret."""
+    status, headers, answer = await post(issuer, grant(client_secret="guess"))
+    assert status == 401
+    assert headers["WWW-Authenticate"].startswith("Basic")
+    assert headers["Cache-Control"] == "no-store"
+    assert answer["error"] == "invalid_client"
+    assert "guess" not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"grant_type":"client_credentials"}', "application/json"),
+        (b"grant_type=client_credentials", ""),
+        (b"grant_type=client_credentials&grant_type=client_credentials", FORM_TYPE["content-type"]),
+        (b"\xff=1", FORM_TYPE["content-type"]),
+        (b"a=%ff", FORM_TYPE["content-type"]),
+        (b"&".join([b"a=1"] * 40), FORM_TYPE["content-type"]),
+        (b"a=" + b"x" * 20_000, FORM_TYPE["content-type"]),
+        (b"", FORM_TYPE["content-type"]),
+    ],
+    ids=["json", "no type", "twice", "not utf-8", "not utf-8, encoded", "many", "large", "empty"],
+)
+async def test_a_body_that_is_no_form_is_an_invalid_request(issuer: Issuer, body: bytes, content_type: str) -> None:
+    """Whatever cannot be read as one form is 400 invalid_request."""
+    status, _, answer = await post(issuer, body, **{"content-type": content_type})
+    assert (status, answer["error"]) == (400, "invalid_request")
+
+
+async def test_discovery_leads_to_the_endpoints(issuer: Issuer, clock: ManualClock) -> None:
+    """A verifier that knows the issuer's URL alone finds the keys and accepts a token."""
+
+    async def fetch(url: str) -> bytes:
+        status, _, body = await issuer.handle("GET", url.removeprefix(BASE), {}, b"")
+        assert status == 200
+        return body
+
+    document = json.loads(await fetch(BASE + DISCOVERY_PATH))
+    assert document["issuer"] == BASE + REALM_PATH
+    assert document["token_endpoint"] == BASE + TOKEN_PATH
+    assert document["jwks_uri"] == BASE + CERTS_PATH
+    verifier = TokenVerifier(document["issuer"], "lastro-api", JwksClient(document["issuer"], clock, fetch), clock)
+    token = (await issuer.token(grant()))["access_token"]
+    assert (await verifier.verify(token)).tenant_id == "demo"
+    clock.advance(timedelta(minutes=6))
+    with pytest.raises(Problem, match="expired"):
+        await verifier.verify(token)
+
+
+async def test_other_paths_and_methods_are_problems(issuer: Issuer) -> None:
+    """What the issuer does not serve is 404, a wrong method 405 with Allow: both for the gateway to render."""
+    with pytest.raises(Problem, match="not_found"):
+        await issuer.handle("GET", "/realms/other/.well-known/openid-configuration", {}, b"")
+    with pytest.raises(Problem, match="method_not_allowed") as caught:
+        await issuer.handle("GET", TOKEN_PATH, {}, b"")
+    assert caught.value.headers["Allow"] == "POST"
+    for path in (CERTS_PATH, DISCOVERY_PATH):
+        with pytest.raises(Problem, match="method_not_allowed") as caught:
+            await issuer.handle("POST", path, {}, b"")
+        assert caught.value.headers["Allow"] == "GET, HEAD"

@@ -1,0 +1,113 @@
+"""The platform as a whole: its first start, the next ones, and what it is wired from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embedded.platform.platform import Options, Platform
+from shared.adapters.sqlite.store import DataDirectoryInUse
+from shared.core.settings import Settings
+from tests.contract.calling import brl, new_account, new_pair, running
+
+
+def _settings(data_dir: Path) -> Settings:
+    return Settings(data_dir=str(data_dir), data_lock_seconds=0.1)
+
+
+async def test_the_first_start_writes_the_credentials(tmp_path: Path) -> None:
+    """credentials.json holds what the contract says, readable by its owner alone."""
+    platform = await Platform.start(_settings(tmp_path), Options(writer="thread"))
+    await platform.stop()
+    path = tmp_path / "credentials.json"
+    content = json.loads(path.read_text())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert content.keys() == {"base_url", "token_url", "audience", "platform", "demo"}
+    assert content["platform"].keys() == {"client_id", "client_secret"}
+    assert content["demo"].keys() == {"tenant_id", "client_id", "client_secret", "key_id", "signing_secret"}
+    assert content["demo"]["tenant_id"] == "demo"
+    assert content["token_url"] == content["base_url"] + "/realms/lastro/protocol/openid-connect/token"
+
+
+async def test_a_later_start_leaves_the_credentials_alone(tmp_path: Path) -> None:
+    """The next start changes no secret, follows another address, and keeps what the file holds besides."""
+    async with running(tmp_path):
+        pass
+    path = tmp_path / "credentials.json"
+    first = json.loads(path.read_text())
+    first["tenants"] = {"acme": {**first["demo"], "tenant_id": "acme"}}
+    path.write_text(json.dumps(first))
+    async with running(tmp_path, base_url="http://127.0.0.1:9") as house:
+        await house.tenant()
+    second = json.loads(path.read_text())
+    assert second["base_url"] == "http://127.0.0.1:9"
+    assert {**second, "base_url": "", "token_url": ""} == {**first, "base_url": "", "token_url": ""}
+
+
+async def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
+    """When the file was never written, the next start writes it with the very secrets that were made."""
+    async with running(tmp_path):
+        pass
+    path = tmp_path / "credentials.json"
+    before = path.read_text()
+    path.unlink()
+    async with running(tmp_path) as house:
+        await (await house.tenant()).read("/v1/accounts")
+    assert path.read_text() == before
+
+
+async def test_without_a_demo_tenant(tmp_path: Path) -> None:
+    """--no-demo makes none; a later start without it does."""
+    for demo in (False, True):
+        platform = await Platform.start(_settings(tmp_path), Options(demo=demo, writer="thread"))
+        await platform.stop()
+        assert ("demo" in json.loads((tmp_path / "credentials.json").read_text())) is demo
+
+
+async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
+    """A second platform on the same directory is refused by name, and the first goes on."""
+    async with running(tmp_path) as house:
+        with pytest.raises(DataDirectoryInUse, match=str(tmp_path)):
+            await Platform.start(_settings(tmp_path), Options(writer="thread"))
+        assert (await house.wire.send("GET", "/readyz")).status == 200
+
+
+async def test_a_server_that_this_version_cannot_use_is_refused(tmp_path: Path) -> None:
+    """A port's URL without an adapter is an error that names the setting, before anything is made."""
+    with pytest.raises(ValueError, match="LASTRO_DOCUMENTS"):
+        await Platform.start(Settings(data_dir=str(tmp_path / "x"), documents="mongodb://somewhere"))
+    assert not (tmp_path / "x").exists()
+
+
+async def test_money_moves_through_the_frameworks_own_application(tmp_path: Path) -> None:
+    """--faithful: deposit, payment and statement, each function called as its container would be."""
+    async with running(tmp_path, faithful=True) as house:
+        client = await house.tenant()
+        payer, payee = await new_account(client, overdraft_limit=0), await new_account(client)
+        wait = (("prefer", "wait=10"),)
+        deposit = {"account_id": payer, "amount": brl(500), "method": "pix"}
+        assert (await client.made("/v1/deposits", deposit, also=wait))["status"] == "settled"
+        body = {"amount": brl(200), "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
+        answer = await client.post("/v1/payments", body, also=wait)
+        assert answer.document["status"] == "settled"
+        assert answer.header("ratelimit-limit") == "20000"
+        assert await house.platform.broker.idle(5)
+        balance = await client.read(f"/v1/accounts/{payer}/balance")
+        statement = await client.read(f"/v1/accounts/{payer}/statement")
+        assert balance["available"] == 300
+        assert [line["balance_after"]["value"] for line in statement["data"]] == [500, 300]
+        page = await client.get("/v1/none")
+        assert page.code == "not_found"
+
+
+async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
+    """A stopped platform comes back with every account, payment and balance."""
+    async with running(tmp_path) as house:
+        pair = await new_pair(await house.tenant())
+        payment = await pair.paid()
+    async with running(tmp_path) as house:
+        client = await house.tenant()
+        assert await client.read(f"/v1/payments/{payment['id']}") == payment
+        assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 100

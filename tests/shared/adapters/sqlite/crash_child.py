@@ -1,0 +1,73 @@
+"""A core that commits numbered steps and says which of them are durable, until it is killed from outside.
+
+Each step is one commit: a document, a replaced counter, an event, a marker; every third posts a transfer too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.sqlite.store import SqliteStore
+from shared.core.clock import SystemClock
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.ports.documents import Change, Collection, Commit, Floor, InboxMarker, Unavailable
+from shared.ports.ledger import Cause, Leg, Transfer
+
+STEPS: Collection[Any] = Collection("steps")
+COUNTERS: Collection[Any] = Collection("counters", floors=(Floor((("count", 1),)),))
+
+
+async def step(store: SqliteStore, number: int) -> None:
+    """Commit one step."""
+    id = f"s{number:08}"
+    commit = Commit("ten_1", inserts=[(STEPS, {"id": id, "tenant_id": "ten_1", "version": 1})])
+    if number == 1:
+        commit.inserts.append((COUNTERS, {"id": "c", "tenant_id": "ten_1", "version": 1, "count": 1}))
+    else:
+        commit.changes.append(Change(COUNTERS, "c", {"count": 1}))
+    extensions = {"tenantid": "ten_1"}
+    commit.events.append(
+        Envelope(id=id, source="/s", type="t", subject=None, time=None, extensions=extensions, data=b"1")
+    )
+    commit.inbox = InboxMarker("steps", "/s", id)
+    if number % 3 == 0:
+        legs = (Leg("a", "debit", number, "BRL"), Leg("b", "credit", number, "BRL"))
+        await store.ledger.append(Transfer("ten_1", id, Cause("step", id), legs), "2026-01-01")
+    await store.documents.commit(commit)
+
+
+async def main(data_dir: str, writer: str) -> None:
+    """Go on for ever; print the number of each step once it is durable."""
+    store = await SqliteStore.open(
+        Path(data_dir),
+        settings=Settings(data_lock_seconds=20.0, store_batch_seconds=0.0),
+        clock=SystemClock(),
+        writer="process" if writer == "process" else "thread",
+    )
+    counter = await store.documents.get(COUNTERS, "ten_1", "c")
+    number = 0 if counter is None else counter["count"]
+    print("open", number, flush=True)
+    while True:
+        for _ in range(5):
+            try:
+                await step(store, number + 1)
+            except Unavailable:  # the writer was killed: what is on disk counts
+                await asyncio.sleep(0.01)
+                counter = await store.documents.get(COUNTERS, "ten_1", "c")
+                number = 0 if counter is None else counter["count"]
+                continue
+            number += 1
+        claimed = number
+        try:
+            await store.documents.durable()
+        except Unavailable:
+            continue
+        print("durable", claimed, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

@@ -1,0 +1,151 @@
+"""What is on disk after a crash is a prefix of what was decided, and never less than what was said."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.sqlite.store import DataDirectoryInUse, SqliteStore
+from shared.core import crash_points
+from shared.core.clock import SystemClock
+from shared.core.settings import Settings
+from shared.ports.documents import Commit, InboxMarker, Query
+from tests.shared.adapters.sqlite.crash_child import COUNTERS, STEPS
+
+ROOT = Path(__file__).parents[4]
+STORE_POINTS = [name for name in crash_points.NAMES if name.partition(".")[0] in ("store", "writer")]
+
+
+@contextmanager
+def core(data_dir: Path, writer: str, crash_at: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A core at work in a process of its own, killed at the end if it is not dead by then."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), crash_points.VARIABLE: crash_at}
+    command = [sys.executable, str(ROOT / "tests/shared/adapters/sqlite/crash_child.py"), str(data_dir), writer]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def last_said(process: subprocess.Popen[str]) -> int:
+    """The last step that the dead core had said to be durable."""
+    assert process.stdout is not None
+    said = re.findall(r"^(?:durable|open) (\d+)\n", process.stdout.read(), re.MULTILINE)
+    return int(said[-1]) if said else 0
+
+
+def wait_until_open(process: subprocess.Popen[str]) -> None:
+    """Return when the core has said that its store is open."""
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("open")
+
+
+def child_of(pid: int) -> int:
+    """The one child of a process."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+async def check_prefix(data_dir: Path, said: int) -> int:
+    """Open the directory and hold what is in it together. Returns how many steps are there."""
+    store = await SqliteStore.open(data_dir, settings=Settings(data_lock_seconds=20.0), clock=SystemClock())
+    try:
+        counter = await store.documents.get(COUNTERS, "ten_1", "c")
+        count: int = 0 if counter is None else counter["count"]
+        assert count >= said
+        assert store.head_sequence == count
+        steps = store._reader.execute("SELECT count(*) FROM d_steps").fetchone()[0] if count else 0
+        assert steps == count
+        events = store.pending_events(max(1, count - 20), 100)
+        assert [item.envelope.id for item in events] == [f"s{item.sequence:08}" for item in events]
+        for item in events:
+            assert await store.documents.seen(InboxMarker("steps", "/s", item.envelope.id))
+            recorded = await store.ledger.transfer("ten_1", item.envelope.id)
+            assert (recorded is not None) == (item.sequence % 3 == 0)
+        assert not await store.documents.seen(InboxMarker("steps", "/s", f"s{count + 1:08}"))
+        after = await store.documents.find(STEPS, "ten_1", Query(after=f"s{count:08}"))
+        assert list(after) == []
+        turnover = await store.ledger.turnover("ten_1")
+        assert sum(line.debits - line.credits for line in turnover) == 0
+    finally:
+        await store.close()
+    return count
+
+
+@pytest.mark.parametrize("writer", ["thread", "process"])
+async def test_a_killed_core_leaves_a_prefix(tmp_path: Path, writer: str) -> None:
+    """Killed at any moment, again and again, a core loses nothing that it said to be durable, and tears nothing."""
+    steps = 0
+    for pause in (0.0, 0.02, 0.11):
+        with core(tmp_path / "data", writer) as process:
+            wait_until_open(process)
+            time.sleep(pause)  # noqa: ASYNC251 - the other process is the one at work
+            process.kill()
+            said = last_said(process)
+        steps = await check_prefix(tmp_path / "data", max(said, steps))
+
+
+@pytest.mark.parametrize("point", STORE_POINTS)
+async def test_a_crash_at_each_point_leaves_a_prefix(tmp_path: Path, point: str) -> None:
+    """The core dies at each of its points, with the writer in a thread: nothing said is lost, nothing is torn."""
+    with core(tmp_path / "data", "thread", f"{point}:4") as process:
+        assert process.wait(timeout=30) == -signal.SIGKILL
+        said = last_said(process)
+    await check_prefix(tmp_path / "data", said)
+
+
+@pytest.mark.parametrize("point", [name for name in STORE_POINTS if name.startswith("writer.")])
+async def test_a_core_outlives_its_writer(tmp_path: Path, point: str) -> None:
+    """When the writer's process dies at any of its points the core drops its memory, starts another and goes on."""
+    with core(tmp_path / "data", "process", f"{point}:3") as process:
+        wait_until_open(process)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(12)]
+        assert process.poll() is None
+        process.kill()
+        said = max(last_said(process), int(lines[-1].split()[1]))
+    assert said > 3 * 5
+    await check_prefix(tmp_path / "data", said)
+
+
+async def test_an_orphaned_writer_keeps_the_directory(tmp_path: Path) -> None:
+    """The writer that a killed core left behind holds the directory until it has drained: nobody reads before."""
+    with core(tmp_path / "data", "process") as process:
+        wait_until_open(process)
+        writer = child_of(process.pid)
+        os.kill(writer, signal.SIGSTOP)
+        try:
+            process.kill()
+            process.wait()
+            settings = Settings(data_lock_seconds=0.2)
+            with pytest.raises(DataDirectoryInUse, match=str(tmp_path / "data")):
+                await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock())
+        finally:
+            os.kill(writer, signal.SIGCONT)
+        said = last_said(process)
+    await check_prefix(tmp_path / "data", said)
+
+
+async def test_signals_to_the_group_do_not_end_the_writer(tmp_path: Path) -> None:
+    """SIGINT and SIGTERM leave the writer at its work: it ends when its core does."""
+    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=SystemClock(), writer="process")
+    pid = store._journal._writer.pid  # type: ignore[attr-defined]  # the process writer alone has one
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, signal_number)
+    store.documents.decide(_one_step())
+    await store.documents.durable()
+    await store.close()
+
+
+def _one_step() -> Commit:
+    return Commit("ten_1", inserts=[(STEPS, {"id": "s", "tenant_id": "ten_1", "version": 1})])

@@ -1,0 +1,579 @@
+"""The embedded store beyond its ports: log, failed batches, bounds, schema, and an immutable ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.adapters.sqlite import schema as sqlite_schema
+from shared.adapters.sqlite import store as sqlite
+from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, open_for_writing
+from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore
+from shared.core.clock import ManualClock, SystemClock
+from shared.core.envelope import Envelope
+from shared.core.settings import Settings
+from shared.ports.documents import (
+    AlreadyExists,
+    Change,
+    Collection,
+    Commit,
+    Floor,
+    GuardRefused,
+    InboxMarker,
+    Index,
+    Query,
+    Unavailable,
+    VersionConflict,
+)
+from shared.ports.ledger import Cause, Leg, Transfer
+
+NOTES: Collection[Any] = Collection("notes", indexes=(Index(("a",)),))
+
+
+async def opened(data_dir: Path, **settings: Any) -> SqliteStore:
+    """A store with its writer in a thread."""
+    return await SqliteStore.open(data_dir, settings=Settings(**settings), clock=SystemClock())
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = await opened(tmp_path / "data")
+    yield store
+    await store.close()
+
+
+def note(id: str, **fields: Any) -> dict[str, Any]:
+    return {"id": id, "tenant_id": "ten_1", "version": 1, **fields}
+
+
+def event(id: str, type: str = "t", subject: str = "x") -> Envelope:
+    extensions = {"tenantid": "ten_1", "partitionkey": "ten_1/x", "causetype": "payment"}
+    return Envelope(id=id, source="/s", type=type, subject=subject, time="2026", extensions=extensions, data=b'{"n":1}')
+
+
+def inserting(*ids: str, **rest: Any) -> Commit:
+    return Commit("ten_1", inserts=[(NOTES, note(id)) for id in ids], **rest)
+
+
+def break_next_batch(store: SqliteStore) -> None:
+    """Make the writer fail on the next batch, as a full disk would."""
+    original = store.documents.drain
+
+    def drain() -> Any:
+        store.documents.drain = original  # type: ignore[method-assign]  # once only
+        return [*original(), ("INSERT INTO nowhere VALUES (1)", [], False)]
+
+    store.documents.drain = drain  # type: ignore[method-assign]  # a disk cannot be filled in a test
+
+
+# The log
+
+
+async def test_listeners_hear_of_events_at_once_and_in_order(store: SqliteStore) -> None:
+    """Events get growing sequence numbers and reach listeners before they are on disk."""
+    heard: list[tuple[int, list[str]]] = []
+    store.subscribe(lambda first, events: heard.append((first, [each.id for each in events])))
+    await store.documents.commit(Commit("ten_1", events=[event("e1"), event("e2")]))
+    assert heard == [(1, ["e1", "e2"])]
+    assert (store.head_sequence, store.durable_sequence) == (2, 0)
+    await store.documents.durable()
+    assert store.durable_sequence == 2
+
+
+async def test_pending_events_are_read_from_disk_and_memory(store: SqliteStore) -> None:
+    """A reader of the log gets every event from a number on, wherever it is by now, none twice."""
+    for number in range(1, 10):
+        await store.documents.commit(Commit("ten_1", events=[event(f"e{number}")]))
+        if number in (3, 6):
+            await asyncio.sleep(0.01)
+    for start in range(1, 11):
+        found = store.pending_events(start, 4)
+        assert [item.sequence for item in found] == list(range(start, min(start + 4, 10)))
+        assert all(item.envelope.id == f"e{item.sequence}" for item in found)
+
+
+async def test_the_log_keeps_an_event_whole(tmp_path: Path) -> None:
+    """After a restart an event has all its attributes and its data to the byte."""
+    store = await opened(tmp_path / "data")
+    await store.documents.commit(Commit("ten_1", events=[event("e1", subject="pay_1")]))
+    await store.close()
+    store = await opened(tmp_path / "data")
+    read = store.pending_events(1, 10)[0].envelope
+    assert (read.attributes(), read.data) == (event("e1", subject="pay_1").attributes(), b'{"n":1}')
+    await store.close()
+
+
+async def test_an_event_is_acknowledged_by_marker_or_by_the_broker(tmp_path: Path) -> None:
+    """A consumer is done with an event by its inbox marker or by an acknowledgement; both survive."""
+    store = await opened(tmp_path / "data")
+    await store.documents.commit(Commit("ten_1", events=[event("e1"), event("e2"), event("e3")]))
+    await store.documents.commit(Commit("ten_1", inbox=InboxMarker("c", "/s", "e1")))
+    store.acknowledge(2, "c")
+    for _ in range(2):
+        done = [store.acknowledged("c", number, event(f"e{number}")) for number in (1, 2, 3)]
+        assert done == [True, True, False]
+        assert not store.acknowledged("d", 2, event("e2"))
+        await store.close()
+        store = await opened(tmp_path / "data")
+    await store.close()
+
+
+async def test_the_low_water_mark_is_kept(tmp_path: Path) -> None:
+    """The mark goes to disk with a batch or at the end, and acknowledgements before it are forgotten."""
+    store = await opened(tmp_path / "data")
+    await store.documents.commit(Commit("ten_1", events=[event(f"e{number}") for number in range(1, 6)]))
+    for number in range(1, 6):
+        store.acknowledge(number, "c")
+    await store.documents.durable()
+    store.low_water_mark = 4
+    await store.close()
+    store = await opened(tmp_path / "data")
+    assert store.low_water_mark == 4
+    left = store._reader.execute("SELECT sequence FROM acknowledgements").fetchall()
+    assert left == [(4,), (5,)]
+    await store.close()
+
+
+async def test_the_log_is_read_by_type_subject_and_tenant(store: SqliteStore) -> None:
+    """A page says up to where it has read, so that a reader goes on even where nothing fitted."""
+    events = [event(f"e{number}", f"t{number % 2}", f"pay_{number % 3}") for number in range(1, 13)]
+    await store.documents.commit(Commit("ten_1", events=events))
+    await store.documents.durable()
+    page = store.event_log(0, 100, type="t0", subject="pay_0", tenant="ten_1")
+    assert [item.sequence for item in page.events] == [6, 12]
+    assert store.event_log(0, 1, type="t0", subject="pay_0").read_to == 6
+    assert store.event_log(0, 100, tenant="ten_2") == ([], 12)
+    assert store.event_log(12, 100) == ([], 12)
+
+
+# Failure
+
+
+async def test_a_failed_batch_never_happened(store: SqliteStore) -> None:
+    """Who waits is refused, memory is dropped whole, and everything can be done again."""
+    await store.documents.commit(inserting("n1", events=[event("e1")]))
+    await store.documents.durable()
+    resets: list[int] = []
+    store.on_reset(lambda: resets.append(store.generation))
+    break_next_batch(store)
+    marker = InboxMarker("c", "/s", "e1")
+    await store.documents.commit(inserting("n2", events=[event("e2")], inbox=marker))
+    with pytest.raises(Unavailable):
+        await store.documents.durable()
+    assert resets == [1]
+    assert await store.documents.get(NOTES, "ten_1", "n1") is not None
+    assert await store.documents.get(NOTES, "ten_1", "n2") is None
+    assert not await store.documents.seen(marker)
+    assert store.head_sequence == 1
+    await store.documents.commit(inserting("n2", events=[event("e2")], inbox=marker))
+    await store.documents.durable()
+    assert [item.envelope.id for item in store.pending_events(1, 10)] == ["e1", "e2"]
+
+
+async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(store: SqliteStore) -> None:
+    """Decisions that rest on a failed batch fail with it, and so do those who wait for them."""
+    break_next_batch(store)
+    await store.documents.commit(inserting("n1"))
+    first = asyncio.create_task(store.documents.durable())
+    while not store._journal._in_flight:  # noqa: ASYNC110 - what is waited for is the store's own and has no event
+        await asyncio.sleep(0)
+    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))]))
+    outcomes = await asyncio.gather(first, store.documents.durable(), return_exceptions=True)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert list(await store.documents.find(NOTES, "ten_1", Query())) == []
+
+
+async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteStore) -> None:
+    """A commit of an older generation is a conflict, even where the versions happen to agree."""
+    await store.documents.commit(inserting("n1"))
+    await store.documents.durable()
+    generation = store.documents.generation
+    break_next_batch(store)
+    await store.documents.commit(inserting("n2"))
+    with pytest.raises(Unavailable):
+        await store.documents.durable()
+    stale = Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=generation)
+    with pytest.raises(VersionConflict):
+        await store.documents.commit(stale)
+    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=store.generation))
+
+
+async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -> None:
+    """A request that waited for something else while its batch failed is refused, though nothing is pending now."""
+    from shared.http.pipeline import _Run
+
+    runtime: Any = SimpleNamespace(documents=store.documents)
+    anything: Any = None
+    run = _Run(anything, anything, runtime, "req", "00")
+    await store.documents.commit(inserting("n1"))
+    await run.durable()
+    break_next_batch(store)
+    await store.documents.commit(inserting("n2"))
+    assert await store.documents.get(NOTES, "ten_1", "n2") is not None
+    while store.generation == run.generation:  # noqa: ASYNC110 - the request waits for something else
+        await asyncio.sleep(0.001)
+    await store.documents.durable()
+    with pytest.raises(Unavailable):
+        await run.durable()
+
+
+async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> None:
+    """A document or event that cannot be serialised is refused before anything is applied."""
+    with pytest.raises(TypeError):
+        await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note("n1")), (NOTES, note("n2", a=object()))]))
+    surrogate = event("e1")
+    surrogate.extensions = {"x": "\ud800"}
+    with pytest.raises(TypeError):
+        await store.documents.commit(inserting("n1", events=[surrogate]))
+    await store.documents.commit(inserting("n1"))
+    await store.documents.durable()
+    assert store.generation == 0
+
+
+async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
+    """Floors, versions and keys are held by the file too: a core that is wrong is stopped there."""
+    floored: Collection[Any] = Collection("floored", floors=(Floor((("posted", 1), ("held", -1))),))
+    await store.documents.commit(Commit("ten_1", inserts=[(floored, note("a", posted=1, held=0)), (NOTES, note("n"))]))
+    await store.documents.durable()
+    writing = sqlite3.connect(store._reader.execute("PRAGMA database_list").fetchone()[2])
+    for sql in (
+        "UPDATE d_floored SET f_held = 2",
+        "INSERT INTO d_notes SELECT * FROM d_notes",
+        "INSERT INTO d_notes (tenant_id, id, version, body) VALUES ('t', 'i', 1, NULL)",
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            writing.execute(sql)
+    writing.close()
+    with pytest.raises(GuardRefused):
+        await store.documents.commit(Commit("ten_1", changes=[Change(floored, "a", {"held": 2})]))
+
+
+async def test_commits_wait_at_the_door_when_the_writer_is_behind(tmp_path: Path) -> None:
+    """Beyond the bound of queued bytes a commit waits until the writer has caught up, and is then made."""
+    store = await opened(tmp_path / "data", store_queue_bytes=1000)
+    for number in range(50):
+        await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note(f"n{number}", a="x" * 500))]))
+        assert store._journal._gathered_bytes < 3000
+    assert len(await store.documents.find(NOTES, "ten_1", Query(limit=100))) == 50
+    await store.close()
+
+
+async def test_a_closed_store_refuses(tmp_path: Path) -> None:
+    """After `close` nothing is taken any more, and closing again does nothing."""
+    store = await opened(tmp_path / "data")
+    await store.documents.commit(inserting("n1"))
+    await store.close()
+    await store.close()
+    with pytest.raises(Unavailable):
+        await store.documents.commit(inserting("n2"))
+
+
+# The directory and its schema
+
+
+async def test_the_directory_is_the_owners_and_one_cores(tmp_path: Path) -> None:
+    """The directory has mode 0700, the file 0600, and a second core is refused by the directory's name."""
+    store = await opened(tmp_path / "data")
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "data" / DATABASE).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(DataDirectoryInUse, match=str(tmp_path / "data")):
+        await opened(tmp_path / "data", data_lock_seconds=0.1)
+    await store.close()
+    await (await opened(tmp_path / "data", data_lock_seconds=0.1)).close()
+
+
+@pytest.mark.parametrize("writer", ["thread", "process"])
+async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
+    """A file of a newer schema version is named as such and left alone; the lock is let go."""
+    await (await opened(tmp_path / "data")).close()
+    with sqlite3.connect(tmp_path / "data" / DATABASE) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    for _ in range(2):
+        settings = Settings(data_lock_seconds=0.1)
+        with pytest.raises(SchemaTooNew, match=f"version {len(MIGRATIONS) + 1}"):
+            await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what a process has open")
+def test_a_refused_file_is_not_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who still has the refusal in hand has no connection with it."""
+    sqlite_schema.make_data_dir(tmp_path)
+    open_for_writing(tmp_path).close()
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:-1])
+    with pytest.raises(SchemaTooNew) as refused:
+        open_for_writing(tmp_path)
+    open_files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert refused.value.__traceback__ is not None
+    assert os.path.realpath(tmp_path / DATABASE) not in open_files
+
+
+@pytest.mark.parametrize("writer", ["thread", "process"])
+async def test_a_store_that_cannot_be_read_lets_go(
+    tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When opening fails behind the writer, the writer is ended too, and the directory can be opened at once."""
+
+    def out_of_files(data_dir: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError(f"unable to open {data_dir}")
+
+    threads = set(threading.enumerate())
+    settings = Settings(data_lock_seconds=0.0)
+    with monkeypatch.context() as failing:
+        failing.setattr(sqlite, "open_for_reading", out_of_files)
+        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+            await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
+    assert set(threading.enumerate()) <= threads
+
+
+async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that stopped at any older version is brought to this one with its rows kept."""
+    for version in range(len(MIGRATIONS)):
+        data = tmp_path / f"data{version}"
+        sqlite_schema.make_data_dir(data)
+        with monkeypatch.context() as older:
+            older.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:version])
+            connection = open_for_writing(data)
+        if version:
+            connection.execute("INSERT INTO inbox VALUES ('c', '/s', 'e1')")
+        connection.close()
+        store = await opened(data)
+        assert store._reader.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert await store.documents.seen(InboxMarker("c", "/s", "e1")) == bool(version)
+        await store.close()
+
+
+async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that fails half-way leaves the version before it."""
+    sqlite_schema.make_data_dir(tmp_path / "data")
+    with monkeypatch.context() as broken:
+        broken.setattr(sqlite_schema, "MIGRATIONS", (MIGRATIONS[0], "CREATE TABLE half (x); SELECT nonsense();"))
+        with pytest.raises(sqlite3.Error):
+            open_for_writing(tmp_path / "data")
+    await (await opened(tmp_path / "data")).close()
+
+
+async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> None:
+    """Indexes and floors that the code has changed are changed in the file at first use; documents stay."""
+    data = tmp_path / "data"
+    store = await opened(data)
+    before: Collection[Any] = Collection("things", indexes=(Index(("a",)), Index(("b",))))
+    await store.documents.commit(Commit("ten_1", inserts=[(before, note("n1", a=1, b=2))]))
+    await store.close()
+    store = await opened(data)
+    after: Collection[Any] = Collection(
+        "things", indexes=(Index(("b",)), Index(("c",), unique=True)), floors=(Floor((("a", 1),)),)
+    )
+    await store.documents.commit(Commit("ten_1", inserts=[(after, note("n2", a=1, b=2, c=3))]))
+    assert [each["id"] for each in await store.documents.find(after, "ten_1", Query(where={"b": 2}))] == ["n1", "n2"]
+    rows = store._reader.execute("SELECT name FROM sqlite_master WHERE tbl_name = 'd_things' AND sql IS NOT NULL")
+    assert {name for (name,) in rows.fetchall()} == {"d_things", "d_things__b", "d_things__c__u"}
+    with pytest.raises(GuardRefused):
+        await store.documents.commit(Commit("ten_1", changes=[Change(after, "n1", {"a": -2})]))
+    await store.close()
+    store = await opened(data)
+    assert await store.documents.get(after, "ten_1", "n1") is not None
+    assert store.documents._tables["things"]._definitions == []
+    await store.close()
+
+
+async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Path) -> None:
+    """Documents that were stored when indexes still read the JSON text are found by their fields, before and after."""
+    data = tmp_path / "data"
+    await (await opened(data)).close()
+    connection = sqlite3.connect(data / DATABASE)
+    connection.executescript("""
+        CREATE TABLE d_things (tenant_id TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+            body TEXT NOT NULL CHECK (json_valid(body)), PRIMARY KEY (tenant_id, id)) STRICT, WITHOUT ROWID;
+        CREATE INDEX d_things__a ON d_things (json_extract(body, '$.a'), tenant_id, id);
+        CREATE UNIQUE INDEX d_things__b__u ON d_things (tenant_id, json_extract(body, '$.b'));
+        INSERT INTO d_things VALUES
+            ('ten_1', 'n1', 3, '{"id": "n1", "tenant_id": "ten_1", "version": 3, "a": "x", "b": "1"}'),
+            ('ten_1', 'n2', 1, '{"id": "n2", "tenant_id": "ten_1", "version": 1, "b": "2"}');
+    """)
+    connection.close()
+    things: Collection[Any] = Collection("things", indexes=(Index(("a",)), Index(("b",), unique=True)))
+    store = await opened(data)
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1"]
+    with pytest.raises(AlreadyExists):
+        await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="2"))]))
+    await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="3"))]))
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1", "n3"]
+    assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": None}))] == ["n2"]
+    await store.close()
+
+
+async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
+    """What is no scalar, or no integer of 64 bits, fails nobody's batch."""
+    odd: Collection[Any] = Collection("odd", indexes=(Index(("a",)),))
+    values = ["text", 7, True, 1.5, None, [1, "x"], {"k": 1}, 2**64 - 1, -(2**63)]
+    inserts = [(odd, note(f"n{number}", a=value)) for number, value in enumerate(values)]
+    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (odd, note("without"))]))
+    await store.documents.durable()
+    differs = "SELECT count(*) FROM d_odd WHERE f_a IS NOT json_extract(body, '$.a')"
+    assert store._reader.execute(differs).fetchone() == (0,)
+    assert (store.generation, len(await store.documents.find(odd, "ten_1", Query(limit=100)))) == (0, 10)
+
+
+async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path) -> None:
+    """Where ids grow by what they begin with, each lane knows its own newest; an old id is still found, after a
+    restart and with more lanes than are remembered."""
+    lanes: Collection[Any] = Collection("lanes", read_rarely=True, grows_by=".")
+    store = await opened(tmp_path / "data")
+    for number in range(20):
+        inserts = [(lanes, note(f"{lane}.{number:02}")) for lane in ("b", "a")]
+        await store.documents.commit(Commit("ten_1", inserts=inserts))
+        assert await store.documents.get(lanes, "ten_1", f"a.{number:02}") is not None
+        assert await store.documents.get(lanes, "ten_2", f"a.{number:02}") is None
+    misses = store.document_misses
+    assert await store.documents.get(lanes, "ten_1", "a.99") is None
+    assert store.document_misses == misses, "greater than all of its lane: nothing has to be read"
+    for _ in range(2):
+        for id in ("a.00", "b.19", "a.19"):
+            with pytest.raises(AlreadyExists):
+                await store.documents.commit(Commit("ten_1", inserts=[(lanes, note(id))]))
+        await store.close()
+        store = await opened(tmp_path / "data")
+    await store.documents.commit(Commit("ten_1", inserts=[(lanes, note("a.005"))]))
+    assert await store.documents.get(lanes, "ten_1", "a.005") is not None
+    await store.close()
+
+
+@pytest.mark.parametrize("grows_by", ["", "."])
+async def test_what_was_looked_for_in_vain_and_then_stored_is_there(store: SqliteStore, grows_by: str) -> None:
+    """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
+    rare: Collection[Any] = Collection("rare", read_rarely=True, grows_by=grows_by)
+    with pytest.raises(GuardRefused):
+        await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"posted": 1})]))
+    await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
+    assert await store.documents.get(rare, "ten_1", "a.1") is not None
+    with pytest.raises(AlreadyExists):
+        await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
+
+
+async def test_two_collections_of_one_name_are_refused(store: SqliteStore) -> None:
+    """A name stands for one collection: another definition under it is a mistake in the code."""
+    await store.documents.commit(inserting("n1"))
+    other: Collection[Any] = Collection("notes", floors=(Floor((("a", 1),)),))
+    with pytest.raises(ValueError, match="notes"):
+        await store.documents.get(other, "ten_1", "n2")
+
+
+async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
+    """Neither a tenant's list nor a sweep across tenants reads or sorts the whole table."""
+    from shared.adapters.sqlite.queries import select_page
+
+    due: Collection[Any] = Collection("due", indexes=(Index(("status",)), Index(("status", "due"))))
+    await store.documents.commit(Commit("ten_1", inserts=[(due, note("n1", status="x", due="1"))]))
+    await store.documents.durable()
+    table = store.documents._tables["due"]
+    queries = {
+        "list": select_page(table, "ten_1", Query(newest_first=True, after="n9")),
+        "filtered": select_page(table, "ten_1", Query(where={"status": "x"}, newest_first=True)),
+        "sweep": select_page(table, None, Query(where={"status": "x"}, ranges={"due": (None, "2")})),
+    }
+    for name, (sql, parameters) in queries.items():
+        plan = " ".join(row[3] for row in store._reader.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        assert "SEARCH d_due" in plan, plan
+        assert "TEMP B-TREE" not in plan or name == "sweep", plan
+
+
+# The ledger's rows
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE entries SET amount = 1",
+        "DELETE FROM entries",
+        "INSERT OR REPLACE INTO entries SELECT * FROM entries",
+        "INSERT INTO entries SELECT * FROM entries WHERE true ON CONFLICT DO UPDATE SET amount = 1",
+        "UPDATE transfers SET recorded_at = ''",
+        "DELETE FROM transfers",
+        "REPLACE INTO transfers SELECT * FROM transfers",
+        "UPDATE ledger_accounts SET currency = 'USD'",
+        "DELETE FROM ledger_accounts",
+        "REPLACE INTO ledger_accounts SELECT tenant_id, account_id, 'USD' FROM ledger_accounts",
+    ],
+)
+async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
+    """No statement of any connection changes, replaces or removes a ledger row."""
+    store = await opened(tmp_path / "data")
+    legs = (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "BRL"))
+    await store.ledger.append(Transfer("ten_1", "t1", Cause("payment", "p"), legs), "2026")
+    await store.close()
+    connection = sqlite3.connect(tmp_path / "data" / DATABASE)
+    with pytest.raises(sqlite3.IntegrityError, match="immutable"):
+        connection.execute(sql)
+    connection.close()
+
+
+# Bounds of memory
+
+
+async def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Documents on disk leave memory oldest first; those on their way stay until they are there."""
+    store = await opened(tmp_path / "data", document_cache_entries=10)
+    await store.documents.commit(inserting(*(f"n{number:03}" for number in range(100))))
+    assert len(store.documents._memory) == 100
+    await store.documents.durable()
+    assert len(store.documents._memory) == 10
+    for number in range(100):
+        assert await store.documents.get(NOTES, "ten_1", f"n{number:03}") is not None
+        assert await store.documents.get(NOTES, "ten_1", f"absent{number}") is None
+    assert len(store.documents._memory) == 10
+    await store.close()
+
+
+async def test_windows_of_recent_ids_are_bounded() -> None:
+    """A window forgets its lower half when it is full, and is right about every id before and after."""
+    from shared.adapters.sqlite.recent_ids import RecentIds
+
+    stored = {"k": ["0005"]}
+    recent: RecentIds[str] = RecentIds(lambda key: max(stored.get(key, [""])), keys=2, ids=10)
+    for number in range(6, 100):
+        id = f"{number:04}"
+        assert recent.certainly_absent("k", id)
+        recent.add("k", id)
+        stored["k"].append(id)
+        assert not recent.certainly_absent("k", id)
+        assert len(recent._windows["k"].ids) <= 10
+    assert not recent.certainly_absent("k", "0001")
+    for key in "abc":
+        assert recent.certainly_absent(key, "1")
+    assert len(recent._windows) == 2
+    assert not recent.certainly_absent("k", "0099")
+
+
+async def test_the_cache_is_bounded() -> None:
+    """Values leave oldest first, a lock too many is not given, a deadline too many is refused."""
+    from datetime import timedelta
+
+    from shared.adapters.memory.local_cache import LocalCache
+
+    clock = ManualClock()
+    cache = LocalCache(clock, values=10, deadlines=3)
+    for number in range(30):
+        await cache.set(f"v{number}", b"", 100)
+    assert await cache.get("v29") == b""
+    assert await cache.get("v0") is None
+    tokens = [await cache.lock(f"l{number}", 5) for number in range(11)]
+    assert tokens[-1] is None
+    clock.advance(timedelta(seconds=5))
+    assert await cache.lock("l99", 5) is not None
+    for key in "abca":
+        await cache.schedule(key, clock.now())
+    with pytest.raises(Unavailable):
+        await cache.schedule("d", clock.now())
+    for number in range(3000):
+        await cache.schedule("a", clock.now() + timedelta(seconds=number))
+    assert len(cache._heap) < 1100

@@ -1,0 +1,109 @@
+"""The runtime of a function that is started alone."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.adapters.files.stored_keys import SECRET_NAME, StoredKeys, public_jwk
+from shared.adapters.sqlite.lazy_store import LazyDocuments, LazyStore
+from shared.adapters.sqlite.store import SqliteStore
+from shared.bootstrap.assembly import LogBus, assemble, issuer_url
+from shared.core.clock import SystemClock
+from shared.core.settings import Settings
+from shared.ports.documents import Collection, Commit, Unavailable
+
+NOTES: Collection[Any] = Collection("notes")
+DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", "cassandra", "aiokafka", "hvac"]
+
+
+@pytest.mark.parametrize("port", ["documents", "ledger", "cache", "bus", "secrets", "flags"])
+def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None:
+    """A setting whose server this version cannot speak to is refused by its name, without its password."""
+    url = "scheme://user:password@host/x"
+    settings = Settings.from_environment({"LASTRO_DATA_DIR": str(tmp_path), f"LASTRO_{port.upper()}": url})
+    with pytest.raises(ValueError, match=f"LASTRO_{port.upper()} .*'scheme'") as refused:
+        assemble(settings)
+    assert "password" not in str(refused.value)
+
+
+def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
+    """A function that is loaded and waits has no driver in memory and nothing in its data directory."""
+    code = (
+        "import sys\n"
+        "from shared.bootstrap.assembly import assemble\n"
+        "from shared.core.settings import Settings\n"
+        f"assemble(Settings(data_dir={str(tmp_path / 'data')!r}))\n"
+        f"print([name for name in {DRIVERS} if name in sys.modules])\n"
+    )
+    root = Path(__file__).parents[3]
+    ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+    assert not (tmp_path / "data").exists()
+
+
+async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
+    """However many ask at once, one store is opened and all see it; what was committed is on disk afterwards."""
+    runtime = assemble(Settings(data_dir=str(tmp_path / "data")))
+    await runtime.documents.durable()
+    assert not (tmp_path / "data").exists()
+    commits = [
+        Commit("ten_1", inserts=[(NOTES, {"id": f"n{n}", "tenant_id": "ten_1", "version": 1})]) for n in range(5)
+    ]
+    await asyncio.gather(*(runtime.documents.commit(commit) for commit in commits))
+    assert await runtime.cache.lock("k", 5) is not None
+    await runtime.documents.durable()
+    assert isinstance(runtime.documents, LazyDocuments)
+    await runtime.documents._lazy.close()
+    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=SystemClock())
+    assert await store.documents.get(NOTES, "ten_1", "n4") is not None
+    await store.close()
+
+
+async def test_a_directory_in_use_is_an_outage(tmp_path: Path) -> None:
+    """While another process works in the directory a function's ports are unavailable, and afterwards they are."""
+    settings = Settings(data_dir=str(tmp_path / "data"), data_lock_seconds=0.05)
+    store = await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock())
+    lazy = LazyStore(settings, SystemClock())
+    with pytest.raises(Unavailable, match="in use"):
+        await lazy.documents.get(NOTES, "ten_1", "n1")
+    await store.close()
+    assert await lazy.documents.get(NOTES, "ten_1", "n1") is None
+    await lazy.close()
+
+
+async def test_the_log_is_the_outbox(tmp_path: Path) -> None:
+    """Publishing hands nothing over, and no progress is ever known here."""
+    bus = LogBus()
+    await bus.publish([])
+    assert not await bus.progress("c", 0.001)
+
+
+async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> None:
+    """The stored pairs' public halves are found by their ids, and found anew after a rotation."""
+    from embedded.identity.issuer import KeyRing
+
+    runtime = assemble(Settings(data_dir=str(tmp_path / "data")))
+    keys = StoredKeys(runtime.secrets)
+    assert await keys.key("nobody") is None
+    ring = await KeyRing.load(runtime.secrets)
+    for _ in range(2):
+        assert await keys.key(ring.active.kid) is not None
+        assert public_jwk(ring.active.to_pem()) == ring.active.jwk
+        await ring.rotate()
+    assert await keys.key("nobody") is None
+    stored = await runtime.secrets.get(SECRET_NAME)
+    assert stored is not None
+    assert set(orjson.loads(stored)) == {"active", "previous"}
+
+
+def test_the_issuer_is_the_realm_that_is_set() -> None:
+    """The set realm makes the tokens, or else the platform under its base URL."""
+    assert issuer_url(Settings(identity="https://id.example/realms/x")) == "https://id.example/realms/x"
+    assert issuer_url(Settings(base_url="http://h:1/")) == "http://h:1/realms/lastro"

@@ -1,0 +1,75 @@
+"""Time, settings and query strings are read strictly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.clock import ManualClock, SystemClock, format_time, parse_time
+from shared.core.money import Amount, Money
+from shared.core.problems import Problem
+from shared.core.settings import Settings
+from shared.http.query_string import parse_query
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds are naive here
+def test_time_round_trip(instant: datetime) -> None:
+    """Time is written with one width, so that text order is time order."""
+    text = format_time(instant)
+    assert len(text) == 27
+    assert parse_time(text) == instant
+
+
+def test_time_in_other_zones_is_written_in_utc() -> None:
+    """An offset is taken into account, its absence refused."""
+    brasilia = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=-3)))
+    assert format_time(brasilia) == "2026-01-01T12:00:00.000000Z"
+    with pytest.raises(ValueError, match="no offset"):
+        parse_time("2026-01-01T12:00:00")
+
+
+def test_clocks_do_not_go_backwards() -> None:
+    """Neither the machine's nor a test's clock runs back."""
+    clock = SystemClock()
+    assert clock.now() <= clock.now()
+    with pytest.raises(ValueError, match="backwards"):
+        ManualClock().advance(timedelta(seconds=-1))
+
+
+def test_settings_come_from_the_environment() -> None:
+    """A number is read as one, and one that is none is named."""
+    settings = Settings.from_environment({"LASTRO_MAX_BODY_BYTES": "10", "LASTRO_TRACE_RATIO": "0.5"})
+    assert (settings.max_body_bytes, settings.trace_ratio, settings.documents) == (10, 0.5, "")
+    with pytest.raises(ValueError, match="LASTRO_MAX_BODY_BYTES='ten'"):
+        Settings.from_environment({"LASTRO_MAX_BODY_BYTES": "ten"})
+
+
+def test_query_strings() -> None:
+    """Escapes and plus signs are decoded once."""
+    assert parse_query("a=1&b=x%20y+z&&c") == {"a": "1", "b": "x y z", "c": ""}
+    assert parse_query("") == {}
+
+
+@pytest.mark.parametrize("raw", ["a=1&a=2", "a=%zz", "a=%f", "a=%ff", "a=é"])
+def test_broken_query_strings_are_refused(raw: str) -> None:
+    """A doubled parameter, a broken escape and what is not UTF-8 are malformed requests."""
+    with pytest.raises(Problem) as caught:
+        parse_query(raw)
+    assert caught.value.code == "malformed_request"
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**63, 1.0, "1", True, None])
+def test_amounts_are_positive_64_bit_integers(value: object) -> None:
+    """Nothing but an integer of at least one minor unit is an amount."""
+    with pytest.raises(ValueError, match="value"):
+        Amount.model_validate({"value": value, "currency": "BRL"})
+
+
+@pytest.mark.parametrize("currency", ["brl", "XXX", "BR", "", None])
+def test_currencies_are_iso_4217(currency: object) -> None:
+    """An unknown currency is refused."""
+    with pytest.raises(ValueError, match="currency"):
+        Money.model_validate({"value": 1, "currency": currency})

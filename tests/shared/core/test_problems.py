@@ -1,0 +1,124 @@
+"""Problem details: catalogue, documents, headers and pages."""
+
+from __future__ import annotations
+
+import html
+import pickle
+import re
+
+import orjson
+import pytest
+
+from shared.core.problems import CODES, FieldError, Problem, page, render, to_document
+
+CONTRACT = {
+    400: "malformed_request missing_idempotency_key",
+    401: "missing_token invalid_token missing_signature invalid_signature signature_replayed "
+    "timestamp_out_of_window unknown_key revoked_key",
+    403: "insufficient_scope tenant_mismatch tenant_suspended",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "illegal_state already_exists request_in_progress",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    422: "validation_failed user_not_active idempotency_key_reused unknown_reference currency_mismatch "
+    "account_closed amount_exceeds_authorized amount_exceeds_refundable",
+    429: "rate_limited",
+    500: "internal_error",
+    503: "dependency_unavailable",
+}
+
+
+def test_the_catalogue_is_the_contract() -> None:
+    """Every code of the contract exists with its status, and no other code does."""
+    expected = {code: status for status, codes in CONTRACT.items() for code in codes.split()}
+    assert expected == {code: kind.status for code, kind in CODES.items()}
+    assert all(code == kind.code for code, kind in CODES.items())
+
+
+def test_an_unknown_code_is_an_error_of_the_program() -> None:
+    """A code outside the catalogue is refused when the problem is made, not when it is answered."""
+    with pytest.raises(KeyError):
+        Problem("no_such_code", "x")
+
+
+def test_the_document_has_every_member() -> None:
+    """A problem becomes RFC 9457 members and ours, with the type under the base URL."""
+    problem = Problem.at("validation_failed", "/amount/value", "An integer is needed.")
+    assert to_document(problem, "http://localhost:8080/", "/v1/payments", "req_1") == {
+        "type": "http://localhost:8080/problems/validation_failed",
+        "title": "A field is not valid",
+        "status": 422,
+        "detail": "An integer is needed.",
+        "instance": "/v1/payments",
+        "code": "validation_failed",
+        "request_id": "req_1",
+        "errors": [{"detail": "An integer is needed.", "pointer": "/amount/value"}],
+    }
+
+
+def test_a_parameter_error_names_the_parameter() -> None:
+    """An error in the query is told by its parameter, without a pointer."""
+    problem = Problem.parameter("malformed_request", "limit", "At most 100.")
+    assert problem.errors == (FieldError("At most 100.", parameter="limit"),)
+    assert to_document(problem, "", "", "")["errors"] == [{"detail": "At most 100.", "parameter": "limit"}]
+
+
+def test_a_problem_without_detail_tells_the_cause() -> None:
+    """No answer comes without a detail."""
+    assert Problem("not_found").detail == CODES["not_found"].cause
+
+
+def test_rendering_never_fails() -> None:
+    """A lone surrogate in what is echoed does not turn a refusal into a crash."""
+    body = render(Problem("not_found", "no \ud800 here"), "http://x", "/\udcff", "r")
+    assert orjson.loads(body)["detail"] == "no ? here"
+
+
+@pytest.mark.parametrize("code", ["rate_limited", "dependency_unavailable", "request_in_progress"])
+def test_retry_after_is_always_there(code: str) -> None:
+    """What is worth trying again says when; the caller's own value wins."""
+    assert int(Problem(code).headers["Retry-After"]) >= 1
+    assert Problem(code, headers={"Retry-After": "7"}).headers["Retry-After"] == "7"
+
+
+def test_every_401_carries_a_challenge() -> None:
+    """RFC 9110 §15.5.2: no 401 without WWW-Authenticate; a missing token is told the scheme only."""
+    challenges = {c: Problem(c).headers["WWW-Authenticate"] for c, kind in CODES.items() if kind.status == 401}
+    assert challenges["missing_token"] == 'Bearer realm="lastro"'
+    assert challenges["invalid_token"].startswith('Bearer realm="lastro", error="invalid_token"')
+    assert not challenges["invalid_signature"].startswith("Bearer")
+
+
+def test_a_challenge_cannot_be_split() -> None:
+    """Quotes, line breaks and letters beyond ASCII in a detail do not reach the header."""
+    challenge = Problem("invalid_token", 'a"b\\c\r\nX: y é').headers["WWW-Authenticate"]
+    assert challenge.endswith("error_description=\"a'b'c''X: y '\"")
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_problem_has_a_page(code: str) -> None:
+    """The page that `type` leads to shows code, cause and remedy, escaped, and loads nothing else."""
+    text = page(code)
+    shown = html.unescape(text)
+    for part in (code, CODES[code].title, CODES[code].cause, CODES[code].remedy, str(CODES[code].status)):
+        assert part in shown
+    assert not re.search(r"<script|src=|href=|@import|url\(", text)
+
+
+def test_a_page_of_no_problem_does_not_exist() -> None:
+    """Markup in a code is never shown: the code is not in the catalogue."""
+    with pytest.raises(KeyError):
+        page("<script>")
+
+
+def test_a_problem_survives_pickling() -> None:
+    """A problem raised in a writer process arrives whole."""
+    problem = Problem.at("illegal_state", "/status", "Captured already.")
+    copy = pickle.loads(pickle.dumps(problem))
+    assert (copy.code, copy.detail, copy.errors, str(copy)) == (
+        problem.code,
+        problem.detail,
+        problem.errors,
+        "illegal_state: Captured already.",
+    )

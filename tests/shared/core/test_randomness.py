@@ -1,0 +1,32 @@
+"""Randomness in blocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.core.randomness import BufferedSystemRandom
+
+
+@pytest.mark.parametrize("bits", [0, 1, 7, 8, 62, 128, 4096 * 8, 4096 * 8 + 1])
+def test_as_many_bits_as_were_asked_for(bits: int) -> None:
+    """No number is longer than asked for, and each bit is set in some of them."""
+    random = BufferedSystemRandom()
+    numbers = [random.getrandbits(bits) for _ in range(200)]
+    assert max(number.bit_length() for number in numbers) <= bits
+    seen = 0
+    for number in numbers:
+        seen |= number
+    assert seen == (1 << bits) - 1
+
+
+def test_nothing_is_given_out_twice() -> None:
+    """Over many blocks no number comes again, nor do two sources give the same."""
+    first, second = BufferedSystemRandom(), BufferedSystemRandom()
+    numbers = [source.getrandbits(128) for _ in range(3000) for source in (first, second)]
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_a_negative_number_of_bits_is_refused() -> None:
+    """As random.SystemRandom does."""
+    with pytest.raises(ValueError, match="non-negative"):
+        BufferedSystemRandom().getrandbits(-1)

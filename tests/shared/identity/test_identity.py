@@ -1,0 +1,427 @@
+"""Access tokens: what is accepted, what is refused, and where keys come from."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from shared.core.clock import ManualClock
+from shared.core.problems import Problem
+from shared.identity.tokens import Caller, JwksClient, StaticKeys, TokenVerifier, client_secret_digest, read_jwks
+
+ISSUER = "http://127.0.0.1:8080/realms/lastro"
+CERTS = f"{ISSUER}/protocol/openid-connect/certs"
+
+
+@cache
+def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
+    """One RSA key per name: making them is slow."""
+    assert name
+    return rsa.generate_private_key(65537, bits)
+
+
+@cache
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def rsa_jwk(name: str, **members: str) -> dict[str, Any]:
+    return {**RSAAlgorithm.to_jwk(rsa_key(name).public_key(), as_dict=True), "kid": name, **members}
+
+
+def ec_jwk(**members: str) -> dict[str, Any]:
+    return {**ECAlgorithm.to_jwk(ec_key().public_key(), as_dict=True), "kid": "ec", **members}
+
+
+def jwks(*keys: dict[str, Any]) -> dict[str, Any]:
+    return {"keys": list(keys)}
+
+
+def claims(clock: ManualClock, **changes: Any) -> dict[str, Any]:
+    now = int(clock.now().timestamp())
+    content = {
+        "iss": ISSUER,
+        "aud": "lastro-api",
+        "azp": "client-1",
+        "sub": "service-1",
+        "scope": "payments:read payments:write",
+        "tenant_id": "demo",
+        "typ": "Bearer",
+        "jti": "1",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 300,
+        **changes,
+    }
+    return {name: value for name, value in content.items() if value is not ...}
+
+
+def signed(content: dict[str, Any], kid: str = "one", **headers: Any) -> str:
+    return jwt.encode(content, rsa_key(kid), "RS256", {"kid": kid, **headers})
+
+
+def b64(data: bytes | dict[str, Any]) -> str:
+    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def verifier(clock: ManualClock) -> TokenVerifier:
+    return TokenVerifier(ISSUER, "lastro-api", StaticKeys(jwks(rsa_jwk("one"), ec_jwk())), clock)
+
+
+async def refusal(verifier: TokenVerifier, token: str) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await verifier.verify(token)
+    assert caught.value.code == "invalid_token"
+    return caught.value
+
+
+async def test_a_tenants_token_names_its_caller(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """Subject, client, tenant and scopes are the token's."""
+    caller = await verifier.verify(signed(claims(clock)))
+    assert caller == Caller("service-1", "client-1", "demo", frozenset({"payments:read", "payments:write"}))
+    assert not caller.is_platform
+
+
+async def test_a_platform_token_has_no_tenant(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """Without the claim the caller is the platform's."""
+    caller = await verifier.verify(signed(claims(clock, tenant_id=..., scope="platform:admin")))
+    assert caller.is_platform
+    assert caller.tenant_id is None
+
+
+async def test_an_elliptic_key_verifies_es256(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A key on P-256 verifies ES256, and the user of a person's token is told."""
+    token = jwt.encode(claims(clock, user_id="usr_1", aud=["account", "lastro-api"]), ec_key(), "ES256", {"kid": "ec"})
+    assert (await verifier.verify(token)).user_id == "usr_1"
+
+
+BAD_CLAIMS: dict[str, dict[str, Any]] = {
+    "another issuer": {"iss": "http://elsewhere/realms/lastro"},
+    "issuer with a slash": {"iss": ISSUER + "/"},
+    "no issuer": {"iss": ...},
+    "another audience": {"aud": "account"},
+    "audiences without ours": {"aud": ["account", "lastro-api-2"]},
+    "no audience": {"aud": ...},
+    "audience as a map": {"aud": {"lastro-api": 1}},
+    "an id token": {"typ": "ID"},
+    "a refresh token": {"typ": "Refresh"},
+    "no type": {"typ": ...},
+    "no expiry": {"exp": ...},
+    "expiry as text": {"exp": "9999999999"},
+    "expiry as truth": {"exp": True},
+    "start as null": {"nbf": None},
+    "start as truth": {"nbf": True},
+    "no subject": {"sub": ...},
+    "empty subject": {"sub": ""},
+    "no client": {"azp": ...},
+    "scope as a list": {"scope": ["platform:admin"]},
+    "two tenants": {"tenant_id": ["demo", "other"]},
+    "a list of one tenant": {"tenant_id": ["demo"]},
+    "a map of tenants": {"tenant_id": {"demo": {}}},
+    "an empty tenant": {"tenant_id": ""},
+    "null as tenant": {"tenant_id": None},
+    "a number as tenant": {"tenant_id": 1},
+    "an empty user": {"user_id": ""},
+    "a user without tenant": {"user_id": "usr_1", "tenant_id": ...},
+}
+
+
+@pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
+async def test_claims_are_checked(verifier: TokenVerifier, clock: ManualClock, changes: dict[str, Any]) -> None:
+    """A well-signed token with the wrong claims opens nothing."""
+    # PyJWT refuses to sign some of these claims, so the payload is signed as bytes.
+    payload = json.dumps(claims(clock, **changes)).encode()
+    token = jwt.PyJWS().encode(payload, rsa_key("one"), "RS256", {"kid": "one"})
+    await refusal(verifier, token)
+
+
+async def test_a_payload_that_is_no_object_is_refused(verifier: TokenVerifier) -> None:
+    """Signed bytes that are no JSON object are no claims."""
+    for payload in (b"[]", b'"x"', b"{", b"\xff"):
+        await refusal(verifier, jwt.PyJWS().encode(payload, rsa_key("one"), "RS256", {"kid": "one"}))
+
+
+async def test_time_is_the_clocks(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A token counts from nbf to exp, each widened by the leeway, by the injected clock."""
+    start, early = clock.now(), claims(clock, nbf=int(clock.now().timestamp()) + 10)
+    assert "not valid yet" in (await refusal(verifier, signed(early))).detail
+    clock.advance(timedelta(seconds=5))
+    await verifier.verify(signed(early))
+    token = signed(claims(ManualClock(start), jti="2"))
+    clock.advance(timedelta(seconds=299, microseconds=999_999))
+    await verifier.verify(token)
+    clock.advance(timedelta(microseconds=1))
+    assert "expired" in (await refusal(verifier, token)).detail
+    unseen = signed(claims(ManualClock(start), jti="3"))
+    assert "expired" in (await refusal(verifier, unseen)).detail
+
+
+async def test_a_remembered_token_still_expires(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """The cache is no way around exp, neither at the first look after it nor at the second."""
+    token = signed(claims(clock))
+    assert await verifier.verify(token) is await verifier.verify(token)
+    clock.advance(timedelta(seconds=306))
+    for _ in range(2):
+        assert "expired" in (await refusal(verifier, token)).detail
+
+
+async def test_forged_tokens_are_refused(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """No algorithm, a secret made of the public key, another's key, a foreign id, a changed payload."""
+    content = claims(clock)
+    public = rsa_key("one").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    head = b64({"alg": "HS256", "kid": "one"}) + "." + b64(content)
+    genuine = signed(content)
+    changed = genuine.split(".")
+    changed[1] = b64({**content, "tenant_id": "other"})
+    forged = [
+        b64({"alg": "none", "kid": "one"}) + "." + b64(content) + ".",
+        b64({"alg": "None", "kid": "one"}) + "." + b64(content) + ".",
+        f"{head}.{b64(hmac.digest(public, head.encode(), 'sha256'))}",
+        f"{head}.{b64(hmac.digest(json.dumps(rsa_jwk('one')).encode(), head.encode(), 'sha256'))}",
+        jwt.encode(content, rsa_key("stranger"), "RS256", {"kid": "one"}),
+        signed(content, "stranger"),
+        jwt.encode(content, rsa_key("one"), "RS256"),
+        jwt.encode(content, rsa_key("one"), "RS512", {"kid": "one"}),
+        jwt.encode(content, rsa_key("one"), "PS256", {"kid": "one"}),
+        jwt.encode(content, rsa_key("one"), "RS256", {"kid": "ec"}),
+        jwt.encode(content, ec_key(), "ES256", {"kid": "one"}),
+        ".".join(changed),
+        genuine.rsplit(".", 1)[0] + ".",
+        genuine.rsplit(".", 1)[0],
+    ]
+    for token in forged:
+        await refusal(verifier, token)
+
+
+async def test_keys_in_the_header_are_ignored(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A token cannot bring its own key, nor say where to fetch one."""
+    own = rsa_jwk("stranger")
+    for header in ({"jwk": own}, {"jku": "http://evil/jwks"}, {"x5u": "http://evil/x"}, {"x5c": ["AAAA"]}):
+        await refusal(verifier, jwt.encode(claims(clock), rsa_key("stranger"), "RS256", {"kid": "one", **header}))
+        await refusal(verifier, signed(claims(clock), "stranger", **header))
+        await verifier.verify(signed(claims(clock, jti=str(header)), **header))
+
+
+async def test_a_critical_extension_is_refused(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A header that must be understood and is not refuses the token (RFC 7515 §4.1.11)."""
+    await refusal(verifier, signed(claims(clock), crit=["exotic"], exotic=1))
+
+
+GARBAGE = [
+    "",
+    "a",
+    "a.b",
+    "a.b.c",
+    "....",
+    "é.é.é",
+    "\ud800.a.b",
+    b64(b"[" * 5000) + ".e30.AA",
+    b64({"kid": 1, "alg": "RS256"}) + ".e30.AA",
+    b64(b"[]") + ".e30.AA",
+    "x" * 8193,
+]
+
+
+@pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
+async def test_garbage_is_an_invalid_token(verifier: TokenVerifier, token: str) -> None:
+    """Whatever stands behind Bearer, the answer is a refusal and never a crash."""
+    await refusal(verifier, token)
+
+
+async def test_the_cache_is_bounded(clock: ManualClock) -> None:
+    """The token that was unused longest is forgotten first."""
+    verifier = TokenVerifier(ISSUER, "lastro-api", StaticKeys(jwks(rsa_jwk("one"))), clock, max_cached=2)
+    tokens = [signed(claims(clock, jti=str(number))) for number in range(3)]
+    first, second = [await verifier.verify(token) for token in tokens[:2]]
+    await verifier.verify(tokens[0])
+    await verifier.verify(tokens[2])
+    assert await verifier.verify(tokens[0]) is first
+    assert await verifier.verify(tokens[1]) is not second
+
+
+def test_only_strong_signing_keys_are_read() -> None:
+    """Encryption keys, other algorithms and curves, secrets, short and broken keys are passed over."""
+    short = RSAAlgorithm.to_jwk(rsa_key("short", 1024).public_key(), as_dict=True)
+    p384 = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
+    keys = read_jwks(
+        jwks(
+            rsa_jwk("one"),
+            ec_jwk(),
+            rsa_jwk("two", use="enc"),
+            rsa_jwk("two", alg="RS512"),
+            {**short, "kid": "short"},
+            {**p384, "kid": "p384"},
+            {"kty": "oct", "k": "AAAA", "kid": "oct"},
+            {"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"},
+            {"kty": "EC", "crv": "P-256", "kid": "broken"},
+            {"kty": ["RSA"], "kid": "odd"},
+            {name: value for name, value in rsa_jwk("one").items() if name != "kid"},
+        )
+        | {"more": 1}
+    )
+    assert {kid: key.algorithm_name for kid, key in keys.items()} == {"one": "RS256", "ec": "ES256"}
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"keys": {}}, {"keys": None}])
+def test_what_is_no_key_set_is_refused(document: object) -> None:
+    """An issuer's error page is not an empty key set."""
+    with pytest.raises(ValueError, match="JWK set"):
+        read_jwks(document)
+
+
+async def test_static_keys_can_be_replaced() -> None:
+    """After a rotation the new set counts, and only it."""
+    keys = StaticKeys(jwks(rsa_jwk("one")))
+    assert await keys.key("one") is not None
+    keys.replace(jwks(rsa_jwk("two")))
+    assert await keys.key("one") is None
+    assert await keys.key("two") is not None
+
+
+def test_a_client_secret_is_stored_as_its_digest() -> None:
+    """SHA-256 of the secret (FIPS 180-4's digest of "abc")."""
+    assert client_secret_digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+class Publisher:
+    """An issuer's web server that a test can break."""
+
+    def __init__(self, *kids: str) -> None:
+        self.kids = list(kids)
+        self.reads = 0
+        self.broken: Exception | None = None
+        self.documents: dict[str, Any] = {}
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def fetch(self, url: str) -> bytes:
+        await self.gate.wait()
+        if self.broken is not None:
+            self.reads += 1
+            raise self.broken
+        if url in self.documents:
+            return json.dumps(self.documents[url]).encode()
+        if url == f"{ISSUER}/.well-known/openid-configuration":
+            return json.dumps({"issuer": ISSUER, "jwks_uri": CERTS}).encode()
+        assert url == CERTS
+        self.reads += 1
+        return json.dumps(jwks(*(rsa_jwk(kid) for kid in self.kids))).encode()
+
+
+async def test_published_keys_are_found_by_discovery_and_kept(clock: ManualClock) -> None:
+    """The set is read once for many tokens and concurrent callers."""
+    publisher = Publisher("one", "two")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    found = await asyncio.gather(*(client.key(kid) for kid in ("one", "two", "one")))
+    assert all(found)
+    assert publisher.reads == 1
+
+
+async def test_an_unknown_id_reads_the_set_at_most_once_per_cooldown(clock: ManualClock) -> None:
+    """Forged ids are no load on the issuer, and a new key is found once the cooldown is over."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch, cooldown=timedelta(seconds=10))
+    await client.key("one")
+    publisher.kids.append("two")
+    for number in range(20):
+        assert await client.key(f"forged-{number}") is None
+    assert await client.key("two") is None
+    assert publisher.reads == 1
+    clock.advance(timedelta(seconds=10))
+    assert await client.key("two") is not None
+    assert await client.key("forged") is None
+    assert publisher.reads == 2
+
+
+async def test_a_withdrawn_key_goes_when_the_set_is_read_again(clock: ManualClock) -> None:
+    """A set older than an hour is read again, and what it lacks is gone."""
+    publisher = Publisher("one", "two")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    assert await client.key("one") is not None
+    publisher.kids = ["two"]
+    clock.advance(timedelta(minutes=61))
+    assert await client.key("one") is None
+    assert await client.key("two") is not None
+
+
+@pytest.mark.parametrize("error", [OSError("down"), ValueError("rubbish"), TimeoutError()], ids=repr)
+async def test_an_outage_is_bridged_by_the_known_keys(clock: ManualClock, error: Exception) -> None:
+    """Known keys serve on for a day; an unknown one is then an outage and no forgery."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    publisher.broken = error
+    clock.advance(timedelta(hours=2))
+    assert await client.key("one") is not None
+    with pytest.raises(Problem, match="dependency_unavailable"):
+        await client.key("two")
+    assert publisher.reads == 2
+    clock.advance(timedelta(hours=22))
+    with pytest.raises(Problem, match="dependency_unavailable"):
+        await client.key("one")
+    publisher.broken = None
+    clock.advance(timedelta(seconds=1))
+    assert await client.key("one") is not None
+
+
+async def test_nobody_waits_for_a_set_that_is_read_again(clock: ManualClock) -> None:
+    """While one caller waits for a slow issuer, others go on with the key that is known."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    clock.advance(timedelta(hours=2))
+    publisher.gate.clear()
+    reader = asyncio.create_task(client.key("one"))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(client.key("one"), 1) is not None
+    publisher.gate.set()
+    assert await reader is not None
+    assert publisher.reads == 2
+
+
+DISCOVERY = f"{ISSUER}/.well-known/openid-configuration"
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        {DISCOVERY: {"issuer": "http://evil", "jwks_uri": CERTS}},
+        {DISCOVERY: {"issuer": ISSUER}},
+        {DISCOVERY: []},
+        {CERTS: {"error": "x"}},
+    ],
+    ids=["another issuer", "no jwks_uri", "no object", "no key set"],
+)
+async def test_a_wrong_document_is_an_outage(clock: ManualClock, documents: dict[str, Any]) -> None:
+    """What the issuer publishes is checked before its keys count."""
+    publisher = Publisher("one")
+    publisher.documents = documents
+    with pytest.raises(Problem, match="dependency_unavailable"):
+        await JwksClient(ISSUER, clock, publisher.fetch).key("one")
+
+
+async def test_an_outage_of_the_issuer_is_no_bad_token(clock: ManualClock) -> None:
+    """A token that cannot be judged is answered 503 and not 401."""
+    publisher = Publisher()
+    publisher.broken = OSError("down")
+    verifier = TokenVerifier(ISSUER, "lastro-api", JwksClient(ISSUER, clock, publisher.fetch), clock)
+    with pytest.raises(Problem, match="dependency_unavailable"):
+        await verifier.verify(signed(claims(clock)))
