@@ -1,4 +1,4 @@
-"""The door: new work waits outside while enough is under way, each tenant in its turn."""
+"""The admission queue: a new request waits here while enough requests are in progress, each tenant in its turn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from embedded.broker.progress import Progress
 from shared.core.problems import Problem
 
 
-class Door:
-    """Lets requests in while fewer than `limit` correlations are under way; `room` more may wait."""
+class AdmissionQueue:
+    """Admits requests while fewer than `limit` correlations are in progress; `room` more may wait."""
 
     def __init__(self, progress: Progress, limit: int, room: int, patience_seconds: float) -> None:
         self._progress = progress
@@ -29,7 +29,7 @@ class Door:
     async def admit(self, tenant: str) -> None:
         """Return when there is room for one more of this tenant's requests.
 
-        What the request sets going must be under way by its first suspension, or the door does not see it.
+        What the request starts must be counted in `Progress` by its first suspension, or the queue does not see it.
         Raises Problem `dependency_unavailable` (with Retry-After) when too many wait or the wait is too long.
         """
         if not self._waiting and len(self._progress) + self._entering < self._limit:
@@ -74,5 +74,7 @@ class Door:
 
 def _too_busy() -> Problem:
     return Problem(
-        "dependency_unavailable", "Too much is under way; try again in a moment.", headers={"Retry-After": "1"}
+        "dependency_unavailable",
+        "Too many requests are in progress; try again in a second.",
+        headers={"Retry-After": "1"},
     )

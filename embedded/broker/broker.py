@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from embedded.broker.admission_queue import Door
+from embedded.broker.admission_queue import AdmissionQueue
 from embedded.broker.delivery import ACCEPTED, Answer, Outcome, dead_letter, outcome_of, reply_of
 from embedded.broker.fair_queue import FairQueue
 from embedded.broker.plan import ROUTE, Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
@@ -58,7 +58,7 @@ class Broker:
         self._limits = limits or Limits()
         self.timers = Timers(clock)
         self.progress = Progress()
-        self._door = Door(
+        self._admission = AdmissionQueue(
             self.progress, self._limits.correlations, self._limits.waiting_room, self._limits.patience_seconds
         )
         self._functions = {
@@ -400,8 +400,8 @@ class Broker:
     # Asked
 
     async def admit(self, tenant: str) -> None:
-        """Wait at the door while too much is under way. Raises Problem `dependency_unavailable`."""
-        await self._door.admit(tenant)
+        """Wait in the admission queue while too many are in progress. Raises Problem `dependency_unavailable`."""
+        await self._admission.admit(tenant)
 
     async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
         """Wait until nothing that a request set going is under way; False when the time was over first."""
@@ -427,7 +427,7 @@ class Broker:
             events=len(self._events),
             behind=0 if self._behind_from is None else max(0, head + 1 - self._behind_from),
             correlations=len(self.progress),
-            waiting_at_the_door=self._door.waiting,
+            waiting_for_admission=self._admission.waiting,
         )
 
     def _function_of(self, subscription: Subscription) -> FunctionState | None:

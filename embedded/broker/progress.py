@@ -19,7 +19,7 @@ class Correlation:
 
 class Progress:
     """Counts deliveries by correlation id. A delivery that waits for a distant retry is not counted meanwhile:
-    it holds up neither who waits for an answer nor the door (docs/decisions/0008)."""
+    it delays neither a client that waits for an answer nor the admission queue (docs/decisions/0008)."""
 
     __slots__ = ("_busy", "_idle_waiters", "on_quiet")
 

@@ -175,4 +175,4 @@ class BrokerSummary:
     events: int
     behind: int
     correlations: int
-    waiting_at_the_door: int
+    waiting_for_admission: int

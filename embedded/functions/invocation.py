@@ -1,7 +1,7 @@
 """The two ways to call a function in this process.
 
-The direct door calls the operation's core; the faithful door goes through the framework's own application, as a
-container does. One contract holds at both.
+DirectInvoker calls the operation's core; FrameworkInvoker goes through the framework's own application, as a container
+does. One contract holds for both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 
 
-class DirectDoor:
+class DirectInvoker:
     """Calls operations. Nothing is written as bytes on the way, and an event is parsed once for all its consumers."""
 
     def __init__(self, functions: Functions, runtime: Runtime) -> None:
@@ -51,10 +51,10 @@ class DirectDoor:
             self._functions.leave(function)
 
 
-class FaithfulDoor:
+class FrameworkInvoker:
     """Calls each function through `functions_framework.aio`, loaded from FUNCTION_SOURCE as in its container.
 
-    A request's headers are all that passes this door, so the gateway counts against its rate limits in front of it.
+    Only a request's headers reach the function this way, so the gateway applies its rate limits before the call.
     """
 
     def __init__(self, functions: Functions, services: dict[str, Service], root: Path) -> None:

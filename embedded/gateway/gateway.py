@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-HttpDoor = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
+Serve = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 """Called with the name of a Service: has its function answer."""
 Admission = Callable[[str], Awaitable[None]]
 """Called with a tenant: returns when there is room for one more of its requests, or raises Problem."""
@@ -58,18 +58,18 @@ class Gateway:
         runtime: Runtime,
         router: Router,
         upstreams: Mapping[str, Upstream],
-        door: HttpDoor,
+        serve: Serve,
         own_paths: OwnPaths,
         admission: Admission,
         *,
         limits_here: bool = False,
         max_in_flight: int = 4096,
     ) -> None:
-        """`limits_here`: the door does not take the rate gate along, so the gateway asks it itself."""
+        """`limits_here`: `serve` does not pass the rate gate on, so the gateway calls it itself."""
         self._runtime = runtime
         self._router = router
         self._upstreams = upstreams
-        self._door = door
+        self._serve = serve
         self._own_paths = own_paths
         self._admission = admission
         self._limits_here = limits_here
@@ -180,14 +180,14 @@ class Gateway:
             await self._admitted(request)
         if self._limits_here:
             headers = await self._limited(request, upstream)
-            response = await self._door(upstream.service, request)
+            response = await self._serve(upstream.service, request)
             response.headers.update(headers)
             return response
         request.rate_gate = upstream.rate_gate
-        return await self._door(upstream.service, request)
+        return await self._serve(upstream.service, request)
 
     async def _admitted(self, request: HttpRequest) -> None:
-        """Wait at the door, in the tenant's turn."""
+        """Wait in the admission queue until it is the tenant's turn."""
         tenant_id = await self._tenant_id(request)
         if tenant_id is not None:
             await self._admission(tenant_id)

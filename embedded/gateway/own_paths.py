@@ -43,7 +43,7 @@ class Simulator(Protocol):
         ...
 
 
-class Inside(Protocol):
+class PlatformState(Protocol):
     """What these paths show of the platform, and the one thing that they put into it."""
 
     def ready(self) -> str | None:
@@ -78,9 +78,9 @@ class Inside(Protocol):
 class PlatformPaths:
     """Answers by path; everything else is `not_found`."""
 
-    def __init__(self, runtime: Runtime, inside: Inside, issuer: Issuer | None) -> None:
+    def __init__(self, runtime: Runtime, state: PlatformState, issuer: Issuer | None) -> None:
         self._runtime = runtime
-        self._inside = inside
+        self._state = state
         self._issuer = issuer
         self.simulators: Mapping[str, Simulator] = {}
         """By the rail's name: who answers under /simulators/<rail>."""
@@ -133,13 +133,13 @@ class PlatformPaths:
         return _json({"status": "alive"})
 
     async def _readyz(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        reason = self._inside.ready()
+        reason = self._state.ready()
         if reason is not None:
             raise Problem("dependency_unavailable", reason)
         return _json({"status": "ready"})
 
     async def _openapi(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        return HttpResponse(200, {"content-type": JSON_TYPE}, await self._inside.openapi())
+        return HttpResponse(200, {"content-type": JSON_TYPE}, await self._state.openapi())
 
     async def _problem(self, _request: HttpRequest, found: Found) -> HttpResponse:
         if found["code"] not in CODES:
@@ -156,11 +156,11 @@ class PlatformPaths:
 
     async def _metrics(self, request: HttpRequest, _found: Found) -> HttpResponse:
         await self._platform_caller(request)
-        return HttpResponse(200, {"content-type": "text/plain; version=0.0.4"}, self._inside.metrics().encode())
+        return HttpResponse(200, {"content-type": "text/plain; version=0.0.4"}, self._state.metrics().encode())
 
     async def _functions(self, request: HttpRequest, _found: Found) -> HttpResponse:
         await self._platform_caller(request)
-        return _json({"data": self._inside.functions()})
+        return _json({"data": self._state.functions()})
 
     async def _events(self, request: HttpRequest, _found: Found) -> HttpResponse:
         """A tenant's own events; for a platform token those that belong to no tenant. `after=-1`: only the place."""
@@ -173,8 +173,8 @@ class PlatformPaths:
         after = _number(query, "after", default=0)
         limit = _number(query, "limit", default=100)
         if after < 0:
-            return _json({"data": [], "next": self._inside.last_place()})
-        found_events, read_to = await self._inside.events(
+            return _json({"data": [], "next": self._state.last_place()})
+        found_events, read_to = await self._state.events(
             after, min(max(limit, 1), MAX_EVENTS), caller.tenant_id or PLATFORM
         )
         data = [{"place": place, "event": envelope.to_structured()} for place, envelope in found_events]
@@ -191,7 +191,7 @@ class PlatformPaths:
             raise Problem(
                 "payload_too_large", f"An event's data has at most {self._runtime.settings.max_event_bytes} bytes."
             )
-        await self._inside.publish(found["broker"], envelope)
+        await self._state.publish(found["broker"], envelope)
         await self._runtime.documents.durable()
         return HttpResponse(202, {}, b"")
 

@@ -55,7 +55,7 @@ def _broker(lines: list[str], broker: BrokerSummary) -> None:
         lines.append(f"# TYPE {name} {kind}")
         for subscription, counts in sorted(broker.subscriptions.items()):
             _line(lines, name, {"subscription": subscription}, getattr(counts, field))
-    for field in ("ready", "events", "behind", "correlations", "waiting_at_the_door"):
+    for field in ("ready", "events", "behind", "correlations", "waiting_for_admission"):
         lines.append(f"# TYPE lastro_broker_{field} gauge")
         _line(lines, f"lastro_broker_{field}", {}, getattr(broker, field))
 

@@ -18,7 +18,7 @@ from embedded.broker.broker import Broker, EmbeddedBus
 from embedded.broker.delivery import Answer
 from embedded.broker.plan import Plan, make_plan
 from embedded.broker.schedules import Schedules
-from embedded.functions.invocation import DirectDoor, FaithfulDoor
+from embedded.functions.invocation import DirectInvoker, FrameworkInvoker
 from embedded.functions.scaling import Functions
 from embedded.gateway.gateway import Gateway
 from embedded.gateway.own_paths import PlatformPaths
@@ -115,8 +115,8 @@ class Platform:
     ) -> Self:
         vault = KeyFileSecrets(settings.data_path)
         keys = await KeyRing.load(vault)
-        doors = _Doors()
-        broker = Broker(plan, store, clock, doors.invoke)
+        invokers = _Invokers()
+        broker = Broker(plan, store, clock, invokers.invoke)
         functions = Functions(manifests.services, clock, broker.timers)
         issuer_url = settings.base_url.rstrip("/") + REALM_PATH
         runtime = _runtime(settings, options, clock, store, broker, vault, keys, stack)
@@ -126,17 +126,17 @@ class Platform:
         )
         state = _State()
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
-        doors.door = (
-            FaithfulDoor(functions, manifests.services, options.root)
+        invokers.chosen = (
+            FrameworkInvoker(functions, manifests.services, options.root)
             if options.faithful
-            else DirectDoor(functions, runtime)
+            else DirectInvoker(functions, runtime)
         )
         paths = PlatformPaths(runtime, inspection, issuer)
         gateway = Gateway(
             runtime,
             router,
             upstreams,
-            doors.door.serve,
+            invokers.chosen.serve,
             paths,
             broker.admit,
             limits_here=options.faithful,
@@ -183,13 +183,13 @@ class _State:
         self.value = "The platform is stopping."
 
 
-class _Doors:
-    """The broker is made before the door that it delivers through."""
+class _Invokers:
+    """The broker is made before the invoker that it calls functions through."""
 
-    door: DirectDoor | FaithfulDoor
+    chosen: DirectInvoker | FrameworkInvoker
 
     def invoke(self, service: str, envelope: Envelope, first: bool) -> Coroutine[Any, Any, Answer]:
-        return self.door.invoke(service, envelope, first)
+        return self.chosen.invoke(service, envelope, first)
 
 
 def _runtime(

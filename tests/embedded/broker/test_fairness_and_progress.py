@@ -1,4 +1,4 @@
-"""The small parts of the broker: turns, the door, progress, timers, and running a coroutine in place."""
+"""The small parts of the broker: turns, the queue, progress, timers, and running a coroutine in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.broker.admission_queue import Door
+from embedded.broker.admission_queue import AdmissionQueue
 from embedded.broker.driving import go_on
 from embedded.broker.fair_queue import FairQueue
 from embedded.broker.progress import Progress
@@ -77,17 +77,17 @@ async def test_clearing_lets_everybody_look_again() -> None:
     assert len(progress) == 1
 
 
-async def test_the_door_lets_in_as_others_end_each_tenant_in_turn() -> None:
+async def test_the_admission_queue_admits_as_others_end_each_tenant_in_turn() -> None:
     """Past the limit requests wait; a tenant with one waiting request is let in before another's second."""
     progress = Progress()
-    door = Door(progress, limit=1, room=10, patience_seconds=5)
-    await door.admit("loud")
+    queue = AdmissionQueue(progress, limit=1, room=10, patience_seconds=5)
+    await queue.admit("loud")
     current = progress.began("first", 1)
     entered: list[str] = []
 
     async def enter(tenant: str, name: str) -> None:
         nonlocal current
-        await door.admit(tenant)
+        await queue.admit(tenant)
         entered.append(name)
         current = progress.began(name, 1)
 
@@ -102,30 +102,30 @@ async def test_the_door_lets_in_as_others_end_each_tenant_in_turn() -> None:
         assert len(entered) == expected
     await asyncio.gather(*tasks)
     assert entered == ["l1", "q1", "l2"]
-    assert door.waiting == 0
+    assert queue.waiting == 0
 
 
 async def test_the_waiting_room_has_a_bound() -> None:
     """Who finds the room full, or has waited long enough, is told to come again."""
     progress = Progress()
-    door = Door(progress, limit=1, room=1, patience_seconds=0.02)
+    queue = AdmissionQueue(progress, limit=1, room=1, patience_seconds=0.02)
     progress.began("busy", 1)
-    waiting = asyncio.create_task(door.admit("a"))
+    waiting = asyncio.create_task(queue.admit("a"))
     await asyncio.sleep(0)
-    for attempt in (door.admit("b"), waiting):
+    for attempt in (queue.admit("b"), waiting):
         with pytest.raises(Problem) as refused:
             await attempt
         assert refused.value.code == "dependency_unavailable"
         assert refused.value.headers["Retry-After"]
-    assert door.waiting == 0
+    assert queue.waiting == 0
 
 
 async def test_a_client_that_leaves_gives_its_turn_on() -> None:
     """A canceled wait neither keeps a place nor loses a turn."""
     progress = Progress()
-    door = Door(progress, limit=1, room=10, patience_seconds=5)
+    queue = AdmissionQueue(progress, limit=1, room=10, patience_seconds=5)
     busy = progress.began("busy", 1)
-    leaver, stayer = asyncio.create_task(door.admit("a")), asyncio.create_task(door.admit("b"))
+    leaver, stayer = asyncio.create_task(queue.admit("a")), asyncio.create_task(queue.admit("b"))
     await asyncio.sleep(0)
     progress.ended(busy)
     leaver.cancel()

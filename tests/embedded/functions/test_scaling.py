@@ -1,4 +1,4 @@
-"""Loading functions, letting them go, and the two doors to them, with functions that are files of the test."""
+"""Loading functions, unloading them, and the two invokers that call them; the functions are files of the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from embedded.broker.plan import Plan, make_plan
 from embedded.broker.timers import Timers
-from embedded.functions.invocation import DirectDoor, FaithfulDoor
+from embedded.functions.invocation import DirectInvoker, FrameworkInvoker
 from embedded.functions.scaling import Functions
 from embedded.manifests.loading import ManifestError
 from embedded.manifests.models import Kong
@@ -252,26 +252,26 @@ def runtime(clock: ManualClock) -> Runtime:
 
 
 @pytest.fixture(params=["direct", "faithful"])
-def door(request: pytest.FixtureRequest, tmp_path: Path, package: str) -> Iterator[DirectDoor | FaithfulDoor]:
-    """Each door in turn."""
+def invoker(request: pytest.FixtureRequest, tmp_path: Path, package: str) -> Iterator[DirectInvoker | FrameworkInvoker]:
+    """Each invoker in turn."""
     clock = ManualClock()
     plan = shop_plan(tmp_path, package)
     functions = Functions(plan.services, clock, Timers(clock))
     installed = runtime(clock)
     install(installed)
     yield (
-        DirectDoor(functions, installed)
+        DirectInvoker(functions, installed)
         if request.param == "direct"
-        else FaithfulDoor(functions, plan.services, tmp_path)
+        else FrameworkInvoker(functions, plan.services, tmp_path)
     )
     install(None)
 
 
-async def test_both_doors_deliver_alike(door: DirectDoor | FaithfulDoor, package: str) -> None:
+async def test_both_invokers_deliver_alike(invoker: DirectInvoker | FrameworkInvoker, package: str) -> None:
     """An event has its effect once and is answered 204 without a body; a bad one is refused with Kne- headers."""
-    answer = await door.invoke("pack", event(1), True)
+    answer = await invoker.invoke("pack", event(1), True)
     assert (answer.status, answer.body) == (204, b"")
-    assert (await door.invoke("pack", event(1), False)).status == 204
+    assert (await invoker.invoke("pack", event(1), False)).status == 204
     seen = importlib.import_module(f"{package}.shop._shelf").SEEN
     assert seen == [1]
     wrong = Envelope(
@@ -283,14 +283,14 @@ async def test_both_doors_deliver_alike(door: DirectDoor | FaithfulDoor, package
         extensions={"tenantid": "acme", "partitionkey": "acme/x"},
         data=b'{"n": "many"}',
     )
-    refused = await door.invoke("pack", wrong, True)
+    refused = await invoker.invoke("pack", wrong, True)
     assert refused.status == 422
     assert {name.lower(): value for name, value in refused.headers.items()}["kne-code"] == "validation_failed"
 
 
-async def test_both_doors_serve_alike(door: DirectDoor | FaithfulDoor) -> None:
+async def test_both_invokers_serve_alike(invoker: DirectInvoker | FrameworkInvoker) -> None:
     """A request is answered with the same status and body."""
-    response = await door.serve("show-item", HttpRequest("GET", "/v1/items/itm_1", "", {}, b""))
+    response = await invoker.serve("show-item", HttpRequest("GET", "/v1/items/itm_1", "", {}, b""))
     assert (response.status, response.body) == (200, b'{"item":"itm_1"}')
-    missing = await door.serve("show-item", HttpRequest("GET", "/v1/items/", "", {}, b""))
+    missing = await invoker.serve("show-item", HttpRequest("GET", "/v1/items/", "", {}, b""))
     assert missing.status == 404

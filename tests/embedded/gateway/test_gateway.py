@@ -1,4 +1,4 @@
-"""The gateway between the wire and the functions' doors."""
+"""The gateway between the wire and the invokers of functions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Own:
 
 
 class Place:
-    """A gateway with doors that note who came through."""
+    """A gateway whose invoker notes each call."""
 
     def __init__(self, runtime: Any, **options: Any) -> None:
         self.seen: list[tuple[str, HttpRequest]] = []
@@ -46,9 +46,9 @@ class Place:
             name: Upstream(f"things-{name}", self.limits.take, 8 if name == "small" else 1000)
             for name in ("make", "list", "get", "small")
         }
-        self.gateway = Gateway(runtime, Router.of(ROUTES), upstreams, self._door, Own(), self._admit, **options)
+        self.gateway = Gateway(runtime, Router.of(ROUTES), upstreams, self._serve, Own(), self._admit, **options)
 
-    async def _door(self, service: str, request: HttpRequest) -> HttpResponse:
+    async def _serve(self, service: str, request: HttpRequest) -> HttpResponse:
         self.seen.append((service, request))
         if self.failure is not None:
             raise self.failure
@@ -176,8 +176,8 @@ async def test_a_client_that_leaves_is_no_error(place: Place, caplog: pytest.Log
     assert (place.seen, caplog.records, place.gateway.in_flight) == ([], [], 0)
 
 
-async def test_new_work_waits_at_the_door(place: Place) -> None:
-    """A POST passes the door in its token's tenant's name; reads and strangers are not held up."""
+async def test_new_work_waits_in_the_admission_queue(place: Place) -> None:
+    """A POST waits in the admission queue for its token's tenant; reads and requests without a token do not wait."""
     await place.send("GET", "/v1/things", headers=TOKEN)
     await place.send("POST", "/v1/things", headers={"authorization": "Bearer nonsense"})
     await place.send("POST", "/v1/things", headers=TOKEN)
@@ -187,7 +187,7 @@ async def test_new_work_waits_at_the_door(place: Place) -> None:
 
 
 async def test_a_failure_behind_the_gateway_is_a_500_problem(place: Place) -> None:
-    """Whatever goes wrong at a door is logged and answered as a problem without its particulars."""
+    """Whatever an invoker raises is logged and answered as a problem without its particulars."""
     place.failure = RuntimeError("secret particulars")
     response = await place.send("GET", "/v1/things")
     assert _code(response) == (500, "internal_error")
@@ -205,7 +205,7 @@ async def test_requests_under_way_are_bounded(harness: Harness) -> None:
 
 
 async def test_the_rate_gate_goes_along_or_is_asked_here(harness: Harness) -> None:
-    """A door that takes the gate along is given it; for one that does not, the gateway counts by itself."""
+    """An invoker that passes the rate gate on is given it; for one that does not, the gateway counts by itself."""
     along, here = Place(harness.runtime), Place(harness.runtime, limits_here=True)
     await along.send("GET", "/v1/things", headers=TOKEN)
     assert along.seen[0][1].rate_gate is not None
