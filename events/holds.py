@@ -8,9 +8,10 @@ from shared.core.money import Money
 
 
 class FundsHeld(AccountEvent):
-    """An amount is set aside on the account for a payment or refund (extension attribute `causetype`).
+    """An amount is held on the account for a payment or refund (extension attribute `causetype`).
 
-    For a refund it is also what asks the ledger to move the money: `transfer_id` and `deadline` are set then.
+    `transfer_id` and `deadline` are always null: `lastro.refund.posting_requested.v1` carries them now. The fields
+    stay because version 1 of this type is published with them.
     """
 
     type: ClassVar[str] = "lastro.account.funds_held.v1"
@@ -21,8 +22,8 @@ class FundsHeld(AccountEvent):
     cause_id: str
     payment_id: str
     counterparty_account_id: str
-    transfer_id: str | None = None
-    deadline: str | None = None
+    transfer_id: None = None
+    deadline: None = None
 
 
 class FundsRefused(AccountEvent):

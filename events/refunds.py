@@ -31,8 +31,21 @@ class RefundCreated(RefundEvent):
     attempt: int = 1
 
 
+class RefundPostingRequested(RefundEvent):
+    """The refund's amount is held, and the ledger is to record its transfer.
+
+    The ledger may refuse once `deadline` (RFC 3339, UTC) has passed, never before. `attempt` counts from 1.
+    """
+
+    type: ClassVar[str] = "lastro.refund.posting_requested.v1"
+
+    transfer_id: str
+    deadline: str
+    attempt: int = 1
+
+
 class RefundSettled(RefundEvent):
-    """The ledger has the refund."""
+    """The ledger has recorded the refund's transfer."""
 
     type: ClassVar[str] = "lastro.refund.settled.v1"
     terminal: ClassVar[bool] = True
@@ -41,7 +54,7 @@ class RefundSettled(RefundEvent):
 
 
 class RefundFailed(RefundEvent):
-    """The refund came to nothing; what was held for it is to be released."""
+    """The refund failed; the amount that is held for it is to be released."""
 
     type: ClassVar[str] = "lastro.refund.failed.v1"
 

@@ -27,6 +27,7 @@ from shared.adapters.memory.stores import (
     MemoryLedger,
     MemorySecrets,
 )
+from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
 from shared.context.runtime import Runtime
 from shared.core.clock import ManualClock, format_time
@@ -218,6 +219,7 @@ def _runtime(
         flags=MemoryFlags(),
         verifier=TextTokens(),
         telemetry=Telemetry(random, 0.0),
+        rails={"pix": PixHttpRail("")},
     )
 
 

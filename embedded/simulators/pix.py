@@ -25,6 +25,7 @@ from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix import formats as pix
 from shared.core.clock import Clock, format_time
 from shared.http.messages import HttpRequest, HttpResponse
+from shared.ports.rail import callback_secret_name
 from shared.ports.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -336,7 +337,7 @@ class HttpPost:
 
 async def callback_secret(secrets: Secrets, random: Random) -> bytes:
     """The secret that this provider signs with; made and stored when the platform has none yet."""
-    name = provider_signature.secret_name("pix")
+    name = callback_secret_name("pix")
     secret = await secrets.get(name)
     if secret is None:
         secret = f"{random.getrandbits(256):064x}".encode()

@@ -8,7 +8,7 @@ from events.failure import Failure
 from events.holds import FundsHeld, FundsRefused
 from events.payments.base import PaymentEvent
 from events.payments.created import PaymentCreated
-from events.refunds import RefundCreated, RefundEvent
+from events.refunds import RefundEvent
 from shared.context.context import Context
 from shared.core.money import money
 from shared.records.accounts import HoldCause, HoldDocument, HoldStatus
@@ -26,8 +26,6 @@ class HoldWish(NamedTuple):
     amount: int
     currency: str
     expires_at: str | None = None
-    transfer_id: str | None = None
-    deadline: str | None = None
 
 
 def hold_id(ctx: Context, cause_id: str) -> str:
@@ -49,8 +47,6 @@ def wish_of(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldWish:
         amount=event.amount.value,
         currency=event.amount.currency,
         expires_at=event.expires_at if isinstance(event, PaymentCreated) else None,
-        transfer_id=event.transfer_id if isinstance(event, RefundCreated) else None,
-        deadline=event.deadline if isinstance(event, RefundCreated) else None,
     )
 
 
@@ -70,8 +66,6 @@ def new_hold(
         "cause_id": wish.cause_id,
         "payment_id": wish.payment_id,
         "counterparty_account_id": wish.counterparty_account_id,
-        "transfer_id": wish.transfer_id,
-        "deadline": wish.deadline,
         "expires_at": wish.expires_at,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "created_at": ctx.now_text,
@@ -80,7 +74,7 @@ def new_hold(
 
 
 def tell_held(ctx: Context, wish: HoldWish) -> None:
-    """Publish that the amount is set aside; a wish that was repeated brings its own, later deadline."""
+    """Publish that the amount is held."""
     held = FundsHeld(
         account_id=wish.account_id,
         hold_id=wish.hold_id,
@@ -89,8 +83,6 @@ def tell_held(ctx: Context, wish: HoldWish) -> None:
         cause_id=wish.cause_id,
         payment_id=wish.payment_id,
         counterparty_account_id=wish.counterparty_account_id,
-        transfer_id=wish.transfer_id,
-        deadline=wish.deadline,
     )
     ctx.emit(held, causetype=wish.cause_type)
 

@@ -1,4 +1,4 @@
-"""payment.capture_requested, account.funds_held of a refund, pix.charge_paid → ledger.transfer_posted | _refused."""
+"""payment.capture_requested, refund.posting_requested, pix.charge_paid → ledger.transfer_posted | _refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple, assert_never
 
 from events.charges import ChargePaid
 from events.failure import Failure
-from events.holds import FundsHeld
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
+from events.refunds import RefundPostingRequested
 from shared.context.context import Context
 from shared.core.money import Money
 from shared.core.problems import Problem
@@ -23,21 +23,22 @@ from shared.ports.ledger import (
     TransferMismatch,
 )
 
+LedgerOrder = PaymentCaptureRequested | RefundPostingRequested | ChargePaid
+"""The facts that order a transfer."""
+
 
 class _Order(NamedTuple):
-    """What the ledger is asked to record, and until when it may."""
+    """The transfer to record, and the time until which it may be recorded (RFC 3339; None: at any time)."""
 
     cause_type: CauseType
     transfer: Transfer
     deadline: str | None
 
 
-@event_function(PaymentCaptureRequested, FundsHeld, ChargePaid)
-async def post_transfer(event: PaymentCaptureRequested | FundsHeld | ChargePaid, ctx: Context) -> None:
-    """Record the transfer that a payment, refund or deposit asks for, once, however often it asks."""
+@event_function(PaymentCaptureRequested, RefundPostingRequested, ChargePaid)
+async def post_transfer(event: LedgerOrder, ctx: Context) -> None:
+    """Record the transfer that a payment, refund or deposit orders, exactly once, however often it is ordered."""
     order = _order_of(event, ctx)
-    if order is None:
-        return
     recorded = await _record(order, ctx)
     if isinstance(recorded, RecordedTransfer):
         _tell_posted(order, recorded, ctx)
@@ -45,7 +46,7 @@ async def post_transfer(event: PaymentCaptureRequested | FundsHeld | ChargePaid,
         _tell_refused(order, recorded, ctx)
 
 
-def _order_of(event: PaymentCaptureRequested | FundsHeld | ChargePaid, ctx: Context) -> _Order | None:
+def _order_of(event: LedgerOrder, ctx: Context) -> _Order:
     if isinstance(event, PaymentCaptureRequested):
         return _Order(
             "payment",
@@ -59,10 +60,20 @@ def _order_of(event: PaymentCaptureRequested | FundsHeld | ChargePaid, ctx: Cont
             ),
             event.deadline,
         )
-    if isinstance(event, FundsHeld):
-        return _refund_order(event, ctx)
+    if isinstance(event, RefundPostingRequested):
+        return _Order(
+            "refund",
+            Transfer(
+                tenant_id=ctx.tenant_id,
+                id=event.transfer_id,
+                cause=Cause("refund", event.refund_id),
+                legs=_legs(event.payer_account_id, event.payee_account_id, event.amount),
+                payment_id=event.payment_id,
+            ),
+            event.deadline,
+        )
     if isinstance(event, ChargePaid):
-        # Money that a rail has taken in is recorded however late the word of it comes.
+        # Money that a rail has received is recorded, however late the callback comes.
         return _Order(
             "deposit",
             Transfer(
@@ -74,23 +85,6 @@ def _order_of(event: PaymentCaptureRequested | FundsHeld | ChargePaid, ctx: Cont
             None,
         )
     assert_never(event)
-
-
-def _refund_order(event: FundsHeld, ctx: Context) -> _Order | None:
-    # Funds held for a payment wait for its capture to be asked for.
-    if event.cause_type != "refund" or event.transfer_id is None:
-        return None
-    return _Order(
-        "refund",
-        Transfer(
-            tenant_id=ctx.tenant_id,
-            id=event.transfer_id,
-            cause=Cause("refund", event.cause_id),
-            legs=_legs(event.account_id, event.counterparty_account_id, event.amount),
-            payment_id=event.payment_id,
-        ),
-        event.deadline,
-    )
 
 
 def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, Leg]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from events.refunds import RefundCreated, RefundEvent
+from events.refunds import RefundCreated, RefundEvent, RefundPostingRequested
 from functions.payments._payment import note
 from functions.payments._states import refund_may_become
 from shared.context import saga
@@ -26,8 +26,19 @@ def refund_parties(refund: RefundDocument) -> dict[str, Any]:
 
 
 def refund_created_fact(refund: RefundDocument, attempt: int) -> RefundCreated:
-    """Asks accounts to hold what is to be given back, and then the ledger to move it; again with each attempt."""
+    """The fact on which accounts hold the amount of the refund; published again with each attempt."""
     return RefundCreated(
+        **refund_parties(refund),
+        transfer_id=refund["transfer_id"],
+        deadline=refund["ledger_deadline"],
+        attempt=attempt,
+    )
+
+
+def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostingRequested:
+    """The fact on which the ledger records the refund's transfer; published again with each attempt, always with the
+    same transfer id and deadline."""
+    return RefundPostingRequested(
         **refund_parties(refund),
         transfer_id=refund["transfer_id"],
         deadline=refund["ledger_deadline"],

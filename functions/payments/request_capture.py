@@ -1,4 +1,4 @@
-"""lastro.saga.overdue.v1: a payment or refund has not got on in time."""
+"""lastro.saga.overdue.v1: a step of a payment or refund has exceeded its deadline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from events.sweeps import SagaOverdue
 from functions.payments._capture import capture_fact
 from functions.payments._creation import created_fact
 from functions.payments._payment import become, failure_document, note, parties
-from functions.payments._refund import refund_created_fact
+from functions.payments._refund import posting_requested_fact, refund_created_fact
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
@@ -16,11 +16,11 @@ from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDo
 
 @event_function(SagaOverdue)
 async def request_capture(event: SagaOverdue, ctx: Context) -> None:
-    """Ask again for what an overdue payment or refund waits for, or give up what can be given up safely.
+    """Request again what an overdue payment or refund waits for, or expire a payment whose hold never came.
 
-    A hold that does not come is given up after the last attempt: no transfer can exist yet. A transfer is asked for
-    again for as long as the ledger has not answered: what is not known is never taken for failed, and past the
-    transfer's deadline the ledger itself refuses what it has not recorded.
+    A payment without a hold expires after the last attempt: no transfer can exist yet. A transfer is requested again
+    for as long as the ledger has not answered: an unknown outcome is never treated as a failure, and after the
+    transfer's deadline the ledger itself refuses a transfer that it has not recorded.
     """
     if event.saga_type == "payment":
         payment = await ctx.referenced(PAYMENTS, event.saga_id, "/saga_id")
@@ -49,7 +49,10 @@ async def _drive_payment(ctx: Context, payment: PaymentDocument) -> None:
 
 async def _drive_refund(ctx: Context, refund: RefundDocument) -> None:
     attempt = refund["attempt"] + 1
-    payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
-    note(ctx, payment, refund_created_fact(refund, attempt))
+    if refund["status"] == "created":
+        payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
+        note(ctx, payment, refund_created_fact(refund, attempt))
+    else:
+        ctx.emit(posting_requested_fact(refund, attempt))
     due_at = await saga.begin(ctx, "refund", refund["id"], attempt)
     ctx.update(REFUNDS, refund, attempt=attempt, due_at=due_at, updated_at=ctx.now_text)

@@ -1,4 +1,4 @@
-"""POST /v1/deposits: money is to come in over a provider."""
+"""POST /v1/deposits: charge a payer at a provider and credit an account."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal
 from events.deposits import DepositCreated
 from functions.providers._deposit import deposit_parts
 from functions.providers._deposit_resource import Deposit, deposit_progress, deposit_resource
-from shared.adapters.pix import formats as pix
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import Amount
@@ -19,7 +18,7 @@ from shared.records.deposits import DEPOSITS, DepositDocument
 
 
 class CreateDeposit(Command):
-    """An order to charge somebody outside and put the money on an account."""
+    """An order to charge an external payer and credit the money to an account."""
 
     account_id: Identifier
     amount: Amount
@@ -35,7 +34,7 @@ class CreateDeposit(Command):
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
-    """Make a deposit. It settles when the provider has reported the money and the ledger has it."""
+    """Make a deposit. It settles when the provider has reported the payment and the ledger has recorded it."""
     await _check(command, ctx)
     deposit = await _new_deposit(command, ctx)
     ctx.insert(DEPOSITS, deposit)
@@ -47,12 +46,14 @@ async def _check(command: CreateDeposit, ctx: Context) -> None:
     account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
     if account["status"] == "closed":
         raise Problem.at("account_closed", "/account_id", "The account is closed.")
-    if command.amount.currency != pix.CURRENCY:
-        raise Problem.at("currency_mismatch", "/amount/currency", f"PIX moves {pix.CURRENCY}.")
+    rail = ctx.rails[command.method]
+    if command.amount.currency != rail.currency:
+        raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")
     if account["currency"] != command.amount.currency:
-        raise Problem.at("currency_mismatch", "/account_id", f"The account is kept in {account['currency']}.")
-    if command.amount.value > pix.MAX_AMOUNT:
-        raise Problem.at("validation_failed", "/amount/value", f"PIX moves at most {pix.MAX_AMOUNT} at once.")
+        raise Problem.at("currency_mismatch", "/account_id", f"The currency of the account is {account['currency']}.")
+    if command.amount.value > rail.max_amount:
+        detail = f"{rail.title} moves at most {rail.max_amount} minor units at once."
+        raise Problem.at("validation_failed", "/amount/value", detail)
 
 
 async def _new_deposit(command: CreateDeposit, ctx: Context) -> DepositDocument:

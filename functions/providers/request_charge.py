@@ -11,7 +11,7 @@ from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import apart
 from shared.functions.decorators import event_function
-from shared.ports.documents import PLATFORM, Unavailable
+from shared.ports.documents import PLATFORM
 from shared.ports.rail import RailRefused
 from shared.records.accounts import ACCOUNTS
 from shared.records.charges import CHARGES, ChargeDocument
@@ -58,9 +58,7 @@ async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | 
 
 async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     """Ask the rail, once it can be told whose the charge is whatever happens here. None: it has the charge."""
-    rail = ctx.runtime.rails.get(deposit["method"])
-    if rail is None:
-        raise Unavailable(f"no provider is set for {deposit['method']} (LASTRO_PIX_RAIL)")
+    rail = ctx.rails[deposit["method"]]
     await apart(ctx, PLATFORM, deposit["txid"], lambda scope: _keep_charge(scope, deposit))
     await ctx.runtime.documents.durable()
     callback_url = f"{ctx.runtime.settings.base_url}/v1/providers/{deposit['method']}/callbacks"

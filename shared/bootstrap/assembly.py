@@ -72,8 +72,6 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
 
 
 def _rails(settings: Settings) -> dict[str, Rail]:
-    if not settings.pix_rail:
-        return {}
     from shared.adapters.pix.rail import PixHttpRail
 
     return {"pix": PixHttpRail(settings.pix_rail)}

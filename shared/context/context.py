@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.context.runtime import Runtime
     from shared.identity.tokens import Caller
     from shared.ports.ledger import LedgerStore
+    from shared.ports.rail import Rail
 
 Handler = Callable[..., Awaitable[Any]]
 """What an operation does: called with what came in and a context."""
@@ -70,6 +71,11 @@ class Context(UnitOfWork):
     @property
     def ledger(self) -> LedgerStore:
         return self.runtime.ledger
+
+    @property
+    def rails(self) -> Mapping[str, Rail]:
+        """The payment rails, by the name of the provider."""
+        return self.runtime.rails
 
     @property
     def random(self) -> Random:

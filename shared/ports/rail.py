@@ -1,24 +1,69 @@
-"""The rail port: commands to a payment provider. What happened comes back by its callbacks."""
+"""The rail port: commands to a payment provider, and the reading of its callbacks. One file for each provider."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 
 
 class RailRefused(Exception):
-    """The provider said no; the command had no effect and never will. `code` is the provider's own."""
+    """The provider refused a command: it had no effect and never will. `code` is the provider's own code."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
 
+class Receipt(NamedTuple):
+    """One payment that a provider reports as received."""
+
+    id: str
+    """The provider's id of the payment, unique at the provider (PIX: the end-to-end id)."""
+    reference: str | None
+    """Our reference of the charge that was paid; None when the payer used none."""
+    amount: int
+    """Minor units of the rail's currency."""
+    report: dict[str, Any]
+    """The whole report, as the provider sent it."""
+
+
+def callback_secret_name(provider: str) -> str:
+    """The name under which the secrets port stores the secret that a provider signs its callbacks with."""
+    return f"providers/{provider}/callback-secret"
+
+
 class Rail(Protocol):
     """One provider's API."""
 
+    @property
+    def title(self) -> str:
+        """The rail's name in messages to people: `PIX`."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """The ISO 4217 code of the one currency that the rail moves."""
+        ...
+
+    @property
+    def max_amount(self) -> int:
+        """The greatest amount of one payment, in minor units."""
+        ...
+
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
-        """Ask for a charge under our reference; asking again with the same reference has no further effect.
+        """Request a charge under our reference. A repeated request with the same reference has no further effect.
 
         Raises RailRefused, or Unavailable when the outcome is unknown.
+        """
+        ...
+
+    def read_callback(
+        self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
+    ) -> Sequence[Receipt]:
+        """Authenticate a callback with the shared secret and read its reports. `headers` have lower-case names.
+
+        Raises Problem `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, `malformed_request` or
+        `validation_failed`.
         """
         ...

@@ -56,8 +56,6 @@ class HoldDocument(TypedDict):
     cause_id: str
     payment_id: str
     counterparty_account_id: str
-    transfer_id: str | None
-    deadline: str | None
     expires_at: str | None
     failure: FailureDocument | None
     created_at: str

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.pix.rail import PixHttpRail
 from shared.ports.documents import Unavailable
 from tests.contract.calling import House, Pair, brl, unused_key
 
@@ -84,8 +85,8 @@ async def test_more_than_ten_seconds_are_ten(pair: Pair) -> None:
     assert (answer.document["status"], answer.header("preference-applied")) == ("settled", "wait=10")
 
 
-class SilentRail:
-    """A provider that nobody can reach."""
+class SilentRail(PixHttpRail):
+    """A PIX rail whose provider cannot be reached."""
 
     async def request_charge(self, *_arguments: object) -> None:
         raise Unavailable("the rail does not answer")
@@ -95,7 +96,7 @@ async def test_when_the_time_is_over_the_answer_is_what_there_is(
     house: House, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deposit whose provider cannot be reached is answered as created after the seconds that were asked for."""
-    monkeypatch.setitem(house.platform.runtime.rails, "pix", SilentRail())
+    monkeypatch.setitem(house.platform.runtime.rails, "pix", SilentRail(""))
     body = {"account_id": pair.payer, "amount": brl(300), "method": "pix"}
     started = perf_counter()
     answer = await pair.client.post("/v1/deposits", body, **preferring("wait=1"))

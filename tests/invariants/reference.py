@@ -134,6 +134,11 @@ class Reference:
         order.status, order.capture = "capturing", amount
         order.attempt, order.deadline = 1, self.now + 300
 
+    def _request_refund_posting(self, data: dict[str, Any]) -> None:
+        order = self.orders[data["cause_id"]]
+        if order.status == "created":
+            order.status, order.attempt = "processing", 1
+
     def _decline(self, data: dict[str, Any]) -> None:
         order = self.orders[data["cause_id"]]
         if order.status == "created":
@@ -152,8 +157,8 @@ class Reference:
             cause, amount, late = data["deposit_id"], data["amount"]["value"], False
             debited, credited = data["clearing_account_id"], data["account_id"]
         else:
-            cause, amount, late = data["cause_id"], data["amount"]["value"], True
-            debited, credited = data["account_id"], data["counterparty_account_id"]
+            cause, amount, late = data["refund_id"], data["amount"]["value"], True
+            debited, credited = data["payer_account_id"], data["payee_account_id"]
         if cause in self.entries or cause in self.refused:
             return
         if late and self.now > self.orders[cause].deadline:

@@ -26,6 +26,7 @@ from embedded.manifests.loading import load
 from shared.adapters.memory.stores import MemoryCache, MemoryDocuments, MemoryFlags, MemoryLedger, MemorySecrets
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.formats import format_amount
+from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
 from shared.context.runtime import Runtime
 from shared.core.clock import ManualClock, format_time
@@ -42,6 +43,7 @@ from shared.identity.tokens import Caller
 from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.documents import Unavailable
+from shared.ports.rail import callback_secret_name
 from shared.telemetry.recorder import Telemetry
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -126,10 +128,11 @@ class _Pool:
         return True
 
 
-class _Rail:
-    """A PIX provider that charges for whatever it is asked and lets the test decide who pays."""
+class _Rail(PixHttpRail):
+    """A PIX provider that accepts every charge; the test decides which are paid."""
 
     def __init__(self) -> None:
+        super().__init__("")
         self.charges: dict[str, int] = {}
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
@@ -318,7 +321,7 @@ class World:
             telemetry=Telemetry(random, 0.0),
             rails={"pix": rail},
         )
-        await runtime.secrets.put(provider_signature.secret_name("pix"), _CALLBACK_SECRET)
+        await runtime.secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
         return cls(runtime, clock, pool, rail)
 
     async def close(self) -> None:

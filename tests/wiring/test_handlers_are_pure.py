@@ -39,11 +39,7 @@ def is_within(name: str, modules: set[str]) -> bool:
 def offences(source: str) -> list[str]:
     """What a file takes from elsewhere than its context."""
     tree = ast.parse(source)
-    found = [
-        name
-        for name in imported(tree)
-        if is_within(name, _SOURCES | _BEHIND_PORTS) and not is_within(name, {"shared.adapters.pix"})
-    ]
+    found = [name for name in imported(tree) if is_within(name, _SOURCES | _BEHIND_PORTS)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)

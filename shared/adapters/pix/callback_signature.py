@@ -19,11 +19,6 @@ SIGNATURE_HEADER: Final = "x-provider-signature"
 TIMESTAMP_HEADER: Final = "x-provider-timestamp"
 
 
-def secret_name(provider: str) -> str:
-    """Where the secrets port keeps the secret that a provider signs with."""
-    return f"providers/{provider}/callback-secret"
-
-
 def sign(secret: bytes, body: bytes, now: datetime) -> dict[str, str]:
     """The headers that sign a callback sent now."""
     timestamp = format_time(now)

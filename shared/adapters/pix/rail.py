@@ -1,16 +1,18 @@
 """The PIX rail over HTTP: immediate charges (`cob`) of the API Pix of Banco Central do Brasil.
 
-An answer that does not come says nothing about its outcome, so it is Unavailable and never a refusal. Asking again is
-safe: a charge has the id that we chose for it, and a second one of the same id is not made.
+A missing answer says nothing about the outcome, so it raises Unavailable and is never a refusal. A retry is safe: we
+choose the id of a charge, and the provider makes no second charge with the same id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.adapters.pix.formats import format_amount
+from shared.adapters.pix.formats import CURRENCY, MAX_AMOUNT, format_amount
 from shared.ports.documents import Unavailable
-from shared.ports.rail import RailRefused
+from shared.ports.rail import RailRefused, Receipt
 
 if TYPE_CHECKING:
     import httpx
@@ -20,12 +22,20 @@ CHARGE_SECONDS: Final = 86_400
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The receiver's PIX key (a random one, EVP) of a platform that was given no other."""
 
-# What these say is about us or about now, not about the charge.
+# These answers are about our access or the present moment, not about the charge.
 _NO_ANSWER: Final = frozenset({401, 403, 404, 408, 425, 429})
 
 
 class PixHttpRail:
-    """Charges at one provider. `client` is used when given, else one is made at first use."""
+    """The PIX API of one provider.
+
+    `base_url` is the address of its API; empty means that no provider is set: callbacks are read, and commands raise
+    Unavailable. `client` is used when given, else one is made at first use.
+    """
+
+    title = "PIX"
+    currency = CURRENCY
+    max_amount = MAX_AMOUNT
 
     def __init__(self, base_url: str, key: str = DEFAULT_KEY, client: httpx.AsyncClient | None = None) -> None:
         self._base_url = base_url.rstrip("/")
@@ -34,10 +44,12 @@ class PixHttpRail:
         self._webhook: str | None = None
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
-        """Ask for a charge with `reference` as its txid, `amount` in centavos. See shared.ports.rail.Rail."""
-        if currency != "BRL":
-            raise RailRefused("currency", f"PIX moves BRL, not {currency}.")
-        await self._tell_webhook(callback_url)
+        """Request a charge with `reference` as its txid and `amount` in centavos. See shared.ports.rail.Rail."""
+        if currency != CURRENCY:
+            raise RailRefused("currency", f"PIX moves {CURRENCY}, not {currency}.")
+        if not self._base_url:
+            raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
+        await self._set_webhook(callback_url)
         original = format_amount(amount)
         charge: dict[str, Any] = {
             "calendario": {"expiracao": CHARGE_SECONDS},
@@ -47,19 +59,30 @@ class PixHttpRail:
         answer = await self._send("PUT", f"/cob/{reference}", charge)
         if answer.is_success:
             return
-        # Some providers refuse an id that they have, be it for the very same charge.
+        # Some providers refuse an id that they have, even for an equal charge.
         present = await self._send("GET", f"/cob/{reference}")
         if not present.is_success:
             raise _refused(answer)
         if _member(present, "valor", "original") != original:
             raise RailRefused("txid", f"The provider has another charge of the id {reference}.")
 
+    def read_callback(
+        self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
+    ) -> Sequence[Receipt]:
+        """Authenticate and read a callback. See shared.ports.rail.Rail."""
+        # Only the function that receives callbacks needs these.
+        from shared.adapters.pix.callback_signature import verify
+        from shared.adapters.pix.callbacks import read_receipts
+
+        verify(secret, headers, body, now, window_seconds)
+        return read_receipts(body)
+
     async def aclose(self) -> None:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
 
-    async def _tell_webhook(self, url: str) -> None:
+    async def _set_webhook(self, url: str) -> None:
         if self._webhook == url:
             return
         answer = await self._send("PUT", f"/webhook/{self._key}", {"webhookUrl": url})

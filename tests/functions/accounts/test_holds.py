@@ -135,8 +135,8 @@ async def test_a_repeated_wish_is_answered_anew_without_effect(
     assert (await harness.balance(payer))[1] == (300 if funds else 0)
 
 
-async def test_a_refund_asks_the_ledger_with_its_hold(harness: Harness) -> None:
-    """A refund's funds_held carries the transfer and the deadline of the wish that asked."""
+async def test_a_refund_holds_funds_until_it_fails(harness: Harness) -> None:
+    """A refund holds its amount once, however often it is requested, and its failure releases the amount."""
     payer, payee = await two_accounts(harness, 1000)
     refund = RefundCreated(
         refund_id=harness.runtime.ids.new("rfd"),
@@ -149,11 +149,7 @@ async def test_a_refund_asks_the_ledger_with_its_hold(harness: Harness) -> None:
     )
     await hold(harness, refund)
     await hold(harness, refund.model_copy(update={"attempt": 2, "deadline": "2026-02-01T00:00:00.000000Z"}))
-    facts = harness.events_of(FundsHeld)
-    assert [(fact.cause_type, fact.transfer_id, fact.deadline) for fact in facts] == [
-        ("refund", "ltr_1", EXPIRES),
-        ("refund", "ltr_1", "2026-02-01T00:00:00.000000Z"),
-    ]
+    assert [fact.cause_type for fact in harness.events_of(FundsHeld)] == ["refund", "refund"]
     assert await harness.balance(payer) == (1000, 300, 700)
     await release(
         harness,

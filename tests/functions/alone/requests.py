@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -162,17 +162,18 @@ def _transfer_refused(story: Story, cause: CauseType) -> Envelope:
     return _event(event, causetype=cause)
 
 
-def _funds_held(story: Story) -> Envelope:
+def _funds_held(story: Story, *, refund: bool) -> Envelope:
+    cause: Literal["payment", "refund"] = "refund" if refund else "payment"
     event = FundsHeld(
-        account_id=story.payer,
+        account_id=story.payee if refund else story.payer,
         hold_id="hld_alone",
-        amount=Money(value=4_000, currency="BRL"),
-        cause_type="payment",
-        cause_id=story.created,
-        payment_id=story.created,
-        counterparty_account_id=story.payee,
+        amount=Money(value=100 if refund else 4_000, currency="BRL"),
+        cause_type=cause,
+        cause_id=story.refund if refund else story.created,
+        payment_id=story.settled if refund else story.created,
+        counterparty_account_id=story.payer if refund else story.payee,
     )
-    return _event(event, causetype="payment")
+    return _event(event, causetype=cause)
 
 
 def _funds_refused(story: Story, *, refund: bool) -> Envelope:
@@ -227,12 +228,13 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "operations/park_dead_letter": _given_up,
     "operations/sweep_outbox": _tick,
     "operations/sweep_sagas": _tick,
-    "payments/authorize": _funds_held,
+    "payments/authorize": lambda s: _funds_held(s, refund=False),
     "payments/decline": lambda s: _funds_refused(s, refund=False),
     "payments/expire": _expired,
     "payments/fail": lambda s: _transfer_refused(s, "payment"),
     "payments/fail_refund": lambda s: _funds_refused(s, refund=True),
     "payments/request_capture": _overdue,
+    "payments/request_refund_posting": lambda s: _funds_held(s, refund=True),
     "payments/settle": lambda s: _posted(s, "payment"),
     "payments/settle_refund": lambda s: _posted(s, "refund"),
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),

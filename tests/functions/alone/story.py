@@ -10,13 +10,13 @@ from typing import Any
 from embedded.identity.issuer import Client, Issuer, KeyRing
 from events.dead_letters import DeadLetterParked
 from shared.adapters.files.keyfile import KeyFileSecrets
-from shared.adapters.pix.callback_signature import secret_name
 from shared.bootstrap.assembly import issuer_url
 from shared.core.clock import SystemClock, format_time
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.ports.rail import callback_secret_name
 from shared.records.system_accounts import clearing_account
 from tests.harness import Harness, SigningPair
 
@@ -92,7 +92,7 @@ async def _issuer(data_dir: Path) -> Issuer:
 
 
 async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
-    await harness.runtime.secrets.put(secret_name("pix"), CALLBACK_SECRET)
+    await harness.runtime.secrets.put(callback_secret_name("pix"), CALLBACK_SECRET)
     await harness.tenant(TENANT)
     user = await harness.user()
     payer = (await harness.account(100_000))["id"]

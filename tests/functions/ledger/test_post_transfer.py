@@ -10,6 +10,7 @@ from events.charges import ChargePaid
 from events.holds import FundsHeld
 from events.ledger import TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
+from events.refunds import RefundPostingRequested
 from shared.core.clock import format_time
 from shared.core.money import MAX_MINOR_UNITS, Money
 from shared.ports.ledger import RecordedTransfer
@@ -127,23 +128,36 @@ async def test_what_the_ledger_cannot_take_is_refused(harness: Harness) -> None:
     assert [fact.failure.code for fact in harness.events_of(TransferRefused)] == ["transfer_refused"] * 2
 
 
-async def test_a_refunds_hold_asks_and_a_payments_does_not(harness: Harness) -> None:
-    """Funds held for a refund are moved at once; those of a payment wait for its capture."""
-    fields: dict[str, Any] = {
-        "account_id": "acc_b",
-        "hold_id": "hld_1",
-        "amount": Money(value=300, currency="BRL"),
-        "payment_id": "pay_1",
-        "counterparty_account_id": "acc_a",
-    }
-    payment = FundsHeld(cause_type="payment", cause_id="pay_1", **fields)
-    deadline = format_time(harness.clock.now())
-    refund = FundsHeld(cause_type="refund", cause_id="rfd_1", transfer_id="ltr_1", deadline=deadline, **fields)
-    for fact in (payment, refund):
-        assert (await harness.deliver(POST, harness.envelope(fact))).status == 204
+async def test_a_refund_is_recorded_on_its_own_order(harness: Harness) -> None:
+    """`refund.posting_requested` records a transfer from the payment's payee to its payer."""
+    order = RefundPostingRequested(
+        refund_id="rfd_1",
+        payment_id="pay_1",
+        amount=Money(value=300, currency="BRL"),
+        payer_account_id="acc_b",
+        payee_account_id="acc_a",
+        transfer_id="ltr_1",
+        deadline=format_time(harness.clock.now()),
+    )
+    assert (await harness.deliver(POST, harness.envelope(order))).status == 204
     [posted] = harness.events_of(TransferPosted)
     assert (posted.cause_type, posted.cause_id, posted.payment_id) == ("refund", "rfd_1", "pay_1")
     assert [leg.account_id for leg in posted.legs] == ["acc_b", "acc_a"]
+
+
+async def test_held_funds_order_no_transfer(harness: Harness) -> None:
+    """The ledger does not accept `account.funds_held`, of a refund or of a payment: it is a fact and no order."""
+    held = FundsHeld(
+        account_id="acc_b",
+        hold_id="hld_1",
+        amount=Money(value=300, currency="BRL"),
+        cause_type="refund",
+        cause_id="rfd_1",
+        payment_id="pay_1",
+        counterparty_account_id="acc_a",
+    )
+    assert (await harness.deliver(POST, harness.envelope(held))).status == 400
+    assert harness.events_of(TransferPosted) == []
 
 
 async def test_a_paid_charge_moves_money_in_from_clearing_however_late(harness: Harness) -> None:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from events.refunds import RefundCreated
+from events.holds import FundsHeld
+from events.refunds import RefundCreated, RefundPostingRequested
 from shared.records.accounts import ACCOUNTS
 from shared.records.payments import PAYMENTS
 from tests.functions.payments.story import Story, money, put, story
@@ -33,6 +34,32 @@ async def test_a_refund_without_an_amount_gives_everything_back(harness: Harness
     assert await begun.status(payment_id) == "settled"
     assert await refunded(begun, payment_id) == 1000
     assert await begun.balances() == ((10_000, 0), (0, 0))
+
+
+async def test_a_refund_orders_its_transfer_once_its_funds_are_held(harness: Harness) -> None:
+    """`account.funds_held` makes the refund `processing` and publishes one `refund.posting_requested`."""
+    begun = await story(harness)
+    payment_id = await begun.paid(1000)
+    refund = (await begun.act(payment_id, "refunds", {})).json
+    [requested] = [envelope for envelope in harness.events if envelope.type == RefundCreated.type]
+    assert (await harness.deliver("accounts/hold_funds", requested)).status == 204
+    [held] = [envelope for envelope in harness.events if envelope.extensions.get("causetype") == "refund"]
+    assert (await harness.deliver("payments/request_refund_posting", held)).status == 204
+    [order] = harness.events_of(RefundPostingRequested)
+    assert (order.refund_id, order.amount.value, order.attempt) == (refund["id"], 1000, 1)
+    assert (await harness.call("GET", f"/v1/refunds/{refund['id']}")).json["status"] == "processing"
+
+
+async def test_a_refund_that_has_ended_orders_no_transfer(harness: Harness) -> None:
+    """Funds that are held after the refund has settled or failed change nothing."""
+    begun = await story(harness)
+    payment_id = await begun.paid(1000)
+    await begun.act(payment_id, "refunds", {})
+    await harness.run_events()
+    [held] = [fact for fact in harness.events_of(FundsHeld) if fact.cause_type == "refund"]
+    late = harness.envelope(held)
+    assert (await harness.deliver("payments/request_refund_posting", late)).status == 204
+    assert len(harness.events_of(RefundPostingRequested)) == 1
 
 
 async def test_refunds_are_partial_and_repeated_until_nothing_is_left(harness: Harness) -> None:

@@ -8,8 +8,9 @@ import orjson
 
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.formats import format_amount
+from shared.adapters.pix.rail import PixHttpRail
 from shared.ports.documents import Unavailable
-from shared.ports.rail import RailRefused
+from shared.ports.rail import RailRefused, callback_secret_name
 from tests.harness import Answer, Harness
 
 SECRET = b"the secret of a provider"
@@ -18,10 +19,11 @@ END_TO_END = "E99999004202601010000aaaaaaaaaaa"
 PATH = "/v1/providers/pix/callbacks"
 
 
-class NotingRail:
-    """Implements shared.ports.rail.Rail. `outcome` is raised when it is set."""
+class NotingRail(PixHttpRail):
+    """A PIX rail that records the requested charges. `outcome` is raised when it is set."""
 
     def __init__(self) -> None:
+        super().__init__("")
         self.asked: list[tuple[str, int, str, str]] = []
         self.outcome: Unavailable | RailRefused | None = None
 
@@ -35,7 +37,7 @@ async def with_rail(harness: Harness) -> NotingRail:
     """Give the harness a rail and the secret that its provider signs with."""
     rail = NotingRail()
     harness.runtime.rails["pix"] = rail
-    await harness.runtime.secrets.put(provider_signature.secret_name("pix"), SECRET)
+    await harness.runtime.secrets.put(callback_secret_name("pix"), SECRET)
     return rail
 
 

@@ -12,6 +12,7 @@ from events.charges import ChargePaid
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM
+from shared.ports.rail import callback_secret_name
 from shared.records.charges import RECEIPTS
 from tests.functions.providers.rail import (
     END_TO_END,
@@ -156,10 +157,12 @@ async def test_the_signature_covers_the_timestamp(harness: Harness, rail: Noting
     assert (answer.status, answer.code) == (401, "invalid_signature")
 
 
-async def test_a_platform_without_the_secret_takes_no_callback(harness: Harness) -> None:
-    """Nothing can be authenticated, so nothing is."""
+async def test_a_callback_without_the_secret_is_to_be_sent_again(harness: Harness) -> None:
+    """While the provider's secret is missing a callback is answered 503, and the provider repeats it later."""
     answer = await callback(harness, report("0" * 32))
-    assert (answer.status, answer.code) == (401, "invalid_signature")
+    assert (answer.status, answer.code) == (503, "dependency_unavailable")
+    await harness.runtime.secrets.put(callback_secret_name("pix"), SECRET)
+    assert (await callback(harness, report("0" * 32))).status == 200
 
 
 async def test_an_unknown_provider_is_not_found(harness: Harness, rail: NotingRail) -> None:

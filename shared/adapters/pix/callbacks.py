@@ -1,0 +1,52 @@
+"""Callbacks of the PIX rail: the body that the API Pix of Banco Central do Brasil posts to a webhook."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.adapters.pix.formats import END_TO_END_PATTERN, parse_amount
+from shared.http.strict_json import parse
+from shared.http.validation import body_problem
+from shared.ports.rail import Receipt
+
+
+def _checked_amount(text: str) -> str:
+    parse_amount(text)
+    return text
+
+
+class _ReceivedPix(BaseModel):
+    """One received payment. Fields that are not listed here are stored with it."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    endToEndId: Annotated[str, Field(pattern=END_TO_END_PATTERN)]  # noqa: N815 - the rail's own name
+    txid: Annotated[str, Field(max_length=35)] | None = None
+    valor: Annotated[str, AfterValidator(_checked_amount)]
+    horario: Annotated[str, Field(max_length=64)]
+
+
+class _PixCallback(BaseModel):
+    """The whole body; one callback may report several payments."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    pix: list[_ReceivedPix] = Field(max_length=500)
+
+
+def read_receipts(body: bytes) -> list[Receipt]:
+    """The payments that a callback's body reports.
+
+    Raises Problem `malformed_request` when it is not JSON, `validation_failed` when it is not a callback of the rail.
+    """
+    value = parse(body)
+    try:
+        callback = _PixCallback.model_validate(value)
+    except ValidationError as error:
+        raise body_problem(error) from None
+    return [
+        Receipt(report.endToEndId, report.txid, parse_amount(report.valor), report.model_dump(mode="json"))
+        for report in callback.pix
+    ]
