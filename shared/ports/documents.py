@@ -32,27 +32,15 @@ class Floor(NamedTuple):
 class Collection(Generic[D]):
     """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
 
-    Documents are values: they are never changed in place, only replaced by a new one. Those of a collection that
-    is `read_rarely` are not worth a place in a store's memory. Ids grow with time, in all of a tenant's or, where
-    `grows_by` is not "", in those that begin alike up to that character: a store may take a greater one for new.
+    Documents are values: they are never changed in place, only replaced by a new one.
     """
 
-    __slots__ = ("floors", "grows_by", "indexes", "name", "read_rarely")
+    __slots__ = ("floors", "indexes", "name")
 
-    def __init__(
-        self,
-        name: str,
-        indexes: tuple[Index, ...] = (),
-        floors: tuple[Floor, ...] = (),
-        *,
-        read_rarely: bool = False,
-        grows_by: str = "",
-    ) -> None:
+    def __init__(self, name: str, indexes: tuple[Index, ...] = (), floors: tuple[Floor, ...] = ()) -> None:
         self.name = name
         self.indexes = indexes
         self.floors = floors
-        self.read_rarely = read_rarely
-        self.grows_by = grows_by
 
 
 class Query(NamedTuple):
