@@ -198,18 +198,22 @@ async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(store: Sqli
 
 
 async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteStore) -> None:
-    """A commit of an older generation is a conflict, even where the versions happen to agree."""
+    """A commit that rests on reads which were taken back is a conflict, even where the versions happen to agree."""
     await store.documents.commit(inserting("n1"))
     await store.documents.durable()
-    generation = store.documents.generation
+    token = store.documents.read_token
     break_next_batch(store)
     await store.documents.commit(inserting("n2"))
     with pytest.raises(Unavailable):
         await store.documents.durable()
-    stale = Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=generation)
+    stale = Commit("ten_1", replaces=[(NOTES, note("n1"))], read_token=token)
     with pytest.raises(VersionConflict):
         await store.documents.commit(stale)
-    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=store.generation))
+    with pytest.raises(Unavailable):
+        await store.documents.durable(token)
+    fresh = store.documents.read_token
+    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], read_token=fresh))
+    await store.documents.durable(fresh)
 
 
 async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -> None:
@@ -224,7 +228,7 @@ async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -
     break_next_batch(store)
     await store.documents.commit(inserting("n2"))
     assert await store.documents.get(NOTES, "ten_1", "n2") is not None
-    while store.generation == run.generation:  # noqa: ASYNC110 - the request waits for something else
+    while store.documents.read_token == run.read_token:  # noqa: ASYNC110 - the request waits for something else
         await asyncio.sleep(0.001)
     await store.documents.durable()
     with pytest.raises(Unavailable):
