@@ -46,7 +46,7 @@ from shared.identity.tokens import Caller, TokenVerifier
 from shared.messaging.delivery import Delivery, deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.cache import Cache
-from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query
+from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query, ReadToken
 from shared.ports.ledger import LedgerStore
 from shared.ports.secrets import Secrets
 from shared.telemetry.recorder import Telemetry
@@ -132,8 +132,8 @@ class InterleavedDocuments:
             await asyncio.sleep(0)
 
     @property
-    def generation(self) -> int:
-        return self._documents.generation
+    def read_token(self) -> ReadToken | None:
+        return self._documents.read_token
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         await self._pause()
@@ -151,7 +151,7 @@ class InterleavedDocuments:
         await self._pause()
         await self._documents.commit(commit)
 
-    async def durable(self) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:
         await self._pause()
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:

@@ -18,7 +18,7 @@ class UnitOfWork:
         self._documents = documents
         self._staged: dict[tuple[str, str], Any] = {}
         self.tenant_id = tenant_id
-        self.pending = Commit(tenant_id, generation=documents.generation)
+        self.pending = Commit(tenant_id, read_token=documents.read_token)
 
     def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
         """The document as this unit of work would leave it (changes by increment apart), or None."""

@@ -30,7 +30,7 @@ from shared.http.request_id import request_id_of
 from shared.http.strict_json import fingerprint, parse
 from shared.http.validation import body_problem, query_problem
 from shared.identity.tokens import Caller
-from shared.ports.documents import AlreadyExists, CommitRefused, Unavailable
+from shared.ports.documents import AlreadyExists, CommitRefused, ReadToken, Unavailable
 
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
@@ -51,17 +51,15 @@ class _Run:
     tenant_id: str = ""
     headers: dict[str, str] | None = None
     parameters: dict[str, str] = field(default_factory=dict)
-    generation: int = field(init=False)
+    read_token: ReadToken | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.generation = self.runtime.documents.generation
+        self.read_token = self.runtime.documents.read_token
 
     async def durable(self) -> None:
         """Return when what the answer rests on is on disk. Raises Unavailable, also when some of it was taken back
         while the request was waiting for something else."""
-        await self.runtime.documents.durable()
-        if self.runtime.documents.generation != self.generation:
-            raise Unavailable("what the answer rests on was taken back")
+        await self.runtime.documents.durable(self.read_token)
 
 
 async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NewType, Protocol, TypeVar
 
 from shared.core.envelope import Envelope
 
@@ -14,6 +14,9 @@ PLATFORM = "-"
 D = TypeVar("D", bound=Mapping[str, Any])
 Fields = Mapping[str, Any]
 _NOTHING: Final[Fields] = MappingProxyType({})
+
+ReadToken = NewType("ReadToken", object)
+"""The state of a store at a moment; only the store that made it can read it."""
 
 
 class Index(NamedTuple):
@@ -32,27 +35,15 @@ class Floor(NamedTuple):
 class Collection(Generic[D]):
     """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
 
-    Documents are values: they are never changed in place, only replaced by a new one. Those of a collection that
-    is `read_rarely` are not worth a place in a store's memory. Ids grow with time, in all of a tenant's or, where
-    `grows_by` is not "", in those that begin alike up to that character: a store may take a greater one for new.
+    Documents are values: they are never changed in place, only replaced by a new one.
     """
 
-    __slots__ = ("floors", "grows_by", "indexes", "name", "read_rarely")
+    __slots__ = ("floors", "indexes", "name")
 
-    def __init__(
-        self,
-        name: str,
-        indexes: tuple[Index, ...] = (),
-        floors: tuple[Floor, ...] = (),
-        *,
-        read_rarely: bool = False,
-        grows_by: str = "",
-    ) -> None:
+    def __init__(self, name: str, indexes: tuple[Index, ...] = (), floors: tuple[Floor, ...] = ()) -> None:
         self.name = name
         self.indexes = indexes
         self.floors = floors
-        self.read_rarely = read_rarely
-        self.grows_by = grows_by
 
 
 class Query(NamedTuple):
@@ -93,10 +84,10 @@ class Commit:
 
     An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
     `replaces` hold the document with the version that was read; the store writes it with the next one.
-    `generation` is the store's when the first read was made; None: nothing rests on a read.
+    `read_token` is the store's, taken before the first read; None: nothing rests on a read.
     """
 
-    __slots__ = ("changes", "deletes", "events", "generation", "inbox", "inserts", "replaces", "tenant_id")
+    __slots__ = ("changes", "deletes", "events", "inbox", "inserts", "read_token", "replaces", "tenant_id")
 
     def __init__(
         self,
@@ -108,7 +99,7 @@ class Commit:
         deletes: list[tuple[Collection[Any], str]] | None = None,
         events: list[Envelope] | None = None,
         inbox: InboxMarker | None = None,
-        generation: int | None = None,
+        read_token: ReadToken | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.inserts = inserts or []
@@ -117,7 +108,7 @@ class Commit:
         self.deletes = deletes or []
         self.events = events or []
         self.inbox = inbox
-        self.generation = generation
+        self.read_token = read_token
 
     @property
     def is_empty(self) -> bool:
@@ -158,9 +149,12 @@ class Documents(Protocol):
     """Where documents are kept. Every read and write names its tenant."""
 
     @property
-    def generation(self) -> int:
-        """Grows when the store takes back what it had let be read: a commit of an older generation is refused
-        with VersionConflict. Always 0 where that cannot happen."""
+    def read_token(self) -> ReadToken | None:
+        """What is taken before the first of some reads and given to the commit, or to `durable`, that rests on them.
+
+        A store that may take back what it had let be read refuses such a commit, with VersionConflict. None where
+        that cannot happen.
+        """
         ...
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
@@ -179,10 +173,10 @@ class Documents(Protocol):
         """Apply a commit. Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied or Unavailable."""
         ...
 
-    async def durable(self) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:
         """Return when everything that this process has read or committed so far would survive a crash.
 
-        Raises Unavailable when it will not.
+        Raises Unavailable when it will not, or when what was read since `read_token` was taken back meanwhile.
         """
         ...
 

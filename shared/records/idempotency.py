@@ -21,4 +21,4 @@ class IdempotencyDocument(TypedDict):
     created_at: str
 
 
-IDEMPOTENCY: Collection[IdempotencyDocument] = Collection("idempotency", read_rarely=True)
+IDEMPOTENCY: Collection[IdempotencyDocument] = Collection("idempotency")

@@ -31,4 +31,4 @@ class LineDocument(TypedDict):
     description: str | None
 
 
-LINES: Final[Collection[LineDocument]] = Collection("statement_lines", read_rarely=True, grows_by=ID_SEPARATOR)
+LINES: Final[Collection[LineDocument]] = Collection("statement_lines")

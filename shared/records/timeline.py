@@ -20,4 +20,4 @@ class TimelineDocument(TypedDict):
     data: str
 
 
-TIMELINE: Final[Collection[TimelineDocument]] = Collection("timeline", read_rarely=True)
+TIMELINE: Final[Collection[TimelineDocument]] = Collection("timeline")

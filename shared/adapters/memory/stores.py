@@ -26,6 +26,7 @@ from shared.ports.documents import (
     GuardRefused,
     InboxMarker,
     Query,
+    ReadToken,
     VersionConflict,
 )
 from shared.ports.ledger import (
@@ -55,8 +56,9 @@ class MemoryDocuments:
         self.events: list[Envelope] = []
 
     @property
-    def generation(self) -> int:
-        return 0
+    def read_token(self) -> None:
+        """Nothing that was read is ever taken back."""
+        return None
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         return cast("D | None", deepcopy(self._rows.get((collection.name, tenant_id, id))))
@@ -89,7 +91,7 @@ class MemoryDocuments:
             self._outbox[event.source, event.id] = event
             self.events.append(event)
 
-    async def durable(self) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:
         """Nothing here outlives the process, and nothing claims to."""
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:

@@ -31,6 +31,8 @@ from shared.ports.documents import (
     GuardRefused,
     InboxMarker,
     Query,
+    ReadToken,
+    Unavailable,
     VersionConflict,
 )
 
@@ -63,8 +65,8 @@ class SqliteDocuments:
         self._memory: OrderedDict[Key, Any] = OrderedDict()
         """A cache and no more: what is in it stands in the tables, or is on its way there."""
         self.misses = 0
-        self.generation = journal.generation
-        """Grows when memory is dropped: what was read before may never have been."""
+        self.read_token: ReadToken | None = ReadToken(journal.generation)
+        """Another one once memory was dropped: what was read before may never have been."""
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)
@@ -87,8 +89,10 @@ class SqliteDocuments:
     async def seen(self, marker: InboxMarker) -> bool:
         return self._log.applied(marker)
 
-    async def durable(self) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:
         await self._journal.durable()
+        if read_token is not None and read_token != self.read_token:
+            raise Unavailable("what was read is not there any more")
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:  # noqa: ARG002 - the port's signature
         """None: the log of this store is itself what the broker reads (see SqliteLog)."""
@@ -105,7 +109,7 @@ class SqliteDocuments:
     def decide(self, commit: Commit) -> None:
         """Check and apply a commit at once. Raises as `commit` does, and TypeError for what is no JSON."""
         journal, log = self._journal, self._log
-        if commit.generation is not None and commit.generation != journal.generation:
+        if commit.read_token is not None and commit.read_token != self.read_token:
             raise VersionConflict("what was read is not there any more")
         marker = commit.inbox
         if marker is not None and log.applied(marker):
@@ -274,7 +278,7 @@ class SqliteDocuments:
             self._trim()
 
     def dropped(self) -> None:
-        self.generation = self._journal.generation
+        self.read_token = ReadToken(self._journal.generation)
         self._memory.clear()
         for table in self._tables.values():
             table.dropped()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
-from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, Unavailable
+from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, ReadToken, Unavailable
 
 if TYPE_CHECKING:
     from shared.adapters.sqlite.store import SqliteStore
@@ -63,8 +63,8 @@ class LazyDocuments:
         self._lazy = lazy
 
     @property
-    def generation(self) -> int:
-        return 0 if self._lazy.opened is None else self._lazy.opened.generation
+    def read_token(self) -> ReadToken | None:
+        return None if self._lazy.opened is None else self._lazy.opened.documents.read_token
 
     async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
         return await (await self._lazy.store()).documents.get(collection, tenant_id, id)
@@ -78,10 +78,10 @@ class LazyDocuments:
     async def commit(self, commit: Commit) -> None:
         await (await self._lazy.store()).documents.commit(commit)
 
-    async def durable(self) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:
         # Nothing was read or committed before the store is open: there is nothing to wait for.
         if self._lazy.opened is not None:
-            await self._lazy.opened.documents.durable()
+            await self._lazy.opened.documents.durable(read_token)
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
         return await (await self._lazy.store()).documents.unsent(older_than, limit)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from shared.adapters.sqlite.hints import HINTS, NO_HINTS
 from shared.adapters.sqlite.recent_ids import RecentIds
 from shared.adapters.sqlite.writer import Row, Statement
 from shared.ports.documents import Collection, Floor, Index
@@ -44,7 +45,8 @@ class Table:
         self.sql_name = f"d_{collection.name}"
         self.floors = collection.floors
         self.indexes = collection.indexes
-        self.read_rarely = collection.read_rarely
+        hints = HINTS.get(collection.name, NO_HINTS)
+        self.read_rarely = hints.read_rarely
         self.unique = tuple(index.fields for index in collection.indexes if index.unique)
         self.checked = bool(self.floors or self.unique)
         self.columns = _columns(collection)
@@ -56,7 +58,7 @@ class Table:
         self.on_disk = False
         self._has_columns = False
         self._reader = reader
-        self._grows_by = collection.grows_by
+        self._grows_by = hints.grows_by
         bounds = {"keys": _LANES, "ids": _IDS_OF_A_LANE} if self._grows_by else {}
         self._recent: RecentIds[str] = RecentIds(self._greatest, **bounds)
         self.certainly_absent: Callable[[str, str], bool] = self._recent.certainly_absent
@@ -78,8 +80,7 @@ class Table:
 
     def same_as(self, collection: Collection[Any]) -> bool:
         """Whether this is the table of a collection with these indexes and floors."""
-        described = (collection.floors, collection.indexes, collection.grows_by)
-        return (self.floors, self.indexes, self._grows_by) == described
+        return (self.floors, self.indexes) == (collection.floors, collection.indexes)
 
     # Reading
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +15,11 @@ from typing import Any
 
 import pytest
 
+from shared import records
 from shared.adapters.sqlite import schema as sqlite_schema
 from shared.adapters.sqlite import store as sqlite
+from shared.adapters.sqlite import tables
+from shared.adapters.sqlite.hints import HINTS, Hints
 from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, open_for_writing
 from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore
 from shared.core.clock import ManualClock, SystemClock
@@ -34,6 +39,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.records.statement_lines import ID_SEPARATOR
 
 NOTES: Collection[Any] = Collection("notes", indexes=(Index(("a",)),))
 
@@ -192,18 +198,22 @@ async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(store: Sqli
 
 
 async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteStore) -> None:
-    """A commit of an older generation is a conflict, even where the versions happen to agree."""
+    """A commit that rests on reads which were taken back is a conflict, even where the versions happen to agree."""
     await store.documents.commit(inserting("n1"))
     await store.documents.durable()
-    generation = store.documents.generation
+    token = store.documents.read_token
     break_next_batch(store)
     await store.documents.commit(inserting("n2"))
     with pytest.raises(Unavailable):
         await store.documents.durable()
-    stale = Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=generation)
+    stale = Commit("ten_1", replaces=[(NOTES, note("n1"))], read_token=token)
     with pytest.raises(VersionConflict):
         await store.documents.commit(stale)
-    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], generation=store.generation))
+    with pytest.raises(Unavailable):
+        await store.documents.durable(token)
+    fresh = store.documents.read_token
+    await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], read_token=fresh))
+    await store.documents.durable(fresh)
 
 
 async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -> None:
@@ -218,7 +228,7 @@ async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -
     break_next_batch(store)
     await store.documents.commit(inserting("n2"))
     assert await store.documents.get(NOTES, "ten_1", "n2") is not None
-    while store.generation == run.generation:  # noqa: ASYNC110 - the request waits for something else
+    while store.documents.read_token == run.read_token:  # noqa: ASYNC110 - the request waits for something else
         await asyncio.sleep(0.001)
     await store.documents.durable()
     with pytest.raises(Unavailable):
@@ -424,10 +434,31 @@ async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
     assert (store.generation, len(await store.documents.find(odd, "ten_1", Query(limit=100)))) == (0, 10)
 
 
-async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path) -> None:
+def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection[Any]:
+    """A collection of which the store knows this."""
+    monkeypatch.setattr(tables, "HINTS", {name: Hints(**known)})
+    return Collection(name)
+
+
+def test_hints_are_about_collections_that_there_are() -> None:
+    """Every name in the store's table of hints is a collection's, and a line's id is made of the character named."""
+    for path in Path(records.__path__[0]).glob("[!_]*.py"):
+        importlib.import_module(f"shared.records.{path.stem}")
+    known = {
+        value.name
+        for module in list(sys.modules.values())
+        if module.__name__.startswith("shared.records.")
+        for value in vars(module).values()
+        if isinstance(value, Collection)
+    }
+    assert set(HINTS) <= known
+    assert HINTS["statement_lines"].grows_by == ID_SEPARATOR
+
+
+async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where ids grow by what they begin with, each lane knows its own newest; an old id is still found, after a
     restart and with more lanes than are remembered."""
-    lanes: Collection[Any] = Collection("lanes", read_rarely=True, grows_by=".")
+    lanes = hint(monkeypatch, "lanes", read_rarely=True, grows_by=".")
     store = await opened(tmp_path / "data")
     for number in range(20):
         inserts = [(lanes, note(f"{lane}.{number:02}")) for lane in ("b", "a")]
@@ -449,9 +480,11 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("grows_by", ["", "."])
-async def test_what_was_looked_for_in_vain_and_then_stored_is_there(store: SqliteStore, grows_by: str) -> None:
+async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
+    store: SqliteStore, grows_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
-    rare: Collection[Any] = Collection("rare", read_rarely=True, grows_by=grows_by)
+    rare = hint(monkeypatch, "rare", read_rarely=True, grows_by=grows_by)
     with pytest.raises(GuardRefused):
         await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"posted": 1})]))
     await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
