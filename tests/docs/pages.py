@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+PORTUGUESE = ROOT / "README.pt-BR.md"
+PAGES = (
+    ROOT / "README.md",
+    PORTUGUESE,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
@@ -29,12 +36,18 @@ class Snippet:
 
 
 def snippets() -> list[Snippet]:
-    """Every fenced block of every page, in order."""
+    """Every fenced block of every page, in order. The Portuguese README repeats those of the English one."""
     return [
         Snippet(page.relative_to(ROOT).as_posix(), *found)
         for page in PAGES
+        if page != PORTUGUESE
         for found in _FENCE.findall(page.read_text(encoding="utf-8"))
     ]
+
+
+def fenced_blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of a page's fenced blocks."""
+    return _FENCE.findall(page.read_text(encoding="utf-8"))
 
 
 def prose(page: Path) -> str:

@@ -10,7 +10,7 @@ import typer.main
 import yaml
 
 from cli.main import app
-from tests.docs.pages import PAGES, ROOT, anchors, code_spans, links
+from tests.docs.pages import PAGES, PORTUGUESE, ROOT, anchors, code_spans, fenced_blocks, links, prose
 
 # What is made by running or installing, and so is in no checkout.
 MADE = (".venv", ".lastro")
@@ -68,6 +68,18 @@ def test_readme_lists_every_command() -> None:
             plain = [word for word in each if re.fullmatch(r"[a-z-]+", word) and not word.startswith("-")]
             listed.add(" ".join(plain if plain[0] == group else [group, *plain]))
     assert listed == commands()
+
+
+def test_the_portuguese_readme_has_the_same_commands() -> None:
+    """Both READMEs have the same fenced blocks, the same code spans, and as many headings, list items and table rows."""
+    english = ROOT / "README.md"
+    assert fenced_blocks(PORTUGUESE) == fenced_blocks(english)
+    assert sorted(code_spans(PORTUGUESE)) == sorted(code_spans(english))
+    for mark in ("#", "|", "- "):
+        count, expected = (
+            sum(line.startswith(mark) for line in prose(page).splitlines()) for page in (PORTUGUESE, english)
+        )
+        assert count == expected, mark
 
 
 @pages

@@ -20,7 +20,7 @@ from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
 from tests.docs.pages import ROOT, Snippet, snippets
 
 SNIPPETS = {snippet.name: snippet for snippet in snippets()}
-NEW_FUNCTION = 'README.md: """lastro.payment.settled.v1: the pa'
+NEW_FUNCTION = 'README.md: """lastro.payment.settled.v1: thank'
 NEW_SERVICE = "README.md: sed -e s/payments-settle/payments-th"
 NEW_TRIGGER = "README.md: ---"
 UP = "README.md: ./lastro up"
