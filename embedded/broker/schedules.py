@@ -1,7 +1,8 @@
-"""PingSources on the platform's clock: an event at set times, to the source's sink.
+"""PingSources: an event at set times of the wall clock, to the source's sink.
 
-As the ping adapter does it: standard cron of five fields or a descriptor (`@hourly`), in a timezone; a tick that fell
-into a time when nobody ran, or was overtaken by the next, is not made up for.
+As the ping adapter does it: standard cron of five fields or a descriptor (`@hourly`), in a timezone. A tick is not made
+up for when the platform was not running at its time, or when the wall clock jumped over it together with later ones.
+When the wall clock is set back, the schedules go on from the time that it shows then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import base64
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,13 +24,14 @@ from embedded.broker.plan import Plan, Subscription
 from embedded.broker.timers import Timers
 from embedded.manifests.loading import ManifestError
 from embedded.manifests.models import PingSource
-from shared.core.clock import Clock, format_time
+from shared.core.clock import Clock, JumpWatch, format_time
 from shared.core.envelope import Envelope
 from shared.core.ids import IdSource
 from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
 PING_TYPE: Final = "dev.knative.sources.ping"
+_LOOK_SECONDS: Final = 1.0
 _DESCRIPTORS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -67,6 +70,16 @@ class Cron:
         return tick.astimezone(UTC)
 
 
+@dataclass(slots=True)
+class _Entry:
+    """One PingSource and the wall time of its next tick (None: it never ticks again)."""
+
+    ping: PingSource
+    subscription: Subscription
+    cron: Cron
+    due: datetime | None = None
+
+
 class Schedules:
     """Sends the plan's PingSources' events when they are due."""
 
@@ -78,21 +91,23 @@ class Schedules:
         self._send = send
         self._sending: set[asyncio.Task[None]] = set()
         self._running = False
-        self._entries: list[tuple[PingSource, Subscription, Cron]] = []
+        self._jumps = JumpWatch(clock)
+        self._entries: list[_Entry] = []
         self.ticks: dict[str, int] = {}
         for name, (ping, subscription) in plan.pings.items():
             try:
                 cron = Cron(ping.spec.schedule, ping.spec.timezone)
             except ValueError as error:
                 raise ManifestError(f"PingSource {name}: spec.{error}") from None
-            self._entries.append((ping, subscription, cron))
+            self._entries.append(_Entry(ping, subscription, cron))
             self.ticks[name] = 0
 
     def start(self) -> None:
         """Wait for each schedule's next tick from now."""
         self._running = True
-        for entry in self._entries:
-            self._arm(entry)
+        self._jumps = JumpWatch(self._clock)
+        self._set_next_ticks(self._clock.now())
+        self._look_later()
 
     async def stop(self) -> None:
         """Make no more ticks, and wait for those that are being sent."""
@@ -103,22 +118,38 @@ class Schedules:
     def next_ticks(self) -> dict[str, datetime | None]:
         """When each PingSource ticks next."""
         now = self._clock.now()
-        return {ping.name: cron.next_after(now) for ping, _, cron in self._entries}
+        return {entry.ping.name: entry.cron.next_after(now) for entry in self._entries}
 
-    def _arm(self, entry: tuple[PingSource, Subscription, Cron]) -> None:
-        due = entry[2].next_after(self._clock.now())
-        if due is not None:
-            self._timers.at(due, lambda: self._tick(entry))
+    def _set_next_ticks(self, now: datetime) -> None:
+        for entry in self._entries:
+            entry.due = entry.cron.next_after(now)
 
-    def _tick(self, entry: tuple[PingSource, Subscription, Cron]) -> None:
+    def _look_later(self) -> None:
+        # Timers count seconds that pass; ticks are wall times. So the wall clock is looked at every second, and in
+        # between exactly when the next tick is expected.
+        dues = [entry.due for entry in self._entries if entry.due is not None]
+        if dues:
+            wait = (min(dues) - self._clock.now()).total_seconds()
+            self._timers.after(min(max(wait, 0.0), _LOOK_SECONDS), self._look)
+
+    def _look(self) -> None:
+        """Send the ticks that are due."""
         if not self._running:
             return
-        ping, subscription, _ = entry
-        self.ticks[ping.name] += 1
-        task = asyncio.get_running_loop().create_task(self._deliver(subscription, self._event(ping)))
+        now = self._clock.now()
+        if self._jumps.check() < 0:
+            self._set_next_ticks(now)
+        for entry in self._entries:
+            if entry.due is not None and entry.due <= now:
+                self._tick(entry)
+                entry.due = entry.cron.next_after(now)
+        self._look_later()
+
+    def _tick(self, entry: _Entry) -> None:
+        self.ticks[entry.ping.name] += 1
+        task = asyncio.get_running_loop().create_task(self._deliver(entry.subscription, self._event(entry.ping)))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
-        self._arm(entry)
 
     async def _deliver(self, subscription: Subscription, envelope: Envelope) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Things to be done at a time of the platform's clock, which a test can move."""
+"""Actions that run after so many seconds of the platform's monotonic clock, which a test can move."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
 
@@ -14,14 +13,16 @@ from shared.core.clock import Clock
 
 log = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
+# Sums of fractions of a second are not exact: an action is due a microsecond early rather than a turn late.
+_RESOLUTION_SECONDS: Final = 1e-6
 
 
 class Timer:
-    """One thing to be done; `cancel` makes it never happen."""
+    """One action; `cancel` makes it never run."""
 
     __slots__ = ("action", "due")
 
-    def __init__(self, due: datetime, action: Callable[[], None]) -> None:
+    def __init__(self, due: float, action: Callable[[], None]) -> None:
         self.due = due
         self.action: Callable[[], None] | None = action
 
@@ -30,15 +31,15 @@ class Timer:
 
 
 class Timers:
-    """Calls actions on the event loop once the clock has reached their time.
+    """Calls actions on the event loop once their time has passed, however the wall clock is set meanwhile.
 
-    The loop sleeps until the earliest is due and never longer than a second, so that a clock that was moved
-    (or a machine that slept) is noticed; a test that moves the clock calls `run_due` itself.
+    The loop sleeps until the earliest is due and never longer than a second, so that a clock that a test moved is
+    noticed; a test that does not want to wait for that calls `run_due`.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[datetime, int, Timer]] = []
+        self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._handle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -46,21 +47,18 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def at(self, due: datetime, action: Callable[[], None]) -> Timer:
-        """Call `action` at `due`, or soon when that has passed. Needs a running loop."""
+    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Call `action` so many seconds from now. Needs a running loop."""
+        due = self._clock.monotonic() + seconds
         timer = Timer(due, action)
         heapq.heappush(self._heap, (due, next(self._order), timer))
         if self._heap[0][2] is timer:
             self._rearm()
         return timer
 
-    def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Call `action` so many seconds from now."""
-        return self.at(self._clock.now() + timedelta(seconds=seconds), action)
-
     def run_due(self) -> int:
-        """Do what is due by the clock, earliest first, and return how many actions that was."""
-        now = self._clock.now()
+        """Run the actions that are due, earliest first, and return how many there were."""
+        now = self._clock.monotonic() + _RESOLUTION_SECONDS
         done = 0
         while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]
@@ -91,7 +89,7 @@ class Timers:
             self._handle = None
         if self._closed or not self._heap:
             return
-        wait = (self._heap[0][0] - self._clock.now()).total_seconds()
+        wait = self._heap[0][0] - self._clock.monotonic()
         loop = asyncio.get_running_loop()
         self._handle = loop.call_later(min(max(wait, 0.0), _LOOK_AGAIN_SECONDS), self._fire)
 

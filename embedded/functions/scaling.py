@@ -13,7 +13,6 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from embedded.broker.plan import Plan, Subscription, ToService
@@ -60,7 +59,8 @@ class Function:
         self.calls = 0
         self.in_flight = 0
         self.loads = 0
-        self.last_used: datetime | None = None
+        self.last_used: float | None = None
+        """When its last call ended, by the monotonic clock."""
         self.ways_in: tuple[str, ...] = ()
 
     @property
@@ -168,7 +168,7 @@ class Functions:
         """End a call."""
         function.in_flight -= 1
         if function.support:
-            function.last_used = self._clock.now()
+            function.last_used = self._clock.monotonic()
 
     def status(self) -> list[FunctionStatus]:
         """Every function, by its Service's name."""
@@ -203,12 +203,12 @@ class Functions:
             raise ManifestError(f"{origin}: FUNCTION_TARGET: {service.source} has no function {service.target}")
         function.target, function.operation = target, operation
         function.loads += 1
-        function.last_used = self._clock.now()
+        function.last_used = self._clock.monotonic()
 
     def _look_after(self) -> None:
         if not self._looking_after:
             return
-        now = self._clock.now()
+        now = self._clock.monotonic()
         gone = [function for function in self._functions.values() if _is_idle(function, now)]
         for function in gone:
             self._let_go(function)
@@ -233,11 +233,11 @@ class Functions:
         log.debug("%s is let go", function.service.name)
 
 
-def _is_idle(function: Function, now: datetime) -> bool:
+def _is_idle(function: Function, now: float) -> bool:
     if not function.support or function.target is None or function.in_flight:
         return False
     used = function.last_used
-    return used is None or now - used >= timedelta(seconds=function.service.idle_seconds)
+    return used is None or now - used >= function.service.idle_seconds
 
 
 def _taken(operation: Operation) -> str:

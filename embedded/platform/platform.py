@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any, Final, Literal, Self
 
 from embedded.broker.broker import Broker, EmbeddedBus
@@ -122,7 +121,7 @@ class Platform:
         runtime = _runtime(settings, options, clock, store, broker, vault, keys, stack)
         issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(
-            manifests, options.root, max_body_bytes=settings.max_body_bytes, seconds=_seconds(clock)
+            manifests, options.root, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic
         )
         state = _State()
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
@@ -221,13 +220,6 @@ def _runtime(
         verifier=TokenVerifier(issuer_url, settings.audience, keys.source, clock, leeway),
         telemetry=telemetry,
     )
-
-
-def _seconds(clock: Clock) -> Callable[[], float]:
-    """What the rate limits count by: the platform's clock where a test moves it."""
-    if isinstance(clock, SystemClock):
-        return monotonic
-    return lambda: clock.now().timestamp()
 
 
 def settle_memory() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from events.sweeps import SagaOverdue, Tick
@@ -67,7 +68,7 @@ async def _tell_due(keys: list[SagaKey], scope: Context) -> None:
     """Tell of the tenant's sagas that the cache holds for due, where their documents say so too."""
     for key in keys:
         document = await scope.get(_COLLECTIONS[key.type], key.id)
-        if document is not None and _is_overdue(document, scope.now_text):
+        if document is not None and _is_overdue(document, scope):
             _tell(scope, key, document)
         # The document says when it is due again, if it is at all: a later look finds it there.
         await saga.end(scope, key.type, key.id)
@@ -76,9 +77,11 @@ async def _tell_due(keys: list[SagaKey], scope: Context) -> None:
 async def _tell_page(watched: _Watched, told: set[SagaKey], after: str | None, scope: Context) -> str | None:
     """Tell of one batch of a tenant's overdue documents; the place to go on from, or None at the end."""
     size = scope.runtime.settings.sweep_batch
-    passed = (None, scope.now_text)
-    query = Query(where={"status": watched.status}, ranges={"due_at": passed}, after=after, limit=size)
-    found = await scope.find(watched.collection, query)
+    found: list[Any] = []
+    for overdue in _overdue(scope):
+        query = Query(where={"status": watched.status}, ranges={"due_at": overdue}, after=after, limit=size)
+        found += await scope.find(watched.collection, query)
+    found = sorted(found, key=itemgetter("id"))[:size]
     for document in found:
         key = SagaKey(watched.type, scope.tenant_id, document["id"])
         if key not in told:
@@ -86,9 +89,19 @@ async def _tell_page(watched: _Watched, told: set[SagaKey], after: str | None, s
     return found[-1]["id"] if len(found) == size else None
 
 
-def _is_overdue(document: Mapping[str, Any], now_text: str) -> bool:
+def _overdue(scope: Context) -> tuple[tuple[str | None, str | None], ...]:
+    """The ranges of `due_at` that count as overdue: what is past, and what is further ahead than any step may wait.
+
+    Such a deadline was set before the wall clock was set back; its step may long be stuck.
+    """
+    return (None, scope.now_text), (saga.latest_deadline(scope.runtime.settings, scope.now), None)
+
+
+def _is_overdue(document: Mapping[str, Any], scope: Context) -> bool:
     due_at = document["due_at"]
-    return due_at is not None and due_at < now_text
+    return due_at is not None and any(
+        (since is None or since <= due_at) and (until is None or due_at < until) for since, until in _overdue(scope)
+    )
 
 
 def _tell(scope: Context, key: SagaKey, document: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, cast, get_args
 
 from shared.context.context import Context
-from shared.core.clock import format_time
+from shared.core.clock import JUMP_SECONDS, format_time
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
 
@@ -48,6 +48,12 @@ def due_after(settings: Settings, now: datetime, attempt: int) -> datetime:
 def ledger_deadline(settings: Settings, now: datetime) -> str:
     """Until when the ledger may record a transfer that is asked for now."""
     return format_time(now + timedelta(seconds=settings.saga_step_seconds * settings.saga_attempts))
+
+
+def latest_deadline(settings: Settings, now: datetime) -> str:
+    """No deadline that is set now or was set earlier lies so far ahead, unless the wall clock was set back since."""
+    longest = settings.saga_step_seconds * settings.saga_attempts
+    return format_time(now + timedelta(seconds=longest + JUMP_SECONDS))
 
 
 async def begin(ctx: Context, type: SagaType, id: str, attempt: int = 1) -> str:

@@ -1,54 +1,96 @@
-"""Time: where it comes from and how it is written.
+"""Time: the two clocks, how a jump of the wall clock is noticed, and how an instant is written.
 
-Every instant in Lastro is UTC with microseconds, written as RFC 3339 text of one fixed width, so that
-text order is time order in every store.
+Wall time (`Clock.now`) is for what the world stamps: timestamps of requests and events, tokens, schedules. It jumps,
+forwards and backwards, when an administrator or NTP sets the machine's clock. Monotonic time (`Clock.monotonic`) is for
+what waits: timeouts, back-off, leases, rate limits, ages of cached values. It never goes backwards and means nothing
+outside its process (docs/decisions/0015).
+
+Every instant in Lastro is UTC with microseconds, written as RFC 3339 text of one fixed width, so that text order is
+time order in every store.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+JUMP_SECONDS: Final = 2.0
+"""From how many seconds on a step of the wall clock counts as a jump. NTP slews what is smaller."""
+
 
 class Clock(Protocol):
-    """A source of the current time that never goes backwards."""
+    """Where the time comes from."""
 
     def now(self) -> datetime:
-        """The current instant, in UTC."""
+        """The wall time in UTC. It may be earlier than what was returned before."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment before the process began. Never less than what was returned before."""
         ...
 
 
 class SystemClock:
-    """The machine's clock, held back from running backwards when the machine's time is corrected."""
-
-    def __init__(self) -> None:
-        self._last = datetime.min.replace(tzinfo=UTC)
+    """The machine's two clocks."""
 
     def now(self) -> datetime:
-        current = datetime.now(UTC)
-        if current > self._last:
-            self._last = current
-        return self._last
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """Both clocks, standing still until a test moves them."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
+        self._passed = timedelta(0)
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
         return self._now
 
+    def monotonic(self) -> float:
+        return self._passed.total_seconds()
+
     def advance(self, step: timedelta) -> datetime:
-        """Move forward by `step` and return the new time. Raises ValueError for a step backwards."""
+        """Let `step` pass on both clocks and return the new wall time. Raises ValueError for a negative step."""
         if step < timedelta(0):
-            raise ValueError("a clock does not go backwards")
+            raise ValueError("time does not pass backwards; `jump` sets the wall clock")
+        with self._lock:
+            self._now += step
+            self._passed += step
+            return self._now
+
+    def jump(self, step: timedelta) -> datetime:
+        """Set the wall clock forwards or (negative) backwards, while no time passes; return the new wall time."""
         with self._lock:
             self._now += step
             return self._now
+
+
+class JumpWatch:
+    """Compares the two clocks from check to check."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._difference = self._measure()
+
+    def check(self) -> float:
+        """By how many seconds the wall clock jumped since the last check (negative: backwards); 0.0 for no jump.
+
+        A machine that slept counts as one whose wall clock jumped forwards where the system's monotonic clock stands
+        still meanwhile (Linux).
+        """
+        before, self._difference = self._difference, self._measure()
+        jump = self._difference - before
+        return jump if abs(jump) >= JUMP_SECONDS else 0.0
+
+    def _measure(self) -> float:
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

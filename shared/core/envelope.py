@@ -100,7 +100,10 @@ class Envelope:
         return self.extensions.get("correlationid") or self.id
 
     def age_seconds(self, now: datetime) -> float | None:
-        """How long ago the fact was committed, or None when the event does not say when."""
+        """How long ago the fact was committed, or None when the event does not say when.
+
+        0 for one that is stamped later than now, as after the wall clock was set back.
+        """
         told_at = self.told_at
         if told_at is None:
             if self.time is None:
@@ -109,7 +112,10 @@ class Envelope:
                 told_at = self.told_at = parse_time(self.time)
             except ValueError:
                 return None
-        return (now - told_at).total_seconds()
+        age = (now - told_at).total_seconds()
+        if age < 0.0:
+            return 0.0
+        return age
 
     @property
     def data(self) -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
@@ -180,46 +180,46 @@ class JwksClient:
         self._max_age = max_age
         self._max_stale = max_stale
         self._keys: dict[str, PyJWK] = {}
-        self._read_at = _NEVER
-        self._next_attempt = _NEVER
+        self._read_at: float | None = None
+        self._next_attempt = 0.0
         self._failed = False
         self._lock = asyncio.Lock()
 
     async def key(self, kid: str) -> PyJWK | None:
-        now = self._clock.now()
+        now = self._clock.monotonic()
         known = self._keys.get(kid)
         # Whoever knows the key does not wait for the one request that reads the set again.
         if known is not None and (self._fresh(now) or (self._lock.locked() and self._bearable(now))):
             return known
         async with self._lock:
-            now = self._clock.now()
+            now = self._clock.monotonic()
             if now >= self._next_attempt and (kid not in self._keys or not self._fresh(now)):
                 await self._read_again()
         known = self._keys.get(kid)
-        if known is not None and self._bearable(self._clock.now()):
+        if known is not None and self._bearable(self._clock.monotonic()):
             return known
         if self._failed:
             raise Problem("dependency_unavailable", "The identity provider's keys cannot be read now.")
         return None
 
-    def _fresh(self, now: datetime) -> bool:
-        return now - self._read_at < self._max_age
+    def _fresh(self, now: float) -> bool:
+        return self._read_at is not None and now - self._read_at < self._max_age.total_seconds()
 
-    def _bearable(self, now: datetime) -> bool:
-        return now - self._read_at < self._max_stale
+    def _bearable(self, now: float) -> bool:
+        return self._read_at is not None and now - self._read_at < self._max_stale.total_seconds()
 
     async def _read_again(self) -> None:
         try:
             keys = await self._published_keys()
         except (OSError, ValueError) as error:
             self._failed = True
-            self._next_attempt = self._clock.now() + self._retry
+            self._next_attempt = self._clock.monotonic() + self._retry.total_seconds()
             log.warning("the keys of %s cannot be read: %s", self._issuer, error)
         else:
             self._failed = False
             self._keys = keys
-            self._read_at = self._clock.now()
-            self._next_attempt = self._read_at + self._cooldown
+            self._read_at = self._clock.monotonic()
+            self._next_attempt = self._read_at + self._cooldown.total_seconds()
 
     async def _published_keys(self) -> dict[str, PyJWK]:
         configuration = orjson.loads(await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
@@ -231,19 +231,25 @@ class JwksClient:
         return read_jwks(orjson.loads(await self._fetch(url)))
 
 
-_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+class _Validity(NamedTuple):
+    """When a token is valid: in seconds since the epoch, leeway included."""
+
+    since: float
+    until: float
 
 
 class _Verified(NamedTuple):
     caller: Caller
-    until: float  # seconds since the epoch, leeway included
+    validity: _Validity
+    forget_at: float
+    """By the monotonic clock: no setting back of the wall clock makes a token live longer than it was to."""
 
 
 class TokenVerifier:
     """Turns access tokens into callers.
 
-    A verified token is remembered until it expires, at most `max_cached` of them, the longest unused going first:
-    a removed key stops opening the door when the tokens made with it expire, five minutes at most.
+    A verified token is remembered until it expires, at most `max_cached` of them, the longest unused first to go:
+    tokens made with a key that was removed are accepted until they expire, five minutes at most.
     """
 
     def __init__(
@@ -270,17 +276,20 @@ class TokenVerifier:
         """
         verified = self._verified.get(token)
         if verified is not None:
-            if self._clock.now().timestamp() < verified.until:
+            since, until = verified.validity
+            now = self._clock.now().timestamp()
+            if since <= now < until and self._clock.monotonic() < verified.forget_at:
                 self._verified.move_to_end(token)
                 return verified.caller
             del self._verified[token]
-            _refuse("The token has expired.")
+            _refuse("The token has expired." if now >= since else "The token is not valid yet.")
         if len(token) > MAX_TOKEN_LENGTH:
             _refuse(f"The token is longer than {MAX_TOKEN_LENGTH} characters.")
         claims = await self._claims(token)
-        until = self._check(claims)
+        now = self._clock.now().timestamp()
+        validity = self._check(claims, now)
         caller = caller_of(claims)
-        self._verified[token] = _Verified(caller, until)
+        self._verified[token] = _Verified(caller, validity, self._clock.monotonic() + validity.until - now)
         if len(self._verified) > self._max_cached:
             self._verified.popitem(last=False)
         return caller
@@ -309,8 +318,8 @@ class TokenVerifier:
             _refuse("The token carries no claims.")
         return claims
 
-    def _check(self, claims: dict[str, Any]) -> float:
-        """Refuse a token that is not for here and now; return the second (since the epoch) at which it ends."""
+    def _check(self, claims: dict[str, Any], now: float) -> _Validity:
+        """Refuse a token that is not for here and now; return when it is valid."""
         if claims.get("iss") != self._issuer:
             _refuse("The token was made by another issuer.")
         audience = claims.get("aud")
@@ -318,13 +327,13 @@ class TokenVerifier:
             _refuse("The token is for another audience.")
         if claims.get("typ") != "Bearer":
             _refuse("The token is no access token.")
-        now = self._clock.now().timestamp()
         until = _seconds(claims, "exp") + self._leeway_seconds
         if now >= until:
             _refuse("The token has expired.")
-        if "nbf" in claims and now < _seconds(claims, "nbf") - self._leeway_seconds:
+        since = _seconds(claims, "nbf") - self._leeway_seconds if "nbf" in claims else 0.0
+        if now < since:
             _refuse("The token is not valid yet.")
-        return until
+        return _Validity(since, until)
 
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float:

@@ -348,6 +348,25 @@ async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None
             assert refused(answer) == (401, "signature_replayed")
 
 
+@pytest.mark.parametrize("steps", [(-60,), (60, -60)], ids=["back", "forwards and back"])
+async def test_requests_are_judged_by_the_wall_clock_as_it_is_now(start: Start, steps: tuple[int, ...]) -> None:
+    """After the wall clock was set, rightly stamped requests pass, others do not, and used signatures stay used."""
+    clock = still_clock()
+    async with start(clock) as house:
+        pair = await new_pair(await house.tenant())
+        old = right = pair.client.headers("POST", PAY, b"{}")
+        assert (await house.wire.send("POST", PAY, old.items(), b"{}")).code == "validation_failed"
+        for minutes in steps:
+            clock.jump(timedelta(minutes=minutes))
+            client = await house.tenant()
+            right = client.headers("POST", PAY, b"{}")
+            assert (await house.wire.send("POST", PAY, right.items(), b"{}")).code == "validation_failed"
+            wrong = client.headers("POST", PAY, b"{}", timestamp=spelled(clock, timedelta(hours=1)))
+            assert (await house.wire.send("POST", PAY, wrong.items(), b"{}")).code == "timestamp_out_of_window"
+        again = await house.wire.send("POST", PAY, {**old, "authorization": right["authorization"]}.items(), b"{}")
+        assert again.code == ("timestamp_out_of_window" if len(steps) == 1 else "signature_replayed")
+
+
 async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None:
     """Of ten that race with one signature, one is served."""
     headers = pair.client.headers("POST", PAY, b"{}")

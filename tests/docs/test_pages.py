@@ -71,7 +71,7 @@ def test_readme_lists_every_command() -> None:
 
 
 def test_the_portuguese_readme_has_the_same_commands() -> None:
-    """Both READMEs have the same fenced blocks, the same code spans, and as many headings, list items and table rows."""
+    """Both READMEs have the same fenced blocks and code spans, and as many headings, list items and table rows."""
     english = ROOT / "README.md"
     assert fenced_blocks(PORTUGUESE) == fenced_blocks(english)
     assert sorted(code_spans(PORTUGUESE)) == sorted(code_spans(english))

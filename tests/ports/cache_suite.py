@@ -44,6 +44,33 @@ class CacheSuite:
         await cache.unlock("k", first)
         assert await cache.lock("k", 30) is None
 
+    async def test_lives_are_not_the_wall_clock_s(self, cache: Cache, clock: ManualClock) -> None:
+        """A jump of the wall clock, either way, neither ends nor prolongs a value's or a lock's life."""
+        for number, step in enumerate((-3600 * SECOND, 3600 * SECOND, 7200 * SECOND)):
+            key = f"k{number}"
+            await cache.set(key, b"1", 10)
+            assert await cache.lock(key, 10) is not None
+            clock.jump(step)
+            clock.advance(9 * SECOND)
+            assert await cache.get(key) == b"1"
+            assert await cache.lock(key, 10) is None
+            clock.advance(SECOND)
+            assert await cache.get(key) is None
+            assert await cache.lock(key, 10) is not None
+
+    async def test_a_nonce_is_used_once_however_the_wall_clock_jumps(self, cache: Cache, clock: ManualClock) -> None:
+        """A nonce is refused again after an hour's jump forwards, while others come in there, and the way back."""
+        start = clock.now()
+        assert await cache.use_once("ten_1", b"n", start, start + 300 * SECOND)
+        clock.jump(3600 * SECOND)
+        for number in range(12):
+            now = clock.advance(15 * SECOND)
+            assert await cache.use_once("ten_1", b"%d" % number, now, now + 300 * SECOND)
+        clock.jump(-3600 * SECOND)
+        assert not await cache.use_once("ten_1", b"n", start, start + 300 * SECOND)
+        now = clock.now()
+        assert await cache.use_once("ten_1", b"now", now, now + 300 * SECOND)
+
     async def test_a_nonce_is_used_once(self, cache: Cache, clock: ManualClock) -> None:
         """A nonce is good once for its tenant, whatever else happens to the cache."""
         now = clock.now()

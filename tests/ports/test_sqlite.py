@@ -95,10 +95,10 @@ class TestCacheThread(CacheSuite):
     async def test_expired_nonces_leave_the_store(self, tmp_path: Path, clock: ManualClock) -> None:
         """Rows of expired nonces are removed as new ones come in."""
         store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
-        for number in range(30):
+        for number in range(60):
             now = clock.advance(timedelta(seconds=60))
             assert await store.cache.use_once("ten_1", b"%d" % number, now, now + timedelta(seconds=600))
             await store.documents.durable()
         rows = store._reader.execute("SELECT count(*) FROM nonces").fetchone()[0]
         await store.close()
-        assert rows < 20
+        assert 20 < rows < 40

@@ -1,4 +1,7 @@
-"""Locks, deadlines and short-lived values in this process's memory: the cache port but for its nonces."""
+"""Locks, deadlines and short-lived values in this process's memory: the cache port but for its nonces.
+
+Values and locks live for so many seconds of the monotonic clock; deadlines are wall times, as in the documents.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class LocalCache:
         self._limit = values
         self._deadline_limit = deadlines
         self._values: dict[str, tuple[bytes, float]] = {}
-        self._locks: dict[str, tuple[int, datetime, float]] = {}
+        self._locks: dict[str, tuple[int, float, float]] = {}
         self._due: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
         # Microseconds since 1970: tokens keep growing over a restart, which forgets the locks themselves.
@@ -33,7 +36,7 @@ class LocalCache:
         found = self._values.get(key)
         if found is None:
             return None
-        if found[1] <= self._clock.now().timestamp():
+        if found[1] <= self._clock.monotonic():
             del self._values[key]
             return None
         return found[0]
@@ -42,17 +45,17 @@ class LocalCache:
         self._values.pop(key, None)
         if len(self._values) >= self._limit:
             self._make_room()
-        self._values[key] = (value, self._clock.now().timestamp() + ttl_seconds)
+        self._values[key] = (value, self._clock.monotonic() + ttl_seconds)
 
     def _make_room(self) -> None:
-        now = self._clock.now().timestamp()
+        now = self._clock.monotonic()
         kept = {key: held for key, held in self._values.items() if held[1] > now}
         for key in list(kept)[: max(0, len(kept) - self._limit * 9 // 10)]:
             del kept[key]
         self._values = kept
 
     async def lock(self, key: str, ttl_seconds: float) -> int | None:
-        now = self._clock.now()
+        now = self._clock.monotonic()
         held = self._locks.get(key)
         if held is not None:
             if not _over(held, now):
@@ -101,5 +104,5 @@ class LocalCache:
         self._heap.clear()
 
 
-def _over(held: tuple[int, datetime, float], now: datetime) -> bool:
-    return (now - held[1]).total_seconds() >= held[2]
+def _over(held: tuple[int, float, float], now: float) -> bool:
+    return now - held[1] >= held[2]

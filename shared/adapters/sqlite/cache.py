@@ -2,11 +2,16 @@
 
 A nonce is known by its tenant, the second it was issued in and its bytes (the signature that it stands for
 covers its time of issue). The last seconds are held in memory whole; what is older is looked up.
+
+A nonce's row may be deleted once its signature would be refused for its age. Ages are by the wall clock, which jumps:
+if it went an hour forwards and back again, rows that were deleted meanwhile would be missing. So rows are deleted by
+the earliest wall time of the last quarter of an hour, as the monotonic clock counts it.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from datetime import datetime
 from typing import Final
 
@@ -41,7 +46,9 @@ class SqliteCache(LocalCache):
         self._gathered: dict[tuple[int, str, bytes], int] = {}
         self._in_flight: dict[tuple[int, str, bytes], int] = {}
         self._longest_life = _LEAST_LIFE
-        self._purged_at = 0
+        self._next_purge = clock.monotonic()
+        self._looks: deque[tuple[float, int]] = deque()
+        """Monotonic and wall time, at each time that rows might be deleted."""
 
     async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
         if self._journal.full:
@@ -88,12 +95,23 @@ class SqliteCache(LocalCache):
         if self._gathered:
             rows: list[Row] = [(*key, expires) for key, expires in self._gathered.items()]
             statements.append((_INSERT, rows, True))
-            now = int(self._clock.now().timestamp())
-            if now >= self._purged_at + _PURGE_EVERY:
-                self._purged_at = now
-                statements.append((_PURGE, [(now - self._longest_life, now)], False))
+            if self._clock.monotonic() >= self._next_purge:
+                now = self._least_time()
+                if now is not None:
+                    statements.append((_PURGE, [(now - self._longest_life, now)], False))
         self._in_flight, self._gathered = self._gathered, {}
         return statements
+
+    def _least_time(self) -> int | None:
+        """The earliest wall time of the last quarter of an hour; None while that has not been watched for so long."""
+        now = self._clock.monotonic()
+        self._next_purge = now + _PURGE_EVERY
+        looks = self._looks
+        looks.append((now, int(self._clock.now().timestamp())))
+        # One look stays that is older, so that the whole time is covered.
+        while len(looks) > 1 and now - looks[1][0] >= self._longest_life:
+            looks.popleft()
+        return min(wall for _, wall in looks) if now - looks[0][0] >= self._longest_life else None
 
     def settled(self) -> None:
         self._in_flight = {}

@@ -151,6 +151,21 @@ async def test_timers_run_by_the_clock_in_order() -> None:
     timers.close()
 
 
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)], ids=str)
+async def test_timers_do_not_see_the_wall_clock_jump(step: timedelta) -> None:
+    """An action runs after the seconds that it was to wait, neither sooner nor later for a jump of the wall clock."""
+    clock = ManualClock()
+    timers = Timers(clock)
+    done: list[int] = []
+    timers.after(10, lambda: done.append(10))
+    clock.jump(step)
+    clock.advance(timedelta(seconds=9))
+    assert timers.run_due() == 0
+    clock.advance(timedelta(seconds=1))
+    assert timers.run_due() == 1
+    timers.close()
+
+
 async def test_timers_wake_by_themselves_on_a_real_clock() -> None:
     """On the machine's clock nobody needs to ask."""
     timers = Timers(SystemClock())

@@ -87,6 +87,38 @@ async def test_missed_ticks_are_not_made_up_for(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
+async def test_a_schedule_goes_on_when_the_wall_clock_is_set_back(tmp_path: Path) -> None:
+    """Set back an hour, a schedule of every minute ticks in the next minute and not an hour later."""
+    stage, schedules = await begin(tmp_path, ping())
+    await move(stage, seconds=60)
+    stage.clock.jump(timedelta(hours=-1))
+    for seconds in (1, 59, 60, 60):
+        await move(stage, seconds=seconds)
+    assert [envelope.time for _, envelope, _ in stage.shop.given] == [
+        "2026-01-01T00:01:00.000000Z",
+        "2025-12-31T23:02:00.000000Z",
+        "2025-12-31T23:03:00.000000Z",
+        "2025-12-31T23:04:00.000000Z",
+    ]
+    await schedules.stop()
+    await stage.broker.stop()
+
+
+async def test_a_schedule_follows_the_wall_clock_forwards_and_back(tmp_path: Path) -> None:
+    """A jump forwards over many ticks makes one, at the next look; set back again, ticks come at the right minutes."""
+    stage, schedules = await begin(tmp_path, ping())
+    stage.clock.jump(timedelta(hours=1, seconds=30))
+    await move(stage, seconds=1)
+    assert len(stage.shop.given) == 1
+    stage.clock.jump(timedelta(hours=-1, seconds=-30))
+    await move(stage, seconds=1)
+    assert len(stage.shop.given) == 1
+    await move(stage, seconds=58)
+    assert [envelope.time for _, envelope, _ in stage.shop.given][1:] == ["2026-01-01T00:01:00.000000Z"]
+    await schedules.stop()
+    await stage.broker.stop()
+
+
 async def test_a_tick_is_retried_as_the_ping_adapter_does_and_then_dropped(tmp_path: Path) -> None:
     """Five retries from 50 ms, then the tick is gone; the next one comes all the same."""
     stage, schedules = await begin(tmp_path, ping())

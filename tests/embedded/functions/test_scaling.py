@@ -188,6 +188,24 @@ async def test_support_functions_come_at_first_use_and_go_when_idle(tmp_path: Pa
     timers.close()
 
 
+@pytest.mark.parametrize("step", [timedelta(days=-1), timedelta(days=1)], ids=str)
+async def test_idleness_is_not_the_wall_clock_s(tmp_path: Path, package: str, step: timedelta) -> None:
+    """A jump of the wall clock, either way, neither lets go of a function that was just used nor keeps an idle one."""
+    clock = ManualClock()
+    timers = Timers(clock)
+    functions = Functions(shop_plan(tmp_path, package).services, clock, timers)
+    functions.start()
+    functions.leave(functions.enter("pack"))
+    clock.jump(step)
+    clock.advance(timedelta(seconds=59))
+    timers.run_due()
+    assert state_of(functions, "pack") == "loaded"
+    clock.advance(timedelta(seconds=6))
+    timers.run_due()
+    assert state_of(functions, "pack") == "idle"
+    timers.close()
+
+
 async def test_core_functions_are_loaded_at_start_and_kept(tmp_path: Path, package: str) -> None:
     """A function with a minimum scale is there before its first call and never let go."""
     clock = ManualClock()

@@ -113,6 +113,24 @@ async def test_a_cache_that_is_away_does_not_stop_the_saga_sweep(
     assert (await harness.payment(payment["id"]))["status"] == "settled"
 
 
+@pytest.mark.parametrize("cache", ["kept", "lost"])
+async def test_a_saga_is_not_stuck_for_as_long_as_the_wall_clock_was_set_back(harness: Harness, cache: str) -> None:
+    """Set back an hour, a payment whose event was lost goes on in the next turn; one that began later has its time."""
+    begun = await story(harness)
+    before = await harness.pay(begun.payer, begun.payee, 100)
+    harness._routed = len(harness.events)
+    if cache == "lost":
+        await harness.runtime.cache.clear()
+    harness.clock.jump(timedelta(hours=-1))
+    later = await harness.pay(begun.payer, begun.payee, 100)
+    harness._routed = len(harness.events)
+    harness.clock.advance(timedelta(seconds=1))
+    assert (await turn(harness, "sweep_sagas")).status == 204
+    await harness.run_events()
+    assert (await harness.payment(before["id"]))["status"] == "settled"
+    assert (await harness.payment(later["id"]))["status"] == "created"
+
+
 async def test_a_deadline_in_the_cache_of_what_does_not_exist_is_forgotten(harness: Harness) -> None:
     """A commit that never happened may leave one behind, and other features keep deadlines of their own."""
     now = harness.clock.now()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.clock import ManualClock, SystemClock, format_time, parse_time
+from shared.core.clock import JumpWatch, ManualClock, SystemClock, format_time, parse_time
 from shared.core.money import Amount, Money
 from shared.core.problems import Problem
 from shared.core.settings import Settings
@@ -31,12 +32,46 @@ def test_time_in_other_zones_is_written_in_utc() -> None:
         parse_time("2026-01-01T12:00:00")
 
 
-def test_clocks_do_not_go_backwards() -> None:
-    """Neither the machine's nor a test's clock runs back."""
+def test_the_wall_clock_is_the_machine_s_even_when_it_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the machine's time was set back `now` is what the machine shows, and `monotonic` has not gone back."""
+    shown = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    class Machine(datetime):
+        """The machine's time, as a test sets it."""
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return shown
+
+    monkeypatch.setattr("shared.core.clock.datetime", Machine)
     clock = SystemClock()
-    assert clock.now() <= clock.now()
-    with pytest.raises(ValueError, match="backwards"):
-        ManualClock().advance(timedelta(seconds=-1))
+    before, monotonic = clock.now(), clock.monotonic()
+    shown -= timedelta(hours=1)
+    assert clock.now() == before - timedelta(hours=1)
+    assert clock.monotonic() >= monotonic
+
+
+def test_a_test_s_clock_lets_time_pass_or_sets_the_wall_clock() -> None:
+    """`advance` moves both clocks and refuses to go back; `jump` moves the wall clock alone, both ways."""
+    clock = ManualClock()
+    start, zero = clock.now(), clock.monotonic()
+    clock.advance(timedelta(seconds=5))
+    clock.jump(timedelta(hours=-1))
+    assert (clock.now() - start, clock.monotonic() - zero) == (timedelta(seconds=5, hours=-1), 5.0)
+    with pytest.raises(ValueError, match="`jump` sets the wall clock"):
+        clock.advance(timedelta(seconds=-1))
+
+
+def test_a_jump_is_reported_once_with_its_direction() -> None:
+    """A step of the wall clock of two seconds or more is a jump; time that passes and small corrections are none."""
+    clock = ManualClock()
+    watch = JumpWatch(clock)
+    found = []
+    for passed, step in ((60, 0), (1, -3600), (1, 0), (1, 3600), (1, 1.9), (1, -1.9), (0, 2)):
+        clock.advance(timedelta(seconds=passed))
+        clock.jump(timedelta(seconds=step))
+        found.append(round(watch.check(), 3))
+    assert found == [0, -3600, 0, 3600, 0, 0, 2]
 
 
 def test_settings_come_from_the_environment() -> None:

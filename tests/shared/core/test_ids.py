@@ -23,6 +23,17 @@ def test_new_ids_grow_inside_a_millisecond_and_across() -> None:
     assert made == sorted(set(made))
 
 
+def test_new_ids_grow_however_the_wall_clock_jumps() -> None:
+    """An id that is made after the wall clock was set back, or forwards and back, is greater than those before it."""
+    clock = ManualClock()
+    source = IdSource(clock, Random(1))
+    made = []
+    for step in (0, -3600, 7200, -3600, -86400):
+        clock.jump(timedelta(seconds=step))
+        made += [source.new("pay") for _ in range(5000)]
+    assert made == sorted(set(made))
+
+
 def test_a_new_id_is_a_uuid_of_version_7() -> None:
     """The digits are a UUID that others' tools can read."""
     uuid = UUID(IdSource(ManualClock(), Random(1)).new("pay").removeprefix("pay_"))

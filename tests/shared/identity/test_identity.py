@@ -183,6 +183,32 @@ async def test_a_remembered_token_still_expires(verifier: TokenVerifier, clock: 
         assert "expired" in (await refusal(verifier, token)).detail
 
 
+@pytest.mark.parametrize("steps", [(-3600,), (3600, -3600), (-3600, 3600)], ids=str)
+async def test_a_remembered_token_does_not_outlive_a_jump_of_the_wall_clock(
+    verifier: TokenVerifier, clock: ManualClock, steps: tuple[int, ...]
+) -> None:
+    """However the wall clock jumps, a token is refused once the five minutes that it was to live have passed."""
+    token = signed(claims(clock))
+    await verifier.verify(token)
+    for step in steps:
+        clock.jump(timedelta(seconds=step))
+    clock.advance(timedelta(seconds=306))
+    await refusal(verifier, token)
+
+
+async def test_a_token_counts_by_the_wall_clock_as_it_is_now(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """Set back an hour, the old token is not valid yet and a new one is taken; set forwards, they have expired."""
+    old = signed(claims(clock))
+    await verifier.verify(old)
+    clock.jump(timedelta(hours=-1))
+    assert "not valid yet" in (await refusal(verifier, old)).detail
+    new = signed(claims(clock))
+    await verifier.verify(new)
+    clock.jump(timedelta(hours=1))
+    assert "expired" in (await refusal(verifier, new)).detail
+    await verifier.verify(old)
+
+
 async def test_forged_tokens_are_refused(verifier: TokenVerifier, clock: ManualClock) -> None:
     """No algorithm, a secret made of the public key, another's key, a foreign id, a changed payload."""
     content = claims(clock)
@@ -380,6 +406,22 @@ async def test_an_outage_is_bridged_by_the_known_keys(clock: ManualClock, error:
     publisher.broken = None
     clock.advance(timedelta(seconds=1))
     assert await client.key("one") is not None
+
+
+@pytest.mark.parametrize("step", [timedelta(days=-2), timedelta(days=2)], ids=str)
+async def test_the_age_of_a_set_is_not_the_wall_clock_s(clock: ManualClock, step: timedelta) -> None:
+    """A jump of the wall clock, either way, neither makes a set stale nor keeps an old one from being read again."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    clock.jump(step)
+    publisher.broken = OSError("down")
+    assert await client.key("one") is not None
+    assert publisher.reads == 1
+    publisher.broken = None
+    clock.advance(timedelta(minutes=61))
+    assert await client.key("one") is not None
+    assert publisher.reads == 2
 
 
 async def test_nobody_waits_for_a_set_that_is_read_again(clock: ManualClock) -> None:
