@@ -94,7 +94,8 @@ def publish(
     """Hand an event to the Broker, as something outside the platform would."""
     import sys
 
-    from shared.core.envelope import STRUCTURED, InvalidEvent, from_structured
+    from shared.messaging.attributes import InvalidEvent
+    from shared.messaging.http_binding import STRUCTURED, from_structured
 
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from events.catalogue import CATALOGUE
-from shared.core.envelope import JSON, Event
+from shared.core.envelope import JSON, Event, schema_uri
 
 ASYNCAPI: Final = "asyncapi.json"
 SCHEMAS: Final = "schemas"
@@ -26,7 +26,7 @@ def schema_of(model: type[Event]) -> Document:
     """The JSON Schema (2020-12) of a type's data, as it is published."""
     return {
         "$schema": _DIALECT,
-        "$id": f"/schemas/{model.type}.json",
+        "$id": schema_uri(model.type),
         **model.model_json_schema(mode="serialization"),
     }
 
@@ -198,7 +198,7 @@ _HEADERS: Final[Document] = {
         "ce-type": {"type": "string"},
         "ce-subject": {"type": "string", "description": "the aggregate's id"},
         "ce-time": {"type": "string", "format": "date-time"},
-        "ce-dataschema": {"type": "string"},
+        "ce-dataschema": {"type": "string", "format": "uri"},
         "ce-tenantid": {"type": "string"},
         "ce-partitionkey": {"type": "string", "description": "`<tenant>/<aggregate id>`"},
         "ce-correlationid": {"type": "string", "description": "the request id"},

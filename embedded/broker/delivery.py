@@ -14,7 +14,9 @@ from enum import Enum
 from typing import Final, Literal, Protocol
 
 from embedded.manifests.models import DeliverySpec, Destination
-from shared.core.envelope import Envelope, InvalidEvent, from_http
+from shared.core.envelope import Envelope
+from shared.messaging.attributes import MAX_CHARACTERS, InvalidEvent, check_attribute
+from shared.messaging.http_binding import from_http
 
 DEFAULT_TIMEOUT_SECONDS: Final = 600.0
 _ERROR_DATA_BYTES: Final = 1024
@@ -164,14 +166,23 @@ def dead_letter(envelope: Envelope, destination: str, outcome: Outcome, answer: 
     extensions = {"knativeerrordest": destination}
     if answer is not None and outcome is not Outcome.BAD_REPLY:
         extensions["knativeerrorcode"] = str(answer.status)
-        for name, value in answer.headers.items():
-            if name[: len(_ERROR_PREFIX)].lower() == _ERROR_PREFIX:
-                extensions[_extension_name(name)] = value
-        extensions["knativeerrordata"] = base64.b64encode(answer.body[:_ERROR_DATA_BYTES]).decode()
-    return envelope.with_extensions({name: value for name, value in extensions.items() if value})
+        extensions |= _error_extensions(answer.headers)
+        if answer.body:
+            extensions["knativeerrordata"] = base64.b64encode(answer.body[:_ERROR_DATA_BYTES]).decode()
+    return envelope.with_extensions(extensions)
 
 
-def _extension_name(header: str) -> str:
-    # The data plane only cuts the prefix off; what is no extension name would make the event invalid.
-    name = header[len(_ERROR_PREFIX) :].lower()
-    return "".join(letter for letter in name if letter.isascii() and letter.isalnum())[:20]
+def _error_extensions(headers: Mapping[str, str]) -> dict[str, str]:
+    """The `Kne-` headers as extensions. What would make the event invalid, or replace what it is, is left out."""
+    found: dict[str, str] = {}
+    for header, value in headers.items():
+        if header[: len(_ERROR_PREFIX)].lower() != _ERROR_PREFIX:
+            continue
+        name = header[len(_ERROR_PREFIX) :].lower()
+        try:
+            check_attribute(name, value)
+        except InvalidEvent:
+            continue
+        if name not in MAX_CHARACTERS:
+            found[name] = value
+    return found

@@ -12,7 +12,7 @@ from embedded.identity.issuer import REALM_PATH, Issuer
 from events.catalogue import CATALOGUE
 from events.export import schema_of
 from shared.context.runtime import Runtime
-from shared.core.envelope import Envelope, InvalidEvent, from_http
+from shared.core.envelope import Envelope
 from shared.core.problems import CODES, Problem, page
 from shared.core.version import VERSION
 from shared.http.admission import bearer_token
@@ -21,6 +21,8 @@ from shared.http.pipeline import JSON_TYPE
 from shared.http.query_string import parse_query
 from shared.identity.tenancy import PLATFORM_SCOPE
 from shared.identity.tokens import Caller
+from shared.messaging.attributes import InvalidEvent
+from shared.messaging.http_binding import from_http
 from shared.ports.documents import PLATFORM
 
 Found = Mapping[str, str]
@@ -177,7 +179,9 @@ class PlatformPaths:
         found_events, read_to = await self._state.events(
             after, min(max(limit, 1), MAX_EVENTS), caller.tenant_id or PLATFORM
         )
-        data = [{"place": place, "event": envelope.to_structured()} for place, envelope in found_events]
+        data = [
+            {"place": place, "event": orjson.Fragment(envelope.to_structured())} for place, envelope in found_events
+        ]
         return _json({"data": data, "next": read_to})
 
     async def _ingress(self, request: HttpRequest, found: Found) -> HttpResponse:

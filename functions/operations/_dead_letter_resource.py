@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from shared.http.models import Resource
@@ -32,7 +33,7 @@ def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
     """The dead letter as it is answered."""
     return DeadLetter(
         id=letter["id"],
-        event=letter["event"],
+        event={**letter["event"], "data": json.loads(letter["data"])},
         consumer=letter["consumer"],
         cause=Cause(**letter["cause"]),
         attempts=letter["attempts"],

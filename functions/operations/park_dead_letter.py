@@ -43,6 +43,7 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
             DEAD_LETTERS,
             known[0],
             event=_as_published(event),
+            data=event.data.decode(),
             cause=_cause(event),
             attempts=replays + 1,
             status="parked",
@@ -63,6 +64,7 @@ def _new_letter(ctx: Context, key: str, event: Envelope, consumer: str, replays:
         "version": 1,
         "letter_key": key,
         "event": _as_published(event),
+        "data": event.data.decode(),
         "consumer": consumer,
         "cause": _cause(event),
         "attempts": max(replays, 0) + 1,
@@ -73,8 +75,8 @@ def _new_letter(ctx: Context, key: str, event: Envelope, consumer: str, replays:
     }
 
 
-def _as_published(event: Envelope) -> dict[str, object]:
-    return {name: value for name, value in event.to_structured().items() if not _ADDED.fullmatch(name)}
+def _as_published(event: Envelope) -> dict[str, str]:
+    return {name: value for name, value in event.attributes().items() if not _ADDED.fullmatch(name)}
 
 
 def _consumer(destination: str) -> str:

@@ -1,17 +1,15 @@
-"""The CloudEvents 1.0 envelope: one normal form for binary, structured and in-process events.
+"""The CloudEvents 1.0 envelope: one normal form for binary, structured and in-process events (docs/decisions/0004).
 
-The framework's and the `cloudevents` package's differences are ironed out here (docs/decisions/0004): headers
-are percent-encoded both ways, extensions are always strings, extension names are checked,
-`datacontenttype` is always there, and malformed JSON is refused in either mode.
+Extensions are always text, `datacontenttype` is always set, and data is JSON. shared/messaging/http_binding.py reads
+envelopes from HTTP messages.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final
-from urllib.parse import quote, unquote_to_bytes
+from typing import ClassVar, Final, Self
+from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -19,17 +17,19 @@ from pydantic import BaseModel, ConfigDict
 from shared.core.clock import parse_time
 
 JSON: Final = "application/json"
-STRUCTURED: Final = "application/cloudevents+json"
-_CORE: Final = ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
 _OURS: Final = "lastro."
-_REQUIRED: Final = ("id", "source", "type")
-_EXTENSION_NAME: Final = re.compile(r"[a-z0-9]{1,20}")
+_SCHEMAS: Final = "https://lastro.dev/schemas/"
+_IMPLIED: Final = frozenset({"id", "source", "type", "subject", "time", "specversion", "datacontenttype"})
 # CloudEvents HTTP binding §3.1.3.2: these printable characters travel as they are.
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
-class InvalidEvent(ValueError):
-    """What came is no CloudEvent."""
+def schema_uri(type: str) -> str:
+    """The `dataschema` of a type: the identity of its JSON Schema, the same wherever the platform runs.
+
+    A platform serves the document at the same path, `/schemas/<type>.json`.
+    """
+    return f"{_SCHEMAS}{type}.json"
 
 
 class Event(BaseModel):
@@ -87,6 +87,24 @@ class Envelope:
         self.repeated = repeated
         self.told_at = told_at
 
+    @classmethod
+    def of(cls, attributes: Mapping[str, str], data: bytes) -> Self:
+        """An event that may have been published before, from its context attributes and its data as JSON text.
+
+        Neither is checked. What `attributes` returns may be given back: `specversion` and `datacontenttype` always
+        have one value and are left out.
+        """
+        return cls(
+            id=attributes["id"],
+            source=attributes["source"],
+            type=attributes["type"],
+            subject=attributes.get("subject"),
+            time=attributes.get("time"),
+            extensions={name: value for name, value in attributes.items() if name not in _IMPLIED},
+            data=data,
+            repeated=True,
+        )
+
     @property
     def tenant_id(self) -> str | None:
         return self.extensions.get("tenantid")
@@ -139,7 +157,7 @@ class Envelope:
             attributes["time"] = self.time
         attributes["datacontenttype"] = JSON
         if self.type.startswith(_OURS):
-            attributes["dataschema"] = f"/schemas/{self.type}.json"
+            attributes["dataschema"] = schema_uri(self.type)
         attributes.update(self.extensions)
         return attributes
 
@@ -157,9 +175,9 @@ class Envelope:
             repeated=self.repeated,
         )
 
-    def to_structured(self) -> dict[str, Any]:
-        """The JSON event format, data as a JSON value."""
-        return {**self.attributes(), "data": orjson.loads(self.data)}
+    def to_structured(self) -> bytes:
+        """The JSON event format. The data stands in it as the JSON text that it is: no number is rounded."""
+        return orjson.dumps({**self.attributes(), "data": orjson.Fragment(self.data)})
 
     def to_binary(self) -> tuple[dict[str, str], bytes]:
         """Headers and body of the HTTP binding's binary mode."""
@@ -167,87 +185,3 @@ class Envelope:
         del headers["ce-datacontenttype"]
         headers["content-type"] = JSON
         return headers, self.data
-
-
-def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> Envelope:
-    """Read an event from an HTTP message, in binary or structured mode.
-
-    Raises InvalidEvent: a batch, no CloudEvent at all, a required attribute missing, a specversion other than
-    1.0, an extension name or value that cannot be, data that is not JSON.
-    """
-    fields = {name.lower(): value for name, value in headers}
-    content_type = fields.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type.startswith("application/cloudevents-batch"):
-        raise InvalidEvent("batches of events are not taken")
-    if media_type.startswith("application/cloudevents"):
-        if media_type != STRUCTURED:
-            raise InvalidEvent(f"event format {media_type} is not taken; {STRUCTURED} is")
-        return from_structured(body)
-    attributes = {name[3:]: _decoded(value) for name, value in fields.items() if name.startswith("ce-")}
-    if not attributes:
-        raise InvalidEvent("no CloudEvent: neither ce- headers nor a structured body")
-    if media_type and media_type != JSON and not media_type.endswith("+json"):
-        raise InvalidEvent(f"data of type {media_type} is not taken; {JSON} is")
-    return _build(attributes, _checked_json(body))
-
-
-def from_structured(body: bytes) -> Envelope:
-    """Read an event in the JSON event format. Raises InvalidEvent."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidEvent(f"the structured event is not JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise InvalidEvent("the structured event is not a JSON object")
-    if "data_base64" in document:
-        raise InvalidEvent("data_base64 is not taken; data of our events is JSON")
-    data = orjson.dumps(document.pop("data", None))
-    return _build({name: _as_text(name, value) for name, value in document.items() if value is not None}, data)
-
-
-def _build(attributes: dict[str, str], data: bytes) -> Envelope:
-    missing = [name for name in _REQUIRED if not attributes.get(name)]
-    if missing:
-        raise InvalidEvent(f"the event has no {' and no '.join(missing)}")
-    if attributes.pop("specversion", "") != "1.0":
-        raise InvalidEvent("specversion is not 1.0")
-    extensions = {name: value for name, value in attributes.items() if name not in _CORE or name == "dataschema"}
-    for name in extensions:
-        if not _EXTENSION_NAME.fullmatch(name):
-            raise InvalidEvent(f"{name!r} is no name of an extension attribute")
-    return Envelope(
-        id=attributes["id"],
-        source=attributes["source"],
-        type=attributes["type"],
-        subject=attributes.get("subject"),
-        time=attributes.get("time"),
-        extensions=extensions,
-        data=data,
-        repeated=True,
-    )
-
-
-def _decoded(value: str) -> str:
-    try:
-        return unquote_to_bytes(value.encode("latin-1")).decode()
-    except UnicodeError:
-        raise InvalidEvent("a ce- header is not UTF-8") from None
-
-
-def _as_text(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int):
-        return str(value)
-    raise InvalidEvent(f"attribute {name} is neither text, integer nor boolean")
-
-
-def _checked_json(body: bytes) -> bytes:
-    if not body:
-        return b"null"
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidEvent(f"the data is not JSON: {error}") from None
-    return body

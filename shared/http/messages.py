@@ -20,6 +20,8 @@ SECURITY_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
+_EVENT_PREFIX: Final = "ce-"
+"""Of a CloudEvent's attributes: each may come once, as a security header may."""
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 RateGate = Callable[[str, int | None], Mapping[str, str]]
@@ -60,7 +62,7 @@ class HttpResponse:
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Headers by lower-case name, and the names of the security headers that came twice.
+    """Headers by lower-case name, and the names of the security headers and `ce-` headers that came twice.
 
     Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them; only blanks and tabs around a value
     are no part of it.
@@ -71,7 +73,7 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], fr
         name = _known_names.get(raw_name)
         if name is None:
             name = _name_of(raw_name)
-        if name in headers and name in SECURITY_HEADERS:
+        if name in headers and (name in SECURITY_HEADERS or name.startswith(_EVENT_PREFIX)):
             repeated.add(name)
         headers[name] = raw_value.decode("latin-1").strip(" \t")
     return headers, frozenset(repeated) if repeated else _NONE

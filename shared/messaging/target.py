@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 from shared.context.context import Handler
 from shared.context.runtime import Runtime, RuntimeSource
 from shared.context.target import Target, domain_of, made_of, read_body, summary_of
-from shared.core.envelope import Envelope, Event, InvalidEvent, from_http
+from shared.core.envelope import Envelope, Event
 from shared.core.problems import Problem
+from shared.messaging.attributes import InvalidEvent
 from shared.messaging.delivery import Delivery, deliver, refused
+from shared.messaging.http_binding import from_http
 from shared.messaging.operation import EventOperation
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ async def _deliver_message(
     try:
         envelope = from_http(headers, body)
     except InvalidEvent as error:
-        return refused(Problem("malformed_request", str(error)), _UNREADABLE)
+        return refused(Problem("malformed_request", f"This is no CloudEvent: {error}."), _UNREADABLE)
     if len(envelope.data) > limit:
         return refused(_too_large(limit), envelope)
     delivery = await deliver(operation, envelope, runtime)

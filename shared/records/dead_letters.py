@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict
 
 from shared.ports.documents import Collection, Index
 
@@ -19,13 +19,15 @@ class CauseDocument(TypedDict):
 
 class DeadLetterDocument(TypedDict):
     """An event that a consumer gave up: one document per consumer and event, which `letter_key` stands for. `event`
-    is the event as it was published, in the JSON event format; `attempts` counts how often it came to be parked."""
+    holds its context attributes as they were published, `data` its data as the JSON text that came; `attempts` counts
+    how often it was parked."""
 
     id: str
     tenant_id: str
     version: int
     letter_key: str
-    event: dict[str, Any]
+    event: dict[str, str]
+    data: str
     consumer: str
     cause: CauseDocument
     attempts: int

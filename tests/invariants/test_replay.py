@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from shared.adapters.memory.stores import MemoryDocuments, MemoryLedger
-from shared.core.envelope import Envelope, from_http, from_structured
+from shared.core.envelope import Envelope
+from shared.messaging.http_binding import from_http, from_structured
 from tests.invariants.books import check_quiet
 from tests.invariants.test_one_effect import the_whole_path
 from tests.invariants.world import World, brl
@@ -49,7 +50,7 @@ def _stored(world: World) -> list[Any]:
 def as_it_travels(envelope: Envelope, random: Random) -> Envelope:
     """The event as it comes over HTTP, in one mode or the other."""
     if random.random() < 0.5:
-        return from_structured(orjson.dumps(envelope.to_structured()))
+        return from_structured(envelope.to_structured())
     headers, body = envelope.to_binary()
     return from_http(headers.items(), body)
 

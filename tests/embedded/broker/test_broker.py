@@ -7,7 +7,6 @@ import base64
 from datetime import timedelta
 from pathlib import Path
 
-import orjson
 import pytest
 
 from embedded.broker.broker import EmbeddedBus, UnknownBroker
@@ -15,7 +14,8 @@ from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
 from embedded.broker.plan import make_plan
 from embedded.broker.state import Limits
 from embedded.manifests.loading import ManifestError
-from shared.core.envelope import Envelope, from_structured
+from shared.core.envelope import Envelope
+from shared.messaging.http_binding import from_structured
 from tests.embedded.broker.small_platform import (
     BROKER,
     SOURCE,
@@ -337,7 +337,7 @@ async def test_an_event_that_may_have_been_told_before_promises_nothing(tmp_path
     again = event(1)
     again.repeated = True
     stage.log.log(again)
-    await stage.broker.publish("default", from_structured(orjson.dumps(event(2).to_structured())))
+    await stage.broker.publish("default", from_structured(event(2).to_structured()))
     await stage.settled()
     assert [(envelope.id, first) for _, envelope, first in stage.shop.given] == [
         ("evt_1", True),

@@ -99,6 +99,15 @@ def test_a_dead_letter_carries_where_why_and_the_kne_headers() -> None:
     assert (letter.id, letter.data) == (event(1).id, event(1).data)
 
 
+@pytest.mark.parametrize(
+    ("header", "value"), [("Kne-Id", "forged"), ("Kne-Type", "x"), ("Kne-With-Dash", "x"), ("Kne-Note", "a\x85b")]
+)
+def test_a_kne_header_does_not_spoil_the_event(header: str, value: str) -> None:
+    """A header whose name is an attribute's of the event, or that makes no attribute, is left out."""
+    letter = dead_letter(event(1), "http://pack", Outcome.DEAD, PlainAnswer(422, {header: value}))
+    assert letter.extensions.keys() - event(1).extensions.keys() == {"knativeerrordest", "knativeerrorcode"}
+
+
 def test_a_dead_letter_without_an_answer_carries_the_destination_alone() -> None:
     """So it is after a network error, and after a success with a body that is no event."""
     for outcome, answer in ((Outcome.RETRY, None), (Outcome.BAD_REPLY, PlainAnswer(200, {"Kne-Code": "x"}, b"OK"))):

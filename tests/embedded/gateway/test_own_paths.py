@@ -55,7 +55,7 @@ async def test_every_event_type_has_its_schema(house: House) -> None:
     """`dataschema` of each type leads to its JSON Schema."""
     for name in CATALOGUE:
         schema = await house.wire.send("GET", f"/schemas/{name}.json")
-        assert schema.document["$id"] == f"/schemas/{name}.json"
+        assert schema.document["$id"] == f"https://lastro.dev/schemas/{name}.json"
     assert (await house.wire.send("GET", "/schemas/lastro.none.such.v1.json")).code == "not_found"
 
 
@@ -168,6 +168,36 @@ async def test_the_ingress_takes_events_from_the_operator(house: House, operator
     assert (await _ingress(operator, {**event, "data": "x" * 70_000})).code == "payload_too_large"
     assert await house.platform.broker.idle(5)
     assert "evt_outside" in {entry["event"]["id"] for entry in await _all_events(tenant)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time": "garbage"},
+        {"time": ""},
+        {"subject": ""},
+        {"id": "a\x00b"},
+        {"id": "x" * 60_000},
+        {"source": "two words"},
+        {"dataschema": "no uri"},
+        {"attempt": 2**31},
+        {"with_score": "x"},
+        {"datacontenttype": "text/plain"},
+    ],
+)
+async def test_the_ingress_refuses_what_is_no_cloudevent(operator: Client, change: dict[str, Any]) -> None:
+    """An event that breaks a rule of CloudEvents 1.0, or a bound of the platform, is 400 and named by its attribute."""
+    event = {"specversion": "1.0", "id": "evt_bad", "source": "/outside", "type": "lastro.test.x.v1", **change}
+    answer = await _ingress(operator, event)
+    assert (answer.status, answer.code) == (400, "malformed_request")
+    assert answer.document["detail"].startswith("This is no CloudEvent: ")
+
+
+async def test_an_attribute_comes_once(operator: Client) -> None:
+    """A ce- header that came twice is 400: which of the values counts cannot be known."""
+    event = {"ce-specversion": "1.0", "ce-id": "evt_2", "ce-source": "/outside", "ce-type": "lastro.test.x.v1"}
+    answer = await operator.send("POST", "/brokers/default", {}, change=event, also=(("CE-Id", "evt_3"),))
+    assert (answer.status, answer.code) == (400, "malformed_request")
 
 
 async def test_a_simulator_answers_under_its_rail_s_name(house: House) -> None:

@@ -81,7 +81,7 @@ def _event_run(operation: EventOperation, alone: Alone, story: Story) -> Run:
     event = EVENTS[operation.id](story)
     headers, body = event.to_binary()
     real = alone.send("POST", "/", headers, body)
-    again = alone.send("POST", "/", STRUCTURED, orjson.dumps(event.to_structured()))
+    again = alone.send("POST", "/", STRUCTURED, event.to_structured())
     return Run(first, imported, real, again, alone.said())
 
 

@@ -7,6 +7,7 @@ from base64 import b64encode
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
@@ -66,7 +67,7 @@ async def test_an_event_that_was_given_up_is_kept_whole_with_its_cause(harness: 
     (letter,) = await letters(harness)
     assert letter == {
         "id": letter["id"],
-        "event": fact.to_structured(),
+        "event": orjson.loads(fact.to_structured()),
         "consumer": "accounts-hold-funds",
         "cause": {"code": "dependency_unavailable", "status": 503, "detail": "no store"},
         "attempts": 1,

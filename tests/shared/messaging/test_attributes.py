@@ -1,0 +1,108 @@
+"""Context attributes by the rules of CloudEvents 1.0.2, and the platform's own bounds."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.messaging.attributes import (
+    MAX_CHARACTERS,
+    MAX_EXTENSION_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    MAX_TOTAL_BYTES,
+    InvalidEvent,
+    check_attribute,
+    check_attributes,
+)
+
+LEAST = {"id": "evt_1", "source": "/lastro/x/y", "type": "lastro.x.y.v1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "C234-1234-1234"),
+        ("id", "x" * 256),
+        ("source", "https://github.com/cloudevents"),
+        ("source", "mailto:cncf-wg-serverless@lists.cncf.io"),
+        ("source", "urn:uuid:6e8bc430-9c3a-11d9-9669-0800200c9a66"),
+        ("source", "cloudevents/spec/pull/123"),
+        ("source", "/sensors/tn-1234567/alerts"),
+        ("source", "1-555-123-4567"),
+        ("source", "//host:8080/path?query#fragment"),
+        ("source", "http://[2001:db8::7]/c=GB?one#two"),
+        ("source", "/apis/v1/namespaces/default/kafkasources/orders#lastro.orders.v1"),
+        ("source", "?only=query"),
+        ("source", "a%20b"),
+        ("type", "com.github.pull_request.opened"),
+        ("subject", "mynewfile.jpg"),
+        ("subject", "Überweisung 42 – 日本"),
+        ("time", "2018-04-05T17:31:00Z"),
+        ("time", "2018-04-05t17:31:00.123456789z"),
+        ("time", "1985-04-12T23:20:50.52-08:00"),
+        ("time", "1990-12-31T23:59:60Z"),
+        ("dataschema", "https://example.com/schemas/order?version=1"),
+        ("dataschema", "urn:example:order"),
+        ("knativekafkapartition", "7"),
+        ("x" * MAX_NAME_CHARACTERS, "v"),
+        ("note", "x" * MAX_EXTENSION_CHARACTERS),
+        ("note", "\U0001f600"),
+    ],
+)
+def test_what_the_specification_allows_is_taken(name: str, value: str) -> None:
+    """Values of the specification's own examples, and those at the platform's bounds, are valid."""
+    check_attribute(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        *((name, "", "is empty") for name in ("id", "source", "type", "subject", "time", "dataschema", "note")),
+        *((name, "a" * (limit + 1), f"at most {limit}") for name, limit in MAX_CHARACTERS.items()),
+        ("id", "x" * 60_000, "attribute id has 60000 characters; at most 256 are taken"),
+        ("note", "x" * (MAX_EXTENSION_CHARACTERS + 1), "at most 4096"),
+        *(("note", f"a{character}b", "U\\+") for character in "\x00\x1f\n\x7f\x85\x9f\ufdd0\ufffe\U0010ffff\ud800"),
+        ("id", "a\x00", "attribute id holds the character U\\+0000"),
+        ("source", "two words", "encode a space as %20"),
+        ("source", "a%2", "no URI reference"),
+        ("source", "1a:b", "no URI reference"),
+        ("source", "/a#b#c", "no URI reference"),
+        ("source", "<x>", "no URI reference"),
+        ("source", "http://[::1/", "no URI reference"),
+        ("source", "/ação", "no URI reference"),
+        ("time", "garbage", "no time of RFC 3339"),
+        ("time", "2026-01-01", "no time of RFC 3339"),
+        ("time", "2026-01-01T00:00:00", "no time of RFC 3339"),
+        ("time", "2026-01-01 00:00:00Z", "no time of RFC 3339"),
+        ("time", "20260101T000000Z", "no time of RFC 3339"),
+        ("time", "2026-02-30T00:00:00Z", "no time of RFC 3339"),
+        ("time", "2026-01-01T24:00:00Z", "no time of RFC 3339"),
+        ("time", "2026-01-01T00:00:61Z", "no time of RFC 3339"),
+        ("time", "2026-01-01T00:00:00+24:00", "no time of RFC 3339"),
+        ("time", "2026-01-01T00:00:00+01", "no time of RFC 3339"),
+        ("time", "1767225600", "no time of RFC 3339"),
+        ("dataschema", "/schemas/order.json", "no absolute URI"),
+        ("dataschema", "https://example.com/order#v1", "no absolute URI"),
+        ("dataschema", "not a uri", "no absolute URI"),
+        ("dataschema", "order", "no absolute URI"),
+        *((name, "v", "no name") for name in ("", "Upper", "with_score", "with-dash", "ção", "data", "x" * 65)),
+    ],
+)
+def test_what_it_does_not_allow_is_refused_by_name(name: str, value: str, reason: str) -> None:
+    """Each rule that a value breaks is told with the attribute's name."""
+    with pytest.raises(InvalidEvent, match=reason):
+        check_attribute(name, value)
+
+
+def test_what_every_event_has() -> None:
+    """An event has an id, a source and a type; the refusal names all that are missing."""
+    check_attributes(LEAST)
+    with pytest.raises(InvalidEvent, match="no id and no source and no type"):
+        check_attributes({"subject": "s"})
+
+
+def test_attributes_are_bounded_together() -> None:
+    """Many extensions, each within its bound, are refused when they are too much together; bytes count."""
+    fits = {f"note{n}": "é" * 1024 for n in range(7)}
+    check_attributes({**LEAST, **fits})
+    with pytest.raises(InvalidEvent, match=f"at most {MAX_TOTAL_BYTES}"):
+        check_attributes({**LEAST, **fits, "more": "é" * 1024})

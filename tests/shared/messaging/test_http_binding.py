@@ -1,0 +1,336 @@
+"""CloudEvents over HTTP: one normal form and one set of rules, whichever mode they come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.envelope import Envelope
+from shared.messaging.attributes import MAX_EXTENSION_CHARACTERS, InvalidEvent
+from shared.messaging.http_binding import from_http, from_structured
+
+LEAST = {"specversion": "1.0", "id": "evt_1", "source": "/lastro/x/y", "type": "lastro.x.y.v1"}
+STRUCTURED = [("content-type", "application/cloudevents+json")]
+
+
+def binary(attributes: Mapping[str, str], data: bytes = b"{}", content_type: str | None = None) -> Envelope:
+    """What binary mode gives."""
+    headers = [(f"ce-{name}", value) for name, value in attributes.items()]
+    return from_http(headers if content_type is None else [*headers, ("content-type", content_type)], data)
+
+
+def structured(attributes: Mapping[str, Any], data: bytes = b"{}") -> Envelope:
+    """What structured mode gives."""
+    return from_http(STRUCTURED, orjson.dumps({**attributes, "data": orjson.Fragment(data)}))
+
+
+# Every character but controls, surrogates and noncharacters.
+_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters="\ufffe\uffff"), min_size=1, max_size=40
+)
+_URI = st.text("abz019/-._~%:?=&", min_size=1, max_size=30).map(lambda text: "/x" + text.replace("%", "%25"))
+_NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=20).filter(
+    lambda name: name not in {*LEAST, "data", "subject", "time", "datacontenttype", "dataschema"}
+)
+_TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda time: time.isoformat())
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+_EVENTS = st.builds(
+    lambda required, optional, extensions, data: Envelope.of({**extensions, **required, **optional}, data),
+    st.fixed_dictionaries({"id": _TEXT, "source": _URI, "type": _TEXT}),
+    st.fixed_dictionaries({}, optional={"subject": _TEXT, "time": _TIMES}),
+    st.dictionaries(_NAMES, _TEXT, max_size=4),
+    _JSON.map(_as_json),
+)
+
+
+def outcome(headers: list[tuple[str, str]], body: bytes) -> dict[str, str] | str:
+    """The attributes of the event, or why it is none."""
+    try:
+        return from_http(headers, body).attributes()
+    except InvalidEvent as error:
+        return str(error)
+
+
+def same(left: Envelope, right: Envelope) -> bool:
+    """Whether two envelopes say the same, their data to the byte."""
+    return left.attributes() == right.attributes() and left.data == right.data
+
+
+@given(_EVENTS)
+def test_any_event_comes_back_from_binary_mode(event: Envelope) -> None:
+    """What is sent in binary mode is read back as it was, whatever characters and numbers it holds."""
+    headers, body = event.to_binary()
+    assert all(value.isascii() for value in headers.values())
+    assert same(from_http(headers.items(), body), event)
+
+
+@given(_EVENTS)
+def test_any_event_comes_back_from_structured_mode(event: Envelope) -> None:
+    """What is sent in structured mode is read back as it was."""
+    assert same(from_http(STRUCTURED, event.to_structured()), event)
+
+
+@given(_EVENTS)
+def test_an_event_is_the_same_in_either_mode(event: Envelope) -> None:
+    """Binary to structured to binary gives the very headers and the very bytes."""
+    headers, body = event.to_binary()
+    again = from_structured(from_http(headers.items(), body).to_structured())
+    assert again.to_binary() == (headers, body)
+
+
+@given(
+    attributes=st.dictionaries(
+        st.sampled_from(["id", "source", "type", "subject", "time", "dataschema", "note"]),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    )
+)
+def test_both_modes_take_and_refuse_the_same(attributes: dict[str, str]) -> None:
+    """Whatever the attributes are, both modes give one event or refuse it for one reason."""
+    whole = {**LEAST, **attributes}
+    event = Envelope.of(whole, b"{}")
+    headers, body = event.to_binary()
+    assert outcome(list(headers.items()), body) == outcome(STRUCTURED, event.to_structured())
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_event_or_a_refusal(body: bytes) -> None:
+    """No structured body makes the reader fail otherwise than by saying that it is no event."""
+    for headers in (STRUCTURED, [(f"ce-{name}", value) for name, value in LEAST.items()]):
+        with suppress(InvalidEvent):
+            from_http(headers, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", "garbage"),
+        ("time", ""),
+        ("subject", ""),
+        ("note", ""),
+        ("note", "a\x00b"),
+        ("id", "a\nb"),
+        ("source", "two words"),
+        ("id", "x" * 60_000),
+        ("note", "x" * (MAX_EXTENSION_CHARACTERS + 1)),
+        ("dataschema", "no uri"),
+        ("specversion", "0.3"),
+        ("specversion", "1"),
+        ("with_score", "v"),
+    ],
+)
+def test_a_broken_attribute_is_refused_in_either_mode(name: str, value: str) -> None:
+    """One rule holds in both modes, and the refusals are the same sentence."""
+    encoded = Envelope.of({**LEAST, name: value}, b"{}").to_binary()[0]
+    if name == "specversion":
+        encoded["ce-specversion"] = value
+    with pytest.raises(InvalidEvent) as in_binary:
+        from_http(encoded.items(), b"{}")
+    with pytest.raises(InvalidEvent) as in_structured:
+        structured({**LEAST, name: value})
+    assert str(in_binary.value) == str(in_structured.value)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        'application/json ; Charset="UTF-8"',
+        "application/json;charset=utf-8;",
+        "application/problem+json",
+        "application/vnd.example.v1+JSON; profile=x",
+        "text/json",
+    ],
+)
+def test_json_by_any_name_is_taken_in_either_mode(content_type: str) -> None:
+    """Case, parameters and a `+json` suffix do not matter, to Content-Type and to datacontenttype alike."""
+    assert binary(LEAST, b'{"a":1}', content_type).data == b'{"a":1}'
+    assert structured({**LEAST, "datacontenttype": content_type}, b'{"a":1}').data == b'{"a":1}'
+
+
+@pytest.mark.parametrize(
+    ("content_type", "reason"),
+    [
+        ("text/plain", "data of type text/plain is not taken"),
+        ("application/xml", "data of type application/xml is not taken"),
+        ("application/jsonlines", "not taken"),
+        ("application/json; charset=iso-8859-1", "names the charset 'iso-8859-1'"),
+        ('application/json; charset="utf-16"', "names the charset 'utf-16'"),
+        ("json", "no media type"),
+        ("application/json, text/plain", "no media type"),
+        ("application/json" + ";  " * 5000 + "x", "no media type"),
+    ],
+)
+def test_other_data_is_refused_in_either_mode(content_type: str, reason: str) -> None:
+    """Data that is not said to be JSON in UTF-8 is refused, by Content-Type and by datacontenttype alike."""
+    with pytest.raises(InvalidEvent, match=reason):
+        binary(LEAST, b"{}", content_type)
+    with pytest.raises(InvalidEvent, match=reason):
+        structured({**LEAST, "datacontenttype": content_type})
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/cloudevents+json",
+        "Application/CloudEvents+JSON",
+        "application/cloudevents+json; charset=utf-8",
+        'application/cloudevents+json;charset="UTF-8"; foo=bar',
+    ],
+)
+def test_structured_mode_is_known_by_its_media_type(content_type: str) -> None:
+    """Neither case nor parameters hide a structured event."""
+    assert from_http([("Content-Type", content_type)], orjson.dumps({**LEAST, "data": 1})).data == b"1"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "reason"),
+    [
+        ("application/cloudevents-batch+json", "batches"),
+        ("application/cloudevents-batch+json; charset=utf-8", "batches"),
+        ("Application/CloudEvents-Batch+JSON", "batches"),
+        ("application/cloudevents+avro", "the event format application/cloudevents\\+avro"),
+        ("application/cloudevents", "the event format application/cloudevents is not taken"),
+        ("application/cloudevents+json; charset=utf-16", "charset 'utf-16'"),
+        ("application/cloudevents+json/x", "no media type"),
+        ("application/json", "neither ce- headers nor a structured body"),
+        ("", "no media type"),
+    ],
+)
+def test_other_messages_are_refused(content_type: str, reason: str) -> None:
+    """Batches, other event formats, other charsets and plain JSON are refused."""
+    with pytest.raises(InvalidEvent, match=reason):
+        from_http([("content-type", content_type)], b"[]")
+
+
+@pytest.mark.parametrize("missing", ["id", "source", "type", "specversion"])
+def test_required_attributes(missing: str) -> None:
+    """An event without a required attribute is refused in either mode."""
+    attributes = {name: value for name, value in LEAST.items() if name != missing}
+    for read in (binary, structured):
+        with pytest.raises(InvalidEvent, match=missing):
+            read(attributes)
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"a": NaN}', b"OK", b"1e999", b'"\\ud800"'])
+def test_malformed_json_is_refused_in_both_modes(body: bytes) -> None:
+    """Data that is not JSON does not reach a handler."""
+    with pytest.raises(InvalidEvent, match="not JSON"):
+        binary(LEAST, body, "application/json")
+    with pytest.raises(InvalidEvent, match="not JSON"):
+        structured(LEAST, body)
+
+
+def test_numbers_stay_as_they_were_written() -> None:
+    """An integer beyond 64 bits and a long fraction keep their digits in either mode."""
+    data = b'{"id": 123456789012345678901234567890, "rate": 0.12345678901234567890}'
+    assert binary(LEAST, data).data == data
+    assert structured(LEAST, data).data == data
+
+
+def test_an_event_without_data_has_null() -> None:
+    """No body, no member `data` and a `data` that is null are the same."""
+    assert binary(LEAST, b"").data == b"null"
+    assert from_structured(orjson.dumps(LEAST)).data == b"null"
+    assert from_structured(orjson.dumps({**LEAST, "data": None})).data == b"null"
+
+
+def test_integers_and_booleans_become_text() -> None:
+    """Extensions are text in every mode, so that both modes give one event; null is an absent attribute."""
+    extensions = structured({**LEAST, "attempt": -3, "replayed": True, "gone": None}).extensions
+    assert extensions == {"attempt": "-3", "replayed": "true"}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"attempt": 2147483648',
+        '"attempt": 123456789012345678901234567890',
+        '"attempt": 1.5',
+        '"attempt": [1]',
+        '"attempt": {}',
+        '"id": 1',
+        '"subject": true',
+        '"time": 1767225600',
+        '"data_base64": "AA=="',
+        '"id": "evt_2"',
+        '"data": 2',
+        '"Attempt": "x"',
+    ],
+)
+def test_members_that_no_event_has_are_refused(member: str) -> None:
+    """Integers beyond 32 bits, fractions, lists, core attributes that are not text, and a member that comes twice."""
+    body = orjson.dumps({**LEAST, "data": 1})[:-1] + b", " + member.encode() + b"}"
+    with pytest.raises(InvalidEvent):
+        from_structured(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b"", b"{}", b'{"a":' + b"[" * 100_000])
+def test_a_body_that_is_no_event_object_is_refused(body: bytes) -> None:
+    """A structured body is a JSON object of an event, and nothing nests without end."""
+    with pytest.raises(InvalidEvent):
+        from_structured(body)
+
+
+def test_data_may_nest_as_deep_as_json_goes() -> None:
+    """Data a hundred levels deep is read; a hundred thousand levels are refused and bring nothing down."""
+    assert structured(LEAST, b"[" * 100 + b"]" * 100).data == b"[" * 100 + b"]" * 100
+    for depth in (1020, 100_000):
+        with pytest.raises(InvalidEvent, match=r"deep|depth|ecursion"):
+            structured(LEAST, b"[" * depth + b"]" * depth)
+
+
+@pytest.mark.parametrize("name", ["ce-id", "ce-note", "Content-Type"])
+def test_a_header_of_the_event_comes_once(name: str) -> None:
+    """Which of two values would count nobody can know, so neither does."""
+    headers = [*((f"ce-{key}", value) for key, value in LEAST.items()), ("ce-note", "a"), ("content-type", "text/json")]
+    with pytest.raises(InvalidEvent, match=f"{name.lower()} came twice"):
+        from_http([*headers, (name, "application/json")], b"{}")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+        ('"a \\"quoted\\" text"', 'a "quoted" text'),
+        ("100%", "100%"),
+        ("a+b", "a+b"),
+        ("%25", "%"),
+    ],
+)
+def test_header_values_are_decoded_as_the_binding_says(value: str, expected: str) -> None:
+    """Quotes are taken off first, then one round of percent-encoding."""
+    assert binary({**LEAST, "note": value}).extensions["note"] == expected
+
+
+@pytest.mark.parametrize("value", ["%ff", "%00", "%C2%85", "caf\xe9"])
+def test_header_values_that_hold_no_text_are_refused(value: str) -> None:
+    """What decodes to something else than UTF-8, or to a control character, is refused."""
+    with pytest.raises(InvalidEvent):
+        binary({**LEAST, "note": value})
+
+
+@pytest.mark.parametrize("name", ["datacontenttype", "data", "data_base64"])
+def test_headers_that_are_no_attributes_are_refused(name: str) -> None:
+    """In binary mode the body and Content-Type hold the data; no ce- header does."""
+    with pytest.raises(InvalidEvent):
+        binary({**LEAST, name: "application/json"})
