@@ -24,6 +24,7 @@ from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
 from shared.http.admission import admit, verify_signature
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse
+from shared.http.methods import handler_for
 from shared.http.operation import Access, HttpOperation
 from shared.http.query_string import parse_query
 from shared.http.request_id import request_id_of
@@ -128,7 +129,10 @@ async def _admitted(run: _Run) -> HttpResponse:
     if match is None:
         raise Problem("not_found", "There is nothing at this path.")
     if request.method != operation.method:
-        raise Problem("method_not_allowed", f"{request.method} is not taken here.", headers={"Allow": operation.method})
+        # The gateway has done this already; a function that runs alone has no gateway.
+        answered = handler_for(request, {operation.method: operation})
+        if isinstance(answered, HttpResponse):
+            return answered
     if request.repeated:
         raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
     if operation.access is not Access.PROVIDER:
