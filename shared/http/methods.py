@@ -23,7 +23,7 @@ def handler_for(request: HttpRequest, handlers: Mapping[str, T]) -> T | HttpResp
       response leaves the content out. A signature on a HEAD request therefore covers `GET`.
     - OPTIONS returns a finished response: 204 with `Allow` (RFC 9110 §9.3.7).
 
-    Raises Problem `method_not_allowed` for any other method. Its detail and its `Allow` header list the allowed methods.
+    Raises Problem `method_not_allowed` for any other method; its detail and its `Allow` header list the allowed ones.
     """
     method = request.method
     handler = handlers.get(method)
