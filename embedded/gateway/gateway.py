@@ -16,6 +16,7 @@ from shared.context.runtime import Runtime
 from shared.core.problems import Problem
 from shared.http.admission import bearer_token
 from shared.http.messages import HttpRequest, HttpResponse, RateGate, read_headers
+from shared.http.methods import handler_for
 from shared.http.pipeline import problem_response
 from shared.http.request_id import request_id_of
 from shared.identity.tenancy import tenant_of
@@ -162,21 +163,13 @@ class Gateway:
         routes = self._router.routes(request.path)
         if not routes:
             return await self._own_paths.answer(request)
-        method = request.method
-        route = routes.get(method)
-        if route is None:
-            if method == "HEAD" and "GET" in routes:
-                # RFC 9110 §9.3.2: the answer to a GET, without its content. A signature is then over `GET`.
-                request.method = "GET"
-                route = routes["GET"]
-            elif method == "OPTIONS":
-                return HttpResponse(204, {"allow": _allowed(routes)}, b"")
-            else:
-                raise Problem("method_not_allowed", f"{method} is not taken here.", headers={"Allow": _allowed(routes)})
+        route = handler_for(request, routes)
+        if isinstance(route, HttpResponse):
+            return route
         upstream = self._upstreams[route]
         if len(request.body) > upstream.max_body_bytes:
             raise _too_large(upstream.max_body_bytes)
-        if method == "POST":
+        if request.method == "POST":
             await self._admitted(request)
         if self._limits_here:
             headers = await self._limited(request, upstream)
@@ -218,13 +211,6 @@ class Gateway:
 
 def _too_large(limit: int) -> Problem:
     return Problem("payload_too_large", f"A body has at most {limit} bytes.")
-
-
-def _allowed(routes: Mapping[str, str]) -> str:
-    methods = {*routes, "OPTIONS"}
-    if "GET" in methods:
-        methods.add("HEAD")
-    return ", ".join(sorted(methods))
 
 
 _MAX_RAW_NAMES: Final = 256

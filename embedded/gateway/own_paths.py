@@ -1,4 +1,7 @@
-"""What the embedded platform answers itself: probes, descriptions, problem pages, identity, ingress, its own state."""
+"""The paths that the platform answers itself: probes, documentation, tokens, the Broker's ingress, its own state.
+
+Everything else is answered by a function behind one of Kong's routes (gateway.py).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,20 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from embedded.identity.issuer import REALM_PATH, Issuer
+from embedded.gateway.docs_page import docs_asset, docs_page
+from embedded.gateway.problem_pages import problem_page, problems_index
+from embedded.identity.issuer import DISCOVERY_PATH, JWKS_PATH, REALM_PATH, TOKEN_PATH, Issuer
+from embedded.identity.issuer import Answer as IssuerAnswer
 from events.catalogue import CATALOGUE
 from events.export import schema_of
 from shared.context.runtime import Runtime
 from shared.core.envelope import Envelope
-from shared.core.problems import CODES, Problem, page
+from shared.core.problems import Problem
 from shared.core.version import VERSION
-from shared.http.admission import bearer_token
+from shared.http.admission import bearer_token, refuse_repeated_headers, require_scope
 from shared.http.messages import HttpRequest, HttpResponse
+from shared.http.methods import handler_for
+from shared.http.operation import compile_path
 from shared.http.pipeline import JSON_TYPE
 from shared.http.query_string import parse_query
 from shared.identity.tenancy import PLATFORM_SCOPE
@@ -30,106 +38,114 @@ Answer = Callable[[HttpRequest, Found], Awaitable[HttpResponse]]
 MAX_EVENTS: Final = 500
 READ_EVENTS_SCOPE: Final = "operations:read"
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
-_PAGE_TYPE: Final = "text/html; charset=utf-8"
 
 
 class Simulator(Protocol):
-    """Plays a rail."""
+    """Stands in for a payment provider on one machine."""
 
     def start(self) -> None:
-        """Go on with what was owed when the process ended."""
+        """Continue with the callbacks that were due when the previous process ended."""
         ...
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer by the rail's protocol."""
+        """Answer a request by the provider's protocol."""
         ...
 
 
 class PlatformState(Protocol):
-    """What these paths show of the platform, and the one thing that they put into it."""
+    """What these paths read from the platform, and the one call that changes it: `publish`."""
 
     def ready(self) -> str | None:
-        """Why the platform cannot serve now, or None when it can."""
+        """Return the reason why the platform cannot serve requests now, or None when it can."""
         ...
 
     async def openapi(self) -> bytes:
-        """The OpenAPI document."""
+        """Return the OpenAPI document as JSON."""
         ...
 
     def functions(self) -> list[dict[str, Any]]:
-        """Every function with its state, ways in and counts."""
+        """Return every function with its state, its routes and Triggers, and its counts."""
         ...
 
     async def events(self, after: int, limit: int, tenant_id: str) -> tuple[list[tuple[int, Envelope]], int]:
-        """A tenant's events behind a place in the log, and the place up to which it was read."""
+        """Return a tenant's events after a position in the log, oldest first, and the position that was read up to."""
         ...
 
     def last_place(self) -> int:
-        """The place of the newest event."""
+        """Return the position of the newest event in the log."""
         ...
 
     async def publish(self, broker: str, envelope: Envelope) -> None:
-        """Put an event into a Broker. Raises Problem `not_found` when there is none of this name."""
+        """Publish an event to a Broker. Raises Problem `not_found` when no Broker has this name."""
         ...
 
     def metrics(self) -> str:
-        """Measurements in Prometheus' text format."""
+        """Return the measurements in Prometheus' text format."""
         ...
 
 
 class PlatformPaths:
-    """Answers by path; everything else is `not_found`."""
+    """Routes a request to the platform's own paths."""
 
-    def __init__(self, runtime: Runtime, state: PlatformState, issuer: Issuer | None) -> None:
+    def __init__(self, runtime: Runtime, state: PlatformState, issuer: Issuer) -> None:
         self._runtime = runtime
         self._state = state
         self._issuer = issuer
         self.simulators: Mapping[str, Simulator] = {}
-        """By the rail's name: who answers under /simulators/<rail>."""
-        self._answers: list[tuple[str, re.Pattern[str], Answer]] = [
-            ("GET", re.compile(r"/"), self._welcome),
-            ("GET", re.compile(r"/healthz"), self._healthz),
-            ("GET", re.compile(r"/readyz"), self._readyz),
-            ("GET", re.compile(r"/v1/openapi\.json"), self._openapi),
-            ("GET", re.compile(r"/problems/(?P<code>[a-z_]+)"), self._problem),
-            ("GET", re.compile(r"/schemas/(?P<type>[a-z0-9_.]+)\.json"), self._schema),
-            ("GET", re.compile(r"/metrics"), self._metrics),
-            ("GET", re.compile(r"/platform/functions"), self._functions),
-            ("GET", re.compile(r"/platform/events"), self._events),
-            ("POST", re.compile(r"/brokers/(?P<broker>[a-z0-9-]+)"), self._ingress),
+        """The simulators by the rail's name; each answers every path under /simulators/<name>/."""
+        self._routes: list[tuple[re.Pattern[str], dict[str, Answer]]] = [
+            (compile_path(template), {method: answer})
+            for method, template, answer in (
+                ("GET", "/healthz", self._healthz),
+                ("GET", "/readyz", self._readyz),
+                ("POST", REALM_PATH + TOKEN_PATH, self._token),
+                ("GET", REALM_PATH + JWKS_PATH, self._jwks),
+                ("GET", REALM_PATH + DISCOVERY_PATH, self._discovery),
+                ("GET", "/", self._welcome),
+                ("GET", "/v1/openapi.json", self._openapi),
+                ("GET", "/docs", self._docs),
+                ("GET", "/docs/{asset}", self._docs_asset),
+                ("GET", "/problems", self._problems),
+                ("GET", "/problems/", self._problems),
+                ("GET", "/problems/{code}", self._problem),
+                ("GET", "/schemas/{type}.json", self._schema),
+                ("GET", "/metrics", self._metrics),
+                ("GET", "/platform/functions", self._functions),
+                ("GET", "/platform/events", self._events),
+                ("POST", "/brokers/{broker}", self._ingress),
+            )
         ]
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request for one of the platform's own paths. Raises Problem."""
+        """Answer a request. Raises Problem; `not_found` when the path is not one of the platform's own."""
         path = request.path
-        if self._issuer is not None and path.startswith(REALM_PATH + "/"):
-            _refuse_repeated(request)
-            status, headers, body = await self._issuer.handle(request.method, path, request.headers, request.body)
-            return HttpResponse(status, {name.lower(): value for name, value in headers.items()}, body)
         if path.startswith("/simulators/"):
             simulator = self.simulators.get(path.split("/")[2])
             if simulator is not None:
                 return await simulator(request)
-        for method, pattern, answer in self._answers:
+        for pattern, answers in self._routes:
             match = pattern.fullmatch(path)
             if match is not None:
-                return await self._by_method(method, answer, request, match.groupdict())
-        raise Problem("not_found", "There is nothing at this path.")
+                answer = handler_for(request, answers)
+                if isinstance(answer, HttpResponse):
+                    return answer
+                refuse_repeated_headers(request)
+                return await answer(request, match.groupdict())
+        raise Problem("not_found", "Nothing is served at this path.")
 
-    async def _by_method(self, method: str, answer: Answer, request: HttpRequest, found: Found) -> HttpResponse:
-        allowed = {method, "OPTIONS"} | ({"HEAD"} if method == "GET" else set())
-        allow = ", ".join(sorted(allowed))
-        if request.method == "OPTIONS":
-            return HttpResponse(204, {"allow": allow}, b"")
-        if request.method not in allowed:
-            raise Problem("method_not_allowed", f"{request.method} is not taken here.", headers={"Allow": allow})
-        _refuse_repeated(request)
-        return await answer(request, found)
-
-    # Open to everybody
+    # Without a token
 
     async def _welcome(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        return _json({"name": "lastro", "version": VERSION, "openapi": "/v1/openapi.json", "ready": "/readyz"})
+        return _json(
+            {
+                "name": "lastro",
+                "version": VERSION,
+                "docs": "/docs",
+                "openapi": "/v1/openapi.json",
+                "problems": "/problems/",
+                "ready": "/readyz",
+            }
+        )
 
     async def _healthz(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return _json({"status": "alive"})
@@ -143,18 +159,34 @@ class PlatformPaths:
     async def _openapi(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return HttpResponse(200, {"content-type": JSON_TYPE}, await self._state.openapi())
 
+    async def _docs(self, _request: HttpRequest, _found: Found) -> HttpResponse:
+        return docs_page()
+
+    async def _docs_asset(self, _request: HttpRequest, found: Found) -> HttpResponse:
+        return docs_asset(found["asset"])
+
+    async def _problems(self, _request: HttpRequest, _found: Found) -> HttpResponse:
+        return problems_index()
+
     async def _problem(self, _request: HttpRequest, found: Found) -> HttpResponse:
-        if found["code"] not in CODES:
-            raise Problem("not_found", "There is no problem of this name.")
-        return HttpResponse(200, {"content-type": _PAGE_TYPE}, page(found["code"]).encode())
+        return problem_page(found["code"])
 
     async def _schema(self, _request: HttpRequest, found: Found) -> HttpResponse:
         model = CATALOGUE.get(found["type"])
         if model is None:
-            raise Problem("not_found", "There is no event type of this name.")
+            raise Problem("not_found", f"No event type is named {found['type']}.")
         return HttpResponse(200, {"content-type": "application/schema+json"}, orjson.dumps(schema_of(model)))
 
-    # For a token
+    async def _token(self, request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(await self._issuer.answer_token(request.headers, request.body))
+
+    async def _jwks(self, _request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(self._issuer.answer_jwks())
+
+    async def _discovery(self, _request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(self._issuer.answer_discovery())
+
+    # With a token
 
     async def _metrics(self, request: HttpRequest, _found: Found) -> HttpResponse:
         await self._platform_caller(request)
@@ -165,13 +197,16 @@ class PlatformPaths:
         return _json({"data": self._state.functions()})
 
     async def _events(self, request: HttpRequest, _found: Found) -> HttpResponse:
-        """A tenant's own events; for a platform token those that belong to no tenant. `after=-1`: only the place."""
+        """The tenant's own events; with a platform token, the events that belong to no tenant.
+
+        `after=-1` returns no events, only the position of the newest one.
+        """
         caller = await self._caller(request)
         scope = PLATFORM_SCOPE if caller.is_platform else READ_EVENTS_SCOPE
-        _need(caller, scope)
+        require_scope(caller, scope)
         query = parse_query(request.query)
         for name in query.keys() - {"after", "limit"}:
-            raise Problem.parameter("malformed_request", name, "There is no such parameter.")
+            raise Problem.parameter("malformed_request", name, "Unknown parameter. Known are `after` and `limit`.")
         after = _number(query, "after", default=0)
         limit = _number(query, "limit", default=100)
         if after < 0:
@@ -185,12 +220,12 @@ class PlatformPaths:
         return _json({"data": data, "next": read_to})
 
     async def _ingress(self, request: HttpRequest, found: Found) -> HttpResponse:
-        """Knative's Broker ingress: 202 when the event is kept, 400 when it is none."""
+        """Knative's Broker ingress: 202 when the event is stored, 400 when the request is no CloudEvent."""
         await self._platform_caller(request)
         try:
             envelope = from_http(request.headers.items(), request.body)
         except InvalidEvent as error:
-            raise Problem("malformed_request", f"This is no CloudEvent: {error}.") from None
+            raise Problem("malformed_request", f"The request is not a CloudEvent: {error}.") from None
         if len(envelope.data) > self._runtime.settings.max_event_bytes:
             raise Problem(
                 "payload_too_large", f"An event's data has at most {self._runtime.settings.max_event_bytes} bytes."
@@ -201,23 +236,13 @@ class PlatformPaths:
 
     async def _platform_caller(self, request: HttpRequest) -> Caller:
         caller = await self._caller(request)
-        _need(caller, PLATFORM_SCOPE)
+        require_scope(caller, PLATFORM_SCOPE)
         if not caller.is_platform or request.header("x-tenant-id") is not None:
-            raise Problem("tenant_mismatch", "This belongs to the platform and to no tenant.")
+            raise Problem("tenant_mismatch", "This path takes a platform token and no X-Tenant-Id.")
         return caller
 
     async def _caller(self, request: HttpRequest) -> Caller:
         return await self._runtime.verifier.verify(bearer_token(request))
-
-
-def _refuse_repeated(request: HttpRequest) -> None:
-    if request.repeated:
-        raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
-
-
-def _need(caller: Caller, scope: str) -> None:
-    if scope not in caller.scopes:
-        raise Problem("insufficient_scope", f"The token does not carry the scope {scope}.")
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
@@ -225,8 +250,13 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     if text is None:
         return default
     if _WHOLE.fullmatch(text) is None:
-        raise Problem.parameter("malformed_request", name, "It is no whole number of at most 18 digits.")
+        raise Problem.parameter("malformed_request", name, "The value must be a whole number of at most 18 digits.")
     return int(text)
+
+
+def _of_issuer(answer: IssuerAnswer) -> HttpResponse:
+    status, headers, body = answer
+    return HttpResponse(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
 def _json(document: object) -> HttpResponse:

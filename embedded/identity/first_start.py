@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from embedded.identity.credentials import FILE_NAME, Credentials, tenant_entry
-from embedded.identity.issuer import Client, Issuer
+from embedded.identity.issuer import TOKEN_PATH, Client, Issuer
 from shared.context.runtime import Runtime
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.identity.tenancy import PLATFORM_SCOPE, client_of
@@ -58,7 +58,7 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     credentials = Credentials.read(directory) or Credentials(directory / FILE_NAME)
     before = (directory / FILE_NAME).read_bytes() if (directory / FILE_NAME).exists() else b""
     credentials.base_url = settings.base_url
-    credentials.token_url = f"{issuer.issuer_url}/protocol/openid-connect/token"
+    credentials.token_url = issuer.issuer_url + TOKEN_PATH
     credentials.audience = settings.audience
     secret = await _platform_client(runtime)
     credentials.platform = {"client_id": PLATFORM_CLIENT, "client_secret": secret}

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
-from urllib.parse import parse_qsl, unquote_plus, urlsplit
+from urllib.parse import parse_qsl, unquote_plus
 from uuid import uuid4
 
 import orjson
 
 from shared.core.clock import Clock
-from shared.core.problems import Problem
 from shared.identity.tokens import MIN_RSA_BITS, StaticKeys, client_secret_digest
 
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 TOKEN_SECONDS: Final = 300
 REALM_PATH: Final = "/realms/lastro"
+"""The path of the issuer's URL. The paths below follow it; all are those of Keycloak."""
+DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
+JWKS_PATH: Final = "/protocol/openid-connect/certs"
+TOKEN_PATH: Final = "/protocol/openid-connect/token"
 _SECRET_NAME: Final = "identity-signing-keys"
 _PUBLIC_EXPONENT: Final = 65537
 _MAX_FORM_FIELDS: Final = 32
@@ -171,18 +174,15 @@ class Issuer:
         self._clock = clock
         self._audience = audience
         self._token_id = token_id
-        self._realm = urlsplit(self.issuer_url).path
-        self._protocol = f"{self._realm}/protocol/openid-connect"
 
     # Documents
 
     def discovery(self) -> dict[str, Any]:
         """OpenID Connect Discovery 1.0 §3, for the one grant that there is."""
-        protocol = f"{self.issuer_url}/protocol/openid-connect"
         return {
             "issuer": self.issuer_url,
-            "token_endpoint": f"{protocol}/token",
-            "jwks_uri": f"{protocol}/certs",
+            "token_endpoint": self.issuer_url + TOKEN_PATH,
+            "jwks_uri": self.issuer_url + JWKS_PATH,
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": [],
             "subject_types_supported": ["public"],
@@ -250,23 +250,16 @@ class Issuer:
 
     # HTTP
 
-    async def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one request; header names are lower-case.
+    def answer_discovery(self) -> Answer:
+        """The response to a request for the discovery document."""
+        return _json(200, self.discovery(), {"Cache-Control": "max-age=60"})
 
-        Raises Problem `not_found` and `method_not_allowed`: those are the gateway's to render.
-        """
-        if path == f"{self._protocol}/token":
-            _allow(method, "POST")
-            return await self._answer_token(headers, body)
-        if path == f"{self._realm}/.well-known/openid-configuration":
-            _allow(method, "GET", "HEAD")
-            return _json(200, self.discovery(), {"Cache-Control": "max-age=60"})
-        if path == f"{self._protocol}/certs":
-            _allow(method, "GET", "HEAD")
-            return _json(200, self.jwks(), {"Cache-Control": "max-age=60"})
-        raise Problem("not_found", "There is nothing at this path.")
+    def answer_jwks(self) -> Answer:
+        """The response to a request for the public keys."""
+        return _json(200, self.jwks(), {"Cache-Control": "max-age=60"})
 
-    async def _answer_token(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def answer_token(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The response to a token request (header names in lower case); refusals are those of RFC 6749 §5.2."""
         try:
             return _json(200, await self.token(_form(headers, body), headers.get("authorization")), _NO_STORE)
         except OAuthError as refusal:
@@ -337,11 +330,6 @@ def _form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
     if len(form) != len(pairs):
         raise OAuthError("invalid_request", "a parameter came twice")
     return form
-
-
-def _allow(method: str, *allowed: str) -> None:
-    if method not in allowed:
-        raise Problem("method_not_allowed", f"{method} is not taken here.", headers={"Allow": ", ".join(allowed)})
 
 
 def _json(status: int, document: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:

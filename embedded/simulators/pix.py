@@ -25,6 +25,7 @@ from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix import formats as pix
 from shared.core.clock import Clock, format_time
 from shared.http.messages import HttpRequest, HttpResponse
+from shared.http.methods import handler_for
 from shared.ports.rail import callback_secret_name
 from shared.ports.secrets import Secrets
 
@@ -37,6 +38,7 @@ Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
 """Posts a body with headers to a URL and returns the answer's status. Raises OSError when there is no answer."""
 Sleep = Callable[[float], Awaitable[None]]
+_Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 
 PREFIX: Final = "/simulators/pix"
 LATE_SECONDS: Final = 5.0
@@ -131,11 +133,10 @@ class PixSimulator:
         self._journal = ChargeJournal(journal, MAX_CHARGES)
         self._state = _State()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._routes: list[tuple[str, re.Pattern[str], Callable[[str, HttpRequest], Awaitable[HttpResponse]]]] = [
-            ("PUT", re.compile(r"/cob/([^/]+)"), self._put_charge),
-            ("GET", re.compile(r"/cob/([^/]+)"), self._get_charge),
-            ("PUT", re.compile(r"/webhook/([^/]+)"), self._put_webhook),
-            ("POST", re.compile(r"/(faults)"), self._order_fault),
+        self._routes: list[tuple[re.Pattern[str], dict[str, _Answer]]] = [
+            (re.compile(r"/cob/([^/]+)"), {"PUT": self._put_charge, "GET": self._get_charge}),
+            (re.compile(r"/webhook/([^/]+)"), {"PUT": self._put_webhook}),
+            (re.compile(r"/(faults)"), {"POST": self._order_fault}),
         ]
 
     def start(self) -> None:
@@ -160,17 +161,13 @@ class PixSimulator:
             await self._post.aclose()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request for a path under PREFIX. Raises Problem `method_not_allowed`."""
         path = request.path.removeprefix(PREFIX)
-        allowed = []
-        for method, pattern, answer in self._routes:
+        for pattern, answers in self._routes:
             match = pattern.fullmatch(path)
-            if match is None:
-                continue
-            if method == request.method:
-                return await answer(match[1], request)
-            allowed.append(method)
-        if allowed:
-            return HttpResponse(405, {"allow": ", ".join(allowed)}, b"")
+            if match is not None:
+                answer = handler_for(request, answers)
+                return answer if isinstance(answer, HttpResponse) else await answer(match[1], request)
         return _problem(404, "NaoEncontrado", "There is nothing at this path.")
 
     # The provider's API

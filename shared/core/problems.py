@@ -1,10 +1,9 @@
-"""Refusals as the outside sees them: problem details (RFC 9457), their catalogue, and a page for each."""
+"""Errors of the HTTP interface: problem details (RFC 9457) and the catalogue of their codes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any, Final, NamedTuple, Self
 
 import orjson
@@ -14,7 +13,7 @@ REALM: Final = "lastro"
 
 
 class ProblemType(NamedTuple):
-    """One kind of refusal. `cause` and `remedy` are what its page tells a developer."""
+    """One kind of error. Its page shows `cause` and `remedy` to a developer; `code` in backquotes is set as code."""
 
     code: str
     status: int
@@ -24,14 +23,14 @@ class ProblemType(NamedTuple):
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one place of a request: a JSON pointer into the body (RFC 6901) or a query parameter."""
+    """An error in one place of a request: a JSON pointer into the body (RFC 6901) or a query parameter."""
 
     detail: str
     pointer: str | None = None
     parameter: str | None = None
 
     def to_document(self) -> dict[str, str]:
-        """The member of `errors` that says this."""
+        """Return the entry of the response's `errors`."""
         document = {"detail": self.detail}
         if self.pointer is not None:
             document["pointer"] = self.pointer
@@ -49,224 +48,224 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "malformed_request",
         400,
         "The request cannot be read",
-        "The body is not JSON in UTF-8, names a key twice or is nested too deeply, or a header, a query parameter or "
-        "a cursor has a form that it must not have.",
-        "Read the detail and the errors of the answer, correct the request and send it again.",
+        "The body is not JSON in UTF-8, has a key twice or is nested too deeply; or a header, a query parameter or a "
+        "cursor is not valid.",
+        "Read `detail` and `errors` in the response, correct the request and send it again.",
     ),
     ProblemType(
         "missing_idempotency_key",
         400,
         "An Idempotency-Key is needed",
-        "The request has an effect and came without the header Idempotency-Key, so that a retry could not be told "
-        "from a second order.",
-        "Send an Idempotency-Key of your own making (a UUID is a good one), and the same one when you try again.",
+        "The request changes something and has no Idempotency-Key header. Without a key, the platform cannot tell a "
+        "retry from a second request.",
+        "Send an Idempotency-Key that you choose, such as a UUID. Send the same key when you retry.",
     ),
     ProblemType(
         "missing_token",
         401,
         "A token is needed",
-        "The request came without an Authorization header.",
-        "Ask the token endpoint for an access token and send it as Authorization: Bearer and the token.",
+        "The request has no Authorization header.",
+        "Get an access token from the token endpoint and send it as `Authorization: Bearer <token>`.",
     ),
     ProblemType(
         "invalid_token",
         401,
         "The token is not valid",
-        "The token has expired, was made by or for somebody else, is signed with a key that is not known here, or is "
-        "no token at all. The detail says which.",
-        "Ask the token endpoint for a new access token; a token lives for five minutes.",
+        "The token has expired, comes from another issuer, is for another audience, is signed with an unknown key, or "
+        "is not a token at all. `detail` says which.",
+        "Get a new access token from the token endpoint. A token is valid for five minutes.",
     ),
     ProblemType(
         "missing_signature",
         401,
         "A signature is needed",
-        "One of the headers X-Timestamp, X-Key-Id and X-Signature is absent from a request that must be signed.",
-        "Sign the request's canonical string with your signing key and send all three headers.",
+        "The request must be signed, and X-Timestamp, X-Key-Id or X-Signature is missing.",
+        "Sign the canonical string of the request with your signing key and send all three headers.",
     ),
     ProblemType(
         "invalid_signature",
         401,
         "The signature does not match",
-        "X-Signature is not of the form v1= and 44 characters of base64, or it was made over other bytes or with "
-        "another secret than the ones that came.",
-        "Sign exactly the bytes that are sent: the raw path and query, the body unchanged, and the headers as they "
-        "are. Some proxies and HTTP libraries rewrite them after signing.",
+        "X-Signature does not have the form `v1=` and 44 characters of base64, or it was computed over other bytes or "
+        "with another secret.",
+        "Sign exactly the bytes that you send: the raw path and query, the body, and the header values. Some proxies "
+        "and HTTP libraries change them after signing.",
     ),
     ProblemType(
         "signature_replayed",
         401,
         "The signature was used before",
-        "A request with this very signature has been here already; each signature opens the door once.",
-        "Sign a retry anew, with a new X-Timestamp and the same Idempotency-Key.",
+        "An earlier request had the same signature. A signature is accepted once.",
+        "Sign each retry again, with a new X-Timestamp and the same Idempotency-Key.",
     ),
     ProblemType(
         "timestamp_out_of_window",
         401,
         "The timestamp is too old or in the future",
-        "X-Timestamp is more than five minutes away from the platform's clock, to one side or the other.",
-        "Set your machine's clock by NTP, and sign a request just before it is sent.",
+        "X-Timestamp differs from the platform's clock by more than five minutes.",
+        "Synchronize the clock of your machine (NTP), and sign a request just before you send it.",
     ),
     ProblemType(
         "unknown_key",
         401,
         "The signing key is not known",
-        "X-Key-Id names no signing key of this tenant.",
-        "Use the key_id that came with the secret.",
+        "The tenant has no signing key with the id in X-Key-Id.",
+        "Use the `key_id` that you received together with the secret.",
     ),
     ProblemType(
         "revoked_key",
         401,
         "The signing key is revoked",
-        "The key was revoked, or its grace after a rotation is over.",
+        "The key was revoked, or it was replaced and its grace period is over.",
         "Sign with the tenant's active key.",
     ),
     ProblemType(
         "insufficient_scope",
         403,
         "The token does not allow this",
-        "The operation needs a scope that the token does not carry.",
-        "Ask for a token with the scope that the detail names.",
+        "The operation needs a scope that the token does not have.",
+        "Request a token with the scope that `detail` names.",
     ),
     ProblemType(
         "tenant_mismatch",
         403,
         "The tenant is not the token's",
         "X-Tenant-Id names another tenant than the token does, or the token is of the wrong kind: platform operations "
-        "take the platform's token, all others a tenant's.",
-        "Leave the header out, or send the tenant of the token; use the token of the right client.",
+        "need a platform token, all others a tenant's token.",
+        "Leave X-Tenant-Id out or send the tenant of the token, and use the token of the right client.",
     ),
     ProblemType(
         "tenant_suspended",
         403,
         "The tenant is suspended",
-        "The platform's operator has suspended this tenant.",
-        "Ask the platform's operator.",
+        "The operator of the platform has suspended this tenant.",
+        "Contact the operator of the platform.",
     ),
     ProblemType(
         "not_found",
         404,
         "There is nothing here",
-        "The path does not exist, or it names something that does not exist for this tenant.",
+        "The path does not exist, or it names a resource that this tenant does not have.",
         "Check the path and the id in it.",
     ),
     ProblemType(
         "method_not_allowed",
         405,
         "The method is not allowed here",
-        "The path exists, but not for this method.",
-        "Use one of the methods in the answer's Allow header.",
+        "The path exists, but not with this method.",
+        "Use one of the methods that `detail` and the Allow header list.",
     ),
     ProblemType(
         "illegal_state",
         409,
         "The state does not allow this",
-        "The resource is in a state in which the action has no meaning, such as a capture of a canceled payment.",
-        "Read the resource again and decide by its status.",
+        "The resource is in a status that does not allow the action, such as the capture of a canceled payment.",
+        "Read the resource and decide by its status.",
     ),
     ProblemType(
         "already_exists",
         409,
         "It exists already",
-        "Something with the same identity has been made before.",
-        "Use the one that exists, or another identity.",
+        "A resource with the same identity exists, such as a tenant with this id or a user with this tax number.",
+        "Use the existing resource, or choose another identity.",
     ),
     ProblemType(
         "request_in_progress",
         409,
-        "The same request is being worked on",
-        "A request with this Idempotency-Key arrived before and has not been answered yet.",
-        "Wait for as long as Retry-After says and send the request again with the same key, signed anew.",
+        "The same request is in progress",
+        "A request with this Idempotency-Key arrived earlier and has not been answered yet.",
+        "Wait for the number of seconds in Retry-After, sign the request again, and send it with the same key.",
     ),
     ProblemType(
         "payload_too_large",
         413,
         "The body is too large",
-        "The request's body is larger than the platform takes.",
-        "Send less in one request.",
+        "The body of the request is larger than the platform accepts. `detail` gives the limit.",
+        "Send a smaller body.",
     ),
     ProblemType(
         "unsupported_media_type",
         415,
         "The media type is not supported",
-        "The body is declared as something else than application/json in UTF-8.",
-        "Send JSON with Content-Type: application/json.",
+        "The Content-Type of the body is not application/json in UTF-8, or the body is compressed.",
+        "Send JSON with `Content-Type: application/json` and no Content-Encoding.",
     ),
     ProblemType(
         "validation_failed",
         422,
         "A field is not valid",
-        "The body is JSON, but a field is missing, not known, of the wrong type or out of its bounds.",
-        "Correct the fields that the errors of the answer point at.",
+        "The body is JSON, but a field is missing, unknown, of the wrong type or out of range.",
+        "Correct the fields that `errors` in the response points at.",
     ),
     ProblemType(
         "user_not_active",
         422,
         "The user is not active",
-        "The operation needs an active user, and this one is pending, suspended or closed.",
-        "Activate the user first, or name another.",
+        "The operation needs an active user, and this user is pending, suspended or closed.",
+        "Activate the user first, or use another user.",
     ),
     ProblemType(
         "idempotency_key_reused",
         422,
         "The Idempotency-Key belongs to another request",
-        "The same key came before, on the same path, with another body.",
-        "Use a new key for a new request; repeat a request with its body unchanged.",
+        "An earlier request to this path had the same key and a different body.",
+        "Use a new key for a new request. When you retry, send the same body.",
     ),
     ProblemType(
         "unknown_reference",
         422,
         "The body names something unknown",
-        "An id in the body names nothing that exists for this tenant.",
-        "Check the id at the place that the errors of the answer point at.",
+        "An id in the body does not exist for this tenant.",
+        "Check the id that `errors` in the response points at.",
     ),
     ProblemType(
         "currency_mismatch",
         422,
         "The currencies differ",
-        "The amount and the accounts that it moves between are not all in one currency.",
+        "The amount and the accounts that it moves between are not all in the same currency.",
         "Use accounts and an amount of the same currency.",
     ),
     ProblemType(
         "account_closed",
         422,
         "The account is closed",
-        "A closed account takes and gives no money.",
+        "Money cannot be moved from or to a closed account.",
         "Use another account.",
     ),
     ProblemType(
         "amount_exceeds_authorized",
         422,
         "The amount is more than was authorized",
-        "A capture cannot take more than the payment holds.",
+        "A capture cannot be larger than the amount that the payment holds.",
         "Capture the authorized amount or less.",
     ),
     ProblemType(
         "amount_exceeds_refundable",
         422,
         "The amount is more than can be refunded",
-        "The refunds of a payment together cannot exceed what was captured.",
-        "Refund what is left or less; without an amount all that is left is refunded.",
+        "All refunds of a payment together cannot be larger than the captured amount.",
+        "Refund the rest or less. A refund without an amount returns all that is left.",
     ),
     ProblemType(
         "rate_limited",
         429,
         "Too many requests",
-        "The tenant has sent more requests than its limit allows.",
-        "Wait for as long as Retry-After says and send more slowly; a signed request is signed anew.",
+        "The tenant has sent more requests per second than its limit allows.",
+        "Wait for the number of seconds in Retry-After, and send more slowly. Sign a signed request again.",
     ),
     ProblemType(
         "internal_error",
         500,
         "Something went wrong here",
-        "The platform met an error of its own. It is in its log under the request_id.",
-        "Send the request again with the same Idempotency-Key; should it last, tell the operator the request_id.",
+        "The platform has an error of its own. Its log has the details under the `request_id`.",
+        "Send the request again with the same Idempotency-Key. If the error stays, give the operator the `request_id`.",
     ),
     ProblemType(
         "dependency_unavailable",
         503,
         "A part of the platform cannot be reached",
         "A store, the broker or a provider did not answer in time.",
-        "Wait for as long as Retry-After says and send the request again with the same Idempotency-Key.",
+        "Wait for the number of seconds in Retry-After, and send the request again with the same Idempotency-Key.",
     ),
 )
 
@@ -277,10 +276,10 @@ _SIGNATURE: Final = f'Lastro-HMAC-SHA256 realm="{REALM}"'
 
 
 class Problem(Exception):
-    """A refusal that becomes the answer.
+    """An error that is sent as the response.
 
-    `status` and `title` are the catalogue's; `headers` go into the answer as they are. Raises KeyError for a
-    code that is not in the catalogue.
+    `status` and `title` come from the catalogue, `detail` too when it is left out; `headers` are added to the
+    response. Raises KeyError for a code that the catalogue does not have.
     """
 
     def __init__(
@@ -302,12 +301,12 @@ class Problem(Exception):
 
     @classmethod
     def at(cls, code: str, pointer: str, detail: str) -> Self:
-        """A problem with one place of the body, named by a JSON pointer."""
+        """Make a problem with one field of the body; `pointer` is a JSON pointer (RFC 6901)."""
         return cls(code, detail, errors=(FieldError(detail, pointer=pointer),))
 
     @classmethod
     def parameter(cls, code: str, name: str, detail: str) -> Self:
-        """A problem with one query parameter."""
+        """Make a problem with one query parameter."""
         return cls(code, detail, errors=(FieldError(detail, parameter=name),))
 
     def __str__(self) -> str:
@@ -335,7 +334,7 @@ def _quotable(text: str) -> str:
 
 
 def to_document(problem: Problem, base_url: str, instance: str, request_id: str) -> dict[str, Any]:
-    """The problem as a JSON object. `instance` is the path that was asked for; `errors` may be empty."""
+    """Return the problem as a JSON object. `instance` is the path of the request; `errors` may be empty."""
     return {
         "type": f"{base_url.rstrip('/')}/problems/{problem.code}",
         "title": problem.title,
@@ -349,50 +348,9 @@ def to_document(problem: Problem, base_url: str, instance: str, request_id: str)
 
 
 def render(problem: Problem, base_url: str, instance: str, request_id: str) -> bytes:
-    """The answer's body. Never fails: text that UTF-8 cannot hold is answered with question marks in its place."""
+    """Return the body of the response. Never fails: characters that UTF-8 cannot encode become question marks."""
     document = to_document(problem, base_url, instance, request_id)
     try:
         return orjson.dumps(document)
     except TypeError:
         return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-
-
-_STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 4rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; }
-h2 { font-size: 1rem; margin: 2rem 0 .25rem; }
-p { margin: 0; }
-code { font: .95em ui-monospace, monospace; padding: .1em .35em; border-radius: .3em; background: #8883; }
-footer { margin-top: 3rem; font-size: .9rem; opacity: .75; }
-"""
-
-
-def page(code: str) -> str:
-    """The HTML page that a problem's `type` leads to. Raises KeyError for a code that is not in the catalogue."""
-    return _page_of(CODES[code])
-
-
-def _page_of(kind: ProblemType) -> str:
-    title, cause, remedy = escape(kind.title), escape(kind.cause), escape(kind.remedy)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · Lastro</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>HTTP status <code>{kind.status}</code>, code <code>{escape(kind.code)}</code></p>
-<h2>Cause</h2>
-<p>{cause}</p>
-<h2>Remedy</h2>
-<p>{remedy}</p>
-</main>
-<footer>The answer that led here carries a <code>request_id</code>: quote it when you ask for help.</footer>
-</body>
-</html>
-"""

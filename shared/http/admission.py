@@ -1,4 +1,4 @@
-"""Who is calling, for whom, and whether the request is really theirs."""
+"""Authentication and authorization of a request: its access token, its tenant and its signature."""
 
 from __future__ import annotations
 
@@ -16,59 +16,75 @@ from shared.records.tenants import SIGNING_KEYS, TenantDocument
 async def admit(
     operation: HttpOperation, request: HttpRequest, runtime: Runtime
 ) -> tuple[Caller, TenantDocument | None]:
-    """The caller by its token, checked for scope and tenant, and the tenant when it has one.
+    """Return the caller that the access token names, and its tenant; None for a platform operation.
 
-    Raises Problem `missing_token`, `invalid_token`, `insufficient_scope`, `tenant_mismatch` or `tenant_suspended`.
+    Checks the token, its scope and the tenant. Raises Problem `missing_token`, `invalid_token`, `insufficient_scope`,
+    `tenant_mismatch` or `tenant_suspended`.
     """
     caller = request.caller or await runtime.verifier.verify(bearer_token(request))
-    if operation.scope is not None and operation.scope not in caller.scopes:
-        raise Problem("insufficient_scope", f"The token does not carry the scope {operation.scope}.")
+    if operation.scope is not None:
+        require_scope(caller, operation.scope)
     named = request.header("x-tenant-id")
     if operation.access is Access.PLATFORM:
-        if caller.tenant_id is not None or named is not None:
-            raise Problem("tenant_mismatch", "A platform operation belongs to no tenant.")
+        if caller.tenant_id is not None:
+            raise Problem("tenant_mismatch", "This operation needs a platform token; the token is a tenant's.")
+        if named is not None:
+            raise Problem("tenant_mismatch", "Platform operations belong to no tenant. Leave X-Tenant-Id out.")
         return caller, None
     if caller.tenant_id is None:
-        raise Problem("tenant_mismatch", "A platform token opens nothing that belongs to a tenant.")
+        raise Problem("tenant_mismatch", "This operation needs a tenant's token; the token is the platform's.")
     if named is not None and named != caller.tenant_id:
-        raise Problem("tenant_mismatch", "X-Tenant-Id is not the token's tenant.")
+        raise Problem("tenant_mismatch", "X-Tenant-Id differs from the tenant of the token.")
     tenant = await tenant_of(runtime.documents, caller.tenant_id)
     if tenant is None:
-        raise Problem("invalid_token", "The token's tenant does not exist.")
+        raise Problem("invalid_token", "The tenant of the token does not exist.")
     if tenant["status"] == "suspended":
         raise Problem("tenant_suspended", "The tenant is suspended.")
     return caller, tenant
 
 
 def bearer_token(request: HttpRequest) -> str:
-    """The access token that a request carries. Raises Problem `missing_token` or `invalid_token`."""
+    """Return the access token of a request. Raises Problem `missing_token` or `invalid_token`."""
     header = request.header("authorization")
     if header is None:
-        raise Problem("missing_token", "The request carries no bearer token.")
+        raise Problem("missing_token", "The request has no Authorization header.")
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Problem("invalid_token", "Authorization is not of the form `Bearer <token>`.")
+        raise Problem("invalid_token", "The Authorization header must have the form `Bearer <token>`.")
     return token.strip()
 
 
-async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtime) -> None:
-    """Check the HMAC of a request and use it up.
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raise Problem `insufficient_scope` unless the caller's token has the scope."""
+    if scope not in caller.scopes:
+        raise Problem("insufficient_scope", f"The token lacks the scope {scope}.")
 
-    Raises Problem `missing_signature`, `invalid_signature`, `unknown_key`, `revoked_key`,
-    `timestamp_out_of_window`, `signature_replayed`, or `malformed_request` for a timestamp that is no time.
+
+def refuse_repeated_headers(request: HttpRequest) -> None:
+    """Raise Problem `malformed_request` when a header that may occur once (`SECURITY_HEADERS`) was sent twice."""
+    if request.repeated:
+        names = ", ".join(sorted(request.repeated))
+        raise Problem("malformed_request", f"These headers may be sent once and were sent more than once: {names}.")
+
+
+async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtime) -> None:
+    """Check the signature of a request. On a method that changes something the signature is then used up.
+
+    Raises Problem `missing_signature`, `invalid_signature`, `unknown_key`, `revoked_key`, `timestamp_out_of_window`,
+    `signature_replayed`, or `malformed_request` for an X-Timestamp that is not a time.
     """
     signature, timestamp = request.header("x-signature"), request.header("x-timestamp")
     key_id = request.header("x-key-id")
     if signature is None or timestamp is None or key_id is None:
-        raise Problem("missing_signature", "X-Timestamp, X-Key-Id and X-Signature go together.")
+        raise Problem("missing_signature", "A signed request needs X-Timestamp, X-Key-Id and X-Signature.")
     digest = signing.parse_signature(signature)
     now = runtime.clock.now()
     issued_at = signing.parse_timestamp(timestamp)
     key = await runtime.documents.get(SIGNING_KEYS, tenant_id, key_id)
     if key is None:
-        raise Problem("unknown_key", "The tenant has no key of this id.")
+        raise Problem("unknown_key", "The tenant has no signing key with the id in X-Key-Id.")
     if key_status(key, format_time(now)) == "revoked":
-        raise Problem("revoked_key", "The key is revoked.")
+        raise Problem("revoked_key", "The signing key is revoked. Sign with the active key.")
     window = runtime.settings.timestamp_window_seconds
     expires_at = signing.check_window(issued_at, now, window)
     canonical = signing.canonical_string(
@@ -84,4 +100,4 @@ async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtim
     secret = await runtime.signing_secrets.secret_of(key)
     signing.check_signature(secret, canonical, digest)
     if request.method in MUTATING and not await runtime.cache.use_once(tenant_id, digest, issued_at, expires_at):
-        raise Problem("signature_replayed", "This signature was used before; sign every request anew.")
+        raise Problem("signature_replayed", "This signature was used before. Sign each request anew, retries as well.")

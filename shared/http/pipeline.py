@@ -22,8 +22,9 @@ from shared.core.crash_points import reach
 from shared.core.problems import Problem, render
 from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
-from shared.http.admission import admit, verify_signature
+from shared.http.admission import admit, refuse_repeated_headers, verify_signature
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse
+from shared.http.methods import handler_for
 from shared.http.operation import Access, HttpOperation
 from shared.http.query_string import parse_query
 from shared.http.request_id import request_id_of
@@ -124,11 +125,13 @@ async def _admitted(run: _Run) -> HttpResponse:
         raise Problem("payload_too_large", f"A body has at most {settings.max_body_bytes} bytes.")
     match = operation.pattern.fullmatch(request.path)
     if match is None:
-        raise Problem("not_found", "There is nothing at this path.")
+        raise Problem("not_found", "Nothing is served at this path.")
     if request.method != operation.method:
-        raise Problem("method_not_allowed", f"{request.method} is not taken here.", headers={"Allow": operation.method})
-    if request.repeated:
-        raise Problem("malformed_request", f"Sent twice: {', '.join(sorted(request.repeated))}.")
+        # The gateway has done this already; a function that runs alone has no gateway.
+        answered = handler_for(request, {operation.method: operation})
+        if isinstance(answered, HttpResponse):
+            return answered
+    refuse_repeated_headers(request)
     if operation.access is not Access.PROVIDER:
         run.caller, tenant = await admit(operation, request, run.runtime)
         run.tenant_id = run.caller.tenant_id or "-"

@@ -1,39 +1,33 @@
-"""Query strings: taken apart once, strictly."""
+"""Query strings (application/x-www-form-urlencoded)."""
 
 from __future__ import annotations
 
-from urllib.parse import unquote_to_bytes
+import re
+from typing import Final
+from urllib.parse import parse_qsl
 
 from shared.core.problems import Problem
 
+_BROKEN_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
 
 def parse_query(raw: str) -> dict[str, str]:
-    """The parameters of a raw query string (application/x-www-form-urlencoded).
+    """Return the parameters of a raw query string, decoded. `raw` stands for the wire's bytes one to one (latin-1).
 
-    Raises Problem `malformed_request` for a parameter that stands twice, for broken percent-escapes and for what
-    is not UTF-8.
+    A parameter without a value is an empty string. Raises Problem `malformed_request` for what `urllib` would accept
+    or repair: a parameter that occurs twice, a broken percent-escape, bytes that are not UTF-8.
     """
-    parameters: dict[str, str] = {}
-    for piece in raw.split("&") if raw else ():
-        if not piece:
-            continue
-        raw_name, _, raw_value = piece.partition("=")
-        name = _decoded(raw_name)
-        if name in parameters:
-            raise Problem.parameter("malformed_request", name, "The parameter stands twice.")
-        parameters[name] = _decoded(raw_value)
-    return parameters
-
-
-def _decoded(text: str) -> str:
-    for position in range(len(text)):
-        if text[position] == "%" and not _is_escape(text[position : position + 3]):
-            raise Problem("malformed_request", "The query has a broken percent-escape.")
+    if not raw:
+        return {}
+    if _BROKEN_ESCAPE.search(raw) is not None:
+        raise Problem("malformed_request", "The query string has a % that is not followed by two hexadecimal digits.")
     try:
-        return unquote_to_bytes(text.replace("+", " ").encode("latin-1")).decode()
+        pairs = parse_qsl(raw.encode("latin-1").decode(), keep_blank_values=True, errors="strict")
     except UnicodeError:
-        raise Problem("malformed_request", "The query is not UTF-8.") from None
-
-
-def _is_escape(text: str) -> bool:
-    return len(text) == 3 and all(digit in "0123456789abcdefABCDEF" for digit in text[1:])
+        raise Problem("malformed_request", "The query string is not UTF-8.") from None
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters:
+            raise Problem.parameter("malformed_request", name, "The parameter occurs more than once. Send it once.")
+        parameters[name] = value
+    return parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.calling import Client, House, Pair
+from tests.contract.calling import TOKEN_PATH, Client, House, Pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,6 +71,9 @@ ALLOWED = [
     ("/v1/tenants", "OPTIONS, POST"),
     ("/healthz", "GET, HEAD, OPTIONS"),
     ("/v1/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/problems/", "GET, HEAD, OPTIONS"),
+    (TOKEN_PATH, "OPTIONS, POST"),
+    ("/simulators/pix/faults", "OPTIONS, POST"),
 ]
 
 
@@ -83,6 +86,7 @@ async def test_a_method_that_is_not_taken(house: House, target: str, allow: str,
         pytest.skip("the server knows no such method")
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.header("allow") == allow
+    assert answer.document["detail"] == f"{method} is not allowed on this path. Allowed methods: {allow}."
 
 
 @pytest.mark.parametrize(("target", "allow"), ALLOWED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import pytest_asyncio
 
 from events.catalogue import CATALOGUE
+from shared.core.failure_reasons import FAILURE_REASONS
 from shared.core.problems import CODES
 from tests.contract.calling import Client, House, new_pair, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JWKS = "/realms/lastro/protocol/openid-connect/certs"
 CLOUDEVENT = "application/cloudevents+json"
 
 
@@ -45,10 +48,26 @@ async def test_probes(house: House) -> None:
 
 async def test_every_problem_has_its_page(house: House) -> None:
     """The type of each problem leads to a page; a code that does not exist leads to none."""
-    for code in CODES:
+    for code in (*CODES, *FAILURE_REASONS):
         page = await house.wire.send("GET", f"/problems/{code}")
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
     assert (await house.wire.send("GET", "/problems/none_such")).code == "not_found"
+    for index in ("/problems", "/problems/"):
+        page = await house.wire.send("GET", index)
+        assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+        assert b"/problems/insufficient_funds" in page.body
+
+
+async def test_the_docs_page_and_its_files_are_served(house: House) -> None:
+    """/docs is a page, and each file that it loads is there with its media type."""
+    page = await house.wire.send("GET", "/docs")
+    assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
+    for link in re.findall(r'(?:src|rel="stylesheet" href)="([^"]+)"', page.body.decode()):
+        asset = await house.wire.send("GET", link)
+        assert asset.status == 200
+        assert asset.header("content-type") in ("text/css; charset=utf-8", "text/javascript; charset=utf-8")
+        assert len(asset.body) > 100
+    assert (await house.wire.send("GET", "/docs/README.md")).code == "not_found"
 
 
 async def test_every_event_type_has_its_schema(house: House) -> None:
@@ -70,13 +89,14 @@ async def test_openapi_describes_every_route(house: House) -> None:
     assert document["openapi"].startswith("3.1")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/v1/openapi.json", "/metrics", "/platform/functions"])
+@pytest.mark.parametrize("path", ["/healthz", "/v1/openapi.json", "/metrics", "/platform/functions", JWKS])
 async def test_another_method_is_405(house: House, path: str) -> None:
     """The platform's own paths say which methods they take, to OPTIONS and to a wrong one alike."""
     refused = await house.wire.send("PUT", path)
     options = await house.wire.send("OPTIONS", path)
     assert (refused.status, refused.code) == (405, "method_not_allowed")
     assert refused.header("allow") == options.header("allow") == "GET, HEAD, OPTIONS"
+    assert "Allowed methods: GET, HEAD, OPTIONS." in refused.document["detail"]
     assert options.status == 204
 
 

@@ -17,6 +17,7 @@ from shared.adapters.memory.stores import MemorySecrets
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
 from shared.core.clock import ManualClock
+from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
 from shared.ports.rail import RailRefused
@@ -184,7 +185,6 @@ async def test_out_of_order_the_callback_overtakes_the_answer(bench: Bench) -> N
         ("PUT", "/webhook/k", {"webhookUrl": "ftp://x"}, 400),
         ("PUT", "/webhook/k", b"[]", 400),
         ("POST", "/faults", {"fault": "explode"}, 400),
-        ("DELETE", f"/cob/{TXID}", None, 405),
         ("GET", "/elsewhere", None, 404),
     ],
 )
@@ -194,8 +194,16 @@ async def test_what_the_bank_does_not_take_it_refuses(
     """Each with its status, and problems as the rail writes them."""
     answer = await bench.send(method, path, body)
     assert answer.status == status
-    if status != 405:
-        assert orjson.loads(answer.body)["type"].startswith("https://pix.bcb.gov.br/api/v2/error/")
+    assert orjson.loads(answer.body)["type"].startswith("https://pix.bcb.gov.br/api/v2/error/")
+
+
+async def test_a_method_that_the_bank_does_not_allow(bench: Bench) -> None:
+    """405 names the methods of the path, and OPTIONS answers with them."""
+    with pytest.raises(Problem, match="GET, HEAD, OPTIONS, PUT") as caught:
+        await bench.send("DELETE", f"/cob/{TXID}", None)
+    assert caught.value.status == 405
+    options = await bench.send("OPTIONS", f"/cob/{TXID}", None)
+    assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PUT")
 
 
 async def test_what_is_owed_is_told_after_a_restart(tmp_path: Path) -> None:

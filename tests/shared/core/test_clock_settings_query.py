@@ -1,4 +1,4 @@
-"""Time, settings and query strings are read strictly."""
+"""Time, settings and money are read strictly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from shared.core.clock import JumpWatch, ManualClock, SystemClock, format_time, parse_time
 from shared.core.money import Amount, Money
-from shared.core.problems import Problem
 from shared.core.settings import Settings
-from shared.http.query_string import parse_query
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds are naive here
@@ -80,20 +78,6 @@ def test_settings_come_from_the_environment() -> None:
     assert (settings.max_body_bytes, settings.trace_ratio, settings.documents) == (10, 0.5, "")
     with pytest.raises(ValueError, match="LASTRO_MAX_BODY_BYTES='ten'"):
         Settings.from_environment({"LASTRO_MAX_BODY_BYTES": "ten"})
-
-
-def test_query_strings() -> None:
-    """Escapes and plus signs are decoded once."""
-    assert parse_query("a=1&b=x%20y+z&&c") == {"a": "1", "b": "x y z", "c": ""}
-    assert parse_query("") == {}
-
-
-@pytest.mark.parametrize("raw", ["a=1&a=2", "a=%zz", "a=%f", "a=%ff", "a=é"])
-def test_broken_query_strings_are_refused(raw: str) -> None:
-    """A doubled parameter, a broken escape and what is not UTF-8 are malformed requests."""
-    with pytest.raises(Problem) as caught:
-        parse_query(raw)
-    assert caught.value.code == "malformed_request"
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**63, 1.0, "1", True, None])

@@ -1,15 +1,13 @@
-"""Problem details: catalogue, documents, headers and pages."""
+"""Problem details: catalogue, documents and headers."""
 
 from __future__ import annotations
 
-import html
 import pickle
-import re
 
 import orjson
 import pytest
 
-from shared.core.problems import CODES, FieldError, Problem, page, render, to_document
+from shared.core.problems import CODES, FieldError, Problem, render, to_document
 
 CONTRACT = {
     400: "malformed_request missing_idempotency_key",
@@ -94,22 +92,6 @@ def test_a_challenge_cannot_be_split() -> None:
     """Quotes, line breaks and letters beyond ASCII in a detail do not reach the header."""
     challenge = Problem("invalid_token", 'a"b\\c\r\nX: y é').headers["WWW-Authenticate"]
     assert challenge.endswith("error_description=\"a'b'c''X: y '\"")
-
-
-@pytest.mark.parametrize("code", sorted(CODES))
-def test_every_problem_has_a_page(code: str) -> None:
-    """The page that `type` leads to shows code, cause and remedy, escaped, and loads nothing else."""
-    text = page(code)
-    shown = html.unescape(text)
-    for part in (code, CODES[code].title, CODES[code].cause, CODES[code].remedy, str(CODES[code].status)):
-        assert part in shown
-    assert not re.search(r"<script|src=|href=|@import|url\(", text)
-
-
-def test_a_page_of_no_problem_does_not_exist() -> None:
-    """Markup in a code is never shown: the code is not in the catalogue."""
-    with pytest.raises(KeyError):
-        page("<script>")
 
 
 def test_a_problem_survives_pickling() -> None:

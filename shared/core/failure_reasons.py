@@ -1,0 +1,104 @@
+"""The reasons why a payment, refund or deposit fails: the catalogue of the codes in `failure.code`.
+
+These are not HTTP errors. The request was accepted; the reason is found later, and stands in the resource and in its
+events. A code may have the same name as a problem of the HTTP interface (problems.py), and then shares its page.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class FailureReason(NamedTuple):
+    """One reason. Its page shows `cause` and `remedy` to a developer; text in backquotes is set as code."""
+
+    code: str
+    title: str
+    seen_in: str
+    """The resources that have this reason, with the status that they end in."""
+    cause: str
+    remedy: str
+
+
+def _catalogue(*reasons: FailureReason) -> dict[str, FailureReason]:
+    return {reason.code: reason for reason in reasons}
+
+
+FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
+    FailureReason(
+        "insufficient_funds",
+        "The available balance is too low",
+        "a payment that is `declined`; a refund that is `failed`",
+        "The account that pays has less available than the amount. Available is the posted balance plus the overdraft "
+        "limit, less what is held for other payments and refunds.",
+        "Add funds to the account or use a smaller amount, and create a new payment or refund.",
+    ),
+    FailureReason(
+        "account_blocked",
+        "An account is blocked",
+        "a payment that is `declined`; a refund or a deposit that is `failed`",
+        "The paying account is blocked, or the receiving account is blocked for credits as well (mode `all`).",
+        "Unblock the account, or use another one, and create a new payment, refund or deposit.",
+    ),
+    FailureReason(
+        "account_closed",
+        "An account is closed",
+        "a payment that is `declined`; a refund or a deposit that is `failed`",
+        "The paying or the receiving account was closed after the request was accepted.",
+        "Use another account and create a new payment, refund or deposit.",
+    ),
+    FailureReason(
+        "user_suspended",
+        "The account's owner is suspended",
+        "a payment that is `declined`",
+        "The user who owns the paying or the receiving account is suspended.",
+        "Activate the user, or use an account of another user, and create a new payment.",
+    ),
+    FailureReason(
+        "limit_exceeded",
+        "A limit of the payer is exceeded",
+        "a payment that is `declined`",
+        "The amount is larger than a limit that the tenant has set for the payer, alone or together with the payer's "
+        "other payments of the period.",
+        "Use a smaller amount, wait for the next period, or raise the limit, and create a new payment.",
+    ),
+    FailureReason(
+        "currency_mismatch",
+        "The currencies differ",
+        "a payment that is `declined`; a refund that is `failed`",
+        "The paying account is kept in another currency than the amount.",
+        "Use an account and an amount of the same currency.",
+    ),
+    FailureReason(
+        "hold_timed_out",
+        "The amount could not be held in time",
+        "a payment that is `expired`",
+        "The platform asked several times to hold the amount on the payer's account, and got no result. Nothing was "
+        "moved, and a hold that arrives later is released.",
+        "Create a new payment. If this happens often, ask the operator of the platform to look at the dead letters.",
+    ),
+    FailureReason(
+        "deadline_passed",
+        "The ledger did not record the transfer in time",
+        "a payment or a refund that is `failed`",
+        "The order to record the transfer reached the ledger after its deadline. The ledger refused it for good, so "
+        "nothing was moved, and the hold is released.",
+        "Create a new payment or refund.",
+    ),
+    FailureReason(
+        "transfer_refused",
+        "The ledger refused the transfer",
+        "a payment, a refund or a deposit that is `failed`",
+        "The transfer breaks a rule of the ledger, such as a balance beyond 64 bits. Nothing was moved, and the hold "
+        "is released. `detail` names the rule.",
+        "Give the operator of the platform the id of the payment, refund or deposit.",
+    ),
+    FailureReason(
+        "provider_refused",
+        "The payment provider refused",
+        "a deposit that is `failed`",
+        "The provider, such as the PIX bank, refused to create the charge. `detail` begins with the provider's own "
+        "code.",
+        "Correct what the provider's code names and create a new deposit.",
+    ),
+)
