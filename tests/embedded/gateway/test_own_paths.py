@@ -210,7 +210,7 @@ async def test_the_ingress_refuses_what_is_no_cloudevent(operator: Client, chang
     event = {"specversion": "1.0", "id": "evt_bad", "source": "/outside", "type": "lastro.test.x.v1", **change}
     answer = await _ingress(operator, event)
     assert (answer.status, answer.code) == (400, "malformed_request")
-    assert answer.document["detail"].startswith("This is no CloudEvent: ")
+    assert answer.document["detail"].startswith("The request is not a CloudEvent: ")
 
 
 async def test_an_attribute_comes_once(operator: Client) -> None:
