@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shared.core.problems import CODES
-from shared.ports.documents import Commit, Unavailable
+from shared.ports.documents import Commit, ReadToken, Unavailable
 from shared.records.accounts import ACCOUNTS
 from shared.records.users import USERS
 from tests.contract.calling import TOKEN_PATH, Client, House, Pair, brl, new_account, new_pair, user_body
@@ -177,7 +177,7 @@ async def test_a_blocked_payer_is_no_http_error(house: House, demo: Client) -> N
 async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be made durable, nothing is said to be done: dependency_unavailable, at every door."""
 
-    async def never() -> None:
+    async def never(read_token: ReadToken | None = None) -> None:
         raise Unavailable("the disk is full")
 
     monkeypatch.setattr(house.platform.runtime.documents, "durable", never)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def test_the_committed_export_is_current() -> None:
     assert committed == documents(version=VERSION), "run: ./lastro events export docs/events"
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git to ask for the last commit")
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_a_published_type_changes_compatibly_only(name: str) -> None:
     """Against the last commit's schema a type may gain fields, and nothing that a consumer relies on may go."""
@@ -42,7 +44,7 @@ def test_a_schema_is_a_schema(name: str) -> None:
     """Each schema is valid JSON Schema 2020-12 with the id that `dataschema` names."""
     schema = schema_of(CATALOGUE[name])
     Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"https://lastro.dev/schemas/{name}.json"
+    assert schema["$id"] == f"/schemas/{name}.json"
 
 
 def test_asyncapi_names_every_type_once() -> None:
