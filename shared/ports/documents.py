@@ -145,6 +145,13 @@ class Unavailable(Exception):
     """A store or another dependency cannot answer now; trying again later is right."""
 
 
+class CommitOutcomeUnknown(Unavailable):
+    """The commit may have happened, may not have, or may still happen; it is never taken for one that has failed.
+
+    The same commit is tried again, not decided again: where it happened, its marker or its answer is there.
+    """
+
+
 class Documents(Protocol):
     """Where documents are kept. Every read and write names its tenant."""
 
@@ -170,7 +177,8 @@ class Documents(Protocol):
         ...
 
     async def commit(self, commit: Commit) -> None:
-        """Apply a commit. Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied or Unavailable."""
+        """Apply a commit. Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied, CommitOutcomeUnknown
+        or Unavailable."""
         ...
 
     async def durable(self, read_token: ReadToken | None = None) -> None:

@@ -57,7 +57,7 @@ async def test_twenty_requests_of_one_key_without_the_lock(seed: int) -> None:
 
     async def forget() -> None:
         while not done.is_set():
-            await world.runtime.cache.clear()
+            await world.forget()
             await asyncio.sleep(0)
 
     forgetting = asyncio.create_task(forget())
@@ -223,7 +223,7 @@ async def test_the_cache_forgets_every_deadline_and_the_sweep_finds_them() -> No
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 400)
     lost, world.pool.pending = world.pool.pending, []
-    await world.runtime.cache.clear()
+    await world.forget()
     world.later(seconds=31)
     await world.tick("operations-sweep-sagas")
     await world.settle()

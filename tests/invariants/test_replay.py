@@ -75,7 +75,7 @@ async def test_a_replay_from_the_beginning_changes_nothing(world: World, order: 
     elif order == "shuffled":
         random.shuffle(events)
     world.later(days=400)
-    await world.runtime.cache.clear()
+    await world.forget()
     await world.replay(events)
 
     assert world.pool.pending == []

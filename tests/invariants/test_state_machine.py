@@ -197,7 +197,7 @@ class WholePath(RuleBasedStateMachine):
                 self.run(self.world.deliver(pending))
         pool += kept
         if forget:
-            self.run(self.world.runtime.cache.clear())
+            self.run(self.world.forget())
 
     # Time
 
