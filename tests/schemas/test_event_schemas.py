@@ -44,7 +44,7 @@ def test_a_schema_is_a_schema(name: str) -> None:
     """Each schema is valid JSON Schema 2020-12 with the id that `dataschema` names."""
     schema = schema_of(CATALOGUE[name])
     Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == f"/schemas/{name}.json"
+    assert schema["$id"] == f"https://lastro.dev/schemas/{name}.json"
 
 
 def test_asyncapi_names_every_type_once() -> None:
