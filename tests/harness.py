@@ -135,11 +135,11 @@ class InterleavedDocuments:
     def read_token(self) -> ReadToken | None:
         return self._documents.read_token
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         await self._pause()
         return await self._documents.get(collection, tenant_id, id)
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         await self._pause()
         return await self._documents.find(collection, tenant_id, query)
 
@@ -507,7 +507,9 @@ class Harness:
         assert delivery.status == 204, delivery
         await self.run_events()
 
-    async def alter(self, collection: Collection[Any], id: str, *, tenant: str | None = None, **fields: object) -> None:
+    async def alter(
+        self, collection: Collection[Any, ...], id: str, *, tenant: str | None = None, **fields: object
+    ) -> None:
         """Change a stored document behind every function's back."""
         owner = tenant or self.default_tenant
         document = await self.documents.get(collection, owner, id)

@@ -187,11 +187,11 @@ class HostileDocuments:
     def read_token(self) -> ReadToken | None:
         return None
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         await self._servers.called()
         return await self._servers.documents.get(collection, tenant_id, id)
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         await self._servers.called()
         lags = tenant_id is None and self._servers.die.chance(3)
         documents = self._servers.moment_ago() if lags else self._servers.documents

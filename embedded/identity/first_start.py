@@ -11,6 +11,7 @@ import orjson
 from embedded.identity.credentials import FILE_NAME, Credentials, tenant_entry
 from embedded.identity.issuer import TOKEN_PATH, Client, Issuer
 from shared.context.runtime import Runtime
+from shared.core.clock import format_time
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.identity.tenancy import PLATFORM_SCOPE, client_of
 from shared.identity.tokens import client_secret_digest
@@ -81,6 +82,7 @@ async def _platform_client(runtime: Runtime) -> str:
         "secret_digest": client_secret_digest(secret),
         "client_tenant_id": None,
         "scopes": [PLATFORM_SCOPE],
+        "created_at": format_time(runtime.clock.now()),
     }
     commit = Commit(PLATFORM)
     commit.inserts.append((CLIENTS, dict(document)))

@@ -11,7 +11,7 @@ from functions.accounts._holds import hold_id
 from shared.context.context import Context
 from shared.core.money import money
 from shared.functions.decorators import event_function
-from shared.records.accounts import ACCOUNTS, HOLDS, HoldDocument
+from shared.records.accounts import ACCOUNTS, HOLDS, AccountChanges, HoldDocument
 from shared.records.system_accounts import is_system_account
 
 
@@ -21,12 +21,12 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
     hold = await _hold_of(event, ctx)
     changes, currencies = _changes_of(event)
     for account_id, change in changes.items():
-        increments = {"posted": change}
+        increments: AccountChanges = {"posted": change}
         if hold is not None and hold["account_id"] == account_id:
             increments["held"] = -hold["amount"]
             _use_up(ctx, hold, taken=-change)
         # An increment without a look at the balance: a merchant whom everybody pays is no place of conflict.
-        ctx.change(ACCOUNTS, account_id, increments)
+        ctx.change(ACCOUNTS, account_id, **increments)
         amount = money(change, currencies[account_id])
         ctx.emit(BalanceChanged(account_id=account_id, transfer_id=event.transfer_id, change=amount))
 

@@ -28,7 +28,7 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
         tell_refused(ctx, wish, failure)
         return
     # What was read may be old by the time of the commit: the account's floor and this condition decide there.
-    ctx.change(ACCOUNTS, wish.account_id, {"held": wish.amount}, {"status": "active"})
+    ctx.change(ACCOUNTS, wish.account_id, ACCOUNTS.where(status="active"), held=wish.amount)
     ctx.insert(HOLDS, new_hold(ctx, wish, "active", amount=wish.amount))
     tell_held(ctx, wish)
 

@@ -36,7 +36,7 @@ async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed 
         return
     if hold["status"] != "active":
         return
-    ctx.change(ACCOUNTS, hold["account_id"], {"held": -hold["amount"]})
+    ctx.change(ACCOUNTS, hold["account_id"], held=-hold["amount"])
     ctx.update(HOLDS, hold, status="released", updated_at=ctx.now_text)
     ctx.emit(
         FundsReleased(

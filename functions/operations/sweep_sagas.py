@@ -23,7 +23,7 @@ class _Watched(NamedTuple):
     """Documents that await something while they are in a status."""
 
     type: SagaType
-    collection: Collection[Any]
+    collection: Collection[Any, ...]
     status: str
 
 
@@ -34,7 +34,7 @@ _WATCHED: Final = (
     _Watched("refund", REFUNDS, "processing"),
     _Watched("deposit", DEPOSITS, "created"),
 )
-_COLLECTIONS: Final[dict[str, Collection[Any]]] = {watched.type: watched.collection for watched in _WATCHED}
+_COLLECTIONS: Final[dict[str, Collection[Any, ...]]] = {watched.type: watched.collection for watched in _WATCHED}
 
 
 @event_function(Tick, platform=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.payments.base import PaymentEvent
 from events.payments.capture_requested import PaymentCaptureRequested
-from functions.payments._payment import note, parties
+from functions.payments._payment import parties, update_payment
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
@@ -15,7 +15,7 @@ async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *be
     """Ask the ledger to move `amount` of an authorized payment; `before` are the facts that led here."""
     deadline = saga.ledger_deadline(ctx.runtime.settings, ctx.now)
     due_at = await saga.begin(ctx, "payment", payment["id"])
-    return note(
+    return update_payment(
         ctx,
         payment,
         *before,

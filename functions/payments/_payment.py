@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from events.payments.base import PaymentEvent
 from functions.payments._states import PAYMENT_CHANGES, require_change
-from functions.payments._timeline import tell
+from functions.payments._timeline import publish_and_record
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.envelope import Event
 from shared.core.money import money
-from shared.records.failure import FailureDocument
-from shared.records.payments import PAYMENTS, PaymentDocument, PaymentStatus
+from shared.records.payments import PAYMENTS, PaymentChanges, PaymentDocument, PaymentStatus
 
 
 def parties(payment: PaymentDocument) -> dict[str, Any]:
@@ -25,29 +24,34 @@ def parties(payment: PaymentDocument) -> dict[str, Any]:
     }
 
 
-async def become(
-    ctx: Context, payment: PaymentDocument, status: PaymentStatus, *facts: PaymentEvent, **changes: object
+async def transition(
+    ctx: Context,
+    payment: PaymentDocument,
+    status: PaymentStatus,
+    /,
+    *events: PaymentEvent,
+    **changes: Unpack[PaymentChanges],
 ) -> PaymentDocument:
-    """Change the payment's state, tell the facts and keep them in its timeline.
+    """Change the payment's status and other fields, and publish and record the events.
 
-    A terminal state ends the saga. Raises Problem `illegal_state` when the state does not allow the change.
+    A terminal status ends the saga. Raises Problem `illegal_state` when the present status does not allow the change.
     """
     require_change(payment, status)
+    changes["status"] = status
     if not PAYMENT_CHANGES[status]:
         changes["due_at"] = None
         await saga.end(ctx, "payment", payment["id"])
-    return note(ctx, payment, *facts, status=status, **changes)
+    return update_payment(ctx, payment, *events, **changes)
 
 
-def note(ctx: Context, payment: PaymentDocument, *facts: Event, **changes: object) -> PaymentDocument:
-    """Change fields of the payment, tell the facts and keep them in its timeline, all in one commit."""
+def update_payment(
+    ctx: Context, payment: PaymentDocument, /, *events: Event, **changes: Unpack[PaymentChanges]
+) -> PaymentDocument:
+    """Change fields of the payment, and publish and record the events, all in one commit."""
     number = payment["facts"]
-    for fact in facts:
+    for event in events:
         number += 1
-        tell(ctx, payment["id"], number, fact)
-    return ctx.update(PAYMENTS, payment, facts=number, updated_at=ctx.now_text, **changes)
-
-
-def failure_document(code: str, detail: str) -> FailureDocument:
-    """A reason as it is stored."""
-    return {"code": code, "detail": detail}
+        publish_and_record(ctx, payment["id"], number, event)
+    changes["facts"] = number
+    changes["updated_at"] = ctx.now_text
+    return ctx.update(PAYMENTS, payment, **changes)

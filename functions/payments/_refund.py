@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from events.refunds import RefundCreated, RefundEvent, RefundPostingRequested
-from functions.payments._payment import note
+from functions.payments._payment import update_payment
 from functions.payments._states import refund_may_become
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
 from shared.core.problems import Problem
-from shared.records.payments import PAYMENTS, REFUNDS, RefundDocument, RefundStatus
+from shared.records.payments import PAYMENTS, REFUNDS, PaymentChanges, RefundChanges, RefundDocument, RefundStatus
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:
@@ -47,18 +47,26 @@ def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostin
 
 
 async def end_refund(
-    ctx: Context, refund: RefundDocument, status: RefundStatus, fact: RefundEvent, **changes: object
+    ctx: Context,
+    refund: RefundDocument,
+    status: RefundStatus,
+    fact: RefundEvent,
+    /,
+    **changes: Unpack[RefundChanges],
 ) -> None:
-    """Settle or fail the refund, and give the payment account of it: refunded, or free to be refunded again.
+    """Settle or fail the refund, and change the payment: its amount is refunded, or may be refunded again.
 
     Raises Problem `illegal_state` when the refund has ended otherwise.
     """
     if not refund_may_become(refund, status):
         raise Problem("illegal_state", f"A refund that is {refund['status']} does not become {status}.")
     payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
-    amounts = {"amount_refunding": payment["amount_refunding"] - refund["amount"]}
+    amounts: PaymentChanges = {"amount_refunding": payment["amount_refunding"] - refund["amount"]}
     if status == "settled":
         amounts["amount_refunded"] = payment["amount_refunded"] + refund["amount"]
-    note(ctx, payment, fact, **amounts)
-    ctx.update(REFUNDS, refund, status=status, due_at=None, updated_at=ctx.now_text, **changes)
+    update_payment(ctx, payment, fact, **amounts)
+    changes["status"] = status
+    changes["due_at"] = None
+    changes["updated_at"] = ctx.now_text
+    ctx.update(REFUNDS, refund, **changes)
     await saga.end(ctx, "refund", refund["id"])

@@ -1,4 +1,4 @@
-"""The timeline: every fact about a payment and its refunds, kept in the commit that publishes it."""
+"""The timeline: every fact about a payment and its refunds, recorded in the commit that publishes it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def first_place(payment_id: str) -> str:
     return f"{payment_id}/"
 
 
-def tell(ctx: Context, payment_id: str, number: int, event: Event) -> None:
-    """Publish a fact and keep it as a payment's `number`-th (from 1)."""
+def publish_and_record(ctx: Context, payment_id: str, number: int, event: Event) -> None:
+    """Publish a fact and record it as a payment's `number`-th (from 1)."""
     envelope = ctx.emit(event)
     entry: TimelineDocument = {
         "id": f"{first_place(payment_id)}{number:08d}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from events.holds import FundsHeld
 from events.payments.authorized import PaymentAuthorized
 from functions.payments._capture import begin_capture
-from functions.payments._payment import become, parties
+from functions.payments._payment import parties, transition
 from functions.payments._states import may_become
 from shared.context import saga
 from shared.context.context import Context
@@ -29,4 +29,4 @@ async def authorize(event: FundsHeld, ctx: Context) -> None:
         await begin_capture(ctx, payment, payment["amount"], fact)
     else:
         await saga.end(ctx, "payment", payment["id"])
-        await become(ctx, payment, "authorized", fact, due_at=None)
+        await transition(ctx, payment, "authorized", fact, due_at=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from events.payments.canceled import PaymentCanceled
-from functions.payments._payment import become, parties
+from functions.payments._payment import parties, transition
 from functions.payments._payment_resource import Payment, payment_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
@@ -27,4 +27,4 @@ async def cancel(payment_id: str, command: Cancel, ctx: Context) -> Payment:
     """Cancel a payment that is created or authorized; what was held for it is released."""
     payment = await ctx.required(PAYMENTS, payment_id)
     fact = PaymentCanceled(**parties(payment), reason=command.reason)
-    return payment_resource(await become(ctx, payment, "canceled", fact))
+    return payment_resource(await transition(ctx, payment, "canceled", fact))

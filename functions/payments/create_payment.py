@@ -9,7 +9,7 @@ from pydantic import Field
 
 from functions.payments._creation import created_fact
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
-from functions.payments._timeline import tell
+from functions.payments._timeline import publish_and_record
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.clock import format_time
@@ -52,7 +52,7 @@ async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
     """
     await _check_accounts(command, ctx)
     payment = await _new_payment(command, ctx)
-    tell(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
+    publish_and_record(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
     return payment_resource(ctx.insert(PAYMENTS, payment))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.payments._payment import note
+from functions.payments._payment import update_payment
 from functions.payments._refund import refund_created_fact
 from functions.payments._refund_resource import Refund, refund_progress, refund_resource
 from shared.context import saga
@@ -40,7 +40,7 @@ async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) ->
     ctx.insert(REFUNDS, refund)
     # The amount is set aside on the payment: of two refunds at once, one finds what the other has left.
     fact = refund_created_fact(refund, attempt=1)
-    note(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
+    update_payment(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
     return refund_resource(refund)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from events.holds import FundsRefused
 from events.payments.declined import PaymentDeclined
-from functions.payments._payment import become, failure_document, parties
+from functions.payments._payment import parties, transition
 from functions.payments._states import may_become
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS
 
 
@@ -21,4 +22,4 @@ async def decline(event: FundsRefused, ctx: Context) -> None:
         return
     fact = PaymentDeclined(**parties(payment), failure=event.failure)
     failure = failure_document(event.failure.code, event.failure.detail)
-    await become(ctx, payment, "declined", fact, failure=failure)
+    await transition(ctx, payment, "declined", fact, failure=failure)

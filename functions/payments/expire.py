@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.payments.expired import PaymentExpired
 from events.sweeps import HoldExpired
-from functions.payments._payment import become, parties
+from functions.payments._payment import parties, transition
 from functions.payments._states import may_become
 from shared.context.context import Context
 from shared.functions.decorators import event_function
@@ -16,4 +16,4 @@ async def expire(event: HoldExpired, ctx: Context) -> None:
     """Expire the payment that the hold is for, unless its capture is under way or it has ended."""
     payment = await ctx.referenced(PAYMENTS, event.payment_id, "/payment_id")
     if may_become(payment, "expired"):
-        await become(ctx, payment, "expired", PaymentExpired(**parties(payment)))
+        await transition(ctx, payment, "expired", PaymentExpired(**parties(payment)))

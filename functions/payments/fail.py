@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from events.ledger import TransferRefused
 from events.payments.failed import PaymentFailed
-from functions.payments._payment import become, failure_document, parties
+from functions.payments._payment import parties, transition
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS
 
 
@@ -20,4 +21,4 @@ async def fail(event: TransferRefused, ctx: Context) -> None:
         return
     fact = PaymentFailed(**parties(payment), failure=event.failure)
     failure = failure_document(event.failure.code, event.failure.detail)
-    await become(ctx, payment, "failed", fact, failure=failure)
+    await transition(ctx, payment, "failed", fact, failure=failure)

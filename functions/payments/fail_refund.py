@@ -5,10 +5,10 @@ from __future__ import annotations
 from events.holds import FundsRefused
 from events.ledger import TransferRefused
 from events.refunds import RefundFailed
-from functions.payments._payment import failure_document
 from functions.payments._refund import end_refund, refund_parties
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import REFUNDS
 
 

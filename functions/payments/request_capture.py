@@ -6,11 +6,12 @@ from events.payments.expired import PaymentExpired
 from events.sweeps import SagaOverdue
 from functions.payments._capture import capture_fact
 from functions.payments._creation import created_fact
-from functions.payments._payment import become, failure_document, note, parties
+from functions.payments._payment import parties, transition, update_payment
 from functions.payments._refund import posting_requested_fact, refund_created_fact
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
 
 
@@ -36,22 +37,22 @@ async def _drive_payment(ctx: Context, payment: PaymentDocument) -> None:
     attempt = payment["attempt"] + 1
     if payment["status"] == "created" and attempt > ctx.runtime.settings.saga_attempts:
         failure = failure_document("hold_timed_out", "The payer's account did not answer in time.")
-        await become(ctx, payment, "expired", PaymentExpired(**parties(payment)), failure=failure)
+        await transition(ctx, payment, "expired", PaymentExpired(**parties(payment)), failure=failure)
         return
     amount, deadline = payment["capture_amount"], payment["ledger_deadline"]
     if payment["status"] == "created":
         due_at = await saga.begin(ctx, "payment", payment["id"], attempt)
-        note(ctx, payment, created_fact(payment, attempt), attempt=attempt, due_at=due_at)
+        update_payment(ctx, payment, created_fact(payment, attempt), attempt=attempt, due_at=due_at)
     elif payment["status"] == "capturing" and amount is not None and deadline is not None:
         due_at = await saga.begin(ctx, "payment", payment["id"], attempt)
-        note(ctx, payment, capture_fact(payment, amount, deadline, attempt), attempt=attempt, due_at=due_at)
+        update_payment(ctx, payment, capture_fact(payment, amount, deadline, attempt), attempt=attempt, due_at=due_at)
 
 
 async def _drive_refund(ctx: Context, refund: RefundDocument) -> None:
     attempt = refund["attempt"] + 1
     if refund["status"] == "created":
         payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
-        note(ctx, payment, refund_created_fact(refund, attempt))
+        update_payment(ctx, payment, refund_created_fact(refund, attempt))
     else:
         ctx.emit(posting_requested_fact(refund, attempt))
     due_at = await saga.begin(ctx, "refund", refund["id"], attempt)

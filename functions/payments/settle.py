@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.ledger import TransferPosted
 from events.payments.settled import PaymentSettled
-from functions.payments._payment import become, parties
+from functions.payments._payment import parties, transition
 from shared.context.context import Context
 from shared.core.money import money
 from shared.core.problems import Problem
@@ -29,4 +29,4 @@ async def settle(event: TransferPosted, ctx: Context) -> None:
         raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {payment['id']}.")
     captured = money(amount, payment["currency"])
     fact = PaymentSettled(**parties(payment), amount_captured=captured, transfer_id=event.transfer_id)
-    await become(ctx, payment, "settled", fact, amount_captured=amount)
+    await transition(ctx, payment, "settled", fact, amount_captured=amount)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from events.deposits import DepositEvent
 from functions.providers._states import DEPOSIT_CHANGES
@@ -10,7 +10,7 @@ from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
 from shared.core.problems import Problem
-from shared.records.deposits import DEPOSITS, DepositDocument, DepositStatus
+from shared.records.deposits import DEPOSITS, DepositChanges, DepositDocument, DepositStatus
 
 
 def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:
@@ -23,11 +23,19 @@ def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:
 
 
 async def end_deposit(
-    ctx: Context, deposit: DepositDocument, status: DepositStatus, fact: DepositEvent, **changes: object
+    ctx: Context,
+    deposit: DepositDocument,
+    status: DepositStatus,
+    fact: DepositEvent,
+    /,
+    **changes: Unpack[DepositChanges],
 ) -> None:
-    """Settle or fail the deposit and tell of it. Raises Problem `illegal_state` when it has ended otherwise."""
+    """Settle or fail the deposit and publish that. Raises Problem `illegal_state` when it has ended otherwise."""
     if status not in DEPOSIT_CHANGES[deposit["status"]]:
         raise Problem("illegal_state", f"A deposit that is {deposit['status']} does not become {status}.")
-    ctx.update(DEPOSITS, deposit, status=status, due_at=None, updated_at=ctx.now_text, **changes)
+    changes["status"] = status
+    changes["due_at"] = None
+    changes["updated_at"] = ctx.now_text
+    ctx.update(DEPOSITS, deposit, **changes)
     ctx.emit(fact)
     await saga.end(ctx, "deposit", deposit["id"])

@@ -8,6 +8,7 @@ from functions.providers._deposit import deposit_parts, end_deposit
 from shared.context.context import Context
 from shared.functions.decorators import event_function
 from shared.records.deposits import DEPOSITS
+from shared.records.failure import failure_document
 
 
 @event_function(TransferRefused)
@@ -20,4 +21,5 @@ async def fail_deposit(event: TransferRefused, ctx: Context) -> None:
         return
     ctx.log.warning("deposit %s was paid and is not in the ledger: %s", deposit["id"], event.failure.code)
     fact = DepositFailed(**deposit_parts(deposit), failure=event.failure)
-    await end_deposit(ctx, deposit, "failed", fact, failure=event.failure.model_dump())
+    failure = failure_document(event.failure.code, event.failure.detail)
+    await end_deposit(ctx, deposit, "failed", fact, failure=failure)

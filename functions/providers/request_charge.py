@@ -16,6 +16,7 @@ from shared.ports.rail import RailRefused
 from shared.records.accounts import ACCOUNTS
 from shared.records.charges import CHARGES, ChargeDocument
 from shared.records.deposits import DEPOSITS, DepositDocument
+from shared.records.failure import failure_document
 
 
 @event_function(DepositCreated, SagaOverdue)
@@ -40,7 +41,8 @@ async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> N
         refusal = await _account_refusal(ctx, deposit) or await _charge(ctx, deposit)
         if refusal is not None:
             fact = DepositFailed(**deposit_parts(deposit), failure=refusal)
-            await end_deposit(ctx, deposit, "failed", fact, failure=refusal.model_dump())
+            failure = failure_document(refusal.code, refusal.detail)
+            await end_deposit(ctx, deposit, "failed", fact, failure=failure)
             return
     if overdue:
         await _next_attempt(ctx, deposit)

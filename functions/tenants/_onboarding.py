@@ -104,5 +104,5 @@ def _make_client(ctx: Context) -> tuple[str, str]:
         "scopes": list(TENANT_SCOPES),
         "created_at": ctx.now_text,
     }
-    ctx.insert(CLIENTS, document, owner=PLATFORM)
+    ctx.insert(CLIENTS, document, tenant_id=PLATFORM)
     return client_id, secret

@@ -105,14 +105,14 @@ class Context(UnitOfWork):
 
     # Documents, beside those of UnitOfWork
 
-    async def required(self, collection: Collection[D], id: str) -> D:
+    async def required(self, collection: Collection[D, ...], id: str) -> D:
         """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
         document = await self.get(collection, id)
         if document is None:
             raise Problem("not_found", f"There is no {id}.")
         return document
 
-    async def referenced(self, collection: Collection[D], id: str, pointer: str) -> D:
+    async def referenced(self, collection: Collection[D, ...], id: str, pointer: str) -> D:
         """The document that a body names. Raises Problem `unknown_reference` pointing at the field."""
         document = await self.get(collection, id)
         if document is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from shared.core.envelope import Envelope
-from shared.ports.documents import Change, Collection, Commit, D, Documents, Query
+from shared.ports.documents import Change, Collection, Commit, D, Documents, Fields, InvalidWrite, P, Query
 
 
 class UnitOfWork:
@@ -20,7 +20,7 @@ class UnitOfWork:
         self.tenant_id = tenant_id
         self.pending = Commit(tenant_id, read_token=documents.read_token)
 
-    def get(self, collection: Collection[D], id: str) -> Awaitable[D | None]:
+    def get(self, collection: Collection[D, ...], id: str) -> Awaitable[D | None]:
         """The document as this unit of work would leave it (changes by increment apart), or None."""
         if self._staged:
             staged = self._staged.get((collection.name, id))
@@ -28,40 +28,42 @@ class UnitOfWork:
                 return _at_once(staged)
         return self._documents.get(collection, self.tenant_id, id)
 
-    def find(self, collection: Collection[D], query: Query) -> Awaitable[Sequence[D]]:
+    def find(self, collection: Collection[D, ...], query: Query) -> Awaitable[Sequence[D]]:
         """A page of the tenant's committed documents."""
         return self._documents.find(collection, self.tenant_id, query)
 
-    def insert(self, collection: Collection[D], document: D, *, owner: str | None = None) -> D:
-        """Make a document; the commit is refused when its id exists. Returns it as it will be stored.
+    def insert(self, collection: Collection[D, ...], document: D, *, tenant_id: str | None = None) -> D:
+        """Store a new document; the commit is refused when its id exists. Returns the document.
 
-        `owner` keeps it under another than this unit's tenant: a document of the platform that is to be there
-        exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference).
+        `tenant_id` stores it under another than this unit's tenant: a document of the platform that is to be there
+        exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference). Raises
+        InvalidWrite when the document names yet another tenant, or a version other than 1.
         """
-        stored: Any = {**document, "tenant_id": owner or self.tenant_id, "version": 1}
+        stored: Any = document
+        if stored["tenant_id"] != (tenant_id or self.tenant_id) or stored["version"] != 1:
+            raise InvalidWrite(f"{collection.name}/{stored['id']} is no new document of {tenant_id or self.tenant_id}")
         self.pending.inserts.append((collection, stored))
-        if owner is None:
+        if tenant_id is None:
             self._staged[collection.name, stored["id"]] = stored
-        return stored  # type: ignore[no-any-return]  # the document with two of its fields set
+        return document
 
-    def replace(self, collection: Collection[D], document: D) -> D:
-        """Put a new value in a document's place; the commit is refused when it changed since it was read."""
-        return self._put(collection, dict(document))
+    def update(self, collection: Collection[D, P], document: D, /, *_: P.args, **changes: P.kwargs) -> D:
+        """Change fields of a document that was read, and return it as it will be stored (but for its version).
 
-    def update(self, collection: Collection[D], document: D, **fields: object) -> D:
-        """Replace a document that was read by one with these fields changed, and return the new one."""
-        return self._put(collection, {**document, **fields})
-
-    def _put(self, collection: Collection[D], stored: Any) -> D:
+        Which fields may change, and their types, the collection says. The commit is refused when the document has
+        changed since it was read. Raises InvalidWrite for a field that may not change.
+        """
+        collection.refuse_unchangeable(changes)
+        stored: Any = {**document, **changes}
         key = (collection.name, stored["id"])
         if key in self._staged:
             self._restage(collection, stored)
         else:
             self.pending.replaces.append((collection, stored))
         self._staged[key] = stored
-        return stored  # type: ignore[no-any-return]  # a document of the collection's type
+        return stored  # type: ignore[no-any-return]  # the document with other values of its own fields
 
-    def _restage(self, collection: Collection[Any], stored: dict[str, Any]) -> None:
+    def _restage(self, collection: Collection[Any, ...], stored: dict[str, Any]) -> None:
         for writes in (self.pending.inserts, self.pending.replaces):
             for position, (other, document) in enumerate(writes):
                 if other is collection and document["id"] == stored["id"]:
@@ -69,15 +71,18 @@ class UnitOfWork:
 
     def change(
         self,
-        collection: Collection[D],
+        collection: Collection[Any, P],
         id: str,
-        increments: Mapping[str, int],
-        where: Mapping[str, Any] | None = None,
+        where: Fields | None = None,
+        /,
+        *_: P.args,
+        **increments: P.kwargs,
     ) -> None:
         """Add to integer fields without reading them first; refused when `where` or a floor does not hold."""
-        self.pending.changes.append(Change(collection, id, increments, where or {}))
+        integers: Any = increments
+        self.pending.changes.append(Change(collection, id, integers, where or {}))
 
-    def delete(self, collection: Collection[D], id: str) -> None:
+    def delete(self, collection: Collection[Any, ...], id: str) -> None:
         """Remove a document; one that is not there is no error."""
         self.pending.deletes.append((collection, id))
 

@@ -56,7 +56,7 @@ def _bad_cursor(detail: str) -> Problem:
 
 async def find_page(
     ctx: Context,
-    collection: Collection[D],
+    collection: Collection[D, ...],
     listing: ListQuery,
     filters: Filters,
     build: Callable[[Mapping[str, str]], Query],

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, NewType, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NewType, ParamSpec, Protocol, TypeVar
+
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict  # pydantic reads typing's own on Python 3.12 and later only
 
 from shared.core.envelope import Envelope
 
 PLATFORM = "-"
 """Owner of documents that belong to no tenant; no tenant's id can have this form."""
 
-D = TypeVar("D", bound=Mapping[str, Any])
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+class Document(TypedDict):
+    """The fields of every document: its id, the tenant that it is stored under, and how often it was written.
+
+    `version` is 1 for a new document and grows by 1 with each change.
+    """
+
+    id: str
+    tenant_id: str
+    version: int
+
+
+class NoChanges(TypedDict, total=False):
+    """For a collection whose documents never change once they are inserted."""
+
+
+D = TypeVar("D", bound=Document)
+P = ParamSpec("P")
 Fields = Mapping[str, Any]
 _NOTHING: Final[Fields] = MappingProxyType({})
 
@@ -32,18 +53,67 @@ class Floor(NamedTuple):
     terms: tuple[tuple[str, int], ...]
 
 
-class Collection(Generic[D]):
-    """A named set of documents. Every document has `tenant_id`, `id` and `version`, set by the unit of work.
+class Collection(Generic[D, P]):
+    """A named set of documents of one type, and the rules for writing them.
+
+    `owner` is the domain (a folder of `functions/`) whose functions alone write the collection, or the package of the
+    runtime that does. `document` is the TypedDict of its documents; `changes` a TypedDict of those fields that may
+    change after insertion, with the same types. Its signature is what the type checker holds `Context.update` to.
+    `fields` and `changeable` are their names, which a store holds every write to.
 
     Documents are values: they are never changed in place, only replaced by a new one.
+
+    Raises ValueError when `changes`, an index or a floor names a field that the documents do not have.
     """
 
-    __slots__ = ("floors", "indexes", "name")
+    __slots__ = ("changeable", "document", "fields", "floors", "indexes", "name", "owner")
 
-    def __init__(self, name: str, indexes: tuple[Index, ...] = (), floors: tuple[Floor, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        owner: str,
+        document: type[D],
+        changes: Callable[P, Mapping[str, Any]],
+        indexes: tuple[Index, ...] = (),
+        floors: tuple[Floor, ...] = (),
+    ) -> None:
         self.name = name
+        self.owner = owner
+        self.document = document
+        self.fields = frozenset(document.__annotations__)
+        self.changeable = frozenset(changes.__annotations__)
         self.indexes = indexes
         self.floors = floors
+        self._check_names()
+
+    def _check_names(self) -> None:
+        indexed = {field for index in self.indexes for field in index.fields}
+        summed = {field for floor in self.floors for field, _ in floor.terms}
+        unknown = (self.changeable | indexed | summed) - self.fields
+        if unknown:
+            raise ValueError(f"the documents of {self.name} have no field {_listed(unknown)}")
+        fixed = self.changeable & Document.__annotations__.keys()
+        if fixed:
+            raise ValueError(f"a change of {self.name} cannot set {_listed(fixed)}")
+
+    def refuse_unknown(self, fields: Fields) -> None:
+        """Raise InvalidWrite for a field that the documents do not have."""
+        if not fields.keys() <= self.fields:
+            raise InvalidWrite(f"{self.name}: its documents have no field {_listed(fields.keys() - self.fields)}")
+
+    def refuse_unchangeable(self, changes: Fields) -> None:
+        """Raise InvalidWrite for a field that may not change, or does not exist."""
+        if not changes.keys() <= self.changeable:
+            raise InvalidWrite(f"{self.name}: no change may set {_listed(changes.keys() - self.changeable)}")
+
+    def where(self, *_: P.args, **fields: P.kwargs) -> Fields:
+        """A condition on fields that may change, for `Context.change`: each has this value."""
+        return fields
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 class Query(NamedTuple):
@@ -64,7 +134,7 @@ class Query(NamedTuple):
 class Change(NamedTuple):
     """Increments of integer fields of one document, made only where `where` holds and every floor still does."""
 
-    collection: Collection[Any]
+    collection: Collection[Any, ...]
     id: str
     increments: Mapping[str, int]
     where: Fields = _NOTHING
@@ -93,10 +163,10 @@ class Commit:
         self,
         tenant_id: str,
         *,
-        inserts: list[tuple[Collection[Any], dict[str, Any]]] | None = None,
-        replaces: list[tuple[Collection[Any], dict[str, Any]]] | None = None,
+        inserts: list[tuple[Collection[Any, ...], dict[str, Any]]] | None = None,
+        replaces: list[tuple[Collection[Any, ...], dict[str, Any]]] | None = None,
         changes: list[Change] | None = None,
-        deletes: list[tuple[Collection[Any], str]] | None = None,
+        deletes: list[tuple[Collection[Any, ...], str]] | None = None,
         events: list[Envelope] | None = None,
         inbox: InboxMarker | None = None,
         read_token: ReadToken | None = None,
@@ -114,6 +184,35 @@ class Commit:
     def is_empty(self) -> bool:
         """Whether nothing is to be written or published; a marker alone is nothing."""
         return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
+
+    def check_fields(self) -> None:
+        """Hold every write to the fields of its collection, as each store does before it commits.
+
+        Raises InvalidWrite for an inserted document that has not exactly the fields of its type, for a replaced one
+        with a field that its type does not have (one may be absent: an earlier version stored the document without
+        it), and for an increment or assignment of a field that may not change.
+        """
+        for collection, document in self.inserts:
+            if document.keys() != collection.fields:
+                collection.refuse_unknown(document)
+                absent = _listed(collection.fields - document.keys())
+                raise InvalidWrite(f"{collection.name}/{document['id']}: the new document lacks {absent}")
+        for collection, document in self.replaces:
+            collection.refuse_unknown(document)
+        for collection, _, increments, where, assign in self.changes:
+            collection.refuse_unchangeable(increments)
+            if where:
+                collection.refuse_unknown(where)
+            if assign:
+                collection.refuse_unchangeable(assign)
+
+
+class InvalidWrite(Exception):
+    """A write that the rules of its collection forbid: an error in the program, which no retry mends.
+
+    Nothing of the commit happened. A request is answered 500 `internal_error`; an event goes to the dead letters when
+    its Trigger's retries are used up.
+    """
 
 
 class CommitRefused(Exception):
@@ -164,11 +263,11 @@ class Documents(Protocol):
         """
         ...
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         """The document, or None."""
         ...
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         """A page of documents. `tenant_id` None reads across tenants: for the platform's own sweeps only."""
         ...
 
@@ -177,8 +276,11 @@ class Documents(Protocol):
         ...
 
     async def commit(self, commit: Commit) -> None:
-        """Apply a commit. Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied, CommitOutcomeUnknown
-        or Unavailable."""
+        """Apply a commit.
+
+        Raises VersionConflict, AlreadyExists, GuardRefused, AlreadyApplied, CommitOutcomeUnknown or Unavailable;
+        InvalidWrite for an error in the program.
+        """
         ...
 
     async def durable(self, read_token: ReadToken | None = None) -> None:

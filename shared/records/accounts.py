@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection, Floor, Index
+from typing_extensions import TypedDict
+
+from shared.ports.documents import Collection, Document, Floor, Index
 from shared.records.failure import FailureDocument
 
 AccountStatus = Literal["active", "blocked", "closed"]
@@ -16,16 +18,13 @@ HoldStatus = Literal["active", "captured", "released", "refused"]
 HoldCause = Literal["payment", "refund"]
 
 
-class AccountDocument(TypedDict):
+class AccountDocument(Document):
     """A payment account (owner: accounts). Available is `posted - held + overdraft_limit` and never below zero.
 
     `posted` is what the ledger's transfers, as far as they were applied here, add up to; `held` is the sum of the
     active holds. `block_mode` is None unless the status is blocked.
     """
 
-    id: str
-    tenant_id: str
-    version: int
     owner_id: str
     currency: str
     status: AccountStatus
@@ -38,16 +37,23 @@ class AccountDocument(TypedDict):
     updated_at: str
 
 
-class HoldDocument(TypedDict):
+class AccountChanges(TypedDict, total=False):
+    """What may change of an account."""
+
+    status: AccountStatus
+    block_mode: Literal["debits", "all"] | None
+    posted: int
+    held: int
+    updated_at: str
+
+
+class HoldDocument(Document):
     """What became of the wish to set an amount aside for a payment or refund (owner: accounts); one per cause.
 
     A hold that was refused, or released before it was asked for (amount 0), stays: a late or repeated wish finds
     the answer in it. `expires_at` is None for refunds, which do not expire.
     """
 
-    id: str
-    tenant_id: str
-    version: int
     status: HoldStatus
     account_id: str
     amount: int
@@ -62,14 +68,30 @@ class HoldDocument(TypedDict):
     updated_at: str
 
 
-ACCOUNTS: Final[Collection[AccountDocument]] = Collection(
+class HoldChanges(TypedDict, total=False):
+    """What may change of a hold."""
+
+    status: HoldStatus
+    updated_at: str
+
+
+ACCOUNTS: Final = Collection(
     "accounts",
+    owner="accounts",
+    document=AccountDocument,
+    changes=AccountChanges,
     indexes=(Index(("owner_id",)),),
     floors=(Floor((("posted", 1), ("held", -1), ("overdraft_limit", 1))),),
 )
 
 
-HOLDS: Final[Collection[HoldDocument]] = Collection("holds", indexes=(Index(("status", "expires_at")),))
+HOLDS: Final = Collection(
+    "holds",
+    owner="accounts",
+    document=HoldDocument,
+    changes=HoldChanges,
+    indexes=(Index(("status", "expires_at")),),
+)
 
 
 def available(account: AccountDocument) -> int:

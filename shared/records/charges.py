@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal
 
-from shared.ports.documents import Collection
+from shared.ports.documents import Collection, Document, NoChanges
 
 
-class ChargeDocument(TypedDict):
+class ChargeDocument(Document):
     """Whose a charge at a provider is. Kept under the platform: a callback knows the charge's id, and no tenant."""
 
-    id: str
-    tenant_id: str
-    version: int
     provider: str
     charged_tenant_id: str
     deposit_id: str
@@ -20,7 +17,7 @@ class ChargeDocument(TypedDict):
     created_at: str
 
 
-class ReceiptDocument(TypedDict):
+class ReceiptDocument(Document):
     """Money that a provider reports to have come in, by the provider and the payment's end-to-end id.
 
     `matched` was asked for and goes to its account. `unmatched` is money all the same: it is kept for a person to
@@ -28,9 +25,6 @@ class ReceiptDocument(TypedDict):
     provider sent; `amount` is in minor units.
     """
 
-    id: str
-    tenant_id: str
-    version: int
     provider: str
     txid: str | None
     amount: int
@@ -40,7 +34,7 @@ class ReceiptDocument(TypedDict):
     received_at: str
 
 
-CHARGES: Final[Collection[ChargeDocument]] = Collection("charges")
+CHARGES: Final = Collection("charges", owner="providers", document=ChargeDocument, changes=NoChanges)
 
 
-RECEIPTS: Final[Collection[ReceiptDocument]] = Collection("provider_receipts")
+RECEIPTS: Final = Collection("provider_receipts", owner="providers", document=ReceiptDocument, changes=NoChanges)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing_extensions import TypedDict
 
 
 class FailureDocument(TypedDict):
@@ -10,3 +10,8 @@ class FailureDocument(TypedDict):
 
     code: str
     detail: str
+
+
+def failure_document(code: str, detail: str) -> FailureDocument:
+    """A reason as it is stored."""
+    return {"code": code, "detail": detail}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Final
 
-from shared.ports.documents import Collection
+from typing_extensions import TypedDict
+
+from shared.ports.documents import Collection, Document
 
 
-class IdempotencyDocument(TypedDict):
+class IdempotencyDocument(Document):
     """The first answer to a key. `body` is sealed when it shows a secret."""
 
-    id: str
-    tenant_id: str
-    version: int
     fingerprint: str
     status: int
     headers: dict[str, str]
@@ -21,4 +20,16 @@ class IdempotencyDocument(TypedDict):
     created_at: str
 
 
-IDEMPOTENCY: Collection[IdempotencyDocument] = Collection("idempotency")
+class IdempotencyChanges(TypedDict, total=False):
+    """What may change of a stored answer, when a request has waited for a later one."""
+
+    headers: dict[str, str]
+    body: str
+
+
+IDEMPOTENCY: Final = Collection(
+    "idempotency",
+    owner="http",
+    document=IdempotencyDocument,
+    changes=IdempotencyChanges,
+)

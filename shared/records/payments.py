@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection, Index
+from typing_extensions import TypedDict
+
+from shared.ports.documents import Collection, Document, Index
 from shared.records.failure import FailureDocument
 
 PaymentStatus = Literal[
@@ -24,7 +26,7 @@ PaymentStatus = Literal[
 RefundStatus = Literal["created", "processing", "settled", "failed"]
 
 
-class PaymentDocument(TypedDict):
+class PaymentDocument(Document):
     """An order to move money between two accounts (owner: payments).
 
     `capture_amount` is what the ledger was asked to move; `amount_refunding` is set aside for refunds under way, so
@@ -33,9 +35,6 @@ class PaymentDocument(TypedDict):
     (None: nothing is awaited). `facts` counts the entries of the timeline.
     """
 
-    id: str
-    tenant_id: str
-    version: int
     status: PaymentStatus
     amount: int
     currency: str
@@ -61,13 +60,26 @@ class PaymentDocument(TypedDict):
     expires_at: str
 
 
-class RefundDocument(TypedDict):
+class PaymentChanges(TypedDict, total=False):
+    """What may change of a payment."""
+
+    status: PaymentStatus
+    amount_captured: int
+    amount_refunded: int
+    amount_refunding: int
+    capture_amount: int | None
+    failure: FailureDocument | None
+    ledger_deadline: str | None
+    attempt: int
+    due_at: str | None
+    facts: int
+    updated_at: str
+
+
+class RefundDocument(Document):
     """Money given back of a payment, in part or whole (owner: payments). Its payer is the payment's payee;
     `ledger_deadline`, `attempt` and `due_at` are as a payment's."""
 
-    id: str
-    tenant_id: str
-    version: int
     payment_id: str
     status: RefundStatus
     amount: int
@@ -84,8 +96,21 @@ class RefundDocument(TypedDict):
     updated_at: str
 
 
-PAYMENTS: Final[Collection[PaymentDocument]] = Collection(
+class RefundChanges(TypedDict, total=False):
+    """What may change of a refund."""
+
+    status: RefundStatus
+    failure: FailureDocument | None
+    attempt: int
+    due_at: str | None
+    updated_at: str
+
+
+PAYMENTS: Final = Collection(
     "payments",
+    owner="payments",
+    document=PaymentDocument,
+    changes=PaymentChanges,
     indexes=(
         Index(("status",)),
         Index(("payer_account_id",)),
@@ -95,4 +120,10 @@ PAYMENTS: Final[Collection[PaymentDocument]] = Collection(
 )
 
 
-REFUNDS: Final[Collection[RefundDocument]] = Collection("refunds", indexes=(Index(("payment_id",)), Index(("status",))))
+REFUNDS: Final = Collection(
+    "refunds",
+    owner="payments",
+    document=RefundDocument,
+    changes=RefundChanges,
+    indexes=(Index(("payment_id",)), Index(("status",))),
+)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection
+from shared.ports.documents import Collection, Document, NoChanges
 
 ID_SEPARATOR: Final = "."
 """Joins the parts of a line's id: account, time, number."""
 
 
-class LineDocument(TypedDict):
+class LineDocument(Document):
     """A statement line. `sequence` is the ledger's number of the entry among the account's; amounts are minor units
     of `currency`; `line_id` is the id that the outside sees."""
 
-    id: str
-    tenant_id: str
-    version: int
     line_id: str
     account_id: str
     sequence: int
@@ -31,4 +28,9 @@ class LineDocument(TypedDict):
     description: str | None
 
 
-LINES: Final[Collection[LineDocument]] = Collection("statement_lines")
+LINES: Final = Collection(
+    "statement_lines",
+    owner="statements",
+    document=LineDocument,
+    changes=NoChanges,
+)

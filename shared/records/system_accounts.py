@@ -6,9 +6,9 @@ known without a look-up: `sys_clearing_pix_brl`.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection
+from shared.ports.documents import Collection, Document, NoChanges
 
 SystemAccountKind = Literal["clearing", "fees", "suspense", "equity"]
 
@@ -17,19 +17,18 @@ HOME_CURRENCY: Final = "BRL"
 _SYSTEM_PREFIX: Final = "sys_"
 
 
-class SystemAccountDocument(TypedDict):
+class SystemAccountDocument(Document):
     """A system account of a tenant; made with it. `provider` is set for clearing accounts."""
 
-    id: str
-    tenant_id: str
-    version: int
     kind: SystemAccountKind
     provider: str | None
     currency: str
     created_at: str
 
 
-SYSTEM_ACCOUNTS: Final[Collection[SystemAccountDocument]] = Collection("system_accounts")
+SYSTEM_ACCOUNTS: Final = Collection(
+    "system_accounts", owner="tenants", document=SystemAccountDocument, changes=NoChanges
+)
 
 
 def clearing_account(provider: str, currency: str) -> str:

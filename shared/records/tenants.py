@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection, Index
+from typing_extensions import TypedDict
+
+from shared.ports.documents import Collection, Document, Index, NoChanges
 
 
 class TenantLimits(TypedDict):
@@ -13,46 +15,50 @@ class TenantLimits(TypedDict):
     requests_per_second: int | None
 
 
-class TenantDocument(TypedDict):
+class TenantDocument(Document):
     """A tenant; kept under its own id."""
 
-    id: str
-    tenant_id: str
-    version: int
     name: str
     status: Literal["active", "suspended"]
     limits: TenantLimits
     created_at: str
 
 
-class SigningKeyDocument(TypedDict):
+class SigningKeyDocument(Document):
     """An HMAC key of a tenant. `secret` is sealed; `expires_at` is when its grace ends."""
 
-    id: str
-    tenant_id: str
-    version: int
     secret: str
     status: Literal["active", "grace", "revoked"]
     expires_at: str | None
     created_at: str
 
 
-class ClientDocument(TypedDict):
+class SigningKeyChanges(TypedDict, total=False):
+    """What may change of a signing key."""
+
+    status: Literal["active", "grace", "revoked"]
+    expires_at: str | None
+
+
+class ClientDocument(Document):
     """A technical client that may ask for tokens. Kept under the platform; only a digest of its secret is stored."""
 
-    id: str
-    tenant_id: str
-    version: int
     secret_digest: str
     client_tenant_id: str | None
     scopes: list[str]
-    created_at: NotRequired[str]
+    created_at: str
 
 
-TENANTS: Collection[TenantDocument] = Collection("tenants")
+TENANTS: Final = Collection("tenants", owner="tenants", document=TenantDocument, changes=NoChanges)
 
 
-SIGNING_KEYS: Collection[SigningKeyDocument] = Collection("signing_keys", indexes=(Index(("status",)),))
+SIGNING_KEYS: Final = Collection(
+    "signing_keys",
+    owner="tenants",
+    document=SigningKeyDocument,
+    changes=SigningKeyChanges,
+    indexes=(Index(("status",)),),
+)
 
 
-CLIENTS: Collection[ClientDocument] = Collection("clients")
+CLIENTS: Final = Collection("clients", owner="tenants", document=ClientDocument, changes=NoChanges)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal
 
-from shared.ports.documents import Collection, Index
+from shared.ports.documents import Collection, Document, Index, NoChanges
 
 UserStatus = Literal["pending", "active", "suspended", "closed"]
 
 
-class UserDocument(TypedDict):
+class UserDocument(Document):
     """A customer or merchant (owner: users). `name`, `document_number`, `email` and `phone` are sealed for the
     tenant; `document_index` is the blind index of type and number, by which a second registration is found."""
 
-    id: str
-    tenant_id: str
-    version: int
     kind: Literal["customer", "merchant"]
     status: UserStatus
     name: str
@@ -29,4 +26,10 @@ class UserDocument(TypedDict):
     updated_at: str
 
 
-USERS: Final[Collection[UserDocument]] = Collection("users", indexes=(Index(("document_index",), unique=True),))
+USERS: Final = Collection(
+    "users",
+    owner="users",
+    document=UserDocument,
+    changes=NoChanges,
+    indexes=(Index(("document_index",), unique=True),),
+)

@@ -45,7 +45,7 @@ def test_paths_exist(page: Path) -> None:
 
 
 # The README's own example, which its reader makes.
-NEW_FILES = {"functions/payments/thank_payer.py"}
+NEW_FILES = {"functions/payments/thank_payer.py", "shared/records/thanks.py"}
 
 
 def commands() -> set[str]:

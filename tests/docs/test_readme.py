@@ -20,6 +20,7 @@ from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
 from tests.docs.pages import ROOT, Snippet, snippets
 
 SNIPPETS = {snippet.name: snippet for snippet in snippets()}
+NEW_RECORD = 'README.md: """The documents of thanks: one for'
 NEW_FUNCTION = 'README.md: """lastro.payment.settled.v1: thank'
 NEW_SERVICE = "README.md: sed -e s/payments-settle/payments-th"
 NEW_TRIGGER = "README.md: ---"
@@ -48,6 +49,7 @@ class Started:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy of the checkout, to which the README's function has been added as the README says."""
     copied = copy_checkout(tmp_path_factory.mktemp("readme") / "lastro")
+    (copied.root / "shared/records/thanks.py").write_text(text(NEW_RECORD))
     (copied.root / "functions/payments/thank_payer.py").write_text(text(NEW_FUNCTION))
     sed = copied.run(text(NEW_SERVICE))
     assert (sed.returncode, sed.stderr) == (0, "")
@@ -185,6 +187,7 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     "README.md: ./lastro test": the_tests_would_run,
     FIRST_PAYMENT: the_payment_settles,
     AFTERWARDS: the_books_are_shown,
+    NEW_RECORD: the_new_function_is_given_the_payment,
     NEW_FUNCTION: the_new_function_is_given_the_payment,
     NEW_SERVICE: the_new_function_is_wired,
     NEW_TRIGGER: the_new_function_is_wired,

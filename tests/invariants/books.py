@@ -33,7 +33,7 @@ class Reader(Protocol):
         ...
 
 
-async def everything(world: Platform, tenant_id: str, collection: Collection[Any]) -> list[Any]:
+async def everything(world: Platform, tenant_id: str, collection: Collection[Any, ...]) -> list[Any]:
     """All of a tenant's documents of a collection."""
     found: list[Any] = []
     while True:

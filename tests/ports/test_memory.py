@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.adapters.memory.stores import (
@@ -13,9 +15,9 @@ from shared.adapters.memory.stores import (
     MemorySecrets,
 )
 from shared.core.clock import ManualClock
-from shared.ports.documents import Commit
+from shared.ports.documents import Commit, InvalidWrite
 from tests.ports.cache_suite import CacheSuite
-from tests.ports.documents_suite import NOTES, DocumentsSuite, document, event, insert
+from tests.ports.documents_suite import ACCOUNTS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.ledger_suite import LedgerSuite
 from tests.ports.secrets_suite import SecretsSuite
 
@@ -34,11 +36,18 @@ class TestDocuments(DocumentsSuite):
 
     async def test_a_document_that_was_read_can_be_changed_without_effect(self, documents: MemoryDocuments) -> None:
         """A handler that changes what it read in place changes its own copy, which a test then sees."""
-        await insert(documents, NOTES, document("n1", a=[1]))
+        await insert(documents, NOTES, note("n1", a=[1]))
         found = await documents.get(NOTES, "ten_1", "n1")
         assert found is not None
         found["a"].append(2)
-        assert await documents.get(NOTES, "ten_1", "n1") == document("n1", a=[1])
+        assert await documents.get(NOTES, "ten_1", "n1") == note("n1", a=[1])
+
+    @pytest.mark.parametrize("wrong", [{"status": 5}, {"held": "5"}, {"held": True}, {"iban": ["BR1"]}])
+    async def test_a_value_of_another_type_is_refused(self, documents: MemoryDocuments, wrong: dict[str, Any]) -> None:
+        """A document whose values are not of its type's is an error, whatever the type checker was told."""
+        with pytest.raises(InvalidWrite, match=next(iter(wrong))):
+            await insert(documents, ACCOUNTS, account("a1", **wrong))
+        assert await documents.get(ACCOUNTS, "ten_1", "a1") is None
 
     async def test_events_wait_until_they_are_marked_sent(self, documents: MemoryDocuments) -> None:
         """The outbox returns what is older than a time and was not marked sent, oldest first."""

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 from shared.adapters.memory.local_cache import LocalCache
 from shared.core.clock import Clock, SystemClock
@@ -25,6 +28,7 @@ from shared.ports.documents import (
     D,
     GuardRefused,
     InboxMarker,
+    InvalidWrite,
     Query,
     ReadToken,
     VersionConflict,
@@ -60,10 +64,10 @@ class MemoryDocuments:
         """Nothing that was read is ever taken back."""
         return None
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         return cast("D | None", deepcopy(self._rows.get((collection.name, tenant_id, id))))
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         found = [
             document
             for (name, owner, _), document in self._rows.items()
@@ -76,12 +80,14 @@ class MemoryDocuments:
         return marker in self._inbox
 
     async def commit(self, commit: Commit) -> None:
+        commit.check_fields()
         if commit.inbox in self._inbox:
             raise AlreadyApplied(f"{commit.inbox} is there")
         rows = dict(self._rows)
         touched = list(_apply(rows, commit))
         for collection, key in touched:
             if key in rows:
+                _check_type(collection, rows[key])
                 _check_floors(collection, rows[key])
                 _check_unique(collection, rows, key)
         self._rows = rows
@@ -103,7 +109,7 @@ class MemoryDocuments:
             self._outbox.pop((event.source, event.id), None)
 
 
-def _apply(rows: Rows, commit: Commit) -> Iterator[tuple[Collection[Any], tuple[str, str, str]]]:
+def _apply(rows: Rows, commit: Commit) -> Iterator[tuple[Collection[Any, ...], tuple[str, str, str]]]:
     for collection, document in commit.inserts:
         key = (collection.name, document["tenant_id"], document["id"])
         if key in rows:
@@ -135,13 +141,26 @@ def _changed(current: Document | None, change: Change) -> Document:
     return document
 
 
-def _check_floors(collection: Collection[Any], document: Document) -> None:
+def _check_type(collection: Collection[Any, ...], document: Document) -> None:
+    """Hold a document to its type, values and all: what the type checker believes of it is true here."""
+    try:
+        _type_of(collection).validate_python(document)
+    except ValidationError as error:
+        raise InvalidWrite(f"{collection.name}/{document['id']}: {error}") from None
+
+
+@cache
+def _type_of(collection: Collection[Any, ...]) -> TypeAdapter[Any]:
+    return TypeAdapter(collection.document)
+
+
+def _check_floors(collection: Collection[Any, ...], document: Document) -> None:
     for floor in collection.floors:
         if sum(sign * (document.get(name) or 0) for name, sign in floor.terms) < 0:
             raise GuardRefused(f"{collection.name}/{document['id']} would fall below its floor")
 
 
-def _check_unique(collection: Collection[Any], rows: Rows, key: tuple[str, str, str]) -> None:
+def _check_unique(collection: Collection[Any, ...], rows: Rows, key: tuple[str, str, str]) -> None:
     for index in collection.indexes:
         values = [rows[key].get(name) for name in index.fields]
         if not index.unique or None in values:

@@ -68,7 +68,7 @@ class SqliteDocuments:
         self.read_token: ReadToken | None = ReadToken(journal.generation)
         """Another one once memory was dropped: what was read before may never have been."""
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)
         document: Any = self._memory.get(key, _UNKNOWN)
         if document is not _UNKNOWN:
@@ -78,7 +78,7 @@ class SqliteDocuments:
             document = None if table.certainly_absent(tenant_id, id) else self._load(table, key)
         return document  # type: ignore[no-any-return]  # a collection's documents are of its type
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         table = self._table(collection)
         await self._journal.durable()
         if not table.on_disk:
@@ -108,6 +108,7 @@ class SqliteDocuments:
 
     def decide(self, commit: Commit) -> None:
         """Check and apply a commit at once. Raises as `commit` does, and TypeError for what is no JSON."""
+        commit.check_fields()
         journal, log = self._journal, self._log
         if commit.read_token is not None and commit.read_token != self.read_token:
             raise VersionConflict("what was read is not there any more")
@@ -160,7 +161,7 @@ class SqliteDocuments:
         return writes
 
     def _current(
-        self, writes: _Writes, collection: Collection[Any], key: Key
+        self, writes: _Writes, collection: Collection[Any, ...], key: Key
     ) -> tuple[Table, Document | None, Document | None]:
         """The table, the document as it was before this commit, and as this commit has left it so far."""
         table = self._tables.get(collection.name) or self._table(collection)
@@ -244,7 +245,7 @@ class SqliteDocuments:
 
     # Memory
 
-    def _table(self, collection: Collection[Any]) -> Table:
+    def _table(self, collection: Collection[Any, ...]) -> Table:
         table = self._tables.get(collection.name)
         if table is None:
             table = self._tables[collection.name] = Table(collection, self._reader)

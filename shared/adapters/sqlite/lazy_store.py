@@ -66,10 +66,10 @@ class LazyDocuments:
     def read_token(self) -> ReadToken | None:
         return None if self._lazy.opened is None else self._lazy.opened.documents.read_token
 
-    async def get(self, collection: Collection[D], tenant_id: str, id: str) -> D | None:
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         return await (await self._lazy.store()).documents.get(collection, tenant_id, id)
 
-    async def find(self, collection: Collection[D], tenant_id: str | None, query: Query) -> Sequence[D]:
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         return await (await self._lazy.store()).documents.find(collection, tenant_id, query)
 
     async def seen(self, marker: InboxMarker) -> bool:

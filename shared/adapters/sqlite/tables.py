@@ -38,7 +38,7 @@ class Table:
     has to read the text.
     """
 
-    def __init__(self, collection: Collection[Any], reader: sqlite3.Connection) -> None:
+    def __init__(self, collection: Collection[Any, ...], reader: sqlite3.Connection) -> None:
         if not _NAME.fullmatch(collection.name):
             raise ValueError(f"{collection.name!r} cannot be the name of a collection")
         self.name = collection.name
@@ -78,7 +78,7 @@ class Table:
         self._updates: dict[tuple[int, ...], str] = {}
         self._delete = f"DELETE FROM {table} WHERE tenant_id = ? AND id = ? AND version = ?"
 
-    def same_as(self, collection: Collection[Any]) -> bool:
+    def same_as(self, collection: Collection[Any, ...]) -> bool:
         """Whether this is the table of a collection with these indexes and floors."""
         return (self.floors, self.indexes) == (collection.floors, collection.indexes)
 
@@ -251,7 +251,7 @@ class Table:
         self._definitions = self._missing_definitions()
 
 
-def _columns(collection: Collection[Any]) -> tuple[str, ...]:
+def _columns(collection: Collection[Any, ...]) -> tuple[str, ...]:
     """The fields that indexes and floors are about, but for those that are columns in any case."""
     indexed = [name for index in collection.indexes for name in index.fields]
     summed = [name for floor in collection.floors for name, _ in floor.terms]

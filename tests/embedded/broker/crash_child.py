@@ -10,7 +10,7 @@ import asyncio
 import sys
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Final
 
 from embedded.broker.broker import Broker
 from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
@@ -20,11 +20,18 @@ from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import SystemClock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
-from shared.ports.documents import AlreadyApplied, AlreadyExists, Collection, Commit, InboxMarker
+from shared.ports.documents import AlreadyApplied, AlreadyExists, Collection, Commit, Document, InboxMarker, NoChanges
 from tests.embedded.broker.small_platform import event, plan_of, service, trigger
 
-SALES: Collection[Any] = Collection("sales")
-EFFECTS: Collection[Any] = Collection("effects")
+
+class EffectDocument(Document):
+    """What a handler did, and for which event."""
+
+    of: str
+
+
+SALES: Final = Collection("sales", owner="tests", document=Document, changes=NoChanges)
+EFFECTS: Final = Collection("effects", owner="tests", document=EffectDocument, changes=NoChanges)
 NEXT = {"pack": "packed", "ship": None, "bill": None}
 UNPAID = 17
 """Bill refuses each sale whose number this divides, for good."""

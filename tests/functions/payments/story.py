@@ -64,7 +64,7 @@ def money(value: int, currency: str = "BRL") -> dict[str, Any]:
     return {"amount": {"value": value, "currency": currency}}
 
 
-async def put(harness: Harness, collection: Collection[Any], id: str, tenant: str = "acme", **fields: Any) -> None:
+async def put(harness: Harness, collection: Collection[Any, ...], id: str, tenant: str = "acme", **fields: Any) -> None:
     """Change fields of a stored document behind its owner's back."""
     document = await harness.documents.get(collection, tenant, id)
     assert document is not None

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import orjson
 import pytest
@@ -17,9 +17,9 @@ from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.assembly import LogBus, assemble, issuer_url
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from shared.ports.documents import Collection, Commit, Unavailable
+from shared.ports.documents import Collection, Commit, Document, NoChanges, Unavailable
 
-NOTES: Collection[Any] = Collection("notes")
+NOTES: Final = Collection("notes", owner="tests", document=Document, changes=NoChanges)
 DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", "cassandra", "aiokafka", "hvac"]
 
 

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from typing_extensions import TypedDict
 
 from events.accounts import AccountOpened
 from shared.adapters.memory.stores import MemoryDocuments
 from shared.context.context import Context, Origin
 from shared.core.clock import ManualClock
-from shared.ports.documents import Collection, InboxMarker
+from shared.ports.documents import Collection, Document, Floor, InboxMarker, Index, InvalidWrite
 
+
+class ThingDocument(Document):
+    """A document that a handler writes."""
+
+    name: str
+    count: int
+
+
+class ThingChanges(TypedDict, total=False):
+    """What may change of it."""
+
+    count: int
+
+
+class WrongChanges(TypedDict, total=False):
+    """What cannot change of it, for it is not there."""
+
+    colour: str
+
+
+THINGS: Final = Collection("things", owner="accounts", document=ThingDocument, changes=ThingChanges)
 FACT = AccountOpened(account_id="acc_1", owner_id="usr_1", currency="BRL", overdraft_limit=0)
 
 
@@ -21,6 +43,12 @@ def a_run(cause_id: str = "evt_1", tenant_id: str = "acme") -> Context:
     """What a run of a handler is given."""
     runtime: Any = SimpleNamespace(clock=ManualClock(), documents=MemoryDocuments())
     return Context(runtime, tenant_id, Origin("accounts/open_account", cause_id, "req_1", None, "00"))
+
+
+def thing(**fields: Any) -> ThingDocument:
+    """A new thing."""
+    made: Any = {"id": "t1", "tenant_id": "acme", "version": 1, "name": "x", "count": 0, **fields}
+    return made  # type: ignore[no-any-return]  # a test may give fields that it has not
 
 
 def ids_of_a_run(cause_id: str, number: int, tenant_id: str = "acme") -> list[str]:
@@ -55,12 +83,11 @@ def test_a_run_goes_on_for_another_tenant_until_it_has_decided_something() -> No
     marker = ctx.pending.inbox = InboxMarker("c", "/s", "evt_1")
     ctx.scope_to("other")
     assert (ctx.tenant_id, ctx.pending.tenant_id, ctx.pending.inbox) == ("other", "other", marker)
-    things: Collection[Any] = Collection("things")
     decisions: list[Callable[[Context], object]] = [
-        lambda ctx: ctx.insert(things, {"id": "t1"}),
-        lambda ctx: ctx.replace(things, {"id": "t1", "version": 1}),
-        lambda ctx: ctx.change(things, "t1", {"count": 1}),
-        lambda ctx: ctx.delete(things, "t1"),
+        lambda ctx: ctx.insert(THINGS, thing()),
+        lambda ctx: ctx.update(THINGS, thing(), count=1),
+        lambda ctx: ctx.change(THINGS, "t1", count=1),
+        lambda ctx: ctx.delete(THINGS, "t1"),
         lambda ctx: ctx.emit(FACT),
     ]
     for decide in decisions:
@@ -68,3 +95,40 @@ def test_a_run_goes_on_for_another_tenant_until_it_has_decided_something() -> No
         decide(ctx)
         with pytest.raises(RuntimeError):
             ctx.scope_to("other")
+
+
+async def test_an_update_changes_the_fields_that_it_names() -> None:
+    """The new document is returned, read in the same unit of work, and committed once however often it is updated."""
+    ctx = a_run()
+    first = ctx.update(THINGS, thing(), count=1)
+    assert first == thing(count=1)
+    second = ctx.update(THINGS, first, count=2)
+    assert await ctx.get(THINGS, "t1") == second == thing(count=2)
+    assert ctx.pending.replaces == [(THINGS, second)]
+
+
+@pytest.mark.parametrize("changes", [{"cuont": 1}, {"name": "y"}, {"tenant_id": "other"}, {"version": 7}])
+def test_an_update_of_a_field_that_may_not_change_is_refused(changes: dict[str, Any]) -> None:
+    """A misspelt field, and one that stays as it was inserted, is an error in the handler that would change it."""
+    ctx = a_run()
+    with pytest.raises(InvalidWrite, match=f"things: no change may set {next(iter(changes))}"):
+        ctx.update(THINGS, thing(), **changes)
+    assert ctx.pending.is_empty
+
+
+@pytest.mark.parametrize("fields", [{"tenant_id": "other"}, {"version": 2}])
+def test_a_new_document_is_the_tenants_own_and_its_first_version(fields: dict[str, Any]) -> None:
+    """A document for another tenant than the unit of work's, or of a later version, is an error in the handler."""
+    with pytest.raises(InvalidWrite, match="things/t1"):
+        a_run().insert(THINGS, thing(**fields))
+
+
+def test_a_collection_is_made_of_fields_that_its_documents_have() -> None:
+    """An index, a floor or a change of a field that its documents do not have is refused at its definition."""
+    for rules in ({"indexes": (Index(("nmae",)),)}, {"floors": (Floor((("cuont", 1),)),)}, {"changes": WrongChanges}):
+        made: Any = {"owner": "accounts", "document": ThingDocument, "changes": ThingChanges, **rules}
+        with pytest.raises(ValueError, match=r"things have no field (nmae|cuont|colour)"):
+            Collection("things", **made)
+    made = {"owner": "accounts", "document": ThingDocument, "changes": Document}
+    with pytest.raises(ValueError, match="cannot set id, tenant_id, version"):
+        Collection("things", **made)

@@ -8,17 +8,47 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Final
+
+from typing_extensions import TypedDict
 
 from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import SystemClock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
-from shared.ports.documents import Change, Collection, Commit, Floor, InboxMarker, Unavailable
+from shared.ports.documents import (
+    Change,
+    Collection,
+    Commit,
+    Document,
+    Floor,
+    InboxMarker,
+    NoChanges,
+    Unavailable,
+)
 from shared.ports.ledger import Cause, Leg, Transfer
 
-STEPS: Collection[Any] = Collection("steps")
-COUNTERS: Collection[Any] = Collection("counters", floors=(Floor((("count", 1),)),))
+
+class CounterDocument(Document):
+    """How many steps there were."""
+
+    count: int
+
+
+class CounterChanges(TypedDict, total=False):
+    """It only counts."""
+
+    count: int
+
+
+STEPS: Final = Collection("steps", owner="tests", document=Document, changes=NoChanges)
+COUNTERS: Final = Collection(
+    "counters",
+    owner="tests",
+    document=CounterDocument,
+    changes=CounterChanges,
+    floors=(Floor((("count", 1),)),),
+)
 
 
 async def step(store: SqliteStore, number: int) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import tempfile
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typing_extensions import TypedDict
 
 from shared.adapters.memory.stores import MemoryDocuments, MemoryLedger
 from shared.adapters.sqlite.store import SqliteStore
@@ -20,6 +21,7 @@ from shared.ports.documents import (
     Collection,
     Commit,
     CommitRefused,
+    Document,
     Documents,
     Floor,
     InboxMarker,
@@ -29,8 +31,30 @@ from shared.ports.documents import (
 )
 from shared.ports.ledger import Cause, LedgerRefused, LedgerStore, Leg, Transfer
 
-THINGS: Collection[Any] = Collection(
+
+class ThingDocument(Document):
+    """What is written at random."""
+
+    color: str | None
+    name: str | None
+    posted: int
+    held: int
+
+
+class ThingChanges(TypedDict, total=False):
+    """What may change of it."""
+
+    color: str | None
+    name: str | None
+    posted: int
+    held: int
+
+
+THINGS: Final = Collection(
     "things",
+    owner="tests",
+    document=ThingDocument,
+    changes=ThingChanges,
     indexes=(Index(("color",)), Index(("name",), unique=True)),
     floors=(Floor((("posted", 1), ("held", -1))),),
 )
@@ -161,7 +185,10 @@ class Pair:
             return [*original(), ("INSERT INTO nowhere VALUES (1)", [], False)]
 
         self.store.documents.drain = broken  # type: ignore[method-assign]  # a disk cannot be filled in a test
-        lost = [("insert", "lost", {"posted": 1, "held": 0}), ("change", "i1", {"posted": 1})]
+        lost = [
+            ("insert", "lost", {"color": None, "name": None, "posted": 1, "held": 0}),
+            ("change", "i1", {"posted": 1}),
+        ]
         await outcome(self.store.documents, "ten_1", lost, 99)
         await outcome(self.store.documents, "ten_1", lost[:1], None)
         await posted(self.store.ledger, "ten_1", "lost", [5])

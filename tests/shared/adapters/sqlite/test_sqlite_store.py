@@ -11,9 +11,10 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from typing_extensions import TypedDict
 
 from shared import records
 from shared.adapters.sqlite import schema as sqlite_schema
@@ -30,10 +31,12 @@ from shared.ports.documents import (
     Change,
     Collection,
     Commit,
+    Document,
     Floor,
     GuardRefused,
     InboxMarker,
     Index,
+    NoChanges,
     Query,
     Unavailable,
     VersionConflict,
@@ -41,7 +44,49 @@ from shared.ports.documents import (
 from shared.ports.ledger import Cause, Leg, Transfer
 from shared.records.statement_lines import ID_SEPARATOR
 
-NOTES: Collection[Any] = Collection("notes", indexes=(Index(("a",)),))
+
+class NoteDocument(Document):
+    """A document with fields of any shape."""
+
+    a: Any
+    b: Any
+    c: Any
+
+
+class NoteChanges(TypedDict, total=False):
+    """What may change of it."""
+
+    a: Any
+    b: Any
+
+
+class DueDocument(Document):
+    """A document that a sweep looks for."""
+
+    status: str
+    due: str
+
+
+class SumDocument(Document):
+    """A document that sums are about."""
+
+    posted: int
+    held: int
+
+
+class SumChanges(TypedDict, total=False):
+    """What may change of it."""
+
+    posted: int
+    held: int
+
+
+def collection_of_notes(name: str, **rules: Any) -> Collection[Any, ...]:
+    """A collection of notes with these indexes and floors."""
+    return Collection(name, owner="tests", document=NoteDocument, changes=NoteChanges, **rules)
+
+
+NOTES: Final = collection_of_notes("notes", indexes=(Index(("a",)),))
 
 
 async def opened(data_dir: Path, **settings: Any) -> SqliteStore:
@@ -57,7 +102,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 
 
 def note(id: str, **fields: Any) -> dict[str, Any]:
-    return {"id": id, "tenant_id": "ten_1", "version": 1, **fields}
+    return {"id": id, "tenant_id": "ten_1", "version": 1, "a": None, "b": None, "c": None, **fields}
 
 
 def event(id: str, type: str = "t", subject: str = "x") -> Envelope:
@@ -250,8 +295,15 @@ async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> 
 
 async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
     """Floors, versions and keys are held by the file too: a core that is wrong is stopped there."""
-    floored: Collection[Any] = Collection("floored", floors=(Floor((("posted", 1), ("held", -1))),))
-    await store.documents.commit(Commit("ten_1", inserts=[(floored, note("a", posted=1, held=0)), (NOTES, note("n"))]))
+    floored = Collection(
+        "floored",
+        owner="tests",
+        document=SumDocument,
+        changes=SumChanges,
+        floors=(Floor((("posted", 1), ("held", -1))),),
+    )
+    sums = {"id": "a", "tenant_id": "ten_1", "version": 1, "posted": 1, "held": 0}
+    await store.documents.commit(Commit("ten_1", inserts=[(floored, sums), (NOTES, note("n"))]))
     await store.documents.durable()
     writing = sqlite3.connect(store._reader.execute("PRAGMA database_list").fetchone()[2])
     for sql in (
@@ -376,11 +428,11 @@ async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> 
     """Indexes and floors that the code has changed are changed in the file at first use; documents stay."""
     data = tmp_path / "data"
     store = await opened(data)
-    before: Collection[Any] = Collection("things", indexes=(Index(("a",)), Index(("b",))))
+    before = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",))))
     await store.documents.commit(Commit("ten_1", inserts=[(before, note("n1", a=1, b=2))]))
     await store.close()
     store = await opened(data)
-    after: Collection[Any] = Collection(
+    after = collection_of_notes(
         "things", indexes=(Index(("b",)), Index(("c",), unique=True)), floors=(Floor((("a", 1),)),)
     )
     await store.documents.commit(Commit("ten_1", inserts=[(after, note("n2", a=1, b=2, c=3))]))
@@ -411,7 +463,7 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
             ('ten_1', 'n2', 1, '{"id": "n2", "tenant_id": "ten_1", "version": 1, "b": "2"}');
     """)
     connection.close()
-    things: Collection[Any] = Collection("things", indexes=(Index(("a",)), Index(("b",), unique=True)))
+    things = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",), unique=True)))
     store = await opened(data)
     assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1"]
     with pytest.raises(AlreadyExists):
@@ -424,20 +476,20 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
 
 async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
     """What is no scalar, or no integer of 64 bits, fails nobody's batch."""
-    odd: Collection[Any] = Collection("odd", indexes=(Index(("a",)),))
+    odd = collection_of_notes("odd", indexes=(Index(("a",)),))
     values = ["text", 7, True, 1.5, None, [1, "x"], {"k": 1}, 2**64 - 1, -(2**63)]
     inserts = [(odd, note(f"n{number}", a=value)) for number, value in enumerate(values)]
-    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (odd, note("without"))]))
+    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (odd, note("none"))]))
     await store.documents.durable()
     differs = "SELECT count(*) FROM d_odd WHERE f_a IS NOT json_extract(body, '$.a')"
     assert store._reader.execute(differs).fetchone() == (0,)
     assert (store.generation, len(await store.documents.find(odd, "ten_1", Query(limit=100)))) == (0, 10)
 
 
-def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection[Any]:
+def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection[Any, ...]:
     """A collection of which the store knows this."""
     monkeypatch.setattr(tables, "HINTS", {name: Hints(**known)})
-    return Collection(name)
+    return collection_of_notes(name)
 
 
 def test_hints_are_about_collections_that_there_are() -> None:
@@ -486,7 +538,7 @@ async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
     """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
     rare = hint(monkeypatch, "rare", read_rarely=True, grows_by=grows_by)
     with pytest.raises(GuardRefused):
-        await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"posted": 1})]))
+        await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"a": 1})]))
     await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
     assert await store.documents.get(rare, "ten_1", "a.1") is not None
     with pytest.raises(AlreadyExists):
@@ -496,7 +548,7 @@ async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
 async def test_two_collections_of_one_name_are_refused(store: SqliteStore) -> None:
     """A name stands for one collection: another definition under it is a mistake in the code."""
     await store.documents.commit(inserting("n1"))
-    other: Collection[Any] = Collection("notes", floors=(Floor((("a", 1),)),))
+    other = collection_of_notes("notes", floors=(Floor((("a", 1),)),))
     with pytest.raises(ValueError, match="notes"):
         await store.documents.get(other, "ten_1", "n2")
 
@@ -505,8 +557,15 @@ async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
     """Neither a tenant's list nor a sweep across tenants reads or sorts the whole table."""
     from shared.adapters.sqlite.queries import select_page
 
-    due: Collection[Any] = Collection("due", indexes=(Index(("status",)), Index(("status", "due"))))
-    await store.documents.commit(Commit("ten_1", inserts=[(due, note("n1", status="x", due="1"))]))
+    due = Collection(
+        "due",
+        owner="tests",
+        document=DueDocument,
+        changes=NoChanges,
+        indexes=(Index(("status",)), Index(("status", "due"))),
+    )
+    waiting = {"id": "n1", "tenant_id": "ten_1", "version": 1, "status": "x", "due": "1"}
+    await store.documents.commit(Commit("ten_1", inserts=[(due, waiting)]))
     await store.documents.durable()
     table = store.documents._tables["due"]
     queries = {
