@@ -431,11 +431,12 @@ class World:
 
     async def _deliver_at_last(self, consumer: EventOperation, envelope: Envelope) -> None:
         """Deliver an event until it is taken, where stores misbehave; else it must be the first time."""
+        status = None
         for _ in range(1 if self.servers is None else _MOST_ATTEMPTS):
-            outcome = await deliver(consumer, envelope, self.process())
-            if outcome.status == 204:
+            status = (await deliver(consumer, envelope, self.process())).status
+            if status == 204:
                 return
-        raise Unavailable(f"{consumer.id} answered {outcome.status}")
+        raise Unavailable(f"{consumer.id} answered {status}")
 
     async def settle(self) -> None:
         """Deliver what there is and what comes of it, in order, until nothing is left."""
