@@ -8,7 +8,7 @@ from shared.core.money import Money
 
 
 class AccountEvent(Event):
-    """What every fact about an account carries."""
+    """The fields of every fact about an account."""
 
     topic: ClassVar[str] = topics.ACCOUNTS
     subject_field: ClassVar[str] = "account_id"
@@ -28,7 +28,7 @@ class AccountOpened(AccountEvent):
 
 
 class BalanceChanged(AccountEvent):
-    """A ledger transfer was applied to the account: `change` is what its posted balance grew by."""
+    """A ledger transfer was applied to the account. `change` is the difference of its posted balance."""
 
     type: ClassVar[str] = "lastro.account.balance_changed.v1"
     terminal: ClassVar[bool] = True

@@ -41,4 +41,4 @@ def _published(module: ModuleType) -> Iterator[type[Event]]:
 
 
 CATALOGUE: dict[str, type[Event]] = {model.type: model for module in _MODULES for model in _published(module)}
-"""The model of each published type; schedules' ticks are not ours and do not stand here."""
+"""The model of each published type. The ticks of schedules are Knative's type and are not listed."""

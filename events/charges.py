@@ -1,4 +1,4 @@
-"""What rails report of charges."""
+"""Facts about charges that rails report."""
 
 from typing import ClassVar
 
@@ -8,7 +8,8 @@ from shared.core.money import Money
 
 
 class ChargePaid(Event):
-    """The PIX rail reports that a charge was paid; the ledger is to move the money in from the rail's clearing."""
+    """The PIX rail reports that a charge was paid. The ledger is to record a transfer from the rail's clearing
+    account."""
 
     type: ClassVar[str] = "lastro.pix.charge_paid.v1"
     topic: ClassVar[str] = topics.PROVIDERS

@@ -1,4 +1,4 @@
-"""Facts about events that were set aside."""
+"""Facts about dead letters."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from shared.core.envelope import Event
 
 
 class DeadLetterEvent(Event):
-    """What every fact about a dead letter carries."""
+    """The fields of every fact about a dead letter."""
 
     topic: ClassVar[str] = topics.OPERATIONS
     subject_field: ClassVar[str] = "dead_letter_id"
@@ -20,7 +20,7 @@ class DeadLetterEvent(Event):
 
 
 class DeadLetterParked(DeadLetterEvent):
-    """An event that a consumer could not take is kept aside."""
+    """An event that a consumer could not process is stored."""
 
     type: ClassVar[str] = "lastro.dead_letter.parked.v1"
 
@@ -34,7 +34,7 @@ class DeadLetterReplayed(DeadLetterEvent):
 
 
 class DeadLetterDiscarded(DeadLetterEvent):
-    """A parked event was given up by a person, with a reason."""
+    """An operator discarded a parked event, with a reason."""
 
     type: ClassVar[str] = "lastro.dead_letter.discarded.v1"
 

@@ -9,7 +9,7 @@ from shared.core.money import Money
 
 
 class DepositEvent(Event):
-    """What every fact about a deposit carries."""
+    """The fields of every fact about a deposit."""
 
     topic: ClassVar[str] = topics.PROVIDERS
     subject_field: ClassVar[str] = "deposit_id"
@@ -20,7 +20,7 @@ class DepositEvent(Event):
 
 
 class DepositCreated(DepositEvent):
-    """A deposit was asked for; the provider has not been told yet."""
+    """A deposit was requested; the provider has not been called yet."""
 
     type: ClassVar[str] = "lastro.deposit.created.v1"
 
@@ -28,7 +28,7 @@ class DepositCreated(DepositEvent):
 
 
 class DepositSettled(DepositEvent):
-    """The ledger has the deposit."""
+    """The ledger has recorded the deposit's transfer."""
 
     type: ClassVar[str] = "lastro.deposit.settled.v1"
     terminal: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class DepositSettled(DepositEvent):
 
 
 class DepositFailed(DepositEvent):
-    """The deposit came to nothing."""
+    """The deposit failed."""
 
     type: ClassVar[str] = "lastro.deposit.failed.v1"
     terminal: ClassVar[bool] = True

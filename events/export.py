@@ -1,6 +1,6 @@
-"""Event contracts for readers outside the code: a JSON Schema per type and one AsyncAPI 3 document.
+"""Event contracts for other systems: a JSON Schema for each type and one AsyncAPI 3 document.
 
-Also says whether a schema still fits what was published before, so that a type's meaning changes only with its
+Also checks that a schema is compatible with the published one, so that a type changes its meaning only with its
 version.
 """
 
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 def schema_of(model: type[Event]) -> Document:
-    """The JSON Schema (2020-12) of a type's data, as it is published."""
+    """Return the JSON Schema (2020-12) of a type's data, as it is published."""
     return {
         "$schema": _DIALECT,
         "$id": schema_uri(model.type),
@@ -32,7 +32,8 @@ def schema_of(model: type[Event]) -> Document:
 
 
 def asyncapi(models: Iterable[type[Event]], *, version: str) -> Document:
-    """The AsyncAPI 3.0 document: a channel per topic, an operation that publishes to it, a message per type."""
+    """Return the AsyncAPI 3.0 document: a channel for each topic, the operation that publishes to it, a message for
+    each type."""
     listed = sorted(models, key=lambda model: model.type)
     channels: dict[str, Document] = {}
     messages: dict[str, Document] = {}
@@ -80,14 +81,14 @@ def _escaped(text: str) -> str:
 
 
 def documents(*, version: str) -> dict[str, str]:
-    """All files of the export, by their path in the folder."""
+    """Return the files of the export, by their path in the folder."""
     files = {f"{SCHEMAS}/{name}.json": _text(schema_of(model)) for name, model in sorted(CATALOGUE.items())}
     files[ASYNCAPI] = _text(asyncapi(CATALOGUE.values(), version=version))
     return files
 
 
 def export(folder: Path, *, version: str) -> list[Path]:
-    """Write the export into a folder and return what was written."""
+    """Write the export into a folder and return the written paths."""
     written = []
     for name, text in documents(version=version).items():
         path = folder / name
@@ -102,10 +103,10 @@ def _text(document: Document) -> str:
 
 
 def incompatibilities(published: Document, current: Document) -> list[str]:
-    """What a consumer written against `published` could stumble over in data that fits `current`.
+    """Return why data of `current` could break a consumer that was written for `published`; empty if it cannot.
 
-    A published type may gain fields. It may not lose one, make one optional that was always there, widen the types
-    or values that one can have, or drop a bound. Reasons name the place; none means that it is compatible.
+    A published type may gain fields. It must not lose a field, make a required field optional, accept more types or
+    values for a field, or drop a bound. Each reason names the place in the schema.
     """
     return list(_differences(published, current, published, current, ""))
 

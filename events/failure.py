@@ -1,10 +1,10 @@
-"""Why something that was asked for did not come about."""
+"""The reason of a failure, as events carry it."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Failure(BaseModel):
-    """Why something did not come about."""
+    """Why an operation failed: a stable code for programs and a sentence for people."""
 
     model_config = ConfigDict(frozen=True)
 

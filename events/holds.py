@@ -1,4 +1,4 @@
-"""Facts about amounts that accounts set aside."""
+"""Facts about holds."""
 
 from typing import ClassVar, Literal
 
@@ -27,7 +27,7 @@ class FundsHeld(AccountEvent):
 
 
 class FundsRefused(AccountEvent):
-    """The account cannot set the amount aside for a payment or refund (extension attribute `causetype`)."""
+    """The account cannot hold the amount for a payment or refund (extension attribute `causetype`)."""
 
     type: ClassVar[str] = "lastro.account.funds_refused.v1"
 
@@ -39,7 +39,7 @@ class FundsRefused(AccountEvent):
 
 
 class FundsReleased(AccountEvent):
-    """An amount that was set aside, or the rest of it, is available again."""
+    """A held amount, or the rest of it, is available again."""
 
     type: ClassVar[str] = "lastro.account.funds_released.v1"
     terminal: ClassVar[bool] = True

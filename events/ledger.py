@@ -12,8 +12,8 @@ CauseType = Literal["payment", "refund", "deposit"]
 
 
 class PostedLeg(BaseModel):
-    """One leg as recorded. `sequence` numbers the account's entries; `balance_after` is credits less debits up to
-    and with this one; amounts are minor units of `currency`."""
+    """One recorded leg. `sequence` numbers the account's entries from 1; `balance_after` is credits less debits up to
+    and including this entry. Amounts are minor units of `currency`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class PostedLeg(BaseModel):
 
 
 class LedgerEvent(Event):
-    """What every fact of the ledger carries (`cause_type` also as extension attribute `causetype`)."""
+    """The fields of every fact of the ledger (`cause_type` is also the extension attribute `causetype`)."""
 
     topic: ClassVar[str] = topics.LEDGER
     subject_field: ClassVar[str] = "transfer_id"
@@ -38,7 +38,7 @@ class LedgerEvent(Event):
 
 
 class TransferPosted(LedgerEvent):
-    """A transfer is recorded."""
+    """A transfer was recorded."""
 
     type: ClassVar[str] = "lastro.ledger.transfer_posted.v1"
 
@@ -49,7 +49,7 @@ class TransferPosted(LedgerEvent):
 
 
 class TransferRefused(LedgerEvent):
-    """A transfer will never be recorded."""
+    """The ledger refused a transfer: it will never be recorded."""
 
     type: ClassVar[str] = "lastro.ledger.transfer_refused.v1"
 

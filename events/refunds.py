@@ -1,4 +1,4 @@
-"""Facts about refunds, on their payments' topic."""
+"""Facts about refunds, on the topic of payments."""
 
 from typing import ClassVar
 
@@ -9,7 +9,7 @@ from shared.core.money import Money
 
 
 class RefundEvent(Event):
-    """What every fact about a refund carries. The payer of a refund is the payee of its payment."""
+    """The fields of every fact about a refund. The payer of a refund is the payee of its payment."""
 
     topic: ClassVar[str] = topics.PAYMENTS
     subject_field: ClassVar[str] = "refund_id"
@@ -22,7 +22,7 @@ class RefundEvent(Event):
 
 
 class RefundCreated(RefundEvent):
-    """A refund was asked for; its funds are not held yet."""
+    """A refund was requested; its amount is not held yet."""
 
     type: ClassVar[str] = "lastro.refund.created.v1"
 

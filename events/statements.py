@@ -8,7 +8,7 @@ from shared.core.money import Money
 
 
 class LineRecorded(Event):
-    """A movement stands in an account's statement."""
+    """A line was added to an account's statement."""
 
     type: ClassVar[str] = "lastro.statement.line_recorded.v1"
     topic: ClassVar[str] = topics.STATEMENTS

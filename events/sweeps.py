@@ -1,4 +1,4 @@
-"""What schedules send, and what the sweeps that they start find."""
+"""Ticks of schedules, and the facts that sweeps publish."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ from shared.core.envelope import Event
 
 
 class Tick(Event):
-    """A schedule's turn (Knative PingSource); its data is what the manifest says."""
+    """A tick of a schedule (Knative PingSource). Its data is defined in the manifest."""
 
     type: ClassVar[str] = "dev.knative.sources.ping"
     topic: ClassVar[str] = ""
@@ -17,8 +17,10 @@ class Tick(Event):
 
 
 class SagaOverdue(Event):
-    """A payment, refund or deposit has not got on since its deadline (also extension attribute `causetype`); its
-    owner drives it forward or compensates. `step` is the status that it was found in, `attempt` that step's number."""
+    """A payment, refund or deposit has exceeded the deadline of its step; its owner retries the step or compensates.
+
+    `saga_type` is also the extension attribute `causetype`. `step` is the status in which it was found, `attempt` the
+    number of the step's attempt."""
 
     type: ClassVar[str] = "lastro.saga.overdue.v1"
     topic: ClassVar[str] = topics.OPERATIONS
@@ -31,9 +33,9 @@ class SagaOverdue(Event):
 
 
 class HoldExpired(Event):
-    """The time for which an amount was set aside has passed; it stays held until its payment decides.
+    """A hold has expired. The amount stays held until the payment decides.
 
-    A sweep of operations finds it and tells it, on the topic of its own domain.
+    A sweep of the operations domain publishes it, on the topic of operations.
     """
 
     type: ClassVar[str] = "lastro.account.hold_expired.v1"

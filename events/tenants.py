@@ -7,7 +7,7 @@ from shared.core.envelope import Event
 
 
 class TenantCreated(Event):
-    """A tenant was taken on."""
+    """A tenant was created."""
 
     type: ClassVar[str] = "lastro.tenant.created.v1"
     topic: ClassVar[str] = topics.TENANTS
@@ -19,7 +19,7 @@ class TenantCreated(Event):
 
 
 class SigningKeyRotated(Event):
-    """A tenant has a new signing key; the one before it ends when its grace does."""
+    """A tenant has a new signing key. The previous key is accepted until its grace period ends."""
 
     type: ClassVar[str] = "lastro.tenant.signing_key_rotated.v1"
     topic: ClassVar[str] = topics.TENANTS

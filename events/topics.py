@@ -1,4 +1,4 @@
-"""Where the domains publish: one topic each."""
+"""The topic of each domain."""
 
 ACCOUNTS = "lastro.accounts.v1"
 LEDGER = "lastro.ledger.v1"

@@ -1,4 +1,4 @@
-"""Facts of the users domain; personal data stays out of them."""
+"""Facts of the users domain. They contain no personal data."""
 
 from typing import ClassVar, Literal
 
@@ -7,7 +7,7 @@ from shared.core.envelope import Event
 
 
 class UserEvent(Event):
-    """What every fact about a user carries."""
+    """The fields of every fact about a user."""
 
     topic: ClassVar[str] = topics.USERS
     subject_field: ClassVar[str] = "user_id"
@@ -25,7 +25,7 @@ class UserRegistered(UserEvent):
 
 
 class UserActivated(UserEvent):
-    """A user may act."""
+    """A user was activated."""
 
     type: ClassVar[str] = "lastro.user.activated.v1"
     terminal: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""credentials.json: what a developer needs to call the platform on this machine, in one file of mode 0600."""
+"""credentials.json: the clients, keys and addresses that a developer needs to call the platform; mode 0600."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Credentials:
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """What the file holds, or None when there is none. Raises BadCredentials."""
+        """Return the file's content, or None when there is no file. Raises BadCredentials."""
         path = data_dir / FILE_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -51,13 +51,13 @@ class Credentials:
             raise BadCredentials(f"{path} cannot be used: {error}") from None
 
     def text(self) -> str:
-        """The file as it is to be."""
+        """Return the file's text."""
         names = ("base_url", "token_url", "audience", "platform", "demo", "tenants")
         content = {name: value for name in names if (value := getattr(self, name)) is not None}
         return json.dumps(content, indent=2) + "\n"
 
     def write(self) -> None:
-        """Put the file in place, whole, for its owner alone."""
+        """Write the file atomically, readable by its owner only."""
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -67,7 +67,8 @@ class Credentials:
         aside.replace(self.path)
 
     def identity_of(self, tenant_id: str | None) -> Identity | None:
-        """The client of a tenant (None: of the first there is, the demo tenant), or None when it is not known."""
+        """Return the client of a tenant, or None when it is unknown. Without `tenant_id`: of the first tenant, the
+        demo tenant."""
         known = [*([self.demo] if self.demo else []), *(self.tenants or {}).values()]
         for entry in known:
             if tenant_id in (None, entry["tenant_id"]):
@@ -75,15 +76,15 @@ class Credentials:
         return None
 
     def platform_identity(self) -> Identity | None:
-        """The platform's own client, or None."""
+        """Return the platform's own client, or None."""
         return None if self.platform is None else Identity(**self.platform)
 
     def keep_tenant(self, created: dict[str, Any]) -> None:
-        """Take in a new tenant's client and key, from the answer that shows them once."""
+        """Add a new tenant's client and key, from the answer that shows them once."""
         self.tenants = {**(self.tenants or {}), created["id"]: tenant_entry(created)}
 
     def keep_key(self, tenant_id: str, key: dict[str, Any]) -> bool:
-        """Sign with a tenant's new key from now on; False when the tenant is not in the file."""
+        """Replace a tenant's signing key. Return False when the tenant is not in the file."""
         change = {"key_id": key["key_id"], "signing_secret": key["secret"]}
         if self.demo is not None and self.demo["tenant_id"] == tenant_id:
             self.demo = {**self.demo, **change}
@@ -95,7 +96,7 @@ class Credentials:
 
 
 def tenant_entry(created: dict[str, Any]) -> dict[str, str]:
-    """An Identity's fields from the answer to `POST /v1/tenants`."""
+    """Return the fields of an Identity, from the answer to `POST /v1/tenants`."""
     return {
         "tenant_id": created["id"],
         "client_id": created["client"]["client_id"],

@@ -1,4 +1,4 @@
-"""The first start: the platform's own client, the demo tenant, and the file that holds their secrets."""
+"""The first start creates the platform's own client, the demo tenant and the file with their secrets."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Send = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
 class StoredClients:
-    """The issuer's clients, as tenants' onboarding stores them."""
+    """The issuer's clients, read from the documents that onboarding stores."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     async def client(self, client_id: str) -> Client | None:
-        """The client, or None. What it rests on is durable when it returns."""
+        """Return the client, or None, once it is durable."""
         document = await client_of(self._runtime.documents, client_id)
         if document is None:
             return None
@@ -49,10 +49,10 @@ class StoredClients:
 
 
 async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -> Credentials:
-    """See that the platform's client, its file and (unless unwanted) the demo tenant are there.
+    """Create the platform's client, the credentials file and, with `demo`, the demo tenant, unless they exist.
 
-    Every step may have been done by an earlier start, or be cut off by a crash and done again: secrets are the same
-    each time, the demo tenant's by the idempotent replay of its creation. Raises BadCredentials.
+    An earlier start may have done any step, also one that a crash interrupted. A repeated step yields the same secrets:
+    those of the demo tenant come from the idempotent replay of its creation. Raises BadCredentials.
     """
     settings = runtime.settings
     directory = settings.data_path
@@ -95,7 +95,7 @@ async def _platform_client(runtime: Runtime) -> str:
 
 
 async def _demo_tenant(issuer: Issuer, send: Send) -> dict[str, str] | None:
-    """Make the demo tenant as any operator would: by a request with a platform token."""
+    """Create the demo tenant by a request with a platform token, as an operator would."""
     operator = Client(PLATFORM_CLIENT, "", None, frozenset({PLATFORM_SCOPE}))
     token = issuer.issue(operator, operator.scopes)
     headers = {

@@ -1,6 +1,6 @@
-"""The local issuer: what Keycloak is on a cluster, with the same discovery, key and token endpoints.
+"""The local issuer of tokens: it takes the place of Keycloak, with the same discovery, key and token endpoints.
 
-It knows the client credentials grant (RFC 6749 §4.4); other grants are answered as RFC 6749 §5.2 asks.
+It supports the client credentials grant (RFC 6749 §4.4). Other grants are answered with the errors of RFC 6749 §5.2.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_FORM_BYTES: Final = 16 * 1024
 
 
 class SecretStore(Protocol):
-    """What the issuer needs of the secrets port."""
+    """The part of the secrets port that the issuer uses."""
 
     async def get(self, name: str) -> bytes | None: ...
 
@@ -53,7 +53,7 @@ class Client:
 
 
 class ClientDirectory(Protocol):
-    """Where clients are found."""
+    """A directory of clients."""
 
     async def client(self, client_id: str) -> Client | None:
         """The client, or None."""
@@ -75,14 +75,14 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """A new key of 2048 bits."""
+        """Return a new key of 2048 bits."""
         from cryptography.hazmat.primitives.asymmetric import rsa
 
         return cls(rsa.generate_private_key(_PUBLIC_EXPONENT, MIN_RSA_BITS))
 
     @classmethod
     def from_pem(cls, pem: str) -> SigningKey:
-        """The key that `to_pem` wrote. Raises ValueError for anything else."""
+        """Return the key in a PEM text of `to_pem`. Raises ValueError for another text."""
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -92,14 +92,14 @@ class SigningKey:
         return cls(private)
 
     def to_pem(self) -> str:
-        """PKCS #8, not encrypted: the secret store is what protects it."""
+        """Return the private key as unencrypted PKCS #8; the secret store protects it."""
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 class KeyRing:
-    """The key that signs, and the one before it, which still verifies what it signed."""
+    """The signing key, and the previous one, which still verifies the tokens that it signed."""
 
     def __init__(self, store: SecretStore, active: SigningKey, previous: SigningKey | None = None) -> None:
         self._store = store
@@ -109,7 +109,7 @@ class KeyRing:
 
     @classmethod
     async def load(cls, store: SecretStore) -> KeyRing:
-        """The stored keys; the first time a new one, stored before it is used."""
+        """Return the stored keys. The first call makes and stores a new key."""
         stored = await store.get(_SECRET_NAME)
         if stored is None:
             ring = cls(store, SigningKey.generate())
@@ -120,20 +120,20 @@ class KeyRing:
         return cls(store, SigningKey.from_pem(content["active"]), SigningKey.from_pem(previous) if previous else None)
 
     async def rotate(self) -> None:
-        """Sign with a new key from now on; the one before the present one verifies nothing any more.
+        """Start to sign with a new key; the key before the current one is dropped.
 
-        Tokens live for five minutes: rotating twice within that time refuses tokens that have not expired.
+        Tokens live for five minutes. Two rotations within that time refuse tokens that have not expired.
         """
         self.active, self.previous = SigningKey.generate(), self.active
         await self._save()
         self.source.replace(self.jwks())
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys (RFC 7517), the active one first."""
+        """Return the public keys (RFC 7517), the active one first."""
         return {"keys": [key.jwk for key in (self.active, self.previous) if key is not None]}
 
     async def _save(self) -> None:
-        # Both keys lie in one secret, so that a crash never leaves half of a rotation.
+        # One secret contains both keys, so a crash cannot leave half a rotation.
         previous = self.previous.to_pem() if self.previous is not None else None
         await self._store.put(_SECRET_NAME, orjson.dumps({"active": self.active.to_pem(), "previous": previous}))
 
@@ -156,7 +156,7 @@ def _new_token_id() -> str:
 
 
 class Issuer:
-    """Makes access tokens for registered clients and publishes the keys that verify them."""
+    """Issues access tokens to registered clients and publishes the keys that verify them."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Issuer:
     # Documents
 
     def discovery(self) -> dict[str, Any]:
-        """OpenID Connect Discovery 1.0 §3, for the one grant that there is."""
+        """Return the discovery document (OpenID Connect Discovery 1.0 §3)."""
         return {
             "issuer": self.issuer_url,
             "token_endpoint": self.issuer_url + TOKEN_PATH,
@@ -191,13 +191,13 @@ class Issuer:
         }
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys."""
+        """Return the public keys."""
         return self._keys.jwks()
 
     # Tokens
 
     async def token(self, form: Mapping[str, str], authorization: str | None = None) -> dict[str, Any]:
-        """The answer to a token request (RFC 6749 §5.1). Empty parameters count as absent (§3.2).
+        """Return the answer to a token request (RFC 6749 §5.1). Empty parameters count as absent (§3.2).
 
         `authorization` is the request's header. Raises OAuthError.
         """
@@ -217,7 +217,7 @@ class Issuer:
         }
 
     def issue(self, client: Client, scopes: frozenset[str]) -> str:
-        """A signed access token of five minutes for a client."""
+        """Return a signed access token for a client, valid for five minutes."""
         import jwt
 
         now = int(self._clock.now().timestamp())
@@ -241,7 +241,7 @@ class Issuer:
     async def _authenticated(self, form: Mapping[str, str], authorization: str | None) -> Client:
         client_id, secret = _credentials(form, authorization)
         client = await self._clients.client(client_id)
-        # An unknown client is compared as well, so that time does not tell which client ids exist.
+        # The secret of an unknown client is compared too, so that timing does not reveal which client ids exist.
         stored = client.secret_digest if client is not None else _NO_DIGEST
         matches = hmac.compare_digest(client_secret_digest(secret), stored)
         if client is None or not matches:
@@ -275,7 +275,8 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 def _credentials(form: Mapping[str, str], authorization: str | None) -> tuple[str, str]:
-    """Client id and secret by client_secret_basic or client_secret_post (RFC 6749 §2.3.1), never by both."""
+    """Return client id and secret, from client_secret_basic or client_secret_post (RFC 6749 §2.3.1), never from
+    both."""
     if authorization:
         if "client_secret" in form:
             raise OAuthError("invalid_request", "credentials came in the header and in the body")
@@ -296,7 +297,7 @@ def _basic(authorization: str) -> tuple[str, str]:
         pair = b64decode(encoded.strip(), validate=True).decode()
     except ValueError:
         _refuse_client("the Basic credentials cannot be read")
-    # Both halves are form-encoded before they are joined, so a colon inside one cannot split it.
+    # Both parts are form-encoded before they are joined, so neither contains a colon.
     client_id, colon, secret = pair.partition(":")
     if not colon:
         _refuse_client("the Basic credentials cannot be read")

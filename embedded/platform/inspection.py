@@ -1,4 +1,4 @@
-"""What the platform tells of itself: readiness, functions, events, metrics, and the OpenAPI document."""
+"""The state of the platform: readiness, functions, events, metrics, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.ports.documents import PLATFORM
 
 
 class Inspection:
-    """Reads from the platform's parts; the gateway's own paths show it."""
+    """Reads the state of the platform's parts for the gateway's own paths."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class Inspection:
         self._openapi: bytes | None = None
 
     def ready(self) -> str | None:
-        """Why the platform cannot serve now, or None when it can."""
+        """Return why the platform cannot serve now, or None when it can."""
         return self._state()
 
     async def openapi(self) -> bytes:
-        """The OpenAPI document. Made once: describing every operation loads every function."""
+        """Return the OpenAPI document. It is made once, because describing an operation loads its function."""
         if self._openapi is None:
             names = dict.fromkeys(upstream.service for upstream in self._upstreams.values())
             operations = [self._functions.operation(name) for name in names]
@@ -64,7 +64,7 @@ class Inspection:
         return self._openapi
 
     def functions(self) -> list[dict[str, Any]]:
-        """Every function: state, ways in, calls, and what its subscriptions have delivered."""
+        """Return every function: state, routes and triggers, calls, and the counts of its subscriptions."""
         summary = self._broker.summary()
         subscriptions: dict[str, list[Subscription]] = {}
         for subscription in self._plan.subscriptions:
@@ -94,9 +94,9 @@ class Inspection:
         return found
 
     async def events(self, after: int, limit: int, tenant_id: str) -> tuple[list[tuple[int, Envelope]], int]:
-        """A tenant's events behind a place in the log, oldest first, and the place up to which it was read.
+        """Return a tenant's events after a position in the log, oldest first, and the position up to which it was read.
 
-        The platform's own are those that name no tenant.
+        The platform's own events are those without a tenant.
         """
         wanted = None if tenant_id == PLATFORM else tenant_id
         page = self._store.event_log(after, limit, tenant=wanted)
@@ -106,18 +106,18 @@ class Inspection:
         return found, page.read_to
 
     def last_place(self) -> int:
-        """The place of the newest event on disk."""
+        """Return the position of the newest event on disk."""
         return self._store.durable_sequence
 
     async def publish(self, broker: str, envelope: Envelope) -> None:
-        """Put an event into a Broker; on return it is on disk. Raises Problem `not_found`, or Unavailable."""
+        """Send an event to a Broker; it is on disk on return. Raises Problem `not_found`, or Unavailable."""
         try:
             await self._broker.publish(broker, envelope)
         except UnknownBroker:
             raise Problem("not_found", f"There is no Broker {broker}.") from None
 
     def metrics(self) -> str:
-        """Measurements in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         store = self._store
         gauges = {
             "store_batches": float(store.batches),
@@ -133,5 +133,5 @@ _PARAMETER: Final = re.compile(r"\(\?P?<([A-Za-z_]\w*)>\[\^/\]\+\)")
 
 
 def _readable(way: str) -> str:
-    """A way in, its route's regular expression written as the template that it stands for."""
+    """Return a route with its regular expression replaced by the path template."""
     return _PARAMETER.sub(r"{\1}", way).removesuffix("$")

@@ -1,4 +1,4 @@
-"""Measurements as Prometheus reads them (text format 0.0.4)."""
+"""Metrics in Prometheus' text format 0.0.4."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Labels = Mapping[str, object]
 
 
 def exposition(telemetry: Telemetry, broker: BrokerSummary, gauges: Mapping[str, float]) -> str:
-    """Everything that the process measured. `gauges` are further values without labels, by name."""
+    """Return all metrics of the process. `gauges` are further values without labels, by name."""
     lines: list[str] = []
     _histograms(
         lines,

@@ -50,17 +50,17 @@ _GENERATION_0: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a platform is to run, beside its settings."""
+    """Options of a start, beside the settings."""
 
     demo: bool = True
-    """Whether the first start makes the demo tenant."""
+    """Whether the first start creates the demo tenant."""
     faithful: bool = False
     """Whether functions are called through the framework's application, as in their containers."""
     writer: Literal["thread", "process"] = "process"
     root: Path = ROOT
-    """The folder that holds the manifests and the functions."""
+    """The folder with the manifests and the functions."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """Where OpenTelemetry's own variables are read."""
+    """The environment from which OpenTelemetry's own variables are read."""
 
 
 @dataclass(slots=True)
@@ -84,10 +84,10 @@ class Platform:
 
     @classmethod
     async def start(cls, settings: Settings, options: Options | None = None, clock: Clock | None = None) -> Self:
-        """Bring a platform up on the running loop; it answers when this returns.
+        """Start a platform on the running event loop. It answers requests when this returns.
 
         Raises ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, BadCredentials, or ValueError for a
-        setting that cannot be followed.
+        setting that this version cannot honour.
         """
         refuse_unknown_servers(settings)
         options, clock = options or Options(), clock or SystemClock()
@@ -147,7 +147,7 @@ class Platform:
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
-        """Take up what an earlier process left, and what comes from now on. Called by `start`."""
+        """Continue the work of an earlier process and start to accept new work. Called by `start`."""
         stack = self.closing
         install(self.runtime)
         stack.callback(install, None)
@@ -165,7 +165,7 @@ class Platform:
         stack.callback(self.state.stop)
 
     async def stop(self) -> None:
-        """Let what is in flight end, within a bound, and let go of everything. The rest stays in the log."""
+        """Wait for work in progress, within a bound, and close everything. The rest stays in the log."""
         await self.closing.aclose()
 
 
@@ -183,7 +183,7 @@ class _State:
 
 
 class _Invokers:
-    """The broker is made before the invoker that it calls functions through."""
+    """Passes calls on to the invoker, which is made after the broker."""
 
     chosen: DirectInvoker | FrameworkInvoker
 
@@ -223,9 +223,9 @@ def _runtime(
 
 
 def settle_memory() -> None:
-    """Take what lives as long as the process out of the collector's sight, and have it look less often.
+    """Exclude all present objects from garbage collection, and collect less often.
 
-    Worth a quarter of the throughput: each collection would walk the loaded modules and the documents in memory.
+    This gains a quarter of the throughput: each collection would visit the loaded modules and the documents in memory.
     """
     gc.collect()
     gc.freeze()

@@ -1,6 +1,6 @@
-"""What a simulated provider must not forget when its process is killed: a file of lines, written as things happen.
+"""The journal of a simulated provider: a file of lines that survives the end of the process.
 
-Lines reach the operating system at once, which is what survives a killed process; they are not forced to disk.
+Each line is written to the operating system at once, so it survives `kill -9`. It is not forced to disk.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Record = tuple[str, dict[str, Any]]
 
 
 class ChargeJournal:
-    """Records by kind and key; of one key the last counts. Without a path it keeps nothing.
+    """Records by kind and key; the last record of a key counts. Without a path nothing is stored.
 
-    It keeps the newest `limit` records, and a file of at most eight lines for each of them.
+    The newest `limit` records stay, in a file of at most eight lines for each of them.
     """
 
     def __init__(self, path: Path | None, limit: int) -> None:
@@ -31,7 +31,7 @@ class ChargeJournal:
         self._file: BinaryIO | None = None
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Note a record."""
+        """Append a record."""
         if self._path is None:
             return
         if self._file is None:
@@ -42,9 +42,9 @@ class ChargeJournal:
             self.load()
 
     def load(self) -> list[Record]:
-        """The last record of each key, in the order of their last change; the file is shortened to these.
+        """Return the last record of each key, in the order of their last change, and shorten the file to these.
 
-        A line that a killed process left unfinished counts as not written.
+        An unfinished line of a killed process is ignored.
         """
         if self._path is None or not self._path.exists():
             return []

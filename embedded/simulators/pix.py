@@ -1,7 +1,9 @@
-"""A bank's PIX, simulated: charges by the rail's own protocol, paid at once, and told of by signed callbacks.
+"""A simulated PIX provider: it accepts charges in the rail's own protocol, pays them at once and sends signed
+callbacks.
 
-It speaks the part of the API Pix that the adapter uses (`PUT` and `GET` of `/cob/{txid}`, `PUT /webhook/{chave}`) and
-takes orders for faults (`POST /faults`). What it owes survives the process in a small journal, as a bank's would.
+It implements the part of the API Pix that the adapter uses (`PUT` and `GET` of `/cob/{txid}`, `PUT
+/webhook/{chave}`), and faults can be ordered (`POST /faults`). Callbacks that are not delivered yet survive the
+process in a small journal.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
-"""Posts a body with headers to a URL and returns the answer's status. Raises OSError when there is no answer."""
+"""Posts a body with headers to a URL and returns the status of the answer. Raises OSError when there is no answer."""
 Sleep = Callable[[float], Awaitable[None]]
 _Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 
@@ -66,7 +68,7 @@ class _Value(BaseModel):
 
 
 class ChargeRequest(BaseModel):
-    """The body of `PUT /cob/{txid}`, as far as it is looked at."""
+    """The fields of the body of `PUT /cob/{txid}` that the simulator uses."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -87,7 +89,7 @@ class FaultOrder(BaseModel):
 
 @dataclass(slots=True)
 class SimulatedCharge:
-    """A charge, who is told of it, and how far that is."""
+    """A charge, the URL of its callback, and the state of that callback."""
 
     txid: str
     original: str
@@ -113,7 +115,8 @@ class _State:
 class PixSimulator:
     """A simulated provider. Call it with a request for a path under PREFIX.
 
-    `journal` is the file that keeps what is owed over a restart (None: memory alone); `start` takes it up again.
+    `journal` is the file that keeps undelivered callbacks over a restart (None: memory only); `start` continues with
+    them.
     """
 
     def __init__(
@@ -140,7 +143,7 @@ class PixSimulator:
         ]
 
     def start(self) -> None:
-        """Go on with what was owed when the process ended. Needs a running event loop."""
+        """Continue with the callbacks that were not delivered when the process ended. Needs a running event loop."""
         for kind, record in self._journal.load():
             if kind == "webhook":
                 self._state.webhooks[record["key"]] = record["url"]
@@ -152,7 +155,7 @@ class PixSimulator:
                 self._begin(self._tell(charge))
 
     async def close(self) -> None:
-        """Stop telling; what is untold stays in the journal."""
+        """Stop sending callbacks; undelivered ones stay in the journal."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -187,7 +190,7 @@ class PixSimulator:
         charge = self._new_charge(txid, asked)
         self._keep(charge)
         if charge.fault == "out_of_order":
-            # The payer was quicker than the answer: the callback overtakes it.
+            # The payer was faster than the answer: the callback arrives before it.
             charge.told = await self._deliver(charge, charge.original)
             self._keep(charge)
         if not charge.told:
@@ -260,7 +263,7 @@ class PixSimulator:
     # Callbacks
 
     async def _tell(self, charge: SimulatedCharge) -> None:
-        """Tell the platform of the payment, until it says that it has understood."""
+        """Send the callback of the payment until the platform accepts it."""
         if charge.fault == "never":
             return
         if charge.fault == "late":
@@ -309,7 +312,7 @@ class PixSimulator:
 
 
 class HttpPost:
-    """Posts over HTTP, by the client given or by one made at first use."""
+    """Posts over HTTP, with the given client or with one that is made at first use."""
 
     def __init__(self, client: httpx.AsyncClient | None = None, timeout_seconds: float = 10.0) -> None:
         self._timeout = timeout_seconds
@@ -333,7 +336,7 @@ class HttpPost:
 
 
 async def callback_secret(secrets: Secrets, random: Random) -> bytes:
-    """The secret that this provider signs with; made and stored when the platform has none yet."""
+    """Return the secret with which this provider signs. The first call makes and stores it."""
     name = callback_secret_name("pix")
     secret = await secrets.get(name)
     if secret is None:
@@ -364,7 +367,7 @@ def _json(status: int, value: Any) -> HttpResponse:
 
 
 def _problem(status: int, kind: str, detail: str) -> HttpResponse:
-    """A problem as the rail writes it (RFC 7807)."""
+    """Return a problem in the rail's format (RFC 7807)."""
     value = {
         "type": f"https://pix.bcb.gov.br/api/v2/error/{kind}",
         "title": kind,

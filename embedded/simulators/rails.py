@@ -1,7 +1,8 @@
-"""The rails of one machine: a provider that the settings name, else its simulator behind this platform's own gateway.
+"""The rails of one machine: the provider that the settings name, or else its simulator behind the platform's own
+gateway.
 
-What goes between the platform and its simulator goes through the gateway as any provider's traffic does, in this
-process and without a socket: it works before the first connection is taken, and while the last ones drain.
+Requests between the platform and its simulator pass through the gateway, in this process and without a socket. So
+they work before the first connection is accepted and while the last connections are drained.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ JOURNAL_FILE: Final = "pix-simulator.jsonl"
 
 
 class OwnPost:
-    """Posts to this platform in this process, and to anybody else over HTTP."""
+    """Posts to this platform inside the process, and to other addresses over HTTP."""
 
     def __init__(self, gateway: Gateway, base_url: str) -> None:
         self._gateway = gateway
@@ -30,7 +31,7 @@ class OwnPost:
         self._elsewhere = HttpPost()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The status of the answer. Raises OSError when there is none."""
+        """Return the status of the answer. Raises OSError when there is none."""
         path = url.removeprefix(self._base_url)
         if path == url or not path.startswith("/"):
             return await self._elsewhere(url, headers, body)
@@ -43,7 +44,7 @@ class OwnPost:
 
 
 async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, PixSimulator]:
-    """Give the runtime its rails, and return the simulators that are played here, by their names."""
+    """Add the rails to the runtime, and return the simulators by name."""
     settings = runtime.settings
     if settings.pix_rail:
         rail = PixHttpRail(settings.pix_rail)

@@ -1,1 +1,1 @@
-"""Facts about payments: a module each, so that a function loads those that it takes and tells."""
+"""Facts about payments, one module for each: a function loads only those that it consumes and publishes."""

@@ -1,4 +1,4 @@
-"""What facts about payments have in common."""
+"""The base of facts about payments."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from shared.core.money import Money
 
 
 class PaymentEvent(Event):
-    """What every fact about a payment carries."""
+    """The fields of every fact about a payment."""
 
     topic: ClassVar[str] = topics.PAYMENTS
     subject_field: ClassVar[str] = "payment_id"

@@ -6,7 +6,7 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentCanceled(PaymentEvent):
-    """The payment was called off before capture; what was held for it is to be released."""
+    """The payment was canceled before its capture; its hold is to be released."""
 
     type: ClassVar[str] = "lastro.payment.canceled.v1"
 

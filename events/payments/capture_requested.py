@@ -7,7 +7,7 @@ from shared.core.money import Money
 
 
 class PaymentCaptureRequested(PaymentEvent):
-    """The ledger is to move `capture_amount`. It may refuse once `deadline` has passed, never before."""
+    """The ledger is to record a transfer of `capture_amount`. It may refuse after `deadline`, never before."""
 
     type: ClassVar[str] = "lastro.payment.capture_requested.v1"
 

@@ -6,7 +6,7 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentCreated(PaymentEvent):
-    """A payment was asked for; its funds are not held yet."""
+    """A payment was requested; its amount is not held yet."""
 
     type: ClassVar[str] = "lastro.payment.created.v1"
 

@@ -7,7 +7,7 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentDeclined(PaymentEvent):
-    """The payment cannot be paid; nothing is held."""
+    """The payment was declined; nothing is held."""
 
     type: ClassVar[str] = "lastro.payment.declined.v1"
     terminal: ClassVar[bool] = True

@@ -6,6 +6,6 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentExpired(PaymentEvent):
-    """The authorization ran out before capture; what was held for it is to be released."""
+    """The authorization expired before its capture; the hold is to be released."""
 
     type: ClassVar[str] = "lastro.payment.expired.v1"

@@ -7,7 +7,7 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentFailed(PaymentEvent):
-    """The payment came to nothing; what was held for it is to be released."""
+    """The payment failed; its hold is to be released."""
 
     type: ClassVar[str] = "lastro.payment.failed.v1"
 

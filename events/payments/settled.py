@@ -7,7 +7,7 @@ from shared.core.money import Money
 
 
 class PaymentSettled(PaymentEvent):
-    """The ledger has the payment."""
+    """The ledger has recorded the payment's transfer."""
 
     type: ClassVar[str] = "lastro.payment.settled.v1"
     terminal: ClassVar[bool] = True

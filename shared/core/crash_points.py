@@ -1,7 +1,7 @@
-"""Places where a test may kill the process, so that what survives a crash is shown and not believed.
+"""Points at which a test can kill the process, to show what survives a crash.
 
-Nothing happens unless LASTRO_CRASH_AT=<name>[:<n>] is in the environment: then the process that reaches the
-point for the n-th time (default the first) dies at once, as if the power had gone.
+They do nothing unless LASTRO_CRASH_AT=<name>[:<n>] is in the environment. Then the process that reaches the point for
+the n-th time (default: the first) is killed at once, as by a power failure.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ NAMES: Final[dict[str, str]] = {
     "broker.delivered": "a function has answered and the broker has drawn no conclusion",
     "broker.dead_lettered": "a dead letter sink has taken an event and that is not acknowledged",
 }
-"""Every point there is; tests visit each. Points named `writer.` are reached where the writer runs."""
+"""All points; tests visit each. Points named `writer.` are in the process or thread of the writer."""
 
 
 class _Armed:
-    """The point that this process is to die at, and how often it may still be passed."""
+    """The point at which this process is to be killed, and how often it may be passed before."""
 
     __slots__ = ("name", "passes")
 
@@ -61,7 +61,7 @@ def _reach(name: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# A payment passes some fifty points. Where none is armed each is a call of a builtin, which costs a third of one of
-# a function and does nothing here.
+# A payment passes some fifty points. When none is armed, each is a call of a builtin without effect, which costs a
+# third of the call of a function.
 reach: Final[Callable[[str], object]] = id if _armed is None else _reach
-"""Called with a point's name: pass it, or die at it."""
+"""Called with the name of a point: return, or kill the process."""

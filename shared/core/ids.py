@@ -1,8 +1,8 @@
-"""Identifiers: prefixed, ordered by time, and derived where a second run must make the same one.
+"""Identifiers: a prefix and 32 hexadecimal digits, ordered by time.
 
-The part after the prefix is 32 hexadecimal digits: a UUID version 7 for a new id (RFC 9562 §5.7) and a
-version 8 for a derived one (§5.8): the 48-bit time of its cause, then a digest. Keeping the cause's time
-in front keeps rows that are written together close together on disk (docs/decisions/0002).
+A new id is a UUID of version 7 (RFC 9562 §5.7). An id that a second run must make again is derived: a UUID of version
+8 (§5.8) with the 48-bit time of its cause in front, then a digest. With the time in front, records that are written
+together are stored close together (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _VERSION_7 = 7 << 76
 _VARIANT = 0b10 << 62
 _COUNTER_BITS = 12
 _NO_TIME = "0" * 12
-# Two bits say the variant (binary 10), the other two come from the digest.
+# Two bits are the variant (binary 10), the other two come from the digest.
 _VARIANT_DIGIT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class IdSource:
-    """Makes new ids that grow strictly, even inside one millisecond."""
+    """Makes new ids. Each is greater than the one before it, even within one millisecond."""
 
     def __init__(self, clock: Clock, random: Random) -> None:
         self._clock = clock
@@ -31,7 +31,7 @@ class IdSource:
         self._last_tick = 0
 
     def new(self, prefix: str) -> str:
-        """A new id `<prefix>_<32 hex digits>`, greater than every id made before it."""
+        """Return a new id `<prefix>_<32 hex digits>`, greater than every id that this source has made."""
         tick = int(self._clock.now().timestamp() * 1000) << _COUNTER_BITS
         if tick <= self._last_tick:
             tick = self._last_tick + 1
@@ -42,13 +42,13 @@ class IdSource:
 
 
 def derived_id(prefix: str, tenant_id: str, cause_id: str, purpose: str) -> str:
-    """The id that `purpose` always gives for `cause_id` in a tenant; it carries the time of its cause."""
-    # By text, not by numbers: a payment derives some twenty ids.
+    """Return the one id of this purpose for this cause in a tenant. It carries the time of its cause."""
+    # Text is faster than numbers here, and a payment derives some twenty ids.
     digest = sha256(f"{tenant_id}\n{cause_id}\n{purpose}".encode()).hexdigest()
     time = cause_id[-32:-20] if cause_id[-33:-32] == "_" else _NO_TIME
     return f"{prefix}_{time}8{digest[:3]}{_VARIANT_DIGIT[digest[3]]}{digest[4:19]}"
 
 
 def is_id(text: str, prefix: str) -> bool:
-    """Whether `text` has the form of an id with this prefix."""
+    """Return whether `text` has the form of an id with this prefix."""
     return text.startswith(prefix + "_") and _PATTERN.fullmatch(text) is not None

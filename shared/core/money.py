@@ -1,4 +1,4 @@
-"""Money: integers in minor units with an ISO 4217 currency, never floats."""
+"""Money: an integer of minor units and an ISO 4217 currency, never a float."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 
 MAX_MINOR_UNITS: Final = 2**63 - 1
 
-# ISO 4217 active codes of currencies; metals, funds and test codes are not money that a payment account can hold.
+# Active currency codes of ISO 4217, without metals, funds and test codes: payment accounts cannot hold those.
 CURRENCIES: Final = frozenset(
     """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CLP CNY
@@ -24,7 +24,7 @@ CURRENCIES: Final = frozenset(
 
 
 def _currency_schema(_source: object, _handler: object) -> CoreSchema:
-    # Looked up by the validator's own table: a check in Python would be the dearest part of every amount.
+    # The validator's own look-up table; a check in Python would be the most expensive part of every amount.
     return core_schema.custom_error_schema(
         core_schema.literal_schema(sorted(CURRENCIES)),
         custom_error_type="currency",
@@ -42,7 +42,7 @@ Currency = Annotated[
 
 
 class Money(BaseModel):
-    """An amount as it stands in events and answers: any 64-bit integer of minor units."""
+    """An amount in events and answers: any 64-bit integer of minor units."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -51,12 +51,12 @@ class Money(BaseModel):
 
 
 class Amount(Money):
-    """An amount that a caller asks for: at least one minor unit."""
+    """An amount in a request: at least one minor unit."""
 
     value: int = Field(ge=1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])
 
 
 @lru_cache(maxsize=4096)
 def money(value: int, currency: str) -> Money:
-    """So many minor units of a currency. A payment names the same few amounts a dozen times, and making one is dear."""
+    """Return the Money of `value` minor units. Cached: a payment uses the same few amounts a dozen times."""
     return Money(value=value, currency=currency)

@@ -1,4 +1,4 @@
-"""Randomness from the operating system, fetched in blocks: secrets are made of it, and ids, several a request."""
+"""Random numbers from the operating system, fetched in blocks: a request needs several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BLOCK_BYTES: Final = 4096
 
 
 class BufferedSystemRandom(SystemRandom):
-    """SystemRandom at a fraction of its price: one system call a block. Not to be shared with a forked process."""
+    """SystemRandom with one system call for each block of 4 KiB. Do not share it with a forked process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class BufferedSystemRandom(SystemRandom):
         self._used = 0
 
     def getrandbits(self, k: int) -> int:
-        """A random int of at most `k` bits. Raises ValueError for a negative number of them."""
+        """Return a random int of at most `k` bits. Raises ValueError for a negative `k`."""
         if k < 0:
             raise ValueError("number of bits must be non-negative")
         size = (k + 7) // 8

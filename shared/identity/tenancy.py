@@ -1,4 +1,4 @@
-"""Tenants and their signing keys, as every function needs them to admit a request."""
+"""Tenants, clients and signing keys, as the admission of a request needs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLATFORM_SCOPE = "platform:admin"
 
 
 def key_status(key: SigningKeyDocument, now_text: str) -> Literal["active", "grace", "revoked"]:
-    """What a key is worth at a time: grace ends by itself."""
+    """Return a key's status at a time: a grace period ends without a write."""
     expires_at = key["expires_at"]
     if key["status"] == "grace" and expires_at is not None and expires_at <= now_text:
         return "revoked"
@@ -39,7 +39,7 @@ def key_status(key: SigningKeyDocument, now_text: str) -> Literal["active", "gra
 
 
 class SigningSecrets:
-    """Opened secrets of the keys in use, so that a request does not open its key anew. Bounded; newest kept."""
+    """A cache of decrypted signing secrets. Bounded; the oldest entry is removed first."""
 
     def __init__(self, secrets: Secrets, limit: int = 4096) -> None:
         self._secrets = secrets
@@ -47,7 +47,7 @@ class SigningSecrets:
         self._opened: OrderedDict[str, str] = OrderedDict()
 
     async def secret_of(self, key: SigningKeyDocument) -> str:
-        """The secret as it was shown to the tenant."""
+        """Return the decrypted secret, as it was shown to the tenant."""
         sealed = key["secret"]
         known = self._opened.get(sealed)
         if known is None:
@@ -59,10 +59,10 @@ class SigningSecrets:
 
 
 async def tenant_of(documents: Documents, tenant_id: str) -> TenantDocument | None:
-    """The tenant, or None."""
+    """Return the tenant, or None."""
     return await documents.get(TENANTS, tenant_id, tenant_id)
 
 
 async def client_of(documents: Documents, client_id: str) -> ClientDocument | None:
-    """The client, or None."""
+    """Return the client, or None."""
     return await documents.get(CLIENTS, PLATFORM, client_id)

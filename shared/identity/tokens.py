@@ -1,6 +1,6 @@
-"""Who calls: access tokens (RFC 7519, RFC 9068 in spirit) verified against an issuer's published keys.
+"""Access tokens (JSON Web Tokens, RFC 7519), verified with the issuer's published keys.
 
-PyJWT and httpx are imported at first use: a warm function verifies from its cache and never pays for them twice.
+PyJWT and httpx are imported at first use, so that functions without tokens do not load them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ MIN_RSA_BITS: Final = 2048
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Reads a URL whole. Raises OSError or ValueError when it cannot."""
+"""Return the content of a URL. Raises OSError or ValueError."""
 
 
 class Caller(NamedTuple):
-    """Who a verified token speaks for.
+    """The identity in a verified token.
 
-    `client_id` is the client that asked for the token (`azp`); `tenant_id` is None for the platform's own
+    `client_id` is the client that requested the token (`azp`); `tenant_id` is None for the platform's own
     clients; `user_id` is None for a service.
     """
 
@@ -48,35 +48,34 @@ class Caller(NamedTuple):
 
     @property
     def is_platform(self) -> bool:
-        """Whether the token belongs to no tenant."""
+        """Whether the token is the platform's own, without a tenant."""
         return self.tenant_id is None
 
 
 def client_secret_digest(secret: str) -> str:
-    """What is stored of a client's secret: its SHA-256 in hexadecimal.
+    """Return the SHA-256 of a client's secret in hexadecimal, the form in which it is stored.
 
-    A slow, salted hash protects secrets that can be guessed; ours are 256 random bits, which no number of
-    guesses reaches, and the token endpoint stays fast.
+    A slow, salted hash protects secrets that can be guessed. Ours are 256 random bits, so a fast hash is enough.
     """
     return sha256(secret.encode()).hexdigest()
 
 
 class KeySource(Protocol):
-    """Where an issuer's public keys come from."""
+    """A source of an issuer's public keys."""
 
     async def key(self, kid: str) -> PyJWK | None:
-        """The key of this id, or None when the issuer has none.
+        """Return the key with this id, or None when the issuer has none.
 
-        Raises Problem `dependency_unavailable` when that cannot be found out now.
+        Raises Problem `dependency_unavailable` when the issuer cannot be reached.
         """
         ...
 
 
 def read_jwks(document: Any) -> dict[str, PyJWK]:
-    """The keys of a JWK set (RFC 7517) that may verify tokens, by id; others are passed over.
+    """Return the keys of a JWK set (RFC 7517) that may verify tokens, by id.
 
-    Only RSA keys of 2048 bits or more (for RS256) and keys on P-256 (for ES256) count: a key has one algorithm,
-    whatever a token's header says. Raises ValueError for what is no JWK set.
+    Only RSA keys of 2048 bits or more (for RS256) and keys on P-256 (for ES256) are used; others are ignored. A key has
+    one algorithm, whatever a token's header says. Raises ValueError when the value is not a JWK set.
     """
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list):
@@ -115,7 +114,7 @@ _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
 class StaticKeys:
-    """Keys that are at hand: the local issuer's, or a test's."""
+    """Keys that are known in this process: those of the local issuer, or of a test."""
 
     def __init__(self, jwks: Mapping[str, Any]) -> None:
         self._jwks = dict(jwks)
@@ -127,13 +126,13 @@ class StaticKeys:
         return self._keys.get(kid)
 
     def replace(self, jwks: Mapping[str, Any]) -> None:
-        """Use this set from now on: the issuer has rotated its keys."""
+        """Replace the keys, after the issuer has rotated them."""
         self._jwks = dict(jwks)
         self._keys = None
 
 
 async def fetch_over_http(url: str) -> bytes:
-    """A `Fetch` over HTTP: no redirects, bounded in time and size."""
+    """Return the content of a URL over HTTP, without redirects and bounded in time and size. Raises OSError."""
     import httpx
 
     content = bytearray()
@@ -156,9 +155,9 @@ async def fetch_over_http(url: str) -> bytes:
 class JwksClient:
     """An issuer's keys, found by OpenID Connect discovery and cached by id.
 
-    The set is read again when it is older than `max_age`, and for an id that it lacks at most once per `cooldown`,
-    so that forged ids cannot make this process a load on the issuer. While the issuer cannot be reached the known
-    keys serve on, up to `max_stale` after they were read.
+    The key set is read again when it is older than `max_age`. For an unknown id it is read at most once per
+    `cooldown`, so that tokens with forged ids cannot cause load at the issuer. While the issuer cannot be reached,
+    the known keys stay in use for at most `max_stale`.
     """
 
     def __init__(
@@ -188,7 +187,7 @@ class JwksClient:
     async def key(self, kid: str) -> PyJWK | None:
         now = self._clock.monotonic()
         known = self._keys.get(kid)
-        # Whoever knows the key does not wait for the one request that reads the set again.
+        # A request with a known key does not wait for the one request that reads the set again.
         if known is not None and (self._fresh(now) or (self._lock.locked() and self._bearable(now))):
             return known
         async with self._lock:
@@ -232,7 +231,7 @@ class JwksClient:
 
 
 class _Validity(NamedTuple):
-    """When a token is valid: in seconds since the epoch, leeway included."""
+    """The validity of a token in seconds since the epoch, leeway included."""
 
     since: float
     until: float
@@ -242,14 +241,14 @@ class _Verified(NamedTuple):
     caller: Caller
     validity: _Validity
     forget_at: float
-    """By the monotonic clock: no setting back of the wall clock makes a token live longer than it was to."""
+    """On the monotonic clock: setting the wall clock back does not extend a token's life."""
 
 
 class TokenVerifier:
-    """Turns access tokens into callers.
+    """Verifies access tokens.
 
-    A verified token is remembered until it expires, at most `max_cached` of them, the longest unused first to go:
-    tokens made with a key that was removed are accepted until they expire, five minutes at most.
+    A verified token is cached until it expires, at most `max_cached` of them; the least recently used is removed
+    first. A token whose key the issuer has removed is therefore accepted until it expires, at most five minutes.
     """
 
     def __init__(
@@ -270,9 +269,10 @@ class TokenVerifier:
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
 
     async def verify(self, token: str) -> Caller:
-        """The caller that a token speaks for. Does not suspend for a token that it has seen.
+        """Return the caller of a token. Does not suspend for a cached token.
 
-        Raises Problem `invalid_token` saying why, and `dependency_unavailable` when the issuer's keys cannot be read.
+        Raises Problem `invalid_token` with the reason, or `dependency_unavailable` when the issuer's keys cannot be
+        read.
         """
         verified = self._verified.get(token)
         if verified is not None:
@@ -295,7 +295,8 @@ class TokenVerifier:
         return caller
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token whose signature holds. Its header chooses a known key and nothing else."""
+        """Return the claims of a token after its signature is verified. Its header selects a known key and nothing
+        else."""
         import jwt
         from jwt import api_jws
 
@@ -319,7 +320,7 @@ class TokenVerifier:
         return claims
 
     def _check(self, claims: dict[str, Any], now: float) -> _Validity:
-        """Refuse a token that is not for here and now; return when it is valid."""
+        """Return the validity of a token. Raises Problem when issuer, audience, type or time do not fit."""
         if claims.get("iss") != self._issuer:
             _refuse("The token was made by another issuer.")
         audience = claims.get("aud")
@@ -344,9 +345,9 @@ def _seconds(claims: Mapping[str, Any], name: str) -> float:
 
 
 def caller_of(claims: Mapping[str, Any]) -> Caller:
-    """The caller that verified claims name.
+    """Return the caller that verified claims name.
 
-    A tenant is exactly one non-empty string: a list or map of organizations is refused rather than chosen from.
+    A tenant is exactly one non-empty string: a list or map of organizations is refused.
     Raises Problem `invalid_token`.
     """
     scope = claims.get("scope", "")
