@@ -16,6 +16,9 @@ def openapi(
     base_url: Annotated[str, typer.Option("--base-url", help="The server's address in the document.")] = (
         "http://127.0.0.1:8080"
     ),
+    token_endpoint: Annotated[
+        str | None, typer.Option("--token-url", help="The token endpoint's address; default: the platform's own.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write it to a file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The document is JSON in any case.")] = False,
 ) -> None:
@@ -23,13 +26,19 @@ def openapi(
     import json
 
     from embedded.gateway.upstreams import routed_operations
+    from embedded.identity.issuer import token_url
     from embedded.manifests.loading import load
     from embedded.platform.platform import ROOT
     from shared.core.version import VERSION
     from shared.http.openapi import describe
 
     del as_json
-    document = describe(routed_operations(load(ROOT)), base_url=base_url, version=VERSION)
+    document = describe(
+        routed_operations(load(ROOT)),
+        base_url=base_url,
+        token_url=token_endpoint or token_url(base_url),
+        version=VERSION,
+    )
     if output is None:
         print_json(document)
         return

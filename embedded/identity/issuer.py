@@ -34,6 +34,11 @@ _MAX_FORM_FIELDS: Final = 32
 _MAX_FORM_BYTES: Final = 16 * 1024
 
 
+def token_url(base_url: str) -> str:
+    """The address of the token endpoint of a platform at this address."""
+    return base_url.rstrip("/") + REALM_PATH + TOKEN_PATH
+
+
 class SecretStore(Protocol):
     """The part of the secrets port that the issuer uses."""
 

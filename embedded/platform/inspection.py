@@ -12,6 +12,7 @@ from embedded.broker.broker import Broker, UnknownBroker
 from embedded.broker.plan import Plan, Subscription, ToService
 from embedded.functions.scaling import Functions
 from embedded.gateway.gateway import Upstream
+from embedded.identity.issuer import token_url
 from embedded.manifests.models import Service
 from embedded.platform.metrics import exposition
 from shared.adapters.sqlite.store import SqliteStore
@@ -58,6 +59,7 @@ class Inspection:
             document = describe(
                 [operation for operation in operations if isinstance(operation, HttpOperation)],
                 base_url=self._runtime.settings.base_url,
+                token_url=token_url(self._runtime.settings.base_url),
                 version=VERSION,
             )
             self._openapi = orjson.dumps(document)

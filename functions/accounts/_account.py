@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from shared.http.models import Resource
+from pydantic import Field
+
+from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
 from shared.records.accounts import AccountDocument, AccountStatus
 
 
 class Account(Resource):
-    """A payment account. `overdraft_limit` is in minor units of its currency."""
+    """A payment account of a user."""
 
-    id: str
-    owner_id: str
-    currency: str
-    status: AccountStatus
-    overdraft_limit: int
-    metadata: dict[str, str] | None
-    created_at: str
-    updated_at: str
+    id: str = Field(description="The account's id, `acc_…`.")
+    owner_id: str = Field(description="The id of the user who owns the account.")
+    currency: str = Field(description="The account's currency, an ISO 4217 code. It never changes.")
+    status: AccountStatus = Field(
+        description="`active`; `blocked`, when money cannot leave it (or enter it either, depending on the block); or "
+        "`closed`, which is final."
+    )
+    overdraft_limit: int = Field(
+        description="How far the balance may go below zero, in minor units of the currency. 0 means not at all."
+    )
+    metadata: dict[str, str] | None = Field(description=METADATA)
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 def account_resource(account: AccountDocument) -> Account:

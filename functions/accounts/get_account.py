@@ -10,5 +10,5 @@ from shared.records.accounts import ACCOUNTS
 
 @http_function("GET /v1/accounts/{account_id}", scope="accounts:read")
 async def get_account(account_id: str, ctx: Context) -> Account:
-    """A payment account."""
+    """Retrieve an account."""
     return account_resource(await ctx.required(ACCOUNTS, account_id))

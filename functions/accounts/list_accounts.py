@@ -16,14 +16,14 @@ from shared.records.accounts import ACCOUNTS
 
 
 class ListAccounts(ListQuery):
-    """Which accounts."""
+    """Which accounts to list."""
 
-    owner_id: Identifier | None = Field(default=None, description="Only this user's")
+    owner_id: Identifier | None = Field(default=None, description="Return only the accounts of this user.")
 
 
 @http_function("GET /v1/accounts", scope="accounts:read")
 async def list_accounts(query: ListAccounts, ctx: Context) -> Page[Account]:
-    """The tenant's payment accounts, newest first."""
+    """List accounts, newest first."""
     return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, _query, account_resource)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
 from events.accounts import AccountOpened
@@ -12,18 +10,23 @@ from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS, Currency
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import Command, Identifier, Metadata
+from shared.http.models import METADATA, Command, Identifier, Metadata
 from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.users import USERS
 
 
 class OpenAccount(Command):
-    """An account to open. `overdraft_limit` is how far below zero it may go, in minor units."""
+    """The account to open."""
 
-    owner_id: Identifier
-    currency: Currency
-    overdraft_limit: Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS)] = 0
-    metadata: Metadata | None = None
+    owner_id: Identifier = Field(description="The id of the user who owns the account. The user must be active.")
+    currency: Currency = Field(description="The account's currency, an ISO 4217 code. It cannot be changed later.")
+    overdraft_limit: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_MINOR_UNITS,
+        description="How far the balance may go below zero, in minor units of the currency.",
+    )
+    metadata: Metadata | None = Field(default=None, description=METADATA)
 
 
 @http_function(
@@ -34,7 +37,10 @@ class OpenAccount(Command):
     problems=("unknown_reference", "user_not_active"),
 )
 async def open_account(command: OpenAccount, ctx: Context) -> Account:
-    """Open a payment account for an active user."""
+    """Open an account for a user.
+
+    The user must be active. The account starts with a balance of 0.
+    """
     owner = await ctx.referenced(USERS, command.owner_id, "/owner_id")
     if owner["status"] != "active":
         raise Problem.at("user_not_active", "/owner_id", f"The user is {owner['status']}.")

@@ -4,45 +4,55 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from shared.core.money import Money, money
-from shared.http.models import Resource
+from shared.http.models import Resource, Time
 from shared.ports.ledger import Entry, RecordedTransfer
 
 
 class TransferLeg(Resource):
     """One side of a transfer."""
 
-    account_id: str
-    direction: Literal["debit", "credit"]
-    amount: Money
+    account_id: str = Field(description="The ledger account: a payment account, or a system account of the tenant.")
+    direction: Literal["debit", "credit"] = Field(
+        description="`debit` takes the amount from the account, `credit` adds it."
+    )
+    amount: Money = Field(description="The amount of this leg, always positive.")
 
 
 class TransferCause(Resource):
-    """What a transfer is for."""
+    """The resource that asked for a transfer."""
 
-    type: str
-    id: str
+    type: str = Field(description="The kind of resource: `payment`, `refund` or `deposit`.")
+    id: str = Field(description="The id of the payment, refund or deposit.")
 
 
 class LedgerTransfer(Resource):
-    """A transfer as it stands in the ledger."""
+    """A transfer as the ledger recorded it. It never changes."""
 
-    id: str
-    legs: list[TransferLeg]
-    cause: TransferCause
-    recorded_at: str
+    id: str = Field(description="The transfer's id, `ltr_…`.")
+    legs: list[TransferLeg] = Field(
+        description="The sides of the transfer. In each currency, the debits and the credits are equal."
+    )
+    cause: TransferCause = Field(description="The resource that asked for the transfer.")
+    recorded_at: Time = Field(description="When the ledger recorded the transfer.")
 
 
 class LedgerEntry(Resource):
-    """One leg among its account's entries. `balance_after` is credits less debits up to and with it."""
+    """One leg of a transfer, as an entry of its account."""
 
-    id: str
-    transfer_id: str
-    account_id: str
-    direction: Literal["debit", "credit"]
-    amount: Money
-    balance_after: Money
-    recorded_at: str
+    id: str = Field(description="The entry's id: the transfer's id, a dot, and the number of the leg.")
+    transfer_id: str = Field(description="The id of the transfer that the entry belongs to.")
+    account_id: str = Field(description="The ledger account: a payment account, or a system account of the tenant.")
+    direction: Literal["debit", "credit"] = Field(
+        description="`debit` takes the amount from the account, `credit` adds it."
+    )
+    amount: Money = Field(description="The amount of the entry, always positive.")
+    balance_after: Money = Field(
+        description="The account's balance after this entry: all credits less all debits so far."
+    )
+    recorded_at: Time = Field(description="When the ledger recorded the entry.")
 
 
 def transfer_resource(transfer: RecordedTransfer) -> LedgerTransfer:

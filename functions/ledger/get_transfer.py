@@ -10,7 +10,10 @@ from shared.functions.decorators import http_function
 
 @http_function("GET /v1/ledger/transfers/{transfer_id}", scope="ledger:read")
 async def get_transfer(transfer_id: str, ctx: Context) -> LedgerTransfer:
-    """A transfer with its legs, checked to balance when it is read."""
+    """Retrieve a transfer with its legs.
+
+    Debits and credits are checked to be equal when the transfer is read.
+    """
     transfer = await ctx.ledger.transfer(ctx.tenant_id, transfer_id)
     if transfer is None:
         raise Problem("not_found", f"There is no {transfer_id}.")

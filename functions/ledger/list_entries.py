@@ -19,7 +19,10 @@ _SEQUENCE: Final = re.compile(r"[0-9]{1,18}")
 
 @http_function("GET /v1/ledger/accounts/{account_id}/entries", scope="ledger:read")
 async def list_entries(account_id: str, query: ListQuery, ctx: Context) -> Page[LedgerEntry]:
-    """The entries of a payment account or a system account, oldest first."""
+    """List the ledger entries of an account, oldest first.
+
+    The account is a payment account or a system account of the tenant.
+    """
     # The account is a filter like any other, so that a cursor serves the account that it was made for and no other.
     filters, after = decode_cursor(ctx, query.cursor, {"account_id": account_id})
     found = await ctx.ledger.entries(ctx.tenant_id, account_id, _sequence(after), query.limit + 1)

@@ -5,39 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from pydantic import Field
+
 from shared.context.context import Context
 from shared.functions.decorators import http_function
-from shared.http.models import Resource
+from shared.http.models import Resource, Time
 from shared.ports.ledger import AccountTurnover
 
 
 class AccountTurnoverLine(Resource):
-    """What went through one ledger account, in minor units."""
+    """The turnover of one ledger account."""
 
-    account_id: str
-    debits: int
-    credits: int
+    account_id: str = Field(description="The ledger account: a payment account, or a system account of the tenant.")
+    debits: int = Field(description="The sum of the account's debits, in minor units.")
+    credits: int = Field(description="The sum of the account's credits, in minor units.")
 
 
 class CurrencyTurnover(Resource):
-    """What went through the ledger in one currency, in minor units; debits equal credits."""
+    """The turnover of all ledger accounts in one currency. Debits and credits are equal."""
 
-    currency: str
-    debits: int
-    credits: int
-    accounts: list[AccountTurnoverLine]
+    currency: str = Field(description="The currency, an ISO 4217 code.")
+    debits: int = Field(description="The sum of all debits in this currency, in minor units.")
+    credits: int = Field(description="The sum of all credits in this currency, in minor units.")
+    accounts: list[AccountTurnoverLine] = Field(description="The turnover of each account in this currency.")
 
 
 class TrialBalance(Resource):
-    """Turnover of every ledger account, by currency."""
+    """The turnover of every ledger account of the tenant since its first entry, by currency."""
 
-    data: list[CurrencyTurnover]
-    as_of: str
+    data: list[CurrencyTurnover] = Field(description="One item for each currency.")
+    as_of: Time = Field(description="The time of the trial balance.")
 
 
 @http_function("GET /v1/ledger/trial-balance", scope="ledger:read")
 async def trial_balance(ctx: Context) -> TrialBalance:
-    """Debits and credits of every ledger account since it was first used, which must come out equal."""
+    """Retrieve the trial balance.
+
+    It has the sum of debits and credits of every ledger account since its first entry. In each currency, the debits
+    and the credits are equal.
+    """
     turnover = await ctx.ledger.turnover(ctx.tenant_id)
     by_currency = groupby(sorted(turnover, key=_order), key=lambda account: account.currency)
     data = [_currency(currency, list(accounts)) for currency, accounts in by_currency]

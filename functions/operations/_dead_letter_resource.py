@@ -5,28 +5,36 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from shared.http.models import Resource
+from pydantic import Field
+
+from shared.http.models import Resource, Time
 from shared.records.dead_letters import DeadLetterDocument, DeadLetterStatus
 
 
 class Cause(Resource):
-    """Why: a problem's code or `http_<status>`, the status answered, and the consumer's words."""
+    """Why the last delivery failed."""
 
-    code: str
-    status: int | None
-    detail: str
+    code: str = Field(
+        description="A problem code of the consumer; `http_<status>` for an answer without one; `no_answer` when the "
+        "consumer did not answer."
+    )
+    status: int | None = Field(description="The HTTP status that the consumer answered with; null without an answer.")
+    detail: str = Field(description="The consumer's own explanation, as far as it gave one.")
 
 
 class DeadLetter(Resource):
-    """A dead letter."""
+    """An event that could not be delivered to one of its consumers."""
 
-    id: str
-    event: dict[str, Any]
-    consumer: str
-    cause: Cause
-    attempts: int
-    status: DeadLetterStatus
-    parked_at: str
+    id: str = Field(description="The dead letter's id, `dlt_…`.")
+    event: dict[str, Any] = Field(description="The whole event, a CloudEvent in JSON format.")
+    consumer: str = Field(description="The name of the function that could not process the event.")
+    cause: Cause = Field(description="Why the consumer did not take the event at the last delivery.")
+    attempts: int = Field(description="How often the delivery was given up: 1, and one more for each failed replay.")
+    status: DeadLetterStatus = Field(
+        description="`parked` waits for a decision; `replayed` was published again; `discarded` was given up with a "
+        "reason."
+    )
+    parked_at: Time = Field(description="When the delivery was last given up.")
 
 
 def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
 from events.dead_letters import DeadLetterDiscarded
@@ -16,14 +14,17 @@ from shared.records.dead_letters import DEAD_LETTERS
 
 
 class Discard(Command):
-    """Why the event may be given up."""
+    """Why the event is given up."""
 
-    reason: Annotated[Description, Field(min_length=1)]
+    reason: Description = Field(min_length=1, description="Why the event is not needed any more. It is stored.")
 
 
 @http_function("POST /v1/dead-letters/{dead_letter_id}/discard", scope="operations:write", problems=("illegal_state",))
 async def discard_dead_letter(dead_letter_id: str, command: Discard, ctx: Context) -> DeadLetter:
-    """Discard a parked event with a reason. It stays listed."""
+    """Discard a dead letter.
+
+    The event is not delivered again. The dead letter stays in the list, with the reason.
+    """
     letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
     require_parked(letter)
     ctx.emit(DeadLetterDiscarded(**dead_letter_parts(letter), reason=command.reason))

@@ -10,5 +10,5 @@ from shared.records.dead_letters import DEAD_LETTERS
 
 @http_function("GET /v1/dead-letters/{dead_letter_id}", scope="operations:read")
 async def get_dead_letter(dead_letter_id: str, ctx: Context) -> DeadLetter:
-    """A dead letter with its whole event."""
+    """Retrieve a dead letter with its event."""
     return dead_letter_resource(await ctx.required(DEAD_LETTERS, dead_letter_id))

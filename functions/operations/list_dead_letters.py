@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from functions.operations._dead_letter_resource import DeadLetter, dead_letter_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
@@ -12,14 +14,14 @@ from shared.records.dead_letters import DEAD_LETTERS, DeadLetterStatus
 
 
 class DeadLettersQuery(ListQuery):
-    """Which dead letters."""
+    """Which dead letters to list."""
 
-    status: DeadLetterStatus | None = None
+    status: DeadLetterStatus | None = Field(default=None, description="Return only dead letters in this status.")
 
 
 @http_function("GET /v1/dead-letters", scope="operations:read")
 async def list_dead_letters(query: DeadLettersQuery, ctx: Context) -> Page[DeadLetter]:
-    """The tenant's dead letters, newest first."""
+    """List dead letters, newest first."""
     return await find_page(
         ctx,
         DEAD_LETTERS,

@@ -18,9 +18,10 @@ from shared.records.dead_letters import DEAD_LETTERS
     problems=("illegal_state",),
 )
 async def replay_dead_letter(dead_letter_id: str, ctx: Context) -> DeadLetter:
-    """Publish a parked event again, as the same event: consumers that have applied it do nothing.
+    """Replay a dead letter.
 
-    Should it fail again it is parked again.
+    The same event is published again. Consumers that have processed it do nothing. When the delivery fails again,
+    the dead letter is parked again.
     """
     letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
     require_parked(letter)

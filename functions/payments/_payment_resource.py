@@ -4,33 +4,44 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from functions.payments._states import awaits_caller
 from shared.context.context import Context
 from shared.core.money import Money, money
 from shared.http.failures import FailureResource, failure_resource
-from shared.http.models import Resource
+from shared.http.models import METADATA, CreatedAt, Resource, Time, UpdatedAt
 from shared.records.payments import PAYMENTS, PaymentDocument, PaymentStatus
 
 
 class Payment(Resource):
-    """A payment."""
+    """A payment from one account to another."""
 
-    id: str
-    status: PaymentStatus
-    amount: Money
-    amount_captured: Money
-    amount_refunded: Money
-    method: Literal["internal"]
-    payer_account_id: str
-    payee_account_id: str
-    capture: Literal["automatic", "manual"]
-    reference: str | None
-    description: str | None
-    metadata: dict[str, str] | None
-    failure: FailureResource | None
-    created_at: str
-    updated_at: str
-    expires_at: str
+    id: str = Field(description="The payment's id, `pay_…`.")
+    status: PaymentStatus = Field(
+        description="`created`: accepted, the amount is not held yet. `authorized`: the amount is held on the payer's "
+        "account. `capturing`: the ledger was asked to move the money. `settled`: the money has moved. `declined`: the "
+        "amount could not be held (see `failure`). `failed`: the ledger did not move the money (see `failure`). "
+        "`canceled` by the caller. `expired`: not captured before `expires_at`."
+    )
+    amount: Money = Field(description="The amount that was requested.")
+    amount_captured: Money = Field(description="The part of `amount` that was moved to the payee; 0 before settlement.")
+    amount_refunded: Money = Field(description="The sum of all settled refunds.")
+    method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")
+    payer_account_id: str = Field(description="The id of the account that pays.")
+    payee_account_id: str = Field(description="The id of the account that receives the money.")
+    capture: Literal["automatic", "manual"] = Field(
+        description="`automatic`: captured as soon as the amount is held. `manual`: the caller captures or cancels it."
+    )
+    reference: str | None = Field(description="The caller's own reference, or null.")
+    description: str | None = Field(description="The text for the statements of both accounts, or null.")
+    metadata: dict[str, str] | None = Field(description=METADATA)
+    failure: FailureResource | None = Field(
+        description="Why the payment is `declined`, `failed` or `expired`; null where nothing failed."
+    )
+    created_at: CreatedAt
+    updated_at: UpdatedAt
+    expires_at: Time = Field(description="When an amount that is held and not captured is released.")
 
 
 def payment_resource(payment: PaymentDocument) -> Payment:

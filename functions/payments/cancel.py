@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from events.payments.canceled import PaymentCanceled
 from functions.payments._payment import parties, transition
 from functions.payments._payment_resource import Payment, payment_resource
@@ -12,9 +14,9 @@ from shared.records.payments import PAYMENTS
 
 
 class Cancel(Command):
-    """Why, for the timeline."""
+    """Why the payment is canceled."""
 
-    reason: Description | None = None
+    reason: Description | None = Field(default=None, description="A reason. It is shown in the payment's timeline.")
 
 
 @http_function(
@@ -24,7 +26,10 @@ class Cancel(Command):
     problems=("illegal_state",),
 )
 async def cancel(payment_id: str, command: Cancel, ctx: Context) -> Payment:
-    """Cancel a payment that is created or authorized; what was held for it is released."""
+    """Cancel a payment.
+
+    The payment must be `created` or `authorized`. An amount that is held for it is released.
+    """
     payment = await ctx.required(PAYMENTS, payment_id)
     fact = PaymentCanceled(**parties(payment), reason=command.reason)
     return payment_resource(await transition(ctx, payment, "canceled", fact))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from functions.payments._capture import begin_capture
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._states import require_change
@@ -14,9 +16,12 @@ from shared.records.payments import PAYMENTS, PaymentDocument
 
 
 class Capture(Command):
-    """How much to take; all of it when no amount is given. The rest becomes available to the payer again."""
+    """How much to capture."""
 
-    amount: Amount | None = None
+    amount: Amount | None = Field(
+        default=None,
+        description="The amount to capture, at most the authorized one. Without it, all of it. The rest is released.",
+    )
 
 
 @http_function(
@@ -27,7 +32,10 @@ class Capture(Command):
     problems=("illegal_state", "amount_exceeds_authorized", "currency_mismatch"),
 )
 async def capture(payment_id: str, command: Capture, ctx: Context) -> Payment:
-    """Capture an authorized payment, once: another capture finds it in a state that does not allow it."""
+    """Capture an authorized payment.
+
+    A payment is captured once, in full or in part. What is not captured is released.
+    """
     payment = await ctx.required(PAYMENTS, payment_id)
     require_change(payment, "capturing")
     if payment["expires_at"] <= ctx.now_text:

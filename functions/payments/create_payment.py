@@ -16,7 +16,7 @@ from shared.core.clock import format_time
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import Command, Description, Identifier, Metadata, Reference
+from shared.http.models import METADATA, Command, Description, Identifier, Metadata, Reference
 from shared.records.accounts import ACCOUNTS
 from shared.records.payments import PAYMENTS, PaymentDocument
 
@@ -24,17 +24,26 @@ _SEVEN_DAYS = 7 * 24 * 3600
 
 
 class CreatePayment(Command):
-    """An order to pay. `expires_in` is in seconds, and how long the authorization may last."""
+    """The payment to make."""
 
-    amount: Amount
-    method: Literal["internal"]
-    payer_account_id: Identifier
-    payee_account_id: Identifier
-    capture: Literal["automatic", "manual"] = "automatic"
-    expires_in: int = Field(default=_SEVEN_DAYS, ge=60, le=2_592_000)
-    reference: Reference | None = None
-    description: Description | None = None
-    metadata: Metadata | None = None
+    amount: Amount = Field(description="The amount to pay. Both accounts must have its currency.")
+    method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")
+    payer_account_id: Identifier = Field(description="The id of the account that pays.")
+    payee_account_id: Identifier = Field(description="The id of the account that receives the money; not the payer's.")
+    capture: Literal["automatic", "manual"] = Field(
+        default="automatic",
+        description="`automatic` captures the payment as soon as the amount is held. With `manual`, capture or cancel "
+        "it before it expires.",
+    )
+    expires_in: int = Field(
+        default=_SEVEN_DAYS,
+        ge=60,
+        le=2_592_000,
+        description="For how many seconds the amount is held for a capture. The default is seven days.",
+    )
+    reference: Reference | None = Field(default=None, description="Your own reference. Payments can be listed by it.")
+    description: Description | None = Field(default=None, description="A text for the statements of both accounts.")
+    metadata: Metadata | None = Field(default=None, description=METADATA)
 
 
 @http_function(
@@ -46,9 +55,10 @@ class CreatePayment(Command):
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
-    """Make a payment between two accounts of the tenant.
+    """Create a payment between two accounts.
 
-    It is answered as `created`; whether it can be paid shows in its status later.
+    The response has the status `created`. The amount is then held and moved, and the status changes to `settled`, or
+    to `declined` with a `failure`.
     """
     await _check_accounts(command, ctx)
     payment = await _new_payment(command, ctx)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from functions.payments._payment import update_payment
 from functions.payments._refund import refund_created_fact
 from functions.payments._refund_resource import Refund, refund_progress, refund_resource
@@ -15,10 +17,12 @@ from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDo
 
 
 class CreateRefund(Command):
-    """How much to give back; all that is left when no amount is given."""
+    """The refund to make."""
 
-    amount: Amount | None = None
-    reason: Description | None = None
+    amount: Amount | None = Field(
+        default=None, description="The amount to return. Without it, all that is left of the captured amount."
+    )
+    reason: Description | None = Field(default=None, description="Why the money is returned. It is stored.")
 
 
 @http_function(
@@ -31,7 +35,10 @@ class CreateRefund(Command):
     problems=("illegal_state", "amount_exceeds_refundable", "currency_mismatch"),
 )
 async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) -> Refund:
-    """Refund a settled payment, whole or in part, as often as something is left of what was captured."""
+    """Refund a payment.
+
+    The payment must be `settled`. It can be refunded in parts, until all of the captured amount is refunded.
+    """
     payment = await ctx.required(PAYMENTS, payment_id)
     if payment["status"] != "settled":
         raise Problem("illegal_state", f"A payment that is {payment['status']} cannot be refunded.")

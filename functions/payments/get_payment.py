@@ -10,5 +10,5 @@ from shared.records.payments import PAYMENTS
 
 @http_function("GET /v1/payments/{payment_id}", scope="payments:read")
 async def get_payment(payment_id: str, ctx: Context) -> Payment:
-    """A payment as it is now."""
+    """Retrieve a payment."""
     return payment_resource(await ctx.required(PAYMENTS, payment_id))

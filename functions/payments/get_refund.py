@@ -10,5 +10,5 @@ from shared.records.payments import REFUNDS
 
 @http_function("GET /v1/refunds/{refund_id}", scope="payments:read")
 async def get_refund(refund_id: str, ctx: Context) -> Refund:
-    """A refund as it is now."""
+    """Retrieve a refund."""
     return refund_resource(await ctx.required(REFUNDS, refund_id))

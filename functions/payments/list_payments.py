@@ -16,16 +16,19 @@ from shared.records.payments import PAYMENTS, PaymentStatus
 
 
 class PaymentsQuery(PeriodQuery):
-    """Which payments; conditions are joined by AND."""
+    """Which payments to list. A payment must meet every condition; `from` and `to` are about `created_at`."""
 
-    status: PaymentStatus | None = None
-    account: Identifier | None = Field(default=None, description="On either side")
-    reference: Reference | None = None
+    status: PaymentStatus | None = Field(default=None, description="Return only payments in this status.")
+    account: Identifier | None = Field(default=None, description="Return only payments from or to this account.")
+    reference: Reference | None = Field(default=None, description="Return only payments with this reference.")
 
 
 @http_function("GET /v1/payments", scope="payments:read")
 async def list_payments(query: PaymentsQuery, ctx: Context) -> Page[Payment]:
-    """Payments of the tenant, newest first. `from` and `to` are about `created_at`."""
+    """List payments, newest first.
+
+    A payment must meet every condition. `from` and `to` are compared with `created_at`.
+    """
     filters = {
         "status": query.status,
         "account": query.account,

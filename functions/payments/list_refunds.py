@@ -13,7 +13,7 @@ from shared.records.payments import PAYMENTS, REFUNDS
 
 @http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")
 async def list_refunds(payment_id: str, query: ListQuery, ctx: Context) -> Page[Refund]:
-    """Refunds of a payment, newest first."""
+    """List the refunds of a payment, newest first."""
     await ctx.required(PAYMENTS, payment_id)
     return await find_page(
         ctx,

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from functions.providers._states import DEPOSIT_CHANGES
 from shared.context.context import Context
 from shared.core.money import Money, money
 from shared.http.failures import FailureResource, failure_resource
-from shared.http.models import Resource
+from shared.http.models import CreatedAt, Resource, UpdatedAt
 from shared.records.deposits import DEPOSITS, DepositDocument, DepositStatus
 
 
 class Deposit(Resource):
-    """A deposit."""
+    """Money that a provider collects from outside for an account."""
 
-    id: str
-    account_id: str
-    amount: Money
-    method: Literal["pix"]
-    status: DepositStatus
-    failure: FailureResource | None
-    created_at: str
-    updated_at: str
+    id: str = Field(description="The deposit's id, `dep_…`.")
+    account_id: str = Field(description="The id of the account that receives the money.")
+    amount: Money = Field(description="The amount to collect.")
+    method: Literal["pix"] = Field(description="The rail that the money comes in by.")
+    status: DepositStatus = Field(
+        description="`created`: the provider is asked to collect the money. `settled`: the money is on the account. "
+        "`failed`: it will not come (see `failure`)."
+    )
+    failure: FailureResource | None = Field(description="Why the deposit `failed`; null otherwise.")
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 def deposit_resource(deposit: DepositDocument) -> Deposit:

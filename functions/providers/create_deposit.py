@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from events.deposits import DepositCreated
 from functions.providers._deposit import deposit_parts
 from functions.providers._deposit_resource import Deposit, deposit_progress, deposit_resource
@@ -18,11 +20,11 @@ from shared.records.deposits import DEPOSITS, DepositDocument
 
 
 class CreateDeposit(Command):
-    """An order to charge an external payer and credit the money to an account."""
+    """The deposit to make."""
 
-    account_id: Identifier
-    amount: Amount
-    method: Literal["pix"]
+    account_id: Identifier = Field(description="The id of the account that receives the money.")
+    amount: Amount = Field(description="The amount to collect, in the account's currency.")
+    method: Literal["pix"] = Field(description="The rail to collect the money by.")
 
 
 @http_function(
@@ -34,7 +36,11 @@ class CreateDeposit(Command):
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
-    """Make a deposit. It settles when the provider has reported the payment and the ledger has recorded it."""
+    """Create a deposit.
+
+    The provider is asked to collect the money. The deposit is `settled` when the provider has reported the payment and
+    the ledger has recorded it.
+    """
     await _check(command, ctx)
     deposit = await _new_deposit(command, ctx)
     ctx.insert(DEPOSITS, deposit)

@@ -10,5 +10,5 @@ from shared.records.deposits import DEPOSITS
 
 @http_function("GET /v1/deposits/{deposit_id}", scope="deposits:read")
 async def get_deposit(deposit_id: str, ctx: Context) -> Deposit:
-    """A deposit as it is now."""
+    """Retrieve a deposit."""
     return deposit_resource(await ctx.required(DEPOSITS, deposit_id))

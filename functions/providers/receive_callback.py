@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from functions.providers._paid_charge import charge_paid_fact
 from shared.context.context import Context
 from shared.context.tenant_work import apart
@@ -21,9 +23,9 @@ Mismatch = Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over
 
 
 class CallbackTaken(Resource):
-    """How many reports were accepted, repeated ones included."""
+    """The result of a callback."""
 
-    received: int
+    received: int = Field(description="How many reports of payments were accepted, repeated ones included.")
 
 
 @http_function(
@@ -32,10 +34,11 @@ class CallbackTaken(Resource):
     problems=("missing_signature", "invalid_signature", "timestamp_out_of_window"),
 )
 async def receive_callback(provider: str, request: HttpRequest, ctx: Context) -> CallbackTaken:
-    """Accept a provider's callback: authenticated, and deduplicated by the provider's id of each payment.
+    """Receive a callback of a payment provider.
 
-    A payment of a known charge goes on to the ledger. A payment that fits no charge is stored for an operator and is
-    answered with 200 too: the provider cannot correct it, and a repeated callback would not make it fit.
+    The callback is authenticated by the provider's signature, and each payment in it is processed once, by the
+    provider's id of it. A payment of a known charge goes on to the ledger. A payment that fits no charge is stored for
+    an operator and is answered with 200 too: the provider cannot correct it.
     """
     rail = ctx.rails.get(provider)
     if rail is None:

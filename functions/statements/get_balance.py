@@ -7,31 +7,40 @@ from pydantic import Field
 from functions.statements._lines import last_up_to
 from shared.context.context import Context
 from shared.functions.decorators import http_function
-from shared.http.models import Instant, NoQuery, Resource
+from shared.http.models import Instant, NoQuery, Resource, Time
 from shared.records.accounts import ACCOUNTS, available
 from shared.records.statement_lines import LINES
 
 
 class BalanceQuery(NoQuery):
-    """When."""
+    """The point in time of the balance."""
 
-    at: Instant | None = Field(default=None, description="A point in time, inclusive; now when left out")
+    at: Instant | None = Field(
+        default=None, description="The balance at this time, inclusive (RFC 3339). Without it, the balance now."
+    )
 
 
 class Balance(Resource):
-    """What an account has, in minor units of its currency. `held` and `available` are known for now only."""
+    """The balance of an account. Amounts are in minor units of its currency."""
 
-    account_id: str
-    currency: str
-    posted: int
-    held: int | None
-    available: int | None
-    as_of: str
+    account_id: str = Field(description="The id of the account.")
+    currency: str = Field(description="The account's currency, an ISO 4217 code.")
+    posted: int = Field(description="All credits less all debits, in minor units. Negative inside an overdraft.")
+    held: int | None = Field(
+        description="What is held for payments and refunds that are not settled yet, in minor units; null with `at`."
+    )
+    available: int | None = Field(
+        description="What can be spent, in minor units: `posted` plus the overdraft limit, less `held`; null with `at`."
+    )
+    as_of: Time = Field(description="The time of the balance.")
 
 
 @http_function("GET /v1/accounts/{account_id}/balance", scope="statements:read")
 async def get_balance(account_id: str, query: BalanceQuery, ctx: Context) -> Balance:
-    """An account's balance, now or as it was at a time; 0 before the account was opened."""
+    """Retrieve the balance of an account.
+
+    With `at`, the balance at that time; it is 0 before the account was opened.
+    """
     account = await ctx.required(ACCOUNTS, account_id)
     currency = account["currency"]
     if query.at is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import Field
+
 from functions.statements._lines import in_period
 from shared.context.context import Context
 from shared.core.money import Money, money
 from shared.functions.decorators import http_function
-from shared.http.models import Page, PeriodQuery, Resource
+from shared.http.models import Page, PeriodQuery, Resource, Time
 from shared.http.pages import find_page
 from shared.ports.documents import Query
 from shared.records.accounts import ACCOUNTS
@@ -17,23 +19,28 @@ from shared.records.statement_lines import LINES, LineDocument
 
 
 class StatementLine(Resource):
-    """One movement of an account. `balance_after` is the running balance with it."""
+    """One movement of an account."""
 
-    id: str
-    account_id: str
-    recorded_at: str
-    direction: Literal["debit", "credit"]
-    amount: Money
-    balance_after: Money
-    transfer_id: str
-    payment_id: str | None
-    counterparty_account_id: str | None
-    description: str | None
+    id: str = Field(description="The line's id, `lin_…`.")
+    account_id: str = Field(description="The id of the account.")
+    recorded_at: Time = Field(description="When the ledger recorded the movement.")
+    direction: Literal["debit", "credit"] = Field(description="`debit`: money left the account. `credit`: it came in.")
+    amount: Money = Field(description="The amount of the movement, always positive.")
+    balance_after: Money = Field(description="The account's posted balance after the movement.")
+    transfer_id: str = Field(description="The id of the transfer in the ledger.")
+    payment_id: str | None = Field(description="The id of the payment; null when the movement is not of a payment.")
+    counterparty_account_id: str | None = Field(
+        description="The account on the other side; null when there are several."
+    )
+    description: str | None = Field(description="The payment's description, or null.")
 
 
 @http_function("GET /v1/accounts/{account_id}/statement", scope="statements:read")
 async def get_statement(account_id: str, query: PeriodQuery, ctx: Context) -> Page[StatementLine]:
-    """An account's movements in a period, oldest first."""
+    """List the movements of an account, oldest first.
+
+    `from` and `to` are compared with `recorded_at`.
+    """
     await ctx.required(ACCOUNTS, account_id)
     filters = {"account_id": account_id, "from": query.since, "to": query.until}
     return await find_page(ctx, LINES, query, filters, _query, _line_resource)

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
+
+from pydantic import Field
 
 from shared.context.context import Context
 from shared.core.problems import Problem
-from shared.http.models import Resource
+from shared.http.models import CreatedAt, Resource, Time
 from shared.identity.tenancy import key_status
 from shared.records.tenants import SIGNING_KEYS, TENANTS, SigningKeyDocument
 
 SigningKeyStatus = Literal["active", "grace", "revoked"]
+KEY_STATUS: Final = (
+    "`active` signs; `grace` was replaced and is accepted until its grace period ends; `revoked` is refused."
+)
 
 
 class SigningKey(Resource):
-    """A signing key; its secret is not shown again. `expires_at` is when its grace ends."""
+    """A signing key, without its secret."""
 
-    key_id: str
-    status: SigningKeyStatus
-    created_at: str
-    expires_at: str | None
+    key_id: str = Field(description="The key's id, sent as `X-Key-Id`.")
+    status: SigningKeyStatus = Field(description=KEY_STATUS)
+    created_at: CreatedAt
+    expires_at: Time | None = Field(description="When the key's grace period ends; null for a key without one.")
 
 
 class SigningKeyWithSecret(Resource):
-    """A new signing key, with the secret that is shown this once."""
+    """A new signing key with its secret. The secret is shown in this response and its idempotent replay only."""
 
-    key_id: str
-    secret: str
-    status: SigningKeyStatus
-    created_at: str
+    key_id: str = Field(description="The key's id, sent as `X-Key-Id`.")
+    secret: str = Field(description="The secret. Its UTF-8 bytes are the key of the HMAC.")
+    status: SigningKeyStatus = Field(description=KEY_STATUS)
+    created_at: CreatedAt
 
 
 def signing_key_resource(key: SigningKeyDocument, now_text: str) -> SigningKey:

@@ -6,32 +6,39 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.http.models import Command, Resource
+from shared.http.models import Command, CreatedAt, Resource
 from shared.records.tenants import TenantDocument
 
 RequestsPerSecond = Annotated[int, Field(ge=1, le=20_000)]
 
 
 class LimitsCommand(Command):
-    """Limits that a tenant is given; one left out is the gateway's own."""
+    """The tenant's own limits."""
 
-    requests_per_second: RequestsPerSecond | None = None
+    requests_per_second: RequestsPerSecond | None = Field(
+        default=None,
+        description="The requests that the tenant may send in a second, and at once. Without it, the gateway's limit.",
+    )
 
 
 class Limits(Resource):
-    """A tenant's own limits; null leaves the gateway's in force."""
+    """The tenant's own limits."""
 
-    requests_per_second: int | None
+    requests_per_second: int | None = Field(
+        description="The requests that the tenant may send in a second; null when the gateway's limit holds."
+    )
 
 
 class Tenant(Resource):
-    """A tenant."""
+    """A tenant: a business with its own users, accounts and ledger."""
 
-    id: str
-    name: str
-    status: Literal["active", "suspended"]
-    limits: Limits
-    created_at: str
+    id: str = Field(description="The tenant's id.")
+    name: str = Field(description="The tenant's name.")
+    status: Literal["active", "suspended"] = Field(
+        description="`active`; or `suspended`, when its requests are refused."
+    )
+    limits: Limits = Field(description="Limits that replace the gateway's for this tenant.")
+    created_at: CreatedAt
 
 
 def limits_resource(tenant: TenantDocument) -> Limits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,33 +16,37 @@ from shared.identity.tenancy import PLATFORM_SCOPE
 
 
 class CreateTenant(Command):
-    """A tenant to take on."""
+    """The tenant to create."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")] | None = None
-    name: Name
-    limits: LimitsCommand | None = None
+    id: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9-]{1,62}$",
+        description="The tenant's id. Without it, the platform makes one.",
+    )
+    name: Name = Field(description="The tenant's name.")
+    limits: LimitsCommand | None = Field(default=None, description="Limits that replace the gateway's.")
 
 
 class ClientCredentials(Resource):
-    """What the tenant's first client gets tokens with."""
+    """The credentials of the tenant's first client, for the token endpoint."""
 
-    client_id: str
-    client_secret: str
+    client_id: str = Field(description="The client's id.")
+    client_secret: str = Field(description="The client's secret, shown in this response only.")
 
 
 class SigningCredentials(Resource):
-    """What the tenant signs its requests with."""
+    """The tenant's first signing key."""
 
-    key_id: str
-    secret: str
-    status: Literal["active"]
+    key_id: str = Field(description="The key's id, sent as `X-Key-Id`.")
+    secret: str = Field(description="The secret, shown in this response only. Its UTF-8 bytes are the key of the HMAC.")
+    status: Literal["active"] = Field(description="A new key is `active`.")
 
 
 class TenantWithSecrets(Tenant):
-    """A new tenant, with the secrets that are shown this once."""
+    """A new tenant with its secrets. They are shown in this response and its idempotent replay only."""
 
-    client: ClientCredentials
-    signing_key: SigningCredentials
+    client: ClientCredentials = Field(description="The tenant's first client; it has every scope of a tenant.")
+    signing_key: SigningCredentials = Field(description="The key that the tenant signs its requests with.")
 
 
 @http_function(
@@ -55,7 +59,11 @@ class TenantWithSecrets(Tenant):
     problems=("already_exists",),
 )
 async def create_tenant(command: CreateTenant, ctx: Context) -> TenantWithSecrets:
-    """Take a tenant on: its first client, signing key, limits and system ledger accounts."""
+    """Create a tenant.
+
+    The tenant gets its first client, a signing key, its limits and the system accounts of its ledger. The secrets are
+    in this response only.
+    """
     # Ids made here must fit the form that tenants may choose, which has no underscore.
     tenant_id = command.id or ctx.new_id("ten").replace("_", "-")
     limit = command.limits.requests_per_second if command.limits is not None else None

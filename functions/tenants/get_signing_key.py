@@ -11,5 +11,5 @@ from shared.identity.tenancy import PLATFORM_SCOPE
 
 @http_function("GET /v1/tenants/{tenant_id}/signing-keys/{key_id}", scope=PLATFORM_SCOPE, access=Access.PLATFORM)
 async def get_signing_key(tenant_id: str, key_id: str, ctx: Context) -> SigningKey:
-    """A signing key and whether it is active, in grace or revoked; never its secret."""
+    """Retrieve a signing key, without its secret."""
     return signing_key_resource(await key_of_tenant(ctx, tenant_id, key_id), ctx.now_text)

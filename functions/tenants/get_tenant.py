@@ -12,6 +12,6 @@ from shared.records.tenants import TENANTS
 
 @http_function("GET /v1/tenants/{tenant_id}", scope=PLATFORM_SCOPE, access=Access.PLATFORM)
 async def get_tenant(tenant_id: str, ctx: Context) -> Tenant:
-    """A tenant, without its secrets."""
+    """Retrieve a tenant, without its secrets."""
     ctx.scope_to(tenant_id)
     return tenant_resource(await ctx.required(TENANTS, tenant_id))

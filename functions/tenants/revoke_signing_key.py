@@ -20,7 +20,10 @@ from shared.records.tenants import SIGNING_KEYS
     problems=("illegal_state",),
 )
 async def revoke_signing_key(tenant_id: str, key_id: str, ctx: Context) -> SigningKey:
-    """End a signing key now. The last active one stays: without it the tenant could sign nothing."""
+    """Revoke a signing key.
+
+    Requests that are signed with it are refused from now on. The tenant's last active key cannot be revoked.
+    """
     key = await key_of_tenant(ctx, tenant_id, key_id)
     if key["status"] == "active":
         active = await ctx.find(SIGNING_KEYS, Query(where={"status": "active"}, limit=2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import Field
 
@@ -23,9 +23,14 @@ _MAX_ACTIVE_KEYS: Final = 100
 
 
 class RotateSigningKey(Command):
-    """How long the key in use shall go on beside the new one, in seconds."""
+    """How the key in use is replaced."""
 
-    grace_seconds: Annotated[int, Field(ge=0, le=604_800)] = 86_400
+    grace_seconds: int = Field(
+        default=86_400,
+        ge=0,
+        le=604_800,
+        description="For how many seconds the previous key stays valid beside the new one. The default is a day.",
+    )
 
 
 @http_function(
@@ -38,7 +43,10 @@ class RotateSigningKey(Command):
     sensitive=True,
 )
 async def rotate_signing_key(tenant_id: str, command: RotateSigningKey, ctx: Context) -> SigningKeyWithSecret:
-    """Give a tenant a new signing key; the one before it stays good until its grace is over."""
+    """Replace the signing key of a tenant.
+
+    The new key is active at once. The previous key stays valid for `grace_seconds`.
+    """
     await enter_tenant(ctx, tenant_id)
     ends_at = format_time(ctx.now + timedelta(seconds=command.grace_seconds))
     in_use = await ctx.find(SIGNING_KEYS, Query(where={"status": "active"}, limit=_MAX_ACTIVE_KEYS))

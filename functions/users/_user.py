@@ -5,31 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import Field
+
 from shared.context.context import Context
-from shared.http.models import Resource
+from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
 from shared.records.users import UserDocument, UserStatus
 
 
 class UserDocumentNumber(Resource):
-    """A taxpayer number, without punctuation."""
+    """A Brazilian taxpayer number."""
 
-    type: Literal["cpf", "cnpj"]
-    number: str
+    type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
+    number: str = Field(description="The number without punctuation: 11 digits, or 14 characters of a CNPJ.")
 
 
 class User(Resource):
-    """A customer or merchant."""
+    """A customer or merchant of the tenant."""
 
-    id: str
-    kind: Literal["customer", "merchant"]
-    status: UserStatus
-    name: str
-    document: UserDocumentNumber
-    email: str
-    phone: str | None
-    metadata: dict[str, str] | None
-    created_at: str
-    updated_at: str
+    id: str = Field(description="The user's id, `usr_…`.")
+    kind: Literal["customer", "merchant"] = Field(description="Whether the user pays or sells.")
+    status: UserStatus = Field(
+        description="`active` users may open accounts; `pending` and `suspended` ones may not; `closed` is final."
+    )
+    name: str = Field(description="The user's full name, or the company's.")
+    document: UserDocumentNumber = Field(description="The taxpayer number, unique in the tenant.")
+    email: str = Field(description="The e-mail address.")
+    phone: str | None = Field(description="The telephone number in E.164, such as `+5511987654321`, or null.")
+    metadata: dict[str, str] | None = Field(description=METADATA)
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 async def document_index(ctx: Context, type: str, number: str) -> str:

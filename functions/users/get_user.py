@@ -10,6 +10,9 @@ from shared.records.users import USERS
 
 @http_function("GET /v1/users/{user_id}", scope="users:read")
 async def get_user(user_id: str, ctx: Context) -> User:
-    """A user, with the personal data that the tenant registered."""
+    """Retrieve a user.
+
+    The response has the personal data that the tenant registered.
+    """
     user = await ctx.required(USERS, user_id)
     return (await user_resources(ctx, [user]))[0]

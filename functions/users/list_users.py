@@ -13,7 +13,7 @@ from shared.records.users import USERS
 
 @http_function("GET /v1/users", scope="users:read")
 async def list_users(query: ListQuery, ctx: Context) -> Page[User]:
-    """The tenant's users, newest first."""
+    """List users, newest first."""
     filters, after = decode_cursor(ctx, query.cursor, {})
     found = await ctx.find(USERS, Query(newest_first=True, after=after, limit=query.limit + 1))
     shown = found[: query.limit]

@@ -13,7 +13,7 @@ from functions.users._user import User, UserDocumentNumber, document_index
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import Command, Metadata, Name
+from shared.http.models import METADATA, Command, Metadata, Name
 from shared.ports.documents import Query
 from shared.records.users import USERS, UserDocument
 
@@ -22,10 +22,12 @@ Phone = Annotated[str, Field(max_length=40), AfterValidator(contact.phone)]
 
 
 class DocumentNumber(Command):
-    """A taxpayer number, with or without punctuation."""
+    """A Brazilian taxpayer number."""
 
-    type: Literal["cpf", "cnpj"]
-    number: Annotated[str, Field(max_length=18)]
+    type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
+    number: str = Field(
+        max_length=18, description="The number, with or without punctuation. Its check digits are verified."
+    )
 
     @field_validator("number")
     @classmethod
@@ -37,14 +39,16 @@ class DocumentNumber(Command):
 
 
 class RegisterUser(Command):
-    """A customer or merchant to register."""
+    """The customer or merchant to register."""
 
-    kind: Literal["customer", "merchant"]
-    name: Name
-    document: DocumentNumber
-    email: Email
-    phone: Phone | None = None
-    metadata: Metadata | None = None
+    kind: Literal["customer", "merchant"] = Field(description="Whether the user pays or sells.")
+    name: Name = Field(description="The user's full name, or the company's.")
+    document: DocumentNumber = Field(description="The taxpayer number. A tenant registers each number once.")
+    email: Email = Field(description="The e-mail address. Only its form is checked.")
+    phone: Phone | None = Field(
+        default=None, description="The telephone number in international form, such as `+55 11 98765-4321`."
+    )
+    metadata: Metadata | None = Field(default=None, description=METADATA)
 
 
 @http_function(
@@ -56,7 +60,10 @@ class RegisterUser(Command):
     problems=("already_exists",),
 )
 async def register_user(command: RegisterUser, ctx: Context) -> User:
-    """Register a customer or merchant, who may act at once. A taxpayer number is registered once in a tenant."""
+    """Register a user.
+
+    The user is active at once. A tenant registers each taxpayer number once.
+    """
     user = await _sealed(command, ctx)
     # This says which field it is; between two registrations at once the collection's unique index decides.
     if await ctx.find(USERS, Query(where={"document_index": user["document_index"]}, limit=1)):

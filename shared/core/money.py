@@ -46,14 +46,24 @@ class Money(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    value: int = Field(ge=-MAX_MINOR_UNITS - 1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])
+    value: int = Field(
+        ge=-MAX_MINOR_UNITS - 1,
+        le=MAX_MINOR_UNITS,
+        description="The amount in minor units of the currency: 1050 is R$ 10.50.",
+        examples=[1050],
+    )
     currency: Currency
 
 
 class Amount(Money):
     """An amount in a request: at least one minor unit."""
 
-    value: int = Field(ge=1, le=MAX_MINOR_UNITS, description="minor units", examples=[1050])
+    value: int = Field(
+        ge=1,
+        le=MAX_MINOR_UNITS,
+        description="The amount in minor units of the currency: 1050 is R$ 10.50.",
+        examples=[1050],
+    )
 
 
 @lru_cache(maxsize=4096)

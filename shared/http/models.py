@@ -1,9 +1,9 @@
-"""Bases of what crosses the HTTP edge: commands in, queries in, resources out."""
+"""Base classes and field types of request bodies, queries and response bodies."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -11,25 +11,29 @@ from shared.core.clock import format_time, parse_time
 
 
 class Command(BaseModel):
-    """A request body. Unknown fields are refused, and nothing is converted: a number in quotes is no number."""
+    """A request body. Unknown fields are refused, and types are not converted: `"1"` is not accepted for 1."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 def _digits(value: object) -> object:
-    """The value, unless it is text that is a number in another spelling than plain digits."""
+    """Refuse text that pydantic would read as an integer, but that is not written in plain digits."""
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) is None:
-        raise ValueError("not a whole number")
+        raise ValueError("the value must be a whole number of at most 18 digits")
     return value
 
 
 class ListQuery(BaseModel):
-    """Query parameters of a list. Unknown ones are refused."""
+    """The query parameters of a list. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    limit: Annotated[int, BeforeValidator(_digits)] = Field(default=20, ge=1, le=100, description="How many at most")
-    cursor: str | None = Field(default=None, max_length=2048, description="`next_cursor` of the page before")
+    limit: Annotated[int, BeforeValidator(_digits)] = Field(
+        default=20, ge=1, le=100, description="The largest number of items to return."
+    )
+    cursor: str | None = Field(
+        default=None, max_length=2048, description="`next_cursor` of the previous page. Without it, the first page."
+    )
 
 
 _RFC_3339: Final = re.compile(
@@ -38,32 +42,37 @@ _RFC_3339: Final = re.compile(
 
 
 def _instant(text: str) -> str:
-    """The text's time in the one form that all stored times have."""
-    # Python reads more of ISO 8601 than RFC 3339 has, and more with each version.
+    """Return the time in the form in which all times are stored (UTC, microseconds)."""
+    # `datetime.fromisoformat` accepts more than RFC 3339 allows, and more with each version of Python.
     if _RFC_3339.fullmatch(text) is None:
-        raise ValueError("not a time of RFC 3339")
+        raise ValueError("the value must be a time of RFC 3339, such as 2026-01-31T12:00:00Z")
     try:
         return format_time(parse_time(text))
     except OverflowError:
-        raise ValueError("the time is beyond the calendar's end") from None
+        raise ValueError("the time in UTC must lie between the years 1 and 9999") from None
 
 
 Instant = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"}), AfterValidator(_instant)]
-"""A time in a query, RFC 3339 with an offset; the handler sees it in UTC."""
+"""A time in a query: RFC 3339 with an offset. The handler receives it in UTC."""
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A time in a response: RFC 3339 in UTC with microseconds, such as `2026-01-31T12:00:00.000000Z`."""
+CreatedAt = Annotated[Time, Field(description="When the resource was created.")]
+UpdatedAt = Annotated[Time, Field(description="When the resource last changed.")]
 
 
 class PeriodQuery(ListQuery):
-    """Query parameters of a list over a period. `from` after `to` is refused."""
+    """The query parameters of a list over a period. `from` after `to` is refused."""
 
     model_config = ConfigDict(populate_by_name=False)
 
-    since: Instant | None = Field(default=None, alias="from", description="Inclusive, RFC 3339")
-    until: Instant | None = Field(default=None, alias="to", description="Exclusive, RFC 3339")
+    since: Instant | None = Field(default=None, alias="from", description="Start of the period, inclusive (RFC 3339).")
+    until: Instant | None = Field(default=None, alias="to", description="End of the period, exclusive (RFC 3339).")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.since is not None and self.until is not None and self.since > self.until:
-            raise ValueError("`from` is after `to`")
+            raise ValueError("`from` must not be after `to`")
         return self
 
 
@@ -74,7 +83,7 @@ class NoQuery(BaseModel):
 
 
 class Resource(BaseModel):
-    """An answer's body."""
+    """A response body."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -85,16 +94,31 @@ R = TypeVar("R", bound=BaseModel)
 class Page(Resource, Generic[R]):
     """One page of a list."""
 
-    data: list[R]
-    next_cursor: str | None = None
+    # pydantic does not hand a generic class's docstring on to its parametrized classes.
+    model_config = ConfigDict(json_schema_extra={"description": "One page of a list."})
+
+    data: list[R] = Field(description="The items of this page.")
+    next_cursor: str | None = Field(
+        default=None, description="Send it as `cursor` to get the next page; null on the last page."
+    )
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the page of accounts `AccountPage`: the title of its schema and its name in generated clients."""
+        return f"{params[0].__name__}Page"
 
 
 def _no_nul(text: str) -> str:
     if "\x00" in text:
-        raise ValueError("a NUL character is not allowed")
+        raise ValueError("the text must not contain a NUL character")
     return text
 
 
+METADATA: Final = (
+    "Your own data, stored and returned unchanged: at most 50 keys of 1 to 40 characters (letters, digits, `_`, `.`, "
+    "`-`), each with a text of at most 500 characters."
+)
+"""The description of a `metadata` field."""
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]

@@ -1,14 +1,19 @@
-"""OpenAPI 3.1 made from the operations themselves, so that what is described is what is checked.
+"""The OpenAPI 3.1 document, made from the operations: what is described is what the code checks.
 
-Every status that an operation can answer is named with the problem codes behind it.
+Texts that no operation has (the introduction, headers, scopes) are in openapi.yaml. The examples are in the file
+`examples.json` beside the operations of each domain; they were recorded on a running platform (tests/examples).
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
+import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -16,50 +21,48 @@ from shared.core.problems import CODES, CONTENT_TYPE
 from shared.http.messages import MUTATING
 from shared.http.operation import SEGMENT, Access, HttpOperation
 
-VERSION: Final = "3.1.0"
 JSON: Final = "application/json"
+EXAMPLES_FILE: Final = "examples.json"
+_TEXTS: Final = Path(__file__).with_name("openapi.yaml")
 _REFERENCE: Final = "#/components/schemas/{model}"
 
 Document = dict[str, Any]
 
 
-def describe(operations: Iterable[HttpOperation], *, base_url: str, version: str) -> Document:
-    """The OpenAPI document of these operations, as they are served at `base_url`."""
+def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: str, version: str) -> Document:
+    """Return the OpenAPI document of these operations. `base_url` is where they are served."""
+    texts = _texts()
     listed = sorted(operations, key=lambda operation: (operation.path, operation.method))
     names, schemas = _schemas(listed)
     paths: dict[str, Document] = {}
     for operation in listed:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, names, schemas)
-    # A query's model became parameters; nothing refers to it as a schema.
+        described = _operation(operation, names, schemas, texts["path_parameters"])
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    # The fields of a query became parameters, and nothing refers to the schema of the query.
     for operation in listed:
         if operation.query is not None:
             schemas.pop(names[operation.query, "validation"], None)
-    return {
-        "openapi": VERSION,
-        "info": {
-            "title": "Lastro",
-            "version": version,
-            "summary": "A multi-tenant payments platform",
-            "description": _INTRODUCTION,
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": base_url}],
-        "tags": [{"name": domain} for domain in sorted({operation.domain for operation in listed})],
-        "paths": paths,
-        "components": {
-            "schemas": {**schemas, "Problem": _PROBLEM},
-            "parameters": _PARAMETERS,
-            "headers": _HEADERS,
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "An access token of the token endpoint; an operation's roles are scopes.",
-                }
-            },
-        },
+    document: Document = texts["document"]
+    document["info"]["version"] = version
+    document["servers"] = [{"url": base_url}]
+    domains = {operation.domain for operation in listed}
+    document["tags"] = [tag for tag in document["tags"] if tag["name"] in domains]
+    document["paths"] = paths
+    document["components"]["schemas"] |= schemas
+    scopes = sorted({operation.scope for operation in listed if operation.scope is not None})
+    document["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"] = {
+        "tokenUrl": token_url,
+        "scopes": {scope: texts["scopes"].get(scope, "") for scope in scopes},
     }
+    return document
+
+
+def _texts() -> Document:
+    # Functions that run alone import this module's neighbours and have no use for YAML.
+    import yaml
+
+    texts: Document = yaml.safe_load(_TEXTS.read_text(encoding="utf-8"))
+    return texts
 
 
 _Names = dict[tuple[Any, JsonSchemaMode], str]
@@ -82,7 +85,7 @@ def _schemas(operations: list[HttpOperation]) -> tuple[_Names, Document]:
 
 
 def _close(schema: Any) -> None:
-    """Say of a map with a pattern for its keys that other keys are refused, which pydantic leaves open."""
+    """Add `additionalProperties: false` to each map whose keys have a pattern; pydantic refuses other keys too."""
     if isinstance(schema, dict):
         if "patternProperties" in schema:
             schema.setdefault("additionalProperties", False)
@@ -93,63 +96,119 @@ def _close(schema: Any) -> None:
             _close(value)
 
 
-def _operation(operation: HttpOperation, names: _Names, schemas: Document) -> Document:
+def _operation(operation: HttpOperation, names: _Names, schemas: Document, path_texts: dict[str, str]) -> Document:
+    example = example_of(operation)
     described: Document = {
         "operationId": operation.name,
         "tags": [operation.domain],
         "summary": operation.summary,
-        "description": inspect.getdoc(operation.handler) or operation.summary,
         "parameters": [
-            *_path_parameters(operation),
-            *_query_parameters(operation, names, schemas),
+            *_path_parameters(operation, path_texts, example),
+            *_query_parameters(operation, names, schemas, example),
             *_headers(operation),
         ],
         "security": _security(operation),
-        "responses": _responses(operation, names),
+        "responses": _responses(operation, names, example),
     }
-    if operation.command is not None:
-        reference = {"$ref": _REFERENCE.format(model=names[operation.command, "validation"])}
-        described["requestBody"] = {
-            "required": not operation.empty_body_is_object,
-            "content": {JSON: {"schema": reference}},
-        }
-    elif operation.method == "POST" and operation.access is not Access.PROVIDER:
-        described["requestBody"] = {
-            "required": False,
-            "content": {JSON: {"schema": {"type": "object", "maxProperties": 0, "additionalProperties": False}}},
-        }
+    text = inspect.getdoc(operation.handler) or ""
+    if text != operation.summary:
+        described["description"] = text
+    body = _request_body(operation, names)
+    if body is not None:
+        if "body" in example.get("request", {}):
+            body["content"][JSON]["example"] = example["request"]["body"]
+        described["requestBody"] = body
     return described
+
+
+def example_of(operation: HttpOperation) -> Document:
+    """Return the recorded request and response of an operation, or an empty object when none is recorded.
+
+    `{"request": {"path", "query"?, "body"?}, "response": {"status", "body"?}}`; `path` and `query` are as sent.
+    """
+    found: Document = _examples(Path(inspect.getfile(operation.handler)).with_name(EXAMPLES_FILE)).get(
+        operation.name, {}
+    )
+    return found
+
+
+@cache
+def _examples(file: Path) -> Document:
+    found: Document = orjson.loads(file.read_bytes()) if file.is_file() else {}
+    return found
+
+
+def _request_body(operation: HttpOperation, names: _Names) -> Document | None:
+    schema: Document
+    required = False
+    if operation.command is not None:
+        schema = {"$ref": _REFERENCE.format(model=names[operation.command, "validation"])}
+        required = not operation.empty_body_is_object
+    elif operation.access is Access.PROVIDER:
+        schema = {"type": "object", "description": "The callback in the provider's own format."}
+        required = True
+    elif operation.method == "POST":
+        schema = {"type": "object", "maxProperties": 0, "additionalProperties": False}
+    else:
+        return None
+    return {"required": required, "content": {JSON: {"schema": schema}}}
 
 
 def _security(operation: HttpOperation) -> list[Document]:
     if operation.access is Access.PROVIDER:
         return []
-    return [{"token": [operation.scope] if operation.scope else []}]
+    needed: Document = {"token": [operation.scope] if operation.scope else []}
+    if _is_signed(operation):
+        needed |= {"timestamp": [], "key": [], "signature": []}
+    return [needed]
 
 
-def _path_parameters(operation: HttpOperation) -> list[Document]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{SEGMENT}$"}}
-        for name in operation.path_parameters
-    ]
+def _is_signed(operation: HttpOperation) -> bool:
+    return operation.access is Access.TENANT and operation.method in MUTATING
 
 
-def _query_parameters(operation: HttpOperation, names: _Names, schemas: Document) -> list[Document]:
-    if operation.query is None:
-        return []
-    schema = schemas[names[operation.query, "validation"]]
-    required = schema.get("required", [])
+def _path_parameters(operation: HttpOperation, texts: dict[str, str], example: Document) -> list[Document]:
+    sent = operation.pattern.fullmatch(example["request"]["path"]) if example else None
     parameters = []
-    for name, field in schema.get("properties", {}).items():
-        parameter: Document = {"name": name, "in": "query", "required": name in required, "schema": _sent(field)}
-        if "description" in field:
-            parameter["description"] = field["description"]
+    for name in operation.path_parameters:
+        parameter: Document = {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{SEGMENT}$"},
+        }
+        if name in texts:
+            parameter["description"] = texts[name]
+        if sent is not None:
+            parameter["example"] = sent[name]
         parameters.append(parameter)
     return parameters
 
 
-def _sent(field: Document) -> Document:
-    """A field's schema without its null: a parameter that is not given is left out, there is no other null."""
+def _query_parameters(operation: HttpOperation, names: _Names, schemas: Document, example: Document) -> list[Document]:
+    if operation.query is None:
+        return []
+    schema = schemas[names[operation.query, "validation"]]
+    required = schema.get("required", [])
+    sent = dict(parse_qsl(example.get("request", {}).get("query", "")))
+    parameters = []
+    for name, field in schema.get("properties", {}).items():
+        parameter: Document = {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "schema": _without_null(field),
+        }
+        if "description" in field:
+            parameter["description"] = field["description"]
+        if name in sent:
+            parameter["example"] = int(sent[name]) if field.get("type") == "integer" else sent[name]
+        parameters.append(parameter)
+    return parameters
+
+
+def _without_null(field: Document) -> Document:
+    """The schema of a query's field as a parameter: a parameter is left out, it is never null."""
     kept = {name: value for name, value in field.items() if name not in ("description", "title", "default")}
     branches = [branch for branch in kept.pop("anyOf", []) if branch != {"type": "null"}]
     if len(branches) == 1:
@@ -166,18 +225,20 @@ def _headers(operation: HttpOperation) -> list[Document]:
     if operation.access is not Access.PROVIDER and operation.method == "POST":
         names.append("IdempotencyKey")
     if operation.access is Access.TENANT:
-        signed = operation.method in MUTATING
-        names += ["TenantId", *(("Timestamp", "KeyId", "Signature") if signed else _OPTIONAL_SIGNATURE)]
+        names += ["TenantId", "Timestamp", "KeyId", "Signature"]
     if operation.progress is not None:
         names.append("Prefer")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
-def _responses(operation: HttpOperation, names: _Names) -> Document:
-    success: Document = {"description": operation.summary or "Done", "headers": _answer_headers(operation)}
+def _responses(operation: HttpOperation, names: _Names, example: Document) -> Document:
+    success: Document = {"description": "Done.", "headers": _answer_headers(operation)}
     if operation.result is not None:
+        success["description"] = (inspect.getdoc(operation.result) or "Done.").partition("\n")[0]
         reference = {"$ref": _REFERENCE.format(model=names[operation.result, "serialization"])}
         success["content"] = {JSON: {"schema": reference}}
+        if "body" in example.get("response", {}):
+            success["content"][JSON]["example"] = example["response"]["body"]
     responses: Document = {str(operation.status): success}
     by_status: dict[int, list[str]] = {}
     for code in problem_codes(operation):
@@ -209,11 +270,11 @@ def _problem(status: int, codes: list[str]) -> Document:
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {
             CONTENT_TYPE: {
+                # Beside `$ref`, JSON Schema allows further conditions. Client generators ignore them, so they have one
+                # model for all problems.
                 "schema": {
-                    "allOf": [
-                        {"$ref": "#/components/schemas/Problem"},
-                        {"properties": {"code": {"enum": codes}, "status": {"const": status}}},
-                    ]
+                    "$ref": _REFERENCE.format(model="Problem"),
+                    "properties": {"code": {"enum": codes}, "status": {"const": status}},
                 }
             }
         },
@@ -221,7 +282,7 @@ def _problem(status: int, codes: list[str]) -> Document:
 
 
 def problem_codes(operation: HttpOperation) -> list[str]:
-    """Every problem code that this operation can answer with, in the order of the checks."""
+    """Return every problem code that an operation can answer with, in the order of the checks."""
     codes = ["payload_too_large", "not_found", "malformed_request"]
     if operation.access is not Access.PROVIDER:
         codes += ["missing_token", "invalid_token", "insufficient_scope", "tenant_mismatch", "rate_limited"]
@@ -244,96 +305,3 @@ _SIGNATURE_CODES: Final = (
     "revoked_key",
     "timestamp_out_of_window",
 )
-_OPTIONAL_SIGNATURE: Final = ("OptionalTimestamp", "OptionalKeyId", "OptionalSignature")
-
-_INTRODUCTION: Final = (
-    "Amounts are integers in minor units. Times are RFC 3339 in UTC. Requests that change something carry an "
-    "`Idempotency-Key` and are signed: `X-Signature` is `v1=` and the base64 of the HMAC-SHA256 over the lines `v1`, "
-    "method, raw path, raw query, hexadecimal SHA-256 of the body, tenant id, `Idempotency-Key`, `X-Timestamp` and "
-    "`X-Key-Id`, joined by line feeds. Errors are problem details (RFC 9457)."
-)
-
-
-def _header(name: str, description: str, schema: Document, *, required: bool) -> Document:
-    return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
-
-
-_TIME: Final[Document] = {"type": "string", "format": "date-time"}
-_TEXT: Final[Document] = {"type": "string"}
-_SIGNATURE: Final[Document] = {"type": "string", "pattern": "^v1=[A-Za-z0-9+/]{43}=$"}
-_WHEN: Final = "When the request was signed: ISO 8601 in UTC, at most five minutes from now"
-_WHICH: Final = "The tenant's signing key"
-_WHAT: Final = "The HMAC of the canonical string"
-_PARAMETERS: Final[Document] = {
-    "RequestId": _header(
-        "X-Request-Id",
-        "Kept when it has this form, else made anew; stands in the answer, logs and events",
-        {"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,128}$"},
-        required=False,
-    ),
-    "TenantId": _header(
-        "X-Tenant-Id", "The token's own tenant, or left out", {"type": "string", "minLength": 1}, required=False
-    ),
-    "IdempotencyKey": _header(
-        "Idempotency-Key",
-        "The same key and body once more give the first answer again",
-        {"type": "string", "pattern": '^(?:[!#-~]{1,255}|"[!#-~]{1,255}")$'},
-        required=True,
-    ),
-    "Timestamp": _header("X-Timestamp", _WHEN, _TIME, required=True),
-    "KeyId": _header("X-Key-Id", _WHICH, _TEXT, required=True),
-    "Signature": _header("X-Signature", _WHAT, _SIGNATURE, required=True),
-    "OptionalTimestamp": _header("X-Timestamp", _WHEN, _TIME, required=False),
-    "OptionalKeyId": _header("X-Key-Id", _WHICH, _TEXT, required=False),
-    "OptionalSignature": _header("X-Signature", _WHAT + "; checked when it is sent", _SIGNATURE, required=False),
-    "Prefer": _header(
-        "Prefer",
-        "`wait=<seconds>` (at most 10): answer when nothing more happens by itself",
-        {"type": "string", "pattern": "^wait=([0-9]|10)$"},
-        required=False,
-    ),
-}
-
-
-def _answer_header(description: str, kind: str = "string") -> Document:
-    return {"description": description, "schema": {"type": kind}}
-
-
-_HEADERS: Final[Document] = {
-    "X-Request-Id": _answer_header("Finds this request in logs, events and traces"),
-    "Location": _answer_header("The path of what was made"),
-    "Idempotent-Replayed": _answer_header("`true` when this is the first answer once more"),
-    "Retry-After": _answer_header("Seconds to wait", "integer"),
-    "WWW-Authenticate": _answer_header("The kind of proof that is missing"),
-    "RateLimit-Limit": _answer_header("Requests a second", "integer"),
-    "RateLimit-Remaining": _answer_header("Requests left", "integer"),
-    "RateLimit-Reset": _answer_header("Seconds until the limit is whole again", "integer"),
-}
-
-_PROBLEM: Final[Document] = {
-    "title": "Problem",
-    "description": "Problem details (RFC 9457)",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "code", "request_id", "errors"],
-    "properties": {
-        "type": {"type": "string", "format": "uri", "description": "A page with cause and remedy"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The path that was asked for"},
-        "code": {"type": "string"},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["detail"],
-                "properties": {
-                    "detail": {"type": "string"},
-                    "pointer": {"type": "string", "description": "A place of the body (RFC 6901)"},
-                    "parameter": {"type": "string", "description": "A query parameter"},
-                },
-            },
-        },
-    },
-}

@@ -81,7 +81,7 @@ OPERATIONS = [_operation(target) for target in (make_thing, list_things, rest_th
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    return describe(OPERATIONS, base_url="http://localhost", version="1.2.3")
+    return describe(OPERATIONS, base_url="http://localhost", token_url="http://localhost/token", version="1.2.3")
 
 
 def _parameters(document: dict[str, Any], path: str, method: str) -> dict[str, dict[str, Any]]:
@@ -113,14 +113,17 @@ def test_every_status_is_named_with_its_codes(document: dict[str, Any]) -> None:
 
 
 def test_the_seven_headers_are_parameters(document: dict[str, Any]) -> None:
-    """A signed POST needs key and signature; on a GET the signature is optional; a provider sends none of them."""
+    """A tenant's operation has all seven; only the Idempotency-Key of a POST is required, for a hook of the client adds
+    the signature; a provider's callback has none of them."""
     post = _parameters(document, "/v1/things", "post")
     get = _parameters(document, "/v1/things", "get")
     call = _parameters(document, "/v1/things/{thing_id}/calls", "post")
     required = {name for name, parameter in post.items() if parameter["required"]}
-    assert required == {"Idempotency-Key", "X-Timestamp", "X-Key-Id", "X-Signature"}
-    assert {"X-Request-Id", "X-Tenant-Id", "Prefer"} <= set(post)
-    assert get["X-Signature"]["required"] is False
+    signature = {"X-Timestamp", "X-Key-Id", "X-Signature"}
+    assert required == {"Idempotency-Key"}
+    assert {"X-Request-Id", "X-Tenant-Id", "Prefer", *signature} <= set(post)
+    assert signature <= set(get)
+    assert post["X-Timestamp"]["schema"].keys() == {"type", "pattern"}
     assert set(call) == {"X-Request-Id", "thing_id"}
 
 
@@ -156,8 +159,26 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         assert place
 
 
-def test_a_provider_s_door_needs_no_token(document: dict[str, Any]) -> None:
-    """Security is the token with the operation's scope, and none for a provider's callbacks."""
+def test_security_says_what_a_request_needs(document: dict[str, Any]) -> None:
+    """A request needs a token with the operation's scope, a change a signature as well, and a callback neither."""
     paths = document["paths"]
-    assert paths["/v1/things"]["post"]["security"] == [{"token": ["things:write"]}]
+    signature: dict[str, list[str]] = {"timestamp": [], "key": [], "signature": []}
+    assert paths["/v1/things"]["post"]["security"] == [{"token": ["things:write"], **signature}]
+    assert paths["/v1/things"]["get"]["security"] == [{"token": ["things:read"]}]
     assert paths["/v1/things/{thing_id}/calls"]["post"]["security"] == []
+
+
+def test_the_token_endpoint_is_named(document: dict[str, Any]) -> None:
+    """The security scheme is OAuth 2.0 client credentials, with the token endpoint and the scopes in use."""
+    flow = document["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"]
+    assert flow["tokenUrl"] == "http://localhost/token"
+    assert set(flow["scopes"]) == {"things:read", "things:write"}
+    names = {scheme.get("name") for scheme in document["components"]["securitySchemes"].values()}
+    assert {"X-Timestamp", "X-Key-Id", "X-Signature"} <= names
+
+
+def test_two_documents_share_nothing(document: dict[str, Any]) -> None:
+    """A change of one document does not show in the next."""
+    document["components"]["schemas"].clear()
+    again = describe(OPERATIONS, base_url="http://localhost", token_url="http://localhost/token", version="1")
+    assert {"Problem", "MakeThing", "Thing"} <= again["components"]["schemas"].keys()

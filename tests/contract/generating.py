@@ -1,0 +1,96 @@
+"""Generates a Python client from an OpenAPI document, with openapi-python-client.
+
+The generator is installed from requirements-client.lock into a folder beside the user's caches, once for each lock and
+version of Python: it wants an older typer than the command line of this repository.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).parents[2]
+LOCK: Final = ROOT / "requirements-client.lock"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro"
+PACKAGE: Final = "generated_lastro_client"
+INSTALL_SECONDS: Final = 400
+GENERATE_SECONDS: Final = 200
+
+
+class NotInstalled(Exception):
+    """The generator cannot be installed here."""
+
+
+def installed_generator() -> Path:
+    """The folder that the generator is installed in; installs it first where it is not. Raises NotInstalled."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = CACHE / f"client-generator-{version}-{sha256(LOCK.read_bytes()).hexdigest()[:16]}"
+    if folder.is_dir():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Installed beside its place and then renamed, so that a run that is cut off leaves no half of it.
+    made = Path(tempfile.mkdtemp(prefix="client-generator-", dir=CACHE))
+    try:
+        uv = Path(sys.executable).with_name("uv")
+        command = [str(uv), "pip", "install", "--quiet", "--target", str(made), "--python", sys.executable]
+        found = subprocess.run(
+            [*command, "--require-hashes", "-r", str(LOCK)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_SECONDS,
+        )
+        if found.returncode != 0:
+            raise NotInstalled(found.stderr)
+        if not folder.is_dir():
+            made.rename(folder)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotInstalled(str(error)) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def generate(document: dict[str, Any], folder: Path) -> str:
+    """Generate the package PACKAGE into a folder, and return what the generator prints. Fails on any warning."""
+    (folder / "openapi.json").write_text(json.dumps(document), encoding="utf-8")
+    # The generator would tidy its output with the ruff of the machine.
+    (folder / "config.yaml").write_text("post_hooks: []\n", encoding="utf-8")
+    command = [sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning", "--meta", "none"]
+    files = ["--path", "openapi.json", "--config", "config.yaml", "--output-path", PACKAGE]
+    found = subprocess.run(
+        [*command, *files],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(installed_generator())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=GENERATE_SECONDS,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout + found.stderr
+
+
+def load(folder: Path) -> dict[str, ModuleType]:
+    """Import every module of the generated package; the modules of operations by their names."""
+    sys.path.insert(0, str(folder))
+    try:
+        package = importlib.import_module(PACKAGE)
+        found = {}
+        for module in pkgutil.walk_packages(package.__path__, prefix=f"{PACKAGE}."):
+            loaded = importlib.import_module(module.name)
+            if module.name.startswith(f"{PACKAGE}.api.") and not module.ispkg:
+                found[module.name.rpartition(".")[2]] = loaded
+        return found
+    finally:
+        sys.path.remove(str(folder))

@@ -1,0 +1,264 @@
+"""The examples of the OpenAPI document: one request and response of each operation, recorded on a running platform.
+
+`task examples` records them anew into `functions/<domain>/examples.json`. The test beside this module holds the
+stored examples against what the platform answers now.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from shared.adapters.pix.callback_signature import sign
+from shared.http.openapi import EXAMPLES_FILE
+from shared.http.operation import HttpOperation
+from shared.ports.rail import callback_secret_name
+from tests.contract.calling import Client, House, Key, brl, eventually, in_status, running
+from tests.contract.wire import Answer
+from tests.harness import operations
+
+ROOT: Final = Path(__file__).parents[2]
+TENANT: Final = "acme"
+WAIT: Final = (("prefer", "wait=10"),)
+
+Examples = dict[str, dict[str, Any]]
+"""Recorded exchanges by the operation's id."""
+
+_ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
+_VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId"})
+
+
+def shape(value: Any, name: str = "") -> Any:
+    """The value with a placeholder for each id, time, trace, secret and cursor: what is equal in every run."""
+    if isinstance(value, dict):
+        return {key: shape(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if name in _VARYING:
+        return f"<{name}>"
+    for pattern, placeholder in ((_ID, r"\1_<id>"), (_TIME, "<time>"), (_TRACE, "<trace>")):
+        value = pattern.sub(placeholder, value)
+    return value
+
+
+@dataclass
+class Recorder:
+    """Sends requests and stores each of them with its response under the operation that answers it."""
+
+    found: Examples = field(default_factory=dict)
+
+    async def send(
+        self, client: Client, method: str, target: str, body: Any = None, *, also: Any = (), change: Any = None
+    ) -> Any:
+        """Send a request and return the document of its response. Fails when it is refused."""
+        path, _, query = target.partition("?")
+        operation = _answering(method, path)
+        answer: Answer = await client.send(method, target, body, also=also, change=change)
+        assert answer.status == operation.status, answer.body
+        request: dict[str, Any] = {"path": path}
+        if query:
+            request["query"] = query
+        if body is not None:
+            request["body"] = json.loads(body) if isinstance(body, bytes) else body
+        response: dict[str, Any] = {"status": answer.status}
+        location = answer.header("location")
+        if location is not None:
+            response["location"] = location
+        response["body"] = answer.document
+        self.found.setdefault(operation.id, {"request": request, "response": response})
+        return answer.document
+
+
+def _answering(method: str, path: str) -> HttpOperation:
+    for operation in operations().values():
+        if isinstance(operation, HttpOperation) and (operation.method, True) == (
+            method,
+            operation.pattern.fullmatch(path) is not None,
+        ):
+            return operation
+    raise AssertionError(f"no operation answers {method} {path}")
+
+
+async def record(data_dir: Path) -> Examples:
+    """Start a platform on an empty directory, call every operation once, and return what it answered."""
+    recorder = Recorder()
+    async with running(data_dir, faithful=False) as house:
+        client = await _tenants(recorder, house)
+        payer, payee = await _accounts(recorder, client)
+        await _deposits(recorder, house, client, payer)
+        await _payments(recorder, client, payer, payee)
+        await _books(recorder, client, payer)
+        await _dead_letters(recorder, house, client)
+    return recorder.found
+
+
+async def _tenants(recorder: Recorder, house: House) -> Client:
+    operator = await house.operator()
+    limits = {"requests_per_second": 500}
+    made = await recorder.send(
+        operator, "POST", "/v1/tenants", {"id": TENANT, "name": "Acme Pagamentos", "limits": limits}
+    )
+    await recorder.send(operator, "GET", f"/v1/tenants/{TENANT}")
+    first = made["signing_key"]["key_id"]
+    keys = f"/v1/tenants/{TENANT}/signing-keys"
+    key = await recorder.send(operator, "POST", keys, {"grace_seconds": 3600})
+    await recorder.send(operator, "GET", f"{keys}/{first}")
+    await recorder.send(operator, "POST", f"{keys}/{first}/revoke")
+    token = await house.token_of(made["client"]["client_id"], made["client"]["client_secret"])
+    return Client(house.wire, house.clock, token, TENANT, Key(key["key_id"], key["secret"]))
+
+
+async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
+    customer = await recorder.send(
+        client,
+        "POST",
+        "/v1/users",
+        {
+            "kind": "customer",
+            "name": "Ana Souza",
+            "document": {"type": "cpf", "number": "529.982.247-25"},
+            "email": "ana@example.com",
+            "phone": "+55 11 98765-4321",
+            "metadata": {"customer_number": "1001"},
+        },
+    )
+    merchant = await client.made(
+        "/v1/users",
+        {
+            "kind": "merchant",
+            "name": "Livraria Horizonte Ltda",
+            "document": {"type": "cnpj", "number": "11.222.333/0001-81"},
+            "email": "contato@example.com",
+        },
+    )
+    await recorder.send(client, "GET", f"/v1/users/{customer['id']}")
+    await recorder.send(client, "GET", "/v1/users?limit=2")
+    payer = await recorder.send(client, "POST", "/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
+    payee = await client.made("/v1/accounts", {"owner_id": merchant["id"], "currency": "BRL"})
+    await recorder.send(client, "GET", f"/v1/accounts/{payer['id']}")
+    await recorder.send(client, "GET", f"/v1/accounts?owner_id={customer['id']}")
+    return payer["id"], payee["id"]
+
+
+async def _deposits(recorder: Recorder, house: House, client: Client, account: str) -> None:
+    order = {"account_id": account, "amount": brl(20_000), "method": "pix"}
+    deposit = await recorder.send(client, "POST", "/v1/deposits", order)
+    path = f"/v1/deposits/{deposit['id']}"
+    await in_status(client, path, "settled")
+    await recorder.send(client, "GET", path)
+    await eventually(client, f"/v1/accounts/{account}/balance", lambda balance: balance["posted"] == 20_000)
+    # The simulator reports what it has received within the process. This callback comes over the wire.
+    now = house.clock.now()
+    report = {
+        "endToEndId": f"E12345678{now:%Y%m%d%H%M}abcdefghijk",
+        "valor": "15.00",
+        "horario": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+    }
+    secret = await house.platform.runtime.secrets.get(callback_secret_name("pix"))
+    assert secret is not None
+    body = json.dumps({"pix": [report]}).encode()
+    provider = replace(client, key=None)
+    change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **sign(secret, body, now)}
+    await recorder.send(provider, "POST", "/v1/providers/pix/callbacks", body, change=change)
+
+
+async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) -> None:
+    parties = {"amount": brl(1_050), "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
+    order = {**parties, "reference": "order-1001", "description": "Order 1001", "metadata": {"channel": "web"}}
+    payment = await recorder.send(client, "POST", "/v1/payments", order)
+    path = f"/v1/payments/{payment['id']}"
+    await in_status(client, path, "settled")
+    await recorder.send(client, "GET", path)
+    await recorder.send(client, "GET", "/v1/payments?status=settled&limit=10")
+    await eventually(client, f"{path}/events", lambda page: page["data"][-1]["type"] == "lastro.payment.settled.v1")
+    await recorder.send(client, "GET", f"{path}/events")
+    refund = await recorder.send(
+        client, "POST", f"{path}/refunds", {"amount": brl(350), "reason": "One book was out of stock"}
+    )
+    await in_status(client, f"/v1/refunds/{refund['id']}", "settled")
+    await recorder.send(client, "GET", f"/v1/refunds/{refund['id']}")
+    await recorder.send(client, "GET", f"{path}/refunds")
+    manual = {**parties, "capture": "manual", "expires_in": 86_400}
+    held = await client.made("/v1/payments", {**manual, "reference": "order-1002"}, also=WAIT)
+    await recorder.send(client, "POST", f"/v1/payments/{held['id']}/capture", {"amount": brl(900)}, also=WAIT)
+    held = await client.made("/v1/payments", {**manual, "reference": "order-1003"}, also=WAIT)
+    await recorder.send(client, "POST", f"/v1/payments/{held['id']}/cancel", {"reason": "The customer canceled"})
+
+
+async def _books(recorder: Recorder, client: Client, account: str) -> None:
+    balance = f"/v1/accounts/{account}/balance"
+    # 200.00 deposited, 10.50 and 9.00 paid, 3.50 refunded; nothing is held any more.
+    await eventually(client, balance, lambda found: (found["posted"], found["held"]) == (18_400, 0))
+    await recorder.send(client, "GET", balance)
+    statement = f"/v1/accounts/{account}/statement"
+    await eventually(client, statement, lambda page: len(page["data"]) == 4)
+    await recorder.send(client, "GET", f"{statement}?limit=2")
+    entries = await recorder.send(client, "GET", f"/v1/ledger/accounts/{account}/entries?limit=2")
+    await recorder.send(client, "GET", f"/v1/ledger/transfers/{entries['data'][1]['transfer_id']}")
+    await recorder.send(client, "GET", "/v1/ledger/trial-balance")
+
+
+async def _dead_letters(recorder: Recorder, house: House, client: Client) -> None:
+    operator = await house.operator()
+    for number in (1, 2):
+        # Without its amount, no consumer can process this event.
+        event = {
+            "specversion": "1.0",
+            "id": f"legacy-{number}",
+            "source": "/legacy-system",
+            "type": "lastro.payment.created.v1",
+            "time": house.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "datacontenttype": "application/json",
+            "tenantid": TENANT,
+            "partitionkey": f"{TENANT}/legacy-{number}",
+            "correlationid": f"legacy-{number}",
+            "data": {"payment_id": f"legacy-{number}"},
+        }
+        media_type = {"content-type": "application/cloudevents+json"}
+        answer = await operator.post("/brokers/default", json.dumps(event).encode(), change=media_type)
+        assert answer.status == 202, answer.body
+        await eventually(client, "/v1/dead-letters", partial(_has, number))
+    page = await recorder.send(client, "GET", "/v1/dead-letters?status=parked&limit=1")
+    letter = f"/v1/dead-letters/{page['data'][0]['id']}"
+    await recorder.send(client, "GET", letter)
+    await recorder.send(client, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
+    (rest,) = (await client.read("/v1/dead-letters?status=parked"))["data"]
+    await recorder.send(client, "POST", f"/v1/dead-letters/{rest['id']}/replay")
+
+
+def _has(number: int, page: dict[str, Any]) -> bool:
+    return len(page["data"]) == number
+
+
+def stored() -> Examples:
+    """The examples as they are stored beside the functions."""
+    found: Examples = {}
+    for file in sorted((ROOT / "functions").glob(f"*/{EXAMPLES_FILE}")):
+        for name, example in json.loads(file.read_text(encoding="utf-8")).items():
+            found[f"{file.parent.name}/{name}"] = example
+    return found
+
+
+def store(examples: Examples) -> bool:
+    """Write the examples beside the functions and return True, unless those that are stored have the same shape.
+
+    All are written or none, because they tell of one run: an id in one of them is the id in the others.
+    """
+    if shape(stored()) == shape(examples):
+        return False
+    by_domain: dict[str, dict[str, Any]] = {}
+    for operation, example in sorted(examples.items()):
+        domain, _, name = operation.partition("/")
+        by_domain.setdefault(domain, {})[name] = example
+    for domain, found in by_domain.items():
+        text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+        (ROOT / "functions" / domain / EXAMPLES_FILE).write_text(text, encoding="utf-8")
+    return True

@@ -1,0 +1,106 @@
+"""The examples of the OpenAPI document are what the platform really answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from shared.http.openapi import describe
+from shared.http.operation import HttpOperation
+from tests.examples.recording import record, shape, stored
+from tests.harness import operations
+
+
+@cache
+def http_operations() -> dict[str, HttpOperation]:
+    return {id: operation for id, operation in operations().items() if isinstance(operation, HttpOperation)}
+
+
+@cache
+def document() -> dict[str, Any]:
+    return describe(
+        http_operations().values(), base_url="http://localhost", token_url="http://localhost/token", version="1"
+    )
+
+
+def described(operation: HttpOperation) -> dict[str, Any]:
+    found: dict[str, Any] = document()["paths"][operation.path][operation.method.lower()]
+    return found
+
+
+def test_every_operation_has_an_example() -> None:
+    """A request and a response are stored for each operation, and for nothing else."""
+    assert stored().keys() == http_operations().keys()
+
+
+async def test_the_examples_are_what_the_platform_answers(tmp_path: Path) -> None:
+    """A platform that is asked the same answers the same, but for ids, times and secrets; else run `task examples`."""
+    recorded = await record(tmp_path)
+    assert recorded.keys() == stored().keys()
+    for operation, example in stored().items():
+        assert shape(recorded[operation]) == shape(example), operation
+
+
+@pytest.mark.parametrize("id", sorted(http_operations()))
+def test_an_example_fits_its_schema(id: str) -> None:
+    """The body of a request and of a response is valid by the schema that describes it."""
+    operation = http_operations()[id]
+    text, example = described(operation), stored()[id]
+    pairs = [(text["responses"][str(example["response"]["status"])], example["response"]["body"])]
+    if "body" in example["request"]:
+        pairs.append((text["requestBody"], example["request"]["body"]))
+    for described_body, body in pairs:
+        schema = {**described_body["content"]["application/json"]["schema"], "components": document()["components"]}
+        Draft202012Validator.check_schema(schema)
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(body)] == []
+
+
+@pytest.mark.parametrize("id", sorted(http_operations()))
+def test_the_document_shows_the_example(id: str) -> None:
+    """An operation's description has the recorded bodies, and its parameters the values of the recorded request."""
+    operation = http_operations()[id]
+    text, example = described(operation), stored()[id]
+    response = text["responses"][str(operation.status)]["content"]["application/json"]
+    assert response["example"] == example["response"]["body"]
+    if "body" in example["request"]:
+        assert text["requestBody"]["content"]["application/json"]["example"] == example["request"]["body"]
+    path = operation.path
+    for parameter in _own_parameters(text, "path"):
+        path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
+    assert path == example["request"]["path"]
+    sent = [f"{parameter['name']}={parameter['example']}" for parameter in _own_parameters(text, "query")]
+    assert sorted(sent) == sorted(filter(None, example["request"].get("query", "").split("&")))
+
+
+def _own_parameters(text: dict[str, Any], place: str) -> Iterator[dict[str, Any]]:
+    for parameter in text["parameters"]:
+        if parameter.get("in") == place and "example" in parameter:
+            yield parameter
+
+
+def test_a_shape_hides_what_varies_and_nothing_else() -> None:
+    """Ids keep their prefix; times, secrets and cursors become placeholders; everything else stays."""
+    varying = {
+        "id": "pay_01a2177f31c5700181a3c131920d323a",
+        "at": "2026-11-26T10:56:00.604837Z",
+        "secret": "s3cr3t",
+        "next_cursor": "WyJ4Il0",
+        "path": "/v1/users/usr_01a2177f31c5700181a3c131920d323a/x",
+        "value": 1050,
+        "status": "settled",
+    }
+    assert shape(varying) == {
+        "id": "pay_<id>",
+        "at": "<time>",
+        "secret": "<secret>",
+        "next_cursor": "<next_cursor>",
+        "path": "/v1/users/usr_<id>/x",
+        "value": 1050,
+        "status": "settled",
+    }
+    assert shape({"next_cursor": None}) == {"next_cursor": None}
