@@ -12,7 +12,7 @@ from events.sweeps import SagaOverdue, Tick
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.saga import SagaKey, SagaType
-from shared.context.tenant_work import apart, in_pages, tenant_ids
+from shared.context.tenant_work import in_pages, run_in_tenant_unit_of_work, tenant_ids
 from shared.functions.decorators import event_function
 from shared.ports.documents import Collection, Query, Unavailable
 from shared.records.deposits import DEPOSITS
@@ -48,7 +48,7 @@ async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
     for key in await _due_in_cache(ctx):
         due[key.tenant_id].append(key)
     for tenant_id, keys in due.items():
-        await apart(ctx, tenant_id, ctx.origin.cause_id, partial(_tell_due, keys))
+        await run_in_tenant_unit_of_work(ctx, tenant_id, ctx.origin.cause_id, partial(_tell_due, keys))
     told = {key for keys in due.values() for key in keys}
     async for tenant_id in tenant_ids(ctx):
         for watched in _WATCHED:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from functions.providers._paid_charge import charge_paid_fact
 from shared.context.context import Context
-from shared.context.tenant_work import apart
+from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.messages import HttpRequest
@@ -67,10 +67,12 @@ async def _process(provider: str, receipt: Receipt, ctx: Context) -> None:
     # A derived id carries the time that the end of its cause names: our reference is such an id without its prefix.
     cause_id = f"{provider}/{receipt.id}/chg_{receipt.reference}"
     if charge is None or charge["provider"] != provider:
-        await apart(ctx, PLATFORM, cause_id, lambda scope: _store_unknown(scope, provider, receipt))
+        await run_in_tenant_unit_of_work(
+            ctx, PLATFORM, cause_id, lambda scope: _store_unknown(scope, provider, receipt)
+        )
         return
     found = charge
-    await apart(
+    await run_in_tenant_unit_of_work(
         ctx,
         charge["charged_tenant_id"],
         cause_id,

@@ -9,7 +9,7 @@ from functions.providers._deposit import deposit_parts, end_deposit
 from functions.providers._paid_charge import charge_paid_fact
 from shared.context import saga
 from shared.context.context import Context
-from shared.context.tenant_work import apart
+from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.functions.decorators import event_function
 from shared.ports.documents import PLATFORM
 from shared.ports.rail import RailRefused
@@ -61,7 +61,7 @@ async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | 
 async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     """Ask the rail, once it can be told whose the charge is whatever happens here. None: it has the charge."""
     rail = ctx.rails[deposit["method"]]
-    await apart(ctx, PLATFORM, deposit["txid"], lambda scope: _keep_charge(scope, deposit))
+    await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], lambda scope: _keep_charge(scope, deposit))
     await ctx.runtime.documents.durable()
     callback_url = f"{ctx.runtime.settings.base_url}/v1/providers/{deposit['method']}/callbacks"
     try:

@@ -1,22 +1,22 @@
-"""Sweeps: work over all tenants, done as one commit per tenant.
+"""Work over several tenants, done as one commit per tenant.
 
 A handler has one unit of work for one tenant. What a schedule or a provider's callback sets going concerns many, so
-each tenant's part is decided and committed apart. The parts are not atomic together; each must be safe to do again.
+each tenant's part is decided and committed by itself. The parts are not atomic together; each must be safe to repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from shared.context.commits import Points, decide_and_commit
 from shared.context.context import Context, Origin
-from shared.context.outbox import publish
-from shared.core.crash_points import reach
-from shared.ports.documents import CommitRefused, Query, Unavailable
+from shared.ports.documents import Query
 from shared.records.tenants import TENANTS
 
 T = TypeVar("T")
+_POINTS: Final = Points("part.decided", "part.committed")
 
 
 async def tenant_ids(ctx: Context) -> AsyncIterator[str]:
@@ -31,7 +31,7 @@ async def tenant_ids(ctx: Context) -> AsyncIterator[str]:
         after = page[-1]["id"]
 
 
-async def apart(
+async def run_in_tenant_unit_of_work(
     ctx: Context,
     tenant_id: str,
     cause_id: str,
@@ -39,9 +39,9 @@ async def apart(
     *,
     correlation_id: str | None = None,
 ) -> T:
-    """Decide for a tenant and commit it, apart from the handler's own unit of work; what was decided.
+    """Decide for a tenant and commit it in a unit of work of its own, beside the handler's; returns what was decided.
 
-    `decide` is run again when others change what it read; `cause_id` names what it acts on, and its events' ids
+    `decide` is run again when others change what it read. `cause_id` names what it acts on, and its events' ids
     derive from that. Raises Unavailable when the conflicts do not end.
     """
     origin = Origin(
@@ -51,21 +51,8 @@ async def apart(
         ctx.origin.causation_id,
         ctx.origin.traceparent,
     )
-    for _ in range(ctx.runtime.settings.commit_attempts):
-        part = Context(ctx.runtime, tenant_id, origin, ctx.caller)
-        decision = await decide(part)
-        pending = part.pending
-        if pending.is_empty:
-            return decision
-        try:
-            await ctx.runtime.documents.commit(pending)
-        except CommitRefused as conflict:
-            ctx.log.debug("%s decides again for %s: %s", origin.operation, tenant_id, conflict)
-            continue
-        reach("part.committed")
-        await publish(ctx.runtime, part)
-        return decision
-    raise Unavailable(f"too many others change what {origin.operation} works on")
+    _, decision = await decide_and_commit(ctx.runtime, decide, tenant_id, origin, _POINTS, caller=ctx.caller)
+    return decision
 
 
 async def in_pages(ctx: Context, tenant_id: str, page: Callable[[str | None, Context], Awaitable[str | None]]) -> None:
@@ -75,6 +62,6 @@ async def in_pages(ctx: Context, tenant_id: str, page: Callable[[str | None, Con
     """
     after: str | None = None
     while True:
-        after = await apart(ctx, tenant_id, ctx.origin.cause_id, partial(page, after))
+        after = await run_in_tenant_unit_of_work(ctx, tenant_id, ctx.origin.cause_id, partial(page, after))
         if after is None:
             return

@@ -28,6 +28,7 @@ NAMES: Final[dict[str, str]] = {
     "request.durable": "a request's effect is on disk and nobody was answered",
     "event.decided": "a function has decided on an event and nothing of it is committed",
     "event.committed": "a function's effect is committed in memory and its events are not handed to the bus",
+    "part.decided": "one tenant's part of a sweep or a callback is decided and not committed",
     "part.committed": "one tenant's part of a sweep or a callback is committed, and the rest is still to come",
     "broker.delivering": "a delivery is about to be made",
     "broker.delivered": "a function has answered and the broker has drawn no conclusion",

@@ -32,6 +32,8 @@ class Settings(NamedTuple):
     max_event_bytes: int = 64 * 1024
     max_json_depth: int = 32
     commit_attempts: int = 8
+    commit_pause_seconds: float = 0.01
+    commit_pause_limit_seconds: float = 1.0
     lock_seconds: int = 30
     max_wait_seconds: int = 10
     timestamp_window_seconds: int = 300

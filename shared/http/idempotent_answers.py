@@ -1,8 +1,8 @@
-"""Answers kept under their idempotency keys, in the same commit as the effect that they tell of."""
+"""Answers stored under their idempotency keys, in the same commit as the effect that they report."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Final, cast
 
 from shared.context.context import Context
 from shared.context.runtime import Runtime
@@ -11,23 +11,43 @@ from shared.http.messages import HttpResponse
 from shared.ports.documents import CommitRefused
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
+REPLAYED: Final = "idempotent-replayed"
+"""The header that tells a stored answer from the first one."""
 
-async def replay(runtime: Runtime, tenant_id: str, record_id: str, fingerprint: str) -> HttpResponse | None:
-    """The first answer again, or None when the key is new. Raises Problem `idempotency_key_reused`."""
-    record = await runtime.documents.get(IDEMPOTENCY, tenant_id, record_id)
-    if record is None:
+Record = tuple[str, str]
+"""A key's id and the fingerprint of the body that came with it."""
+
+
+def in_progress() -> Problem:
+    """What a request is refused with while another of its key is being answered."""
+    return Problem("request_in_progress", "A request with this key is in progress.", headers={"Retry-After": "1"})
+
+
+async def replay(
+    runtime: Runtime, tenant_id: str, record: Record, *, own: IdempotencyDocument | None = None
+) -> HttpResponse | None:
+    """The answer that is stored under a key, or None when the key is new. Raises Problem `idempotency_key_reused`.
+
+    Where it is `own`, which the caller has tried to store, it is the first answer and no replay.
+    """
+    found = await runtime.documents.get(IDEMPOTENCY, tenant_id, record[0])
+    if found is None:
         return None
-    if record["fingerprint"] != fingerprint:
+    if found["fingerprint"] != record[1]:
         raise Problem("idempotency_key_reused", "This key was used for another body.")
-    body = record["body"]
-    if record["sealed"]:
+    body = found["body"]
+    if found["sealed"]:
         body = (await runtime.secrets.open([body], tenant_id))[0]
-    headers = {**record["headers"], "idempotent-replayed": "true"}
-    return HttpResponse(record["status"], headers, body.encode())
+    headers = dict(found["headers"])
+    if found != own:
+        headers[REPLAYED] = "true"
+    return HttpResponse(found["status"], headers, body.encode())
 
 
-async def keep(ctx: Context, tenant_id: str, record: tuple[str, str], response: HttpResponse, *, sealed: bool) -> None:
-    """Put the answer into the commit. `record` is the key's id and the body's fingerprint."""
+async def store(
+    ctx: Context, tenant_id: str, record: Record, response: HttpResponse, *, sealed: bool
+) -> IdempotencyDocument:
+    """Put the answer into the commit, first of what it makes, so that it is what a second one of the key meets."""
     body = response.body.decode()
     if sealed:
         body = (await ctx.runtime.secrets.seal([body], tenant_id))[0]
@@ -42,10 +62,11 @@ async def keep(ctx: Context, tenant_id: str, record: tuple[str, str], response: 
         "sealed": sealed,
         "created_at": ctx.now_text,
     }
-    ctx.pending.inserts.append((IDEMPOTENCY, cast("dict[str, object]", document)))
+    ctx.pending.inserts.insert(0, (IDEMPOTENCY, cast("dict[str, object]", document)))
+    return document
 
 
-async def keep_later(ctx: Context, record_id: str, response: HttpResponse) -> None:
+async def replace(ctx: Context, record_id: str, response: HttpResponse) -> None:
     """Put the answer that was waited for in the place of the one that was kept with the effect.
 
     Nobody has seen the earlier one: a crash in between leaves it as the first answer.

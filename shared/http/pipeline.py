@@ -15,14 +15,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from shared.context.commits import Points, TooManyConflicts, decide_and_commit
 from shared.context.context import Context, Origin
-from shared.context.outbox import publish
 from shared.context.runtime import Runtime
 from shared.core.crash_points import reach
 from shared.core.problems import Problem, render
 from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
 from shared.http.admission import admit, refuse_repeated_headers, verify_signature
+from shared.http.idempotent_answers import REPLAYED
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse
 from shared.http.methods import handler_for
 from shared.http.operation import Access, HttpOperation
@@ -31,10 +32,12 @@ from shared.http.request_id import request_id_of
 from shared.http.strict_json import fingerprint, parse
 from shared.http.validation import body_problem, query_problem
 from shared.identity.tokens import Caller
-from shared.ports.documents import AlreadyExists, CommitRefused, ReadToken, Unavailable
+from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, ReadToken, Unavailable
+from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
+_POINTS: Final = Points("request.decided", "request.committed")
 _WAIT_STEP_SECONDS: Final = 0.02
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
@@ -168,11 +171,11 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key)
     lock = await runtime.cache.lock(f"idem/{record_id}", runtime.settings.lock_seconds)
     if lock is None:
-        raise Problem("request_in_progress", "A request with this key is under way.", headers={"Retry-After": "1"})
+        raise idempotent_answers.in_progress()
     try:
         value = _parsed_body(run)
         digest = fingerprint(value)
-        replayed = await idempotent_answers.replay(runtime, run.tenant_id, record_id, digest)
+        replayed = await idempotent_answers.replay(runtime, run.tenant_id, (record_id, digest))
         if replayed is not None:
             return replayed
         if operation.command is not None:
@@ -184,6 +187,59 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
         await runtime.cache.unlock(f"idem/{record_id}", lock)
 
 
+class _Execution:
+    """The handler's run for one request, and the answer that is stored with what it decides."""
+
+    __slots__ = ("_arguments", "_existing", "_record", "_run", "_stored", "result")
+
+    def __init__(self, run: _Run, arguments: dict[str, Any], record: tuple[str, str] | None) -> None:
+        """`record` is the id of the idempotency key and the body's fingerprint."""
+        self._run = run
+        self._arguments = arguments
+        self._record = record
+        self._stored: IdempotencyDocument | None = None
+        self._existing: tuple[str, str] | None = None
+        self.result: Any = None
+
+    async def decide(self, ctx: Context) -> HttpResponse:
+        """Run the handler, and have its answer stored in the commit."""
+        run, arguments = self._run, self._arguments
+        operation = run.operation
+        arguments[operation.context_parameter] = ctx
+        self.result = result = await operation.handler(**arguments)
+        response = _response(run, result)
+        if self._record is not None:
+            self._stored = await idempotent_answers.store(
+                ctx, run.tenant_id, self._record, response, sealed=operation.sensitive
+            )
+        return response
+
+    async def exists(self, existing: AlreadyExists) -> HttpResponse | None:
+        """The answer when the commit has found something of what it was to make; None to have it decided again.
+
+        Raises Problem `request_in_progress` or `already_exists`.
+        """
+        stored = await self.stored()
+        if stored is not None:
+            return stored
+        if existing.collection == IDEMPOTENCY.name:
+            raise idempotent_answers.in_progress()
+        if existing.index == PRIMARY_INDEX:
+            return None
+        # The handler, run again, finds the other document and says which field it is. Here the index says it.
+        if self._existing == (existing.collection, existing.index):
+            raise Problem("already_exists", f"Another document has the same value in {existing.index}.")
+        self._existing = (existing.collection, existing.index)
+        return None
+
+    async def stored(self) -> HttpResponse | None:
+        """The answer that is stored under the request's key by now: by this run or by another."""
+        if self._record is None:
+            return None
+        runtime, tenant_id = self._run.runtime, self._run.tenant_id
+        return await idempotent_answers.replay(runtime, tenant_id, self._record, own=self._stored)
+
+
 async def _execute(
     run: _Run, arguments: dict[str, Any], *, cause_id: str, record: tuple[str, str] | None
 ) -> HttpResponse:
@@ -191,34 +247,24 @@ async def _execute(
     origin = Origin(operation.id, cause_id, run.request_id, None, run.traceparent)
     if operation.request_parameter is not None:
         arguments[operation.request_parameter] = run.request
-    existing: AlreadyExists | None = None
-    for _ in range(runtime.settings.commit_attempts):
-        ctx = Context(runtime, run.tenant_id, origin, run.caller)
-        arguments[operation.context_parameter] = ctx
-        result = await operation.handler(**arguments)
-        response = _response(run, result)
-        if record is not None:
-            await idempotent_answers.keep(ctx, run.tenant_id, record, response, sealed=operation.sensitive)
-        if ctx.pending.is_empty:
-            return response
-        reach("request.decided")
-        try:
-            await runtime.documents.commit(ctx.pending)
-        except AlreadyExists as error:
-            if existing is not None and (existing.collection, existing.id) == (error.collection, error.id):
-                raise Problem("already_exists", f"{error.id} exists already.") from None
-            existing = error
-            if record is not None:
-                replayed = await idempotent_answers.replay(runtime, run.tenant_id, *record)
-                if replayed is not None:
-                    return replayed
-            continue
-        except CommitRefused:
-            continue
-        reach("request.committed")
-        await publish(runtime, ctx)
-        return await _awaited(run, ctx, result, response, record)
-    raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.")
+    execution = _Execution(run, arguments, record)
+    try:
+        ctx, response = await decide_and_commit(
+            runtime, execution.decide, run.tenant_id, origin, _POINTS, caller=run.caller, exists=execution.exists
+        )
+    except TooManyConflicts as conflicts:
+        log.warning("request %s: %s", run.request_id, conflicts)
+        raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.") from conflicts
+    except Problem:
+        # The lock keeps requests of one key apart as long as the cache remembers it. Where it does not, a handler may
+        # have met the effect of another request of its key: that one's answer is the key's.
+        stored = await execution.stored()
+        if stored is None:
+            raise
+        return stored
+    if REPLAYED in response.headers:
+        return response
+    return await _awaited(run, ctx, execution.result, response, record)
 
 
 async def _awaited(
@@ -241,7 +287,7 @@ async def _awaited(
     response = _response(run, result)
     reach("request.waited")
     if record is not None:
-        await idempotent_answers.keep_later(reader, record[0], response)
+        await idempotent_answers.replace(reader, record[0], response)
     response.headers["preference-applied"] = f"wait={seconds}"
     return response
 

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
-from shared.context.context import Context, Origin
-from shared.context.outbox import publish
+from shared.context.commits import Points, TooManyConflicts, decide_and_commit
+from shared.context.context import Origin
 from shared.context.runtime import Runtime
-from shared.core.crash_points import reach
 from shared.core.envelope import Envelope, Event
 from shared.core.problems import Problem
 from shared.messaging.operation import EventOperation
-from shared.ports.documents import (
-    PLATFORM,
-    AlreadyApplied,
-    CommitRefused,
-    InboxMarker,
-    Unavailable,
-)
+from shared.ports.documents import PLATFORM, AlreadyApplied, InboxMarker, Unavailable
 
 log = logging.getLogger(__name__)
 _KNE_DETAIL_LENGTH: Final = 200
+_POINTS: Final = Points("event.decided", "event.committed")
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -127,22 +122,14 @@ async def _apply(
     traceparent: str,
 ) -> Delivery:
     origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent)
-    for _ in range(runtime.settings.commit_attempts):
-        ctx = Context(runtime, tenant_id, origin)
-        ctx.pending.inbox = marker
-        await operation.handler(event, ctx)
-        reach("event.decided")
-        try:
-            await runtime.documents.commit(ctx.pending)
-        except AlreadyApplied:
-            return DONE
-        except CommitRefused as conflict:
-            log.debug("%s decides again: %s", operation.id, conflict)
-            continue
-        reach("event.committed")
-        await publish(runtime, ctx)
+    try:
+        await decide_and_commit(runtime, partial(operation.handler, event), tenant_id, origin, _POINTS, marker=marker)
+    except AlreadyApplied:
         return DONE
-    return Delivery(503, {"Kne-Code": "version_conflict"})
+    except TooManyConflicts as conflicts:
+        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, conflicts)
+        return Delivery(503, {"Kne-Code": "version_conflict"})
+    return DONE
 
 
 def refused(problem: Problem, envelope: Envelope) -> Delivery:

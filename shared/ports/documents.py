@@ -40,11 +40,20 @@ ReadToken = NewType("ReadToken", object)
 """The state of a store at a moment; only the store that made it can read it."""
 
 
+PRIMARY_INDEX: Final = "_id_"
+"""The name of the unique index by tenant and id, which every collection has."""
+
+
 class Index(NamedTuple):
     """Documents of a tenant are found by these fields, in the order of their ids."""
 
     fields: tuple[str, ...]
     unique: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name under which a store keeps it, and by which a refusal names it."""
+        return "__".join(self.fields)
 
 
 class Floor(NamedTuple):
@@ -224,11 +233,15 @@ class VersionConflict(CommitRefused):
 
 
 class AlreadyExists(CommitRefused):
-    """A document that must be absent is there (or a unique index is taken)."""
+    """Another document has what a new one claims: its id (`index` is PRIMARY_INDEX), or the values of a unique index.
 
-    def __init__(self, collection: str, id: str) -> None:
-        super().__init__(f"{collection}/{id} exists")
+    `id` is of the document that could not be written.
+    """
+
+    def __init__(self, collection: str, index: str, id: str) -> None:
+        super().__init__(f"{collection}/{id}: the index {index} has it already")
         self.collection = collection
+        self.index = index
         self.id = id
 
 

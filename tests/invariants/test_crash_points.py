@@ -30,6 +30,7 @@ PASSES: Final = (2, 11)
 RARE: Final = {
     "broker.dead_lettered": (1, 1),
     "request.waited": (1, 3),
+    "part.decided": (1, 2),
     "part.committed": (1, 2),
     "ledger.recorded": (1, 5),
 }

@@ -11,14 +11,17 @@ from random import Random
 import pytest
 
 from tests.invariants.books import check_always, check_quiet
+from tests.invariants.conftest import Make
 from tests.invariants.world import Tenant, World
 
 
-@pytest.fixture(params=["memory", "disk"])
+@pytest.fixture(params=["memory", "disk", "two processes"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A platform on either store, each call of which lets others go first."""
+    """A platform on either store, each call of which lets others go first; and two processes on hostile stores."""
     if request.param == "memory":
         made = await World.in_memory(seed=7, interleaved=True)
+    elif request.param == "two processes":
+        made = await World.hostile(seed=7)
     else:
         made = await World.on_disk(tmp_path, seed=7, interleaved=True)
     yield made
@@ -41,7 +44,7 @@ async def test_ten_of_fifty_payments_settle(world: World) -> None:
     """Of 50 payments of 1.00 at once out of 10.00 exactly 10 settle, 40 are declined, and nothing stays held."""
     tenant = await world.tenant()
     await fifty_at_once(tenant)
-    while world.pool.pending:
+    while world.pool.pending or await world.left_behind():
         batch, world.pool.pending = world.pool.pending, []
         await asyncio.gather(*(world.deliver(pending) for pending in batch))
         await check_always(world, tenant)
@@ -51,9 +54,9 @@ async def test_ten_of_fifty_payments_settle(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_ten_of_fifty_payments_settle_in_any_order(seed: int) -> None:
+async def test_ten_of_fifty_payments_settle_in_any_order(make: Make, seed: int) -> None:
     """So it is when every event comes twice, in any order, beside others, and the cache forgets all the time."""
-    world = await World.in_memory(seed, interleaved=True)
+    world = await make(seed)
     tenant = await world.tenant()
     await fifty_at_once(tenant)
     await world.settle_wildly(Random(seed), abreast=8)
@@ -76,9 +79,9 @@ async def test_an_overdraft_is_used_to_its_limit_and_no_further(world: World) ->
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_money_goes_round_without_growing(seed: int) -> None:
+async def test_money_goes_round_without_growing(make: Make, seed: int) -> None:
     """Payments in a ring, each account paying on what it has not got yet, leave the tenant's money as it was."""
-    world = await World.in_memory(seed, interleaved=True)
+    world = await make(seed)
     tenant, random = await world.tenant(), Random(seed)
     ring = [await tenant.account(500) for _ in range(4)]
     for _ in range(10):

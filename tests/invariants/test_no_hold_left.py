@@ -10,6 +10,7 @@ import pytest
 from shared.ports.documents import Change, Commit
 from shared.records.accounts import ACCOUNTS, HOLDS
 from tests.invariants.books import check_quiet, everything
+from tests.invariants.conftest import Make
 from tests.invariants.world import Pending, Tenant, World, brl
 
 Story = Callable[[World, Tenant, str, str, Random], Awaitable[str]]
@@ -28,7 +29,7 @@ def hold_back(world: World, *consumers: str) -> list[Pending]:
 async def settle_but(world: World, *consumers: str) -> list[Pending]:
     """Deliver everything but what is for these consumers, and return that."""
     held: list[Pending] = []
-    while world.pool.pending:
+    while world.pool.pending or await world.left_behind():
         held += hold_back(world, *consumers)
         if world.pool.pending:
             await world.deliver(world.pool.pending.pop(0))
@@ -132,9 +133,9 @@ async def assign(world: World, tenant: Tenant, account_id: str, **fields: str) -
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-async def test_a_payment_that_comes_to_nothing_leaves_no_hold(story: Story, seed: int) -> None:
+async def test_a_payment_that_comes_to_nothing_leaves_no_hold(make: Make, story: Story, seed: int) -> None:
     """A payment that is declined, canceled, expired or failed gives the payer back all that was set aside for it."""
-    world = await World.in_memory(seed)
+    world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await story(world, tenant, payer, payee, Random(seed))
@@ -150,9 +151,9 @@ async def test_a_payment_that_comes_to_nothing_leaves_no_hold(story: Story, seed
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("way", ["spent", "blocked", "late"])
-async def test_a_refund_that_fails_leaves_no_hold(way: str, seed: int) -> None:
+async def test_a_refund_that_fails_leaves_no_hold(make: Make, way: str, seed: int) -> None:
     """A refund that the payee cannot fund, or that the ledger is asked for too late, leaves the payee what it had."""
-    world = await World.in_memory(seed)
+    world = await make(seed)
     tenant, random = await world.tenant(), Random(seed)
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 600)
@@ -179,9 +180,9 @@ async def test_a_refund_that_fails_leaves_no_hold(way: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_rest_of_a_partial_capture_is_free_again(seed: int) -> None:
+async def test_the_rest_of_a_partial_capture_is_free_again(make: Make, seed: int) -> None:
     """Of 6.00 held 2.50 are captured, and the other 3.50 are available to the payer again."""
-    world = await World.in_memory(seed)
+    world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 600, capture="manual")
@@ -195,9 +196,9 @@ async def test_the_rest_of_a_partial_capture_is_free_again(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_settled_payment_is_not_failed_by_a_late_sweep(seed: int) -> None:
+async def test_a_settled_payment_is_not_failed_by_a_late_sweep(make: Make, seed: int) -> None:
     """What the ledger has recorded in time settles, though its word of it is late and sweeps ask again and again."""
-    world = await World.in_memory(seed)
+    world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 400)

@@ -440,10 +440,10 @@ class World:
 
     async def settle(self) -> None:
         """Deliver what there is and what comes of it, in order, until nothing is left."""
-        while self.pool.pending or await self._left_behind():
+        while self.pool.pending or await self.left_behind():
             await self.deliver(self.pool.pending.pop(0))
 
-    async def _left_behind(self) -> bool:
+    async def left_behind(self) -> bool:
         """Whether there was something in the outbox that no process had published; now it is."""
         if self.servers is None:
             return False
@@ -458,7 +458,7 @@ class World:
 
         `forgetful` wipes the cache between every two deliveries, locks and deadlines and all.
         """
-        while self.pool.pending or await self._left_behind():
+        while self.pool.pending or await self.left_behind():
             batch = []
             for _ in range(min(len(self.pool.pending), random.randint(1, abreast))):
                 pending = self.pool.pending.pop(random.randrange(len(self.pool.pending)))
@@ -526,8 +526,9 @@ class World:
         self.clock.advance(timedelta(**step))
 
 
-_AT_ONCE: Final = Settings(outbox_grace_seconds=0)
-"""A test's time stands still: what a process left in the outbox need not be given time to get published by it."""
+_AT_ONCE: Final = Settings(outbox_grace_seconds=0, commit_pause_seconds=0.0)
+"""A test's time stands still: what a process left in the outbox need not be given time to get published by it, and
+nothing is gained by a pause."""
 
 
 def _runtime(

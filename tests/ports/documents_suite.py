@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from shared.core.envelope import Envelope
 from shared.ports.documents import (
+    PRIMARY_INDEX,
     AlreadyApplied,
     AlreadyExists,
     Change,
@@ -301,6 +302,40 @@ class DocumentsSuite:
         await insert(documents, ACCOUNTS, account("a3", iban=None, posted=0), account("a4", iban=None, posted=0))
         with pytest.raises(AlreadyExists):
             await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
+
+    async def test_a_refusal_names_the_index(self, documents: Documents) -> None:
+        """What exists already is told by the collection and the index that has it: the primary one, or a unique one."""
+        await insert(documents, ACCOUNTS, account("a1", iban="BR1", posted=0), account("a2", iban="BR2", posted=0))
+        for _ in range(2):
+            with pytest.raises(AlreadyExists) as refused:
+                await insert(documents, ACCOUNTS, account("a1", iban="BR3", posted=0))
+            taken = (refused.value.collection, refused.value.index, refused.value.id)
+            assert taken == (ACCOUNTS.name, PRIMARY_INDEX, "a1")
+            with pytest.raises(AlreadyExists) as refused:
+                await insert(documents, ACCOUNTS, account("a3", iban="BR1", posted=0))
+            assert (refused.value.collection, refused.value.index) == (ACCOUNTS.name, "iban")
+            with pytest.raises(AlreadyExists) as refused:
+                await documents.commit(Commit("ten_1", replaces=[(ACCOUNTS, account("a2", iban="BR1", posted=0))]))
+            assert (refused.value.collection, refused.value.index) == (ACCOUNTS.name, "iban")
+            await documents.durable()
+        with pytest.raises(AlreadyExists) as refused:
+            await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
+        assert refused.value.index == "iban"
+
+    async def test_a_commit_that_was_made_is_known_by_its_marker(self, documents: Documents) -> None:
+        """The same commit again is refused for its marker, whatever else would refuse it, and changes nothing."""
+        await insert(documents, ACCOUNTS, account("a1", posted=10, held=0, overdraft=0))
+        made = Commit("ten_1", inserts=[(NOTES, note("n1"))], inbox=InboxMarker("suite", "/s", "e1"))
+        made.replaces.append((ACCOUNTS, account("a1", posted=10, held=0, overdraft=5)))
+        made.changes.append(Change(ACCOUNTS, "a1", {"held": 8}))
+        await documents.commit(made)
+        for _ in range(2):
+            with pytest.raises(AlreadyApplied):
+                await documents.commit(made)
+            await documents.durable()
+        found = await documents.get(ACCOUNTS, "ten_1", "a1")
+        assert found is not None
+        assert (found["held"], found["version"]) == (8, 3)
 
     async def test_a_unique_value_can_be_handed_on(self, documents: Documents) -> None:
         """A value that its owner gives up may be taken, even before that is on disk."""

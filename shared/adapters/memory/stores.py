@@ -20,6 +20,7 @@ from shared.core.clock import Clock, SystemClock
 from shared.core.envelope import Envelope
 from shared.core.money import MAX_MINOR_UNITS
 from shared.ports.documents import (
+    PRIMARY_INDEX,
     AlreadyApplied,
     AlreadyExists,
     Change,
@@ -113,7 +114,7 @@ def _apply(rows: Rows, commit: Commit) -> Iterator[tuple[Collection[Any, ...], t
     for collection, document in commit.inserts:
         key = (collection.name, document["tenant_id"], document["id"])
         if key in rows:
-            raise AlreadyExists(collection.name, document["id"])
+            raise AlreadyExists(collection.name, PRIMARY_INDEX, document["id"])
         rows[key] = deepcopy(document)
         yield collection, key
     for collection, document in commit.replaces:
@@ -167,7 +168,7 @@ def _check_unique(collection: Collection[Any, ...], rows: Rows, key: tuple[str, 
             continue
         for other, document in rows.items():
             if other[:2] == key[:2] and other != key and [document.get(name) for name in index.fields] == values:
-                raise AlreadyExists(collection.name, other[2])
+                raise AlreadyExists(collection.name, index.name, key[2])
 
 
 def _matches(document: Document, query: Query) -> bool:

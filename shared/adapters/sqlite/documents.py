@@ -22,6 +22,7 @@ from shared.adapters.sqlite.writer import Statement
 from shared.core.crash_points import reach
 from shared.core.envelope import Envelope
 from shared.ports.documents import (
+    PRIMARY_INDEX,
     AlreadyApplied,
     AlreadyExists,
     Change,
@@ -139,7 +140,7 @@ class SqliteDocuments:
             key = (collection.name, document["tenant_id"], document["id"])
             table = self._tables.get(collection.name) or self._table(collection)
             if key in writes or not self._absent(table, key):
-                raise AlreadyExists(collection.name, document["id"])
+                raise AlreadyExists(collection.name, PRIMARY_INDEX, document["id"])
             writes[key] = (table, None, document, orjson.dumps(document).decode())
         for collection, document in commit.replaces:
             key = (collection.name, document["tenant_id"], document["id"])
@@ -190,14 +191,15 @@ class SqliteDocuments:
             owners: dict[tuple[str, Place], str] = {}
             for table, place, id in taken:
                 if owners.setdefault((table.name, place), id) != id:
-                    raise AlreadyExists(table.name, owners[table.name, place])
+                    raise AlreadyExists(table.name, table.unique[place[0]].name, id)
         return taken
 
     def _check_unique(
         self, writes: _Writes, table: Table, key: Key, before: Document | None, after: Document
     ) -> list[_Claim]:
         taken: list[_Claim] = []
-        for position, fields in enumerate(table.unique):
+        for position, index in enumerate(table.unique):
+            fields = index.fields
             values = _values(after, fields)
             if values is None or (before is not None and _values(before, fields) == values):
                 continue
@@ -206,7 +208,7 @@ class SqliteDocuments:
                 owned = (table.name, key[1], owner)
                 current = writes[owned][2] if owned in writes else self._known(table, owned)
                 if current is not None and _values(current, fields) == values:
-                    raise AlreadyExists(table.name, owner)
+                    raise AlreadyExists(table.name, index.name, key[2])
             taken.append((table, place, key[2]))
         return taken
 
@@ -215,7 +217,7 @@ class SqliteDocuments:
         owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
         if table.on_disk:
             position, tenant_id, values = place
-            sql = table.select_owner(table.unique[position])
+            sql = table.select_owner(table.unique[position].fields)
             owners.update(row[0] for row in self._reader.execute(sql, (tenant_id, *values)).fetchall())
         return owners
 

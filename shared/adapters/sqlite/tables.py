@@ -47,7 +47,7 @@ class Table:
         self.indexes = collection.indexes
         hints = HINTS.get(collection.name, NO_HINTS)
         self.read_rarely = hints.read_rarely
-        self.unique = tuple(index.fields for index in collection.indexes if index.unique)
+        self.unique = tuple(index for index in collection.indexes if index.unique)
         self.checked = bool(self.floors or self.unique)
         self.columns = _columns(collection)
         self._pick = _picker(self.columns)
@@ -155,7 +155,7 @@ class Table:
         )
 
     def _index_sql(self, index: Index) -> tuple[str, str]:
-        name = f"{self.sql_name}__{'__'.join(index.fields)}{'__u' if index.unique else ''}"
+        name = f"{self.sql_name}__{index.name}{'__u' if index.unique else ''}"
         columns = [field if field in _OWN_COLUMNS else _column(field) for field in index.fields]
         if index.unique:
             return name, f"CREATE UNIQUE INDEX {name} ON {self.sql_name} (tenant_id, {', '.join(columns)})"

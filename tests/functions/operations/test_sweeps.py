@@ -9,7 +9,7 @@ import pytest
 
 from events.sweeps import HoldExpired, Tick
 from shared.context.context import Context, Origin
-from shared.context.tenant_work import apart, tenant_ids
+from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
 from shared.core.envelope import Envelope
 from shared.messaging.delivery import Delivery
 from shared.ports.documents import PLATFORM, Query, Unavailable, VersionConflict
@@ -173,7 +173,7 @@ async def test_a_part_that_others_interfere_with_is_decided_anew_a_bounded_numbe
 
     monkeypatch.setattr(harness.documents, "commit", conflict)
     with pytest.raises(Unavailable):
-        await apart(context(harness), "acme", "cause", decide)
+        await run_in_tenant_unit_of_work(context(harness), "acme", "cause", decide)
     assert calls == harness.runtime.settings.commit_attempts
 
 
@@ -187,4 +187,4 @@ async def test_a_part_that_writes_nothing_commits_nothing(harness: Harness, monk
         pytest.fail("nothing was to be committed")
 
     monkeypatch.setattr(harness.documents, "commit", fail)
-    assert await apart(context(harness), "acme", "cause", look) == 0
+    assert await run_in_tenant_unit_of_work(context(harness), "acme", "cause", look) == 0

@@ -1,0 +1,225 @@
+"""Two processes on one set of stores that fail as Hypothesis wants: refused, lost, late, done and not told.
+
+LASTRO_INVARIANT_EXAMPLES sets how many stories are told; a failing one is printed as a program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from random import Random
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.records.payments import PAYMENTS, REFUNDS
+from tests.hostile import FAULTS, Fault, ScriptedDie
+from tests.invariants.books import check_always, check_quiet, everything
+from tests.invariants.world import Answer, Pending, Tenant, World, brl, payment
+
+T = TypeVar("T")
+EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))
+STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "30"))
+
+AMOUNTS = st.integers(1, 700)
+SCHEDULES = st.sampled_from(["expire-holds", "sweep-sagas", "sweep-outbox"])
+TIMES = st.integers(1, 3)
+
+
+class TwoProcesses(RuleBasedStateMachine):
+    """Commands sent once or several times at once, deliveries, faults, forgotten caches, and the passing of time."""
+
+    accounts = Bundle("accounts")
+    payments = Bundle("payments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.die = ScriptedDie()
+        self.world = self.run(World.hostile(die=self.die))
+        self.tenant: Tenant = self.run(self.world.tenant())
+        self.commands: dict[str, int] = {PAYMENTS.name: 0, REFUNDS.name: 0}
+        self.money = 0
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Wait for something on this story's own loop."""
+
+        async def waited() -> T:
+            return await work
+
+        return self.loop.run_until_complete(waited())
+
+    def teardown(self) -> None:
+        """Whatever the story was, in the end nothing is left to do and all books are right."""
+        try:
+            self.run(self.rest())
+        finally:
+            self.loop.close()
+
+    async def sent(self, path: str, body: Any, times: int) -> Answer:
+        """One command, sent so many times at once under one key: there is one answer to it."""
+        key = f"command-{next(self.world.numbers)}"
+        answers = await asyncio.gather(*(self.tenant.call("POST", path, body, key=key) for _ in range(times)))
+        assert len({(answer.status, answer.raw) for answer in answers if answer.status < 400}) <= 1, answers
+        assert len({answer.status < 400 for answer in answers}) == 1, [(each.status, each.code) for each in answers]
+        return answers[0]
+
+    # Commands
+
+    @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 250]), min_size=2, max_size=3))
+    def open_accounts(self, overdrafts: list[int]) -> Any:
+        """Accounts of one user, some with an overdraft, the first with money."""
+        owner = self.run(self.tenant.user())
+        ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
+        self.run(self.tenant.fund(ids[0], 1000))
+        self.money = 1000
+        return multiple(*ids)
+
+    @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=12))
+    def go_wrong(self, faults: list[Fault]) -> None:
+        """The next calls that write go wrong like this."""
+        self.die.script.extend(faults)
+
+    @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans(), times=TIMES)
+    def pay(self, payer: str, payee: str, amount: int, manual: bool, times: int) -> Any:
+        """A payment of either kind."""
+        if payer == payee:
+            return multiple()
+        more = {"capture": "manual", "expires_in": 60} if manual else {}
+        answer = self.run(self.sent("/v1/payments", payment(payer, payee, amount, **more), times))
+        assert answer.status == 201, answer.body
+        self.commands[PAYMENTS.name] += 1
+        return answer.body["id"]
+
+    @rule(payment=payments, part=st.one_of(st.none(), AMOUNTS), times=TIMES)
+    def capture(self, payment: str, part: int | None, times: int) -> None:
+        """A capture of a part or of all, refused where it does not belong."""
+        body = {} if part is None else {"amount": brl(part)}
+        answer = self.run(self.sent(f"/v1/payments/{payment}/capture", body, times))
+        assert answer.code in (None, "illegal_state", "amount_exceeds_authorized"), answer.body
+
+    @rule(payment=payments, times=TIMES)
+    def cancel(self, payment: str, times: int) -> None:
+        """A cancellation, refused where it does not belong."""
+        answer = self.run(self.sent(f"/v1/payments/{payment}/cancel", {}, times))
+        assert answer.code in (None, "illegal_state"), answer.body
+
+    @rule(payment=payments, amount=st.one_of(st.none(), AMOUNTS), times=TIMES)
+    def refund(self, payment: str, amount: int | None, times: int) -> None:
+        """A refund of a part or of the rest, refused where nothing is left."""
+        body = {} if amount is None else {"amount": brl(amount)}
+        answer = self.run(self.sent(f"/v1/payments/{payment}/refunds", body, times))
+        assert answer.code in (None, "illegal_state", "amount_exceeds_refundable"), answer.body
+        self.commands[REFUNDS.name] += answer.status == 201
+
+    @rule(account=accounts, amount=AMOUNTS, times=TIMES)
+    def deposit(self, account: str, amount: int, times: int) -> None:
+        """Money comes in, and the provider reports it as often as it likes."""
+        body = {"account_id": account, "amount": brl(amount), "method": "pix"}
+        assert self.run(self.sent("/v1/deposits", body, times)).status == 201
+        self.run(self.world.settle())
+        self.run(self.world.pay_charges(times=times))
+        self.money += amount
+
+    # Deliveries
+
+    @precondition(lambda self: self.world.pool.pending)
+    @rule(count=st.integers(1, 12), seed=st.integers(0, 99), abreast=st.integers(1, 4))
+    def deliver_some(self, count: int, seed: int, abreast: int) -> None:
+        """Several in any order and several at once, each to whichever process."""
+        random, pool = Random(seed), self.world.pool.pending
+        while pool and count > 0:
+            batch = [pool.pop(random.randrange(len(pool))) for _ in range(min(abreast, count, len(pool)))]
+            self.run(self.delivered(batch))
+            count -= len(batch)
+
+    async def delivered(self, batch: list[Pending]) -> None:
+        """Deliver these at once."""
+        await asyncio.gather(*(self.world.deliver(pending) for pending in batch))
+
+    @precondition(lambda self: self.world.pool.published)
+    @rule(number=st.integers(0, 200))
+    def deliver_again(self, number: int) -> None:
+        """An event that was published once comes again to all its consumers."""
+        published = self.world.pool.published
+        self.run(self.world.replay([published[number % len(published)]]))
+
+    @rule()
+    def forget(self) -> None:
+        """Every cache loses everything."""
+        self.run(self.world.forget())
+
+    @rule(seconds=st.sampled_from([1, 31, 61, 301]), schedules=st.lists(SCHEDULES, max_size=2))
+    def wait(self, seconds: int, schedules: list[str]) -> None:
+        """Time passes, and schedules have their turns."""
+        self.world.later(seconds=seconds)
+        for schedule in schedules:
+            self.run(self.world.tick(f"operations-{schedule}"))
+
+    # What must be true
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        """Debits equal credits, held is the sum of the holds, available is never negative."""
+        self.run(check_always(self.world, self.tenant))
+
+    async def rest(self) -> None:
+        """Everything is delivered and every deadline passes: a command has one effect, and all the money is there."""
+        world, tenant = self.world, self.tenant
+        for _ in range(3):
+            await world.settle()
+            world.later(seconds=301)
+            for schedule in ("expire-holds", "sweep-sagas"):
+                await world.tick(f"operations-{schedule}")
+        await world.settle()
+        await check_quiet(world, tenant)
+        for collection in (PAYMENTS, REFUNDS):
+            assert len(await everything(world, tenant.id, collection)) == self.commands[collection.name]
+        turnover = await world.runtime.ledger.turnover(tenant.id)
+        accounts = [line.credits - line.debits for line in turnover if not line.account_id.startswith("sys_")]
+        assert sum(accounts) == self.money
+
+
+@pytest.mark.timeout(600)  # a failing story is made as short as can be before it is shown
+def test_two_processes_keep_the_books_whatever_goes_wrong() -> None:
+    """In every story of commands, deliveries and faults a command has one effect and answer, and no money is lost."""
+    run_state_machine_as_test(
+        TwoProcesses,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
+async def test_every_fault_happens_to_both_processes() -> None:
+    """In one story by a seed every kind of fault happens, and each process answers requests and takes events."""
+    world = await World.hostile(3)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(5000), await tenant.account()
+    for _ in range(20):
+        await tenant.pay(payer, payee, 10)
+    await world.settle_wildly(Random(3), abreast=4)
+    assert world.servers is not None
+    assert set(world.servers.happened) == set(Fault)
+    for process in world.processes:
+        assert process.telemetry.http
+        assert process.telemetry.events
+    await check_quiet(world, tenant)
