@@ -17,13 +17,15 @@ import orjson
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from shared.core.problems import CODES, CONTENT_TYPE
+from shared.core.problems import CODES, CONTENT_TYPE, Problem, to_document
 from shared.http.messages import MUTATING
 from shared.http.operation import SEGMENT, Access, HttpOperation
 
 JSON: Final = "application/json"
 EXAMPLES_FILE: Final = "examples.json"
 _TEXTS: Final = Path(__file__).with_name("openapi.yaml")
+_EXAMPLE_PATH: Final = "/v1/payments"
+_EXAMPLE_REQUEST_ID: Final = "req_5c0f1e2d3b4a69788796a5b4c3d2e1f0"
 _REFERENCE: Final = "#/components/schemas/{model}"
 
 Document = dict[str, Any]
@@ -49,6 +51,7 @@ def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: s
     document["tags"] = [tag for tag in document["tags"] if tag["name"] in domains]
     document["paths"] = paths
     document["components"]["schemas"] |= schemas
+    document["components"]["examples"] = _problem_examples(listed, base_url)
     scopes = sorted({operation.scope for operation in listed if operation.scope is not None})
     document["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"] = {
         "tokenUrl": token_url,
@@ -275,9 +278,22 @@ def _problem(status: int, codes: list[str]) -> Document:
                 "schema": {
                     "$ref": _REFERENCE.format(model="Problem"),
                     "properties": {"code": {"enum": codes}, "status": {"const": status}},
-                }
+                },
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
             }
         },
+    }
+
+
+def _problem_examples(operations: list[HttpOperation], base_url: str) -> Document:
+    """An example of each problem that one of the operations can answer with, with the code's own detail."""
+    codes = {code for operation in operations for code in problem_codes(operation)}
+    return {
+        code: {
+            "summary": CODES[code].title,
+            "value": to_document(Problem(code), base_url, _EXAMPLE_PATH, _EXAMPLE_REQUEST_ID),
+        }
+        for code in sorted(codes)
     }
 
 

@@ -12,7 +12,7 @@ window.ui = SwaggerUIBundle({
   deepLinking: true,
   docExpansion: "list",
   defaultModelsExpandDepth: -1,
-  defaultModelRendering: "model",
+  defaultModelRendering: "example",
   supportedSubmitMethods: [],
   validatorUrl: null,
   plugins: [withoutAuthorization],

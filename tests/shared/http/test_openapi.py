@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from shared.context.context import Context
@@ -110,6 +111,20 @@ def test_every_status_is_named_with_its_codes(document: dict[str, Any]) -> None:
     codes = document["paths"]["/v1/things"]["post"]["responses"]["422"]["description"]
     assert "`unknown_reference`" in codes
     assert "`idempotency_key_reused`" in codes
+
+
+def test_every_problem_has_an_example(document: dict[str, Any]) -> None:
+    """Each code of a response has an example: the document that the platform answers with, valid by the schema."""
+    for operation in OPERATIONS:
+        responses = document["paths"][operation.path][operation.method.lower()]["responses"]
+        for status in responses.keys() - {str(operation.status)}:
+            content = responses[status]["content"]["application/problem+json"]
+            schema = {**content["schema"], "components": document["components"]}
+            for code in content["examples"]:
+                value = document["components"]["examples"][code]["value"]
+                assert (value["code"], str(value["status"])) == (code, status)
+                assert value["type"] == f"http://localhost/problems/{code}"
+                assert [error.message for error in Draft202012Validator(schema).iter_errors(value)] == []
 
 
 def test_the_seven_headers_are_parameters(document: dict[str, Any]) -> None:
