@@ -25,6 +25,7 @@ from shared.adapters.memory.stores import (
     MemoryDocuments,
     MemoryFlags,
     MemoryLedger,
+    MemoryNonces,
     MemorySecrets,
 )
 from shared.adapters.pix.rail import PixHttpRail
@@ -48,6 +49,7 @@ from shared.messaging.operation import EventOperation
 from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query, ReadToken
 from shared.ports.ledger import LedgerStore
+from shared.ports.nonces import Nonces
 from shared.ports.secrets import Secrets
 from shared.telemetry.recorder import Telemetry
 
@@ -202,6 +204,7 @@ def _runtime(
     documents: Documents,
     ledger: LedgerStore,
     cache: Cache,
+    nonces: Nonces,
     secrets: Secrets,
     clock: ManualClock,
     random: Random,
@@ -214,6 +217,7 @@ def _runtime(
         documents=documents,
         ledger=ledger,
         cache=cache,
+        nonces=nonces,
         bus=MemoryBus(),
         secrets=secrets,
         flags=MemoryFlags(),
@@ -248,7 +252,9 @@ class Harness:
         clock, documents = ManualClock(), MemoryDocuments()
         seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
         random = Random(seed)
-        runtime = _runtime(seen, MemoryLedger(), MemoryCache(clock), MemorySecrets(), clock, random, settings)
+        runtime = _runtime(
+            seen, MemoryLedger(), MemoryCache(clock), MemoryNonces(), MemorySecrets(), clock, random, settings
+        )
         return cls(runtime, clock, documents, random, documents.events)
 
     @classmethod
@@ -258,7 +264,7 @@ class Harness:
         store = await SqliteStore.open(data_dir, settings=settings or Settings(), clock=clock)
         store.subscribe(lambda _, logged: events.extend(logged))
         secrets = KeyFileSecrets(data_dir)
-        runtime = _runtime(store.documents, store.ledger, store.cache, secrets, clock, random, settings)
+        runtime = _runtime(store.documents, store.ledger, store.cache, store.nonces, secrets, clock, random, settings)
         return cls(runtime, clock, store.documents, random, events, store=store)
 
     async def close(self) -> None:

@@ -439,19 +439,3 @@ def _without_route(envelope: Envelope) -> Envelope:
     bare = envelope.with_extensions({})
     bare.extensions = {name: value for name, value in envelope.extensions.items() if name != ROUTE}
     return bare
-
-
-class EmbeddedBus:
-    """The bus port over the broker. A commit's events are in the log already, and the log is what is delivered."""
-
-    reads_the_outbox = True
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def publish(self, events: Sequence[Envelope]) -> None:
-        """Nothing to do: the store told the broker at the commit."""
-
-    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """See Bus: False when deliveries are known to be under way still."""
-        return await self._broker.quiet(correlation_id, timeout_seconds)

@@ -109,18 +109,17 @@ class Plan:
 
     def routes(self, envelope: Envelope) -> tuple[Route, ...]:
         """The ways that an event of this origin and type may take; each route's `rest` is still to be asked."""
-        origin = envelope.extensions.get(ROUTE)
-        key = (envelope.source if origin is None else "\0" + origin, envelope.type)
+        origin = envelope.extensions.get(ROUTE) or f"topic/{envelope.topic}"
+        key = (origin, envelope.type)
         routes = self._routes.get(key)
         if routes is None:
             if len(self._routes) >= _MAX_CACHED_ROUTES:
                 self._routes.clear()
-            place = topic_route(envelope.source) if origin is None else origin
-            routes = self._routes[key] = self._resolve(place, envelope.type)
+            routes = self._routes[key] = self._resolve(origin, envelope.type)
         return routes
 
-    def _resolve(self, origin: str | None, type_name: str) -> tuple[Route, ...]:
-        kind, _, name = (origin or "").partition("/")
+    def _resolve(self, origin: str, type_name: str) -> tuple[Route, ...]:
+        kind, _, name = origin.partition("/")
         offered: Sequence[tuple[Subscription, Mapping[str, str] | None]] = ()
         if kind == "topic":
             offered = self.topics.get(name, ())
@@ -131,20 +130,6 @@ class Plan:
             for subscription, overrides in offered
             if subscription.filter.admits(type_name)
         )
-
-
-def topic_of(source: str) -> str | None:
-    """The topic of an event by its source: `/lastro/payments/settle` goes to `lastro.payments.v1`."""
-    parts = source.split("/")
-    if len(parts) < 4 or parts[0] or not parts[1] or not parts[2]:
-        return None
-    return f"{parts[1]}.{parts[2]}.v1"
-
-
-def topic_route(source: str) -> str | None:
-    """`topic/<its topic>`, or None for a source that has none."""
-    topic = topic_of(source)
-    return None if topic is None else f"topic/{topic}"
 
 
 def route_text(target: ToBroker | ToTopic) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal, Self
 
-from embedded.broker.broker import Broker, EmbeddedBus
+from embedded.broker.broker import Broker
 from embedded.broker.delivery import Answer
 from embedded.broker.plan import Plan, make_plan
 from embedded.broker.schedules import Schedules
@@ -31,6 +31,7 @@ from embedded.simulators.rails import add_rails
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.adapters.otlp.export import connect
+from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.assembly import refuse_unknown_servers
 from shared.context.runtime import Runtime
@@ -214,11 +215,13 @@ def _runtime(
         documents=store.documents,
         ledger=store.ledger,
         cache=store.cache,
-        bus=EmbeddedBus(broker),
+        nonces=store.nonces,
+        bus=LogBus(),
         secrets=vault,
         flags=YamlFlags(settings.data_path / FLAGS_FILE),
         verifier=TokenVerifier(issuer_url, settings.audience, keys.source, clock, leeway),
         telemetry=telemetry,
+        request_quiet=broker.quiet,
     )
 
 

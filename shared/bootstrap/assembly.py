@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
@@ -12,9 +10,9 @@ from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.stored_keys import StoredKeys
 from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.adapters.sqlite.lazy_store import LazyStore
+from shared.adapters.sqlite.log_bus import LogBus
 from shared.context.runtime import Runtime
 from shared.core.clock import Clock, SystemClock
-from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
 from shared.ports.secrets import Secrets
@@ -27,22 +25,6 @@ REALM_PATH: Final = "/realms/lastro"
 """Where the local issuer answers; its issuer URL is the platform's base URL with this path."""
 
 _PORTS: Final = ("documents", "ledger", "cache", "bus", "secrets", "flags")
-_PROGRESS_SECONDS: Final = 0.1
-
-
-class LogBus:
-    """The bus of the embedded store: an event is in the broker's log by the commit that made it."""
-
-    reads_the_outbox = True
-
-    async def publish(self, events: Sequence[Envelope]) -> None:
-        """Nothing is left to hand over."""
-
-    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Never known here: the broker reads the log in another process."""
-        del correlation_id
-        await asyncio.sleep(min(timeout_seconds, _PROGRESS_SECONDS))
-        return False
 
 
 def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
@@ -62,6 +44,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
         documents=store.documents,
         ledger=store.ledger,
         cache=store.cache,
+        nonces=store.nonces,
         bus=LogBus(),
         secrets=secrets,
         flags=YamlFlags(settings.data_path / FLAGS_FILE),

@@ -23,6 +23,7 @@ from shared.ports.documents import (
     CommitOutcomeUnknown,
     CommitRefused,
     InboxMarker,
+    NonceUsed,
     Unavailable,
 )
 from shared.records.idempotency import IDEMPOTENCY
@@ -63,8 +64,8 @@ async def decide_and_commit(
     one, a decision that writes nothing is not committed. `exists` is called when something that was to be new exists
     already: it returns the outcome, or None to have it decided again.
 
-    Returns the last run's context and what it decided. Raises AlreadyApplied where `marker` is there, TooManyConflicts,
-    CommitOutcomeUnknown, or Unavailable.
+    Returns the last run's context and what it decided. Raises AlreadyApplied where `marker` is there, NonceUsed,
+    TooManyConflicts, CommitOutcomeUnknown, or Unavailable.
     """
     documents, own = runtime.documents, None
     for attempt in range(runtime.settings.commit_attempts):
@@ -95,6 +96,8 @@ async def decide_and_commit(
             if outcome is None:
                 continue
             return ctx, outcome
+        except NonceUsed:
+            raise
         except CommitRefused as conflict:
             log.debug("%s decides again: %s", origin.operation, conflict)
             continue

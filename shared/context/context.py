@@ -146,7 +146,9 @@ class Context(UnitOfWork):
             id = self._next_event_id(type)
         else:
             id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
-        envelope = Envelope(id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event)
+        envelope = Envelope(
+            id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event, topic=event.topic
+        )
         envelope.repeated, envelope.told_at = repeated, self.now
         self.publish(envelope)
         return envelope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     from shared.ports.documents import Documents
     from shared.ports.flags import Flags
     from shared.ports.ledger import LedgerStore
+    from shared.ports.nonces import Nonces
     from shared.ports.rail import Rail
     from shared.ports.secrets import Secrets
     from shared.telemetry.recorder import Telemetry
+
+
+RequestQuiet = Callable[[str, float], Awaitable[bool]]
+"""Called with a request id and a timeout in seconds: waits until no delivery that the request caused is in progress.
+Returns False when the time was over first."""
 
 
 @dataclass(slots=True)
@@ -34,12 +40,15 @@ class Runtime:
     documents: Documents
     ledger: LedgerStore
     cache: Cache
+    nonces: Nonces
     bus: Bus
     secrets: Secrets
     flags: Flags
     verifier: TokenVerifier
     telemetry: Telemetry
     rails: dict[str, Rail] = field(default_factory=dict)
+    request_quiet: RequestQuiet | None = None
+    """Set where the broker runs in this process: a request with `Prefer: wait` then need not poll its document."""
     ids: IdSource = field(init=False)
     signing_secrets: SigningSecrets = field(init=False)
 

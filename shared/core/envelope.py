@@ -60,7 +60,19 @@ class Envelope:
     whether they have applied it; it is no attribute and does not travel.
     """
 
-    __slots__ = ("_data", "_event", "extensions", "id", "repeated", "source", "subject", "time", "told_at", "type")
+    __slots__ = (
+        "_data",
+        "_event",
+        "_topic",
+        "extensions",
+        "id",
+        "repeated",
+        "source",
+        "subject",
+        "time",
+        "told_at",
+        "type",
+    )
 
     def __init__(
         self,
@@ -73,6 +85,7 @@ class Envelope:
         *,
         data: bytes | None = None,
         event: Event | None = None,
+        topic: str | None = None,
         repeated: bool = False,
         told_at: datetime | None = None,
     ) -> None:
@@ -84,6 +97,7 @@ class Envelope:
         self.extensions = extensions
         self._data = data
         self._event = event
+        self._topic = topic
         self.repeated = repeated
         self.told_at = told_at
 
@@ -104,6 +118,17 @@ class Envelope:
             data=data,
             repeated=True,
         )
+
+    @property
+    def topic(self) -> str | None:
+        """The topic that it is published to; None for an event that no domain of ours has published.
+
+        It is stored with the event and is no attribute: an event that comes back over HTTP has the topic of the domain
+        in its source.
+        """
+        if self._topic is None:
+            self._topic = _topic_of(self.source)
+        return self._topic
 
     @property
     def tenant_id(self) -> str | None:
@@ -172,6 +197,7 @@ class Envelope:
             extensions={**self.extensions, **extra},
             data=self._data,
             event=self._event,
+            topic=self._topic,
             repeated=self.repeated,
         )
 
@@ -185,3 +211,11 @@ class Envelope:
         del headers["ce-datacontenttype"]
         headers["content-type"] = JSON
         return headers, self.data
+
+
+def _topic_of(source: str) -> str | None:
+    """The topic of a domain's events: `/lastro/payments/settle` publishes to `lastro.payments.v1`."""
+    parts = source.split("/")
+    if len(parts) < 4 or parts[0] or not parts[1] or not parts[2]:
+        return None
+    return f"{parts[1]}.{parts[2]}.v1"

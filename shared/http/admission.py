@@ -10,6 +10,7 @@ from shared.http.messages import MUTATING, HttpRequest
 from shared.http.operation import Access, HttpOperation
 from shared.identity.tenancy import key_status, tenant_of
 from shared.identity.tokens import Caller
+from shared.ports.nonces import Nonce
 from shared.records.tenants import SIGNING_KEYS, TenantDocument
 
 
@@ -67,8 +68,8 @@ def refuse_repeated_headers(request: HttpRequest) -> None:
         raise Problem("malformed_request", f"These headers may be sent once and were sent more than once: {names}.")
 
 
-async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtime) -> None:
-    """Check the signature of a request. On a method that changes something the signature is then used up.
+async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtime) -> Nonce | None:
+    """Check the signature of a request. On a method that changes something, use it up and return its nonce.
 
     Raises Problem `missing_signature`, `invalid_signature`, `unknown_key`, `revoked_key`, `timestamp_out_of_window`,
     `signature_replayed`, or `malformed_request` for an X-Timestamp that is not a time.
@@ -99,5 +100,14 @@ async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtim
     )
     secret = await runtime.signing_secrets.secret_of(key)
     signing.check_signature(secret, canonical, digest)
-    if request.method in MUTATING and not await runtime.cache.use_once(tenant_id, digest, issued_at, expires_at):
-        raise Problem("signature_replayed", "This signature was used before. Sign each request anew, retries as well.")
+    if request.method not in MUTATING:
+        return None
+    nonce = Nonce(tenant_id, digest, issued_at, expires_at)
+    if not await runtime.nonces.use_once(nonce):
+        raise signature_replayed()
+    return nonce
+
+
+def signature_replayed() -> Problem:
+    """The refusal of a signature that was used before."""
+    return Problem("signature_replayed", "This signature was used before. Sign each request anew, retries as well.")

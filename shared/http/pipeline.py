@@ -22,7 +22,7 @@ from shared.core.crash_points import reach
 from shared.core.problems import Problem, render
 from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
-from shared.http.admission import admit, refuse_repeated_headers, verify_signature
+from shared.http.admission import admit, refuse_repeated_headers, signature_replayed, verify_signature
 from shared.http.idempotent_answers import REPLAYED
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse
 from shared.http.methods import handler_for
@@ -32,13 +32,15 @@ from shared.http.request_id import request_id_of
 from shared.http.strict_json import fingerprint, parse
 from shared.http.validation import body_problem, query_problem
 from shared.identity.tokens import Caller
-from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, ReadToken, Unavailable
+from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, NonceUsed, ReadToken, Unavailable
+from shared.ports.nonces import Nonce
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
 _POINTS: Final = Points("request.decided", "request.committed")
-_WAIT_STEP_SECONDS: Final = 0.02
+_FIRST_LOOK_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.25
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -54,6 +56,8 @@ class _Run:
     caller: Caller | None = None
     tenant_id: str = ""
     headers: dict[str, str] | None = None
+    nonce: Nonce | None = None
+    """The signature's nonce, when the request was signed and changes something."""
     parameters: dict[str, str] = field(default_factory=dict)
     read_token: ReadToken | None = field(init=False)
 
@@ -144,7 +148,7 @@ async def _admitted(run: _Run) -> HttpResponse:
         if operation.access is Access.TENANT and (
             request.method in MUTATING or request.header("x-signature") is not None
         ):
-            await verify_signature(request, run.tenant_id, run.runtime)
+            run.nonce = await verify_signature(request, run.tenant_id, run.runtime)
     else:
         run.tenant_id = "-"
     run.parameters = match.groupdict()
@@ -205,6 +209,7 @@ class _Execution:
         """Run the handler, and have its answer stored in the commit."""
         run, arguments = self._run, self._arguments
         operation = run.operation
+        ctx.pending.nonce = run.nonce
         arguments[operation.context_parameter] = ctx
         self.result = result = await operation.handler(**arguments)
         response = _response(run, result)
@@ -252,6 +257,8 @@ async def _execute(
         ctx, response = await decide_and_commit(
             runtime, execution.decide, run.tenant_id, origin, _POINTS, caller=run.caller, exists=execution.exists
         )
+    except NonceUsed:
+        raise signature_replayed() from None
     except TooManyConflicts as conflicts:
         log.warning("request %s: %s", run.request_id, conflicts)
         raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.") from conflicts
@@ -270,20 +277,24 @@ async def _execute(
 async def _awaited(
     run: _Run, ctx: Context, result: Any, response: HttpResponse, record: tuple[str, str] | None
 ) -> HttpResponse:
-    """With `Prefer: wait`, the answer once nothing more will happen by itself, or when the time is over."""
+    """With `Prefer: wait`, return the answer once nothing is left to do, or when the time is over."""
     operation, runtime = run.operation, run.runtime
     seconds = _preferred_wait(run)
     if operation.progress is None or seconds <= 0:
         return response
     deadline = perf_counter() + seconds
+    pause = _FIRST_LOOK_SECONDS
     while True:
-        quiet = await runtime.bus.progress(run.request_id, max(0.0, deadline - perf_counter()))
+        remaining = max(0.0, deadline - perf_counter())
+        quiet = runtime.request_quiet is None or await runtime.request_quiet(run.request_id, remaining)
         reader = Context(runtime, run.tenant_id, ctx.origin, run.caller)
         result, done = await operation.progress(reader, result)
         if (done and quiet) or perf_counter() >= deadline:
             break
         if quiet:
-            await asyncio.sleep(_WAIT_STEP_SECONDS)
+            # Other processes, or a retry that is far away, have the next step: look at the document, ever more rarely.
+            await asyncio.sleep(min(pause, max(0.0, deadline - perf_counter())))
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
     response = _response(run, result)
     reach("request.waited")
     if record is not None:

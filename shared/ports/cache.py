@@ -1,4 +1,4 @@
-"""The cache port: the fast path for locks, nonces and deadlines. Losing it all costs time, never money."""
+"""The cache port: the fast path for locks and deadlines. Losing everything costs time, never money."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ class Cache(Protocol):
     """Short-lived state shared by the functions."""
 
     async def get(self, key: str) -> bytes | None:
-        """The value, unless it has expired."""
+        """Return the value, or None when there is none or it has expired."""
         ...
 
     async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
-        """Keep a value for a while."""
+        """Store a value for a time in seconds."""
         ...
 
     async def lock(self, key: str, ttl_seconds: float) -> int | None:
-        """Take a lock and return its fencing token, which grows with each holder; None when it is held."""
+        """Take a lock. Return its fencing token, which grows with each holder, or None when the lock is held."""
         ...
 
     async def unlock(self, key: str, token: int) -> None:
-        """Let a lock go, unless another holder has it by now."""
-        ...
-
-    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
-        """Use a nonce up: True the first time, False ever after, until `expires_at`. Survives a restart once
-        `Documents.durable` has returned. Raises Unavailable when that cannot be promised."""
+        """Release a lock, unless it has another holder by now."""
         ...
 
     async def schedule(self, key: str, due: datetime) -> None:
@@ -36,13 +31,13 @@ class Cache(Protocol):
         ...
 
     async def unschedule(self, key: str) -> None:
-        """Forget a deadline."""
+        """Remove a deadline."""
         ...
 
     async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Deadlines that have passed, earliest first; they stay until unscheduled or moved."""
+        """Return passed deadlines, earliest first. They stay until they are removed or moved."""
         ...
 
     async def clear(self) -> None:
-        """Forget everything but the used nonces (what a restart of the cache does)."""
+        """Forget everything, as a restart of the cache does."""
         ...

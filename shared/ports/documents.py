@@ -10,6 +10,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads typing's own on Python 3.12 and later only
 
 from shared.core.envelope import Envelope
+from shared.ports.nonces import Nonce
 
 PLATFORM = "-"
 """Owner of documents that belong to no tenant; no tenant's id can have this form."""
@@ -163,10 +164,12 @@ class Commit:
 
     An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
     `replaces` hold the document with the version that was read; the store writes it with the next one.
-    `read_token` is the store's, taken before the first read; None: nothing rests on a read.
+    `read_token` is the store's, taken before the first read; None: nothing rests on a read. `nonce` is that of the
+    signature that authorized the commit: a store that does not make nonces durable in `Nonces.use_once` stores it in
+    the same transaction under a unique index, so that a nonces store that has lost it opens nothing.
     """
 
-    __slots__ = ("changes", "deletes", "events", "inbox", "inserts", "read_token", "replaces", "tenant_id")
+    __slots__ = ("changes", "deletes", "events", "inbox", "inserts", "nonce", "read_token", "replaces", "tenant_id")
 
     def __init__(
         self,
@@ -179,6 +182,7 @@ class Commit:
         events: list[Envelope] | None = None,
         inbox: InboxMarker | None = None,
         read_token: ReadToken | None = None,
+        nonce: Nonce | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.inserts = inserts or []
@@ -188,6 +192,7 @@ class Commit:
         self.events = events or []
         self.inbox = inbox
         self.read_token = read_token
+        self.nonce = nonce
 
     @property
     def is_empty(self) -> bool:
@@ -251,6 +256,10 @@ class GuardRefused(CommitRefused):
 
 class AlreadyApplied(CommitRefused):
     """The inbox marker is there: the event had its effect before."""
+
+
+class NonceUsed(CommitRefused):
+    """The commit's nonce was stored by an earlier commit: the request is a replay."""
 
 
 class Unavailable(Exception):

@@ -23,7 +23,14 @@ import orjson
 from embedded.broker.delivery import PING_SOURCE_POLICY, Outcome, dead_letter
 from embedded.broker.plan import Plan, Subscription, ToService, make_plan
 from embedded.manifests.loading import load
-from shared.adapters.memory.stores import MemoryCache, MemoryDocuments, MemoryFlags, MemoryLedger, MemorySecrets
+from shared.adapters.memory.stores import (
+    MemoryCache,
+    MemoryDocuments,
+    MemoryFlags,
+    MemoryLedger,
+    MemoryNonces,
+    MemorySecrets,
+)
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail
@@ -541,6 +548,7 @@ def _runtime(
         documents=documents,
         ledger=ledger,
         cache=cache,
+        nonces=MemoryNonces(),
         bus=bus,
         secrets=secrets,
         flags=MemoryFlags(),

@@ -58,40 +58,6 @@ class CacheSuite:
             assert await cache.get(key) is None
             assert await cache.lock(key, 10) is not None
 
-    async def test_a_nonce_is_used_once_however_the_wall_clock_jumps(self, cache: Cache, clock: ManualClock) -> None:
-        """A nonce is refused again after an hour's jump forwards, while others come in there, and the way back."""
-        start = clock.now()
-        assert await cache.use_once("ten_1", b"n", start, start + 300 * SECOND)
-        clock.jump(3600 * SECOND)
-        for number in range(12):
-            now = clock.advance(15 * SECOND)
-            assert await cache.use_once("ten_1", b"%d" % number, now, now + 300 * SECOND)
-        clock.jump(-3600 * SECOND)
-        assert not await cache.use_once("ten_1", b"n", start, start + 300 * SECOND)
-        now = clock.now()
-        assert await cache.use_once("ten_1", b"now", now, now + 300 * SECOND)
-
-    async def test_a_nonce_is_used_once(self, cache: Cache, clock: ManualClock) -> None:
-        """A nonce is good once for its tenant, whatever else happens to the cache."""
-        now = clock.now()
-        assert await cache.use_once("ten_1", b"n", now, now + 300 * SECOND)
-        assert not await cache.use_once("ten_1", b"n", now, now + 300 * SECOND)
-        assert await cache.use_once("ten_2", b"n", now, now + 300 * SECOND)
-        assert await cache.use_once("ten_1", b"m", now, now + 300 * SECOND)
-        await cache.clear()
-        assert not await cache.use_once("ten_1", b"n", now, now + 300 * SECOND)
-
-    async def test_a_nonce_of_any_age_is_used_once(self, cache: Cache, clock: ManualClock) -> None:
-        """Stale and future times of issue are remembered like fresh ones, now and minutes later."""
-        start = clock.now()
-        ages = [timedelta(seconds=seconds) for seconds in (-299, -120, -31, -29, -1, 0, 1, 4, 6, 299)]
-        for age in ages:
-            assert await cache.use_once("ten_1", b"n", start + age, start + age + 600 * SECOND)
-        for _ in range(5):
-            clock.advance(60 * SECOND)
-            for age in ages:
-                assert not await cache.use_once("ten_1", b"n", start + age, start + age + 600 * SECOND)
-
     async def test_deadlines_come_in_their_order(self, cache: Cache, clock: ManualClock) -> None:
         """Passed deadlines are returned earliest first, bounded, and stay until they are unscheduled."""
         start = clock.now()

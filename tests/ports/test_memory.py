@@ -12,13 +12,16 @@ from shared.adapters.memory.stores import (
     MemoryDocuments,
     MemoryFlags,
     MemoryLedger,
+    MemoryNonces,
     MemorySecrets,
 )
 from shared.core.clock import ManualClock
-from shared.ports.documents import Commit, InvalidWrite
+from shared.ports.documents import Commit, InvalidWrite, NonceUsed
+from shared.ports.nonces import Nonce
 from tests.ports.cache_suite import CacheSuite
 from tests.ports.documents_suite import ACCOUNTS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.ledger_suite import LedgerSuite
+from tests.ports.nonces_suite import NoncesSuite
 from tests.ports.secrets_suite import SecretsSuite
 
 
@@ -75,6 +78,14 @@ class TestCache(CacheSuite):
         return MemoryCache(clock)
 
 
+class TestNonces(NoncesSuite):
+    """The nonces port in memory."""
+
+    @pytest.fixture
+    def nonces(self) -> MemoryNonces:
+        return MemoryNonces()
+
+
 class TestSecrets(SecretsSuite):
     """The secrets port in memory."""
 
@@ -88,7 +99,6 @@ async def test_the_bus_keeps_what_was_published() -> None:
     bus = MemoryBus()
     await bus.publish([event("e1"), event("e2")])
     assert [each.id for each in bus.published] == ["e1", "e2"]
-    assert await bus.progress("c", 1.0)
 
 
 def test_a_flag_is_on_when_it_was_named() -> None:
@@ -96,3 +106,14 @@ def test_a_flag_is_on_when_it_was_named() -> None:
     flags = MemoryFlags("pix")
     assert flags.enabled("pix", "ten_1")
     assert not flags.enabled("card", None)
+
+
+async def test_a_nonce_is_committed_once() -> None:
+    """A second commit with the nonce of an earlier one is refused, and nothing of it happens."""
+    documents = MemoryDocuments()
+    now = ManualClock().now()
+    nonce = Nonce("ten_1", b"n", now, now)
+    await documents.commit(Commit("ten_1", events=[event("e1")], nonce=nonce))
+    with pytest.raises(NonceUsed):
+        await documents.commit(Commit("ten_1", events=[event("e2")], nonce=nonce))
+    assert [each.id for each in documents.events] == ["e1"]

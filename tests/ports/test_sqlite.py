@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.sqlite.cache import SqliteCache
+from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.adapters.sqlite.ledger import SqliteLedger
+from shared.adapters.sqlite.nonces import SqliteNonces
 from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import ManualClock
 from shared.core.settings import Settings
+from shared.ports.nonces import Nonce
 from tests.ports.cache_suite import CacheSuite
 from tests.ports.documents_suite import DocumentsSuite
 from tests.ports.ledger_suite import LedgerSuite
+from tests.ports.nonces_suite import NoncesSuite
 
 
 @pytest.fixture
@@ -73,12 +76,20 @@ class TestLedgerProcess(LedgerSuite):
         return processed.ledger
 
 
-class TestCacheThread(CacheSuite):
+class TestCache(CacheSuite):
     """The cache."""
 
     @pytest.fixture
-    def cache(self, threaded: SqliteStore) -> SqliteCache:
+    def cache(self, threaded: SqliteStore) -> LocalCache:
         return threaded.cache
+
+
+class TestNonces(NoncesSuite):
+    """The used nonces."""
+
+    @pytest.fixture
+    def nonces(self, threaded: SqliteStore) -> SqliteNonces:
+        return threaded.nonces
 
     async def test_used_nonces_survive_a_restart(self, tmp_path: Path, clock: ManualClock) -> None:
         """A nonce that was used before a restart is refused after it, until long after it has expired."""
@@ -88,7 +99,7 @@ class TestCacheThread(CacheSuite):
             store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
             for age in (-200, 0, 3):
                 issued = now + timedelta(seconds=age)
-                used = await store.cache.use_once("ten_1", b"n", issued, issued + timedelta(seconds=600))
+                used = await store.nonces.use_once(Nonce("ten_1", b"n", issued, issued + timedelta(seconds=600)))
                 assert used == (restart == 0)
             await store.close()
 
@@ -97,7 +108,7 @@ class TestCacheThread(CacheSuite):
         store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
         for number in range(60):
             now = clock.advance(timedelta(seconds=60))
-            assert await store.cache.use_once("ten_1", b"%d" % number, now, now + timedelta(seconds=600))
+            assert await store.nonces.use_once(Nonce("ten_1", b"%d" % number, now, now + timedelta(seconds=600)))
             await store.documents.durable()
         rows = store._reader.execute("SELECT count(*) FROM nonces").fetchone()[0]
         await store.close()

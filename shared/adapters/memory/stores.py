@@ -30,6 +30,7 @@ from shared.ports.documents import (
     GuardRefused,
     InboxMarker,
     InvalidWrite,
+    NonceUsed,
     Query,
     ReadToken,
     VersionConflict,
@@ -46,6 +47,7 @@ from shared.ports.ledger import (
     TransferMismatch,
     check_balanced,
 )
+from shared.ports.nonces import Nonce
 
 Document = dict[str, Any]
 Rows = dict[tuple[str, str, str], Document]
@@ -58,6 +60,7 @@ class MemoryDocuments:
         self._rows: Rows = {}
         self._inbox: set[InboxMarker] = set()
         self._outbox: dict[tuple[str, str], Envelope] = {}
+        self._nonces: set[tuple[str, bytes, datetime]] = set()
         self.events: list[Envelope] = []
 
     @property
@@ -91,12 +94,21 @@ class MemoryDocuments:
                 _check_type(collection, rows[key])
                 _check_floors(collection, rows[key])
                 _check_unique(collection, rows, key)
+        self._take_nonce(commit)
         self._rows = rows
         if commit.inbox is not None:
             self._inbox.add(commit.inbox)
         for event in commit.events:
             self._outbox[event.source, event.id] = event
             self.events.append(event)
+
+    def _take_nonce(self, commit: Commit) -> None:
+        if commit.nonce is None:
+            return
+        key = (commit.nonce.tenant_id, commit.nonce.value, commit.nonce.issued_at)
+        if key in self._nonces:
+            raise NonceUsed("the signature has committed before")
+        self._nonces.add(key)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
         """Nothing here outlives the process, and nothing claims to."""
@@ -286,18 +298,27 @@ def _entry(transfer_id: str, position: int, leg: Leg, before: list[Entry], recor
 
 
 class MemoryCache(LocalCache):
-    """The cache port; nonces are kept for as long as the object lives."""
+    """The cache port, with small bounds."""
 
     def __init__(self, clock: Clock | None = None, *, values: int = 10_000, deadlines: int = 10_000) -> None:
         super().__init__(clock or SystemClock(), values=values, deadlines=deadlines)
-        self._nonces: set[tuple[str, bytes, datetime]] = set()
 
-    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
-        del expires_at
-        key = (tenant_id, nonce, issued_at)
-        used = key in self._nonces
-        self._nonces.add(key)
+
+class MemoryNonces:
+    """The nonces port; like Redis, it may be made to forget them all."""
+
+    def __init__(self) -> None:
+        self._used: set[tuple[str, bytes, datetime]] = set()
+
+    async def use_once(self, nonce: Nonce) -> bool:
+        key = (nonce.tenant_id, nonce.value, nonce.issued_at)
+        used = key in self._used
+        self._used.add(key)
         return not used
+
+    def forget(self) -> None:
+        """Lose every nonce."""
+        self._used.clear()
 
 
 class MemoryBus:
@@ -310,10 +331,6 @@ class MemoryBus:
 
     async def publish(self, events: Sequence[Envelope]) -> None:
         self.published += events
-
-    async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
-        del correlation_id, timeout_seconds
-        return True
 
 
 class MemorySecrets:

@@ -18,6 +18,7 @@ from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, Re
 if TYPE_CHECKING:
     from shared.adapters.sqlite.store import SqliteStore
     from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
+    from shared.ports.nonces import Nonce
 
 Opener = Callable[[], Awaitable["SqliteStore"]]
 
@@ -33,6 +34,7 @@ class LazyStore:
         self.documents = LazyDocuments(self)
         self.ledger = LazyLedger(self.store)
         self.cache = LazyCache(self.store)
+        self.nonces = LazyNonces(self.store)
 
     async def store(self) -> SqliteStore:
         """The store. Raises Unavailable while another process works in the data directory."""
@@ -132,9 +134,6 @@ class LazyCache:
     async def unlock(self, key: str, token: int) -> None:
         await (await self._store()).cache.unlock(key, token)
 
-    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
-        return await (await self._store()).cache.use_once(tenant_id, nonce, issued_at, expires_at)
-
     async def schedule(self, key: str, due: datetime) -> None:
         await (await self._store()).cache.schedule(key, due)
 
@@ -146,3 +145,13 @@ class LazyCache:
 
     async def clear(self) -> None:
         await (await self._store()).cache.clear()
+
+
+class LazyNonces:
+    """The nonces port."""
+
+    def __init__(self, store: Opener) -> None:
+        self._store = store
+
+    async def use_once(self, nonce: Nonce) -> bool:
+        return await (await self._store()).nonces.use_once(nonce)

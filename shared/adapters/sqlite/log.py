@@ -16,10 +16,10 @@ from shared.core.envelope import Envelope
 from shared.ports.documents import InboxMarker
 
 _SCAN_ROWS: Final = 2000
-_COLUMNS: Final = "sequence, id, source, type, subject, time, extensions, data"
+_COLUMNS: Final = "sequence, id, source, type, subject, time, extensions, data, topic"
 _INSERT_EVENT: Final = (
-    "INSERT INTO events (sequence, id, source, type, subject, time, tenant_id, extensions, data) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events (sequence, id, source, type, subject, time, tenant_id, extensions, data, topic) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_INBOX: Final = "INSERT INTO inbox (consumer, source, event_id) VALUES (?, ?, ?)"
 _INSERT_ACKNOWLEDGEMENT: Final = "INSERT OR IGNORE INTO acknowledgements (sequence, consumer) VALUES (?, ?)"
@@ -82,6 +82,7 @@ class SqliteLog:
                 event.extensions.get("tenantid"),
                 orjson.dumps(event.extensions).decode(),
                 event.data,
+                event.topic,
             )
             for sequence, event in enumerate(events, self.head_sequence + 1)
         ]
@@ -215,8 +216,6 @@ class SqliteLog:
 
 
 def _logged(row: tuple[Any, ...]) -> LoggedEvent:
-    sequence, id, source, type, subject, time, extensions, data = row
-    envelope = Envelope(
-        id=id, source=source, type=type, subject=subject, time=time, extensions=orjson.loads(extensions), data=data
-    )
+    sequence, id, source, type, subject, time, extensions, data, topic = row
+    envelope = Envelope(id, source, type, subject, time, orjson.loads(extensions), data=data, topic=topic)
     return LoggedEvent(sequence, envelope)

@@ -98,6 +98,7 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: the row of {table} is there'
 MIGRATIONS: Final[tuple[str, ...]] = (
     _LOG,
     _LEDGER + "".join(_guards(table, key) for table, key in _IMMUTABLE.items()),
+    "ALTER TABLE events ADD COLUMN topic TEXT;",
 )
 """Script n brings a file of version n to version n + 1. A script that was released is never edited."""
 

@@ -15,11 +15,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from shared.adapters.sqlite.cache import SqliteCache
+from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.adapters.sqlite.journal import Journal
 from shared.adapters.sqlite.ledger import SqliteLedger
 from shared.adapters.sqlite.log import Listener, LoggedEvent, LogPage, SqliteLog
+from shared.adapters.sqlite.nonces import SqliteNonces
 from shared.adapters.sqlite.schema import LOCK, DataDirectoryInUse, SchemaTooNew, make_data_dir, open_for_reading
 from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, Writer, WriterFailed
 from shared.core.clock import Clock
@@ -43,10 +44,9 @@ class SqliteStore:
         self._log = SqliteLog(journal, reader)
         self.documents = SqliteDocuments(journal, reader, self._log, cached=settings.document_cache_entries)
         self.ledger = SqliteLedger(journal, reader, cached=settings.document_cache_entries)
-        self.cache = SqliteCache(
-            journal, reader, clock, values=settings.cache_entries, deadlines=settings.cache_deadlines
-        )
-        for part in (self.documents, self.ledger, self._log, self.cache):
+        self.cache = LocalCache(clock, values=settings.cache_entries, deadlines=settings.cache_deadlines)
+        self.nonces = SqliteNonces(journal, reader, clock)
+        for part in (self.documents, self.ledger, self._log, self.nonces):
             journal.add(part)
         self._lock: int | None = None
 

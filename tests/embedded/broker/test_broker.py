@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from embedded.broker.broker import EmbeddedBus, UnknownBroker
+from embedded.broker.broker import UnknownBroker
 from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
 from embedded.broker.plan import make_plan
 from embedded.broker.state import Limits
@@ -523,21 +523,18 @@ spec:
     await stage.broker.stop()
 
 
-async def test_the_bus_knows_when_a_request_has_nothing_under_way(tmp_path: Path) -> None:
-    """Progress is False while deliveries are under way; one that waits for a distant retry is not waited for."""
+async def test_a_request_is_quiet_when_its_deliveries_have_ended(tmp_path: Path) -> None:
+    """`quiet` is False while deliveries are in progress; a delivery that waits for a distant retry does not count."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
-    bus = EmbeddedBus(stage.broker)
-    await bus.publish([event(1)])
-    assert stage.shop.given == []
     stage.shop.behaviour["pack"] = answering(503, 503, 503, 204)
     stage.log.log(event(1))
-    assert not await bus.progress("req_1", 0.01)
+    assert not await stage.broker.quiet("req_1", 0.01)
     stage.clock.advance(timedelta(seconds=0.4))
     stage.broker.timers.run_due()
-    assert not await bus.progress("req_1", 0.01)
+    assert not await stage.broker.quiet("req_1", 0.01)
     stage.clock.advance(timedelta(seconds=0.8))
     stage.broker.timers.run_due()
-    assert await bus.progress("req_1", 1)
+    assert await stage.broker.quiet("req_1", 1)
     assert len(stage.shop.given) == 3
     await move(stage, 1.6)
     assert stage.log.markers

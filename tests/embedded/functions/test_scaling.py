@@ -26,6 +26,7 @@ from shared.adapters.memory.stores import (
     MemoryDocuments,
     MemoryFlags,
     MemoryLedger,
+    MemoryNonces,
     MemorySecrets,
 )
 from shared.context.runtime import Runtime
@@ -261,6 +262,7 @@ def runtime(clock: ManualClock) -> Runtime:
         documents=MemoryDocuments(),
         ledger=MemoryLedger(),
         cache=MemoryCache(clock),
+        nonces=MemoryNonces(),
         bus=MemoryBus(),
         secrets=MemorySecrets(),
         flags=MemoryFlags(),

@@ -1,4 +1,4 @@
-"""The cache port on the embedded store: in memory, but for the used nonces, which are rows.
+"""The nonces port on the embedded store: a row for each used nonce, in the batch of the request that used it.
 
 A nonce is known by its tenant, the second it was issued in and its bytes (the signature that it stands for
 covers its time of issue). The last seconds are held in memory whole; what is older is looked up.
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from datetime import datetime
 from typing import Final
 
-from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.sqlite.journal import Journal
 from shared.adapters.sqlite.writer import Row, Statement
 from shared.core.clock import Clock
 from shared.ports.documents import Unavailable
+from shared.ports.nonces import Nonce
 
 _INSERT: Final = "INSERT INTO nonces (issued, tenant_id, nonce, expires) VALUES (?, ?, ?, ?)"
 _PURGE: Final = "DELETE FROM nonces WHERE issued < ? AND expires < ?"
@@ -30,19 +29,17 @@ _SECONDS_AHEAD: Final = 5
 _LEAST_LIFE: Final = 900
 _PURGE_EVERY: Final = 10
 
-Nonce = tuple[str, bytes]
+_Used = tuple[str, bytes]
 
 
-class SqliteCache(LocalCache):
-    """LocalCache with nonces that survive a restart."""
+class SqliteNonces:
+    """The nonces port on SQLite."""
 
-    def __init__(
-        self, journal: Journal, reader: sqlite3.Connection, clock: Clock, *, values: int, deadlines: int
-    ) -> None:
-        super().__init__(clock, values=values, deadlines=deadlines)
+    def __init__(self, journal: Journal, reader: sqlite3.Connection, clock: Clock) -> None:
+        self._clock = clock
         self._journal = journal
         self._reader = reader
-        self._seconds: dict[int, set[Nonce]] = {}
+        self._seconds: dict[int, set[_Used]] = {}
         self._gathered: dict[tuple[int, str, bytes], int] = {}
         self._in_flight: dict[tuple[int, str, bytes], int] = {}
         self._longest_life = _LEAST_LIFE
@@ -50,25 +47,25 @@ class SqliteCache(LocalCache):
         self._looks: deque[tuple[float, int]] = deque()
         """Monotonic and wall time, at each time that rows might be deleted."""
 
-    async def use_once(self, tenant_id: str, nonce: bytes, issued_at: datetime, expires_at: datetime) -> bool:
+    async def use_once(self, nonce: Nonce) -> bool:
         if self._journal.full:
             raise Unavailable(self._journal.refusing or "the store's writer is behind")
-        now, issued = int(self._clock.now().timestamp()), int(issued_at.timestamp())
+        now, issued = int(self._clock.now().timestamp()), int(nonce.issued_at.timestamp())
         # Rounded up: a nonce is kept to the end of the second it expires in.
-        expires = int(expires_at.timestamp()) + 1
+        expires = int(nonce.expires_at.timestamp()) + 1
         held = self._second(issued, now)
         if held is not None:
-            if (tenant_id, nonce) in held:
+            if (nonce.tenant_id, nonce.value) in held:
                 return False
-            held.add((tenant_id, nonce))
-        elif self._looked_up(issued, tenant_id, nonce):
+            held.add((nonce.tenant_id, nonce.value))
+        elif self._looked_up(issued, nonce.tenant_id, nonce.value):
             return False
-        self._gathered[issued, tenant_id, nonce] = expires
+        self._gathered[issued, nonce.tenant_id, nonce.value] = expires
         self._longest_life = max(self._longest_life, expires - issued)
         self._journal.touch(128)
         return True
 
-    def _second(self, issued: int, now: int) -> set[Nonce] | None:
+    def _second(self, issued: int, now: int) -> set[_Used] | None:
         """All used nonces of a second, or None when it is not one of those held."""
         held = self._seconds.get(issued)
         if held is not None:
