@@ -18,6 +18,7 @@ from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
 from shared.ports.secrets import Secrets
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
     refuse_unknown_servers(settings)
     clock = clock or SystemClock()
     random = SystemRandom()  # tenants' secrets are made from it
-    store = LazyStore(settings, clock)
+    store = LazyStore(settings, clock, COLLECTIONS)
     secrets = KeyFileSecrets(settings.data_path)
     return Runtime(
         settings=settings,

@@ -17,7 +17,7 @@ from shared.adapters.memory.stores import (
 from shared.core.clock import ManualClock
 from shared.ports.documents import Commit, InvalidWrite
 from tests.ports.cache_suite import CacheSuite
-from tests.ports.documents_suite import ACCOUNTS, NOTES, DocumentsSuite, account, event, insert, note
+from tests.ports.documents_suite import ACCOUNTS, COLLECTIONS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.ledger_suite import LedgerSuite
 from tests.ports.secrets_suite import SecretsSuite
 
@@ -32,7 +32,7 @@ class TestDocuments(DocumentsSuite):
 
     @pytest.fixture
     def documents(self) -> MemoryDocuments:
-        return MemoryDocuments()
+        return MemoryDocuments(COLLECTIONS)
 
     async def test_a_document_that_was_read_can_be_changed_without_effect(self, documents: MemoryDocuments) -> None:
         """A handler that changes what it read in place changes its own copy, which a test then sees."""
