@@ -29,6 +29,7 @@ from shared.ports.documents import (
     Unavailable,
     VersionConflict,
 )
+from shared.records.catalogue import COLLECTIONS
 
 ORIGIN = Origin("accounts/open_account", "evt_1", "req_1", None, "00")
 POINTS = Points("event.decided", "event.committed")
@@ -49,7 +50,7 @@ class Documents(MemoryDocuments):
     """Documents in memory that answer the next commits as they are told to."""
 
     def __init__(self, *answers: str) -> None:
-        super().__init__()
+        super().__init__((NOTES, *COLLECTIONS))
         self.answers = list(answers)
         self.tried: list[Commit] = []
         self.late: list[Commit] = []
