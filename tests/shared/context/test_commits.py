@@ -42,7 +42,7 @@ class NoteDocument(Document):
     decided: int
 
 
-NOTES: Final = Collection("notes", owner="tests", document=NoteDocument, changes=NoChanges)
+NOTES: Final = Collection("notes", owner="accounts", document=NoteDocument, changes=NoChanges)
 FACT = AccountOpened(account_id="acc_1", owner_id="usr_1", currency="BRL", overdraft_limit=0)
 
 
