@@ -150,6 +150,15 @@ class Change(NamedTuple):
     assign: Fields = _NOTHING
 
 
+class Expectation(NamedTuple):
+    """A document that was only read, and is to be as it was read when the commit happens: there, in this version."""
+
+    collection: Collection[Any, ...]
+    tenant_id: str
+    id: str
+    version: int
+
+
 class InboxMarker(NamedTuple):
     """Says that a consumer has applied an event."""
 
@@ -163,10 +172,11 @@ class Commit:
 
     An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
     `replaces` hold the document with the version that was read; the store writes it with the next one.
-    `read_token` is the store's, taken before the first read; None: nothing rests on a read.
+    `expects` are about the documents before this commit's own writes. `read_token` is the store's, taken before the
+    first read; None: nothing rests on a read.
     """
 
-    __slots__ = ("changes", "deletes", "events", "inbox", "inserts", "read_token", "replaces", "tenant_id")
+    __slots__ = ("changes", "deletes", "events", "expects", "inbox", "inserts", "read_token", "replaces", "tenant_id")
 
     def __init__(
         self,
@@ -176,6 +186,7 @@ class Commit:
         replaces: list[tuple[Collection[Any, ...], dict[str, Any]]] | None = None,
         changes: list[Change] | None = None,
         deletes: list[tuple[Collection[Any, ...], str]] | None = None,
+        expects: list[Expectation] | None = None,
         events: list[Envelope] | None = None,
         inbox: InboxMarker | None = None,
         read_token: ReadToken | None = None,
@@ -185,13 +196,14 @@ class Commit:
         self.replaces = replaces or []
         self.changes = changes or []
         self.deletes = deletes or []
+        self.expects = expects or []
         self.events = events or []
         self.inbox = inbox
         self.read_token = read_token
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be written or published; a marker alone is nothing."""
+        """Whether nothing is to be written or published; a marker or an expectation alone is nothing."""
         return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
 
     def check_fields(self) -> None:
@@ -229,7 +241,7 @@ class CommitRefused(Exception):
 
 
 class VersionConflict(CommitRefused):
-    """A document is not as it was read; the handler decides again."""
+    """A document that is replaced or expected is not as it was read; the handler decides again."""
 
 
 class AlreadyExists(CommitRefused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import pytest
@@ -17,6 +18,7 @@ from shared.ports.documents import (
     Commit,
     Document,
     Documents,
+    Expectation,
     Floor,
     GuardRefused,
     InboxMarker,
@@ -302,6 +304,61 @@ class DocumentsSuite:
         await insert(documents, ACCOUNTS, account("a3", iban=None, posted=0), account("a4", iban=None, posted=0))
         with pytest.raises(AlreadyExists):
             await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
+
+    async def test_what_was_only_read_is_held(self, documents: Documents) -> None:
+        """A commit that expects a document is made while that is as it was read, leaves it so, and is refused after."""
+        await insert(documents, NOTES, note("n1", a="x"))
+        for number in range(2):
+            made = Commit(
+                "ten_1", inserts=[(NOTES, note(f"m{number}"))], expects=[Expectation(NOTES, "ten_1", "n1", 1)]
+            )
+            await documents.commit(made)
+            assert await documents.get(NOTES, "ten_1", "n1") == note("n1", a="x")
+            await documents.durable()
+        await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))]))
+        for _ in range(2):
+            refused = Commit("ten_1", inserts=[(NOTES, note("m9"))], expects=[Expectation(NOTES, "ten_1", "n1", 1)])
+            refused.inbox = InboxMarker("suite", "/s", "e9")
+            with pytest.raises(VersionConflict):
+                await documents.commit(refused)
+            assert await documents.get(NOTES, "ten_1", "m9") is None
+            assert not await documents.seen(InboxMarker("suite", "/s", "e9"))
+            await documents.durable()
+
+    async def test_what_is_gone_or_another_tenants_is_not_as_it_was_read(self, documents: Documents) -> None:
+        """An expected document that was deleted, or is of another tenant, refuses the commit."""
+        await insert(documents, NOTES, note("n1"))
+        await insert(documents, NOTES, note("n2", "ten_2"))
+        await documents.commit(Commit("ten_1", deletes=[(NOTES, "n1")]))
+        for expected in (Expectation(NOTES, "ten_1", "n1", 1), Expectation(NOTES, "ten_1", "n2", 1)):
+            with pytest.raises(VersionConflict):
+                await documents.commit(Commit("ten_1", inserts=[(NOTES, note("m1"))], expects=[expected]))
+        await documents.commit(
+            Commit("ten_1", inserts=[(NOTES, note("m1"))], expects=[Expectation(NOTES, "ten_2", "n2", 1)])
+        )
+
+    async def test_an_expectation_is_about_what_was_there_before(self, documents: Documents) -> None:
+        """A commit may write what it expects: the expected version is the one before its own write."""
+        await insert(documents, ACCOUNTS, account("a1", posted=5))
+        changed = Commit("ten_1", changes=[Change(ACCOUNTS, "a1", {"posted": 1})])
+        changed.expects.append(Expectation(ACCOUNTS, "ten_1", "a1", 1))
+        await documents.commit(changed)
+        with pytest.raises(VersionConflict):
+            await documents.commit(changed)
+
+    async def test_of_two_that_write_what_the_other_read_one_is_refused(self, documents: Documents) -> None:
+        """Write skew: each commit rests on the document that the other writes, and both were read before either."""
+        await insert(documents, NOTES, note("on-call-1", a="on"), note("on-call-2", a="on"))
+        commits = []
+        for mine, other in (("on-call-1", "on-call-2"), ("on-call-2", "on-call-1")):
+            read = await documents.get(NOTES, "ten_1", other)
+            assert read is not None
+            leave = Commit("ten_1", replaces=[(NOTES, note(mine, a="off"))])
+            leave.expects.append(Expectation(NOTES, "ten_1", other, read["version"]))
+            commits.append(leave)
+        outcomes = await asyncio.gather(*(documents.commit(each) for each in commits), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] in ([type(None), VersionConflict], [VersionConflict, type(None)])
+        assert len(await documents.find(NOTES, "ten_1", Query(where={"a": "on"}))) == 1
 
     async def test_a_refusal_names_the_index(self, documents: Documents) -> None:
         """What exists already is told by the collection and the index that has it: the primary one, or a unique one."""

@@ -84,6 +84,10 @@ class MemoryDocuments:
         commit.check_fields()
         if commit.inbox in self._inbox:
             raise AlreadyApplied(f"{commit.inbox} is there")
+        for collection, tenant_id, id, version in commit.expects:
+            current = self._rows.get((collection.name, tenant_id, id))
+            if current is None or current["version"] != version:
+                raise VersionConflict(f"{collection.name}/{id} changed since it was read")
         rows = dict(self._rows)
         touched = list(_apply(rows, commit))
         for collection, key in touched:
