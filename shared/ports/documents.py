@@ -272,7 +272,8 @@ class Unavailable(Exception):
 class CommitOutcomeUnknown(Unavailable):
     """The commit may have happened, may not have, or may still happen; it is never taken for one that has failed.
 
-    The same commit is tried again, not decided again: where it happened, its marker or its answer is there.
+    The same commit is tried again, not decided again: where it happened, its marker or its answer is there. The answer
+    to that settles it: what an earlier attempt has not done by then never happens.
     """
 
 
