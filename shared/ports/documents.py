@@ -45,10 +45,14 @@ PRIMARY_INDEX: Final = "_id_"
 
 
 class Index(NamedTuple):
-    """Documents of a tenant are found by these fields, in the order of their ids."""
+    """Documents of a tenant are found by these fields, in the order of the last one and then of their ids.
+
+    A document in which one of the fields is None is not in a `sparse` index.
+    """
 
     fields: tuple[str, ...]
     unique: bool = False
+    sparse: bool = False
 
     @property
     def name(self) -> str:
@@ -125,19 +129,28 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
+class Place(NamedTuple):
+    """Where a page ends that is ordered by a field: the last document's value of it, and its id."""
+
+    value: str | int
+    id: str
+
+
 class Query(NamedTuple):
     """Which documents, in which order. Conditions are joined by AND.
 
-    `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. `after` is the id
-    behind which the page begins. Order is by id.
+    `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. Order is by id or, where
+    `order_by` names a field, by that field and then by id; documents in which it is None are not found then. The page
+    begins behind `after`: an id or, with `order_by`, a Place.
     """
 
     where: Fields = _NOTHING
     any_of: tuple[Fields, ...] = ()
     ranges: Mapping[str, tuple[str | int | None, str | int | None]] = _NOTHING
     newest_first: bool = False
-    after: str | None = None
+    after: str | Place | None = None
     limit: int = 20
+    order_by: str | None = None
 
 
 class Change(NamedTuple):

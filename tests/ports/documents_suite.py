@@ -24,6 +24,7 @@ from shared.ports.documents import (
     InboxMarker,
     Index,
     InvalidWrite,
+    Place,
     Query,
     VersionConflict,
 )
@@ -477,6 +478,25 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"a": (1, 3)}))) == ["n1", "n2"]
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"a": (3, None)}))) == ["n3", "n4"]
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"b": (None, "t2")}))) == ["n0", "n1"]
+
+    async def test_pages_are_ordered_by_a_field(self, documents: Documents) -> None:
+        """By a field and then by id, in both directions, each page behind the place of the last; None is not found."""
+        due = {"a1": "3", "a2": "1", "a3": "2", "a4": None, "a5": "2", "a6": "9", "a7": "2"}
+        new = [account(id, status="late", due=when) for id, when in due.items()]
+        await insert(documents, ACCOUNTS, *new, account("a8", status="done", due="1"))
+        await insert(documents, ACCOUNTS, account("a2", "ten_2", status="late", due="1"))
+        first = Query({"status": "late"}, ranges={"due": (None, "9")}, order_by="due", limit=2)
+        pages = []
+        while found := await documents.find(ACCOUNTS, "ten_1", first):
+            pages.append(ids(found))
+            first = first._replace(after=Place(found[-1]["due"] or "", found[-1]["id"]))
+        assert pages == [["a2", "a3"], ["a5", "a7"], ["a1"]]
+        newest = Query({"status": "late"}, order_by="due", newest_first=True, limit=3)
+        assert ids(await documents.find(ACCOUNTS, "ten_1", newest)) == ["a6", "a1", "a7"]
+        newest = newest._replace(after=Place("2", "a7"))
+        assert ids(await documents.find(ACCOUNTS, "ten_1", newest)) == ["a5", "a3", "a2"]
+        either = Query({}, ({"status": "done"}, {"due": "1"}), order_by="due")
+        assert ids(await documents.find(ACCOUNTS, "ten_1", either)) == ["a2", "a8"]
 
     async def test_a_sweep_reads_across_tenants(self, documents: Documents) -> None:
         """Without a tenant a query finds every tenant's documents in the order of their ids."""
