@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from shared.adapters.memory.stores import MemoryCache, MemoryDocuments, MemoryLedger
 from shared.adapters.pix.rail import PixHttpRail
@@ -53,7 +53,8 @@ class Fault(Enum):
     DROPPED = "dropped"
     """Nothing happens, and the caller does not know."""
     LATE = "late"
-    """It happens some calls later, if it still can; the caller does not know."""
+    """It happens some calls later, if it still can; the caller does not know. Tried again it is settled: what has not
+    happened by then never will."""
 
 
 FAULTS: Final = tuple(Fault)
@@ -112,6 +113,14 @@ class ScriptedDie:
         return len(self.script) % limit
 
 
+class _Late(NamedTuple):
+    """A write that is on its way, and how many calls may come before it."""
+
+    calls: int
+    what: object
+    write: Callable[[], Awaitable[object]]
+
+
 class Servers:
     """The stores that the processes share, and the writes that are still on their way to them."""
 
@@ -122,36 +131,50 @@ class Servers:
         self.happened: Counter[Fault] = Counter()
         self.sent: deque[Envelope] = deque(maxlen=_MOMENTS)
         self._moments: deque[Any] = deque(maxlen=_MOMENTS)
-        self._late: list[tuple[int, Callable[[], Awaitable[object]]]] = []
+        self._late: list[_Late] = []
 
     async def called(self) -> None:
         """Let the late writes come whose time it is. Every call of a store begins with this."""
         if not self._late:
             return
         late, self._late = self._late, []
-        for calls, write in late:
-            if calls > 0:
-                self._late.append((calls - 1, write))
+        for each in late:
+            if each.calls > 0:
+                self._late.append(each._replace(calls=each.calls - 1))
             else:
-                await self._arrive(write)
+                await self._arrive(each)
 
     async def arrived(self) -> None:
         """Let all late writes come."""
         late, self._late = self._late, []
-        for _, write in late:
-            await self._arrive(write)
+        for each in late:
+            await self._arrive(each)
 
-    async def _arrive(self, write: Callable[[], Awaitable[object]]) -> None:
+    async def _settle(self, what: object) -> None:
+        """Let earlier attempts at the same come now or never."""
+        late, self._late = self._late, []
+        for each in late:
+            if each.what is not what:
+                self._late.append(each)
+            elif self.die.chance(2):
+                await self._arrive(each)
+
+    async def _arrive(self, late: _Late) -> None:
         try:
-            await write()
+            await late.write()
         except (CommitRefused, LedgerRefused):
             return
 
     async def write(
-        self, write: Callable[[], Awaitable[Any]], conflict: Callable[[], Exception], unknown: Callable[[], Exception]
+        self,
+        what: object,
+        write: Callable[[], Awaitable[Any]],
+        conflict: Callable[[], Exception],
+        unknown: Callable[[], Exception],
     ) -> Any:
-        """Make a call that writes, or let it go wrong."""
+        """Make a call that writes, or let it go wrong. `what` is the same object when the same is tried again."""
         await self.called()
+        await self._settle(what)
         fault = self.die.fault()
         self.happened[fault] += 1
         if fault is Fault.CONFLICT:
@@ -161,7 +184,7 @@ class Servers:
         if fault is Fault.DROPPED:
             raise unknown()
         if fault is Fault.LATE:
-            self._late.append((self.die.below(_CALLS_LATE), write))
+            self._late.append(_Late(self.die.below(_CALLS_LATE), what, write))
             raise unknown()
         self._moments.append(self.documents._rows)
         written = await write()
@@ -207,6 +230,7 @@ class HostileDocuments:
             await self._servers.documents.commit(commit)
 
         await self._servers.write(
+            commit,
             write,
             lambda: VersionConflict("another process is at it"),
             lambda: CommitOutcomeUnknown("the store did not answer in time"),
@@ -227,7 +251,7 @@ class HostileDocuments:
             await self._servers.documents.mark_sent(events)
             self._servers.sent.extend(events)
 
-        await self._servers.write(write, _away, _away)
+        await self._servers.write(object(), write, _away, _away)
 
 
 class HostileLedger:
@@ -240,7 +264,7 @@ class HostileLedger:
         async def write() -> RecordedTransfer | Refusal:
             return await self._servers.ledger.append(transfer, recorded_at)
 
-        outcome: RecordedTransfer | Refusal = await self._servers.write(write, _away, _away)
+        outcome: RecordedTransfer | Refusal = await self._servers.write(object(), write, _away, _away)
         return outcome
 
     async def refuse(
@@ -249,7 +273,7 @@ class HostileLedger:
         async def write() -> RecordedTransfer | Refusal:
             return await self._servers.ledger.refuse(tenant_id, transfer_id, cause, reason, recorded_at)
 
-        outcome: RecordedTransfer | Refusal = await self._servers.write(write, _away, _away)
+        outcome: RecordedTransfer | Refusal = await self._servers.write(object(), write, _away, _away)
         return outcome
 
     async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
@@ -298,7 +322,7 @@ class HostileBus:
         async def write() -> None:
             await self._publish(events)
 
-        await self._servers.write(write, _away, _away)
+        await self._servers.write(object(), write, _away, _away)
 
     async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
         return True
@@ -316,7 +340,7 @@ class HostileRail(PixHttpRail):
         async def write() -> None:
             await self._rail.request_charge(reference, amount, currency, callback_url)
 
-        await self._servers.write(write, _away, _away)
+        await self._servers.write(object(), write, _away, _away)
 
 
 def _away() -> Unavailable:

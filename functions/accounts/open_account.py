@@ -44,6 +44,7 @@ async def open_account(command: OpenAccount, ctx: Context) -> Account:
     owner = await ctx.referenced(USERS, command.owner_id, "/owner_id")
     if owner["status"] != "active":
         raise Problem.at("user_not_active", "/owner_id", f"The user is {owner['status']}.")
+    ctx.expect(USERS, owner)
     account: AccountDocument = {
         "id": ctx.new_id("acc"),
         "tenant_id": ctx.tenant_id,

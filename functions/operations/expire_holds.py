@@ -6,7 +6,7 @@ from events.sweeps import HoldExpired, Tick
 from shared.context.context import Context
 from shared.context.tenant_work import in_pages, tenant_ids
 from shared.functions.decorators import event_function
-from shared.ports.documents import Query
+from shared.ports.documents import Place, Query
 from shared.records.accounts import HOLDS
 
 
@@ -17,19 +17,20 @@ async def expire_holds(_tick: Tick, ctx: Context) -> None:
     The same hold is the same fact, however often a sweep finds it.
     """
     async for tenant_id in tenant_ids(ctx):
-        await in_pages(ctx, tenant_id, _tell_page)
+        await in_pages(ctx, tenant_id, "expired", _publish_page)
 
 
-async def _tell_page(after: str | None, scope: Context) -> str | None:
-    """Tell of one batch of a tenant's expired holds; the place to go on from, or None at the end."""
+async def _publish_page(after: Place | None, scope: Context) -> Place | None:
+    """Publish one page of a tenant's expired holds. Returns the place to continue from, or None at the end."""
     size = scope.runtime.settings.sweep_batch
     ended = (None, scope.now_text)
-    found = await scope.find(
-        HOLDS, Query(where={"status": "active"}, ranges={"expires_at": ended}, after=after, limit=size)
-    )
+    query = Query({"status": "active"}, ranges={"expires_at": ended}, order_by="expires_at", after=after, limit=size)
+    found = await scope.find(HOLDS, query)
+    last: Place | None = None
     for hold in found:
         expires_at = hold["expires_at"]
         assert expires_at is not None, "a range finds no document without the field"
+        last = Place(expires_at, hold["id"])
         fact = HoldExpired(
             account_id=hold["account_id"],
             hold_id=hold["id"],
@@ -39,4 +40,4 @@ async def _tell_page(after: str | None, scope: Context) -> str | None:
         scope.emit(fact, known_as=hold["id"])
     if found:
         scope.log.info("%d holds of %s have expired", len(found), scope.tenant_id)
-    return found[-1]["id"] if len(found) == size else None
+    return last if len(found) == size else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import partial
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from events.sweeps import SagaOverdue, Tick
@@ -14,9 +13,11 @@ from shared.context.context import Context
 from shared.context.saga import SagaKey, SagaType
 from shared.context.tenant_work import in_pages, run_in_tenant_unit_of_work, tenant_ids
 from shared.functions.decorators import event_function
-from shared.ports.documents import Collection, Query, Unavailable
+from shared.ports.documents import Collection, Place, Query, Unavailable
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
+
+_Range = tuple[str | None, str | None]
 
 
 class _Watched(NamedTuple):
@@ -48,11 +49,13 @@ async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
     for key in await _due_in_cache(ctx):
         due[key.tenant_id].append(key)
     for tenant_id, keys in due.items():
-        await run_in_tenant_unit_of_work(ctx, tenant_id, ctx.origin.cause_id, partial(_tell_due, keys))
+        await run_in_tenant_unit_of_work(ctx, tenant_id, f"due/{ctx.origin.cause_id}", partial(_tell_due, keys))
     told = {key for keys in due.values() for key in keys}
     async for tenant_id in tenant_ids(ctx):
         for watched in _WATCHED:
-            await in_pages(ctx, tenant_id, partial(_tell_page, watched, told))
+            for side, overdue in _overdue(ctx).items():
+                work = f"{watched.type}/{watched.status}/{side}"
+                await in_pages(ctx, tenant_id, work, partial(_tell_page, watched, overdue, told))
 
 
 async def _due_in_cache(ctx: Context) -> list[SagaKey]:
@@ -74,33 +77,33 @@ async def _tell_due(keys: list[SagaKey], scope: Context) -> None:
         await saga.end(scope, key.type, key.id)
 
 
-async def _tell_page(watched: _Watched, told: set[SagaKey], after: str | None, scope: Context) -> str | None:
-    """Tell of one batch of a tenant's overdue documents; the place to go on from, or None at the end."""
+async def _tell_page(
+    watched: _Watched, overdue: _Range, told: set[SagaKey], after: Place | None, scope: Context
+) -> Place | None:
+    """Tell of one page of a tenant's overdue documents. Returns the place to continue from, or None at the end."""
     size = scope.runtime.settings.sweep_batch
-    found: list[Any] = []
-    for overdue in _overdue(scope):
-        query = Query(where={"status": watched.status}, ranges={"due_at": overdue}, after=after, limit=size)
-        found += await scope.find(watched.collection, query)
-    found = sorted(found, key=itemgetter("id"))[:size]
+    where, ranges = {"status": watched.status}, {"due_at": overdue}
+    query = Query(where, ranges=ranges, order_by="due_at", after=after, limit=size)
+    found = await scope.find(watched.collection, query)
     for document in found:
         key = SagaKey(watched.type, scope.tenant_id, document["id"])
         if key not in told:
             _tell(scope, key, document)
-    return found[-1]["id"] if len(found) == size else None
+    return Place(found[-1]["due_at"], found[-1]["id"]) if len(found) == size else None
 
 
-def _overdue(scope: Context) -> tuple[tuple[str | None, str | None], ...]:
+def _overdue(scope: Context) -> dict[str, _Range]:
     """The ranges of `due_at` that count as overdue: what is past, and what is further ahead than any step may wait.
 
     Such a deadline was set before the wall clock was set back; its step may long be stuck.
     """
-    return (None, scope.now_text), (saga.latest_deadline(scope.runtime.settings, scope.now), None)
+    return {"past": (None, scope.now_text), "ahead": (saga.latest_deadline(scope.runtime.settings, scope.now), None)}
 
 
 def _is_overdue(document: Mapping[str, Any], scope: Context) -> bool:
-    due_at = document["due_at"]
+    due_at, ranges = document["due_at"], _overdue(scope).values()
     return due_at is not None and any(
-        (since is None or since <= due_at) and (until is None or due_at < until) for since, until in _overdue(scope)
+        (since is None or since <= due_at) and (until is None or due_at < until) for since, until in ranges
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from shared.context.commits import Points, decide_and_commit
 from shared.context.context import Context, Origin
-from shared.ports.documents import Query
+from shared.ports.documents import Place, Query
 from shared.records.tenants import TENANTS
 
 T = TypeVar("T")
@@ -55,13 +55,19 @@ async def run_in_tenant_unit_of_work(
     return decision
 
 
-async def in_pages(ctx: Context, tenant_id: str, page: Callable[[str | None, Context], Awaitable[str | None]]) -> None:
+async def in_pages(
+    ctx: Context, tenant_id: str, work: str, page: Callable[[Place | None, Context], Awaitable[Place | None]]
+) -> None:
     """Work through a tenant's documents, a commit per page.
 
-    `page` is called with the place to begin behind (None: the start) and returns that of the next, or None.
+    `work` tells this from what else the handler does in pages. `page` is called with the place to begin behind (None:
+    the start) and returns that of the next, or None. Each page is a cause of its own: its events have ids of their own.
     """
-    after: str | None = None
+    after: Place | None = None
     while True:
-        after = await run_in_tenant_unit_of_work(ctx, tenant_id, ctx.origin.cause_id, partial(page, after))
+        begin = "" if after is None else f"{after.value} {after.id}"
+        # The handler's cause comes last: ids that derive from a cause carry the time that its end names.
+        cause_id = f"{work}/{begin}/{ctx.origin.cause_id}"
+        after = await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(page, after))
         if after is None:
             return

@@ -6,7 +6,18 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from shared.core.envelope import Envelope
-from shared.ports.documents import Change, Collection, Commit, D, Documents, Fields, InvalidWrite, P, Query
+from shared.ports.documents import (
+    Change,
+    Collection,
+    Commit,
+    D,
+    Documents,
+    Expectation,
+    Fields,
+    InvalidWrite,
+    P,
+    Query,
+)
 
 
 class UnitOfWork:
@@ -91,6 +102,15 @@ class UnitOfWork:
             raise self._not_owner(collection)
         integers: Any = increments
         self.pending.changes.append(Change(collection, id, integers, where or {}))
+
+    def expect(self, collection: Collection[D, ...], document: D) -> None:
+        """Have the commit refused when this document, which was read and is not written, has changed by then.
+
+        For a decision that rests on it: of two commits that each write what the other has read, one is decided again.
+        It is dear on a document that everybody reads: there each commit stands in the other's way.
+        """
+        expected = Expectation(collection, document["tenant_id"], document["id"], document["version"])
+        self.pending.expects.append(expected)
 
     def delete(self, collection: Collection[Any, ...], id: str) -> None:
         """Remove a document; one that is not there is no error."""

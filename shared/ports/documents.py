@@ -46,10 +46,14 @@ PRIMARY_INDEX: Final = "_id_"
 
 
 class Index(NamedTuple):
-    """Documents of a tenant are found by these fields, in the order of their ids."""
+    """Documents of a tenant are found by these fields, in the order of the last one and then of their ids.
+
+    A document in which one of the fields is None is not in a `sparse` index.
+    """
 
     fields: tuple[str, ...]
     unique: bool = False
+    sparse: bool = False
 
     @property
     def name(self) -> str:
@@ -132,19 +136,28 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
+class Place(NamedTuple):
+    """Where a page ends that is ordered by a field: the last document's value of it, and its id."""
+
+    value: str | int
+    id: str
+
+
 class Query(NamedTuple):
     """Which documents, in which order. Conditions are joined by AND.
 
-    `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. `after` is the id
-    behind which the page begins. Order is by id.
+    `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. Order is by id or, where
+    `order_by` names a field, by that field and then by id; documents in which it is None are not found then. The page
+    begins behind `after`: an id or, with `order_by`, a Place.
     """
 
     where: Fields = _NOTHING
     any_of: tuple[Fields, ...] = ()
     ranges: Mapping[str, tuple[str | int | None, str | int | None]] = _NOTHING
     newest_first: bool = False
-    after: str | None = None
+    after: str | Place | None = None
     limit: int = 20
+    order_by: str | None = None
 
 
 class Change(NamedTuple):
@@ -155,6 +168,15 @@ class Change(NamedTuple):
     increments: Mapping[str, int]
     where: Fields = _NOTHING
     assign: Fields = _NOTHING
+
+
+class Expectation(NamedTuple):
+    """A document that was only read, and is to be as it was read when the commit happens: there, in this version."""
+
+    collection: Collection[Any, ...]
+    tenant_id: str
+    id: str
+    version: int
 
 
 class InboxMarker(NamedTuple):
@@ -170,12 +192,24 @@ class Commit:
 
     An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
     `replaces` hold the document with the version that was read; the store writes it with the next one.
-    `read_token` is the store's, taken before the first read; None: nothing rests on a read. `nonce` is that of the
-    signature that authorized the commit: a store that does not make nonces durable in `Nonces.use_once` stores it in
-    the same transaction under a unique index, so that a nonces store that has lost it opens nothing.
+    `expects` are about the documents before this commit's own writes. `read_token` is the store's, taken before the
+    first read; None: nothing rests on a read. `nonce` is that of the signature that authorized the commit: a store
+    that does not make nonces durable in `Nonces.use_once` stores it in the same transaction under a unique index, so
+    that a nonces store that has lost it opens nothing.
     """
 
-    __slots__ = ("changes", "deletes", "events", "inbox", "inserts", "nonce", "read_token", "replaces", "tenant_id")
+    __slots__ = (
+        "changes",
+        "deletes",
+        "events",
+        "expects",
+        "inbox",
+        "inserts",
+        "nonce",
+        "read_token",
+        "replaces",
+        "tenant_id",
+    )
 
     def __init__(
         self,
@@ -185,6 +219,7 @@ class Commit:
         replaces: list[tuple[Collection[Any, ...], dict[str, Any]]] | None = None,
         changes: list[Change] | None = None,
         deletes: list[tuple[Collection[Any, ...], str]] | None = None,
+        expects: list[Expectation] | None = None,
         events: list[Envelope] | None = None,
         inbox: InboxMarker | None = None,
         read_token: ReadToken | None = None,
@@ -195,6 +230,7 @@ class Commit:
         self.replaces = replaces or []
         self.changes = changes or []
         self.deletes = deletes or []
+        self.expects = expects or []
         self.events = events or []
         self.inbox = inbox
         self.read_token = read_token
@@ -202,7 +238,7 @@ class Commit:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be written or published; a marker alone is nothing."""
+        """Whether nothing is to be written or published; a marker or an expectation alone is nothing."""
         return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
 
     def collections(self) -> Iterator[Collection[Any, ...]]:
@@ -258,7 +294,7 @@ class CommitRefused(Exception):
 
 
 class VersionConflict(CommitRefused):
-    """A document is not as it was read; the handler decides again."""
+    """A document that is replaced or expected is not as it was read; the handler decides again."""
 
 
 class AlreadyExists(CommitRefused):
@@ -293,7 +329,8 @@ class Unavailable(Exception):
 class CommitOutcomeUnknown(Unavailable):
     """The commit may have happened, may not have, or may still happen; it is never taken for one that has failed.
 
-    The same commit is tried again, not decided again: where it happened, its marker or its answer is there.
+    The same commit is tried again, not decided again: where it happened, its marker or its answer is there. The answer
+    to that settles it: what an earlier attempt has not done by then never happens.
     """
 
 

@@ -90,7 +90,7 @@ HOLDS: Final = Collection(
     owner="accounts",
     document=HoldDocument,
     changes=HoldChanges,
-    indexes=(Index(("status", "expires_at")),),
+    indexes=(Index(("status", "expires_at"), sparse=True),),
 )
 
 

@@ -116,6 +116,7 @@ PAYMENTS: Final = Collection(
         Index(("payer_account_id",)),
         Index(("payee_account_id",)),
         Index(("reference",)),
+        Index(("status", "due_at"), sparse=True),
     ),
 )
 
@@ -125,5 +126,5 @@ REFUNDS: Final = Collection(
     owner="payments",
     document=RefundDocument,
     changes=RefundChanges,
-    indexes=(Index(("payment_id",)), Index(("status",))),
+    indexes=(Index(("payment_id",)), Index(("status", "due_at"), sparse=True)),
 )

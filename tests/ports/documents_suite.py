@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import pytest
@@ -17,11 +18,13 @@ from shared.ports.documents import (
     Commit,
     Document,
     Documents,
+    Expectation,
     Floor,
     GuardRefused,
     InboxMarker,
     Index,
     InvalidWrite,
+    Place,
     Query,
     UnknownCollection,
     VersionConflict,
@@ -330,6 +333,61 @@ class DocumentsSuite:
         with pytest.raises(AlreadyExists):
             await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
 
+    async def test_what_was_only_read_is_held(self, documents: Documents) -> None:
+        """A commit that expects a document is made while that is as it was read, leaves it so, and is refused after."""
+        await insert(documents, NOTES, note("n1", a="x"))
+        for number in range(2):
+            made = Commit(
+                "ten_1", inserts=[(NOTES, note(f"m{number}"))], expects=[Expectation(NOTES, "ten_1", "n1", 1)]
+            )
+            await documents.commit(made)
+            assert await documents.get(NOTES, "ten_1", "n1") == note("n1", a="x")
+            await documents.durable()
+        await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))]))
+        for _ in range(2):
+            refused = Commit("ten_1", inserts=[(NOTES, note("m9"))], expects=[Expectation(NOTES, "ten_1", "n1", 1)])
+            refused.inbox = InboxMarker("suite", "/s", "e9")
+            with pytest.raises(VersionConflict):
+                await documents.commit(refused)
+            assert await documents.get(NOTES, "ten_1", "m9") is None
+            assert not await documents.seen(InboxMarker("suite", "/s", "e9"))
+            await documents.durable()
+
+    async def test_what_is_gone_or_another_tenants_is_not_as_it_was_read(self, documents: Documents) -> None:
+        """An expected document that was deleted, or is of another tenant, refuses the commit."""
+        await insert(documents, NOTES, note("n1"))
+        await insert(documents, NOTES, note("n2", "ten_2"))
+        await documents.commit(Commit("ten_1", deletes=[(NOTES, "n1")]))
+        for expected in (Expectation(NOTES, "ten_1", "n1", 1), Expectation(NOTES, "ten_1", "n2", 1)):
+            with pytest.raises(VersionConflict):
+                await documents.commit(Commit("ten_1", inserts=[(NOTES, note("m1"))], expects=[expected]))
+        await documents.commit(
+            Commit("ten_1", inserts=[(NOTES, note("m1"))], expects=[Expectation(NOTES, "ten_2", "n2", 1)])
+        )
+
+    async def test_an_expectation_is_about_what_was_there_before(self, documents: Documents) -> None:
+        """A commit may write what it expects: the expected version is the one before its own write."""
+        await insert(documents, ACCOUNTS, account("a1", posted=5))
+        changed = Commit("ten_1", changes=[Change(ACCOUNTS, "a1", {"posted": 1})])
+        changed.expects.append(Expectation(ACCOUNTS, "ten_1", "a1", 1))
+        await documents.commit(changed)
+        with pytest.raises(VersionConflict):
+            await documents.commit(changed)
+
+    async def test_of_two_that_write_what_the_other_read_one_is_refused(self, documents: Documents) -> None:
+        """Write skew: each commit rests on the document that the other writes, and both were read before either."""
+        await insert(documents, NOTES, note("on-call-1", a="on"), note("on-call-2", a="on"))
+        commits = []
+        for mine, other in (("on-call-1", "on-call-2"), ("on-call-2", "on-call-1")):
+            read = await documents.get(NOTES, "ten_1", other)
+            assert read is not None
+            leave = Commit("ten_1", replaces=[(NOTES, note(mine, a="off"))])
+            leave.expects.append(Expectation(NOTES, "ten_1", other, read["version"]))
+            commits.append(leave)
+        outcomes = await asyncio.gather(*(documents.commit(each) for each in commits), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] in ([type(None), VersionConflict], [VersionConflict, type(None)])
+        assert len(await documents.find(NOTES, "ten_1", Query(where={"a": "on"}))) == 1
+
     async def test_a_refusal_names_the_index(self, documents: Documents) -> None:
         """What exists already is told by the collection and the index that has it: the primary one, or a unique one."""
         await insert(documents, ACCOUNTS, account("a1", iban="BR1", posted=0), account("a2", iban="BR2", posted=0))
@@ -447,6 +505,25 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"a": (1, 3)}))) == ["n1", "n2"]
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"a": (3, None)}))) == ["n3", "n4"]
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"b": (None, "t2")}))) == ["n0", "n1"]
+
+    async def test_pages_are_ordered_by_a_field(self, documents: Documents) -> None:
+        """By a field and then by id, in both directions, each page behind the place of the last; None is not found."""
+        due = {"a1": "3", "a2": "1", "a3": "2", "a4": None, "a5": "2", "a6": "9", "a7": "2"}
+        new = [account(id, status="late", due=when) for id, when in due.items()]
+        await insert(documents, ACCOUNTS, *new, account("a8", status="done", due="1"))
+        await insert(documents, ACCOUNTS, account("a2", "ten_2", status="late", due="1"))
+        first = Query({"status": "late"}, ranges={"due": (None, "9")}, order_by="due", limit=2)
+        pages = []
+        while found := await documents.find(ACCOUNTS, "ten_1", first):
+            pages.append(ids(found))
+            first = first._replace(after=Place(found[-1]["due"] or "", found[-1]["id"]))
+        assert pages == [["a2", "a3"], ["a5", "a7"], ["a1"]]
+        newest = Query({"status": "late"}, order_by="due", newest_first=True, limit=3)
+        assert ids(await documents.find(ACCOUNTS, "ten_1", newest)) == ["a6", "a1", "a7"]
+        newest = newest._replace(after=Place("2", "a7"))
+        assert ids(await documents.find(ACCOUNTS, "ten_1", newest)) == ["a5", "a3", "a2"]
+        either = Query({}, ({"status": "done"}, {"due": "1"}), order_by="due")
+        assert ids(await documents.find(ACCOUNTS, "ten_1", either)) == ["a2", "a8"]
 
     async def test_a_sweep_reads_across_tenants(self, documents: Documents) -> None:
         """Without a tenant a query finds every tenant's documents in the order of their ids."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +31,7 @@ from shared.ports.documents import (
     InboxMarker,
     InvalidWrite,
     NonceUsed,
+    Place,
     Query,
     ReadToken,
     UnknownCollection,
@@ -82,7 +83,7 @@ class MemoryDocuments:
             for (name, owner, _), document in self._rows.items()
             if name == collection.name and tenant_id in (None, owner) and _matches(document, query)
         ]
-        found.sort(key=lambda document: (document["id"], document["tenant_id"]), reverse=query.newest_first)
+        found.sort(key=partial(_place, query=query), reverse=query.newest_first)
         return cast("list[D]", deepcopy(found[: query.limit]))
 
     async def seen(self, marker: InboxMarker) -> bool:
@@ -93,6 +94,10 @@ class MemoryDocuments:
         commit.check_fields()
         if commit.inbox in self._inbox:
             raise AlreadyApplied(f"{commit.inbox} is there")
+        for collection, tenant_id, id, version in commit.expects:
+            current = self._rows.get((collection.name, tenant_id, id))
+            if current is None or current["version"] != version:
+                raise VersionConflict(f"{collection.name}/{id} changed since it was read")
         rows = dict(self._rows)
         touched = list(_apply(rows, commit))
         for collection, key in touched:
@@ -203,10 +208,19 @@ def _matches(document: Document, query: Query) -> bool:
         value = document.get(name)
         if value is None or (start is not None and value < start) or (end is not None and value >= end):
             return False
+    if query.order_by is not None and document.get(query.order_by) is None:
+        return False
     if query.after is None:
         return True
-    id: str = document["id"]
-    return id < query.after if query.newest_first else id > query.after
+    after = query.after if isinstance(query.after, Place) else (query.after,)
+    place = _place(document, query)[: len(after)]
+    return place < after if query.newest_first else place > after
+
+
+def _place(document: Document, query: Query) -> tuple[Any, ...]:
+    """What documents are ordered by."""
+    by_id = (document["id"], document["tenant_id"])
+    return by_id if query.order_by is None else (document[query.order_by], *by_id)
 
 
 def _has(document: Document, fields: Mapping[str, Any]) -> bool:

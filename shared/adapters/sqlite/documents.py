@@ -29,6 +29,7 @@ from shared.ports.documents import (
     Collection,
     Commit,
     D,
+    Expectation,
     GuardRefused,
     InboxMarker,
     Query,
@@ -131,6 +132,8 @@ class SqliteDocuments:
         marker = commit.inbox
         if marker is not None and log.applied(marker):
             raise AlreadyApplied(f"{marker.consumer} has applied {marker.event_id}")
+        if commit.expects:
+            self._check_expected(commit.expects)
         events = commit.events
         writes = self._stage(commit)
         taken = self._check(writes)
@@ -147,6 +150,12 @@ class SqliteDocuments:
             log.announce(first, events)
 
     # Checking: nothing is changed here
+
+    def _check_expected(self, expects: Sequence[Expectation]) -> None:
+        for collection, tenant_id, id, version in expects:
+            current = self._known(self._table(collection), (collection.name, tenant_id, id))
+            if current is None or current["version"] != version:
+                raise VersionConflict(f"{collection.name}/{id} changed since it was read")
 
     def _stage(self, commit: Commit) -> _Writes:
         """What each document that the commit touches was and would be, its serialised form with it."""

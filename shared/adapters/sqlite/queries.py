@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.adapters.sqlite.tables import Table
-from shared.ports.documents import Query
+from shared.ports.documents import Place, Query
 
 
 def select_page(table: Table, tenant_id: str | None, query: Query) -> tuple[str, list[Any]]:
@@ -17,18 +17,22 @@ def select_page(table: Table, tenant_id: str | None, query: Query) -> tuple[str,
     alternatives = query.any_of or ({},)
     pieces: list[str] = []
     parameters: list[Any] = []
-    order = "DESC" if query.newest_first else "ASC"
+    direction = "DESC" if query.newest_first else "ASC"
+    columns = ["id", "tenant_id"]
+    first = "" if query.order_by is None else f"{table.expression(query.order_by)} AS place, "
+    if first:
+        columns.insert(0, "place")
+    order = ", ".join(f"{column} {direction}" for column in columns)
     for alternative in alternatives:
         conditions, values = _conditions(table, tenant_id, query, alternative)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        ordered = f"ORDER BY id {order}, tenant_id {order} LIMIT ?"
-        pieces.append(f"SELECT id, tenant_id, body FROM {table.sql_name}{where} {ordered}")
+        pieces.append(f"SELECT {first}id, tenant_id, body FROM {table.sql_name}{where} ORDER BY {order} LIMIT ?")
         parameters += [*values, query.limit]
     if len(pieces) == 1:
         return f"SELECT body FROM ({pieces[0]})", parameters
     union = " UNION ".join(f"SELECT * FROM ({piece})" for piece in pieces)
     parameters.append(query.limit)
-    return f"SELECT body FROM ({union} ORDER BY id {order}, tenant_id {order} LIMIT ?)", parameters
+    return f"SELECT body FROM ({union} ORDER BY {order} LIMIT ?)", parameters
 
 
 def _conditions(
@@ -50,7 +54,15 @@ def _conditions(
             if bound is not None:
                 conditions.append(f"{table.expression(name)} {operator} ?")
                 values.append(bound)
+    if query.order_by is not None:
+        conditions.append(f"{table.expression(query.order_by)} IS NOT NULL")
     if query.after is not None:
-        conditions.append(f"id {'<' if query.newest_first else '>'} ?")
-        values.append(query.after)
+        beyond = "<" if query.newest_first else ">"
+        if isinstance(query.after, Place):
+            assert query.order_by is not None, "a Place is of a page that is ordered by a field"
+            conditions.append(f"({table.expression(query.order_by)}, id) {beyond} (?, ?)")
+            values += query.after
+        else:
+            conditions.append(f"id {beyond} ?")
+            values.append(query.after)
     return conditions, values

@@ -145,10 +145,11 @@ class Table:
     def _index_sql(self, index: Index) -> tuple[str, str]:
         name = f"{self.sql_name}__{index.name}{'__u' if index.unique else ''}"
         columns = [field if field in _OWN_COLUMNS else _column(field) for field in index.fields]
+        listed = ", ".join(("tenant_id", *columns))
         if index.unique:
-            return name, f"CREATE UNIQUE INDEX {name} ON {self.sql_name} (tenant_id, {', '.join(columns)})"
-        # The fields before the tenant: a sweep across tenants and a tenant's list both find their range in it.
-        return name, f"CREATE INDEX {name} ON {self.sql_name} ({', '.join(columns)}, tenant_id, id)"
+            return name, f"CREATE UNIQUE INDEX {name} ON {self.sql_name} ({listed})"
+        where = f" WHERE {' AND '.join(f'{column} IS NOT NULL' for column in columns)}" if index.sparse else ""
+        return name, f"CREATE INDEX {name} ON {self.sql_name} ({listed}, id){where}"
 
     def missing_definitions(self) -> list[str]:
         """The statements that give the file this table and its indexes, as far as it has them not or otherwise."""

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from events.accounts import AccountOpened
+from shared.ports.documents import Commit, Query
+from shared.records.accounts import ACCOUNTS
 from shared.records.users import USERS
 from tests.harness import Harness
 
@@ -65,6 +67,23 @@ async def test_the_owner_must_be_known_in_the_tenant(harness: Harness) -> None:
         answer = await harness.call("POST", "/v1/accounts", {"owner_id": owner, "currency": "BRL"}, tenant=tenant)
         assert (answer.status, answer.code) == (422, "unknown_reference")
         assert answer.json["errors"][0]["pointer"] == "/owner_id"
+
+
+async def test_an_owner_that_is_suspended_meanwhile_gets_no_account(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of the owner still holds when the account is there: else the request is decided again."""
+    user, commit = await harness.user(), harness.documents.commit
+
+    async def after_a_suspension(pending: Commit) -> None:
+        monkeypatch.undo()
+        await harness.alter(USERS, user["id"], status="suspended")
+        await commit(pending)
+
+    monkeypatch.setattr(harness.documents, "commit", after_a_suspension)
+    answer = await harness.call("POST", "/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
+    assert (answer.status, answer.code) == (422, "user_not_active")
+    assert await harness.documents.find(ACCOUNTS, "acme", Query()) == []
 
 
 @pytest.mark.parametrize("status", ["pending", "suspended", "closed"])

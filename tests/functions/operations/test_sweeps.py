@@ -9,10 +9,10 @@ import pytest
 
 from events.sweeps import HoldExpired, Tick
 from shared.context.context import Context, Origin
-from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
+from shared.context.tenant_work import in_pages, run_in_tenant_unit_of_work, tenant_ids
 from shared.core.envelope import Envelope
 from shared.messaging.delivery import Delivery
-from shared.ports.documents import PLATFORM, Query, Unavailable, VersionConflict
+from shared.ports.documents import PLATFORM, Place, Query, Unavailable, VersionConflict
 from shared.records.users import USERS
 from tests.functions.payments.story import story
 from tests.harness import Harness
@@ -155,6 +155,25 @@ async def test_every_tenant_is_swept_however_many_there_are(harness: Harness) ->
     for name in sorted(names - {"acme"}):
         await harness.tenant(name)
     assert [tenant_id async for tenant_id in tenant_ids(context(harness))] == sorted(names)
+
+
+async def test_each_page_of_a_sweep_has_event_ids_of_its_own(harness: Harness) -> None:
+    """Facts of different pages, and of different work in one turn, have different ids; a repeated turn has them again."""
+    places = [Place("1", "n1"), Place("1", "n2"), Place("2", "n3"), None]
+
+    async def page(after: Place | None, scope: Context) -> Place | None:
+        scope.emit(Tick(schedule="x"))
+        scope.emit(Tick(schedule="y"))
+        return places[0] if after is None else places[places.index(after) + 1]
+
+    turns = []
+    for _ in range(2):
+        before = len(harness.events)
+        for work in ("payments", "refunds"):
+            await in_pages(context(harness), "acme", work, page)
+        turns.append([event.id for event in harness.events[before:]])
+    assert len(set(turns[0])) == len(turns[0]) == 16
+    assert turns[1] == turns[0]
 
 
 async def test_a_part_that_others_interfere_with_is_decided_anew_a_bounded_number_of_times(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from events.tenants import SigningKeyRotated
-from shared.ports.documents import Query
+from shared.ports.documents import Commit, Query
 from shared.records.tenants import SIGNING_KEYS
 from tests.harness import Answer, Harness, SigningPair
 
@@ -107,6 +107,30 @@ async def test_the_last_active_key_stays(harness: Harness) -> None:
     answer = await harness.call("POST", f"{KEYS}/{only.key_id}/revoke")
     assert (answer.status, answer.code) == (409, "illegal_state")
     assert (await signed_with(harness, only)).status == 422
+
+
+async def test_of_two_revocations_at_once_one_key_stays_active(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two active keys is revoked on the strength of the other: one revocation finds that it is the last."""
+    old, commit = harness.keys["acme"], harness.documents.commit
+    new = (await harness.call("POST", KEYS)).json["key_id"]
+    await harness.alter(SIGNING_KEYS, old.key_id, status="active", expires_at=None)
+    decided, both_decided = 0, asyncio.Event()
+
+    async def once_both_have_decided(pending: Commit) -> None:
+        nonlocal decided
+        decided += 1
+        if decided == 2:
+            both_decided.set()
+        await both_decided.wait()
+        await commit(pending)
+
+    monkeypatch.setattr(harness.documents, "commit", once_both_have_decided)
+    answers = await asyncio.gather(*(harness.call("POST", f"{KEYS}/{key}/revoke") for key in (old.key_id, new)))
+    assert sorted(answer.status for answer in answers) == [200, 409]
+    active = await harness.documents.find(SIGNING_KEYS, "acme", Query(where={"status": "active"}))
+    assert len(active) == 1
 
 
 async def test_keys_belong_to_one_tenant(harness: Harness) -> None:

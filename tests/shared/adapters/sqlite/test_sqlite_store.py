@@ -34,12 +34,16 @@ from shared.ports.documents import (
     InboxMarker,
     Index,
     NoChanges,
+    Place,
     Query,
     Unavailable,
     VersionConflict,
 )
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.records.accounts import HOLDS
 from shared.records.catalogue import COLLECTIONS
+from shared.records.deposits import DEPOSITS
+from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.statement_lines import ID_SEPARATOR
 
 
@@ -98,7 +102,7 @@ DUE: Final = Collection(
     owner="tests",
     document=DueDocument,
     changes=NoChanges,
-    indexes=(Index(("status",)), Index(("status", "due"))),
+    indexes=(Index(("status",)), Index(("status", "due"), sparse=True)),
 )
 
 
@@ -581,22 +585,35 @@ async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
 
 
 async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
-    """Neither a tenant's list nor a sweep across tenants reads or sorts the whole table."""
+    """A tenant's list and each page of its sweep read no more of the table than the page, in order."""
     from shared.adapters.sqlite.queries import select_page
 
     waiting = {"id": "n1", "tenant_id": "ten_1", "version": 1, "status": "x", "due": "1"}
     await store.documents.commit(Commit("ten_1", inserts=[(DUE, waiting)]))
     await store.documents.durable()
     table = store.documents._tables[DUE]
+    sweep = Query({"status": "x"}, ranges={"due": (None, "2")}, order_by="due")
     queries = {
         "list": select_page(table, "ten_1", Query(newest_first=True, after="n9")),
         "filtered": select_page(table, "ten_1", Query(where={"status": "x"}, newest_first=True)),
-        "sweep": select_page(table, None, Query(where={"status": "x"}, ranges={"due": (None, "2")})),
+        "sweep": select_page(table, "ten_1", sweep),
+        "sweep, second page": select_page(table, "ten_1", sweep._replace(after=Place("1", "n1"))),
     }
     for name, (sql, parameters) in queries.items():
         plan = " ".join(row[3] for row in store._reader.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
         assert "SEARCH d_due" in plan, plan
-        assert "TEMP B-TREE" not in plan or name == "sweep", plan
+        assert "TEMP B-TREE" not in plan, plan
+        assert "d_due__status__due" in plan or not name.startswith("sweep"), plan
+
+
+@pytest.mark.parametrize(
+    ("collection", "field"),
+    [(PAYMENTS, "due_at"), (REFUNDS, "due_at"), (DEPOSITS, "due_at"), (HOLDS, "expires_at")],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_is_swept_has_an_index_for_it(collection: Collection[Any, ...], field: str) -> None:
+    """Sweeps look for a status and a deadline; what has no deadline takes no place in their index."""
+    assert Index(("status", field), sparse=True) in collection.indexes
 
 
 # The ledger's rows
