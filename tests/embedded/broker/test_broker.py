@@ -11,14 +11,11 @@ import pytest
 
 from embedded.broker.broker import UnknownBroker
 from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
-from embedded.broker.plan import make_plan
 from embedded.broker.state import Limits
-from embedded.manifests.loading import ManifestError
 from shared.core.envelope import Envelope
 from shared.messaging.http_binding import from_structured
 from tests.embedded.broker.small_platform import (
-    BROKER,
-    SOURCE,
+    TO_PARKING,
     TOPIC,
     Stage,
     answering,
@@ -27,7 +24,6 @@ from tests.embedded.broker.small_platform import (
     service,
     start,
     trigger,
-    write,
 )
 
 
@@ -126,10 +122,7 @@ async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> N
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), asyncio.CancelledError()])
 async def test_an_invocation_that_raises_is_retried_as_a_network_error(tmp_path: Path, failure: BaseException) -> None:
     """No answer at all is retried, and the dead letter then carries the destination alone; the worker lives on."""
-    delivery = (
-        "{retry: 1, backoffDelay: PT0S, "
-        "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
-    )
+    delivery = f"{{retry: 1, backoffDelay: PT0S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
 
     async def fail(name: str, envelope: Envelope, first: bool) -> Answer:
@@ -208,17 +201,6 @@ async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_without_a_dead_letter_sink_the_event_is_lost_and_counted(tmp_path: Path) -> None:
-    """As on a cluster: no sink, no event; but it is counted."""
-    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery="{retry: 0}")))
-    stage.shop.behaviour["pack"] = answering(400)
-    stage.log.log(event(1))
-    await stage.settled()
-    assert stage.broker.summary().subscriptions["trigger/pack"].lost == 1
-    assert stage.shop.ids("parking") == []
-    await stage.broker.stop()
-
-
 async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_path: Path) -> None:
     """With an ordered Trigger a failing event holds up its key and no other; the order holds through retries."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)))
@@ -285,7 +267,7 @@ async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> No
 
 async def test_a_delivery_that_takes_too_long_is_canceled_and_retried(tmp_path: Path) -> None:
     """A timeout counts as no answer."""
-    delivery = "{retry: 1, backoffDelay: PT0S, timeout: PT0.02S}"
+    delivery = f"{{retry: 1, backoffDelay: PT0S, timeout: PT0.02S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
     canceled = 0
 
@@ -489,6 +471,7 @@ metadata: {name: graveyard}
 spec:
   bootstrapServers: [kafka:9092]
   topics: [lastro.dead-letters.v1]
+  delivery: {deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}
   sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: bury}}
   ceOverrides: {extensions: {via: graveyard}}
 """
@@ -557,24 +540,3 @@ async def test_stopping_waits_for_what_is_in_flight(tmp_path: Path) -> None:
     await stage.broker.stop(5)
     assert done == ["evt_1"]
     assert stage.log.low_water_mark == 2
-
-
-@pytest.mark.parametrize(
-    ("documents", "message"),
-    [
-        ([trigger("t", "nobody")], "spec.subscriber: there is no Service nobody"),
-        ([service("pack"), trigger("t", "pack", filter="[{cesql: 'TRUE'}]")], "filters.0.cesql: CESQL is not played"),
-        ([service("pack"), trigger("t", "pack", delivery="{backoffDelay: soon}")], "delivery.backoffDelay: 'soon'"),
-        (
-            [SOURCE.replace("name: shop", "name: other").replace("lastro.shop.v1", "nope")],
-            "there is no KafkaTopic nope",
-        ),
-        ([trigger("t", "x").replace("broker: default", "broker: missing")], "there is no Broker missing"),
-    ],
-)
-def test_wiring_that_leads_nowhere_is_refused(tmp_path: Path, documents: list[str], message: str) -> None:
-    """What a manifest names must exist and be playable; the error says where."""
-    manifests = write(tmp_path, BROKER, SOURCE, TOPIC.format(topic="lastro.shop.v1"), service("parking"), *documents)
-    with pytest.raises(ManifestError, match=r"knative/all\.yaml: document") as refused:
-        make_plan(manifests)
-    assert message in str(refused.value)
