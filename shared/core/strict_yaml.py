@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NAMES: Final = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"})
+_BASE: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlError(ValueError):
@@ -57,42 +58,31 @@ def read_yaml(text: str) -> list[YamlDocument]:
 
 
 def _documents(text: str) -> Iterator[YamlDocument]:
-    loader = _LOADER(text)
+    loader = _Loader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
-            _refuse_repeated_keys(loader, node)
             yield YamlDocument(loader.construct_document(node), node)
     finally:
         loader.dispose()
 
 
-def _refuse_repeated_keys(loader: Any, root: yaml.Node) -> None:
-    waiting, seen = [root], {id(root)}
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.MappingNode):
-            _refuse_repeated_keys_of(loader, node)
-            below = [part for pair in node.value for part in pair]
-        else:
-            below = node.value if isinstance(node, yaml.SequenceNode) else []
-        for part in below:
-            # An alias leads to a node that was looked at already, or that is being looked at.
-            if id(part) not in seen:
-                seen.add(id(part))
-                waiting.append(part)
+class _Loader(_BASE):  # type: ignore[misc, valid-type]  # one of two classes, by what PyYAML was built with
+    """PyYAML's safe loader, which looks at the keys of each mapping before it makes a dict of it."""
 
-
-def _refuse_repeated_keys_of(loader: Any, mapping: yaml.MappingNode) -> None:
-    lines: dict[Any, int] = {}
-    for key, _ in mapping.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise YamlError(_line(key.start_mark), "a key is a mapping or a list; write text")
-        name = key.value if key.tag == "tag:yaml.org,2002:merge" else loader.construct_object(key)
-        line = _line(key.start_mark)
-        if name in lines:
-            raise YamlError(line, f"the key {name!r} stands here and on line {lines[name]}; leave one of them")
-        lines[name] = line
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlError(_line(key.start_mark), "a key is a mapping or a list; write text")
+            name = key.value if key.tag in _NAMES else self.construct_object(key)
+            line = key.start_mark.line
+            if name in lines:
+                reason = f"the key {name!r} stands here and on line {lines[name] + 1}; leave one of them"
+                raise YamlError(line + 1, reason)
+            lines[name] = line
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def _below(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
