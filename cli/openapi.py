@@ -38,9 +38,7 @@ def openapi(
         operations = routed_operations(load(ROOT))
     except ManifestError as error:
         raise CliError(str(error)) from None
-    document = describe(
-        operations, base_url=base_url, token_url=token_endpoint or token_url(base_url), version=VERSION
-    )
+    document = describe(operations, base_url=base_url, token_url=token_endpoint or token_url(base_url), version=VERSION)
     if output is None:
         print_json(document)
         return

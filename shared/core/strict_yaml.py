@@ -67,7 +67,7 @@ def _documents(text: str) -> Iterator[YamlDocument]:
         loader.dispose()
 
 
-class _Loader(_BASE):  # type: ignore[misc, valid-type]  # one of two classes, by what PyYAML was built with
+class _Loader(_BASE):  # type: ignore[misc]  # one of two classes, by what PyYAML was built with
     """PyYAML's safe loader, which looks at the keys of each mapping before it makes a dict of it."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -201,6 +201,52 @@ async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
+async def test_a_refused_fact_about_a_dead_letter_does_not_go_round(tmp_path: Path) -> None:
+    """A consumer of every type that refuses all of them makes one dead letter, and not one of each fact about it."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(400)
+
+    async def park(name: str, envelope: Envelope, first: bool) -> Answer:
+        parked = event(len(stage.log.entries) + 100, "lastro.dead_letter.parked.v1", deadletterid="dlt_1")
+        stage.log.log(parked)
+        return ACCEPTED
+
+    stage.shop.behaviour["parking"] = park
+    stage.log.log(event(1))
+    await stage.settled()
+    assert stage.shop.ids("pack") == ["evt_1", "evt_101"]
+    assert stage.shop.ids("parking") == ["evt_1"]
+    counts = stage.broker.summary().subscriptions["trigger/pack"]
+    assert (counts.dead_lettered, counts.dropped, counts.pending) == (1, 1, 0)
+    assert (2, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_a_reply_to_a_fact_about_a_dead_letter_is_one_too(tmp_path: Path) -> None:
+    """The mark goes over to the event that a consumer answers with, whatever that event says."""
+    plan = plan_of(
+        tmp_path,
+        service("pack"),
+        service("ship"),
+        trigger("pack", "pack", filter="[{exact: {type: told}}]"),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]"),
+    )
+    stage = await start(plan)
+
+    async def reply(name: str, envelope: Envelope, first: bool) -> Answer:
+        headers, body = event(9, "packed").to_binary()
+        return PlainAnswer(200, headers, body)
+
+    stage.shop.behaviour["pack"] = reply
+    stage.shop.behaviour["ship"] = answering(400)
+    stage.log.log(event(1, "told", deadletterid="dlt_1"))
+    await stage.settled()
+    assert stage.shop.ids("ship") == ["evt_9"]
+    assert stage.shop.ids("parking") == []
+    assert stage.broker.summary().subscriptions["trigger/ship"].dropped == 1
+    await stage.broker.stop()
+
+
 async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_path: Path) -> None:
     """With an ordered Trigger a failing event holds up its key and no other; the order holds through retries."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)))
