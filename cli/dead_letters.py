@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Client
-from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
+from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Platform, Tenant
 from cli.output import console, print_json
 from cli.payments import all_pages
 
@@ -15,11 +15,23 @@ app = typer.Typer(no_args_is_help=True, help="Dead letters: events that a functi
 Id = Annotated[str, typer.Argument(help="The dead letter's id.")]
 
 
+def _path(letter_id: str | None = None, action: str | None = None, *, platform: bool) -> str:
+    """Where a tenant's dead letters are, or those of no tenant, which belong to the platform."""
+    root = "/v1/platform/dead-letters" if platform else "/v1/dead-letters"
+    return "/".join([root, *(part for part in (letter_id, action) if part is not None)])
+
+
 @app.command("list")
-def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
-    """List a tenant's dead letters, newest first."""
-    with Client.of(data_dir, tenant=tenant) as client:
-        found = all_pages(client, "/v1/dead-letters")
+def list_(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: Platform = False,
+    as_json: Json = False,
+) -> None:
+    """List a tenant's dead letters, newest first; with --platform those of no tenant."""
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        found = all_pages(client, _path(platform=platform))
     if as_json:
         print_json({"data": found})
         return
@@ -46,10 +58,17 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_jso
 
 
 @app.command()
-def show(letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
-    """Show a dead letter: its whole event, who could not take it, and why."""
-    with Client.of(data_dir, tenant=tenant) as client:
-        letter = client.get(f"/v1/dead-letters/{letter_id}")
+def show(
+    letter_id: Id,
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: Platform = False,
+    as_json: Json = False,
+) -> None:
+    """Show a dead letter: its whole event, which function did not take it, and why."""
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        letter = client.get(_path(letter_id, platform=platform))
     if as_json:
         print_json(letter)
         return
@@ -65,11 +84,16 @@ def show(letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant 
 
 @app.command()
 def replay(
-    letter_id: Id, *, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False
+    letter_id: Id,
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    platform: Platform = False,
+    as_json: Json = False,
 ) -> None:
-    """Publish the event once more; only those that have not applied it do."""
-    with Client.of(data_dir, tenant=tenant) as client:
-        _told(client.post(f"/v1/dead-letters/{letter_id}/replay"), as_json=as_json)
+    """Publish the event once more; functions that have applied it already do nothing."""
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        _told(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
 
 
 @app.command()
@@ -79,11 +103,12 @@ def discard(
     reason: Annotated[str, typer.Option("--reason", help="Why it is given up.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     tenant: Tenant = None,
+    platform: Platform = False,
     as_json: Json = False,
 ) -> None:
     """Give a dead letter up, with a reason."""
-    with Client.of(data_dir, tenant=tenant) as client:
-        _told(client.post(f"/v1/dead-letters/{letter_id}/discard", {"reason": reason}), as_json=as_json)
+    with Client.of(data_dir, tenant=tenant, platform=platform) as client:
+        _told(client.post(_path(letter_id, "discard", platform=platform), {"reason": reason}), as_json=as_json)
 
 
 def _told(letter: dict[str, Any], *, as_json: bool) -> None:

@@ -27,18 +27,18 @@ def openapi(
 
     from embedded.gateway.upstreams import routed_operations
     from embedded.identity.issuer import token_url
+    from embedded.manifests.findings import ManifestError
     from embedded.manifests.loading import load
     from embedded.platform.platform import ROOT
     from shared.core.version import VERSION
     from shared.http.openapi import describe
 
     del as_json
-    document = describe(
-        routed_operations(load(ROOT)),
-        base_url=base_url,
-        token_url=token_endpoint or token_url(base_url),
-        version=VERSION,
-    )
+    try:
+        operations = routed_operations(load(ROOT))
+    except ManifestError as error:
+        raise CliError(str(error)) from None
+    document = describe(operations, base_url=base_url, token_url=token_endpoint or token_url(base_url), version=VERSION)
     if output is None:
         print_json(document)
         return

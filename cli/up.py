@@ -76,7 +76,7 @@ def _is_in_use(data_dir: Path) -> bool:
 def _failures() -> tuple[type[Exception], ...]:
     """What a start can fail of that its user can do something about."""
     from embedded.identity.credentials import BadCredentials
-    from embedded.manifests.loading import ManifestError
+    from embedded.manifests.findings import ManifestError
     from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, WriterFailed
 
     return (BadCredentials, ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, ValueError, OSError)

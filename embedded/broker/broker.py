@@ -37,7 +37,7 @@ from embedded.broker.timers import Timers
 from embedded.broker.workers import Workers
 from shared.core.clock import Clock
 from shared.core.crash_points import reach
-from shared.core.envelope import Envelope
+from shared.core.envelope import DEAD_LETTER_ID, Envelope
 from shared.ports.documents import PLATFORM, Commit, Unavailable
 
 log = logging.getLogger(__name__)
@@ -278,7 +278,7 @@ class Broker:
         outcome = outcome_of(answer, replies=replies_to is not None)
         if outcome is Outcome.REPLY and answer is not None and replies_to is not None:
             try:
-                await self._append(reply_of(answer), ToBroker(replies_to))
+                await self._append(_reply(delivery.envelope, answer), ToBroker(replies_to))
             except Unavailable as error:
                 log.warning("the reply of %s is not taken: %s", plan.name, error)
                 outcome, answer = Outcome.RETRY, None
@@ -297,6 +297,13 @@ class Broker:
         state = delivery.subscription
         sink = state.plan.dead_letter
         status = "no answer" if answer is None else answer.status
+        if DEAD_LETTER_ID in delivery.envelope.extensions:
+            # A dead letter of it would be told of in an event that this consumer gives up again, and so on.
+            state.counts.dropped += 1
+            name = state.plan.name
+            log.error("%s comes of a dead letter and is dropped: %s has %s", delivery.envelope.id, name, status)
+            self._finish(delivery, acknowledge=True)
+            return
         if sink is None:
             state.counts.lost += 1
             log.error("%s is lost: %s, and %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
@@ -433,6 +440,12 @@ class Broker:
     def _function_of(self, subscription: Subscription) -> FunctionState | None:
         target = subscription.target
         return self._functions[target.name] if isinstance(target, ToService) else None
+
+
+def _reply(envelope: Envelope, answer: Answer) -> Envelope:
+    """The event in an answer, which comes of a dead letter when the event that it answers does."""
+    reply, dead_letter_id = reply_of(answer), envelope.extensions.get(DEAD_LETTER_ID)
+    return reply if dead_letter_id is None else reply.with_extensions({DEAD_LETTER_ID: dead_letter_id})
 
 
 def _without_route(envelope: Envelope) -> Envelope:

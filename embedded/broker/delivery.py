@@ -1,4 +1,4 @@
-"""How a delivery goes on after an answer: retry, back-off, dead letter. The Kafka broker's data plane, line for line.
+"""What follows an answer to a delivery: retry with back-off, or dead letter, as in Knative's Kafka data plane.
 
 Source: eventing-kafka-broker, WebClientCloudEventSender (retryable codes, delays) and RecordDispatcherImpl (what the
 dead letter carries).
@@ -9,20 +9,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import Enum
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
-from embedded.manifests.models import DeliverySpec, Destination
+from embedded.manifests.eventing import BackoffPolicy, DeliverySpec, delay_before
+from embedded.manifests.serving import MAX_TIMEOUT_SECONDS
 from shared.core.envelope import Envelope
 from shared.messaging.attributes import MAX_CHARACTERS, InvalidEvent, check_attribute
 from shared.messaging.http_binding import from_http
 
-DEFAULT_TIMEOUT_SECONDS: Final = 600.0
 _ERROR_DATA_BYTES: Final = 1024
 _ERROR_PREFIX: Final = "kne-"
 _RETRYABLE: Final = frozenset({404, 408, 409, 429})
-_MAX_EXPONENT: Final = 40
 
 
 class Answer(Protocol):
@@ -61,74 +59,32 @@ class Outcome(Enum):
     """A success whose body is no event: not retried, and the dead letter says only where it happened."""
 
 
-class DeliveryError(ValueError):
-    """A delivery specification that cannot be understood; the text names the field."""
-
-
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How often and when a delivery is tried again, and where it goes when it is given up. Times in seconds."""
+    """How often and when a delivery is retried. Times in seconds."""
 
     retry: int = 0
-    backoff: Literal["linear", "exponential"] = "exponential"
+    backoff: BackoffPolicy = "exponential"
     delay: float = 0.0
-    timeout: float = DEFAULT_TIMEOUT_SECONDS
-    dead_letter_sink: Destination | None = None
+    timeout: float = float(MAX_TIMEOUT_SECONDS)
 
     def delay_before(self, retry: int) -> float:
-        """Seconds before the `retry`-th retry (from 1): `delay * n` or `delay * 2^n`."""
-        if self.backoff == "linear":
-            return self.delay * retry
-        return self.delay * float(2 ** min(retry, _MAX_EXPONENT))
+        """Seconds before the `retry`-th retry, counted from 1."""
+        return delay_before(retry, self.backoff, self.delay)
 
 
-KAFKA_SOURCE_DEFAULT: Final = DeliveryPolicy(retry=10, backoff="exponential", delay=0.3)
-"""What a KafkaSource without `delivery` does."""
 PING_SOURCE_POLICY: Final = DeliveryPolicy(retry=5, backoff="exponential", delay=0.05)
 """What the ping adapter does; it has no dead letter sink, and what it cannot deliver in time is dropped."""
-BROKER_BACKOFF_SECONDS: Final = 1.0
-"""The broker's back-off delay where none is written."""
 
 
-def policy_of(*specs: DeliverySpec | None) -> DeliveryPolicy:
-    """The policy of the first specification that is there; nothing is merged (a Trigger's replaces its Broker's).
-
-    Raises DeliveryError.
-    """
-    for spec in specs:
-        if spec is not None:
-            return _policy(spec)
-    return DeliveryPolicy()
-
-
-def _policy(spec: DeliverySpec) -> DeliveryPolicy:
-    if spec.format is not None and spec.format != "binary":
-        raise DeliveryError(f"delivery.format: {spec.format!r} is not played here; events are binary")
-    delay = _seconds(spec.backoff_delay, "backoffDelay")
-    timeout = _seconds(spec.timeout, "timeout")
+def policy_of(spec: DeliverySpec) -> DeliveryPolicy:
+    """The policy of a `delivery`, with the Kafka broker's defaults for what it does not say."""
     return DeliveryPolicy(
         retry=spec.retry or 0,
-        backoff=spec.backoff_policy or "exponential",
-        delay=BROKER_BACKOFF_SECONDS if delay is None else delay,
-        timeout=timeout or DEFAULT_TIMEOUT_SECONDS,
-        dead_letter_sink=spec.dead_letter_sink,
+        backoff=spec.backoff,
+        delay=spec.backoff_seconds,
+        timeout=spec.timeout_seconds,
     )
-
-
-def _seconds(text: str | None, field: str) -> float | None:
-    """Seconds of an ISO 8601 duration. Months and years have no fixed length and are refused."""
-    if text is None:
-        return None
-    import isodate
-
-    try:
-        duration = isodate.parse_duration(text)
-    except ValueError:
-        raise DeliveryError(f"delivery.{field}: {text!r} is no ISO 8601 duration") from None
-    # The library takes "PT" for no time at all; the standard wants at least one element.
-    if not isinstance(duration, timedelta) or duration < timedelta(0) or text.endswith(("P", "T")):
-        raise DeliveryError(f"delivery.{field}: {text!r} is no duration of fixed length")
-    return duration.total_seconds()
 
 
 def outcome_of(answer: Answer | None, *, replies: bool) -> Outcome:

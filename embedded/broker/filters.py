@@ -2,8 +2,8 @@
 
 Semantics: the filter dialects of the CloudEvents Subscriptions API (§3.2.4) as Knative Eventing has them. An attribute
 that is not set fails `exact`, `prefix` and `suffix`. The older `filter.attributes` takes the empty text as "any value".
-`cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and a filter that is quietly
-skipped would deliver what nobody asked for.
+`cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and a filter that is passed
+over would deliver events that the Trigger does not want.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from embedded.manifests.eventing import NO_ATTRIBUTE
+from embedded.manifests.findings import FieldError, Path
+from embedded.manifests.names import is_attribute_name
 from shared.core.envelope import JSON, Envelope
 
 Predicate = Callable[[Envelope], bool]
@@ -25,18 +28,15 @@ _CORE: Final[dict[str, Getter]] = {
     "time": lambda envelope: envelope.time,
     "specversion": lambda _envelope: "1.0",
     "datacontenttype": lambda _envelope: JSON,
+    "dataschema": lambda envelope: envelope.attributes().get("dataschema"),
 }
-
-
-class FilterError(ValueError):
-    """A filter that cannot be understood; the text names the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What passes. `type` is the one event type that can pass (None: any), `rest` what must hold besides.
+    """Which events pass. `type` is the one event type that can (None: any), `rest` what else must hold.
 
-    `types` names the event types that can pass at all when there may be several (None: any).
+    `types` names the event types that can pass when there may be several (None: any).
     """
 
     type: str | None = None
@@ -44,8 +44,15 @@ class Filter:
     types: frozenset[str] | None = None
 
     def admits(self, type_name: str) -> bool:
-        """Whether an event of this type can pass: what is told apart once per type and not once per event."""
+        """Whether an event of this type can pass: asked once for a type, and not for every event."""
         return (self.type is None or self.type == type_name) and (self.types is None or type_name in self.types)
+
+    @property
+    def possible_types(self) -> frozenset[str] | None:
+        """The event types that can pass; None when the filter names none and so lets any type pass."""
+        if self.type is None:
+            return self.types
+        return frozenset({self.type}) if self.types is None or self.type in self.types else frozenset()
 
     def __call__(self, envelope: Envelope) -> bool:
         """Whether the event passes."""
@@ -53,10 +60,10 @@ class Filter:
 
 
 def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mapping[str, Any]]) -> Filter:
-    """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FilterError."""
+    """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FieldError."""
     parts: list[_Part]
     if filters:
-        parts = _conjuncts(filters, "filters")
+        parts = _conjuncts(filters, ("filters",))
     else:
         wanted = {name: value for name, value in (attributes or {}).items() if value != ""}
         any_value = [name for name, value in (attributes or {}).items() if value == ""]
@@ -67,7 +74,7 @@ def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mappi
     predicates: list[Predicate] = []
     for part in parts:
         if isinstance(part, frozenset):
-            continue  # settled once a type (Filter.types), and not asked of an event
+            continue  # decided once for each type (Filter.types), and not asked of an event
         name = _only_type(part)
         if name is not None and type_name in (None, name):
             type_name = name
@@ -115,54 +122,56 @@ def _asked(part: _Part) -> Predicate:
     return _comparison(*part) if isinstance(part, tuple) else part
 
 
-def _conjuncts(filters: Sequence[Mapping[str, Any]], where: str) -> list[_Part]:
+def _conjuncts(filters: Sequence[Any], path: Path) -> list[_Part]:
     """The filters as parts that must all hold, with what `all` nests brought to the top."""
     parts: list[_Part] = []
     for position, entry in enumerate(filters):
-        parts.extend(_parts_of(entry, f"{where}.{position}"))
+        parts.extend(_parts_of(entry, (*path, position)))
     return parts
 
 
-def _parts_of(entry: object, where: str) -> list[_Part]:
+def _parts_of(entry: object, path: Path) -> list[_Part]:
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise FilterError(f"{where}: a filter is a mapping with one dialect")
+        raise FieldError("a filter is a mapping with one dialect", *path)
     ((dialect, value),) = entry.items()
-    where = f"{where}.{dialect}"
+    path = (*path, str(dialect))
     if dialect in ("exact", "prefix", "suffix"):
-        return _comparisons(dialect, value, where)
+        return _comparisons(dialect, value, path)
     if dialect == "all":
-        return _conjuncts(_nested(value, where), where)
+        return _conjuncts(_nested(value, path), path)
     if dialect == "any":
-        alternatives = [_parts_of(inner, f"{where}.{n}") for n, inner in enumerate(_nested(value, where))]
+        alternatives = [_parts_of(inner, (*path, n)) for n, inner in enumerate(_nested(value, path))]
         types = [_only_type(parts[0]) if len(parts) == 1 else None for parts in alternatives]
         if None not in types:
             return [frozenset(name for name in types if name is not None)]
         return [_any([_all(list(map(_asked, parts))) for parts in alternatives])]
     if dialect == "not":
-        inner = _predicate(value, where)
+        inner = _predicate(value, path)
         return [lambda envelope: not inner(envelope)]
     if dialect == "cesql":
-        raise FilterError(f"{where}: CESQL is not played here; write exact, prefix, suffix, all, any or not")
-    raise FilterError(f"{where}: there is no such dialect")
+        raise FieldError("CESQL is not carried out here; write exact, prefix, suffix, all, any or not", *path)
+    raise FieldError("there is no such dialect; write exact, prefix, suffix, all, any or not", *path)
 
 
-def _nested(value: object, where: str) -> Sequence[Mapping[str, Any]]:
+def _nested(value: object, path: Path) -> Sequence[Any]:
     if not isinstance(value, list) or not value:
-        raise FilterError(f"{where}: a list of filters, not empty")
+        raise FieldError("it has to be a list of filters, and not an empty one", *path)
     return value
 
 
-def _comparisons(dialect: str, value: object, where: str) -> list[_Part]:
+def _comparisons(dialect: str, value: object, path: Path) -> list[_Part]:
     if not isinstance(value, Mapping) or not value:
-        raise FilterError(f"{where}: a mapping of attribute to text, not empty")
+        raise FieldError("it has to be a mapping of an attribute to text, and not an empty one", *path)
     for name, text in value.items():
-        if not isinstance(name, str) or not isinstance(text, str) or not text:
-            raise FilterError(f"{where}.{name}: the value is text, not empty")
+        if not isinstance(name, str) or not is_attribute_name(name):
+            raise FieldError(NO_ATTRIBUTE, *path, str(name))
+        if not isinstance(text, str) or not text:
+            raise FieldError("the value has to be text, and not empty", *path, name)
     return [(dialect, name, text) for name, text in value.items()]
 
 
-def _predicate(entry: object, where: str) -> Predicate:
-    return _all(list(map(_asked, _parts_of(entry, where))))
+def _predicate(entry: object, path: Path) -> Predicate:
+    return _all(list(map(_asked, _parts_of(entry, path))))
 
 
 def _all(predicates: list[Predicate]) -> Predicate:

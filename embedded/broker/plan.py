@@ -7,15 +7,20 @@ Where there are several ways between two functions, each is played as the cluste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from embedded.broker.delivery import KAFKA_SOURCE_DEFAULT, PING_SOURCE_POLICY, DeliveryError, DeliveryPolicy, policy_of
-from embedded.broker.filters import Filter, FilterError, Predicate, compile_filter
-from embedded.manifests.loading import ManifestError, Manifests
-from embedded.manifests.models import Destination, KafkaSource, PingSource, Service, Trigger
+from embedded.broker.delivery import PING_SOURCE_POLICY, DeliveryPolicy, policy_of
+from embedded.broker.filters import Filter, Predicate, compile_filter
+from embedded.manifests.eventing import DeliverySpec, PingSource, Trigger
+from embedded.manifests.findings import FieldError, Finding, ManifestError
+from embedded.manifests.kafka import KafkaSource
+from embedded.manifests.loading import KINDS, Manifests
+from embedded.manifests.resource import Destination, Reference, Resource
+from embedded.manifests.serving import Service
 from shared.core.envelope import Envelope
 
 ROUTE: Final = "embeddedroute"
@@ -24,6 +29,7 @@ _CLUSTER: Final = ".svc.cluster.local"
 _BROKER_INGRESS: Final = "kafka-broker-ingress.knative-eventing"
 _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"
 _MAX_CACHED_ROUTES: Final = 10_000
+_KINDS_OF_WAYS: Final = {"trigger": "Trigger", "source": "KafkaSource", "ping": "PingSource"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,12 @@ class Subscription:
     exclusive: bool = True
     """Whether no other subscription leads to this consumer."""
 
+    @property
+    def resource(self) -> tuple[str, str]:
+        """Kind and name of the resource that says it."""
+        kind, _, name = self.name.partition("/")
+        return _KINDS_OF_WAYS[kind], name
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -95,6 +107,8 @@ class Plan:
     brokers: dict[str, list[Subscription]] = field(default_factory=dict)
     topics: dict[str, list[tuple[Subscription, Mapping[str, str] | None]]] = field(default_factory=dict)
     pings: dict[str, tuple[PingSource, Subscription]] = field(default_factory=dict)
+    topics_of_brokers: set[str] = field(default_factory=set)
+    """The topics that a KafkaSource brings to a Broker."""
     _routes: dict[tuple[str, str], tuple[Route, ...]] = field(default_factory=dict)
 
     @property
@@ -138,43 +152,58 @@ def route_text(target: ToBroker | ToTopic) -> str:
 
 
 def make_plan(manifests: Manifests) -> Plan:
-    """Resolve the manifests. Raises ManifestError for what leads nowhere or cannot be played."""
+    """Resolve the manifests. Raises ManifestError with all that leads nowhere or cannot be carried out."""
     plan = Plan(services=dict(manifests.services), brokers={name: [] for name in manifests.brokers})
+    findings: list[Finding] = []
     for trigger in manifests.triggers.values():
-        _add_trigger(plan, manifests, trigger)
+        with _noting(findings, manifests, "Trigger", trigger.name):
+            _add_trigger(plan, manifests, trigger)
     for source in manifests.sources.values():
-        _add_source(plan, manifests, source)
+        with _noting(findings, manifests, "KafkaSource", source.name):
+            _add_source(plan, manifests, source)
     for ping in manifests.pings.values():
-        origin = manifests.origin("PingSource", ping.name)
-        target = _target(ping.spec.sink, manifests, f"{origin}: spec.sink")
-        subscription = Subscription(
-            f"ping/{ping.name}", Filter(), target, PING_SOURCE_POLICY, None, False, None, _consumer(plan, target, "")
-        )
-        plan.pings[ping.name] = (ping, subscription)
+        with _noting(findings, manifests, "PingSource", ping.name):
+            _add_ping(plan, manifests, ping)
+    findings += _dead_letters_that_end_nowhere(plan, manifests)
+    if findings:
+        raise ManifestError(findings)
     _mark_shared_consumers(plan)
     return plan
 
 
-def _add_trigger(plan: Plan, manifests: Manifests, trigger: Trigger) -> None:
-    origin = manifests.origin("Trigger", trigger.name)
-    broker = manifests.brokers.get(trigger.broker)
-    if broker is None:
-        raise ManifestError(f"{origin}: spec.broker: there is no Broker {trigger.broker}")
-    spec = trigger.spec
-    name = f"trigger/{trigger.name}"
+@contextmanager
+def _noting(findings: list[Finding], manifests: Manifests, kind: str, name: str) -> Iterator[None]:
     try:
-        chosen = compile_filter(spec.filter.attributes if spec.filter else None, spec.filters)
-        policy = policy_of(spec.delivery, broker.spec.delivery)
-    except (FilterError, DeliveryError) as error:
-        raise ManifestError(f"{origin}: spec.{error}") from None
-    target = _target(spec.subscriber, manifests, f"{origin}: spec.subscriber")
+        yield
+    except FieldError as error:
+        findings.append(manifests.places[kind, name].error(error, "spec"))
+
+
+def _add_trigger(plan: Plan, manifests: Manifests, trigger: Trigger) -> None:
+    spec = trigger.spec
+    broker = manifests.brokers.get(trigger.broker)
+    if broker is None or broker.namespace != trigger.namespace:
+        field = "broker" if spec.broker_ref is None else "brokerRef"
+        raise FieldError(f"there is no Broker {trigger.broker} in the namespace {trigger.namespace}", field)
+    if spec.broker_ref is not None:
+        _check_reference(spec.broker_ref, broker, trigger.namespace, "brokerRef")
+    name = f"trigger/{trigger.name}"
+    delivery = spec.delivery or broker.spec.delivery
+    reason = (
+        "the Trigger's own delivery replaces its Broker's and has no deadLetterSink: a given up event would be lost"
+        if spec.delivery is not None
+        else f"neither the Trigger nor its Broker {broker.name} has a deadLetterSink: a given up event would be lost"
+    )
+    dead_letter = _dead_letter(delivery, manifests, trigger.namespace, reason)
+    target = _target(spec.subscriber, manifests, trigger.namespace, "subscriber")
+    assert delivery is not None, "without one there is no dead letter sink"
     plan.brokers[trigger.broker].append(
         Subscription(
             name=name,
-            filter=chosen,
+            filter=compile_filter(spec.filter.attributes if spec.filter else None, spec.filters or []),
             target=target,
-            policy=policy,
-            dead_letter=_dead_letter(policy, manifests, origin),
+            policy=policy_of(delivery),
+            dead_letter=dead_letter,
             ordered=trigger.ordered,
             replies_to=trigger.broker,
             consumer=_consumer(plan, target, name),
@@ -183,14 +212,11 @@ def _add_trigger(plan: Plan, manifests: Manifests, trigger: Trigger) -> None:
 
 
 def _add_source(plan: Plan, manifests: Manifests, source: KafkaSource) -> None:
-    origin = manifests.origin("KafkaSource", source.name)
     spec = source.spec
-    try:
-        policy = policy_of(spec.delivery) if spec.delivery is not None else KAFKA_SOURCE_DEFAULT
-    except DeliveryError as error:
-        raise ManifestError(f"{origin}: spec.{error}") from None
-    dead_letter = _dead_letter(policy, manifests, origin)
-    target = _target(spec.sink, manifests, f"{origin}: spec.sink")
+    reason = "a KafkaSource needs a deadLetterSink: a given up event would be lost"
+    dead_letter = _dead_letter(spec.delivery, manifests, source.namespace, reason)
+    assert spec.delivery is not None, "without one there is no dead letter sink"
+    target = _target(spec.sink, manifests, source.namespace, "sink")
     overrides = spec.ce_overrides.extensions if spec.ce_overrides and spec.ce_overrides.extensions else None
     if isinstance(target, ToBroker):
         reached = plan.brokers[target.name]
@@ -201,52 +227,113 @@ def _add_source(plan: Plan, manifests: Manifests, source: KafkaSource) -> None:
                 name=name,
                 filter=Filter(),
                 target=target,
-                policy=policy,
+                policy=policy_of(spec.delivery),
                 dead_letter=dead_letter,
                 ordered=spec.ordering == "ordered",
                 replies_to=None,
                 consumer=_consumer(plan, target, name),
             )
         ]
-    for topic in spec.topics:
+    for position, topic in enumerate(spec.topics):
         if topic not in manifests.topics:
-            raise ManifestError(f"{origin}: spec.topics: there is no KafkaTopic {topic}")
+            raise FieldError(f"there is no KafkaTopic {topic}", "topics", position)
         plan.topics.setdefault(topic, []).extend((subscription, overrides) for subscription in reached)
+        if isinstance(target, ToBroker):
+            plan.topics_of_brokers.add(topic)
 
 
-def _dead_letter(policy: DeliveryPolicy, manifests: Manifests, origin: str) -> Target | None:
-    if policy.dead_letter_sink is None:
-        return None
-    return _target(policy.dead_letter_sink, manifests, f"{origin}: spec.delivery.deadLetterSink")
+def _add_ping(plan: Plan, manifests: Manifests, ping: PingSource) -> None:
+    target = _target(ping.spec.sink, manifests, ping.namespace, "sink")
+    subscription = Subscription(
+        f"ping/{ping.name}", Filter(), target, PING_SOURCE_POLICY, None, False, None, _consumer(plan, target, "")
+    )
+    plan.pings[ping.name] = (ping, subscription)
 
 
-def _target(destination: Destination, manifests: Manifests, where: str) -> Target:
-    """What a destination names among the manifests. Raises ManifestError when that is nothing."""
-    if destination.ref is not None:
+def _dead_letter(delivery: DeliverySpec | None, manifests: Manifests, namespace: str, missing: str) -> Target:
+    path = ("delivery", "deadLetterSink")
+    if delivery is None or delivery.dead_letter_sink is None:
+        raise FieldError(missing, *path)
+    target = _target(delivery.dead_letter_sink, manifests, namespace, *path)
+    if isinstance(target, ToBroker):
+        raise FieldError(
+            f"dead letters may not go to a Broker: {target.name} would offer the event to the same functions again",
+            *path,
+        )
+    return target
+
+
+def _dead_letters_that_end_nowhere(plan: Plan, manifests: Manifests) -> Iterator[Finding]:
+    """A topic of dead letters has to be read, and not into a Broker, whose Triggers would get the events again."""
+    for subscription in plan.subscriptions:
+        sink = subscription.dead_letter
+        if not isinstance(sink, ToTopic):
+            continue
+        kind, name = subscription.resource
+        path = ("spec", "delivery", "deadLetterSink")
+        if not plan.topics.get(sink.topic):
+            reason = f"no KafkaSource reads the topic {sink.topic}: a dead letter would never be seen again"
+            yield manifests.finding(kind, name, reason, *path)
+        elif sink.topic in plan.topics_of_brokers:
+            reason = f"a KafkaSource brings the topic {sink.topic} to a Broker, which would offer dead letters again"
+            yield manifests.finding(kind, name, reason, *path)
+
+
+def _target(destination: Destination, manifests: Manifests, namespace: str, *path: str) -> Target:
+    """What a destination names among the manifests. Raises FieldError when that is nothing."""
+    ref = destination.ref
+    if ref is not None:
         if destination.uri not in (None, "", "/"):
-            raise ManifestError(f"{where}.uri: a path below a ref is not played here; functions answer at /")
-        kind, name = destination.ref.kind, destination.ref.name
+            raise FieldError("a path below a ref is not carried out here; functions answer at /", *path, "uri")
+        kind, name = ref.kind, ref.name
     else:
-        kind, name = _kind_of_uri(destination.uri or "", where)
+        kind, name = _kind_of_uri(destination.uri or "", *path)
+    target: Target
+    resource: Resource
     if kind == "Service" and name in manifests.services:
-        return ToService(name, manifests.services[name].url)
-    if kind == "Broker" and name in manifests.brokers:
-        return ToBroker(name)
-    if kind == "KafkaSink" and name in manifests.sinks:
-        return ToTopic(manifests.sinks[name].spec.topic)
-    raise ManifestError(f"{where}: there is no {kind} {name}")
+        resource = service = manifests.services[name]
+        target = ToService(name, service.url)
+    elif kind == "Broker" and name in manifests.brokers:
+        resource, target = manifests.brokers[name], ToBroker(name)
+    elif kind == "KafkaSink" and name in manifests.sinks:
+        resource = sink = manifests.sinks[name]
+        target = ToTopic(sink.spec.topic)
+    else:
+        raise FieldError(f"there is no {kind} {name}", *path)
+    if ref is not None:
+        _check_reference(ref, resource, namespace, *path, "ref")
+    elif isinstance(target, ToService) and not target.url.removeprefix("http://").startswith(_host(destination)):
+        raise FieldError(f"{destination.uri} is not the address of {name}, which is {target.url}", *path, "uri")
+    return target
 
 
-def _kind_of_uri(uri: str, where: str) -> tuple[str, str]:
+def _host(destination: Destination) -> str:
+    return urlsplit(destination.uri or "").hostname or ""
+
+
+def _check_reference(ref: Reference, resource: Resource, namespace: str, *path: str) -> None:
+    """Raise FieldError unless a reference means this resource: its version is served, its namespace is the same."""
+    group, _, version = ref.api_version.rpartition("/")
+    known = KINDS.get((group, ref.kind))
+    if ref.kind != resource.kind or known is None or version not in known.versions:
+        raise FieldError(f"{ref.api_version} {ref.kind} is not what {resource.name} is: {resource.api_version}", *path)
+    wanted = ref.namespace or namespace
+    if wanted != resource.namespace:
+        raise FieldError(
+            f"{resource.kind} {resource.name} is in the namespace {resource.namespace}, not {wanted}", *path
+        )
+
+
+def _kind_of_uri(uri: str, *path: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host.endswith((_CLUSTER, ".svc")):
-        raise ManifestError(f"{where}.uri: {uri} is outside the cluster and not played here")
+        raise FieldError(f"{uri} is outside the cluster, and nothing is sent there from here", *path, "uri")
     for ingress, kind in ((_BROKER_INGRESS, "Broker"), (_KAFKA_SINK_INGRESS, "KafkaSink")):
         if host.startswith(ingress + "."):
             return kind, parts.path.rpartition("/")[2]
     if parts.path not in ("", "/"):
-        raise ManifestError(f"{where}.uri: a path is not played here; functions answer at /")
+        raise FieldError("a path is not carried out here; functions answer at /", *path, "uri")
     return "Service", host.partition(".")[0]
 
 

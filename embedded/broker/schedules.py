@@ -10,20 +10,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
-from cronsim import CronSim, CronSimError
 
 from embedded.broker.plan import Plan, Subscription
 from embedded.broker.timers import Timers
-from embedded.manifests.loading import ManifestError
-from embedded.manifests.models import PingSource
+from embedded.manifests.cron import Cron
+from embedded.manifests.eventing import PingSource
 from shared.core.clock import Clock, JumpWatch, format_time
 from shared.core.envelope import Envelope
 from shared.core.ids import IdSource
@@ -32,42 +29,8 @@ from shared.ports.documents import Unavailable
 log = logging.getLogger(__name__)
 PING_TYPE: Final = "dev.knative.sources.ping"
 _LOOK_SECONDS: Final = 1.0
-_DESCRIPTORS: Final = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-# robfig/cron's standard parser: no seconds, no L or #, Sunday is 0 only.
-_VALUE: Final = r"(?:\d+|[A-Za-z]{3})"
-_TERM: Final = rf"(?:\*|{_VALUE}(?:-{_VALUE})?)(?:/\d+)?"
-_FIELD: Final = re.compile(rf"{_TERM}(?:,{_TERM})*")
 
 Send = Callable[[Subscription, Envelope], Awaitable[None]]
-
-
-class Cron:
-    """When a schedule ticks."""
-
-    def __init__(self, schedule: str, timezone: str = "") -> None:
-        """Raises ValueError naming `schedule` or `timezone`."""
-        self._zone = _zone(timezone)
-        self._expression = _standard(schedule)
-        try:
-            CronSim(self._expression, datetime.now(UTC))
-        except CronSimError as error:
-            raise ValueError(f"schedule: {schedule!r}: {error}") from None
-
-    def next_after(self, instant: datetime) -> datetime | None:
-        """The first tick behind an instant, in UTC; None when there is none any more (30 February)."""
-        try:
-            tick: datetime = next(CronSim(self._expression, instant.astimezone(self._zone)))
-        except StopIteration:
-            return None
-        return tick.astimezone(UTC)
 
 
 @dataclass(slots=True)
@@ -84,7 +47,6 @@ class Schedules:
     """Sends the plan's PingSources' events when they are due."""
 
     def __init__(self, plan: Plan, clock: Clock, timers: Timers, ids: IdSource, send: Send) -> None:
-        """Raises ManifestError for a schedule or timezone that cannot be understood."""
         self._clock = clock
         self._timers = timers
         self._ids = ids
@@ -95,11 +57,7 @@ class Schedules:
         self._entries: list[_Entry] = []
         self.ticks: dict[str, int] = {}
         for name, (ping, subscription) in plan.pings.items():
-            try:
-                cron = Cron(ping.spec.schedule, ping.spec.timezone)
-            except ValueError as error:
-                raise ManifestError(f"PingSource {name}: spec.{error}") from None
-            self._entries.append(_Entry(ping, subscription, cron))
+            self._entries.append(_Entry(ping, subscription, Cron(ping.spec.schedule, ping.spec.timezone)))
             self.ticks[name] = 0
 
     def start(self) -> None:
@@ -180,26 +138,3 @@ def _data(text: str, encoded: str) -> bytes:
     except orjson.JSONDecodeError:
         return orjson.dumps(raw.decode("utf-8", "replace"))
     return raw
-
-
-def _zone(name: str) -> tzinfo:
-    if not name:
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"timezone: {name!r} is not known on this machine") from None
-
-
-def _standard(schedule: str) -> str:
-    """A schedule as the cron library takes it. Raises ValueError for what Knative would refuse."""
-    text = schedule.strip()
-    if text.startswith("@"):
-        expression = _DESCRIPTORS.get(text.lower())
-        if expression is None:
-            raise ValueError(f"schedule: the descriptor {text!r} is not supported")
-        return expression
-    fields = text.replace("?", "*").split()
-    if len(fields) != 5 or not all(_FIELD.fullmatch(field) for field in fields):
-        raise ValueError(f"schedule: {schedule!r} has not the five fields of standard cron")
-    return " ".join(fields)

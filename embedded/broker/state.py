@@ -82,6 +82,8 @@ class Counts:
     dead_lettered: int = 0
     lost: int = 0
     """Given up with no dead letter sink to go to."""
+    dropped: int = 0
+    """Given up, and of a dead letter's making: not parked again."""
     pending: int = 0
     """Waiting, in flight or backing off now: its lag."""
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from embedded.broker.delivery import Answer
 from embedded.functions.scaling import Functions
-from embedded.manifests.models import Service
+from embedded.manifests.serving import Service
 from shared.context.runtime import Runtime
 from shared.core.envelope import Envelope
 from shared.http.messages import HttpRequest, HttpResponse

@@ -15,15 +15,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from embedded.broker.plan import Plan, Subscription, ToService
+from embedded.broker.plan import Plan
 from embedded.broker.timers import Timers
-from embedded.manifests.loading import ManifestError
-from embedded.manifests.models import Kong, Service
+from embedded.functions.ways_in import refused_ways, ways_in
+from embedded.manifests.findings import FieldError, ManifestError
+from embedded.manifests.loading import Manifests
+from embedded.manifests.serving import SOURCE, TARGET, Service
 from shared.core.clock import Clock
 from shared.functions.decorators import operation_of
 from shared.functions.operation import Operation
-from shared.http.operation import HttpOperation
-from shared.messaging.operation import EventOperation
 
 log = logging.getLogger(__name__)
 _LOOK_AFTER_SECONDS: Final = 5.0
@@ -90,7 +90,7 @@ class Functions:
         """Called with a function's Service when it is let go, for whoever keeps something of it."""
 
     def start(self) -> None:
-        """Load the core functions and let go of the others once they are idle. Raises ManifestError."""
+        """Load the core functions and let go of the others once they are idle. Raises FieldError."""
         for function in self._functions.values():
             if not function.support:
                 self._load(function)
@@ -102,53 +102,31 @@ class Functions:
         """Let go of nothing any more."""
         self._looking_after = False
 
-    def check(self, plan: Plan, kong: Kong | None) -> None:
-        """Load every function once and see that it takes what its ways in bring. Raises ManifestError.
+    def check(self, plan: Plan, manifests: Manifests) -> None:
+        """Load every function once and see that it takes what its ways in bring; notes the ways for `status`.
 
-        Notes the ways in for `status`.
+        Raises ManifestError with all that is wrong.
         """
-        ways: dict[str, list[str]] = {name: [] for name in self._functions}
-        for subscription in plan.subscriptions:
-            self._check_subscription(subscription, ways)
-        for upstream in kong.services if kong is not None else ():
-            if upstream.function not in self._functions:
-                raise ManifestError(f"Kong service {upstream.name}: host: there is no Service {upstream.function}")
-            for route in upstream.routes:
-                self._operation(upstream.function, HttpOperation, f"Kong route {route.name}")
-                shown = [f"route {','.join(route.methods) or 'ANY'} {path.lstrip('~')}" for path in route.paths]
-                ways[upstream.function] += shown
+        findings = []
         for name, function in self._functions.items():
-            function.ways_in = tuple(dict.fromkeys(ways[name]))
-            self._load(function)
+            try:
+                self._load(function)
+            except FieldError as error:
+                findings.append(manifests.places["Service", name].error(error))
+        findings = findings or list(refused_ways(plan, manifests, self.operation))
+        if findings:
+            raise ManifestError(findings)
+        for name, listed in ways_in(plan, manifests).items():
+            self._functions[name].ways_in = listed
         for function in self._functions.values():
             if function.support:
                 self._let_go(function)
         self._collect()
 
-    def _check_subscription(self, subscription: Subscription, ways: dict[str, list[str]]) -> None:
-        way = subscription.name.replace("/", " ", 1)
-        if isinstance(subscription.target, ToService):
-            operation = self._operation(subscription.target.name, EventOperation, way)
-            type_name = subscription.filter.type
-            if type_name is not None and not operation.any_event and type_name not in operation.models:
-                raise ManifestError(f"{way}: {operation.id} does not take events of type {type_name}")
-            ways[subscription.target.name].append(way)
-        if isinstance(subscription.dead_letter, ToService):
-            operation = self._operation(subscription.dead_letter.name, EventOperation, f"dead letters of {way}")
-            if not operation.any_event:
-                raise ManifestError(f"dead letters of {way}: {operation.id} does not take every event")
-            ways[subscription.dead_letter.name].append("dead letters")
-
-    def _operation(self, service: str, kind: type[Any], way: str) -> Any:
-        operation = self.operation(service)
-        if not isinstance(operation, kind):
-            raise ManifestError(f"{way}: {operation.id} takes {_taken(operation)}")
-        return operation
-
     # Calls
 
     def operation(self, service: str) -> Operation:
-        """A function's operation, loaded when it was not. Raises KeyError for an unknown Service, ManifestError."""
+        """A function's operation, loaded when it was not. Raises KeyError for an unknown Service, FieldError."""
         function = self._functions[service]
         if function.operation is None:
             self._load(function)
@@ -192,15 +170,14 @@ class Functions:
         if function.target is not None:
             return
         service = function.service
-        origin = f"Service {service.name}"
         try:
             module = importlib.import_module(service.module)
         except Exception as error:
-            raise ManifestError(f"{origin}: {service.source} cannot be loaded: {error!r}") from error
+            raise FieldError(f"{service.source} cannot be loaded: {error!r}", *service.path_of(SOURCE)) from error
         target = getattr(module, service.target, None)
         operation = operation_of(target)
         if operation is None:
-            raise ManifestError(f"{origin}: FUNCTION_TARGET: {service.source} has no function {service.target}")
+            raise FieldError(f"{service.source} has no function {service.target}", *service.path_of(TARGET))
         function.target, function.operation = target, operation
         function.loads += 1
         function.last_used = self._clock.monotonic()
@@ -238,7 +215,3 @@ def _is_idle(function: Function, now: float) -> bool:
         return False
     used = function.last_used
     return used is None or now - used >= function.service.idle_seconds
-
-
-def _taken(operation: Operation) -> str:
-    return "requests, not events" if isinstance(operation, HttpOperation) else "events, not requests"

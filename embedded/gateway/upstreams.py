@@ -2,100 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Final
-
-import yaml
 
 from embedded.gateway.gateway import Upstream
 from embedded.gateway.rate_limits import RateLimits
 from embedded.gateway.routing import BadRoute, Router
-from embedded.manifests.loading import ManifestError, Manifests
-from embedded.manifests.models import Kong, KongPlugin, KongRoute, KongService, RateLimit
+from embedded.manifests.findings import Finding, ManifestError
+from embedded.manifests.kong import Kong, KongRoute, KongService, RateLimit
+from embedded.manifests.loading import Manifests
 from shared.functions.decorators import operation_of
 from shared.http.messages import RateGate
 from shared.http.operation import HttpOperation
 
-OVERLAY: Final = "knative/overlays/embedded/kong.yaml"
-
 
 def upstreams_of(
-    manifests: Manifests, root: Path, *, max_body_bytes: int, seconds: Callable[[], float]
+    manifests: Manifests, *, max_body_bytes: int, seconds: Callable[[], float]
 ) -> tuple[Router, dict[str, Upstream]]:
-    """The router over the names of Kong's routes, and the upstream behind each name. Raises ManifestError."""
-    if manifests.kong is None:
-        raise ManifestError("there is no declarative configuration of Kong among the manifests")
-    kong = _overlaid(manifests.kong, root / OVERLAY)
+    """The router over the names of Kong's routes, and the upstream behind each name.
+
+    Raises ManifestError with all that cannot be carried out.
+    """
+    kong = manifests.kong
+    if kong is None:
+        raise ManifestError([Finding("knative", 0, "There is no declarative configuration of Kong in this folder.")])
+    findings = list(_refused(manifests, kong))
+    if findings:
+        raise ManifestError(findings)
     gates: dict[tuple[int | None, str], RateGate] = {}
     routes: list[tuple[list[str], str, str]] = []
     upstreams: dict[str, Upstream] = {}
     for service in kong.services:
         for route in service.routes:
-            _check(manifests, service, route)
             limit = kong.max_body_bytes(service, route)
             upstreams[route.name] = Upstream(
                 service.function,
-                _gate(kong.rate_limit(service, route), gates, seconds, route.name),
+                _gate(kong.rate_limit(service, route), gates, seconds),
                 min(max_body_bytes, limit or max_body_bytes),
             )
             routes += [(route.methods, path, route.name) for path in route.paths]
-    try:
-        return Router.of(routes), upstreams
-    except BadRoute as error:
-        raise ManifestError(f"Kong's routes: {error}") from None
+    return Router.of(routes), upstreams
 
 
 def routed_operations(manifests: Manifests) -> list[HttpOperation]:
     """The operations behind Kong's routes, imported. Raises ManifestError for a route without one."""
     found = []
-    names = dict.fromkeys(service.function for service in (manifests.kong.services if manifests.kong else ()))
-    for name in names:
-        service = manifests.services.get(name)
+    for n, upstream in enumerate(manifests.kong.services if manifests.kong else ()):
+        service = manifests.services.get(upstream.function)
         target = None if service is None else getattr(import_module(service.module), service.target, None)
         operation = operation_of(target)
         if not isinstance(operation, HttpOperation):
-            raise ManifestError(f"Kong's service {name}: no operation that takes requests is behind it")
+            reason = f"no function that takes requests is behind {upstream.function}"
+            raise ManifestError([manifests.finding("Kong", "", reason, "services", n, "host")])
         found.append(operation)
-    return found
+    return list({operation.id: operation for operation in found}.values())
 
 
-def _check(manifests: Manifests, service: KongService, route: KongRoute) -> None:
-    if service.function not in manifests.services:
-        raise ManifestError(f"Kong's service {service.name}: there is no Service {service.function}")
+def _refused(manifests: Manifests, kong: Kong) -> Iterator[Finding]:
+    for n, service in enumerate(kong.services):
+        if service.function not in manifests.services:
+            reason = f"there is no Service {service.function}, the first label of the host"
+            yield manifests.finding("Kong", "", reason, "services", n, "host")
+        for m, route in enumerate(service.routes):
+            for reason, path in _refused_of_route(kong, service, route):
+                yield manifests.finding("Kong", "", reason, "services", n, "routes", m, *path)
+
+
+def _refused_of_route(
+    kong: Kong, service: KongService, route: KongRoute
+) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     if route.strip_path:
-        raise ManifestError(f"Kong's route {route.name}: strip_path: a signed path reaches its function as it was sent")
+        yield (
+            f"{route.name} strips its path, which is signed and has to reach its function as it was sent",
+            ("strip_path",),
+        )
+    limit = kong.rate_limit(service, route)
+    if limit is not None and (limit.second is None or limit.minute is not None or limit.hour is not None):
+        yield f"{route.name} has a rate limit by other than `second`, which one machine does not count", ()
+    elif limit is not None and limit.limit_by != "header":
+        yield f"{route.name} has a rate limit by {limit.limit_by}; here it has to be limit_by header, the tenant's", ()
+    for position, path in enumerate(route.paths):
+        try:
+            Router.of([(route.methods, path, route.name)])
+        except BadRoute as error:
+            yield str(error), ("paths", position)
 
 
 def _gate(
-    limit: RateLimit | None,
-    gates: dict[tuple[int | None, str], RateGate],
-    seconds: Callable[[], float],
-    route: str,
+    limit: RateLimit | None, gates: dict[tuple[int | None, str], RateGate], seconds: Callable[[], float]
 ) -> RateGate | None:
     if limit is None:
         return None
-    if limit.second is None or limit.minute is not None or limit.hour is not None:
-        raise ManifestError(f"Kong's route {route}: rate-limiting: only `second` is played on one machine")
-    if limit.limit_by != "header":
-        raise ManifestError(f"Kong's route {route}: rate-limiting: limit_by is `header` here, the tenant's")
     # Routes under the same limit count together, as they do under one plugin of Kong's.
     key = (limit.second, limit.header_name or "")
     if key not in gates:
-        gates[key] = RateLimits(limit.second, seconds).take
+        gates[key] = RateLimits(limit.second or 0, seconds).take
     return gates[key]
-
-
-def _overlaid(kong: Kong, overlay: Path) -> Kong:
-    """Kong's file with the plugins of an overlay in place of its own general ones of the same name."""
-    if not overlay.is_file():
-        return kong
-    document: Any = yaml.safe_load(overlay.read_text(encoding="utf-8"))
-    replacing = {entry["name"]: KongPlugin.model_validate(entry) for entry in document.get("plugins", [])}
-    kept = [
-        plugin
-        for plugin in kong.plugins
-        if plugin.name not in replacing or plugin.service is not None or plugin.route is not None
-    ]
-    return kong.model_copy(update={"plugins": [*kept, *replacing.values()]})

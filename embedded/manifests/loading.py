@@ -1,7 +1,8 @@
 """Reads the manifests that are deployed: the one truth for what is wired to what.
 
-The base manifests; what a cluster's overlay changes (replicas, addresses) is the cluster's. This platform's own overlay
-holds plugins of Kong that stand in place of the base's of the same name (the rate limit of one machine).
+The base manifests are read; what a cluster's overlay changes (replicas, addresses) belongs to the cluster. This
+platform has an overlay of its own: plugins of Kong in place of the base's of the same name (the rate limit of one
+machine).
 """
 
 from __future__ import annotations
@@ -9,37 +10,47 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from embedded.manifests.models import Broker, KafkaSink, KafkaSource, KafkaTopic, Kong, PingSource, Service, Trigger
+from embedded.manifests.eventing import Broker, PingSource, Trigger
+from embedded.manifests.findings import FieldError, Finding, ManifestError, Place
+from embedded.manifests.kafka import KafkaSink, KafkaSource, KafkaTopic
+from embedded.manifests.kong import Kong
+from embedded.manifests.serving import Service
+from shared.core.strict_yaml import YamlDocument, YamlError, read_yaml
 
 FOLDERS: Final = ("knative", "kafka-sources")
-_LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 KONG_OVERLAY: Final = Path("knative/overlays/embedded/kong.yaml")
-_SKIPPED_FOLDERS: Final = frozenset({"overlays"})
-_SKIPPED_FILES: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
+_OVERLAYS: Final = "overlays"
+_KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 _KONG_KEY: Final = "_format_version"
-_KINDS: Final[dict[tuple[str, str], tuple[str, type[BaseModel]]]] = {
-    ("serving.knative.dev", "Service"): ("services", Service),
-    ("eventing.knative.dev", "Broker"): ("brokers", Broker),
-    ("eventing.knative.dev", "Trigger"): ("triggers", Trigger),
-    ("eventing.knative.dev", "KafkaSink"): ("sinks", KafkaSink),
-    ("sources.knative.dev", "KafkaSource"): ("sources", KafkaSource),
-    ("sources.knative.dev", "PingSource"): ("pings", PingSource),
-    ("kafka.strimzi.io", "KafkaTopic"): ("topics", KafkaTopic),
+
+
+class Kind(NamedTuple):
+    """A kind that is carried out, and the versions of it that a cluster of the supported releases serves."""
+
+    table: str
+    model: type[BaseModel]
+    versions: frozenset[str]
+
+
+KINDS: Final[dict[tuple[str, str], Kind]] = {
+    ("serving.knative.dev", "Service"): Kind("services", Service, frozenset({"v1"})),
+    ("eventing.knative.dev", "Broker"): Kind("brokers", Broker, frozenset({"v1"})),
+    ("eventing.knative.dev", "Trigger"): Kind("triggers", Trigger, frozenset({"v1"})),
+    ("eventing.knative.dev", "KafkaSink"): Kind("sinks", KafkaSink, frozenset({"v1alpha1"})),
+    ("sources.knative.dev", "KafkaSource"): Kind("sources", KafkaSource, frozenset({"v1", "v1beta1"})),
+    ("sources.knative.dev", "PingSource"): Kind("pings", PingSource, frozenset({"v1", "v1beta2"})),
+    ("kafka.strimzi.io", "KafkaTopic"): Kind("topics", KafkaTopic, frozenset({"v1"})),
 }
-
-
-class ManifestError(ValueError):
-    """A manifest cannot be played; the text names file, document and field."""
+_KNATIVE: Final = ".knative.dev"
 
 
 @dataclass(slots=True)
 class Manifests:
-    """All that was read, each kind by name."""
+    """All that was read, each kind by name; topics by their names in Kafka."""
 
     services: dict[str, Service] = field(default_factory=dict)
     brokers: dict[str, Broker] = field(default_factory=dict)
@@ -49,92 +60,157 @@ class Manifests:
     sinks: dict[str, KafkaSink] = field(default_factory=dict)
     pings: dict[str, PingSource] = field(default_factory=dict)
     kong: Kong | None = None
-    origins: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Which document each (kind, name) was read from."""
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)
+    """Where each (kind, name) is written; Kong's file as ("Kong", "")."""
 
-    def origin(self, kind: str, name: str) -> str:
-        """`<file>: document <n> (<kind> <name>)`."""
-        return self.origins.get((kind, name), f"({kind} {name})")
+    def finding(self, kind: str, name: str, reason: str, *path: str | int) -> Finding:
+        """What is wrong with a field of a resource, with its file and line."""
+        return self.places[kind, name].finding(reason, *path)
 
 
 def load(root: Path, folders: tuple[str, ...] = FOLDERS) -> Manifests:
-    """Read every manifest under the folders of `root`. Raises ManifestError."""
+    """Read every manifest under the folders of `root`. Raises ManifestError with all that is wrong in them."""
     manifests = Manifests()
+    findings: list[Finding] = []
     for folder in folders:
-        for path in _files(root / folder):
-            shown = path.relative_to(root).as_posix()
-            for number, document in enumerate(_documents(path, shown), start=1):
-                _take(manifests, document, f"{shown}: document {number}")
+        if not (root / folder).is_dir():
+            findings.append(Finding(folder, 0, "There is no such folder."))
+            continue
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in (".yaml", ".yml") and path.is_file():
+                findings += _read(manifests, root, path)
+    if findings:
+        raise ManifestError(findings)
     _lay_over(manifests, root)
     return manifests
+
+
+def _read(manifests: Manifests, root: Path, path: Path) -> list[Finding]:
+    """Take what is deployed from a file; of the others (kustomizations, overlays) only the YAML is checked."""
+    shown = path.relative_to(root)
+    try:
+        documents = read_yaml(path.read_text(encoding="utf-8"))
+    except YamlError as error:
+        return [Finding(shown.as_posix(), error.line, f"This is no YAML for a manifest: {error.reason}.")]
+    except UnicodeDecodeError as error:
+        return [Finding(shown.as_posix(), 0, f"The file is not UTF-8 (byte {error.start}).")]
+    if path.name in _KUSTOMIZATIONS or _OVERLAYS in shown.parts[1:-1]:
+        return []
+    return [
+        finding
+        for document in documents
+        if document.value is not None
+        for finding in _take(manifests, shown.as_posix(), document)
+    ]
+
+
+def _take(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[Finding]:
+    value = document.value
+    if not isinstance(value, dict):
+        yield Finding(file, document.line(), "The document is no mapping.")
+        return
+    if _KONG_KEY in value:
+        yield from _take_kong(manifests, file, document)
+        return
+    group, slash, version = str(value.get("apiVersion", "")).rpartition("/")
+    kind, name = value.get("kind"), _name(value)
+    place = Place(file, document, f"{kind} {name}")
+    if not isinstance(kind, str) or not version or not name:
+        field, path = next(
+            (shown, path)
+            for shown, path, found in (
+                ("kind", ("kind",), isinstance(kind, str)),
+                ("apiVersion", ("apiVersion",), version),
+                ("metadata.name", ("metadata", "name"), name),
+            )
+            if not found
+        )
+        yield Finding(file, document.line(path), f"The document has no {field}.")
+        return
+    known = KINDS.get((group, kind)) if slash else None
+    if known is None:
+        if group.endswith(_KNATIVE):
+            carried_out = ", ".join(sorted(kind for (of, kind) in KINDS if of == group)) or "none"
+            yield place.finding(f"a {kind} of {group} is not carried out here; of this group: {carried_out}", "kind")
+        return
+    if version not in known.versions:
+        served = " and ".join(sorted(f"{group}/{one}" for one in known.versions))
+        yield place.finding(f"a cluster does not serve this version; it serves {served}", "apiVersion")
+        return
+    yield from _add(manifests, kind, known, place)
+
+
+def _add(manifests: Manifests, kind: str, known: Kind, place: Place) -> Iterator[Finding]:
+    try:
+        resource = known.model.model_validate(place.document.value)
+    except ValidationError as error:
+        yield from findings_of(error, place)
+        return
+    assert isinstance(resource, Service | Broker | Trigger | KafkaSource | KafkaTopic | KafkaSink | PingSource)
+    table: dict[str, Any] = getattr(manifests, known.table)
+    key = resource.topic if isinstance(resource, KafkaTopic) else resource.name
+    if key in table:
+        first = manifests.places[kind, key]
+        where = f"{first.file}:{first.document.line()}"
+        yield place.finding(f"the name is used already, in {where}", "metadata", "name")
+        return
+    table[key] = resource
+    manifests.places[kind, key] = place
+
+
+def _take_kong(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[Finding]:
+    place = Place(file, document, "Kong")
+    first = manifests.places.get(("Kong", ""))
+    if first is not None:
+        yield place.finding(f"a declarative configuration of Kong was read already, from {first.file}")
+        return
+    try:
+        manifests.kong = Kong.model_validate(document.value)
+    except ValidationError as error:
+        yield from findings_of(error, place)
+    manifests.places["Kong", ""] = place
 
 
 def _lay_over(manifests: Manifests, root: Path) -> None:
     path = root / KONG_OVERLAY
     if manifests.kong is None or not path.is_file():
         return
-    shown = KONG_OVERLAY.as_posix()
-    for number, document in enumerate(_documents(path, shown), start=1):
-        over: Kong = _validated(Kong, document, f"{shown}: document {number} (Kong)")
+    for document in read_yaml(path.read_text(encoding="utf-8")):
+        place = Place(KONG_OVERLAY.as_posix(), document, "Kong")
+        try:
+            over = Kong.model_validate(document.value)
+        except ValidationError as error:
+            raise ManifestError(findings_of(error, place)) from None
         if over.services:
-            raise ManifestError(f"{shown}: document {number} (Kong): services: an overlay holds plugins alone")
-        names = {plugin.name for plugin in over.plugins}
-        kept = [plugin for plugin in manifests.kong.plugins if plugin.name not in names]
-        manifests.kong = manifests.kong.model_copy(update={"plugins": [*kept, *over.plugins]})
+            raise ManifestError([place.finding("an overlay holds plugins alone", "services")])
+        manifests.kong = manifests.kong.with_plugins(over.plugins)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        raise ManifestError(f"{folder}: there is no such folder")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in (".yaml", ".yml") or path.name in _SKIPPED_FILES or not path.is_file():
-            continue
-        if not _SKIPPED_FOLDERS.intersection(path.relative_to(folder).parts[:-1]):
-            yield path
-
-
-def _documents(path: Path, shown: str) -> list[Any]:
-    try:
-        return list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_LOADER))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{shown}: {error}") from None
-
-
-def _take(manifests: Manifests, document: Any, origin: str) -> None:
-    if document is None:
-        return
-    if not isinstance(document, dict):
-        raise ManifestError(f"{origin}: it is no mapping")
-    if _KONG_KEY in document:
-        if manifests.kong is not None:
-            raise ManifestError(f"{origin}: a declarative configuration of Kong was read already")
-        manifests.kong = _validated(Kong, document, f"{origin} (Kong)")
-        return
-    kind = document.get("kind")
-    group = str(document.get("apiVersion", "")).partition("/")[0]
-    if not isinstance(kind, str):
-        raise ManifestError(f"{origin}: kind: it is not set")
-    known = _KINDS.get((group, kind))
-    if known is None:
-        return
-    attribute, model = known
+def _name(document: dict[str, Any]) -> str | None:
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    origin = f"{origin} ({kind} {name})"
-    resource = _validated(model, document, origin)
-    table: dict[str, Any] = getattr(manifests, attribute)
-    key = resource.topic if isinstance(resource, KafkaTopic) else str(name)
-    if key in table:
-        raise ManifestError(f"{origin}: metadata.name: it was used before, in {manifests.origin(kind, key)}")
-    table[key] = resource
-    manifests.origins[kind, key] = origin
+    return name if isinstance(name, str) else None
 
 
-def _validated(model: type[BaseModel], document: dict[str, Any], origin: str) -> Any:
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ManifestError(f"{origin}: {where + ': ' if where else ''}{reason}") from None
+def findings_of(error: ValidationError, place: Place) -> list[Finding]:
+    """Each thing that a model refuses, as a sentence with its place."""
+    findings = []
+    for one in error.errors(include_url=False, include_input=False):
+        cause = one.get("ctx", {}).get("error")
+        path = list(one["loc"])
+        if isinstance(cause, FieldError):
+            path += cause.path
+        findings.append(place.finding(_reason(one["type"], one["msg"], cause), *path))
+    return findings
+
+
+def _reason(type: str, message: str, cause: object) -> str:
+    if isinstance(cause, FieldError):
+        return cause.reason
+    if type == "extra_forbidden":
+        return "there is no such field, or it is not carried out here"
+    if type == "missing":
+        return "it is missing"
+    if cause is not None:
+        return message.removeprefix("Value error, ")
+    return f"it{message.removeprefix('Input')}" if message.startswith("Input ") else message[0].lower() + message[1:]

@@ -13,7 +13,7 @@ from embedded.broker.plan import Plan, Subscription, ToService
 from embedded.functions.scaling import Functions
 from embedded.gateway.gateway import Upstream
 from embedded.identity.issuer import token_url
-from embedded.manifests.models import Service
+from embedded.manifests.serving import Service
 from embedded.platform.metrics import exposition
 from shared.adapters.sqlite.store import SqliteStore
 from shared.context.runtime import Runtime

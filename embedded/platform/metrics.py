@@ -49,6 +49,7 @@ def _broker(lines: list[str], broker: BrokerSummary) -> None:
         ("retried", "counter"),
         ("dead_lettered", "counter"),
         ("lost", "counter"),
+        ("dropped", "counter"),
         ("pending", "gauge"),
     ):
         name = f"lastro_broker_{field}" + ("_total" if kind == "counter" else "")

@@ -124,9 +124,7 @@ class Platform:
         issuer_url = settings.base_url.rstrip("/") + REALM_PATH
         runtime = _runtime(settings, options, clock, store, broker, vault, keys, stack)
         issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
-        router, upstreams = upstreams_of(
-            manifests, options.root, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic
-        )
+        router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
         state = _State()
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
         invokers.chosen = (
@@ -155,7 +153,7 @@ class Platform:
         stack = self.closing
         install(self.runtime)
         stack.callback(install, None)
-        self.functions.check(self.plan, manifests.kong)
+        self.functions.check(self.plan, manifests)
         self.functions.start()
         stack.callback(self.functions.stop)
         stack.push_async_callback(self.broker.stop, DRAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""A dead letter as it is answered."""
+"""Dead letters as they are asked for and answered."""
 
 from __future__ import annotations
 
@@ -7,8 +7,23 @@ from typing import Any
 
 from pydantic import Field
 
-from shared.http.models import Resource, Time
-from shared.records.dead_letters import DeadLetterDocument, DeadLetterStatus
+from shared.context.context import Context
+from shared.http.models import Command, Description, ListQuery, Page, Resource, Time
+from shared.http.pages import find_page
+from shared.ports.documents import Query
+from shared.records.dead_letters import DEAD_LETTERS, DeadLetterDocument, DeadLetterStatus
+
+
+class DeadLettersQuery(ListQuery):
+    """Which dead letters to list."""
+
+    status: DeadLetterStatus | None = Field(default=None, description="Return only dead letters in this status.")
+
+
+class Discard(Command):
+    """Why the event is given up."""
+
+    reason: Description = Field(min_length=1, description="Why the event is not needed any more. It is stored.")
 
 
 class Cause(Resource):
@@ -47,4 +62,16 @@ def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
         attempts=letter["attempts"],
         status=letter["status"],
         parked_at=letter["parked_at"],
+    )
+
+
+async def dead_letters_page(query: DeadLettersQuery, ctx: Context) -> Page[DeadLetter]:
+    """A page of the dead letters of the context's tenant, or of the platform's own, newest first."""
+    return await find_page(
+        ctx,
+        DEAD_LETTERS,
+        query,
+        {"status": query.status},
+        lambda filters: Query(where=filters, newest_first=True),
+        dead_letter_resource,
     )

@@ -7,10 +7,10 @@ from base64 import b64decode
 from typing import Final
 from urllib.parse import urlsplit
 
-from events.dead_letters import DeadLetterParked
-from functions.operations._dead_letter import REPLAYS, dead_letter_parts
+from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
+from functions.operations._dead_letter import REPLAYS, dead_letter_parts, emit
 from shared.context.context import Context
-from shared.core.envelope import Envelope
+from shared.core.envelope import DEAD_LETTER_ID, Envelope
 from shared.functions.decorators import event_function
 from shared.identity.tenancy import tenant_of
 from shared.ports.documents import Query
@@ -21,14 +21,19 @@ from shared.records.dead_letters import DEAD_LETTERS, CauseDocument, DeadLetterD
 # it off; no event of ours has extensions of the names that are left then.
 _ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)|code|detail|tenant")
 _NO_NUMBER: Final = -1
+_FACTS: Final = frozenset({DeadLetterParked.type, DeadLetterReplayed.type, DeadLetterDiscarded.type})
 
 
 @event_function(platform=True)
 async def park_dead_letter(event: Envelope, ctx: Context) -> None:
-    """Keep an event that a consumer could not take, with the reason; its tenant may replay or discard it.
+    """Store an event that a consumer could not take, with the reason; its tenant may replay or discard it.
 
-    An event of no known tenant is kept under the platform.
+    An event of no known tenant is stored for the platform. An event that comes of a dead letter is not stored: a
+    consumer that refuses it would otherwise make a dead letter of every fact about the last one, without end.
     """
+    if DEAD_LETTER_ID in event.extensions or event.type in _FACTS:
+        ctx.log.warning("%s %s comes of a dead letter and is not parked", event.type, event.id)
+        return
     tenant_id = event.tenant_id
     if tenant_id and await tenant_of(ctx.runtime.documents, tenant_id) is not None:
         ctx.scope_to(tenant_id)
@@ -54,7 +59,7 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
     else:
         return
     ctx.log.warning("%s gave up %s %s: %s", consumer, event.type, event.id, letter["cause"]["code"])
-    ctx.emit(DeadLetterParked(**dead_letter_parts(letter), code=letter["cause"]["code"]))
+    emit(DeadLetterParked(**dead_letter_parts(letter), code=letter["cause"]["code"]), ctx)
 
 
 def _new_letter(ctx: Context, key: str, event: Envelope, consumer: str, replays: int) -> DeadLetterDocument:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.context.unit_of_work import UnitOfWork
 from shared.core.clock import format_time
-from shared.core.envelope import Envelope, Event
+from shared.core.envelope import DEAD_LETTER_ID, Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.problems import Problem
 from shared.ports.documents import Collection, D
@@ -38,6 +38,8 @@ class Origin(NamedTuple):
     correlation_id: str
     causation_id: str | None
     traceparent: str
+    dead_letter_id: str | None = None
+    """The dead letter that the run comes of, which its events name; see DEAD_LETTER_ID."""
 
     @property
     def domain(self) -> str:
@@ -144,6 +146,8 @@ class Context(UnitOfWork):
         }
         if origin.causation_id is not None:
             attributes["causationid"] = origin.causation_id
+        if origin.dead_letter_id is not None:
+            attributes[DEAD_LETTER_ID] = origin.dead_letter_id
         if extensions:
             attributes.update(extensions)
         if known_as is None:

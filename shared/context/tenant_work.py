@@ -50,6 +50,7 @@ async def run_in_tenant_unit_of_work(
         correlation_id or ctx.origin.correlation_id,
         ctx.origin.causation_id,
         ctx.origin.traceparent,
+        ctx.origin.dead_letter_id,
     )
     _, decision = await decide_and_commit(ctx.runtime, decide, tenant_id, origin, _POINTS, caller=ctx.caller)
     return decision

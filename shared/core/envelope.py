@@ -17,6 +17,12 @@ from pydantic import BaseModel, ConfigDict
 from shared.core.clock import parse_time
 
 JSON: Final = "application/json"
+DEAD_LETTER_ID: Final = "deadletterid"
+"""Extension attribute of every event that comes of a dead letter: the dead letter's id.
+
+Each event that is emitted because of such an event has it, too, and none of them is parked when it is given up: or else
+a consumer that refuses facts about dead letters would make a new one of each, without end.
+"""
 _OURS: Final = "lastro."
 _SCHEMAS: Final = "https://lastro.dev/schemas/"
 _IMPLIED: Final = frozenset({"id", "source", "type", "subject", "time", "specversion", "datacontenttype"})

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from shared.context.commits import Points, TooManyConflicts, decide_and_commit
 from shared.context.context import Origin
 from shared.context.runtime import Runtime
-from shared.core.envelope import Envelope, Event
+from shared.core.envelope import DEAD_LETTER_ID, Envelope, Event
 from shared.core.problems import Problem
 from shared.messaging.operation import EventOperation
 from shared.ports.documents import PLATFORM, AlreadyApplied, InboxMarker, Unavailable
@@ -121,7 +121,8 @@ async def _apply(
     runtime: Runtime,
     traceparent: str,
 ) -> Delivery:
-    origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent)
+    dead_letter_id = envelope.extensions.get(DEAD_LETTER_ID)
+    origin = Origin(operation.id, envelope.id, envelope.correlation_id, envelope.id, traceparent, dead_letter_id)
     try:
         await decide_and_commit(runtime, partial(operation.handler, event), tenant_id, origin, _POINTS, marker=marker)
     except AlreadyApplied:

@@ -192,6 +192,24 @@ def test_dead_letters_from_list_to_discard(lastro: Lastro, tmp_path: Path) -> No
     assert discarded["status"] == "discarded"
 
 
+def test_dead_letters_of_no_tenant_are_the_operator_s(lastro: Lastro, tmp_path: Path) -> None:
+    """With --platform the operator lists, shows, replays and discards what could not be delivered for no tenant."""
+    file = tmp_path / "of-no-tenant.json"
+    event = {"specversion": "1.0", "id": "evt_nobody", "source": "/outside", "type": "lastro.payment.created.v1"}
+    file.write_text(json.dumps({**event, "data": {}}))
+    platform = ("--platform",)
+    lastro("events", "publish", str(file))
+    letter = _parked(lastro, platform)
+    assert letter in lastro("dead-letters", "list", *platform).stdout
+    shown = lastro("dead-letters", "show", letter, *platform).stdout
+    assert "malformed_request" in shown
+    assert "evt_nobody" in shown
+    assert "replayed" in lastro("dead-letters", "replay", letter, *platform).stdout
+    _until_parked(lastro, letter, platform)
+    discarded = _json(lastro("dead-letters", "discard", letter, "--reason", "a test", "--json", *platform))
+    assert discarded["status"] == "discarded"
+
+
 def test_the_trial_balance_is_balanced(lastro: Lastro) -> None:
     """The trial balance is shown per currency, and one that is out of balance fails."""
     _refunded_payment(lastro)
@@ -257,8 +275,12 @@ def _dead_letter(lastro: Lastro, tmp_path: Path, tenant: tuple[str, ...]) -> str
     file = tmp_path / "bad.json"
     file.write_text(json.dumps(event))
     assert lastro("events", "publish", str(file)).exit_code == 0
+    return _parked(lastro, tenant)
+
+
+def _parked(lastro: Lastro, whose: tuple[str, ...]) -> str:
     for _ in range(100):
-        letters = _json(lastro("dead-letters", "list", "--json", *tenant))["data"]
+        letters = _json(lastro("dead-letters", "list", "--json", *whose))["data"]
         if letters:
             return str(letters[0]["id"])
     raise AssertionError("the event was not parked")

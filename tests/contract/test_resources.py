@@ -392,4 +392,8 @@ GET /v1/ledger/trial-balance
 GET /v1/dead-letters
 GET /v1/dead-letters/*
 POST /v1/dead-letters/*/replay
-POST /v1/dead-letters/*/discard"""
+POST /v1/dead-letters/*/discard
+GET /v1/platform/dead-letters
+GET /v1/platform/dead-letters/*
+POST /v1/platform/dead-letters/*/replay
+POST /v1/platform/dead-letters/*/discard"""

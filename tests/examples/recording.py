@@ -207,31 +207,39 @@ async def _books(recorder: Recorder, client: Client, account: str) -> None:
 
 
 async def _dead_letters(recorder: Recorder, house: House, client: Client) -> None:
-    operator = await house.operator()
-    for number in (1, 2):
-        # Without its amount, no consumer can process this event.
-        event = {
-            "specversion": "1.0",
-            "id": f"legacy-{number}",
-            "source": "/legacy-system",
-            "type": "lastro.payment.created.v1",
-            "time": house.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "datacontenttype": "application/json",
-            "tenantid": TENANT,
-            "partitionkey": f"{TENANT}/legacy-{number}",
-            "correlationid": f"legacy-{number}",
-            "data": {"payment_id": f"legacy-{number}"},
-        }
-        media_type = {"content-type": "application/cloudevents+json"}
-        answer = await operator.post("/brokers/default", json.dumps(event).encode(), change=media_type)
-        assert answer.status == 202, answer.body
-        await eventually(client, "/v1/dead-letters", partial(_has, number))
-    page = await recorder.send(client, "GET", "/v1/dead-letters?status=parked&limit=1")
-    letter = f"/v1/dead-letters/{page['data'][0]['id']}"
-    await recorder.send(client, "GET", letter)
-    await recorder.send(client, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
-    (rest,) = (await client.read("/v1/dead-letters?status=parked"))["data"]
-    await recorder.send(client, "POST", f"/v1/dead-letters/{rest['id']}/replay")
+    """The dead letters of a tenant, then those of events that name none, which are the operator's."""
+    of_tenant = {"tenantid": TENANT, "partitionkey": f"{TENANT}/legacy"}
+    for reader, path, extensions in (
+        (client, "/v1/dead-letters", of_tenant),
+        (await house.operator(), "/v1/platform/dead-letters", {}),
+    ):
+        for number in (1, 2):
+            await _publish_without_amount(house, f"legacy-{number}", extensions)
+            await eventually(reader, path, partial(_has, number))
+        page = await recorder.send(reader, "GET", f"{path}?status=parked&limit=1")
+        letter = f"{path}/{page['data'][0]['id']}"
+        await recorder.send(reader, "GET", letter)
+        await recorder.send(reader, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
+        (rest,) = (await reader.read(f"{path}?status=parked"))["data"]
+        await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay")
+
+
+async def _publish_without_amount(house: House, id: str, extensions: dict[str, str]) -> None:
+    """Publish a payment that no consumer can process, because it says no amount."""
+    event = {
+        "specversion": "1.0",
+        "id": id,
+        "source": "/legacy-system",
+        "type": "lastro.payment.created.v1",
+        "time": house.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "datacontenttype": "application/json",
+        **extensions,
+        "correlationid": id,
+        "data": {"payment_id": id},
+    }
+    operator, media_type = await house.operator(), {"content-type": "application/cloudevents+json"}
+    answer = await operator.post("/brokers/default", json.dumps(event).encode(), change=media_type)
+    assert answer.status == 202, answer.body
 
 
 def _has(number: int, page: dict[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def test_flags_are_read_from_the_file(tmp_path: Path) -> None:
     assert not flags.enabled("unknown", "ten_1")
 
 
-@pytest.mark.parametrize("content", ["- a", "pix: 3", "pix: [1]"])
+@pytest.mark.parametrize("content", ["- a", "pix: 3", "pix: [1]", "pix: [", "pix: true\npix: false"])
 def test_a_bad_flag_file_is_refused(tmp_path: Path, content: str) -> None:
     """What is no mapping of flags is named and not read as something else."""
     path = tmp_path / "flags.yaml"

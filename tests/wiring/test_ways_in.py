@@ -7,8 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
 from embedded.broker.plan import Plan, Subscription, ToService, ToTopic
+from embedded.manifests.eventing import Trigger
+from embedded.manifests.kafka import KafkaSource
+from embedded.manifests.kong import KongRoute
 from embedded.manifests.loading import Manifests
-from embedded.manifests.models import KafkaSource, KongRoute, Trigger
 from events.catalogue import CATALOGUE
 from events.sweeps import Tick
 from shared.core.envelope import Event

@@ -25,9 +25,13 @@ class YamlFlags:
 def _read(path: Path) -> dict[str, bool | frozenset[str]]:
     if not path.exists():
         return {}
-    import yaml
+    from shared.core.strict_yaml import YamlError, read_yaml
 
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        documents = read_yaml(path.read_text(encoding="utf-8"))
+    except YamlError as error:
+        raise ValueError(f"{path}: {error}") from None
+    content = (documents[0].value if documents else None) or {}
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a mapping of flags")  # noqa: TRY004 - a file is wrong, no type of a caller
     return {str(flag): _value(path, flag, value) for flag, value in content.items()}

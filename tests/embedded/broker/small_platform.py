@@ -52,7 +52,11 @@ spec:
   bootstrapServers: [kafka:9092]
   topics: [lastro.shop.v1]
   sink: {ref: {apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}}
+  delivery:
+    deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}
 """
+TO_PARKING = "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}"
+"""For a `delivery` in flow style."""
 TOPIC = """
 apiVersion: kafka.strimzi.io/v1
 kind: KafkaTopic

@@ -11,14 +11,11 @@ import pytest
 
 from embedded.broker.broker import UnknownBroker
 from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
-from embedded.broker.plan import make_plan
 from embedded.broker.state import Limits
-from embedded.manifests.loading import ManifestError
 from shared.core.envelope import Envelope
 from shared.messaging.http_binding import from_structured
 from tests.embedded.broker.small_platform import (
-    BROKER,
-    SOURCE,
+    TO_PARKING,
     TOPIC,
     Stage,
     answering,
@@ -27,7 +24,6 @@ from tests.embedded.broker.small_platform import (
     service,
     start,
     trigger,
-    write,
 )
 
 
@@ -126,10 +122,7 @@ async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> N
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), asyncio.CancelledError()])
 async def test_an_invocation_that_raises_is_retried_as_a_network_error(tmp_path: Path, failure: BaseException) -> None:
     """No answer at all is retried, and the dead letter then carries the destination alone; the worker lives on."""
-    delivery = (
-        "{retry: 1, backoffDelay: PT0S, "
-        "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
-    )
+    delivery = f"{{retry: 1, backoffDelay: PT0S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
 
     async def fail(name: str, envelope: Envelope, first: bool) -> Answer:
@@ -208,14 +201,49 @@ async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_without_a_dead_letter_sink_the_event_is_lost_and_counted(tmp_path: Path) -> None:
-    """As on a cluster: no sink, no event; but it is counted."""
-    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery="{retry: 0}")))
+async def test_a_refused_fact_about_a_dead_letter_does_not_go_round(tmp_path: Path) -> None:
+    """A consumer of every type that refuses all of them makes one dead letter, and not one of each fact about it."""
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(400)
+
+    async def park(name: str, envelope: Envelope, first: bool) -> Answer:
+        parked = event(len(stage.log.entries) + 100, "lastro.dead_letter.parked.v1", deadletterid="dlt_1")
+        stage.log.log(parked)
+        return ACCEPTED
+
+    stage.shop.behaviour["parking"] = park
     stage.log.log(event(1))
     await stage.settled()
-    assert stage.broker.summary().subscriptions["trigger/pack"].lost == 1
+    assert stage.shop.ids("pack") == ["evt_1", "evt_101"]
+    assert stage.shop.ids("parking") == ["evt_1"]
+    counts = stage.broker.summary().subscriptions["trigger/pack"]
+    assert (counts.dead_lettered, counts.dropped, counts.pending) == (1, 1, 0)
+    assert (2, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_a_reply_to_a_fact_about_a_dead_letter_is_one_too(tmp_path: Path) -> None:
+    """The mark goes over to the event that a consumer answers with, whatever that event says."""
+    plan = plan_of(
+        tmp_path,
+        service("pack"),
+        service("ship"),
+        trigger("pack", "pack", filter="[{exact: {type: told}}]"),
+        trigger("ship", "ship", filter="[{exact: {type: packed}}]"),
+    )
+    stage = await start(plan)
+
+    async def reply(name: str, envelope: Envelope, first: bool) -> Answer:
+        headers, body = event(9, "packed").to_binary()
+        return PlainAnswer(200, headers, body)
+
+    stage.shop.behaviour["pack"] = reply
+    stage.shop.behaviour["ship"] = answering(400)
+    stage.log.log(event(1, "told", deadletterid="dlt_1"))
+    await stage.settled()
+    assert stage.shop.ids("ship") == ["evt_9"]
     assert stage.shop.ids("parking") == []
+    assert stage.broker.summary().subscriptions["trigger/ship"].dropped == 1
     await stage.broker.stop()
 
 
@@ -285,7 +313,7 @@ async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> No
 
 async def test_a_delivery_that_takes_too_long_is_canceled_and_retried(tmp_path: Path) -> None:
     """A timeout counts as no answer."""
-    delivery = "{retry: 1, backoffDelay: PT0S, timeout: PT0.02S}"
+    delivery = f"{{retry: 1, backoffDelay: PT0S, timeout: PT0.02S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
     canceled = 0
 
@@ -489,6 +517,7 @@ metadata: {name: graveyard}
 spec:
   bootstrapServers: [kafka:9092]
   topics: [lastro.dead-letters.v1]
+  delivery: {deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}
   sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: bury}}
   ceOverrides: {extensions: {via: graveyard}}
 """
@@ -557,24 +586,3 @@ async def test_stopping_waits_for_what_is_in_flight(tmp_path: Path) -> None:
     await stage.broker.stop(5)
     assert done == ["evt_1"]
     assert stage.log.low_water_mark == 2
-
-
-@pytest.mark.parametrize(
-    ("documents", "message"),
-    [
-        ([trigger("t", "nobody")], "spec.subscriber: there is no Service nobody"),
-        ([service("pack"), trigger("t", "pack", filter="[{cesql: 'TRUE'}]")], "filters.0.cesql: CESQL is not played"),
-        ([service("pack"), trigger("t", "pack", delivery="{backoffDelay: soon}")], "delivery.backoffDelay: 'soon'"),
-        (
-            [SOURCE.replace("name: shop", "name: other").replace("lastro.shop.v1", "nope")],
-            "there is no KafkaTopic nope",
-        ),
-        ([trigger("t", "x").replace("broker: default", "broker: missing")], "there is no Broker missing"),
-    ],
-)
-def test_wiring_that_leads_nowhere_is_refused(tmp_path: Path, documents: list[str], message: str) -> None:
-    """What a manifest names must exist and be playable; the error says where."""
-    manifests = write(tmp_path, BROKER, SOURCE, TOPIC.format(topic="lastro.shop.v1"), service("parking"), *documents)
-    with pytest.raises(ManifestError, match=r"knative/all\.yaml: document") as refused:
-        make_plan(manifests)
-    assert message in str(refused.value)

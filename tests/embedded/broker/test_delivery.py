@@ -7,8 +7,6 @@ import base64
 import pytest
 
 from embedded.broker.delivery import (
-    KAFKA_SOURCE_DEFAULT,
-    DeliveryError,
     DeliveryPolicy,
     Outcome,
     PlainAnswer,
@@ -16,7 +14,7 @@ from embedded.broker.delivery import (
     outcome_of,
     policy_of,
 )
-from embedded.manifests.models import DeliverySpec
+from embedded.manifests.eventing import DeliverySpec
 from tests.embedded.broker.small_platform import event
 
 
@@ -28,38 +26,11 @@ def test_backoff_grows_as_knative_has_it() -> None:
     assert [exponential.delay_before(n) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
 
 
-def test_a_source_without_delivery_retries_for_ten_minutes() -> None:
-    """Ten exponential retries from 0.3 s are 613.8 s in all."""
-    total = sum(KAFKA_SOURCE_DEFAULT.delay_before(n) for n in range(1, KAFKA_SOURCE_DEFAULT.retry + 1))
-    assert total == pytest.approx(613.8)
-
-
-def test_a_triggers_delivery_replaces_its_brokers_entirely() -> None:
-    """Nothing of the Broker's specification is left when the Trigger has one of its own."""
-    broker = DeliverySpec(retry=5, backoff_delay="PT2S", timeout="PT9S")
-    assert policy_of(None, broker).retry == 5
-    mine = policy_of(DeliverySpec(backoff_policy="linear"), broker)
-    assert (mine.retry, mine.delay, mine.timeout, mine.backoff) == (0, 1.0, 600.0, "linear")
-    assert policy_of(None, None) == DeliveryPolicy()
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("PT0.2S", 0.2), ("PT1M30S", 90), ("P1DT1H", 90000), ("PT0S", 0)])
-def test_durations_are_iso_8601(text: str, seconds: float) -> None:
-    """Durations of fixed length are read to the fraction of a second."""
-    assert policy_of(DeliverySpec(backoff_delay=text)).delay == seconds
-
-
-@pytest.mark.parametrize("text", ["1s", "", "P1M", "P1Y", "-PT1S", "PT"])
-def test_other_durations_are_refused(text: str) -> None:
-    """What is no duration, negative, or of no fixed length is refused by the name of its field."""
-    with pytest.raises(DeliveryError, match=r"delivery\.timeout"):
-        policy_of(DeliverySpec(timeout=text))
-
-
-def test_a_format_that_is_not_played_is_refused() -> None:
-    """Structured delivery is not silently replaced by binary."""
-    with pytest.raises(DeliveryError, match=r"delivery\.format"):
-        policy_of(DeliverySpec(format="json"))
+def test_a_policy_has_the_brokers_defaults_for_what_is_not_said() -> None:
+    """No retry, an exponential back-off from one second, and Knative's ten minutes for an answer."""
+    assert policy_of(DeliverySpec()) == DeliveryPolicy(retry=0, backoff="exponential", delay=1.0, timeout=600.0)
+    said = DeliverySpec(retry=5, backoff_policy="linear", backoff_delay="PT2S", timeout="PT9S")
+    assert policy_of(said) == DeliveryPolicy(retry=5, backoff="linear", delay=2.0, timeout=9.0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.broker.filters import FilterError, compile_filter
+from embedded.broker.filters import compile_filter
+from embedded.manifests.findings import FieldError
 from shared.core.envelope import Envelope
 
 EVENT = Envelope(
@@ -43,6 +44,7 @@ OTHER = {"exact": {"type": "other"}}
         ([{"prefix": {"source": "/lastro/", "tenantid": "ac"}}], True),
         ([{"exact": {"specversion": "1.0", "datacontenttype": "application/json"}}], True),
         ([{"exact": {"subject": "ord_1", "id": "evt_1"}}], True),
+        ([{"prefix": {"dataschema": "https://lastro.dev/schemas/lastro.order."}}], True),
         ([{"prefix": {"time": "2026-"}}], True),
         ([{"all": [SOLD, {"exact": {"causetype": "order"}}]}], True),
         ([{"all": [SOLD, OTHER]}], False),
@@ -100,6 +102,26 @@ def test_an_exact_type_is_known_for_dispatch() -> None:
     assert compile_filter(None, [{"not": SOLD}]).type is None
 
 
+@pytest.mark.parametrize(
+    ("filters", "types"),
+    [
+        ([SOLD], {"lastro.order.sold.v1"}),
+        ([{"any": [SOLD, OTHER]}], {"lastro.order.sold.v1", "other"}),
+        ([{"any": [SOLD, {"all": [OTHER, {"exact": {"causetype": "x"}}]}]}], {"lastro.order.sold.v1", "other"}),
+        ([SOLD, OTHER], set()),
+        ([{"any": [SOLD, OTHER]}, OTHER], {"other"}),
+        ([{"any": [SOLD, {"exact": {"causetype": "x"}}]}], None),
+        ([{"prefix": {"type": "lastro."}}], None),
+        ([{"not": SOLD}], None),
+        ([{"exact": {"causetype": "order"}}], None),
+        ([], None),
+    ],
+)
+def test_the_types_that_can_pass_are_known(filters: list[dict[str, Any]], types: set[str] | None) -> None:
+    """A filter knows the event types that it can let pass, and None when it names none exactly."""
+    assert compile_filter(None, filters).possible_types == types
+
+
 def test_an_event_without_optional_attributes_fails_every_comparison() -> None:
     """A subject or time that is not set matches nothing and raises nothing."""
     for dialect in ("exact", "prefix", "suffix"):
@@ -116,6 +138,10 @@ def test_an_event_without_optional_attributes_fails_every_comparison() -> None:
         ([{"exact": {}}], "filters.0.exact"),
         ([{"exact": {"type": ""}}], "filters.0.exact.type"),
         ([{"exact": {"type": 1}}], "filters.0.exact.type"),
+        ([{"exact": {"Type": "a"}}], "filters.0.exact.Type: it is no name of an attribute"),
+        ([{"any": [SOLD, {"prefix": {"tenant-id": "a"}}]}], "filters.0.any.1.prefix.tenant-id: it is no name"),
+        ([{"not": {"suffix": {"1st": "a"}}}], "filters.0.not.suffix.1st: it is no name"),
+        ([{"exact": {1: "a"}}], "filters.0.exact.1: it is no name"),
         ([{"all": []}], "filters.0.all"),
         ([{"any": SOLD}], "filters.0.any"),
         ([{"not": [SOLD]}], "filters.0.not"),
@@ -125,7 +151,7 @@ def test_an_event_without_optional_attributes_fails_every_comparison() -> None:
 )
 def test_what_cannot_be_understood_is_refused(filters: list[Any], message: str) -> None:
     """A filter of unknown or broken form is refused by the name of its field."""
-    with pytest.raises(FilterError) as refused:
+    with pytest.raises(FieldError) as refused:
         compile_filter(None, filters)
     assert message in str(refused.value)
 

@@ -8,10 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
-import pytest
-
-from embedded.broker.schedules import PING_TYPE, Cron, Schedules
-from embedded.manifests.loading import ManifestError
+from embedded.broker.schedules import PING_TYPE, Schedules
 from shared.core.ids import IdSource
 from tests.embedded.broker.small_platform import Stage, answering, plan_of, service, start
 
@@ -143,36 +140,3 @@ async def test_a_tick_for_a_broker_goes_into_the_log(tmp_path: Path) -> None:
     assert [envelope.type for envelope in stage.log.entries] == [PING_TYPE]
     await schedules.stop()
     await stage.broker.stop()
-
-
-@pytest.mark.parametrize(
-    ("schedule", "timezone", "expected"),
-    [
-        ("*/15 * * * *", "", datetime(2026, 1, 1, 12, 15, tzinfo=UTC)),
-        ("0 3 * * *", "", datetime(2026, 1, 2, 3, 0, tzinfo=UTC)),
-        ("0 3 * * *", "America/Sao_Paulo", datetime(2026, 1, 2, 6, 0, tzinfo=UTC)),
-        ("30 12 ? * MON-FRI", "", datetime(2026, 1, 1, 12, 30, tzinfo=UTC)),
-        ("0 0 1,15 * *", "", datetime(2026, 1, 15, 0, 0, tzinfo=UTC)),
-        ("@hourly", "", datetime(2026, 1, 1, 13, 0, tzinfo=UTC)),
-        ("@daily", "America/Sao_Paulo", datetime(2026, 1, 2, 3, 0, tzinfo=UTC)),
-        ("@weekly", "", datetime(2026, 1, 4, 0, 0, tzinfo=UTC)),
-    ],
-)
-def test_cron(schedule: str, timezone: str, expected: datetime) -> None:
-    """Standard cron of five fields and the descriptors, in the source's timezone."""
-    assert Cron(schedule, timezone).next_after(datetime(2026, 1, 1, 12, 0, tzinfo=UTC)) == expected
-
-
-@pytest.mark.parametrize(
-    "schedule", ["@every 10s", "* * * *", "0 * * * * *", "61 * * * *", "0 0 L * *", "0 0 * * 5#2", "x"]
-)
-async def test_other_schedules_are_refused(tmp_path: Path, schedule: str) -> None:
-    """What Knative's admission would refuse is refused here, by the name of the source and the field."""
-    with pytest.raises(ManifestError, match=r"PingSource tick: spec\.schedule"):
-        await begin(tmp_path, ping(schedule=schedule))
-
-
-async def test_an_unknown_timezone_is_refused(tmp_path: Path) -> None:
-    """So is a timezone that is not known."""
-    with pytest.raises(ManifestError, match=r"PingSource tick: spec\.timezone"):
-        await begin(tmp_path, ping(timezone="Mars/Olympus"))

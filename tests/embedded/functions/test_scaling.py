@@ -18,8 +18,8 @@ from embedded.broker.plan import Plan, make_plan
 from embedded.broker.timers import Timers
 from embedded.functions.invocation import DirectInvoker, FrameworkInvoker
 from embedded.functions.scaling import Functions
-from embedded.manifests.loading import ManifestError
-from embedded.manifests.models import Kong
+from embedded.manifests.findings import ManifestError
+from embedded.manifests.loading import Manifests
 from shared.adapters.memory.stores import (
     MemoryBus,
     MemoryCache,
@@ -37,7 +37,7 @@ from shared.functions.process import install
 from shared.http.messages import HttpRequest
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
-from tests.embedded.broker.small_platform import BROKER, SOURCE, TOPIC, event, plan_of, service, trigger, write
+from tests.embedded.broker.small_platform import BROKER, SOURCE, TO_PARKING, TOPIC, event, service, trigger, write
 
 SHARED = "SEEN: list[int] = []\n"
 PACK = '''
@@ -98,6 +98,15 @@ async def show_item(item: str, ctx: Context) -> Shown:
     """Show an item."""
     return Shown(item=item)
 '''
+SOLD = "[{exact: {type: sold}}]"
+TO_BROKER = "{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}"
+TO_PACK = "{apiVersion: serving.knative.dev/v1, kind: Service, name: pack}"
+PING = """
+apiVersion: sources.knative.dev/v1
+kind: PingSource
+metadata: {name: tick}
+spec: {sink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: sweep}}}
+"""
 _packages = iter(f"testfunctions{number}" for number in range(1000))
 
 
@@ -126,12 +135,29 @@ def services(package: str, *, core: bool = False) -> list[str]:
     ]
 
 
-def shop_plan(tmp_path: Path, package: str, *, core: bool = False, type: str = "sold") -> Plan:
-    """A Trigger to pack; its dead letters go to parking."""
-    documents = services(package, core=core)
+def shop(tmp_path: Path, package: str, *more: str, core: bool = False, filter: str = SOLD) -> Manifests:
+    """A Trigger to pack, whose dead letters go to parking, and a route to show-item."""
     usual = (BROKER, SOURCE, TOPIC.format(topic="lastro.shop.v1"))
-    sold = trigger("pack", "pack", filter=f"[{{exact: {{type: {type}}}}}]")
-    return make_plan(write(tmp_path, *usual, *documents, sold))
+    return write(tmp_path, *usual, *services(package, core=core), trigger("pack", "pack", filter=filter), *more)
+
+
+def shop_plan(tmp_path: Path, package: str, *, core: bool = False) -> Plan:
+    """What the broker makes of it."""
+    return make_plan(shop(tmp_path, package, core=core))
+
+
+def check(manifests: Manifests) -> Functions:
+    """The functions, checked as at the start."""
+    functions = Functions(manifests.services, ManualClock(), Timers(ManualClock()))
+    functions.check(make_plan(manifests), manifests)
+    return functions
+
+
+def refusal(manifests: Manifests) -> str:
+    """What the check says."""
+    with pytest.raises(ManifestError) as refused:
+        check(manifests)
+    return str(refused.value)
 
 
 def state_of(functions: Functions, name: str) -> str:
@@ -139,20 +165,18 @@ def state_of(functions: Functions, name: str) -> str:
     return {status.service: status.state for status in functions.status()}[name]
 
 
-def kong(service_name: str = "show-item") -> Kong:
+def kong(service_name: str = "show-item") -> str:
     """A route to a function."""
-    return Kong.model_validate(
-        {
-            "_format_version": "3.0",
-            "services": [
-                {
-                    "name": "items",
-                    "host": f"{service_name}.default.svc.cluster.local",
-                    "routes": [{"name": "item", "methods": ["GET"], "paths": ["~/v1/items/(?<item>[^/]+)$"]}],
-                }
-            ],
-        }
-    )
+    return rf"""
+_format_version: "3.0"
+services:
+  - name: items
+    host: {service_name}.default.svc.cluster.local
+    routes:
+      - name: item
+        methods: [GET]
+        paths: ['~/v1/items/(?<item>[^/]+)$']
+"""
 
 
 async def test_support_functions_come_at_first_use_and_go_when_idle(tmp_path: Path, package: str) -> None:
@@ -223,9 +247,7 @@ async def test_core_functions_are_loaded_at_start_and_kept(tmp_path: Path, packa
 
 async def test_checking_notes_the_ways_in_and_leaves_support_functions_unloaded(tmp_path: Path, package: str) -> None:
     """Every function is tried once; afterwards each knows its routes, triggers and dead letters."""
-    plan = shop_plan(tmp_path, package)
-    functions = Functions(plan.services, ManualClock(), Timers(ManualClock()))
-    functions.check(plan, kong())
+    functions = check(shop(tmp_path, package, kong()))
     ways = {status.service: status.ways_in for status in functions.status()}
     assert ways["pack"] == ("trigger pack",)
     assert ways["parking"] == ("dead letters",)
@@ -234,23 +256,91 @@ async def test_checking_notes_the_ways_in_and_leaves_support_functions_unloaded(
     assert (states["pack"], states["parking"]) == ("idle", "ready")
 
 
-async def test_what_does_not_fit_is_refused_at_the_start(tmp_path: Path, package: str) -> None:
-    """A trigger to a function of another type, a route to an event function, a file or target that is not there."""
-    plan = shop_plan(tmp_path, package, type="other")
-    with pytest.raises(ManifestError, match="shop/pack does not take events of type other"):
-        Functions(plan.services, ManualClock(), Timers(ManualClock())).check(plan, None)
-    plan = shop_plan(tmp_path, package)
-    functions = Functions(plan.services, ManualClock(), Timers(ManualClock()))
-    with pytest.raises(ManifestError, match="Kong route item: shop/pack takes events, not requests"):
-        functions.check(plan, kong("pack"))
-    with pytest.raises(ManifestError, match="there is no Service nobody"):
-        functions.check(plan, kong("nobody"))
-    missing = plan_of(tmp_path, service("gone", source=f"{package}/shop/gone.py")).services
-    with pytest.raises(ManifestError, match=f"Service gone: {package}/shop/gone.py cannot be loaded"):
-        Functions(missing, ManualClock(), Timers(ManualClock())).operation("gone")
-    misnamed = plan_of(tmp_path, service("pack", source=f"{package}/shop/pack.py", target="unpack")).services
-    with pytest.raises(ManifestError, match="has no function unpack"):
-        Functions(misnamed, ManualClock(), Timers(ManualClock())).operation("pack")
+@pytest.mark.parametrize(
+    ("filter", "reason"),
+    [
+        ("", "the Trigger lets events of every type pass, and shop/pack takes only sold"),
+        ("[]", "the Trigger lets events of every type pass, and shop/pack takes only sold"),
+        ("[{prefix: {type: so}}]", "lets events of every type pass"),
+        ("[{not: {exact: {type: packed}}}]", "lets events of every type pass"),
+        ("[{exact: {causetype: order}}]", "lets events of every type pass"),
+        ("[{exact: {type: packed}}]", "the Trigger lets packed pass, and shop/pack takes only sold"),
+        ("[{any: [{exact: {type: sold}}, {exact: {type: packed}}]}]", "the Trigger lets packed pass"),
+        ("[{exact: {type: sold}}, {exact: {type: packed}}]", "no event can pass: the filters name different types"),
+    ],
+)
+async def test_a_trigger_lets_pass_what_its_function_takes(
+    tmp_path: Path, package: str, filter: str, reason: str
+) -> None:
+    """A Trigger that lets a type pass which its function would refuse is refused, with its file and line."""
+    text = refusal(shop(tmp_path, package, filter=filter))
+    assert text.startswith("knative/all.yaml:")
+    assert ": Trigger pack, spec.filters: " in text
+    assert reason in text
+    assert text.endswith(".")
+
+
+async def test_a_trigger_may_choose_among_what_its_function_takes(tmp_path: Path, package: str) -> None:
+    """A filter that narrows a type further, or names it by the older field, is no reason to refuse."""
+    check(shop(tmp_path, package, filter="[{exact: {type: sold}}, {prefix: {source: /lastro/}}]"))
+    legacy = trigger("older", "pack") + "  filter: {attributes: {type: sold}}\n"
+    check(shop(tmp_path, package, legacy))
+    check(shop(tmp_path, package, trigger("everything", "parking")))
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (kong("pack"), "Kong, services.0.routes.0: shop/pack takes events, not requests, and has the route items."),
+        (kong("nobody"), "Kong, services.0.host: there is no Service nobody, the first label of the host."),
+        (
+            trigger("show", "show-item", filter=SOLD),
+            "Trigger show, spec.subscriber: shop/show_item takes requests, not events.",
+        ),
+        (
+            SOURCE.replace("name: shop", "name: direct").replace(TO_BROKER, TO_PACK),
+            (
+                "KafkaSource direct, spec.sink: every event of its topics comes here, and shop/pack takes only sold; "
+                "put a Broker and a Trigger between."
+            ),
+        ),
+        (
+            trigger("pack-too", "pack", filter=SOLD, delivery=f"{{{TO_PARKING}}}").replace(
+                "name: parking", "name: pack"
+            ),
+            (
+                "Trigger pack-too, spec.delivery.deadLetterSink: a dead letter sink has to take every event, "
+                "and shop/pack takes events of some types only."
+            ),
+        ),
+        (
+            PING.replace("name: sweep", "name: pack"),
+            "PingSource tick, spec.sink: shop/pack does not take the ticks of a schedule.",
+        ),
+        (
+            PING.replace("name: sweep", "name: parking"),
+            "PingSource tick, spec.sink: a tick names no tenant, and shop/parking runs for one.",
+        ),
+        (
+            service("gone", source="nowhere/shop/gone.py"),
+            (
+                "Service gone, spec.template.spec.containers.0.env.1.value: nowhere/shop/gone.py cannot be loaded: "
+                "ModuleNotFoundError"
+            ),
+        ),
+        (
+            service("misnamed", source="shared/core/money.py"),
+            "containers.0.env.0.value: shared/core/money.py has no function misnamed.",
+        ),
+    ],
+)
+async def test_what_does_not_fit_is_refused_at_the_start(
+    tmp_path: Path, package: str, document: str, reason: str
+) -> None:
+    """Each way by which something comes that its function would refuse is a sentence with file and line."""
+    text = refusal(shop(tmp_path, package, document))
+    assert text.startswith("knative/all.yaml:")
+    assert reason in text
 
 
 def runtime(clock: ManualClock) -> Runtime:

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from embedded.gateway.upstreams import OVERLAY, upstreams_of
-from embedded.manifests.loading import ManifestError, Manifests, load
-from embedded.manifests.models import Kong, Service
+from embedded.gateway.upstreams import upstreams_of
+from embedded.manifests.findings import ManifestError
+from embedded.manifests.loading import Manifests, load
 from shared.core.problems import Problem
+from tests.embedded.broker.small_platform import service, write
 
 ROOT = Path(__file__).parents[3]
 
 
-def _service(name: str) -> Service:
-    return Service.model_validate(
-        {
-            "metadata": {"name": name},
-            "spec": {
-                "template": {
-                    "spec": {
-                        "containers": [
-                            {
-                                "env": [
-                                    {"name": "FUNCTION_TARGET", "value": "f"},
-                                    {"name": "FUNCTION_SOURCE", "value": "functions/x/f.py"},
-                                ]
-                            }
-                        ]
-                    }
-                }
-            },
-        }
-    )
-
-
-def _manifests(route: dict[str, Any] | None = None, plugins: list[dict[str, Any]] | None = None) -> Manifests:
+def _manifests(
+    root: Path, route: dict[str, Any] | None = None, plugins: Sequence[dict[str, Any]] = (), *, more: Sequence[Any] = ()
+) -> Manifests:
+    """A Service behind a route, and `more` routes; JSON is YAML."""
     route = {"name": "r", "methods": ["GET"], "paths": ["~/v1/x$"], "strip_path": False, **(route or {})}
     kong = {
         "_format_version": "3.0",
-        "plugins": plugins or [],
-        "services": [{"name": "x", "host": "x-f.lastro.svc.cluster.local", "routes": [route]}],
+        "plugins": list(plugins),
+        "services": [{"name": "x", "host": "x-f.lastro.svc.cluster.local", "routes": [route, *more]}],
     }
-    return Manifests(services={"x-f": _service("x-f")}, kong=Kong.model_validate(kong))
+    return write(root, service("x-f"), "\n" + json.dumps(kong) + "\n")
 
 
 def _limit(**config: Any) -> dict[str, Any]:
@@ -54,7 +38,7 @@ def _limit(**config: Any) -> dict[str, Any]:
 def test_the_deployed_file_is_played() -> None:
     """Every deployed route leads to a Service, under the embedded overlay's limit and Kong's size."""
     manifests = load(ROOT)
-    router, upstreams = upstreams_of(manifests, ROOT, max_body_bytes=2**20, seconds=lambda: 0.0)
+    router, upstreams = upstreams_of(manifests, max_body_bytes=2**20, seconds=lambda: 0.0)
     route = router.routes("/v1/payments")["POST"]
     assert upstreams[route].service == "payments-create-payment"
     assert upstreams[route].max_body_bytes == 256 * 1024
@@ -66,14 +50,9 @@ def test_the_deployed_file_is_played() -> None:
 
 def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
     """A tenant that has used up the general limit on one route has used it up on all."""
-    manifests = _manifests(plugins=[_limit(second=1)])
-    assert manifests.kong is not None
     other = {"name": "r2", "methods": ["POST"], "paths": ["~/v1/x$"], "strip_path": False}
-    service = manifests.kong.services[0]
-    routes = [*service.routes, service.routes[0].model_validate(other)]
-    kong = manifests.kong.model_copy(update={"services": [service.model_copy(update={"routes": routes})]})
-    manifests.kong = kong
-    _, upstreams = upstreams_of(manifests, tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
+    manifests = _manifests(tmp_path, plugins=[_limit(second=1)], more=[other])
+    _, upstreams = upstreams_of(manifests, max_body_bytes=10, seconds=lambda: 0.0)
     first, second = upstreams["r"].rate_gate, upstreams["r2"].rate_gate
     assert first is not None
     assert second is not None
@@ -82,45 +61,33 @@ def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
         second("acme", None)
 
 
-def test_the_overlay_replaces_the_general_plugins_of_its_names(tmp_path: Path) -> None:
-    """The embedded overlay's rate limit stands in place of the file's; what it does not name stays."""
-    (tmp_path / OVERLAY).parent.mkdir(parents=True)
-    (tmp_path / OVERLAY).write_text(
-        "plugins: [{name: rate-limiting, config: {second: 7, limit_by: header, header_name: X-Tenant-Id}}]"
-    )
-    size = {"name": "request-size-limiting", "config": {"allowed_payload_size": 5, "size_unit": "bytes"}}
-    _, upstreams = upstreams_of(
-        _manifests(plugins=[_limit(second=1), size]), tmp_path, max_body_bytes=10, seconds=lambda: 0.0
-    )
-    gate = upstreams["r"].rate_gate
-    assert gate is not None
-    assert gate("acme", None)["ratelimit-limit"] == "7"
-    assert upstreams["r"].max_body_bytes == 5
-
-
 @pytest.mark.parametrize(
     ("route", "plugins", "reason"),
     [
-        ({"strip_path": True}, [], "strip_path"),
-        ({}, [_limit(second=1, minute=3)], "only `second`"),
-        ({}, [_limit(minute=3)], "only `second`"),
-        ({}, [_limit(second=1, limit_by="ip")], "limit_by"),
-        ({"paths": ["v1/x"]}, [], "begins with neither"),
+        ({"strip_path": True}, [], "services.0.routes.0.strip_path: r strips its path, which is signed"),
+        ({}, [_limit(second=1, minute=3)], "services.0.routes.0: r has a rate limit by other than `second`"),
+        ({}, [_limit(minute=3)], "services.0.routes.0: r has a rate limit by other than `second`"),
+        (
+            {},
+            [_limit(second=1, limit_by="ip")],
+            "services.0.routes.0: r has a rate limit by ip; here it has to be limit_by header",
+        ),
+        ({"paths": ["v1/x"]}, [], "services.0.routes.0.paths.0: .*begins with neither"),
     ],
 )
 def test_what_cannot_be_played_is_refused(
     tmp_path: Path, route: dict[str, Any], plugins: list[dict[str, Any]], reason: str
 ) -> None:
-    """A route or plugin that would silently work otherwise than on Kong is an error at start that names it."""
-    with pytest.raises(ManifestError, match=reason):
-        upstreams_of(_manifests(route, plugins), tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
+    """A route or plugin that would silently work otherwise than on Kong is a sentence at start with file and line."""
+    with pytest.raises(ManifestError, match=rf"knative/all\.yaml:18: Kong, {reason}"):
+        upstreams_of(_manifests(tmp_path, route, plugins), max_body_bytes=10, seconds=lambda: 0.0)
 
 
 def test_a_route_to_nowhere_is_refused(tmp_path: Path) -> None:
     """A route whose host is no Service, or no file of Kong's at all, is an error."""
-    manifests = _manifests()
+    manifests = _manifests(tmp_path)
     manifests.services.clear()
-    with pytest.raises(ManifestError, match="there is no Service x-f"):
-        upstreams_of(manifests, tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
-    with pytest.raises(ManifestError, match="no declarative configuration"):
-        upstreams_of(Manifests(), tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
+    with pytest.raises(ManifestError, match=r"services\.0\.host: there is no Service x-f"):
+        upstreams_of(manifests, max_body_bytes=10, seconds=lambda: 0.0)
+    with pytest.raises(ManifestError, match="no declarative configuration of Kong"):
+        upstreams_of(Manifests(), max_body_bytes=10, seconds=lambda: 0.0)

@@ -1,4 +1,4 @@
-"""Reading manifests: what is understood, what is left out, and what a broken one is told."""
+"""Reading manifests: what is understood, and what is left out. test_refusals.py has what is refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded.manifests.loading import ManifestError, load
-from embedded.manifests.models import go_seconds
+from embedded.manifests.findings import ManifestError
+from embedded.manifests.loading import load
 from tests.embedded.broker.small_platform import BROKER, SOURCE, TOPIC, service, trigger, write
 
 KONG = r"""
@@ -101,56 +101,41 @@ def test_overlays_kustomizations_and_other_kinds_are_left_out(tmp_path: Path) ->
     assert list(load(tmp_path).services) == ["pack"]
 
 
-@pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ("a: [", "knative/all.yaml: "),
-        ("- 1", "knative/all.yaml: document 1: it is no mapping"),
-        ("apiVersion: v1", "knative/all.yaml: document 1: kind"),
-        (
-            service("pack").replace("FUNCTION_TARGET", "OTHER"),
-            "document 1 (Service pack): spec.template.spec.containers.0.env: FUNCTION_TARGET is not set",
-        ),
-        (
-            trigger("t", "x", delivery="{retries: 3}"),
-            "document 1 (Trigger t): spec.delivery.retries: Extra inputs are not permitted",
-        ),
-        (trigger("t", "x", delivery="{retry: many}"), "(Trigger t): spec.delivery.retry: "),
-        (trigger("t", "x").replace("broker: default", ""), "(Trigger t): spec: one of broker and brokerRef is set"),
-        (
-            trigger("t", "x").replace(
-                "annotations: {}", "annotations: {kafka.eventing.knative.dev/delivery.order: fast}"
-            ),
-            "delivery.order",
-        ),
-        (service("a") + "---" + service("a"), "document 2 (Service a): metadata.name: it was used before"),
-        (service("a").replace('"1"', '"some"'), "min-scale"),
-        (SOURCE.replace("[lastro.shop.v1]", "[]"), "(KafkaSource shop): spec.topics"),
-        (KONG.replace("~/v1/orders/(", "~/v1/orders/(("), "(Kong): services.0.routes.0.paths"),
-        (KONG.replace("second: 200", "fortnight: 1"), "(Kong): plugins.0: none of second, minute and hour is set"),
-    ],
-)
-def test_a_bad_manifest_is_named_by_file_document_and_field(tmp_path: Path, document: str, message: str) -> None:
-    """What cannot be played is refused with the place where it is written."""
-    with pytest.raises(ManifestError) as refused:
-        write(tmp_path, document)
-    assert message in str(refused.value)
+def test_the_embedded_overlay_replaces_the_general_plugins_of_its_names(tmp_path: Path) -> None:
+    """The overlay's rate limit stands in place of Kong's general one; what it does not name, and routes' own, stay."""
+    overlay = tmp_path / "knative" / "overlays" / "embedded"
+    overlay.mkdir(parents=True)
+    (overlay / "kong.yaml").write_text(
+        """
+_format_version: "3.0"
+plugins: [{name: rate-limiting, config: {second: 7, limit_by: header, header_name: X-Tenant-Id}}]
+"""
+    )
+    kong = write(tmp_path, KONG).kong
+    assert kong is not None
+    (upstream,) = kong.services
+    get_order, orders = upstream.routes
+    own, general = kong.rate_limit(upstream, get_order), kong.rate_limit(upstream, orders)
+    assert own is not None
+    assert general is not None
+    assert (own.minute, general.second) == (30, 7)
+    assert kong.max_body_bytes(upstream, orders) == 256 * 1024
+
+
+def test_an_overlay_holds_plugins_alone(tmp_path: Path) -> None:
+    """Services in the embedded overlay are refused: the base alone says what is routed where."""
+    overlay = tmp_path / "knative" / "overlays" / "embedded"
+    overlay.mkdir(parents=True)
+    (overlay / "kong.yaml").write_text('_format_version: "3.0"\nservices: [{name: x, host: x}]\n')
+    with pytest.raises(ManifestError, match=r"overlays/embedded/kong.yaml:2: Kong, services: an overlay holds plugins"):
+        write(tmp_path, KONG)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """A repository without manifests is told so."""
-    with pytest.raises(ManifestError, match="there is no such folder"):
+    with pytest.raises(ManifestError) as refused:
         load(tmp_path)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("1m30s", 90), ("1h", 3600), ("250ms", 0.25), ("0s", 0)])
-def test_go_durations(text: str, seconds: float) -> None:
-    """Annotations hold durations as Go writes them."""
-    assert go_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "60", "1d", "s", "1m 30s"])
-def test_other_text_is_no_go_duration(text: str) -> None:
-    """Anything else is refused."""
-    with pytest.raises(ValueError, match="no duration"):
-        go_seconds(text)
+    assert str(refused.value).splitlines() == [
+        "knative: There is no such folder.",
+        "kafka-sources: There is no such folder.",
+    ]

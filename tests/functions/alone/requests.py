@@ -71,9 +71,15 @@ REQUESTS: dict[str, Callable[[Story], Asked]] = {
     "ledger/list_entries": lambda s: Asked(200, f"/v1/ledger/accounts/{s.payer}/entries"),
     "ledger/trial_balance": lambda s: Asked(200, "/v1/ledger/trial-balance"),
     "operations/discard_dead_letter": lambda s: Asked(200, f"{_letter(s)}/discard", {"reason": "a test's"}),
+    "operations/discard_platform_dead_letter": lambda s: Asked(
+        200, f"{_platform_letter(s)}/discard", {"reason": "a test's"}
+    ),
     "operations/get_dead_letter": lambda s: Asked(200, _letter(s)),
+    "operations/get_platform_dead_letter": lambda s: Asked(200, _platform_letter(s)),
     "operations/list_dead_letters": lambda s: Asked(200, "/v1/dead-letters"),
+    "operations/list_platform_dead_letters": lambda s: Asked(200, "/v1/platform/dead-letters"),
     "operations/replay_dead_letter": lambda s: Asked(200, f"{_letter(s)}/replay"),
+    "operations/replay_platform_dead_letter": lambda s: Asked(200, f"{_platform_letter(s)}/replay"),
     "payments/cancel": lambda s: Asked(200, f"/v1/payments/{s.authorized}/cancel", {"reason": "too late"}),
     "payments/capture": lambda s: Asked(200, f"/v1/payments/{s.authorized}/capture", {"amount": _reais(700)}),
     "payments/create_payment": lambda s: Asked(201, "/v1/payments", _payment(s)),
@@ -104,6 +110,10 @@ REQUESTS: dict[str, Callable[[Story], Asked]] = {
 
 def _letter(story: Story) -> str:
     return f"/v1/dead-letters/{story.dead_letter}"
+
+
+def _platform_letter(story: Story) -> str:
+    return f"/v1/platform/dead-letters/{story.platform_dead_letter}"
 
 
 def _event(event: Event, *, tenant: str | None = TENANT, **extensions: str) -> Envelope:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.identity.issuer import Client, Issuer, KeyRing
-from events.dead_letters import DeadLetterParked
+from events.sweeps import HoldExpired
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.bootstrap.assembly import issuer_url
 from shared.core.clock import SystemClock, format_time
@@ -52,6 +52,8 @@ class Story:
     """A payment that the ledger was asked to move."""
     deposit: str
     dead_letter: str
+    platform_dead_letter: str
+    """Of an event that names no tenant."""
     events: dict[str, Envelope]
     """The undelivered event of each type."""
     key: SigningPair
@@ -107,12 +109,15 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
-    parked = harness.envelope(
-        DeadLetterParked(dead_letter_id="dlt_1", event_id="evt_1", event_type="any", consumer="any", code="any"),
-        knativeerrordest="http://payments-settle.lastro.svc.cluster.local",
+    expired = HoldExpired(
+        account_id=payer, hold_id="hld_1", payment_id=settled, expires_at=format_time(harness.clock.now())
     )
-    assert (await harness.deliver("operations/park_dead_letter", parked)).status == 204
+    given_up = harness.envelope(expired, knativeerrordest="http://payments-expire.lastro.svc.cluster.local")
+    nobodys = Envelope.of({"id": "evt_nobody", "source": "/x", "type": "any"}, b"{}")
+    for envelope in (given_up, nobodys):
+        assert (await harness.deliver("operations/park_dead_letter", envelope)).status == 204
     letters = await harness.call("GET", "/v1/dead-letters")
+    platform_letters = await harness.call("GET", "/v1/platform/dead-letters")
     entries = await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries")
     client = Client("alone", "", TENANT, frozenset(TENANT_SCOPES))
     platform = Client("platform", "", None, frozenset({PLATFORM_SCOPE}))
@@ -129,6 +134,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         capturing=capturing,
         deposit=deposit.json["id"],
         dead_letter=letters.json["data"][0]["id"],
+        platform_dead_letter=platform_letters.json["data"][0]["id"],
         events={envelope.type: envelope for envelope in harness.events[told:]},
         key=harness.keys[TENANT],
         tenant_token=issuer.issue(client, client.scopes),

@@ -20,6 +20,7 @@ from tests.functions.payments.story import story
 from tests.harness import Harness
 
 PARK = "operations/park_dead_letter"
+OF_NO_TENANT = "/v1/platform/dead-letters"
 
 
 def given_up(envelope: Envelope, consumer: str = "accounts-hold-funds", **more: str) -> Envelope:
@@ -186,17 +187,93 @@ async def test_a_letter_is_replayed_once_until_it_fails_again(harness: Harness) 
     assert len(harness.events) == events
 
 
-async def test_an_event_of_no_known_tenant_is_kept_under_the_platform(harness: Harness) -> None:
-    """A schedule's tick, and what claims to be of a tenant that does not exist, are no tenant's to see."""
+def of_no_tenant(harness: Harness, id: str = "evt_nobody") -> Envelope:
+    """A fact that names no tenant."""
     fact = a_fact(harness)
     extensions = {name: value for name, value in fact.extensions.items() if name != "tenantid"}
-    nobodys = Envelope(
-        id="evt_nobody", source="/x", type=fact.type, subject="s", time=None, extensions=extensions, data=b"{}"
-    )
-    await park(harness, given_up(nobodys))
+    return Envelope(id=id, source="/x", type=fact.type, subject="s", time=None, extensions=extensions, data=b"{}")
+
+
+async def test_an_event_of_no_known_tenant_is_kept_under_the_platform(harness: Harness) -> None:
+    """A schedule's tick, and what claims to be of a tenant that does not exist, are no tenant's to see."""
+    await park(harness, given_up(of_no_tenant(harness)))
     await park(harness, given_up(a_fact(harness, tenantid="ghost")))
     assert await letters(harness) == []
     assert len(await harness.documents.find(DEAD_LETTERS, PLATFORM, Query())) == 2
+
+
+async def test_the_operator_lists_and_shows_the_dead_letters_of_no_tenant(harness: Harness) -> None:
+    """The platform's list holds those alone, newest first and page by page, and shows each whole."""
+    await park(harness, given_up(a_fact(harness)))
+    for number in range(3):
+        harness.clock.advance(timedelta(seconds=1))
+        await park(harness, given_up(of_no_tenant(harness, f"evt_{number}")))
+    page = (await harness.call("GET", OF_NO_TENANT, query="limit=2")).json
+    rest = (await harness.call("GET", OF_NO_TENANT, query=f"limit=2&cursor={page['next_cursor']}")).json
+    listed = page["data"] + rest["data"]
+    assert [letter["event"]["id"] for letter in listed] == ["evt_2", "evt_1", "evt_0"]
+    assert (await harness.call("GET", f"{OF_NO_TENANT}/{listed[0]['id']}")).json == listed[0]
+    assert (await harness.call("GET", OF_NO_TENANT, query="status=discarded")).json["data"] == []
+
+
+async def test_the_operator_replays_and_discards_the_dead_letters_of_no_tenant(harness: Harness) -> None:
+    """A replay publishes the event as it was; a discarded letter stays listed with its reason told."""
+    await park(harness, given_up(of_no_tenant(harness)))
+    await park(harness, given_up(of_no_tenant(harness, "evt_other")))
+    other, first = (await harness.call("GET", OF_NO_TENANT)).json["data"]
+    assert (await harness.call("POST", f"{OF_NO_TENANT}/{first['id']}/replay")).json["status"] == "replayed"
+    again = next(event for event in harness.events if event.id == "evt_nobody")
+    assert (again.data, again.tenant_id, again.repeated) == (b"{}", None, True)
+    assert (await harness.call("POST", f"{OF_NO_TENANT}/{first['id']}/replay")).code == "illegal_state"
+    discarded = await harness.call("POST", f"{OF_NO_TENANT}/{other['id']}/discard", {"reason": "forged"})
+    assert discarded.json["status"] == "discarded"
+    assert [letter["status"] for letter in (await harness.call("GET", OF_NO_TENANT)).json["data"]] == [
+        "discarded",
+        "replayed",
+    ]
+
+
+async def test_tenants_and_the_platform_do_not_see_each_others_dead_letters(harness: Harness) -> None:
+    """A letter of the one looks to the other like one that does not exist."""
+    await park(harness, given_up(a_fact(harness)))
+    await park(harness, given_up(of_no_tenant(harness)))
+    (tenants,) = await letters(harness)
+    (platforms,) = (await harness.call("GET", OF_NO_TENANT)).json["data"]
+    for path in (f"{OF_NO_TENANT}/{tenants['id']}", f"/v1/dead-letters/{platforms['id']}"):
+        for method, rest, body in (("GET", "", None), ("POST", "/replay", None), ("POST", "/discard", {"reason": "x"})):
+            answer = await harness.call(method, path + rest, body)
+            assert (answer.status, answer.code) == (404, "not_found")
+
+
+async def test_what_comes_of_a_dead_letter_never_becomes_one(harness: Harness) -> None:
+    """Facts about a dead letter name it, and when a consumer gives them up they are neither stored nor told of."""
+    await park(harness, given_up(a_fact(harness)))
+    (letter,) = await letters(harness)
+    await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
+    facts = [event for event in harness.events if event.type.startswith("lastro.dead_letter.")]
+    assert [event.extensions["deadletterid"] for event in facts] == [letter["id"]] * 2
+    events = len(harness.events)
+    for fact in facts:
+        await park(harness, given_up(fact))
+        # As it was published before facts were marked.
+        unmarked = {name: value for name, value in fact.attributes().items() if name != "deadletterid"}
+        await park(harness, given_up(Envelope.of(unmarked, fact.data)))
+    assert len(harness.events) == events
+    assert len(await letters(harness)) == 1
+    assert await harness.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []
+
+
+async def test_an_event_because_of_a_dead_letter_is_marked_as_well(harness: Harness) -> None:
+    """A function that reacts to an event that comes of a dead letter passes the mark on to its own events."""
+    told = await story(harness)
+    await harness.pay(told.payer, told.payee, 1000)
+    (created,) = [event for event in harness.events if event.type == "lastro.payment.created.v1"]
+    marked = created.with_extensions({"deadletterid": "dlt_1"})
+    assert (await harness.deliver("accounts/hold_funds", marked)).status == 204
+    held = next(event for event in harness.events if event.type == "lastro.account.funds_held.v1")
+    assert held.extensions["deadletterid"] == "dlt_1"
+    await park(harness, given_up(held))
+    assert await letters(harness) == []
 
 
 async def test_a_tenant_sees_and_touches_its_own_dead_letters_alone(harness: Harness) -> None:

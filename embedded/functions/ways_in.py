@@ -1,0 +1,103 @@
+"""By which ways functions are reached, and whether each takes what comes by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from embedded.broker.plan import Plan, Subscription, ToService
+from embedded.broker.schedules import PING_TYPE
+from embedded.manifests.findings import Finding
+from embedded.manifests.kong import KongRoute
+from embedded.manifests.loading import Manifests
+from shared.functions.operation import Operation
+from shared.http.operation import HttpOperation
+from shared.messaging.operation import EventOperation
+
+Lookup = Callable[[str], Operation]
+"""Called with a Service's name; returns its function's operation."""
+
+
+def ways_in(plan: Plan, manifests: Manifests) -> dict[str, tuple[str, ...]]:
+    """The ways to each Service's function: routes, Triggers, sources, schedules, dead letters."""
+    ways: dict[str, list[str]] = {name: [] for name in plan.services}
+    for subscription in plan.subscriptions:
+        if isinstance(subscription.target, ToService):
+            ways[subscription.target.name].append(subscription.name.replace("/", " ", 1))
+        if isinstance(subscription.dead_letter, ToService):
+            ways[subscription.dead_letter.name].append("dead letters")
+    for service in manifests.kong.services if manifests.kong is not None else ():
+        if service.function in ways:
+            ways[service.function] += [shown for route in service.routes for shown in _shown(route)]
+    return {name: tuple(dict.fromkeys(listed)) for name, listed in ways.items()}
+
+
+def refused_ways(plan: Plan, manifests: Manifests, operation_of: Lookup) -> Iterator[Finding]:
+    """Each way by which something comes that its function would refuse."""
+    for subscription in plan.subscriptions:
+        yield from _refused_events(subscription, manifests, operation_of)
+        yield from _refused_dead_letters(subscription, manifests, operation_of)
+    for n, service in enumerate(manifests.kong.services if manifests.kong is not None else ()):
+        if service.function not in plan.services:
+            reason = f"there is no Service {service.function}, the first label of the host"
+            yield manifests.finding("Kong", "", reason, "services", n, "host")
+        elif service.routes and not isinstance(operation_of(service.function), HttpOperation):
+            reason = f"{operation_of(service.function).id} takes events, not requests, and has the route {service.name}"
+            yield manifests.finding("Kong", "", reason, "services", n, "routes", 0)
+
+
+def _refused_events(subscription: Subscription, manifests: Manifests, operation_of: Lookup) -> Iterator[Finding]:
+    kind, name = subscription.resource
+    if not isinstance(subscription.target, ToService):
+        return
+    operation = operation_of(subscription.target.name)
+    to = ("spec", "subscriber") if kind == "Trigger" else ("spec", "sink")
+    if not isinstance(operation, EventOperation):
+        yield manifests.finding(kind, name, f"{operation.id} takes requests, not events", *to)
+    elif kind == "PingSource":
+        if not operation.any_event and PING_TYPE not in operation.models:
+            yield manifests.finding(kind, name, f"{operation.id} does not take the ticks of a schedule", *to)
+        elif not operation.platform:
+            yield manifests.finding(kind, name, f"a tick names no tenant, and {operation.id} runs for one", *to)
+    elif not operation.any_event:
+        yield from _refused_types(subscription, operation, manifests)
+
+
+def _refused_types(subscription: Subscription, operation: EventOperation, manifests: Manifests) -> Iterator[Finding]:
+    kind, name = subscription.resource
+    taken, passing = set(operation.models), subscription.filter.possible_types
+    takes = f"{operation.id} takes only {_and(taken)}"
+    if kind != "Trigger":
+        reason = f"every event of its topics comes here, and {takes}; put a Broker and a Trigger between"
+        yield manifests.finding(kind, name, reason, "spec", "sink")
+        return
+    spec = manifests.triggers[name].spec
+    # Without either field the finding stands where the spec begins.
+    path = ("spec", "filters" if spec.filters or spec.filter is None else "filter")
+    if passing is None:
+        reason = f"the Trigger lets events of every type pass, and {takes}; name the types with exact"
+        yield manifests.finding(kind, name, reason, *path)
+    elif not passing:
+        yield manifests.finding(kind, name, "no event can pass: the filters name different types", *path)
+    elif passing - taken:
+        reason = f"the Trigger lets {_and(passing - taken)} pass, and {takes}"
+        yield manifests.finding(kind, name, reason, *path)
+
+
+def _refused_dead_letters(subscription: Subscription, manifests: Manifests, operation_of: Lookup) -> Iterator[Finding]:
+    if not isinstance(subscription.dead_letter, ToService):
+        return
+    operation = operation_of(subscription.dead_letter.name)
+    if not isinstance(operation, EventOperation) or not operation.any_event:
+        taken = "events of some types only" if isinstance(operation, EventOperation) else "requests"
+        reason = f"a dead letter sink has to take every event, and {operation.id} takes {taken}"
+        # A Trigger that leaves `delivery` to its Broker is shown itself: it is the one that would lose events.
+        yield manifests.finding(*subscription.resource, reason, "spec", "delivery", "deadLetterSink")
+
+
+def _shown(route: KongRoute) -> list[str]:
+    return [f"route {','.join(route.methods) or 'ANY'} {path.lstrip('~')}" for path in route.paths]
+
+
+def _and(names: set[str] | frozenset[str]) -> str:
+    *others, last = sorted(names)
+    return f"{', '.join(others)} and {last}" if others else last

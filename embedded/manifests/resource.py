@@ -1,0 +1,76 @@
+"""What every resource has: its kind, its metadata, and references to others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from embedded.manifests.findings import FieldError
+from embedded.manifests.names import Annotations, Labels, Name, Namespace
+
+
+class Strict(BaseModel):
+    """Fields by their names in the manifest, of their very types. A field that does not exist is refused, as a cluster
+    does: a misspelt `retry` would silently mean no retries."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Metadata(Strict):
+    """Of any resource."""
+
+    name: Name
+    namespace: Namespace | None = None
+    labels: Labels = Field(default_factory=dict)
+    annotations: Annotations = Field(default_factory=dict)
+    finalizers: list[str] = Field(default_factory=list)
+    owner_references: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class Resource(Strict):
+    """A resource of a kind that is carried out."""
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+    status: Any = None
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, `default` where an overlay is left to set it."""
+        return self.metadata.namespace or "default"
+
+
+class Reference(Strict):
+    """A resource by its kind and name."""
+
+    api_version: str = Field(min_length=1)
+    kind: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    namespace: str | None = None
+
+
+class Destination(Strict):
+    """Where events go: `ref`, `uri`, or a `uri` relative to a `ref`."""
+
+    ref: Reference | None = None
+    uri: str | None = None
+    ca_certs: str | None = Field(default=None, alias="CACerts")
+    audience: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_address(self) -> Destination:
+        if self.ref is None and self.uri is None:
+            raise FieldError("neither ref nor uri is set")
+        is_absolute = self.uri is not None and "://" in self.uri
+        if self.ref is not None and is_absolute:
+            raise FieldError(f"{self.uri!r} is an absolute address beside a ref; leave one of them", "uri")
+        if self.ref is None and not is_absolute:
+            raise FieldError(f"{self.uri!r} is relative, and there is no ref that it could be relative to", "uri")
+        return self

@@ -1,0 +1,90 @@
+"""YAML without repeated keys, whose every field has a line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.strict_yaml import YamlError, read_yaml
+
+TEXT = """\
+# a comment
+kind: Trigger
+spec:
+  filters:
+    - exact: {type: a}
+    - any:
+        - exact:
+            type: b
+---
+kind: Broker
+"""
+
+
+def test_each_document_is_read_with_its_places() -> None:
+    """Values are as Python has them, and the line of a field is the line of its key."""
+    trigger, broker = read_yaml(TEXT)
+    assert trigger.value["spec"]["filters"][1] == {"any": [{"exact": {"type": "b"}}]}
+    assert broker.value == {"kind": "Broker"}
+    assert trigger.line() == 2
+    assert trigger.line(("spec",)) == 3
+    assert trigger.line(("spec", "filters", 0)) == 5
+    assert trigger.line(("spec", "filters", 1, "any", 0, "exact", "type")) == 8
+    assert broker.line(("kind",)) == 10
+
+
+def test_a_field_that_is_not_there_has_the_line_of_what_is() -> None:
+    """A missing field is shown where its parent is written."""
+    (trigger, _) = read_yaml(TEXT)
+    assert trigger.line(("spec", "delivery", "retry")) == 3
+    assert trigger.line(("spec", "filters", 7)) == 4
+    assert trigger.line(("metadata", "name")) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands here and on line 1"),
+        ("x:\n  - a: 1\n    'a': 2", 3, "the key 'a' stands here and on line 2"),
+        ("a: 1\n---\nb: {c: 1, d: 2, c: 3}", 3, "the key 'c' stands here and on line 3"),
+        ("1: a\n0x1: b", 2, "the key 1 stands here and on line 1"),
+        ("a: &x {b: 1}\nc:\n  <<: *x\n  <<: *x", 4, "the key '<<' stands here and on line 3"),
+        ("? {a: 1}\n: b", 1, "a key is a mapping or a list"),
+        ("a: [", 1, "did not find expected node content"),
+        ("a: 1\n b: 2", 2, "mapping values are not allowed"),
+        ("a: 1\nb: \x00", 2, "U\\+0000"),
+        ("a: !!python/object:os.system x", 1, "could not determine a constructor"),
+        ("a: *nowhere", 1, "undefined alias"),
+    ],
+)
+def test_what_is_ambiguous_or_no_yaml_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
+    """A repeated key is refused wherever it is nested, in whichever document and however it is written."""
+    with pytest.raises(YamlError, match=reason) as refused:
+        read_yaml(text)
+    assert refused.value.line == line
+
+
+def test_an_alias_is_looked_at_once() -> None:
+    """Aliases that multiply, or that lead back to themselves, are read in the time that their text takes."""
+    doubled = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))
+    (document,) = read_yaml(f"a0: &a0 [1]\n{doubled}\nself: &self [*self]")
+    assert document.value["a1"] == [[1], [1]]
+
+
+def test_an_empty_text_has_no_document() -> None:
+    """No text is no document; an empty document has the value None."""
+    assert read_yaml("") == []
+    assert [document.value for document in read_yaml("---\n---\na: 1")] == [None, {"a": 1}]
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_yaml_or_an_error_with_a_line(text: str) -> None:
+    """No text makes the reader fail otherwise than by naming a line."""
+    try:
+        read_yaml(text)
+    except YamlError as error:
+        line = error.line
+    else:
+        line = 1
+    assert 1 <= line <= text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + 2
