@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +73,7 @@ def signed_request(
     return head.encode() + b"\r\n" + body
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One keep-alive connection with one request at a time on it."""
 
     def __init__(self) -> None:
@@ -115,28 +116,43 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def connect(credentials: Credentials) -> _Connection:
+async def connect(credentials: Credentials) -> Connection:
     """Open a connection."""
     loop = asyncio.get_running_loop()
-    _, protocol = await loop.create_connection(_Connection, credentials.host, credentials.port)
+    _, protocol = await loop.create_connection(Connection, credentials.host, credentials.port)
     return protocol
 
 
 async def closed_loop(credentials: Credentials, requests: Iterator[bytes], connections: int) -> Outcome:
     """Send requests as fast as the answers come, on so many connections."""
+    async with connected(credentials, connections) as opened:
+        return await send_all(opened, requests)
+
+
+@asynccontextmanager
+async def connected(credentials: Credentials, number: int) -> AsyncIterator[list[Connection]]:
+    """So many connections, closed when the block ends."""
+    opened = [await connect(credentials) for _ in range(number)]
+    try:
+        yield opened
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+async def send_all(connections: list[Connection], requests: Iterator[bytes]) -> Outcome:
+    """Send requests as fast as the answers come, each on the connection that is free first."""
     outcome = Outcome()
     started = perf_counter()
 
-    async def drive() -> None:
-        connection = await connect(credentials)
+    async def drive(connection: Connection) -> None:
         for request in requests:
             sent = perf_counter()
             status, _ = await connection.send(request)
             outcome.latencies.append(perf_counter() - sent)
             outcome.statuses[status] = outcome.statuses.get(status, 0) + 1
-        connection.close()
 
-    await asyncio.gather(*(drive() for _ in range(connections)))
+    await asyncio.gather(*(drive(connection) for connection in connections))
     outcome.seconds = perf_counter() - started
     return outcome
 
@@ -144,7 +160,7 @@ async def closed_loop(credentials: Credentials, requests: Iterator[bytes], conne
 async def open_loop(credentials: Credentials, requests: Iterator[bytes], per_second: float) -> Outcome:
     """Send requests at a fixed rate whatever the answers do; latency counts from when each was due."""
     outcome = Outcome()
-    free: list[_Connection] = []
+    free: list[Connection] = []
     running: set[asyncio.Task[None]] = set()
     started = perf_counter()
 

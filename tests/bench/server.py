@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +49,17 @@ class Server:
             token: str = json.load(answer)["access_token"]
         return token
 
+    def measurements(self) -> str:
+        """What the platform measures of itself, in Prometheus' text format."""
+        return read(f"{self.base_url}/metrics", self.token("platform")).decode()
+
     def deliveries(self, consumer: str) -> int:
         """How many events a function has applied."""
-        text = read(f"{self.base_url}/metrics", self.token("platform")).decode()
-        pattern = rf'^lastro_event_delivery_seconds_count{{consumer="{consumer}",[^}}]*status="204"}} (\d+)'
-        return sum(int(count) for count in re.findall(pattern, text, re.MULTILINE))
+        return applied(self.measurements(), consumer)
 
     def resident_mb(self) -> float:
         """Resident memory of the platform's processes, in MiB."""
-        return sum(_resident_kb(pid) for pid in _family(self.process.pid)) / 1024
+        return sum(_resident_kb(pid) for pid in self.pids()) / 1024
 
     def cpu_seconds(self) -> float:
         """Processor time that the platform's processes have used."""
@@ -65,7 +67,15 @@ class Server:
 
     def cpu_seconds_by_process(self) -> list[float]:
         """The same for each: the core first, then its writer."""
-        return [_cpu_seconds(pid) for pid in _family(self.process.pid)]
+        return [_cpu_seconds(pid) for pid in self.pids()]
+
+    def pids(self) -> list[int]:
+        """The platform's processes: the core first, then its writer."""
+        return _family(self.process.pid)
+
+    def wanted_seconds(self) -> float:
+        """Processor time that the main threads of the platform's processes have used or waited for."""
+        return sum(_wanted_seconds(pid) for pid in self.pids())
 
 
 def read(url: str, token: str = "") -> bytes:
@@ -76,27 +86,53 @@ def read(url: str, token: str = "") -> bytes:
     return body
 
 
+def applied(measurements: str, consumer: str | None = None) -> int:
+    """How many events a function, or every function, has applied by what the platform measures of itself."""
+    named = '[^"]*' if consumer is None else re.escape(consumer)
+    pattern = rf'^lastro_event_delivery_seconds_count{{consumer="{named}",[^}}]*status="204"}} (\d+)'
+    return sum(int(count) for count in re.findall(pattern, measurements, re.MULTILINE))
+
+
+def gauge(measurements: str, name: str) -> float:
+    """A value without labels. Raises LookupError when the platform does not measure it."""
+    found = re.search(rf"^lastro_{name} (\S+)$", measurements, re.MULTILINE)
+    if found is None:
+        raise LookupError(f"the platform does not measure {name}")
+    return float(found[1])
+
+
 @contextmanager
-def running(data_dir: Path, *options: str, root: Path = ROOT) -> Iterator[Server]:
+def running(
+    data_dir: Path,
+    *options: str,
+    root: Path = ROOT,
+    under: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    patience_seconds: float = 60,
+    grace_seconds: float = 30,
+) -> Iterator[Server]:
     """Run a checkout's `lastro up` on a free port until the block ends.
 
-    Raises RuntimeError when it does not come up or down.
+    `under` is a command that runs it (a profiler's), `environment` what is set beside this process's own variables.
+    Raises RuntimeError when the platform is not ready within `patience_seconds`. One that has not ended
+    `grace_seconds` after SIGTERM is killed.
     """
     port = free_port()
     own = root / ".venv" / "bin" / "python"
     python = sys.executable if root == ROOT or not own.exists() else str(own)
-    command = [python, "-m", "cli", "up", "--data-dir", str(data_dir), "--port", str(port), *options]
+    command = [*under, python, "-m", "cli", "up", "--data-dir", str(data_dir), "--port", str(port), *options]
     log = data_dir.parent / f"{data_dir.name}.log"
+    variables = {**os.environ, **(environment or {})}
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=root, env=variables, stdout=output, stderr=output)
     server = Server(process, data_dir, f"http://127.0.0.1:{port}")
     try:
-        _wait_until_ready(server, log)
+        _wait_until_ready(server, log, patience_seconds)
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(15)
+            process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -107,8 +143,8 @@ def end_with_what_runs() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
-def _wait_until_ready(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + 60
+def _wait_until_ready(server: Server, log: Path, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             raise RuntimeError(f"the platform ended by itself: {log.read_text()[-2000:]}")
@@ -116,7 +152,7 @@ def _wait_until_ready(server: Server, log: Path) -> None:
             read(f"{server.base_url}/readyz")
             return
         time.sleep(0.05)
-    raise RuntimeError(f"the platform was not ready in a minute: {log.read_text()[-2000:]}")
+    raise RuntimeError(f"the platform was not ready in {patience_seconds:.0f} seconds: {log.read_text()[-2000:]}")
 
 
 def free_port() -> int:
@@ -148,4 +184,11 @@ def _cpu_seconds(pid: int) -> float:
     with suppress(OSError):
         parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def _wanted_seconds(pid: int) -> float:
+    with suppress(OSError):
+        running, waiting, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return (int(running) + int(waiting)) / 1e9
     return 0.0

@@ -76,7 +76,7 @@ async def settled_per_second(server: Server, accounts: list[str], number: int, h
     projected = server.deliveries("statements/project_transfer")
     started = time.perf_counter()
     outcome = await closed_loop(server.credentials(), iter(ready), connections=64)
-    _expect(outcome, 201)
+    expect(outcome, 201)
     while (
         server.deliveries("payments/settle") - before < number
         or server.deliveries("statements/project_transfer") - projected < number
@@ -94,7 +94,7 @@ async def latency(server: Server, accounts: list[str], per_second: float, second
     credentials = server.credentials()
     requests = payments(credentials, accounts, int(per_second * seconds), hot=None, wait_seconds=10)
     outcome = await open_loop(credentials, requests, per_second)
-    _expect(outcome, 201)
+    expect(outcome, 201)
     return {
         "per_second": per_second,
         "p50_ms": percentile(outcome.latencies, 0.50) * 1000,
@@ -103,6 +103,7 @@ async def latency(server: Server, accounts: list[str], per_second: float, second
     }
 
 
-def _expect(outcome: Outcome, status: int) -> None:
+def expect(outcome: Outcome, status: int) -> None:
+    """Raises RuntimeError when an answer had another status."""
     if set(outcome.statuses) != {status}:
         raise RuntimeError(f"answers other than {status}: {outcome.statuses}")

@@ -1,0 +1,64 @@
+"""Counts the calls of running processes with the profiler in counter/sitecustomize.py, which obeys signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+_COUNTER: Final = Path(__file__).parent / "counter"
+_PATIENCE_SECONDS: Final = 120
+
+
+@dataclass(slots=True)
+class Tally:
+    """What processes have called: how often Python code was entered (started, or gone on with after an await), and
+    how often each function was started, those in C apart. Functions are named `module.qualified name`."""
+
+    entries: int = 0
+    starts: Counter[str] = field(default_factory=Counter)
+    c: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Self) -> Tally:
+        return Tally(self.entries + other.entries, self.starts + other.starts, self.c + other.c)
+
+
+class Calls:
+    """Counts in processes that were started with `environment`; they write what they count into `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.python = ""
+        """The version that ran them, known after the first `end`."""
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which a Python process, and those that it starts, loads the profiler."""
+        path = (str(_COUNTER), os.environ.get("PYTHONPATH"))
+        return {"PYTHONPATH": os.pathsep.join(filter(None, path)), "LASTRO_COUNT_DIR": str(self._folder)}
+
+    def begin(self, pids: list[int]) -> None:
+        """Count the calls in the main threads of these processes from now on."""
+        for pid in pids:
+            os.kill(pid, signal.SIGUSR1)
+
+    def end(self, pids: list[int]) -> list[Tally]:
+        """Stop, and return what each process has called since `begin`."""
+        for pid in pids:
+            os.kill(pid, signal.SIGUSR2)
+        return [self._read(self._folder / f"{pid}.json") for pid in pids]
+
+    def _read(self, path: Path) -> Tally:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {path.stem} did not tell in {_PATIENCE_SECONDS} seconds what it counted")
+            time.sleep(0.005)
+        told = json.loads(path.read_text())
+        path.unlink()
+        self.python = told["python"]
+        return Tally(told["entries"], Counter(told["starts"]), Counter(told["c"]))
