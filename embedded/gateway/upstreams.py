@@ -1,4 +1,4 @@
-"""From Kong's declarative file to the gateway's routes: which Service answers what, and under which limits."""
+"""Reads the gateway's routes, Services and limits from Kong's declarative configuration."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ OVERLAY: Final = "knative/overlays/embedded/kong.yaml"
 def upstreams_of(
     manifests: Manifests, root: Path, *, max_body_bytes: int, seconds: Callable[[], float]
 ) -> tuple[Router, dict[str, Upstream]]:
-    """The router over the names of Kong's routes, and the upstream behind each name. Raises ManifestError."""
+    """Return the router of Kong's routes, and the upstream of each route by its name. Raises ManifestError.
+
+    `seconds` is the clock of the rate limits.
+    """
     if manifests.kong is None:
-        raise ManifestError("there is no declarative configuration of Kong among the manifests")
+        raise ManifestError("the manifests have no declarative configuration of Kong (a file with `_format_version`)")
     kong = _overlaid(manifests.kong, root / OVERLAY)
     gates: dict[tuple[int | None, str], RateGate] = {}
     routes: list[tuple[list[str], str, str]] = []
@@ -48,7 +51,7 @@ def upstreams_of(
 
 
 def routed_operations(manifests: Manifests) -> list[HttpOperation]:
-    """The operations behind Kong's routes, imported. Raises ManifestError for a route without one."""
+    """Import and return the operations behind Kong's routes. Raises ManifestError for a route without one."""
     found = []
     names = dict.fromkeys(service.function for service in (manifests.kong.services if manifests.kong else ()))
     for name in names:
@@ -56,16 +59,18 @@ def routed_operations(manifests: Manifests) -> list[HttpOperation]:
         target = None if service is None else getattr(import_module(service.module), service.target, None)
         operation = operation_of(target)
         if not isinstance(operation, HttpOperation):
-            raise ManifestError(f"Kong's service {name}: no operation that takes requests is behind it")
+            raise ManifestError(f"Kong's service {name}: its function is missing or does not answer HTTP requests")
         found.append(operation)
     return found
 
 
 def _check(manifests: Manifests, service: KongService, route: KongRoute) -> None:
     if service.function not in manifests.services:
-        raise ManifestError(f"Kong's service {service.name}: there is no Service {service.function}")
+        raise ManifestError(f"Kong's service {service.name}: no Knative Service is named {service.function}")
     if route.strip_path:
-        raise ManifestError(f"Kong's route {route.name}: strip_path: a signed path reaches its function as it was sent")
+        raise ManifestError(
+            f"Kong's route {route.name}: set strip_path to false; a signed path must reach the function unchanged"
+        )
 
 
 def _gate(
@@ -77,10 +82,12 @@ def _gate(
     if limit is None:
         return None
     if limit.second is None or limit.minute is not None or limit.hour is not None:
-        raise ManifestError(f"Kong's route {route}: rate-limiting: only `second` is played on one machine")
+        raise ManifestError(
+            f"Kong's route {route}: rate-limiting: set `second` alone; the embedded platform supports no other period"
+        )
     if limit.limit_by != "header":
-        raise ManifestError(f"Kong's route {route}: rate-limiting: limit_by is `header` here, the tenant's")
-    # Routes under the same limit count together, as they do under one plugin of Kong's.
+        raise ManifestError(f"Kong's route {route}: rate-limiting: set limit_by to `header`; limits are per tenant")
+    # Routes with the same limit share one count, as under one plugin of Kong.
     key = (limit.second, limit.header_name or "")
     if key not in gates:
         gates[key] = RateLimits(limit.second, seconds).take
@@ -88,7 +95,7 @@ def _gate(
 
 
 def _overlaid(kong: Kong, overlay: Path) -> Kong:
-    """Kong's file with the plugins of an overlay in place of its own general ones of the same name."""
+    """Return the configuration with the overlay's plugins in place of the global plugins of the same name."""
     if not overlay.is_file():
         return kong
     document: Any = yaml.safe_load(overlay.read_text(encoding="utf-8"))

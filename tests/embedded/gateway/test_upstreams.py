@@ -102,13 +102,13 @@ def test_the_overlay_replaces_the_general_plugins_of_its_names(tmp_path: Path) -
     ("route", "plugins", "reason"),
     [
         ({"strip_path": True}, [], "strip_path"),
-        ({}, [_limit(second=1, minute=3)], "only `second`"),
-        ({}, [_limit(minute=3)], "only `second`"),
+        ({}, [_limit(second=1, minute=3)], "set `second` alone"),
+        ({}, [_limit(minute=3)], "set `second` alone"),
         ({}, [_limit(second=1, limit_by="ip")], "limit_by"),
-        ({"paths": ["v1/x"]}, [], "begins with neither"),
+        ({"paths": ["v1/x"]}, [], "must begin with"),
     ],
 )
-def test_what_cannot_be_played_is_refused(
+def test_what_is_not_supported_is_refused(
     tmp_path: Path, route: dict[str, Any], plugins: list[dict[str, Any]], reason: str
 ) -> None:
     """A route or plugin that would silently work otherwise than on Kong is an error at start that names it."""
@@ -120,7 +120,7 @@ def test_a_route_to_nowhere_is_refused(tmp_path: Path) -> None:
     """A route whose host is no Service, or no file of Kong's at all, is an error."""
     manifests = _manifests()
     manifests.services.clear()
-    with pytest.raises(ManifestError, match="there is no Service x-f"):
+    with pytest.raises(ManifestError, match="no Knative Service is named x-f"):
         upstreams_of(manifests, tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
     with pytest.raises(ManifestError, match="no declarative configuration"):
         upstreams_of(Manifests(), tmp_path, max_body_bytes=10, seconds=lambda: 0.0)
