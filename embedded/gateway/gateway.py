@@ -28,23 +28,23 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
-"""Called with the name of a Service: has its function answer."""
+"""Called with the name of a Service. Returns the response of its function."""
 Admission = Callable[[str], Awaitable[None]]
-"""Called with a tenant: returns when there is room for one more of its requests, or raises Problem."""
+"""Called with a tenant's id. Returns when one more of its requests may start, or raises Problem."""
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
 class OwnPaths(Protocol):
-    """What the platform answers itself."""
+    """The paths that no function answers (own_paths.py)."""
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
-        """Answer. Raises Problem, `not_found` for a path that is not the platform's either."""
+        """Return the response to a request. Raises Problem; `not_found` when the path does not exist at all."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A function behind a route: its Service, and what Kong's plugins say of it."""
+    """The target of a route: the name of its Service, and the limits that Kong's plugins set for it."""
 
     service: str
     rate_gate: RateGate | None
@@ -193,7 +193,7 @@ class Gateway:
         return upstream.rate_gate(tenant_id, tenant["limits"]["requests_per_second"] if tenant is not None else None)
 
     async def _tenant_id(self, request: HttpRequest) -> str | None:
-        """The token's tenant. Who cannot be told is let through, to be refused by the function."""
+        """Return the token's tenant, or None for a request without a valid token, which the function will refuse."""
         try:
             request.caller = await self._runtime.verifier.verify(bearer_token(request))
         except Problem:

@@ -1,4 +1,4 @@
-"""Kong's rate limiting for one node: a bucket per tenant, one second's worth deep."""
+"""Rate limits per tenant, as Kong's plugin has them on one node: a token bucket that holds the requests of a second."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ MAX_TENANTS: Final = 100_000
 
 
 class RateLimits:
-    """Requests per second and tenant. `default` holds where a tenant has no limit of its own."""
+    """Counts requests per tenant. `default` is the limit (requests per second) of tenants without their own."""
 
     def __init__(self, default: int, seconds: Callable[[], float]) -> None:
         self._default = default
         self._seconds = seconds
-        # Tenant → [tokens left, when they were counted]. A tenant left out has a full bucket, so that forgetting
-        # whoever was quiet longest does little harm.
+        # Tenant → [tokens, time of the last count]. A tenant without an entry has a full bucket. When there are too
+        # many entries, the tenant that was quiet for longest loses its entry; its bucket is most likely full by then.
         self._buckets: OrderedDict[str, list[float]] = OrderedDict()
 
     def take(self, tenant_id: str, limit: int | None) -> dict[str, str]:
-        """Take one request off and return Kong's limit headers. Raises Problem `rate_limited`, which carries them."""
+        """Count one request and return Kong's headers for the response.
+
+        Raises Problem `rate_limited`, which has the same headers.
+        """
         capacity = limit or self._default
         now = self._seconds()
         bucket = self._buckets.get(tenant_id)
@@ -40,7 +43,7 @@ class RateLimits:
             wait = ceil((1.0 - bucket[0]) / capacity)
             raise Problem(
                 "rate_limited",
-                f"The limit is {capacity} requests a second.",
+                f"The limit is {capacity} requests per second.",
                 headers={**_headers(capacity, 0), "Retry-After": str(max(1, wait))},
             )
         bucket[0] -= 1.0

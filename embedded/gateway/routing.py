@@ -1,8 +1,8 @@
-"""Kong's declarative routes as a look-up: from a method and a raw path to the Service that answers.
+"""Kong's declarative routes: finds the route for a raw path.
 
-A regex path whose segments are words or whole-segment groups becomes a branch of a tree, so that finding one
-costs the length of the path and not the number of routes. Whatever else Kong's router (traditional_compatible)
-takes, prefixes and free regexes, is tried in order of weight behind the tree.
+A regex path that consists of words and whole-segment groups becomes a branch of a tree, so that a look-up costs the
+length of the path and not the number of routes. The other paths of Kong's router (`traditional_compatible`), which are
+prefixes and free regexes, are tried after the tree, in the order of their weight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMED_GROUP: Final = re.compile(r"\(\?<(?![=!])")
 
 
 class BadRoute(ValueError):
-    """A path that no router could take."""
+    """A path that is neither a prefix nor a valid regular expression."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Pattern:
 
 
 class Router:
-    """Routes by method and raw path; nothing in a path is decoded before it is compared."""
+    """Finds routes by raw path: nothing is decoded before it is compared."""
 
     def __init__(self) -> None:
         self._root = _Node()
@@ -45,9 +45,10 @@ class Router:
 
     @classmethod
     def of(cls, routes: Iterable[tuple[Iterable[str], str, str]]) -> Router:
-        """A router over (methods, path as Kong writes it, route name). Raises BadRoute.
+        """Make a router of (methods, path in Kong's notation, name of the route). Raises BadRoute.
 
-        No methods means every method; the first of two routes for the same path and method wins, as in Kong.
+        A route without methods answers every method. Of two routes with the same path and method the first wins, as in
+        Kong.
         """
         router = cls()
         for methods, path, route in routes:
@@ -56,7 +57,7 @@ class Router:
         return router
 
     def routes(self, path: str) -> dict[str, str]:
-        """The routes that answer at a path, by method; empty when none does."""
+        """Return the names of the routes of a path, by method; empty when the path has none."""
         pieces = path.split("/")
         if not pieces[0]:
             found = _walk(self._root, pieces, 1)
@@ -88,12 +89,12 @@ class Router:
             try:
                 expression = re.compile(_NAMED_GROUP.sub("(?P<", path[1:]))
             except re.error as error:
-                raise BadRoute(f"{path!r} is no regular expression: {error}") from None
+                raise BadRoute(f"{path!r} is not a valid regular expression: {error}") from None
             weight = (1, len(path))
         elif path.startswith("/"):
             expression, weight = re.compile(re.escape(path)), (0, len(path))
         else:
-            raise BadRoute(f"{path!r} begins with neither / nor ~")
+            raise BadRoute(f"{path!r} must begin with / (a prefix) or ~ (a regular expression)")
         for known in self._patterns:
             if known.expression.pattern == expression.pattern:
                 return known.routes
@@ -117,11 +118,11 @@ def _walk(node: _Node, pieces: list[str], position: int) -> dict[str, str]:
 
 
 def _segments(path: str) -> list[str] | None:
-    """The segments of a regex path, "" for one of any value; None when it is not made of whole segments."""
+    """Return the segments of a regex path, "" for a group; None when it has anything but words and groups."""
     if not path.startswith("~/") or not path.endswith("$"):
         return None
     pieces: list[str] = []
-    # A group of the form [^/]+ holds a slash of its own, so groups are set aside before the path is cut.
+    # A group such as [^/]+ contains a slash, so groups are replaced before the path is split.
     cut = _GROUP.sub("\0", path[2:-1]).replace(r"\.", ".").replace(r"\-", "-").split("/")
     for piece in cut:
         if piece == "\0":

@@ -1,4 +1,4 @@
-"""Requests and answers as the operations see them, whichever server brought them."""
+"""HTTP requests and responses, independent of the server and the framework."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _EVENT_PREFIX: Final = "ce-"
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 RateGate = Callable[[str, int | None], Mapping[str, str]]
-"""Called with the tenant and its own limit once the tenant is known; returns headers for the answer or raises
-Problem `rate_limited`."""
+"""Counts a request against its tenant's rate limit: called with the tenant's id and its own limit (requests per second,
+None for the default). Returns headers for the response, or raises Problem `rate_limited`."""
 
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request. `path` and `query` are as they came on the wire: nothing decoded or normalised.
+    """One request. `path` and `query` are as they were sent: nothing is decoded or normalized.
 
-    An empty header counts as absent; `repeated` names the headers that came more than once.
+    `headers` have lower-case names. `repeated` has the names of the security headers that were sent more than once.
     """
 
     method: str
@@ -44,17 +44,17 @@ class HttpRequest:
     repeated: frozenset[str] = frozenset()
     rate_gate: RateGate | None = None
     caller: Caller | None = None
-    """Who sent it, where a gateway in this process has verified the token already."""
+    """The caller, when a gateway in this process has verified the token already."""
     wait: bool = field(default=True)
 
     def header(self, name: str) -> str | None:
-        """The value of a header (lower-case name), or None when it is absent or empty."""
+        """Return the value of a header (lower-case name), or None when it is absent or empty."""
         return self.headers.get(name) or None
 
 
 @dataclass(slots=True)
 class HttpResponse:
-    """One answer."""
+    """One response."""
 
     status: int
     headers: dict[str, str]
@@ -62,10 +62,10 @@ class HttpResponse:
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Headers by lower-case name, and the names of the security headers and `ce-` headers that came twice.
+    """Return the headers by lower-case name, and the names of security and `ce-` headers that were sent more than once.
 
-    Bytes outside ASCII are kept one to one (latin-1), as RFC 9110 §5.5 has them; only blanks and tabs around a value
-    are no part of it.
+    Bytes outside ASCII become the characters of latin-1, one to one (RFC 9110 §5.5). Spaces and tabs around a value are
+    removed.
     """
     headers: dict[str, str] = {}
     repeated: set[str] = set()
@@ -85,7 +85,7 @@ _known_names: dict[bytes, str] = {}
 
 
 def _name_of(raw: bytes) -> str:
-    """A header's name as text, remembered: clients send the same few names over and over."""
+    """Return a header's name as lower-case text. Names are cached: clients send the same few again and again."""
     name = raw.decode("latin-1").lower()
     if len(_known_names) < _MAX_KNOWN_NAMES and len(raw) <= 64:
         _known_names[bytes(raw)] = name

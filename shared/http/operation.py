@@ -1,4 +1,4 @@
-"""Descriptions of the functions behind a method and a path: what each takes, gives and needs."""
+"""The description of an HTTP operation: its route, its access, its parameters and its result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pydantic import BaseModel
 from shared.context.context import Handler
 
 Progress = Callable[[Any, Any], Awaitable[tuple[Any, bool]]]
-"""Called with a context and the last result: the resource as it is now, and whether nothing more will happen."""
+"""Called with a context and the last result. Returns the current result, and whether the platform is done with it."""
 
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 SEGMENT: Final = r"[A-Za-z0-9_.:~-]{1,255}"
 
 
 class Access(Enum):
-    """Who may call an operation."""
+    """Who may call an operation: a tenant, the operator of the platform, or a payment provider."""
 
     TENANT = "tenant"
     PLATFORM = "platform"
@@ -27,10 +27,10 @@ class Access(Enum):
 
 
 class HttpOperation(NamedTuple):
-    """An operation behind a method and a path."""
+    """An operation that answers a method and a path."""
 
     id: str
-    """`<domain>/<operation>`: its place in the repository and its source in events."""
+    """`<domain>/<operation>`: its file under functions/, and the source of its events."""
     name: str
     domain: str
     method: str
@@ -57,7 +57,10 @@ class HttpOperation(NamedTuple):
 
 
 def compile_path(template: str) -> re.Pattern[str]:
-    """The pattern of the raw paths that a template answers; a parameter is one segment of unreserved characters."""
+    """Return the pattern of the raw paths that a template matches.
+
+    A parameter is a part of one segment and has 1 to 255 unreserved characters (RFC 3986) or colons.
+    """
     pieces = _PARAMETER.split(template)
     pattern = "".join(
         f"(?P<{piece}>{SEGMENT})" if position % 2 else re.escape(piece) for position, piece in enumerate(pieces)
@@ -66,5 +69,5 @@ def compile_path(template: str) -> re.Pattern[str]:
 
 
 def path_parameters(template: str) -> tuple[str, ...]:
-    """The names of a template's parameters, in order."""
+    """Return the names of a template's parameters, in order."""
     return tuple(_PARAMETER.findall(template))

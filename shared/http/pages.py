@@ -1,4 +1,4 @@
-"""Pages of a list: opaque cursors that carry the filters and are bound to a tenant."""
+"""Pages of a list. A cursor is opaque, holds the filters, and is valid for one operation and one tenant."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Filters = Mapping[str, str | None]
 
 
 def encode_cursor(ctx: Context, filters: Filters, after: str) -> str:
-    """A cursor behind `after` for this operation, tenant and these filters."""
+    """Return a cursor for the items after `after`, for this operation and tenant and with these filters."""
     content = [ctx.origin.operation, ctx.tenant_id, {k: v for k, v in filters.items() if v is not None}, after]
     return urlsafe_b64encode(orjson.dumps(content)).rstrip(b"=").decode()
 
 
 def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[dict[str, str], str | None]:
-    """The filters in force and the place to go on from.
+    """Return the filters of the list and the id to continue after (None on the first page).
 
-    Filters sent beside a cursor must be those that it carries. Raises Problem `malformed_request` for a
-    cursor that was not made for this operation and tenant.
+    With a cursor, the filters are those of the cursor; a request that repeats them must repeat them unchanged. Raises
+    Problem `malformed_request` for a cursor that was not made for this operation and tenant, and for other filters.
     """
     given = {name: value for name, value in filters.items() if value is not None}
     if cursor is None:
@@ -35,8 +35,8 @@ def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[d
         padded = cursor + "=" * (-len(cursor) % 4)
         operation, tenant_id, carried, after = orjson.loads(urlsafe_b64decode(padded.encode("ascii")))
     except (ValueError, TypeError):
-        raise _bad_cursor("The cursor is not one that this platform gave.") from None
-    # A cursor is opaque and not secret: what it asks for must be what this list could be asked for without it.
+        raise _bad_cursor("The cursor is not valid. Send the `next_cursor` of the previous page.") from None
+    # A cursor is not signed. Whatever it holds must be what a request without a cursor could ask for as well.
     well_formed = (
         isinstance(carried, dict)
         and carried.keys() <= filters.keys()
@@ -44,9 +44,9 @@ def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[d
         and all(isinstance(value, str) for value in carried.values())
     )
     if not well_formed or operation != ctx.origin.operation or tenant_id != ctx.tenant_id:
-        raise _bad_cursor("The cursor was not made for this list.")
+        raise _bad_cursor("The cursor belongs to another list.")
     if any(carried.get(name) != value for name, value in given.items()):
-        raise _bad_cursor("The filters differ from those that the cursor carries.")
+        raise _bad_cursor("The filters differ from those of the first page. Leave them out or repeat them.")
     return carried, after
 
 
@@ -62,10 +62,7 @@ async def find_page(
     build: Callable[[Mapping[str, str]], Query],
     resource: Callable[[D], R],
 ) -> Page[R]:
-    """One page of a collection, newest first unless `build` says otherwise.
-
-    `build` makes the store's query from the filters in force.
-    """
+    """Return one page of a collection. `build` makes the store's query from the filters, with the order of the list."""
     in_force, after = decode_cursor(ctx, listing.cursor, filters)
     query = build(in_force)._replace(after=after, limit=listing.limit + 1)
     found = await ctx.find(collection, query)
@@ -80,7 +77,10 @@ def make_page(
     place: Callable[[Any], str],
     resource: Callable[[Any], R],
 ) -> Page[R]:
-    """A page of the first `limit` of what was found; one found beyond them means that there are more."""
+    """Return a page of the first `limit` items. When more are found, the page has a `next_cursor`.
+
+    `place` returns the id that the next page continues after.
+    """
     shown = found[:limit]
     following = encode_cursor(ctx, filters, place(shown[-1])) if len(found) > limit else None
     return Page(data=[resource(item) for item in shown], next_cursor=following)

@@ -1,7 +1,7 @@
-"""One request through one operation: admission, signature, idempotency, validation, handler, commit, answer.
+"""How a request is processed: checks, handler, commit, response.
 
-The order of the checks is the contract's (docs/architecture.md): size, path, method, headers sent twice, token,
-scope, tenant, rate limit, signature, media type, idempotency key, replay, body, rules.
+The order of the checks is part of the HTTP contract (docs/architecture.md): size, path, method, repeated headers,
+token, scope, tenant, rate limit, signature, media type, idempotency key, replay, body, and then the handler's rules.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 @dataclass(slots=True)
 class _Run:
-    """What is known of a request so far."""
+    """The state of one request."""
 
     operation: HttpOperation
     request: HttpRequest
@@ -65,13 +65,15 @@ class _Run:
         self.read_token = self.runtime.documents.read_token
 
     async def durable(self) -> None:
-        """Return when what the answer rests on is on disk. Raises Unavailable, also when some of it was taken back
-        while the request was waiting for something else."""
+        """Return when everything that the request has read or committed is on disk.
+
+        Raises Unavailable when it cannot be, also when a commit that was read has been undone in the meantime.
+        """
         await self.runtime.documents.durable(self.read_token)
 
 
 async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:
-    """Answer a request. Never raises: what goes wrong is a problem document."""
+    """Process a request and return the response. Never raises: an error becomes a problem document."""
     started = perf_counter()
     parent = request.header("traceparent")
     traceparent = runtime.telemetry.trace(parent)
@@ -101,25 +103,26 @@ async def _answer(run: _Run) -> HttpResponse:
         return await _problem_response(run, problem)
     except Unavailable as error:
         log.warning("%s: %s", run.operation.id, error)
-        unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+        unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
         return problem_response(unavailable, run.runtime, run.request, run.request_id)
     except Exception:
         log.exception("%s failed, request %s", run.operation.id, run.request_id)
-        failed = Problem("internal_error", "Something went wrong here. The request id finds it in the logs.")
+        failed = Problem("internal_error", "An unexpected error occurred. It is logged under the request id.")
         return problem_response(failed, run.runtime, run.request, run.request_id)
 
 
 async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
-    # A refusal may rest on what was read a moment ago, and a used signature must be on disk before it is said.
+    # The response may depend on data that is not durable yet, and a used signature must be stored before the client
+    # learns that it is used up.
     try:
         await run.durable()
     except Unavailable:
-        problem = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+        problem = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
     return problem_response(problem, run.runtime, run.request, run.request_id)
 
 
 def problem_response(problem: Problem, runtime: Runtime, request: HttpRequest, request_id: str) -> HttpResponse:
-    """A problem as an answer (RFC 9457)."""
+    """Return a problem as a response (RFC 9457)."""
     body = render(problem, base_url=runtime.settings.base_url, instance=request.path, request_id=request_id)
     headers = {"content-type": "application/problem+json", "x-request-id": request_id}
     headers.update({name.lower(): value for name, value in problem.headers.items()})
@@ -129,7 +132,7 @@ def problem_response(problem: Problem, runtime: Runtime, request: HttpRequest, r
 async def _admitted(run: _Run) -> HttpResponse:
     operation, request, settings = run.operation, run.request, run.runtime.settings
     if len(request.body) > settings.max_body_bytes:
-        raise Problem("payload_too_large", f"A body has at most {settings.max_body_bytes} bytes.")
+        raise Problem("payload_too_large", f"The body is larger than {settings.max_body_bytes} bytes.")
     match = operation.pattern.fullmatch(request.path)
     if match is None:
         raise Problem("not_found", "Nothing is served at this path.")
@@ -170,7 +173,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     _check_media_type(run)
     raw_key = request.header("idempotency-key")
     if raw_key is None:
-        raise Problem("missing_idempotency_key", "A POST carries an Idempotency-Key.")
+        raise Problem("missing_idempotency_key", "A POST needs an Idempotency-Key header.")
     key = idempotency.parse_key(raw_key)
     record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key)
     lock = await runtime.cache.lock(f"idem/{record_id}", runtime.settings.lock_seconds)
@@ -185,7 +188,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
         if operation.command is not None:
             arguments[operation.body_parameter or "command"] = _validated_body(operation, value)
         elif value != {}:
-            raise Problem("validation_failed", "This operation takes no fields.")
+            raise Problem("validation_failed", "This operation has no fields. Send an empty body or `{}`.")
         return await _execute(run, arguments, cause_id=runtime.ids.new("req"), record=(record_id, digest))
     finally:
         await runtime.cache.unlock(f"idem/{record_id}", lock)
@@ -329,16 +332,16 @@ def _preferred_wait(run: _Run) -> int:
 def _check_media_type(run: _Run) -> None:
     request = run.request
     if not request.body:
-        return  # where nothing is sent, nothing has a media type
+        return  # without content there is no media type to check
     if request.header("content-encoding") not in (None, "identity"):
-        raise Problem("unsupported_media_type", "A body is sent without a content encoding.")
+        raise Problem("unsupported_media_type", "Send the body uncompressed, without Content-Encoding.")
     content_type = request.header("content-type")
     if content_type == JSON_TYPE:
         return
     media_type, _, parameters = (content_type or "").lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
     if media_type.strip() != JSON_TYPE or charset not in ("", "utf-8"):
-        raise Problem("unsupported_media_type", "A body is application/json in UTF-8.")
+        raise Problem("unsupported_media_type", "Send the body as `application/json` in UTF-8.")
 
 
 def _parsed_body(run: _Run) -> Any:
@@ -350,7 +353,7 @@ def _parsed_body(run: _Run) -> Any:
 def _validated_body(operation: HttpOperation, value: Any) -> BaseModel:
     assert operation.command is not None
     if not isinstance(value, dict):
-        raise Problem.at("validation_failed", "", "The body is a JSON object.")
+        raise Problem.at("validation_failed", "", "The body must be a JSON object.")
     try:
         return operation.command.model_validate(value)
     except ValidationError as error:

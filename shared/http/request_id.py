@@ -1,4 +1,4 @@
-"""The id under which one request is found again in answers, logs, events and traces."""
+"""The request id: the same in the response, the logs, the events and the traces of a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ACCEPTED: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 def request_id_of(sent: str | None, random: Random) -> str:
-    """The client's X-Request-Id when it has the form of one (1 to 128 of `[A-Za-z0-9_.:-]`), else a new one."""
+    """Return the client's X-Request-Id if it has 1 to 128 characters of `[A-Za-z0-9_.:-]`, else a new id."""
     if sent is not None and _ACCEPTED.fullmatch(sent) is not None:
         return sent
     return f"req_{random.getrandbits(128):032x}"

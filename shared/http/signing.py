@@ -1,7 +1,7 @@
-"""Signed requests: the canonical string, its HMAC, and the window of time in which a signature counts.
+"""Signatures of requests: the canonical string, its HMAC, and the time for which a signature is valid.
 
-Bytes are signed as they came: no decoding, sorting or normalising, for whatever two sides normalise in two
-ways is a way to make one signature mean two requests.
+The bytes are signed as they are sent. Nothing is decoded, sorted or normalized: if client and server normalized in
+different ways, one signature could stand for two requests.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from shared.core.problems import Problem
 VERSION: Final = "v1"
 WINDOW_SECONDS: Final = 300
 
-# Standard base64 of 32 bytes has exactly one spelling: the last character's two low bits are zero. A second
-# spelling of one signature would slip past the replay check.
+# The last character of 32 bytes in base64 has two unused bits, which must be zero: otherwise one signature could be
+# written in four ways, and the replay check would take them for four signatures.
 _SIGNATURE: Final = re.compile(r"v1=[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
 _TIMESTAMP: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2})(?:[.,]([0-9]{1,32}))?(?:Z|\+00:00)"
@@ -37,25 +37,32 @@ def canonical_string(
     timestamp: str,
     key_id: str,
 ) -> bytes:
-    """The bytes that a signature covers.
+    """Return the bytes that a signature covers: nine lines, joined by LF, without one at the end.
 
-    Path, query (without its "?") and header values are text that stands for the wire's bytes one to one
-    (latin-1); an absent value is "". `tenant_id` is the caller's, whether or not a header names it. Raises
-    Problem `malformed_request` when a value holds CR or LF, which would let one field pass for two.
+    The lines are `v1`, method, path, query without "?", SHA-256 of the body (lower-case hexadecimal), tenant id,
+    Idempotency-Key, X-Timestamp and X-Key-Id. Path, query and header values are text in which each character is one
+    byte that was sent (latin-1); an absent value is "". `tenant_id` is the token's, with or without an X-Tenant-Id.
+
+    Raises Problem `malformed_request` when a value has a CR or LF, because one value could then pass for two.
     """
     digest = sha256(body).hexdigest()
     lines = (VERSION, method, raw_path, raw_query, digest, tenant_id, idempotency_key, timestamp, key_id)
     text = "\n".join(lines)
     if "\r" in text or text.count("\n") != len(lines) - 1:
-        raise Problem("malformed_request", "A line break stands in a value that the signature covers.")
+        raise Problem("malformed_request", "A value that the signature covers has a line break.")
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
-        raise Problem("malformed_request", "A value that the signature covers is not made of bytes.") from None
+        raise Problem(
+            "malformed_request", "A value that the signature covers has a character that is not one byte."
+        ) from None
 
 
 def sign(secret: str, canonical: bytes) -> str:
-    """The X-Signature of a canonical string: `v1=` and base64 of HMAC-SHA256, keyed with the secret's UTF-8 bytes."""
+    """Return the X-Signature of a canonical string: `v1=` and the base64 of its HMAC-SHA256.
+
+    The key of the HMAC is the secret in UTF-8.
+    """
     return f"{VERSION}={b64encode(_digest(secret, canonical)).decode()}"
 
 
@@ -64,30 +71,30 @@ def _digest(secret: str, canonical: bytes) -> bytes:
 
 
 def parse_signature(text: str) -> bytes:
-    """The 32 bytes that an X-Signature carries; equal bytes are the same signature, for replays as well.
+    """Return the 32 bytes of an X-Signature. The replay check compares these bytes.
 
-    Raises Problem `invalid_signature` for any form but `v1=` and the one standard base64 of 32 bytes.
+    Raises Problem `invalid_signature` unless it has the form `v1=` and standard base64 of 32 bytes.
     """
     if _SIGNATURE.fullmatch(text) is None:
-        raise Problem("invalid_signature", "X-Signature must be v1= and the base64 of 32 bytes.")
+        raise Problem("invalid_signature", "X-Signature must be `v1=` and the base64 of 32 bytes.")
     return a2b_base64(text[len(VERSION) + 1 :])
 
 
 def check_signature(secret: str, canonical: bytes, digest: bytes) -> None:
-    """Raise Problem `invalid_signature` unless `digest` signs this string; compared in constant time."""
+    """Raise Problem `invalid_signature` unless `digest` is the HMAC of the string. Compares in constant time."""
     if not hmac.compare_digest(_digest(secret, canonical), digest):
         raise Problem("invalid_signature", "X-Signature does not match the request.")
 
 
 def verify(secret: str, canonical: bytes, signature: str) -> None:
-    """Raise Problem `invalid_signature` unless this X-Signature has its form and signs this string."""
+    """Raise Problem `invalid_signature` unless the X-Signature is valid for this string."""
     check_signature(secret, canonical, parse_signature(signature))
 
 
 def parse_timestamp(text: str) -> datetime:
-    """The time that X-Timestamp names: ISO 8601 in UTC (`Z` or `+00:00`), with or without fractions of a second.
+    """Return the time of an X-Timestamp: ISO 8601 in UTC (`Z` or `+00:00`), with or without fractions of a second.
 
-    Digits past the microsecond are dropped. Raises Problem `malformed_request` for what is no such time.
+    Digits after the microsecond are ignored. Raises Problem `malformed_request` for any other text.
     """
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
@@ -100,22 +107,27 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def check_window(issued_at: datetime, now: datetime, window_seconds: int = WINDOW_SECONDS) -> datetime:
-    """The time after which a signature of `issued_at` is refused for its age alone, so needs remembering no longer.
+    """Return the time at which a signature of `issued_at` expires. After it the replay check can forget the signature.
 
-    Raises Problem `timestamp_out_of_window` when `issued_at` is further than the window from `now`, before or after.
+    Raises Problem `timestamp_out_of_window` when `issued_at` and `now` differ by more than the window, either way.
     """
     window = timedelta(seconds=window_seconds)
     if abs(now - issued_at) > window:
-        raise Problem("timestamp_out_of_window", f"X-Timestamp is more than {window_seconds} s away from now.")
+        raise Problem(
+            "timestamp_out_of_window",
+            f"X-Timestamp differs from the server's time by more than {window_seconds} seconds.",
+        )
     return issued_at + window
 
 
 def check_timestamp(text: str, now: datetime, window_seconds: int = WINDOW_SECONDS) -> datetime:
-    """The time that X-Timestamp names, once it is known to lie in the window. Raises as the two steps above."""
+    """Return the time of an X-Timestamp that lies in the window. Raises what the two functions above raise."""
     issued_at = parse_timestamp(text)
     check_window(issued_at, now, window_seconds)
     return issued_at
 
 
 def _no_time() -> Problem:
-    return Problem("malformed_request", "X-Timestamp is no ISO 8601 time in UTC, such as 2026-01-31T12:00:00.000Z.")
+    return Problem(
+        "malformed_request", "X-Timestamp must be an ISO 8601 time in UTC, such as 2026-01-31T12:00:00.000Z."
+    )

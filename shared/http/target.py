@@ -1,4 +1,4 @@
-"""An operation behind a method and a path as a framework target: the framework's request in, its answer out."""
+"""The target for the functions framework that answers HTTP requests: Starlette requests in, Starlette responses out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def http_target(
     problems: tuple[str, ...],
     runtime: RuntimeSource,
 ) -> Target:
-    """The target that `shared.functions.decorators.http_function` tells of."""
+    """Make the target of a handler. The arguments are those of `shared.functions.decorators.http_function`."""
     method, _, path = route.partition(" ")
     found = _parameters(handler)
     body = found.model_parameter if method in ("POST", "PUT", "PATCH") else None
@@ -94,14 +94,14 @@ async def _serve_framework_request(operation: HttpOperation, request: Request, r
     )
     body = await read_body(request.stream(), runtime.settings.max_body_bytes)
     if body is None:
-        problem = Problem("payload_too_large", f"A body has at most {runtime.settings.max_body_bytes} bytes.")
+        problem = Problem("payload_too_large", f"The body is larger than {runtime.settings.max_body_bytes} bytes.")
         return problem_response(problem, runtime, incoming, request_id_of(None, runtime.random))
     incoming.body = body
     return await serve(operation, incoming, runtime)
 
 
 class _Parameters:
-    """A handler's parameters by what they are for."""
+    """The names of a handler's parameters by their purpose, and the models among their types."""
 
     def __init__(self) -> None:
         self.context_parameter = "ctx"

@@ -1,4 +1,4 @@
-"""Validation errors as problems that point at what is wrong."""
+"""Validation errors of pydantic as problems that name the invalid fields."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _MAX_ERRORS = 50
 
 
 def body_problem(error: ValidationError) -> Problem:
-    """Problem `validation_failed` with a JSON pointer (RFC 6901) per field."""
+    """Return Problem `validation_failed` with a JSON pointer (RFC 6901) for each invalid field."""
     errors = [FieldError(pointer=_pointer(found["loc"]), detail=_sentence(found["msg"])) for found in _found(error)]
-    return Problem("validation_failed", "The body does not fit this operation.", errors=errors)
+    return Problem("validation_failed", "The body has invalid fields; `errors` lists them.", errors=errors)
 
 
 def query_problem(error: ValidationError | str) -> Problem:
-    """Problem `malformed_request` with the name of each parameter that does not fit."""
+    """Return Problem `malformed_request` with the name of each invalid query parameter."""
     if isinstance(error, str):
         return Problem("malformed_request", error)
     errors = [
         FieldError(parameter=str(found["loc"][0]) if found["loc"] else "", detail=_sentence(found["msg"]))
         for found in _found(error)
     ]
-    return Problem("malformed_request", "The query does not fit this operation.", errors=errors)
+    return Problem("malformed_request", "The query has invalid parameters; `errors` lists them.", errors=errors)
 
 
 def _found(error: ValidationError) -> list[ErrorDetails]:

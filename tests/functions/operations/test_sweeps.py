@@ -158,7 +158,7 @@ async def test_every_tenant_is_swept_however_many_there_are(harness: Harness) ->
 
 
 async def test_each_page_of_a_sweep_has_event_ids_of_its_own(harness: Harness) -> None:
-    """Facts of different pages, and of different work in one turn, have different ids; a repeated turn has them again."""
+    """Facts of different pages and of different work in one tick have different ids, the same in a repeated tick."""
     places = [Place("1", "n1"), Place("1", "n2"), Place("2", "n3"), None]
 
     async def page(after: Place | None, scope: Context) -> Place | None:
