@@ -51,6 +51,7 @@ from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker
 from shared.ports.ledger import LedgerStore
 from shared.ports.nonces import Nonces
 from shared.ports.secrets import Secrets
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 
 ROOT = Path(__file__).parent.parent
@@ -249,7 +250,7 @@ class Harness:
     def make(cls, *, seed: int = 1, interleaved: bool = False, settings: Settings | None = None) -> Harness:
         """On the memory adapters, with no tenant yet. `interleaved` lets concurrent runs cut in between reads and
         commits."""
-        clock, documents = ManualClock(), MemoryDocuments()
+        clock, documents = ManualClock(), MemoryDocuments(COLLECTIONS)
         seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
         random = Random(seed)
         runtime = _runtime(
@@ -261,7 +262,7 @@ class Harness:
     async def on_disk(cls, data_dir: Path, *, seed: int = 1, settings: Settings | None = None) -> Harness:
         """On the embedded store in a directory, with no tenant yet. To be closed."""
         clock, random, events = ManualClock(), Random(seed), list[Envelope]()
-        store = await SqliteStore.open(data_dir, settings=settings or Settings(), clock=clock)
+        store = await SqliteStore.open(data_dir, collections=COLLECTIONS, settings=settings or Settings(), clock=clock)
         store.subscribe(lambda _, logged: events.extend(logged))
         secrets = KeyFileSecrets(data_dir)
         runtime = _runtime(store.documents, store.ledger, store.cache, store.nonces, secrets, clock, random, settings)

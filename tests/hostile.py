@@ -32,6 +32,7 @@ from shared.ports.documents import (
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerRefused, RecordedTransfer, Refusal, Transfer
 from shared.ports.rail import Rail
+from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
 """How many calls of the stores may come before a late write does."""
@@ -116,7 +117,7 @@ class Servers:
 
     def __init__(self, die: Die) -> None:
         self.die = die
-        self.documents = MemoryDocuments()
+        self.documents = MemoryDocuments(COLLECTIONS)
         self.ledger = MemoryLedger()
         self.happened: Counter[Fault] = Counter()
         self.sent: deque[Envelope] = deque(maxlen=_MOMENTS)
@@ -172,7 +173,7 @@ class Servers:
         """The documents as they were some commits ago."""
         if not self._moments:
             return self.documents
-        before = MemoryDocuments()
+        before = MemoryDocuments(COLLECTIONS)
         before._rows = self._moments[self.die.below(len(self._moments))]
         return before
 

@@ -41,6 +41,7 @@ from shared.core.randomness import BufferedSystemRandom
 from shared.core.settings import Settings
 from shared.functions.process import install
 from shared.identity.tokens import TokenVerifier
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,9 @@ class Platform:
         manifests = load(options.root)
         plan = make_plan(manifests)
         async with AsyncExitStack() as stack:
-            store = await SqliteStore.open(settings.data_path, settings=settings, clock=clock, writer=options.writer)
+            store = await SqliteStore.open(
+                settings.data_path, collections=COLLECTIONS, settings=settings, clock=clock, writer=options.writer
+            )
             stack.push_async_callback(store.close)
             platform = await cls._assemble(settings, options, clock, manifests, plan, store, stack)
             await platform.begin(manifests, options)

@@ -16,6 +16,7 @@ from shared.core.clock import Clock, SystemClock
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
 from shared.ports.secrets import Secrets
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
     refuse_unknown_servers(settings)
     clock = clock or SystemClock()
     random = SystemRandom()  # tenants' secrets are made from it
-    store = LazyStore(settings, clock)
+    store = LazyStore(settings, clock, COLLECTIONS)
     secrets = KeyFileSecrets(settings.data_path)
     return Runtime(
         settings=settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Generic, NamedTuple, NewType, ParamSpec, Protocol, TypeVar
 
@@ -117,6 +117,12 @@ class Collection(Generic[D, P]):
         if not changes.keys() <= self.changeable:
             raise InvalidWrite(f"{self.name}: no change may set {_listed(changes.keys() - self.changeable)}")
 
+    def check_query(self, query: Query) -> None:
+        """Raise ValueError for a condition on a field that the documents do not have."""
+        for named in (query.where, query.ranges, *query.any_of):
+            if not named.keys() <= self.fields:
+                raise ValueError(f"the documents of {self.name} have no field {_listed(named.keys() - self.fields)}")
+
     def where(self, *_: P.args, **fields: P.kwargs) -> Fields:
         """A condition on fields that may change, for `Context.change`: each has this value."""
         return fields
@@ -199,6 +205,14 @@ class Commit:
         """Whether nothing is to be written or published; a marker alone is nothing."""
         return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
 
+    def collections(self) -> Iterator[Collection[Any, ...]]:
+        """The collection of each write."""
+        for writes in (self.inserts, self.replaces, self.deletes):
+            for collection, _ in writes:
+                yield collection
+        for change in self.changes:
+            yield change.collection
+
     def check_fields(self) -> None:
         """Hold every write to the fields of its collection, as each store does before it commits.
 
@@ -219,6 +233,16 @@ class Commit:
                 collection.refuse_unknown(where)
             if assign:
                 collection.refuse_unchangeable(assign)
+
+
+class UnknownCollection(Exception):
+    """A collection that the store was not opened with, or another one of the same name: an error in the program.
+
+    The list of all collections is `shared.records.catalogue.COLLECTIONS`; a store makes none at first use.
+    """
+
+    def __init__(self, collection: Collection[Any, ...]) -> None:
+        super().__init__(f"the store was not opened with this collection {collection.name!r}: list it in the catalogue")
 
 
 class InvalidWrite(Exception):
@@ -274,7 +298,10 @@ class CommitOutcomeUnknown(Unavailable):
 
 
 class Documents(Protocol):
-    """Where documents are kept. Every read and write names its tenant."""
+    """Where documents are stored. Every read and write names its tenant.
+
+    A store is opened with the list of its collections; each method that is given another raises UnknownCollection.
+    """
 
     @property
     def read_token(self) -> ReadToken | None:

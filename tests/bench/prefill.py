@@ -10,6 +10,7 @@ from shared.core.clock import SystemClock, format_time
 from shared.core.ids import IdSource, derived_id
 from shared.core.settings import Settings
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.records.catalogue import COLLECTIONS
 
 _BATCH = 2000
 
@@ -22,7 +23,7 @@ async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
     clock = SystemClock()
     ids = IdSource(clock, Random(7))
     settings = Settings(data_dir=str(data_dir))
-    store = await SqliteStore.open(data_dir, settings=settings, clock=clock, writer="process")
+    store = await SqliteStore.open(data_dir, collections=COLLECTIONS, settings=settings, clock=clock, writer="process")
     pairs = cycle(zip(accounts, accounts[1:] + accounts[:1], strict=True))
     try:
         for number in range(lines // 2):

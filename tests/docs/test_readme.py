@@ -50,6 +50,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A copy of the checkout, to which the README's function has been added as the README says."""
     copied = copy_checkout(tmp_path_factory.mktemp("readme") / "lastro")
     (copied.root / "shared/records/thanks.py").write_text(text(NEW_RECORD))
+    catalogue = copied.root / "shared/records/catalogue.py"
+    imported, listed_in = "from shared.records.timeline import TIMELINE\n", "    TIMELINE,\n"
+    stored = catalogue.read_text()
+    assert (stored.count(imported), stored.count(listed_in)) == (1, 1)
+    stored = stored.replace(imported, "from shared.records.thanks import THANKS\n" + imported)
+    catalogue.write_text(stored.replace(listed_in, "    THANKS,\n" + listed_in))
     (copied.root / "functions/payments/thank_payer.py").write_text(text(NEW_FUNCTION))
     sed = copied.run(text(NEW_SERVICE))
     assert (sed.returncode, sed.stderr) == (0, "")

@@ -51,6 +51,7 @@ from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.documents import Unavailable
 from shared.ports.rail import callback_secret_name
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.hostile import (
     Die,
@@ -320,14 +321,16 @@ class World:
     async def in_memory(cls, seed: int = 0, *, interleaved: bool = False) -> World:
         """A platform on plain dictionaries; `interleaved` suspends at each call of a port, by the seed."""
         clock = ManualClock()
-        documents, ledger, memory_cache = MemoryDocuments(), MemoryLedger(), MemoryCache(clock)
+        documents, ledger, memory_cache = MemoryDocuments(COLLECTIONS), MemoryLedger(), MemoryCache(clock)
         return await cls._on(documents, ledger, memory_cache, clock, seed, interleaved=interleaved)
 
     @classmethod
     async def on_disk(cls, data_dir: Path, seed: int = 0, *, interleaved: bool = False) -> World:
         """A platform on the embedded store. Close it."""
         clock = ManualClock()
-        store = await SqliteStore.open(data_dir, settings=Settings(data_dir=str(data_dir)), clock=clock)
+        store = await SqliteStore.open(
+            data_dir, collections=COLLECTIONS, settings=Settings(data_dir=str(data_dir)), clock=clock
+        )
         world = await cls._on(store.documents, store.ledger, store.cache, clock, seed, interleaved=interleaved)
         world.store = store
         return world

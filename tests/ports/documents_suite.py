@@ -23,6 +23,7 @@ from shared.ports.documents import (
     Index,
     InvalidWrite,
     Query,
+    UnknownCollection,
     VersionConflict,
 )
 
@@ -268,6 +269,32 @@ class DocumentsSuite:
         assert await documents.get(NOTES, "ten_1", "n2") is None
         assert await documents.get(ACCOUNTS, "ten_1", "a1") == account("a1", posted=5, status="active")
         assert not await documents.seen(InboxMarker("suite", "/s", "e0"))
+
+    async def test_a_collection_that_is_not_in_the_stores_list_is_refused(self, documents: Documents) -> None:
+        """A store makes no collection at first use: another, even of a known name, is neither read nor written."""
+        for name in ("unlisted", "suite_notes"):
+            other = Collection(name, owner="suite", document=NoteDocument, changes=NoteChanges)
+            with pytest.raises(UnknownCollection, match=name):
+                await documents.get(other, "ten_1", "n1")
+            with pytest.raises(UnknownCollection, match=name):
+                await documents.find(other, "ten_1", Query())
+            for commit in (
+                Commit("ten_1", inserts=[(other, note("n1"))]),
+                Commit("ten_1", replaces=[(other, note("n1"))]),
+                Commit("ten_1", changes=[Change(other, "n1", {"a": 1})]),
+                Commit("ten_1", deletes=[(other, "n1")]),
+            ):
+                with pytest.raises(UnknownCollection, match=name):
+                    await documents.commit(commit)
+        assert await documents.get(NOTES, "ten_1", "n1") is None
+
+    @pytest.mark.parametrize(
+        "misspelt", [Query(where={"aa": 1}), Query(any_of=({"a": 1}, {"aa": 1})), Query(ranges={"aa": (None, 1)})]
+    )
+    async def test_a_query_by_an_unknown_field_is_refused(self, documents: Documents, misspelt: Query) -> None:
+        """A condition on a field that the documents do not have is an error, and not a list without hits."""
+        with pytest.raises(ValueError, match="suite_notes have no field aa"):
+            await documents.find(NOTES, "ten_1", misspelt)
 
     async def test_an_absent_document_is_not_changed(self, documents: Documents) -> None:
         """A change of a document that is not there is refused."""

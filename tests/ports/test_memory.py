@@ -19,7 +19,7 @@ from shared.core.clock import ManualClock
 from shared.ports.documents import Commit, InvalidWrite, NonceUsed
 from shared.ports.nonces import Nonce
 from tests.ports.cache_suite import CacheSuite
-from tests.ports.documents_suite import ACCOUNTS, NOTES, DocumentsSuite, account, event, insert, note
+from tests.ports.documents_suite import ACCOUNTS, COLLECTIONS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.ledger_suite import LedgerSuite
 from tests.ports.nonces_suite import NoncesSuite
 from tests.ports.secrets_suite import SecretsSuite
@@ -35,7 +35,7 @@ class TestDocuments(DocumentsSuite):
 
     @pytest.fixture
     def documents(self) -> MemoryDocuments:
-        return MemoryDocuments()
+        return MemoryDocuments(COLLECTIONS)
 
     async def test_a_document_that_was_read_can_be_changed_without_effect(self, documents: MemoryDocuments) -> None:
         """A handler that changes what it read in place changes its own copy, which a test then sees."""

@@ -17,7 +17,7 @@ from shared.core.clock import ManualClock
 from shared.core.settings import Settings
 from shared.ports.nonces import Nonce
 from tests.ports.cache_suite import CacheSuite
-from tests.ports.documents_suite import DocumentsSuite
+from tests.ports.documents_suite import COLLECTIONS, DocumentsSuite
 from tests.ports.ledger_suite import LedgerSuite
 from tests.ports.nonces_suite import NoncesSuite
 
@@ -31,7 +31,9 @@ def clock() -> ManualClock:
 async def threaded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
     """A store with the writer in a thread, and memory for two documents and accounts at most."""
     settings = Settings(document_cache_entries=2, store_batch_seconds=0.0)
-    store = await SqliteStore.open(tmp_path / "data", settings=settings, clock=clock, writer="thread")
+    store = await SqliteStore.open(
+        tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=clock, writer="thread"
+    )
     yield store
     await store.close()
 
@@ -39,7 +41,9 @@ async def threaded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSt
 @pytest.fixture
 async def processed(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
     """A store with the writer in a process of its own, as the platform has it."""
-    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=clock, writer="process")
+    store = await SqliteStore.open(
+        tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=clock, writer="process"
+    )
     yield store
     await store.close()
 
@@ -96,7 +100,7 @@ class TestNonces(NoncesSuite):
         now = clock.now()
         for restart in range(4):
             clock.advance(timedelta(seconds=50))
-            store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
+            store = await SqliteStore.open(tmp_path / "kept", collections=COLLECTIONS, settings=Settings(), clock=clock)
             for age in (-200, 0, 3):
                 issued = now + timedelta(seconds=age)
                 used = await store.nonces.use_once(Nonce("ten_1", b"n", issued, issued + timedelta(seconds=600)))
@@ -105,7 +109,7 @@ class TestNonces(NoncesSuite):
 
     async def test_expired_nonces_leave_the_store(self, tmp_path: Path, clock: ManualClock) -> None:
         """Rows of expired nonces are removed as new ones come in."""
-        store = await SqliteStore.open(tmp_path / "kept", settings=Settings(), clock=clock)
+        store = await SqliteStore.open(tmp_path / "kept", collections=COLLECTIONS, settings=Settings(), clock=clock)
         for number in range(60):
             now = clock.advance(timedelta(seconds=60))
             assert await store.nonces.use_once(Nonce("ten_1", b"%d" % number, now, now + timedelta(seconds=600)))

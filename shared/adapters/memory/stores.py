@@ -6,7 +6,7 @@ Documents are copied on their way in and out, so that a handler that changes one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -33,6 +33,7 @@ from shared.ports.documents import (
     NonceUsed,
     Query,
     ReadToken,
+    UnknownCollection,
     VersionConflict,
 )
 from shared.ports.ledger import (
@@ -56,7 +57,8 @@ Rows = dict[tuple[str, str, str], Document]
 class MemoryDocuments:
     """The documents port; a commit works on a copy of everything and puts it in place when all of it held."""
 
-    def __init__(self) -> None:
+    def __init__(self, collections: Iterable[Collection[Any, ...]]) -> None:
+        self._collections = frozenset(collections)
         self._rows: Rows = {}
         self._inbox: set[InboxMarker] = set()
         self._outbox: dict[tuple[str, str], Envelope] = {}
@@ -69,9 +71,12 @@ class MemoryDocuments:
         return None
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
+        self._require(collection)
         return cast("D | None", deepcopy(self._rows.get((collection.name, tenant_id, id))))
 
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
+        self._require(collection)
+        collection.check_query(query)
         found = [
             document
             for (name, owner, _), document in self._rows.items()
@@ -84,6 +89,7 @@ class MemoryDocuments:
         return marker in self._inbox
 
     async def commit(self, commit: Commit) -> None:
+        self._require(*commit.collections())
         commit.check_fields()
         if commit.inbox in self._inbox:
             raise AlreadyApplied(f"{commit.inbox} is there")
@@ -109,6 +115,11 @@ class MemoryDocuments:
         if key in self._nonces:
             raise NonceUsed("the signature has committed before")
         self._nonces.add(key)
+
+    def _require(self, *collections: Collection[Any, ...]) -> None:
+        for collection in collections:
+            if collection not in self._collections:
+                raise UnknownCollection(collection)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
         """Nothing here outlives the process, and nothing claims to."""

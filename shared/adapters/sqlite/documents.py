@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -34,6 +34,7 @@ from shared.ports.documents import (
     Query,
     ReadToken,
     Unavailable,
+    UnknownCollection,
     VersionConflict,
 )
 
@@ -56,18 +57,33 @@ _Writes = dict[Key, tuple[Table, Document | None, Document | None, str | None]]
 class SqliteDocuments:
     """The documents port on SQLite. Everything but `find` and `durable` runs without suspension."""
 
-    def __init__(self, journal: Journal, reader: sqlite3.Connection, log: SqliteLog, *, cached: int) -> None:
-        """`cached` bounds how many documents that are on disk stay in memory."""
+    def __init__(
+        self,
+        journal: Journal,
+        reader: sqlite3.Connection,
+        log: SqliteLog,
+        collections: Iterable[Collection[Any, ...]],
+        *,
+        cached: int,
+    ) -> None:
+        """`cached` bounds how many documents that are on disk stay in memory. To be followed by `define`."""
         self._journal = journal
         self._reader = reader
         self._log = log
         self._cached = cached
-        self._tables: dict[str, Table] = {}
+        self._tables = {collection: Table(collection, reader) for collection in collections}
+        self._definitions = [sql for table in self._tables.values() for sql in table.missing_definitions()]
         self._memory: OrderedDict[Key, Any] = OrderedDict()
         """A cache and no more: what is in it stands in the tables, or is on its way there."""
         self.misses = 0
         self.read_token: ReadToken | None = ReadToken(journal.generation)
         """Another one once memory was dropped: what was read before may never have been."""
+
+    async def define(self) -> None:
+        """Give every collection its table and indexes in the file. Raises Unavailable when that cannot be written."""
+        if self._definitions:
+            self._journal.touch(0)
+            await self._journal.durable()
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)
@@ -81,9 +97,8 @@ class SqliteDocuments:
 
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         table = self._table(collection)
+        collection.check_query(query)
         await self._journal.durable()
-        if not table.on_disk:
-            return []
         sql, parameters = select_page(table, tenant_id, query)
         return [orjson.loads(row[0]) for row in self._reader.execute(sql, parameters).fetchall()]
 
@@ -138,7 +153,7 @@ class SqliteDocuments:
         writes: _Writes = {}
         for collection, document in commit.inserts:
             key = (collection.name, document["tenant_id"], document["id"])
-            table = self._tables.get(collection.name) or self._table(collection)
+            table = self._tables.get(collection) or self._table(collection)
             if key in writes or not self._absent(table, key):
                 raise AlreadyExists(collection.name, PRIMARY_INDEX, document["id"])
             writes[key] = (table, None, document, orjson.dumps(document).decode())
@@ -165,7 +180,7 @@ class SqliteDocuments:
         self, writes: _Writes, collection: Collection[Any, ...], key: Key
     ) -> tuple[Table, Document | None, Document | None]:
         """The table, the document as it was before this commit, and as this commit has left it so far."""
-        table = self._tables.get(collection.name) or self._table(collection)
+        table = self._tables.get(collection) or self._table(collection)
         if key in writes:
             return table, writes[key][1], writes[key][2]
         current = self._known(table, key)
@@ -215,10 +230,9 @@ class SqliteDocuments:
     def _owners(self, table: Table, place: Place) -> set[str]:
         """Who may have these values: on disk, or on the way there. Memory knows who still has them."""
         owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
-        if table.on_disk:
-            position, tenant_id, values = place
-            sql = table.select_owner(table.unique[position].fields)
-            owners.update(row[0] for row in self._reader.execute(sql, (tenant_id, *values)).fetchall())
+        position, tenant_id, values = place
+        sql = table.select_owner(table.unique[position].fields)
+        owners.update(row[0] for row in self._reader.execute(sql, (tenant_id, *values)).fetchall())
         return owners
 
     def _known(self, table: Table, key: Key) -> Document | None:
@@ -248,11 +262,9 @@ class SqliteDocuments:
     # Memory
 
     def _table(self, collection: Collection[Any, ...]) -> Table:
-        table = self._tables.get(collection.name)
+        table = self._tables.get(collection)
         if table is None:
-            table = self._tables[collection.name] = Table(collection, self._reader)
-        elif table.floors is not collection.floors and not table.same_as(collection):
-            raise ValueError(f"there are two different collections of the name {collection.name}")
+            raise UnknownCollection(collection)
         return table
 
     def _load(self, table: Table, key: Key) -> Document | None:
@@ -269,7 +281,8 @@ class SqliteDocuments:
     # The journal's part
 
     def drain(self) -> list[Statement]:
-        statements: list[Statement] = []
+        statements: list[Statement] = [(sql, [], False) for sql in self._definitions]
+        self._definitions = []
         for table in self._tables.values():
             statements += table.drain()
         return statements

@@ -6,9 +6,9 @@ A function that is loaded and waits costs neither a file nor the driver's import
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
@@ -26,9 +26,10 @@ Opener = Callable[[], Awaitable["SqliteStore"]]
 class LazyStore:
     """Opens the settings' data directory once, whoever asks first."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, collections: Iterable[Collection[Any, ...]]) -> None:
         self._settings = settings
         self._clock = clock
+        self._collections = collections
         self._opening = asyncio.Lock()
         self.opened: SqliteStore | None = None
         self.documents = LazyDocuments(self)
@@ -46,7 +47,10 @@ class LazyStore:
             if self.opened is None:
                 try:
                     self.opened = await SqliteStore.open(
-                        self._settings.data_path, settings=self._settings, clock=self._clock
+                        self._settings.data_path,
+                        collections=self._collections,
+                        settings=self._settings,
+                        clock=self._clock,
                     )
                 except DataDirectoryInUse as error:
                     raise Unavailable(str(error)) from None

@@ -10,10 +10,10 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.sqlite.documents import SqliteDocuments
@@ -26,6 +26,7 @@ from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, W
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
+from shared.ports.documents import Collection, Unavailable
 
 __all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "SchemaTooNew", "SqliteStore", "WriterFailed"]
 
@@ -37,12 +38,21 @@ WriterKind = Literal["thread", "process"]
 class SqliteStore:
     """One data directory, open. Everything runs on the event loop that opened it."""
 
-    def __init__(self, journal: Journal, reader: sqlite3.Connection, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        reader: sqlite3.Connection,
+        collections: Iterable[Collection[Any, ...]],
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
         """Called by `open`, once the writer is up: nothing may be read before it."""
         self._journal = journal
         self._reader = reader
         self._log = SqliteLog(journal, reader)
-        self.documents = SqliteDocuments(journal, reader, self._log, cached=settings.document_cache_entries)
+        self.documents = SqliteDocuments(
+            journal, reader, self._log, collections, cached=settings.document_cache_entries
+        )
         self.ledger = SqliteLedger(journal, reader, cached=settings.document_cache_entries)
         self.cache = LocalCache(clock, values=settings.cache_entries, deadlines=settings.cache_deadlines)
         self.nonces = SqliteNonces(journal, reader, clock)
@@ -51,8 +61,16 @@ class SqliteStore:
         self._lock: int | None = None
 
     @classmethod
-    async def open(cls, data_dir: Path, *, settings: Settings, clock: Clock, writer: WriterKind = "thread") -> Self:
-        """Open a data directory, making it and bringing its file to this version as needed.
+    async def open(
+        cls,
+        data_dir: Path,
+        *,
+        collections: Iterable[Collection[Any, ...]],
+        settings: Settings,
+        clock: Clock,
+        writer: WriterKind = "thread",
+    ) -> Self:
+        """Open a data directory, making it and bringing its file to this version and these collections as needed.
 
         Raises DataDirectoryInUse when another core, or the writer of one that was killed, has not let go of it
         within `data_lock_seconds`; SchemaTooNew when a newer Lastro wrote it; WriterFailed.
@@ -70,10 +88,17 @@ class SqliteStore:
             undo.push_async_callback(journal.close)
             reader = open_for_reading(data_dir)
             undo.callback(reader.close)
-            store = cls(journal, reader, settings, clock)
+            store = cls(journal, reader, collections, settings, clock)
+            await store._define()
             undo.pop_all()
         store._lock = lock
         return store
+
+    async def _define(self) -> None:
+        try:
+            await self.documents.define()
+        except Unavailable as error:
+            raise WriterFailed(f"the collections cannot be defined: {error}") from None
 
     async def close(self) -> None:
         """Write what is left, and let go of the directory. Closing twice does nothing."""

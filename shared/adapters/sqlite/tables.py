@@ -55,8 +55,6 @@ class Table:
         self.in_flight: dict[Place, Pending] = {}
         self.taken: dict[tuple[int, str, tuple[Any, ...]], str] = {}
         self.taken_in_flight: dict[tuple[int, str, tuple[Any, ...]], str] = {}
-        self.on_disk = False
-        self._has_columns = False
         self._reader = reader
         self._grows_by = hints.grows_by
         bounds = {"keys": _LANES, "ids": _IDS_OF_A_LANE} if self._grows_by else {}
@@ -67,8 +65,6 @@ class Table:
         """Called with tenant and id of a document that is being stored."""
         if self._grows_by:
             self.certainly_absent, self.note = self._absent_in_lane, self._note_in_lane
-        self._defining: list[str] = []
-        self._definitions = self._missing_definitions()
         table = self.sql_name
         self.select = f"SELECT body FROM {table} WHERE tenant_id = ? AND id = ?"
         named = ", ".join(("tenant_id", "id", "version", "body", *map(_column, self.columns)))
@@ -77,10 +73,6 @@ class Table:
         self._select_greatest = f"SELECT max(id) FROM {table} WHERE tenant_id = ? AND id >= ? AND id < ?"
         self._updates: dict[tuple[int, ...], str] = {}
         self._delete = f"DELETE FROM {table} WHERE tenant_id = ? AND id = ? AND version = ?"
-
-    def same_as(self, collection: Collection[Any, ...]) -> bool:
-        """Whether this is the table of a collection with these indexes and floors."""
-        return (self.floors, self.indexes) == (collection.floors, collection.indexes)
 
     # Reading
 
@@ -100,7 +92,7 @@ class Table:
             raise ValueError(f"{name!r} cannot be the name of a field that is searched by")
         if name in _OWN_COLUMNS:
             return name
-        return _column(name) if name in self.columns and self._has_columns else _extracted(name)
+        return _column(name) if name in self.columns else _extracted(name)
 
     def select_owner(self, fields: tuple[str, ...]) -> str:
         """The SQL that finds who has these values in a unique index."""
@@ -112,11 +104,9 @@ class Table:
         pending = self.gathered.get(place) or self.in_flight.get(place)
         if pending is not None:
             body = pending[2]
-        elif self.on_disk:
+        else:
             row = self._reader.execute(self.select, place).fetchone()
             body = None if row is None else row[0]
-        else:
-            body = None
         return None if body is None else orjson.loads(body)
 
     # Which ids there are (sqlite_recent)
@@ -138,8 +128,6 @@ class Table:
         if self._recent.forgets:
             pending = (key for part in (self.gathered, self.in_flight) for key in part)
             greatest = max((id for owner, id in pending if owner == tenant_id and id.startswith(start)), default="")
-        if not self.on_disk:
-            return greatest
         # "\U0010ffff" is greater than every character that an id can go on with.
         row = self._reader.execute(self._select_greatest, (tenant_id, start, start + "\U0010ffff")).fetchone()
         return max(greatest, row[0] or "")
@@ -162,16 +150,15 @@ class Table:
         # The fields before the tenant: a sweep across tenants and a tenant's list both find their range in it.
         return name, f"CREATE INDEX {name} ON {self.sql_name} ({', '.join(columns)}, tenant_id, id)"
 
-    def _missing_definitions(self) -> list[str]:
+    def missing_definitions(self) -> list[str]:
+        """The statements that give the file this table and its indexes, as far as it has them not or otherwise."""
         rows = self._reader.execute("SELECT name, type, sql FROM sqlite_master WHERE tbl_name = ?", (self.sql_name,))
         there = {name: (kind, sql) for name, kind, sql in rows if sql is not None}
         wanted = self._table_sql(self.sql_name)
         definitions: list[str] = []
-        self.on_disk = self.sql_name in there
-        self._has_columns = self.on_disk and there[self.sql_name][1] == wanted
-        if not self.on_disk:
+        if self.sql_name not in there:
             definitions.append(wanted)
-        elif not self._has_columns:
+        elif there[self.sql_name][1] != wanted:
             definitions += self._rebuild()
             there.clear()
         indexes = dict(self._index_sql(index) for index in self.indexes)
@@ -213,13 +200,12 @@ class Table:
             else:
                 sql, changed = self._update(self._picked(before), self._picked(after))
                 updates.setdefault(sql, []).append((after["version"], body, *changed, tenant_id, id, base))
-        statements: list[Statement] = [(sql, [], False) for sql in self._definitions]
+        statements: list[Statement] = []
         if deletes:
             statements.append((self._delete, deletes, True))
         statements += [(sql, rows, True) for sql, rows in updates.items()]
         if inserts:
             statements.append((self._insert, inserts, True))
-        self._defining, self._definitions = self._definitions, []
         self.in_flight, self.gathered = self.gathered, {}
         self.taken_in_flight, self.taken = self.taken, {}
         return statements
@@ -238,17 +224,12 @@ class Table:
         """What was drained is on disk."""
         self.in_flight = {}
         self.taken_in_flight = {}
-        if self._defining:
-            self.on_disk = self._has_columns = True
-            self._defining = []
 
     def dropped(self) -> None:
         """What was not on disk never happened."""
         self.gathered, self.in_flight = {}, {}
         self.taken, self.taken_in_flight = {}, {}
         self._recent.clear()
-        self._defining = []
-        self._definitions = self._missing_definitions()
 
 
 def _columns(collection: Collection[Any, ...]) -> tuple[str, ...]:

@@ -86,7 +86,9 @@ class Functions:
 async def main(folder: Path, first: int, count: int) -> None:
     """Run until nothing is left to do."""
     clock = SystemClock()
-    store = await SqliteStore.open(folder / "data", settings=Settings(), clock=clock, writer="thread")
+    store = await SqliteStore.open(
+        folder / "data", collections=(SALES, EFFECTS), settings=Settings(), clock=clock, writer="thread"
+    )
     limits = Limits(events_in_memory=50, page=16)
     broker = Broker(wiring(folder), store, clock, Functions(store, first).invoke, limits)
     await broker.start()

@@ -90,7 +90,9 @@ def check_effects(database: Path) -> None:
 async def test_a_failed_batch_is_taken_back_and_its_causes_delivered_again(tmp_path: Path) -> None:
     """When the store loses a batch, what it held is decided again from the events that are on disk."""
     clock = SystemClock()
-    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=clock, writer="thread")
+    store = await SqliteStore.open(
+        tmp_path / "data", collections=(EFFECTS,), settings=Settings(), clock=clock, writer="thread"
+    )
     broker = Broker(wiring(tmp_path), store, clock, Functions(store, 1).invoke)
     await broker.start()
     await store.documents.commit(Commit("acme", events=[event(n, "sold") for n in range(50)]))

@@ -35,6 +35,7 @@ from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.functions.process import install
 from shared.http.messages import HttpRequest
+from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.embedded.broker.small_platform import BROKER, SOURCE, TOPIC, event, plan_of, service, trigger, write
 
@@ -259,7 +260,7 @@ def runtime(clock: ManualClock) -> Runtime:
         settings=Settings(),
         clock=clock,
         random=Random(1),
-        documents=MemoryDocuments(),
+        documents=MemoryDocuments(COLLECTIONS),
         ledger=MemoryLedger(),
         cache=MemoryCache(clock),
         nonces=MemoryNonces(),

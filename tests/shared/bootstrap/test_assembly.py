@@ -18,9 +18,11 @@ from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.assembly import assemble, issuer_url
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from shared.ports.documents import Collection, Commit, Document, NoChanges, Unavailable
+from shared.ports.documents import Commit, Unavailable
+from shared.records.catalogue import COLLECTIONS
+from shared.records.system_accounts import SYSTEM_ACCOUNTS, system_accounts
 
-NOTES: Final = Collection("notes", owner="tests", document=Document, changes=NoChanges)
+ACCOUNTS: Final = [dict(account) for account in system_accounts("ten_1", "BRL", "2026-01-01T00:00:00.000000Z")]
 DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", "cassandra", "aiokafka", "hvac"]
 
 
@@ -54,28 +56,26 @@ async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
     runtime = assemble(Settings(data_dir=str(tmp_path / "data")))
     await runtime.documents.durable()
     assert not (tmp_path / "data").exists()
-    commits = [
-        Commit("ten_1", inserts=[(NOTES, {"id": f"n{n}", "tenant_id": "ten_1", "version": 1})]) for n in range(5)
-    ]
+    commits = [Commit("ten_1", inserts=[(SYSTEM_ACCOUNTS, account)]) for account in ACCOUNTS]
     await asyncio.gather(*(runtime.documents.commit(commit) for commit in commits))
     assert await runtime.cache.lock("k", 5) is not None
     await runtime.documents.durable()
     assert isinstance(runtime.documents, LazyDocuments)
     await runtime.documents._lazy.close()
-    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=SystemClock())
-    assert await store.documents.get(NOTES, "ten_1", "n4") is not None
+    store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock())
+    assert await store.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is not None
     await store.close()
 
 
 async def test_a_directory_in_use_is_an_outage(tmp_path: Path) -> None:
     """While another process works in the directory a function's ports are unavailable, and afterwards they are."""
     settings = Settings(data_dir=str(tmp_path / "data"), data_lock_seconds=0.05)
-    store = await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock())
-    lazy = LazyStore(settings, SystemClock())
+    store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock())
+    lazy = LazyStore(settings, SystemClock(), COLLECTIONS)
     with pytest.raises(Unavailable, match="in use"):
-        await lazy.documents.get(NOTES, "ten_1", "n1")
+        await lazy.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl")
     await store.close()
-    assert await lazy.documents.get(NOTES, "ten_1", "n1") is None
+    assert await lazy.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is None
     await lazy.close()
 
 

@@ -41,7 +41,7 @@ FACT = AccountOpened(account_id="acc_1", owner_id="usr_1", currency="BRL", overd
 
 def a_run(cause_id: str = "evt_1", tenant_id: str = "acme") -> Context:
     """What a run of a handler is given."""
-    runtime: Any = SimpleNamespace(clock=ManualClock(), documents=MemoryDocuments())
+    runtime: Any = SimpleNamespace(clock=ManualClock(), documents=MemoryDocuments((THINGS,)))
     return Context(runtime, tenant_id, Origin("accounts/open_account", cause_id, "req_1", None, "00"))
 
 

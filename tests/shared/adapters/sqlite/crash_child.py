@@ -49,6 +49,7 @@ COUNTERS: Final = Collection(
     changes=CounterChanges,
     floors=(Floor((("count", 1),)),),
 )
+COLLECTIONS: Final = (STEPS, COUNTERS)
 
 
 async def step(store: SqliteStore, number: int) -> None:
@@ -74,6 +75,7 @@ async def main(data_dir: str, writer: str) -> None:
     """Go on for ever; print the number of each step once it is durable."""
     store = await SqliteStore.open(
         Path(data_dir),
+        collections=COLLECTIONS,
         settings=Settings(data_lock_seconds=20.0, store_batch_seconds=0.0),
         clock=SystemClock(),
         writer="process" if writer == "process" else "thread",

@@ -19,7 +19,7 @@ from shared.core import crash_points
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from shared.ports.documents import Commit, InboxMarker, Query
-from tests.shared.adapters.sqlite.crash_child import COUNTERS, STEPS
+from tests.shared.adapters.sqlite.crash_child import COLLECTIONS, COUNTERS, STEPS
 
 ROOT = Path(__file__).parents[4]
 STORE_POINTS = [name for name in crash_points.NAMES if name.partition(".")[0] in ("store", "writer")]
@@ -58,7 +58,9 @@ def child_of(pid: int) -> int:
 
 async def check_prefix(data_dir: Path, said: int) -> int:
     """Open the directory and hold what is in it together. Returns how many steps are there."""
-    store = await SqliteStore.open(data_dir, settings=Settings(data_lock_seconds=20.0), clock=SystemClock())
+    store = await SqliteStore.open(
+        data_dir, collections=COLLECTIONS, settings=Settings(data_lock_seconds=20.0), clock=SystemClock()
+    )
     try:
         counter = await store.documents.get(COUNTERS, "ten_1", "c")
         count: int = 0 if counter is None else counter["count"]
@@ -130,7 +132,9 @@ async def test_an_orphaned_writer_keeps_the_directory(tmp_path: Path) -> None:
             process.wait()
             settings = Settings(data_lock_seconds=0.2)
             with pytest.raises(DataDirectoryInUse, match=str(tmp_path / "data")):
-                await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock())
+                await SqliteStore.open(
+                    tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock()
+                )
         finally:
             os.kill(writer, signal.SIGCONT)
         said = last_said(process)
@@ -139,7 +143,9 @@ async def test_an_orphaned_writer_keeps_the_directory(tmp_path: Path) -> None:
 
 async def test_signals_to_the_group_do_not_end_the_writer(tmp_path: Path) -> None:
     """SIGINT and SIGTERM leave the writer at its work: it ends when its core does."""
-    store = await SqliteStore.open(tmp_path / "data", settings=Settings(), clock=SystemClock(), writer="process")
+    store = await SqliteStore.open(
+        tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock(), writer="process"
+    )
     pid = store._journal._writer.pid  # type: ignore[attr-defined]  # the process writer alone has one
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         os.kill(pid, signal_number)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import sqlite3
-import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,13 +14,12 @@ from typing import Any, Final
 import pytest
 from typing_extensions import TypedDict
 
-from shared import records
 from shared.adapters.sqlite import schema as sqlite_schema
 from shared.adapters.sqlite import store as sqlite
 from shared.adapters.sqlite import tables
 from shared.adapters.sqlite.hints import HINTS, Hints
 from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, open_for_writing
-from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore
+from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore, WriterFailed
 from shared.core.clock import ManualClock, SystemClock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
@@ -42,6 +39,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.records.catalogue import COLLECTIONS
 from shared.records.statement_lines import ID_SEPARATOR
 
 
@@ -87,16 +85,32 @@ def collection_of_notes(name: str, **rules: Any) -> Collection[Any, ...]:
 
 
 NOTES: Final = collection_of_notes("notes", indexes=(Index(("a",)),))
+ODD: Final = collection_of_notes("odd", indexes=(Index(("a",)),))
+FLOORED: Final = Collection(
+    "floored",
+    owner="tests",
+    document=SumDocument,
+    changes=SumChanges,
+    floors=(Floor((("posted", 1), ("held", -1))),),
+)
+DUE: Final = Collection(
+    "due",
+    owner="tests",
+    document=DueDocument,
+    changes=NoChanges,
+    indexes=(Index(("status",)), Index(("status", "due"))),
+)
 
 
-async def opened(data_dir: Path, **settings: Any) -> SqliteStore:
-    """A store with its writer in a thread."""
-    return await SqliteStore.open(data_dir, settings=Settings(**settings), clock=SystemClock())
+async def opened(data_dir: Path, *others: Collection[Any, ...], **settings: Any) -> SqliteStore:
+    """A store of notes and of other collections, with its writer in a thread."""
+    collections = (NOTES, *others)
+    return await SqliteStore.open(data_dir, collections=collections, settings=Settings(**settings), clock=SystemClock())
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await opened(tmp_path / "data")
+    store = await opened(tmp_path / "data", ODD, FLOORED, DUE)
     yield store
     await store.close()
 
@@ -295,15 +309,8 @@ async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> 
 
 async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
     """Floors, versions and keys are held by the file too: a core that is wrong is stopped there."""
-    floored = Collection(
-        "floored",
-        owner="tests",
-        document=SumDocument,
-        changes=SumChanges,
-        floors=(Floor((("posted", 1), ("held", -1))),),
-    )
     sums = {"id": "a", "tenant_id": "ten_1", "version": 1, "posted": 1, "held": 0}
-    await store.documents.commit(Commit("ten_1", inserts=[(floored, sums), (NOTES, note("n"))]))
+    await store.documents.commit(Commit("ten_1", inserts=[(FLOORED, sums), (NOTES, note("n"))]))
     await store.documents.durable()
     writing = sqlite3.connect(store._reader.execute("PRAGMA database_list").fetchone()[2])
     for sql in (
@@ -315,7 +322,7 @@ async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
             writing.execute(sql)
     writing.close()
     with pytest.raises(GuardRefused):
-        await store.documents.commit(Commit("ten_1", changes=[Change(floored, "a", {"held": 2})]))
+        await store.documents.commit(Commit("ten_1", changes=[Change(FLOORED, "a", {"held": 2})]))
 
 
 async def test_commits_wait_at_the_door_when_the_writer_is_behind(tmp_path: Path) -> None:
@@ -362,7 +369,9 @@ async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
     for _ in range(2):
         settings = Settings(data_lock_seconds=0.1)
         with pytest.raises(SchemaTooNew, match=f"version {len(MIGRATIONS) + 1}"):
-            await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+            await SqliteStore.open(
+                tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+            )
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what a process has open")
@@ -392,7 +401,9 @@ async def test_a_store_that_cannot_be_read_lets_go(
     with monkeypatch.context() as failing:
         failing.setattr(sqlite, "open_for_reading", out_of_files)
         with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-            await SqliteStore.open(tmp_path / "data", settings=settings, clock=SystemClock(), writer=writer)
+            await SqliteStore.open(
+                tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+            )
     await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
     assert set(threading.enumerate()) <= threads
 
@@ -425,27 +436,51 @@ async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> None:
-    """Indexes and floors that the code has changed are changed in the file at first use; documents stay."""
+    """Indexes and floors that the code has changed are changed in the file when it is opened; documents stay."""
     data = tmp_path / "data"
-    store = await opened(data)
     before = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",))))
+    store = await opened(data, before)
     await store.documents.commit(Commit("ten_1", inserts=[(before, note("n1", a=1, b=2))]))
     await store.close()
-    store = await opened(data)
     after = collection_of_notes(
         "things", indexes=(Index(("b",)), Index(("c",), unique=True)), floors=(Floor((("a", 1),)),)
     )
-    await store.documents.commit(Commit("ten_1", inserts=[(after, note("n2", a=1, b=2, c=3))]))
-    assert [each["id"] for each in await store.documents.find(after, "ten_1", Query(where={"b": 2}))] == ["n1", "n2"]
+    store = await opened(data, after)
     rows = store._reader.execute("SELECT name FROM sqlite_master WHERE tbl_name = 'd_things' AND sql IS NOT NULL")
     assert {name for (name,) in rows.fetchall()} == {"d_things", "d_things__b", "d_things__c__u"}
+    await store.documents.commit(Commit("ten_1", inserts=[(after, note("n2", a=1, b=2, c=3))]))
+    assert [each["id"] for each in await store.documents.find(after, "ten_1", Query(where={"b": 2}))] == ["n1", "n2"]
     with pytest.raises(GuardRefused):
         await store.documents.commit(Commit("ten_1", changes=[Change(after, "n1", {"a": -2})]))
     await store.close()
-    store = await opened(data)
+    store = await opened(data, after)
     assert await store.documents.get(after, "ten_1", "n1") is not None
-    assert store.documents._tables["things"]._definitions == []
+    assert store.documents._tables[after].missing_definitions() == []
     await store.close()
+
+
+async def test_every_collection_is_in_the_file_before_its_first_use(tmp_path: Path) -> None:
+    """A store that has been opened has each of its collections' tables and indexes on disk, and writes nothing more
+    when it is opened again."""
+    store = await opened(tmp_path / "data", DUE)
+    rows = store._reader.execute("SELECT name FROM sqlite_master WHERE name LIKE 'd\\_%' ESCAPE '\\'").fetchall()
+    assert {"d_notes", "d_notes__a", "d_due", "d_due__status", "d_due__status__due"} == {name for (name,) in rows}
+    assert store.batches == 1
+    await store.close()
+    store = await opened(tmp_path / "data", DUE)
+    assert store.batches == 0
+    await store.close()
+
+
+async def test_a_store_whose_collections_cannot_be_written_does_not_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the tables cannot be made, opening fails with the reason and lets go of the directory."""
+    with monkeypatch.context() as failing:
+        failing.setattr(tables.Table, "missing_definitions", lambda self: ["CREATE TABLE nonsense"])
+        with pytest.raises(WriterFailed, match="collections cannot be defined: a batch could not be written"):
+            await opened(tmp_path / "data")
+    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
 
 
 async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Path) -> None:
@@ -464,7 +499,7 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
     """)
     connection.close()
     things = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",), unique=True)))
-    store = await opened(data)
+    store = await opened(data, things)
     assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1"]
     with pytest.raises(AlreadyExists):
         await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="2"))]))
@@ -476,14 +511,13 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
 
 async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
     """What is no scalar, or no integer of 64 bits, fails nobody's batch."""
-    odd = collection_of_notes("odd", indexes=(Index(("a",)),))
     values = ["text", 7, True, 1.5, None, [1, "x"], {"k": 1}, 2**64 - 1, -(2**63)]
-    inserts = [(odd, note(f"n{number}", a=value)) for number, value in enumerate(values)]
-    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (odd, note("none"))]))
+    inserts = [(ODD, note(f"n{number}", a=value)) for number, value in enumerate(values)]
+    await store.documents.commit(Commit("ten_1", inserts=[*inserts, (ODD, note("none"))]))
     await store.documents.durable()
     differs = "SELECT count(*) FROM d_odd WHERE f_a IS NOT json_extract(body, '$.a')"
     assert store._reader.execute(differs).fetchone() == (0,)
-    assert (store.generation, len(await store.documents.find(odd, "ten_1", Query(limit=100)))) == (0, 10)
+    assert (store.generation, len(await store.documents.find(ODD, "ten_1", Query(limit=100)))) == (0, 10)
 
 
 def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection[Any, ...]:
@@ -494,16 +528,7 @@ def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection
 
 def test_hints_are_about_collections_that_there_are() -> None:
     """Every name in the store's table of hints is a collection's, and a line's id is made of the character named."""
-    for path in Path(records.__path__[0]).glob("[!_]*.py"):
-        importlib.import_module(f"shared.records.{path.stem}")
-    known = {
-        value.name
-        for module in list(sys.modules.values())
-        if module.__name__.startswith("shared.records.")
-        for value in vars(module).values()
-        if isinstance(value, Collection)
-    }
-    assert set(HINTS) <= known
+    assert set(HINTS) <= {collection.name for collection in COLLECTIONS}
     assert HINTS["statement_lines"].grows_by == ID_SEPARATOR
 
 
@@ -511,7 +536,7 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: 
     """Where ids grow by what they begin with, each lane knows its own newest; an old id is still found, after a
     restart and with more lanes than are remembered."""
     lanes = hint(monkeypatch, "lanes", read_rarely=True, grows_by=".")
-    store = await opened(tmp_path / "data")
+    store = await opened(tmp_path / "data", lanes)
     for number in range(20):
         inserts = [(lanes, note(f"{lane}.{number:02}")) for lane in ("b", "a")]
         await store.documents.commit(Commit("ten_1", inserts=inserts))
@@ -525,7 +550,7 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: 
             with pytest.raises(AlreadyExists):
                 await store.documents.commit(Commit("ten_1", inserts=[(lanes, note(id))]))
         await store.close()
-        store = await opened(tmp_path / "data")
+        store = await opened(tmp_path / "data", lanes)
     await store.documents.commit(Commit("ten_1", inserts=[(lanes, note("a.005"))]))
     assert await store.documents.get(lanes, "ten_1", "a.005") is not None
     await store.close()
@@ -533,41 +558,28 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("grows_by", ["", "."])
 async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
-    store: SqliteStore, grows_by: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, grows_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
     rare = hint(monkeypatch, "rare", read_rarely=True, grows_by=grows_by)
+    store = await opened(tmp_path / "data", rare)
     with pytest.raises(GuardRefused):
         await store.documents.commit(Commit("ten_1", changes=[Change(rare, "a.1", {"a": 1})]))
     await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
     assert await store.documents.get(rare, "ten_1", "a.1") is not None
     with pytest.raises(AlreadyExists):
         await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
-
-
-async def test_two_collections_of_one_name_are_refused(store: SqliteStore) -> None:
-    """A name stands for one collection: another definition under it is a mistake in the code."""
-    await store.documents.commit(inserting("n1"))
-    other = collection_of_notes("notes", floors=(Floor((("a", 1),)),))
-    with pytest.raises(ValueError, match="notes"):
-        await store.documents.get(other, "ten_1", "n2")
+    await store.close()
 
 
 async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
     """Neither a tenant's list nor a sweep across tenants reads or sorts the whole table."""
     from shared.adapters.sqlite.queries import select_page
 
-    due = Collection(
-        "due",
-        owner="tests",
-        document=DueDocument,
-        changes=NoChanges,
-        indexes=(Index(("status",)), Index(("status", "due"))),
-    )
     waiting = {"id": "n1", "tenant_id": "ten_1", "version": 1, "status": "x", "due": "1"}
-    await store.documents.commit(Commit("ten_1", inserts=[(due, waiting)]))
+    await store.documents.commit(Commit("ten_1", inserts=[(DUE, waiting)]))
     await store.documents.durable()
-    table = store.documents._tables["due"]
+    table = store.documents._tables[DUE]
     queries = {
         "list": select_page(table, "ten_1", Query(newest_first=True, after="n9")),
         "filtered": select_page(table, "ten_1", Query(where={"status": "x"}, newest_first=True)),

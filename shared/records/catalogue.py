@@ -1,0 +1,83 @@
+"""Every collection there is: the one list that a store is opened with, and what a database is told of each.
+
+A collection has one owner, whose functions alone write it: a domain, or for the stored answers the HTTP runtime. The
+list is how a store knows its tables, indexes and validators before the first request; none is made at first use.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, IntSchema, LiteralSchema
+
+from shared.ports.documents import Collection
+from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.charges import CHARGES, RECEIPTS
+from shared.records.dead_letters import DEAD_LETTERS
+from shared.records.deposits import DEPOSITS
+from shared.records.idempotency import IDEMPOTENCY
+from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.statement_lines import LINES
+from shared.records.system_accounts import SYSTEM_ACCOUNTS
+from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
+from shared.records.timeline import TIMELINE
+from shared.records.users import USERS
+
+COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
+    ACCOUNTS,
+    CHARGES,
+    CLIENTS,
+    DEAD_LETTERS,
+    DEPOSITS,
+    HOLDS,
+    IDEMPOTENCY,
+    LINES,
+    PAYMENTS,
+    RECEIPTS,
+    REFUNDS,
+    SIGNING_KEYS,
+    SYSTEM_ACCOUNTS,
+    TENANTS,
+    TIMELINE,
+    USERS,
+)
+
+
+def validator(collection: Collection[Any, ...]) -> JsonSchemaValue:
+    """The JSON Schema of a collection's documents, made from their type; every field is required.
+
+    In the dialect of MongoDB's `$jsonSchema`: draft 4 without references, and without the type `integer`, for which
+    stands a multiple of 1.
+    """
+    schema = TypeAdapter(collection.document).json_schema(schema_generator=_MongoSchema)
+    definitions = schema.pop("$defs", {})
+    inlined: JsonSchemaValue = _inlined(schema, definitions)
+    return inlined
+
+
+class _MongoSchema(GenerateJsonSchema):
+    def int_schema(self, schema: IntSchema) -> JsonSchemaValue:  # noqa: ARG002 - the method that is overridden
+        return {"type": "number", "multipleOf": 1}
+
+    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
+        made = super().literal_schema(schema)
+        if "const" in made:
+            made["enum"] = [made.pop("const")]
+        return made
+
+    def field_title_should_be_set(self, schema: CoreSchema) -> bool:
+        del schema
+        return False
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_inlined(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("$ref")
+    if isinstance(reference, str):
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {key: _inlined(item, definitions) for key, item in value.items()}
