@@ -39,6 +39,11 @@ class Origin(NamedTuple):
     causation_id: str | None
     traceparent: str
 
+    @property
+    def domain(self) -> str:
+        """The domain of the operation, `<domain>/<operation>`: whose collections the run may write."""
+        return self.operation.partition("/")[0]
+
 
 class Context(UnitOfWork):
     """Given to a handler for one run: its unit of work and all else that it may ask of the world.
@@ -49,7 +54,7 @@ class Context(UnitOfWork):
     __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime")
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
-        super().__init__(runtime.documents, tenant_id)
+        super().__init__(runtime.documents, tenant_id, origin.domain)
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
@@ -90,7 +95,7 @@ class Context(UnitOfWork):
         pending = self.pending
         if not pending.is_empty:
             raise RuntimeError("a unit of work belongs to one tenant")
-        super().__init__(self.runtime.documents, tenant_id)
+        super().__init__(self.runtime.documents, tenant_id, self.origin.domain)
         self.pending.inbox, self._event_id = pending.inbox, ""
 
     # Ids

@@ -10,12 +10,16 @@ from shared.ports.documents import Change, Collection, Commit, D, Documents, Fie
 
 
 class UnitOfWork:
-    """Reads for one tenant and gathers writes. Nothing is written before `commit`."""
+    """Reads for one tenant and gathers writes. Nothing is written before `commit`.
 
-    __slots__ = ("_documents", "_staged", "pending", "tenant_id")
+    `domain` is whose functions write here: each write raises InvalidWrite when it does not own the collection.
+    """
 
-    def __init__(self, documents: Documents, tenant_id: str) -> None:
+    __slots__ = ("_documents", "_domain", "_staged", "pending", "tenant_id")
+
+    def __init__(self, documents: Documents, tenant_id: str, domain: str) -> None:
         self._documents = documents
+        self._domain = domain
         self._staged: dict[tuple[str, str], Any] = {}
         self.tenant_id = tenant_id
         self.pending = Commit(tenant_id, read_token=documents.read_token)
@@ -39,6 +43,8 @@ class UnitOfWork:
         exactly when the tenant's own are (a tenant's client, the tenant of a provider's reference). Raises
         InvalidWrite when the document names yet another tenant, or a version other than 1.
         """
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
         stored: Any = document
         if stored["tenant_id"] != (tenant_id or self.tenant_id) or stored["version"] != 1:
             raise InvalidWrite(f"{collection.name}/{stored['id']} is no new document of {tenant_id or self.tenant_id}")
@@ -53,6 +59,8 @@ class UnitOfWork:
         Which fields may change, and their types, the collection says. The commit is refused when the document has
         changed since it was read. Raises InvalidWrite for a field that may not change.
         """
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
         collection.refuse_unchangeable(changes)
         stored: Any = {**document, **changes}
         key = (collection.name, stored["id"])
@@ -79,12 +87,21 @@ class UnitOfWork:
         **increments: P.kwargs,
     ) -> None:
         """Add to integer fields without reading them first; refused when `where` or a floor does not hold."""
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
         integers: Any = increments
         self.pending.changes.append(Change(collection, id, integers, where or {}))
 
     def delete(self, collection: Collection[Any, ...], id: str) -> None:
         """Remove a document; one that is not there is no error."""
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
         self.pending.deletes.append((collection, id))
+
+    def _not_owner(self, collection: Collection[Any, ...]) -> InvalidWrite:
+        return InvalidWrite(
+            f"a function of {self._domain} may not write {collection.name}: only {collection.owner} may, its owner"
+        )
 
     def publish(self, envelope: Envelope) -> None:
         """Publish an event, as it is, with the commit."""

@@ -1,4 +1,7 @@
-"""Answers stored under their idempotency keys, in the same commit as the effect that they report."""
+"""Answers stored under their idempotency keys, in the same commit as the effect that they report.
+
+The collection belongs to the HTTP runtime and not to the operation's domain, so the runtime adds to the commit itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from shared.context.context import Context
 from shared.context.runtime import Runtime
 from shared.core.problems import Problem
 from shared.http.messages import HttpResponse
-from shared.ports.documents import CommitRefused
+from shared.ports.documents import Commit, CommitRefused
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 REPLAYED: Final = "idempotent-replayed"
@@ -74,8 +77,9 @@ async def replace(ctx: Context, record_id: str, response: HttpResponse) -> None:
     record = await ctx.get(IDEMPOTENCY, record_id)
     if record is None:
         return
-    ctx.update(IDEMPOTENCY, record, body=response.body.decode(), headers=dict(response.headers))
+    later = {**record, "headers": dict(response.headers), "body": response.body.decode()}
+    commit = Commit(ctx.tenant_id, replaces=[(IDEMPOTENCY, later)], read_token=ctx.pending.read_token)
     try:
-        await ctx.runtime.documents.commit(ctx.pending)
+        await ctx.runtime.documents.commit(commit)
     except CommitRefused:
         ctx.log.warning("the answer kept under %s was changed by another run", record_id)
