@@ -243,15 +243,23 @@ async def test_a_failed_batch_never_happened(store: SqliteStore) -> None:
     assert [item.envelope.id for item in store.pending_events(1, 10)] == ["e1", "e2"]
 
 
-async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(store: SqliteStore) -> None:
+async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Decisions that rest on a failed batch fail with it, and so do those who wait for them."""
     break_next_batch(store)
+    writer = store._journal._writer
+    submit, held = writer.submit, asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(writer, "submit", lambda *batch: held.set_result(batch))
     await store.documents.commit(inserting("n1"))
     first = asyncio.create_task(store.documents.durable())
-    while not store._journal._in_flight:  # noqa: ASYNC110 - what is waited for is the store's own and has no event
-        await asyncio.sleep(0)
+    batch = await held
+    monkeypatch.setattr(writer, "submit", submit)
     await store.documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))]))
-    outcomes = await asyncio.gather(first, store.documents.durable(), return_exceptions=True)
+    second = asyncio.create_task(store.documents.durable())
+    await asyncio.sleep(0)
+    submit(*batch)
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
     assert list(await store.documents.find(NOTES, "ten_1", Query())) == []
 
