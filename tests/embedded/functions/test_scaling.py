@@ -38,6 +38,7 @@ from shared.http.messages import HttpRequest
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.embedded.broker.small_platform import BROKER, SOURCE, TOPIC, event, plan_of, service, trigger, write
+from tests.predictable import PredictableSecretSource
 
 SHARED = "SEEN: list[int] = []\n"
 PACK = '''
@@ -260,6 +261,7 @@ def runtime(clock: ManualClock) -> Runtime:
         settings=Settings(),
         clock=clock,
         random=Random(1),
+        secret_source=PredictableSecretSource(1),
         documents=MemoryDocuments(COLLECTIONS),
         ledger=MemoryLedger(),
         cache=MemoryCache(clock),
