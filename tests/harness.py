@@ -53,6 +53,7 @@ from shared.ports.nonces import Nonces
 from shared.ports.secrets import Secrets
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
+from tests.predictable import PredictableSecretSource
 
 ROOT = Path(__file__).parent.parent
 RETRIED = frozenset({409, 429, 500, 503})
@@ -215,6 +216,7 @@ def _runtime(
         settings=settings or Settings(),
         clock=clock,
         random=random,
+        secret_source=PredictableSecretSource(random.getrandbits(32)),
         documents=documents,
         ledger=ledger,
         cache=cache,

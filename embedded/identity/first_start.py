@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 PLATFORM_CLIENT: Final = "lastro-platform"
 DEMO_TENANT: Final = "demo"
 _SECRET_NAME: Final = "platform-client-secret"
-_SECRET_BITS: Final = 256
 _DEMO_KEY: Final = "first-start/demo-tenant"
 
 Send = Callable[[HttpRequest], Awaitable[HttpResponse]]
@@ -72,7 +71,7 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
 
 async def _platform_client(runtime: Runtime) -> str:
     stored = await runtime.secrets.get(_SECRET_NAME)
-    secret = stored.decode() if stored is not None else f"{runtime.random.getrandbits(_SECRET_BITS):064x}"
+    secret = stored.decode() if stored is not None else runtime.secret_source.hexadecimal()
     if stored is None:
         await runtime.secrets.put(_SECRET_NAME, secret.encode())
     document: ClientDocument = {

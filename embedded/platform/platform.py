@@ -37,7 +37,7 @@ from shared.bootstrap.assembly import refuse_unknown_servers
 from shared.context.runtime import Runtime
 from shared.core.clock import Clock, SystemClock
 from shared.core.envelope import Envelope
-from shared.core.randomness import BufferedSystemRandom
+from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 from shared.core.settings import Settings
 from shared.functions.process import install
 from shared.identity.tokens import TokenVerifier
@@ -212,7 +212,8 @@ def _runtime(
     return Runtime(
         settings=settings,
         clock=clock,
-        random=BufferedSystemRandom(),  # tenants' secrets are made from it
+        random=BufferedSystemRandom(),
+        secret_source=SystemSecretSource(),
         documents=store.documents,
         ledger=store.ledger,
         cache=store.cache,

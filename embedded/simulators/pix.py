@@ -26,6 +26,7 @@ from embedded.simulators.journal import ChargeJournal
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix import formats as pix
 from shared.core.clock import Clock, format_time
+from shared.core.randomness import SecretSource
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.http.methods import handler_for
 from shared.ports.rail import callback_secret_name
@@ -335,12 +336,12 @@ class HttpPost:
             await self._client.aclose()
 
 
-async def callback_secret(secrets: Secrets, random: Random) -> bytes:
+async def callback_secret(secrets: Secrets, source: SecretSource) -> bytes:
     """Return the secret with which this provider signs. The first call makes and stores it."""
     name = callback_secret_name("pix")
     secret = await secrets.get(name)
     if secret is None:
-        secret = f"{random.getrandbits(256):064x}".encode()
+        secret = source.hexadecimal().encode()
         await secrets.put(name, secret)
     return secret
 

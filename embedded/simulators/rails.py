@@ -55,7 +55,7 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
 
     post = OwnPost(gateway, settings.base_url)
     simulator = PixSimulator(
-        await callback_secret(runtime.secrets, runtime.random),
+        await callback_secret(runtime.secrets, runtime.secret_source),
         runtime.clock,
         runtime.random,
         post,

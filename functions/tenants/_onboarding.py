@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Final
 
 from events.tenants import TenantCreated
 from shared.context.context import Context
@@ -22,8 +20,6 @@ from shared.records.tenants import (
     TenantDocument,
     TenantLimits,
 )
-
-_SECRET_BITS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +40,10 @@ class NewTenant:
     signing_key: NewSigningKey
 
 
-def new_secret(ctx: Context) -> str:
-    """A secret of 256 random bits as text that is safe in URLs, headers and forms."""
-    raw = ctx.random.getrandbits(_SECRET_BITS).to_bytes(_SECRET_BITS // 8)
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
 async def make_signing_key(ctx: Context) -> NewSigningKey:
     """Put a new active signing key into the commit, its secret sealed for the tenant."""
-    secret = new_secret(ctx)
-    sealed = (await ctx.runtime.secrets.seal([secret], ctx.tenant_id))[0]
+    secret = ctx.secrets.new()
+    (sealed,) = await ctx.secrets.seal([secret])
     document: SigningKeyDocument = {
         "id": ctx.new_id("key"),
         "tenant_id": ctx.tenant_id,
@@ -93,7 +83,7 @@ async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits)
 
 
 def _make_client(ctx: Context) -> tuple[str, str]:
-    client_id, secret = ctx.new_id("cli"), new_secret(ctx)
+    client_id, secret = ctx.new_id("cli"), ctx.secrets.new()
     # The issuer looks a client up before it knows of any tenant.
     document: ClientDocument = {
         "id": client_id,

@@ -38,7 +38,7 @@ class User(Resource):
 
 async def document_index(ctx: Context, type: str, number: str) -> str:
     """By what a user of this taxpayer number is found in the tenant, without the number being readable."""
-    return await ctx.runtime.secrets.blind_index(f"{type}:{number}", ctx.tenant_id)
+    return await ctx.secrets.blind_index(f"{type}:{number}")
 
 
 async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[User]:
@@ -50,7 +50,7 @@ async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[Us
             sealed.append(user["phone"])
     if not sealed:
         return []
-    opened = iter(await ctx.runtime.secrets.open(sealed, ctx.tenant_id))
+    opened = iter(await ctx.secrets.open(sealed))
     return [
         User(
             id=user["id"],

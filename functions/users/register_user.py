@@ -89,7 +89,7 @@ async def _sealed(command: RegisterUser, ctx: Context) -> UserDocument:
     plain = [command.name, command.document.number, command.email]
     if command.phone is not None:
         plain.append(command.phone)
-    name, number, email, *phone = await ctx.runtime.secrets.seal(plain, ctx.tenant_id)
+    name, number, email, *phone = await ctx.secrets.seal(plain)
     return {
         "id": ctx.new_id("usr"),
         "tenant_id": ctx.tenant_id,

@@ -13,6 +13,7 @@ from shared.adapters.sqlite.lazy_store import LazyStore
 from shared.adapters.sqlite.log_bus import LogBus
 from shared.context.runtime import Runtime
 from shared.core.clock import Clock, SystemClock
+from shared.core.randomness import SystemSecretSource
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
 from shared.ports.secrets import Secrets
@@ -35,13 +36,14 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
     """
     refuse_unknown_servers(settings)
     clock = clock or SystemClock()
-    random = SystemRandom()  # tenants' secrets are made from it
+    random = SystemRandom()
     store = LazyStore(settings, clock, COLLECTIONS)
     secrets = KeyFileSecrets(settings.data_path)
     return Runtime(
         settings=settings,
         clock=clock,
         random=random,
+        secret_source=SystemSecretSource(),
         documents=store.documents,
         ledger=store.ledger,
         cache=store.cache,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from shared.context.tenant_secrets import TenantSecrets
 from shared.context.unit_of_work import UnitOfWork
 from shared.core.clock import format_time
 from shared.core.envelope import DEAD_LETTER_ID, Envelope, Event
@@ -85,9 +85,9 @@ class Context(UnitOfWork):
         return self.runtime.rails
 
     @property
-    def random(self) -> Random:
-        """Seedable randomness."""
-        return self.runtime.random
+    def secrets(self) -> TenantSecrets:
+        """Sealing for this tenant, and new secrets."""
+        return TenantSecrets(self.runtime.secrets, self.runtime.secret_source, self.tenant_id)
 
     def scope_to(self, tenant_id: str) -> None:
         """Go on for a tenant: for operations that learn it from what they read (a provider's callback, a sweep).

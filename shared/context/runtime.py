@@ -12,6 +12,7 @@ from shared.core.ids import IdSource
 from shared.identity.tenancy import SigningSecrets
 
 if TYPE_CHECKING:
+    from shared.core.randomness import SecretSource
     from shared.core.settings import Settings
     from shared.identity.tokens import TokenVerifier
     from shared.ports.bus import Bus
@@ -37,6 +38,8 @@ class Runtime:
     settings: Settings
     clock: Clock
     random: Random
+    """For ids, traces and jitter. What must not be guessed comes from `secret_source`."""
+    secret_source: SecretSource
     documents: Documents
     ledger: LedgerStore
     cache: Cache

@@ -1,12 +1,39 @@
-"""Random numbers from the operating system, fetched in blocks: a request needs several."""
+"""Two kinds of randomness, kept apart by their types: numbers for ids and traces, and text for secrets."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from random import SystemRandom
-from typing import Final
+from typing import Final, Protocol
 
 _BLOCK_BYTES: Final = 4096
+_SECRET_BYTES: Final = 32
+
+
+class SecretSource(Protocol):
+    """Makes secrets of 256 bits: the secrets of tenants, clients and callbacks, and nothing else.
+
+    It is not a `random.Random`, so that a generator whose numbers can be predicted never stands in for it.
+    """
+
+    def urlsafe(self) -> str:
+        """Return a new secret of 43 characters that are safe in URLs, headers and forms (RFC 4648 §5, no padding)."""
+        ...
+
+    def hexadecimal(self) -> str:
+        """Return a new secret of 64 hexadecimal digits."""
+        ...
+
+
+class SystemSecretSource:
+    """Secrets from the operating system's cryptographic generator (PEP 506)."""
+
+    def urlsafe(self) -> str:
+        return secrets.token_urlsafe(_SECRET_BYTES)
+
+    def hexadecimal(self) -> str:
+        return secrets.token_hex(_SECRET_BYTES)
 
 
 class BufferedSystemRandom(SystemRandom):

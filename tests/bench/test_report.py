@@ -12,6 +12,7 @@ import pytest
 from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
+from shared.records.catalogue import COLLECTIONS
 from tests.bench import __main__ as bench
 from tests.bench import cold_start
 from tests.bench.client import Credentials
@@ -142,7 +143,9 @@ def test_pace_is_measured() -> None:
 async def test_prefilled_ledger_balances(tmp_path: Path) -> None:
     """A prefilled ledger has the lines asked for, half of them debits, and they add up to zero."""
     assert await prefill(tmp_path, ["acc_1", "acc_2", "acc_3"], 12) == 12
-    store = await SqliteStore.open(tmp_path, settings=Settings(data_dir=str(tmp_path)), clock=SystemClock())
+    store = await SqliteStore.open(
+        tmp_path, settings=Settings(data_dir=str(tmp_path)), clock=SystemClock(), collections=COLLECTIONS
+    )
     try:
         turnover = await store.ledger.turnover("demo")
         lines = [await store.ledger.entries("demo", each.account_id, 0, 100) for each in turnover]

@@ -63,6 +63,7 @@ from tests.hostile import (
     SeededDie,
     Servers,
 )
+from tests.predictable import PredictableSecretSource
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PLATFORM_TOKEN: Final = "platform"
@@ -541,6 +542,10 @@ _AT_ONCE: Final = Settings(outbox_grace_seconds=0, commit_pause_seconds=0.0)
 nothing is gained by a pause."""
 
 
+_SECRETS: Final = PredictableSecretSource(1)
+"""One for all processes: no two tenants have the same."""
+
+
 def _runtime(
     clock: ManualClock, random: Random, documents: Any, ledger: Any, cache: Any, bus: Any, secrets: Any, rail: Any
 ) -> Runtime:
@@ -548,6 +553,7 @@ def _runtime(
         settings=_AT_ONCE,
         clock=clock,
         random=random,
+        secret_source=_SECRETS,
         documents=documents,
         ledger=ledger,
         cache=cache,

@@ -37,7 +37,17 @@ from shared.functions.process import install
 from shared.http.messages import HttpRequest
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
-from tests.embedded.broker.small_platform import BROKER, SOURCE, TO_PARKING, TOPIC, event, service, trigger, write
+from tests.embedded.broker.small_platform import (
+    BROKER,
+    SOURCE,
+    TO_PARKING,
+    TOPIC,
+    event,
+    service,
+    trigger,
+    write,
+)
+from tests.predictable import PredictableSecretSource
 
 SHARED = "SEEN: list[int] = []\n"
 PACK = '''
@@ -350,6 +360,7 @@ def runtime(clock: ManualClock) -> Runtime:
         settings=Settings(),
         clock=clock,
         random=Random(1),
+        secret_source=PredictableSecretSource(1),
         documents=MemoryDocuments(COLLECTIONS),
         ledger=MemoryLedger(),
         cache=MemoryCache(clock),

@@ -21,6 +21,7 @@ from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
 from shared.ports.rail import RailRefused
+from tests.predictable import PredictableSecretSource
 
 SECRET = b"shared with the platform"
 TXID = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4"
@@ -237,9 +238,9 @@ async def test_what_is_owed_is_told_after_a_restart(tmp_path: Path) -> None:
 async def test_the_secret_is_made_once_and_kept(bench: Bench) -> None:
     """Bank and platform find the same one."""
     secrets = MemorySecrets()
-    made = await callback_secret(secrets, Random(1))
+    made = await callback_secret(secrets, PredictableSecretSource(1))
     assert len(made) == 64
-    assert await callback_secret(secrets, Random(2)) == made
+    assert await callback_secret(secrets, PredictableSecretSource(2)) == made
     assert await secrets.get("providers/pix/callback-secret") == made
 
 

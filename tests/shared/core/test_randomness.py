@@ -1,10 +1,12 @@
-"""Randomness in blocks."""
+"""Random numbers in blocks, and secrets."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from shared.core.randomness import BufferedSystemRandom
+from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 
 
 @pytest.mark.parametrize("bits", [0, 1, 7, 8, 62, 128, 4096 * 8, 4096 * 8 + 1])
@@ -30,3 +32,12 @@ def test_a_negative_number_of_bits_is_refused() -> None:
     """As random.SystemRandom does."""
     with pytest.raises(ValueError, match="non-negative"):
         BufferedSystemRandom().getrandbits(-1)
+
+
+def test_secrets_have_256_bits_in_two_forms() -> None:
+    """Each secret is new, of the length that 32 bytes have, and of characters that need no escape."""
+    source = SystemSecretSource()
+    made = [source.urlsafe() for _ in range(50)] + [source.hexadecimal() for _ in range(50)]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", secret) for secret in made[:50])
+    assert all(re.fullmatch(r"[0-9a-f]{64}", secret) for secret in made[50:])

@@ -1,4 +1,4 @@
-"""What the type checker says of a handler that writes fields which a document does not have or may not change."""
+"""What the type checker refuses: fields that a document does not have or may not change, and guessable secrets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLER = """
@@ -34,24 +36,38 @@ def handler(ctx: Context, payment: PaymentDocument, entry: TimelineDocument, **m
 """
 
 
-def test_a_field_that_may_not_change_is_a_type_error(tmp_path: Path) -> None:
-    """A misspelt field, one that may not change, and a value of another type are each found at their line, and what
-    is right is not."""
-    handler = tmp_path / "handler.py"
-    handler.write_text(HANDLER)
+SECRETS = """
+from random import Random, SystemRandom
+
+from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
+from embedded.simulators.pix import callback_secret
+from shared.ports.secrets import Secrets
+
+
+async def make(vault: Secrets) -> None:
+    await callback_secret(vault, SystemSecretSource())
+    await callback_secret(vault, Random())  # error: incompatible type "Random"
+    await callback_secret(vault, BufferedSystemRandom())  # error: incompatible type "BufferedSystemRandom"
+"""
+
+
+@pytest.mark.parametrize("program", [HANDLER, SECRETS], ids=["changes", "secrets"])
+def test_what_is_wrong_is_a_type_error(program: str, tmp_path: Path) -> None:
+    """A misspelt field, one that may not change, a value of another type, and numbers where secrets are made are each
+    found at their line, and what is right is not."""
+    (tmp_path / "program.py").write_text(program)
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(handler)],
+        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "program.py")],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    found = {
-        int(number): message for number, message in re.findall(r"handler\.py:(\d+):\d+: error: (.*)", checked.stdout)
-    }
+    errors = re.findall(r"program\.py:(\d+):\d+: error: (.*)", checked.stdout)
+    found = {int(number): message for number, message in errors}
     expected = {
         number: line.partition("# error: ")[2]
-        for number, line in enumerate(HANDLER.splitlines(), start=1)
+        for number, line in enumerate(program.splitlines(), start=1)
         if "# error: " in line
     }
     assert found.keys() == expected.keys(), checked.stdout + checked.stderr

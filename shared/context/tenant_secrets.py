@@ -1,0 +1,37 @@
+"""The vault as the functions of one tenant may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.core.randomness import SecretSource
+    from shared.ports.secrets import Secrets
+
+
+class TenantSecrets:
+    """Sealing of fields, bound to one tenant: what is sealed for it opens for no other. And new secrets for it."""
+
+    __slots__ = ("_secrets", "_source", "_tenant_id")
+
+    def __init__(self, secrets: Secrets, source: SecretSource, tenant_id: str) -> None:
+        self._secrets = secrets
+        self._source = source
+        self._tenant_id = tenant_id
+
+    def new(self) -> str:
+        """Return a new secret of 256 bits, as text that is safe in URLs, headers and forms."""
+        return self._source.urlsafe()
+
+    async def seal(self, plaintexts: Sequence[str]) -> list[str]:
+        """Encrypt fields, in one call of the vault."""
+        return await self._secrets.seal(plaintexts, self._tenant_id)
+
+    async def open(self, sealed: Sequence[str]) -> list[str]:
+        """Decrypt fields, in one call of the vault. Raises ValueError when one was not sealed for this tenant."""
+        return await self._secrets.open(sealed, self._tenant_id)
+
+    async def blind_index(self, plaintext: str) -> str:
+        """Return a keyed digest by which equal values of a sealed field are found in this tenant."""
+        return await self._secrets.blind_index(plaintext, self._tenant_id)
