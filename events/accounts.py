@@ -27,6 +27,13 @@ class AccountOpened(AccountEvent):
     overdraft_limit: int
 
 
+class AccountClosed(AccountEvent):
+    """The account was closed: its balance is zero, and nothing is in progress to or from it."""
+
+    type: ClassVar[str] = "lastro.account.closed.v1"
+    terminal: ClassVar[bool] = True
+
+
 class BalanceChanged(AccountEvent):
     """A ledger transfer was applied to the account. `change` is the difference of its posted balance."""
 

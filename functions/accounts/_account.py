@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
-from shared.records.accounts import AccountDocument, AccountStatus
+from shared.context.context import Context
+from shared.records.accounts import ACCOUNTS, AccountDocument, AccountStatus
 
 
 class Account(Resource):
@@ -38,3 +39,9 @@ def account_resource(account: AccountDocument) -> Account:
         created_at=account["created_at"],
         updated_at=account["updated_at"],
     )
+
+
+async def account_progress(ctx: Context, last: Account) -> tuple[Account, bool]:
+    """Return the account as it is now, and whether no closing is in progress."""
+    account = await ctx.required(ACCOUNTS, last.id)
+    return account_resource(account), account["status"] != "closing"

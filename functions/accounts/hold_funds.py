@@ -9,7 +9,7 @@ from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refuse
 from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
-from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument, HoldDocument, available
+from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, HoldDocument, available
 
 
 @event_function(PaymentCreated, RefundCreated)
@@ -27,16 +27,19 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
         ctx.insert(HOLDS, new_hold(ctx, wish, "refused", amount=0, failure=failure))
         tell_refused(ctx, wish, failure)
         return
-    # What was read may be old by the time of the commit: the account's floor and this condition decide there.
+    # The documents may change before the commit. There the payer's floor and this condition decide, and the commit is
+    # refused when the payee's account has been closed meanwhile.
+    if payee is not None:
+        ctx.expect(ACCOUNTS, payee)
     ctx.change(ACCOUNTS, wish.account_id, ACCOUNTS.where(status="active"), held=wish.amount)
     ctx.insert(HOLDS, new_hold(ctx, wish, "active", amount=wish.amount))
     tell_held(ctx, wish)
 
 
 def _refusal(wish: HoldWish, account: AccountDocument | None, payee: AccountDocument | None) -> Failure | None:
-    if account is None or account["status"] == "closed":
+    if account is None or account["status"] in CLOSED:
         return Failure(code="account_closed", detail="The payer's account is closed.")
-    if payee is None or payee["status"] == "closed":
+    if payee is None or payee["status"] in CLOSED:
         return Failure(code="account_closed", detail="The payee's account is closed.")
     if account["status"] == "blocked":
         return Failure(code="account_blocked", detail="The payer's account is blocked.")

@@ -17,7 +17,7 @@ from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import METADATA, Command, Description, Identifier, Metadata, Reference
-from shared.records.accounts import ACCOUNTS
+from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.payments import PAYMENTS, PaymentDocument
 
 _SEVEN_DAYS = 7 * 24 * 3600
@@ -71,7 +71,7 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
         raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
     for field in ("payer_account_id", "payee_account_id"):
         account = await ctx.referenced(ACCOUNTS, getattr(command, field), f"/{field}")
-        if account["status"] == "closed":
+        if account["status"] in CLOSED:
             raise Problem.at("account_closed", f"/{field}", "The account is closed.")
         if account["currency"] != command.amount.currency:
             raise Problem.at("currency_mismatch", f"/{field}", f"The account is kept in {account['currency']}.")

@@ -15,7 +15,7 @@ from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Identifier
-from shared.records.accounts import ACCOUNTS
+from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.deposits import DEPOSITS, DepositDocument
 
 
@@ -50,8 +50,10 @@ async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
 
 async def _check(command: CreateDeposit, ctx: Context) -> None:
     account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
-    if account["status"] == "closed":
+    if account["status"] in CLOSED:
         raise Problem.at("account_closed", "/account_id", "The account is closed.")
+    # The account may begin to close before the commit.
+    ctx.expect(ACCOUNTS, account)
     rail = ctx.rails[command.method]
     if command.amount.currency != rail.currency:
         raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")

@@ -16,10 +16,11 @@ from shared.http.models import Resource
 from shared.http.operation import Access
 from shared.ports.documents import PLATFORM
 from shared.ports.rail import Rail, Receipt, callback_secret_name
+from shared.records.accounts import ACCOUNTS
 from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument
 from shared.records.deposits import DEPOSITS
 
-Mismatch = Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over"]
+Mismatch = Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over", "account_closed"]
 
 
 class CallbackTaken(Resource):
@@ -91,6 +92,8 @@ async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> No
     if await scope.get(RECEIPTS, _receipt_id(charge["provider"], receipt)) is not None:
         return
     deposit = await scope.required(DEPOSITS, charge["deposit_id"])
+    account = await scope.required(ACCOUNTS, deposit["account_id"])
+    scope.expect(ACCOUNTS, account)
     mismatch: Mismatch | None = None
     if deposit["end_to_end_id"] is not None:
         mismatch = "paid_twice"
@@ -98,6 +101,8 @@ async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> No
         mismatch = "deposit_over"
     elif receipt.amount != deposit["amount"]:
         mismatch = "wrong_amount"
+    elif account["status"] == "closed":
+        mismatch = "account_closed"
     _store(scope, charge["provider"], receipt, mismatch)
     if mismatch is None:
         scope.update(DEPOSITS, deposit, end_to_end_id=receipt.id, updated_at=scope.now_text)

@@ -125,6 +125,10 @@ class LedgerStore(Protocol):
         """An account's entries behind a sequence number, oldest first."""
         ...
 
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        """An account's credits less its debits, in minor units; 0 for an account without entries."""
+        ...
+
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         """Every ledger account of a tenant, ordered by currency and id."""
         ...

@@ -9,7 +9,11 @@ from typing_extensions import TypedDict
 from shared.ports.documents import Collection, Document, Floor, Index
 from shared.records.failure import FailureDocument
 
-AccountStatus = Literal["active", "blocked", "closed"]
+AccountStatus = Literal["active", "blocked", "closing", "closed"]
+
+
+CLOSED: Final[frozenset[AccountStatus]] = frozenset({"closing", "closed"})
+"""The statuses in which an account accepts no new payments or deposits."""
 
 
 HoldStatus = Literal["active", "captured", "released", "refused"]
@@ -22,7 +26,8 @@ class AccountDocument(Document):
     """A payment account (owner: accounts). Available is `posted - held + overdraft_limit` and never below zero.
 
     `posted` is what the ledger's transfers, as far as they were applied here, add up to; `held` is the sum of the
-    active holds. `block_mode` is None unless the status is blocked.
+    active holds. `block_mode` is None unless the account is blocked, or was when its closing began. A `closing`
+    account accepts no new payments; it becomes `closed` when nothing is in progress to or from it.
     """
 
     owner_id: str
@@ -80,7 +85,7 @@ ACCOUNTS: Final = Collection(
     owner="accounts",
     document=AccountDocument,
     changes=AccountChanges,
-    indexes=(Index(("owner_id",)),),
+    indexes=(Index(("owner_id",)), Index(("status",))),
     floors=(Floor((("posted", 1), ("held", -1), ("overdraft_limit", 1))),),
 )
 
@@ -90,7 +95,7 @@ HOLDS: Final = Collection(
     owner="accounts",
     document=HoldDocument,
     changes=HoldChanges,
-    indexes=(Index(("status", "expires_at"), sparse=True),),
+    indexes=(Index(("status", "expires_at"), sparse=True), Index(("counterparty_account_id", "status"))),
 )
 
 

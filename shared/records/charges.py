@@ -29,7 +29,7 @@ class ReceiptDocument(Document):
     txid: str | None
     amount: int
     status: Literal["matched", "unmatched"]
-    reason: Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over"] | None
+    reason: Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over", "account_closed"] | None
     report: dict[str, Any]
     received_at: str
 

@@ -51,5 +51,5 @@ DEPOSITS: Final = Collection(
     owner="providers",
     document=DepositDocument,
     changes=DepositChanges,
-    indexes=(Index(("status", "due_at"), sparse=True),),
+    indexes=(Index(("status", "due_at"), sparse=True), Index(("account_id", "status"))),
 )

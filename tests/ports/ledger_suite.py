@@ -55,6 +55,15 @@ class LedgerSuite:
         assert list(await ledger.entries("ten_1", "a", 0, 10)) == [outcome.entries[0]]
         assert await ledger.transfer("ten_1", "t1") == outcome
 
+    async def test_a_balance_is_credits_less_debits(self, ledger: LedgerStore) -> None:
+        """The balance follows every transfer at once, per tenant, and is 0 for an account without entries."""
+        await recorded(ledger, transfer("t1", *legs("a", "b", 500)))
+        await recorded(ledger, transfer("t2", *legs("b", "a", 200)))
+        assert await ledger.balance("ten_1", "a") == -300
+        assert await ledger.balance("ten_1", "b") == 300
+        assert await ledger.balance("ten_1", "c") == 0
+        assert await ledger.balance("ten_2", "a") == 0
+
     async def test_posting_twice_is_one_posting(self, ledger: LedgerStore) -> None:
         """The same transfer again returns what was recorded the first time, and adds nothing."""
         wanted = transfer("t1", *legs("a", "b", 500))

@@ -284,6 +284,10 @@ class MemoryLedger:
         entries = self._account(tenant_id, account_id)
         return [entry for entry in entries if entry.sequence > after_sequence][:limit]
 
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        entries = self._account(tenant_id, account_id)
+        return entries[-1].balance_after if entries else 0
+
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         lines = []
         for (owner, account_id), entries in self._entries.items():

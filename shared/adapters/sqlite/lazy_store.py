@@ -116,6 +116,9 @@ class LazyLedger:
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
         return await (await self._store()).ledger.entries(tenant_id, account_id, after_sequence, limit)
 
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        return await (await self._store()).ledger.balance(tenant_id, account_id)
+
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         return await (await self._store()).ledger.turnover(tenant_id)
 

@@ -127,6 +127,10 @@ class SqliteLedger:
         rows = self._reader.execute(sql, (tenant_id, account_id, after_sequence, limit)).fetchall()
         return [Entry(*row) for row in rows]
 
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        head = self._head((tenant_id, account_id))
+        return 0 if head is None else head.credits - head.debits
+
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         await self._journal.durable()
         return [AccountTurnover(*row) for row in self._reader.execute(_SELECT_TURNOVER, (tenant_id,)).fetchall()]

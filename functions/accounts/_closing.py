@@ -1,0 +1,44 @@
+"""When a closing account is closed."""
+
+from __future__ import annotations
+
+from events.accounts import AccountClosed
+from shared.context.context import Context
+from shared.ports.documents import Query
+from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument
+from shared.records.deposits import DEPOSITS
+
+
+async def close_or_wait(ctx: Context, account: AccountDocument) -> AccountDocument:
+    """Return the account as `closed`, or as `closing` while something is in progress to or from it.
+
+    When everything has ended and money has arrived meanwhile, the account becomes usable again: it cannot be closed
+    with a balance. A payment or deposit that starts at the same time expects the account as it was read, so it
+    conflicts with this change and finds the account closing.
+    """
+    if await _in_progress(ctx, account):
+        status = account["status"] if account["status"] == "closing" else "closing"
+        return ctx.update(ACCOUNTS, account, status=status, updated_at=ctx.now_text)
+    if account["posted"]:
+        ctx.log.warning("account %s has received money while it was closing and stays open", account["id"])
+        usable = "active" if account["block_mode"] is None else "blocked"
+        return ctx.update(ACCOUNTS, account, status=usable, updated_at=ctx.now_text)
+    ctx.emit(AccountClosed(account_id=account["id"]))
+    return ctx.update(ACCOUNTS, account, status="closed", updated_at=ctx.now_text)
+
+
+async def _in_progress(ctx: Context, account: AccountDocument) -> bool:
+    id = account["id"]
+    if account["held"]:
+        return True
+    incoming = {"counterparty_account_id": id, "status": "active"}
+    if await ctx.find(HOLDS, Query(where=incoming, limit=1)):
+        return True
+    # A deposit that is not driven any more (no `due_at`) and was never paid is no reason to wait: if the payment
+    # arrives after all, it is stored as unmatched.
+    deposits = {"account_id": id, "status": "created"}
+    for driven in ("due_at", "end_to_end_id"):
+        if await ctx.find(DEPOSITS, Query(where=deposits, ranges={driven: ("", None)}, limit=1)):
+            return True
+    # A recorded transfer that is not applied to the account yet.
+    return await ctx.ledger.balance(ctx.tenant_id, id) != account["posted"]

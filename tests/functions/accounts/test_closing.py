@@ -1,0 +1,198 @@
+"""Closing accounts: only with nothing on them, and never under a payment or deposit that is in progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from events.accounts import AccountClosed
+from events.holds import FundsRefused
+from events.payments.created import PaymentCreated
+from events.sweeps import Tick
+from shared.ports.documents import Commit, Query
+from shared.records.accounts import ACCOUNTS
+from shared.records.charges import RECEIPTS
+from shared.records.deposits import DEPOSITS
+from tests.functions.providers.rail import callback, deposit, report, with_rail
+from tests.harness import Answer, Harness
+
+
+async def close(harness: Harness, account_id: str) -> Answer:
+    """Request the closing of an account."""
+    return await harness.call("POST", f"/v1/accounts/{account_id}/close")
+
+
+async def sweep(harness: Harness) -> None:
+    """One tick of the schedule that closes accounts."""
+    tick = harness.envelope(Tick(schedule="finish_closing"))
+    assert (await harness.deliver("accounts/finish_closing", tick)).status == 204
+
+
+async def status_of(harness: Harness, account_id: str) -> str:
+    """The status of an account."""
+    return str((await harness.call("GET", f"/v1/accounts/{account_id}")).json["status"])
+
+
+async def pay(harness: Harness, payer: str, payee: str, value: int = 300, **fields: Any) -> str:
+    """Create a payment and return its id; its events are not delivered."""
+    amount = {"value": value, "currency": "BRL"}
+    body = {"amount": amount, "method": "internal", "payer_account_id": payer, "payee_account_id": payee, **fields}
+    answer = await harness.call("POST", "/v1/payments", body)
+    assert answer.status == 201, answer.body
+    return str(answer.json["id"])
+
+
+@pytest.fixture
+async def payer(harness: Harness) -> str:
+    """An account with 10.00."""
+    account: str = (await harness.account())["id"]
+    await harness.fund(account, 1000)
+    return account
+
+
+@pytest.fixture
+async def payee(harness: Harness) -> str:
+    """An account without money."""
+    account: str = (await harness.account())["id"]
+    return account
+
+
+async def test_an_account_without_money_is_closed_at_once(harness: Harness, payee: str) -> None:
+    """The answer shows it closed, the fact is published once, and a second closing is refused."""
+    answer = await close(harness, payee)
+    assert (answer.status, answer.json["status"]) == (200, "closed")
+    assert [fact.account_id for fact in harness.events_of(AccountClosed)] == [payee]
+    again = await close(harness, payee)
+    assert (again.status, again.code) == (409, "illegal_state")
+
+
+async def test_money_or_a_hold_refuses_the_closing(harness: Harness, payer: str, payee: str) -> None:
+    """An account with a balance is not closed, nor one of which everything is on hold."""
+    answer = await close(harness, payer)
+    assert (answer.status, answer.code) == (409, "illegal_state")
+    await pay(harness, payer, payee, 1000, capture="manual")
+    await harness.run_events()
+    assert (await close(harness, payer)).status == 409
+    assert await status_of(harness, payer) == "active"
+
+
+async def test_a_closed_account_takes_no_new_work(harness: Harness, payer: str, payee: str) -> None:
+    """Payments to or from it and deposits to it are refused as `account_closed`."""
+    await close(harness, payee)
+    amount = {"value": 1, "currency": "BRL"}
+    for from_account, to_account in ((payer, payee), (payee, payer)):
+        body = {
+            "amount": amount,
+            "method": "internal",
+            "payer_account_id": from_account,
+            "payee_account_id": to_account,
+        }
+        answer = await harness.call("POST", "/v1/payments", body)
+        assert (answer.status, answer.code) == (422, "account_closed")
+    answer = await harness.call("POST", "/v1/deposits", {"account_id": payee, "amount": amount, "method": "pix"})
+    assert (answer.status, answer.code) == (422, "account_closed")
+
+
+async def test_a_payment_in_progress_ends_before_the_account_is_closed(
+    harness: Harness, payer: str, payee: str
+) -> None:
+    """The payee's account is `closing`, refuses other payments, and the canceled authorization lets the sweep close it."""
+    payment_id = await pay(harness, payer, payee, capture="manual")
+    await harness.run_events()
+    assert (await close(harness, payee)).json["status"] == "closing"
+    await sweep(harness)
+    assert await status_of(harness, payee) == "closing"
+    amount = {"value": 1, "currency": "BRL"}
+    body = {"amount": amount, "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
+    assert (await harness.call("POST", "/v1/payments", body)).code == "account_closed"
+    await harness.call("POST", f"/v1/payments/{payment_id}/cancel")
+    await harness.run_events()
+    await sweep(harness)
+    assert await status_of(harness, payee) == "closed"
+    assert len(harness.events_of(AccountClosed)) == 1
+
+
+async def test_an_account_that_receives_money_while_closing_stays_open(
+    harness: Harness, payer: str, payee: str
+) -> None:
+    """The payment in progress is paid out to it, and the account is active again: it has a balance."""
+    payment_id = await pay(harness, payer, payee, capture="manual")
+    await harness.run_events()
+    await close(harness, payee)
+    await harness.call("POST", f"/v1/payments/{payment_id}/capture")
+    await harness.run_events()
+    await sweep(harness)
+    assert await status_of(harness, payee) == "active"
+    assert await harness.balance(payee) == (300, 0, 300)
+
+
+class _ClosingBeforeTheHold:
+    """Documents in which the payee's account is closed between the reads and the commit of `hold_funds`."""
+
+    def __init__(self, harness: Harness, payee: str) -> None:
+        self._harness = harness
+        self._payee = payee
+        self._documents = harness.runtime.documents
+        self.answer: Answer | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def commit(self, commit: Commit) -> None:
+        if commit.inbox is not None and commit.inbox.consumer == "accounts/hold_funds" and self.answer is None:
+            self._harness.runtime.documents = self._documents
+            self.answer = await close(self._harness, self._payee)
+            self._harness.runtime.documents = self  # type: ignore[assignment]  # it has the port's methods
+        await self._documents.commit(commit)
+
+
+async def test_no_payment_slips_into_an_account_that_is_being_closed(harness: Harness, payer: str, payee: str) -> None:
+    """When the payee's account closes between the reads and the commit of the hold, the payment is declined."""
+    payment_id = await pay(harness, payer, payee)
+    racing = _ClosingBeforeTheHold(harness, payee)
+    harness.runtime.documents = racing  # type: ignore[assignment]  # it has the port's methods
+    await harness.run_events()
+    assert racing.answer is not None
+    assert racing.answer.json["status"] == "closed"
+    payment = await harness.payment(payment_id)
+    assert (payment["status"], payment["failure"]["code"]) == ("declined", "account_closed")
+    assert [fact.failure.code for fact in harness.events_of(FundsRefused)] == ["account_closed"]
+    assert await harness.balance(payee) == (0, 0, 0)
+    assert await harness.balance(payer) == (1000, 0, 1000)
+    assert len(harness.events_of(PaymentCreated)) == 1
+
+
+async def test_a_deposit_in_progress_keeps_the_account_closing(harness: Harness, payee: str) -> None:
+    """The charge of the deposit is still requested; a sweep finds the account with money and opens it again."""
+    await with_rail(harness)
+    made = await deposit(harness, payee)
+    await harness.run_events()
+    assert (await close(harness, payee)).json["status"] == "closing"
+    txid = await _txid(harness, made["id"])
+    await callback(harness, report(txid))
+    await harness.run_events()
+    await sweep(harness)
+    assert await status_of(harness, payee) == "active"
+    assert await harness.balance(payee) == (1050, 0, 1050)
+
+
+async def test_money_for_a_closed_account_is_stored_as_unmatched(harness: Harness, payee: str) -> None:
+    """A charge that is paid after the account was closed moves no balance and waits for an operator."""
+    await with_rail(harness)
+    made = await deposit(harness, payee)
+    await harness.run_events()
+    txid = await _txid(harness, made["id"])
+    account = await harness.documents.get(ACCOUNTS, "acme", payee)
+    assert account is not None
+    closed = {**account, "status": "closed"}
+    await harness.documents.commit(Commit("acme", replaces=[(ACCOUNTS, closed)]))
+    assert (await callback(harness, report(txid))).status == 200
+    [receipt] = await harness.documents.find(RECEIPTS, "acme", Query())
+    assert (receipt["status"], receipt["reason"]) == ("unmatched", "account_closed")
+
+
+async def _txid(harness: Harness, deposit_id: str) -> str:
+    found = await harness.documents.get(DEPOSITS, "acme", deposit_id)
+    assert found is not None
+    return found["txid"]
