@@ -124,9 +124,10 @@ class _Late(NamedTuple):
 class Servers:
     """The stores that the processes share, and the writes that are still on their way to them."""
 
-    def __init__(self, die: Die) -> None:
+    def __init__(self, die: Die, collections: Iterable[Collection[Any, ...]] = COLLECTIONS) -> None:
         self.die = die
-        self.documents = MemoryDocuments(COLLECTIONS)
+        self._collections = tuple(collections)
+        self.documents = MemoryDocuments(self._collections)
         self.ledger = MemoryLedger()
         self.happened: Counter[Fault] = Counter()
         self.sent: deque[Envelope] = deque(maxlen=_MOMENTS)
@@ -196,7 +197,7 @@ class Servers:
         """The documents as they were some commits ago."""
         if not self._moments:
             return self.documents
-        before = MemoryDocuments(COLLECTIONS)
+        before = MemoryDocuments(self._collections)
         before._rows = self._moments[self.die.below(len(self._moments))]
         return before
 
@@ -283,6 +284,10 @@ class HostileLedger:
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
         await self._servers.called()
         return await self._servers.ledger.entries(tenant_id, account_id, after_sequence, limit)
+
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        await self._servers.called()
+        return await self._servers.ledger.balance(tenant_id, account_id)
 
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         await self._servers.called()

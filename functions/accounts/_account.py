@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
 from shared.context.context import Context
+from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
 from shared.records.accounts import ACCOUNTS, AccountDocument, AccountStatus
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from events.accounts import AccountClosed
 from shared.context.context import Context
 from shared.ports.documents import Query
-from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument
+from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument, AccountStatus
 from shared.records.deposits import DEPOSITS
 
 
@@ -17,11 +17,10 @@ async def close_or_wait(ctx: Context, account: AccountDocument) -> AccountDocume
     conflicts with this change and finds the account closing.
     """
     if await _in_progress(ctx, account):
-        status = account["status"] if account["status"] == "closing" else "closing"
-        return ctx.update(ACCOUNTS, account, status=status, updated_at=ctx.now_text)
+        return ctx.update(ACCOUNTS, account, status="closing", updated_at=ctx.now_text)
     if account["posted"]:
         ctx.log.warning("account %s has received money while it was closing and stays open", account["id"])
-        usable = "active" if account["block_mode"] is None else "blocked"
+        usable: AccountStatus = "active" if account["block_mode"] is None else "blocked"
         return ctx.update(ACCOUNTS, account, status=usable, updated_at=ctx.now_text)
     ctx.emit(AccountClosed(account_id=account["id"]))
     return ctx.update(ACCOUNTS, account, status="closed", updated_at=ctx.now_text)

@@ -145,6 +145,8 @@ async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
     payee = await client.made("/v1/accounts", {"owner_id": merchant["id"], "currency": "BRL"})
     await recorder.send(client, "GET", f"/v1/accounts/{payer['id']}")
     await recorder.send(client, "GET", f"/v1/accounts?owner_id={customer['id']}")
+    unused = await client.made("/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
+    await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/close", {})
     return payer["id"], payee["id"]
 
 

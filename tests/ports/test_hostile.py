@@ -24,7 +24,7 @@ from shared.ports.documents import (
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
 from tests.hostile import Fault, HostileDocuments, HostileLedger, SeededDie, Servers
-from tests.ports.documents_suite import NOTES, DocumentsSuite, insert, note
+from tests.ports.documents_suite import COLLECTIONS, NOTES, DocumentsSuite, insert, note
 from tests.ports.ledger_suite import LedgerSuite
 
 T = TypeVar("T")
@@ -111,6 +111,9 @@ class PersistentLedger:
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
         return await self._hostile.entries(tenant_id, account_id, after_sequence, limit)
 
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        return await self._hostile.balance(tenant_id, account_id)
+
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         return await self._hostile.turnover(tenant_id)
 
@@ -128,7 +131,7 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
 @pytest.fixture(params=range(3))
 def servers(request: pytest.FixtureRequest) -> Servers:
     """Stores that go wrong in a third of the calls, by a seed."""
-    return Servers(SeededDie(request.param, share=0.3))
+    return Servers(SeededDie(request.param, share=0.3), COLLECTIONS)
 
 
 class TestDocuments(DocumentsSuite):

@@ -97,7 +97,7 @@ async def test_a_closed_account_takes_no_new_work(harness: Harness, payer: str, 
 async def test_a_payment_in_progress_ends_before_the_account_is_closed(
     harness: Harness, payer: str, payee: str
 ) -> None:
-    """The payee's account is `closing`, refuses other payments, and the canceled authorization lets the sweep close it."""
+    """The account is `closing` and refuses payments until the authorization is canceled; then the sweep closes it."""
     payment_id = await pay(harness, payer, payee, capture="manual")
     await harness.run_events()
     assert (await close(harness, payee)).json["status"] == "closing"
@@ -143,7 +143,7 @@ class _ClosingBeforeTheHold:
         if commit.inbox is not None and commit.inbox.consumer == "accounts/hold_funds" and self.answer is None:
             self._harness.runtime.documents = self._documents
             self.answer = await close(self._harness, self._payee)
-            self._harness.runtime.documents = self  # type: ignore[assignment]  # it has the port's methods
+            self._harness.runtime.documents = self
         await self._documents.commit(commit)
 
 
@@ -151,7 +151,7 @@ async def test_no_payment_slips_into_an_account_that_is_being_closed(harness: Ha
     """When the payee's account closes between the reads and the commit of the hold, the payment is declined."""
     payment_id = await pay(harness, payer, payee)
     racing = _ClosingBeforeTheHold(harness, payee)
-    harness.runtime.documents = racing  # type: ignore[assignment]  # it has the port's methods
+    harness.runtime.documents = racing
     await harness.run_events()
     assert racing.answer is not None
     assert racing.answer.json["status"] == "closed"

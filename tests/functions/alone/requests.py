@@ -64,6 +64,7 @@ def _keys(story: Story) -> str:
 
 
 REQUESTS: dict[str, Callable[[Story], Asked]] = {
+    "accounts/close_account": lambda s: Asked(409, f"/v1/accounts/{s.payer}/close", {}),
     "accounts/get_account": lambda s: Asked(200, f"/v1/accounts/{s.payer}"),
     "accounts/list_accounts": lambda s: Asked(200, "/v1/accounts"),
     "accounts/open_account": lambda s: Asked(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
@@ -231,6 +232,7 @@ def _given_up(story: Story) -> Envelope:
 
 EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "accounts/apply_transfer": lambda s: _posted(s, "deposit"),
+    "accounts/finish_closing": _tick,
     "accounts/hold_funds": lambda s: s.events["lastro.payment.created.v1"],
     "accounts/release_funds": _canceled,
     "ledger/post_transfer": lambda s: s.events["lastro.payment.capture_requested.v1"],
