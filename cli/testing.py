@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,10 +26,22 @@ def run_tests(
 
     # Its own process: the tests' settings (warnings as errors, timeouts) are pytest's to set from the start.
     arguments = [sys.executable, "-P", "-m", "pytest", *_on_every_core(context.args), *context.args]
-    finished = subprocess.run(arguments, cwd=ROOT, stdout=sys.stderr if as_json else None, check=False)
-    if as_json:
-        print_json({"exit_code": finished.returncode, "passed": finished.returncode == 0})
-    raise typer.Exit(finished.returncode)
+    if not as_json:
+        # In the place of this one: whoever stops `lastro test` stops pytest, which ends what its tests have started.
+        os.chdir(ROOT)
+        os.execv(sys.executable, arguments)  # noqa: S606 - this very interpreter
+    code = _run_beside(arguments, ROOT)
+    print_json({"exit_code": code, "passed": code == 0})
+    raise typer.Exit(code)
+
+
+def _run_beside(arguments: list[str], root: Path) -> int:
+    """Run pytest, which prints to stderr; signals that would end this process go to it. Returns its exit code."""
+    # In a group of its own, so that a terminal's Ctrl-C reaches it once: from here.
+    process = subprocess.Popen(arguments, cwd=root, stdout=sys.stderr, process_group=0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: process.send_signal(received))
+    return process.wait()
 
 
 def _on_every_core(arguments: list[str]) -> list[str]:

@@ -1,10 +1,28 @@
-"""Fixtures that several folders of tests share."""
+"""Fixtures that several folders of tests share, and what holds for all of them."""
 
 from __future__ import annotations
+
+import os
+from contextlib import ExitStack
 
 import pytest
 
 from tests.harness import Harness
+from tests.processes import clean_up_when_terminated, slowed, wanted_slowness
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGTERM cleans up as Ctrl-C does; LASTRO_TEST_SLOW=8 runs eight busy processes beside the tests."""
+    clean_up_when_terminated()
+    if hasattr(config, "workerinput"):  # this process is one of several, and the first one has seen to it
+        return
+    try:
+        count = wanted_slowness(os.environ)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    stack = ExitStack()
+    stack.enter_context(slowed(count))
+    config.add_cleanup(stack.close)
 
 
 @pytest.fixture

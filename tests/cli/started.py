@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.processes import bound
+
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 10
 
@@ -50,7 +52,7 @@ class Started:
 def started(data_dir: Path, *options: str, cwd: Path = ROOT) -> Iterator[Started]:
     """`lastro up` on a free port, ready; killed at the end if it is still there."""
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
-    process = subprocess.Popen(arguments, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(bound(arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -67,7 +69,7 @@ def started(data_dir: Path, *options: str, cwd: Path = ROOT) -> Iterator[Started
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """The command line as a process of its own, with these settings in its environment."""
     return subprocess.run(
-        command(*arguments),
+        bound(command(*arguments)),
         cwd=ROOT,
         env={**environment(), **settings},
         capture_output=True,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import bound
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ensurepip") is None, reason="this Python cannot make environments: it has no ensurepip"
 )
@@ -38,12 +40,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def launch(script: Path, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", str(script), *arguments],
+        bound(["sh", str(script), *arguments]),
         cwd=cwd,
         env={**os.environ, "LASTRO_PYTHON": sys.executable, **environment},
         capture_output=True,
         text=True,
-        timeout=90,
         check=False,
     )
 

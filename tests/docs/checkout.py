@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.pages import ROOT
+from tests.processes import bound
 
 FOLDERS = ("cli", "embedded", "events", "functions", "kafka-sources", "knative", "shared", "tests")
 READY_SECONDS = 60.0
@@ -36,7 +37,7 @@ class Checkout:
     def run(self, script: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """A script in bash, as strict as bash can be, from the checkout's root."""
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
+            bound(["bash", "-euo", "pipefail", "-c", script]),
             cwd=self.root,
             env={**self.environment, **settings},
             capture_output=True,
@@ -51,7 +52,7 @@ class Checkout:
         log = self.root / "running.log"
         with log.open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
-                ["bash", "-euc", f"exec env {script}"],
+                bound(["bash", "-euc", f"exec env {script}"]),
                 cwd=self.root,
                 env={**self.environment, **settings},
                 stdout=output,

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 import httpx
 
+from tests.processes import bound
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 15.0
@@ -42,12 +44,13 @@ class Kept:
 class Platform:
     """`lastro up` on a data directory, armed to die at a crash point or not."""
 
-    def __init__(self, data_dir: Path, process: Process, base_url: str, log: Path) -> None:
+    def __init__(self, data_dir: Path, process: Process, log: Path, log_from: int) -> None:
+        """`log` has what the process says, from the place `log_from` on."""
         self.data_dir = data_dir
         self.process = process
-        self.base_url = base_url
+        self.base_url = ""
         self._log = log
-        self._log_from = log.stat().st_size
+        self._log_from = log_from
 
     @classmethod
     async def start(cls, data_dir: Path, crash_at: str | None = None) -> Platform:
@@ -56,21 +59,28 @@ class Platform:
         if crash_at is not None:
             environment["LASTRO_CRASH_AT"] = crash_at
         log = data_dir.with_suffix(".log")
-        command = ("-m", "cli", "up", "--port", "0", "--data-dir", str(data_dir), "--json")
+        command = bound([sys.executable, "-m", "cli", "up", "--port", "0", "--data-dir", str(data_dir), "--json"])
         with log.open("ab") as stderr:
             begun = stderr.tell()
             process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=stderr
+                *command, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=stderr
             )
-        assert process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            line = await process.stdout.readline()
-        if not line:
-            assert await process.wait() == -signal.SIGKILL, log.read_text()[-2000:]
-            raise Died
-        platform = cls(data_dir, process, json.loads(line)["base_url"], log)
-        platform._log_from = begun
+        platform = cls(data_dir, process, log, begun)
+        try:
+            await platform._answers()
+        except BaseException:
+            await platform.kill()
+            raise
         return platform
+
+    async def _answers(self) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            line = await self.process.stdout.readline()
+        if not line:
+            assert await self.process.wait() == -signal.SIGKILL, self._log.read_text()[-2000:]
+            raise Died
+        self.base_url = json.loads(line)["base_url"]
 
     @property
     def alive(self) -> bool:

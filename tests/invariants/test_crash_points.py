@@ -75,8 +75,8 @@ class Lane:
         except Died:
             self.visited.append(point)
             return
-        await self.client.meet(platform)
         try:
+            await self.client.meet(platform)
             await self._until_it_dies(platform, point)
         except Died:
             assert await platform.process.wait() == -signal.SIGKILL

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -21,15 +23,21 @@ from shared.core.settings import Settings
 from shared.ports.documents import Commit, Unavailable
 from tests.embedded.broker.crash_child import EFFECTS, UNPAID, Functions, wiring
 from tests.embedded.broker.small_platform import event
+from tests.processes import bound
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def child(folder: Path, first: int, count: int, **more: str) -> subprocess.Popen[str]:
-    """The crash child, started, with these environment variables besides."""
+@contextmanager
+def child(folder: Path, first: int, count: int, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """The crash child, started, with these environment variables besides; killed at the end if it is still there."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
     command = [sys.executable, "-m", "tests.embedded.broker.crash_child", str(folder), str(first), str(count)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(bound(command), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_nothing_is_lost_and_nothing_twice_over_kill_9(tmp_path: Path) -> None:
@@ -37,28 +45,26 @@ def test_nothing_is_lost_and_nothing_twice_over_kill_9(tmp_path: Path) -> None:
     billed (or its dead letter parked) exactly once, and the low-water mark has passed them all."""
     random = Random(7)
     for attempt in range(3):
-        process = child(tmp_path, attempt * 400, 400)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(random.random() * 0.15)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        with child(tmp_path, attempt * 400, 400) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(random.random() * 0.15)
     finish(tmp_path, 1600)
 
 
 @pytest.mark.parametrize("point", [name for name in crash_points.NAMES if name.startswith("broker.")])
 def test_each_of_the_brokers_crash_points_is_survived(tmp_path: Path, point: str) -> None:
     """The process dies at the point, in the middle of its work, and the next one finishes it."""
-    process = child(tmp_path, 0, 120, **{crash_points.VARIABLE: f"{point}:4"})
-    process.communicate(timeout=60)
+    with child(tmp_path, 0, 120, **{crash_points.VARIABLE: f"{point}:4"}) as process:
+        process.communicate()
     assert process.returncode == -signal.SIGKILL
     finish(tmp_path, 1000)
 
 
 def finish(folder: Path, first: int) -> None:
     """Let a child do what is left, and check what came of it all."""
-    process = child(folder, first, 20)
-    output, _ = process.communicate(timeout=90)
+    with child(folder, first, 20) as process:
+        output, _ = process.communicate()
     assert process.returncode == 0
     _, mark, head = output.splitlines()[-1].split()
     assert int(mark) == int(head) + 1

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import bound
+
 ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0
 _IMPORT = "import time:"
@@ -79,7 +81,7 @@ def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     command = [sys.executable, "-X", "importtime", "-m", "uvicorn", "functions_framework.aio:app"]
     with errors.open("wb") as stream:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "--no-access-log"], cwd=ROOT, env=environment, stderr=stream
+            bound([*command, "--port", str(port), "--no-access-log"]), cwd=ROOT, env=environment, stderr=stream
         )
     alone = Alone(port, errors)
     try:

@@ -19,6 +19,7 @@ from shared.core import crash_points
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from shared.ports.documents import Commit, InboxMarker, Query
+from tests.processes import bound
 from tests.shared.adapters.sqlite.crash_child import COLLECTIONS, COUNTERS, STEPS
 
 ROOT = Path(__file__).parents[4]
@@ -30,8 +31,9 @@ def core(data_dir: Path, writer: str, crash_at: str = "") -> Iterator[subprocess
     """A core at work in a process of its own, killed at the end if it is not dead by then."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), crash_points.VARIABLE: crash_at}
     command = [sys.executable, str(ROOT / "tests/shared/adapters/sqlite/crash_child.py"), str(data_dir), writer]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    with process:
+    with subprocess.Popen(
+        bound(command), env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             yield process
         finally:

@@ -1,0 +1,73 @@
+"""`lastro test`: pytest, and what becomes of signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.started import ROOT, command, environment
+from tests.processes import bound
+
+PLUGIN = """
+import os, signal, sys
+
+def pytest_sessionstart(session):
+    print("pid", os.getpid(), file=sys.stderr, flush=True)
+    signal.pause()
+"""
+
+
+def lastro_test(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """`lastro test` with a plugin that tells pytest's process id and waits for a signal."""
+    (folder / "waiting_plugin.py").write_text(PLUGIN)
+    return subprocess.Popen(
+        bound(
+            command(
+                "test",
+                *options,
+                "-q",
+                "-n0",
+                "-p",
+                "no:schemathesis",
+                "-p",
+                "waiting_plugin",
+                "tests/shared/core/test_version.py",
+            )
+        ),
+        cwd=folder,
+        env={**environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def pid_of_pytest(process: subprocess.Popen[str]) -> int:
+    assert process.stderr is not None
+    return int(next(line for line in process.stderr if line.startswith("pid ")).split()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None:
+    """Pytest takes the place of `lastro test`, so that what stops the one stops the other, and its tests clean up."""
+    with lastro_test(tmp_path) as process:
+        assert pid_of_pytest(process) == process.pid
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on_where_json_is_wanted(tmp_path: Path, number: signal.Signals) -> None:
+    """With --json pytest runs beside `lastro test`, which passes a signal on and prints the outcome all the same."""
+    with lastro_test(tmp_path, "--json") as process:
+        assert pid_of_pytest(process) != process.pid
+        process.send_signal(number)
+        said, _ = process.communicate()
+    assert json.loads(said) == {"exit_code": int(pytest.ExitCode.INTERRUPTED), "passed": False}
+    assert process.returncode == pytest.ExitCode.INTERRUPTED
