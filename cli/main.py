@@ -15,6 +15,7 @@ from cli.openapi import openapi
 from cli.requests import request, token
 from cli.testing import run_tests
 from cli.up import up
+from cli.wiring import wiring
 from shared.core.version import VERSION
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.add_typer(payments.app, name="payments")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
 app.command()(openapi)
+app.command()(wiring)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_tests)
 
 

@@ -53,6 +53,26 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(result.exception).endswith("openapi.json cannot be written: No such file or directory")
 
 
+def test_the_wiring_is_checked_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`wiring` ends with 0 when all fits; else it prints each finding with file and line, and ends with 1."""
+    complete = CliRunner().invoke(app, ["wiring"])
+    assert (complete.exit_code, complete.stdout, complete.stderr) == (0, "", "the wiring is complete\n")
+    for folder in ("knative", "kafka-sources", "functions"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    trigger = tmp_path / "knative/eventing/triggers/payments.yaml"
+    trigger.write_text(trigger.read_text().replace("retry: 8", "retry: 800", 1))
+    monkeypatch.setattr("embedded.platform.platform.ROOT", tmp_path)
+    broken = CliRunner().invoke(app, ["wiring"])
+    assert (broken.exit_code, broken.stderr) == (1, "1 to be mended\n")
+    assert broken.stdout == (
+        "knative/eventing/triggers/payments.yaml:23: Trigger payments-authorize, spec.delivery.retry: "
+        "800 retries are more than the bound of 100.\n"
+    )
+    as_json = CliRunner().invoke(app, ["wiring", "--json"])
+    assert as_json.exit_code == 1
+    assert json.loads(as_json.stdout)["findings"][0]["line"] == 23
+
+
 def test_hints_name_the_command_as_it_was_called(tmp_path: Path) -> None:
     """Who typed ./lastro is told to type ./lastro."""
     result = run("functions", "--data-dir", str(tmp_path), LASTRO_COMMAND="./lastro")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from embedded.platform.platform import Options, Platform
+from embedded.manifests.findings import ManifestError
+from embedded.platform.platform import ROOT, Options, Platform
 from shared.adapters.sqlite.store import DataDirectoryInUse
 from shared.core.settings import Settings
 from tests.contract.calling import brl, new_account, new_pair, running
@@ -72,6 +74,23 @@ async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
         with pytest.raises(DataDirectoryInUse, match=str(tmp_path)):
             await Platform.start(_settings(tmp_path), Options(writer="thread"))
         assert (await house.wire.send("GET", "/readyz")).status == 200
+
+
+async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None:
+    """A Trigger that would send every event to a function of one type is refused with its file and line."""
+    for folder in ("knative", "kafka-sources"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    triggers = tmp_path / "knative/eventing/triggers/accounts.yaml"
+    text = triggers.read_text()
+    begin, end = text.index("  filters:\n"), text.index("  subscriber:\n")
+    triggers.write_text(text[:begin] + "  filters: []\n" + text[end:])
+    with pytest.raises(ManifestError) as refused:
+        await Platform.start(_settings(tmp_path / "data"), Options(writer="thread", root=tmp_path))
+    assert str(refused.value) == (
+        "knative/eventing/triggers/accounts.yaml:14: Trigger accounts-hold-funds, spec.filters: "
+        "the Trigger lets events of every type pass, and accounts/hold_funds takes only lastro.payment.created.v1 and lastro.refund.created.v1; "
+        "name the types with exact."
+    )
 
 
 async def test_a_server_that_this_version_cannot_use_is_refused(tmp_path: Path) -> None:

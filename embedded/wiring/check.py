@@ -1,0 +1,67 @@
+"""The wiring check: manifests, functions and events compared from all sides, each difference one sentence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from embedded.functions.ways_in import refused_ways
+from embedded.gateway.upstreams import upstreams_of
+from embedded.manifests.findings import Finding, ManifestError
+from embedded.wiring import facts, purity, services, ways
+from embedded.wiring.repository import Repository, read_repository
+from shared.functions.operation import Operation
+
+Rule = Callable[[Repository], Iterator[Finding]]
+RULES: Final[tuple[Rule, ...]] = (
+    services.names_of_functions,
+    services.services_of_functions,
+    services.deployed_files,
+    ways.functions_without_a_way,
+    ways.routes_of_functions,
+    ways.triggers_of_functions,
+    ways.causes_of_triggers,
+    ways.deliveries_of_triggers,
+    ways.schedules_of_functions,
+    facts.consumers_of_facts,
+    facts.sources_of_facts,
+    facts.causes_of_facts,
+    facts.topics_of_facts,
+    purity.impure_functions,
+)
+
+
+def check_wiring(root: Path) -> list[Finding]:
+    """All that is wrong in a checkout, by file and line; empty when its wiring is complete.
+
+    The functions are imported by their modules' names from this process's path.
+    """
+    try:
+        repository = read_repository(root)
+    except ManifestError as error:
+        # What the manifests say is not known, so it cannot be compared with anything.
+        return sorted(error.findings)
+    findings = {*repository.broken, *_refused_at_start(repository)}
+    for rule in RULES:
+        findings.update(rule(repository))
+    return sorted(findings)
+
+
+def _refused_at_start(repository: Repository) -> list[Finding]:
+    """What a start would refuse beyond the manifests themselves."""
+    found: list[Finding] = []
+    try:
+        upstreams_of(repository.manifests, max_body_bytes=ways.MAX_BODY_BYTES, seconds=time.monotonic)
+    except ManifestError as error:
+        found += error.findings
+    if all(repository.behind(name) is not None for name in repository.plan.services):
+        found += refused_ways(repository.plan, repository.manifests, lambda name: _operation(repository, name))
+    return found
+
+
+def _operation(repository: Repository, service: str) -> Operation:
+    function = repository.behind(service)
+    assert function is not None, "it was looked for before"
+    return function.operation

@@ -1,0 +1,87 @@
+"""Facts from both sides: what functions emit, what Triggers take, and the topics between."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator
+
+from embedded.manifests.findings import Finding
+from embedded.wiring.repository import Repository
+from embedded.wiring.ways import CAUSE_FIELDS
+from events.catalogue import CATALOGUE
+from shared.core.envelope import Event
+
+
+def consumers_of_facts(repository: Repository) -> Iterator[Finding]:
+    """Each event type is taken by a Trigger or declared terminal, and none is both."""
+    consumed = _consumed(repository)
+    for name, model in CATALOGUE.items():
+        if name not in consumed and not model.terminal:
+            yield _of_model(model, f"no Trigger takes {name}, which is not declared terminal")
+        elif name in consumed and model.terminal:
+            yield _of_model(model, f"{name} is declared terminal, and the Trigger {consumed[name]} takes it")
+    for name, trigger in consumed.items():
+        if name not in CATALOGUE:
+            reason = f"there is no event type {name}"
+            yield repository.manifests.finding("Trigger", trigger, reason, "spec")
+
+
+def sources_of_facts(repository: Repository) -> Iterator[Finding]:
+    """Every type that a function emits is in the catalogue, and every type in it is emitted, by its own domain."""
+    emitted = {fact.model.type for fact in repository.facts}
+    for fact in repository.facts:
+        shown = f"{fact.model.__name__} ({fact.model.type})"
+        if fact.model.type not in CATALOGUE:
+            yield Finding(fact.file, fact.line, f"{shown} is emitted here and not in events/catalogue.py.")
+        if fact.model.topic != f"lastro.{fact.domain}.v1":
+            reason = f"{shown} is emitted by the domain {fact.domain}, and its topic is {fact.model.topic}"
+            yield Finding(fact.file, fact.line, f"{reason}; a domain publishes to its own topic.")
+    for name, model in CATALOGUE.items():
+        if name not in emitted:
+            yield _of_model(model, f"no function emits {name}")
+
+
+def causes_of_facts(repository: Repository) -> Iterator[Finding]:
+    """A function that emits a consumed fact with a cause sets the extension attribute that Triggers filter by."""
+    consumed = _consumed(repository)
+    for fact in repository.facts:
+        if fact.model.type in consumed and CAUSE_FIELDS & fact.model.model_fields.keys() and not fact.names_cause:
+            reason = (
+                f"{fact.model.__name__} has a cause, and it is emitted without causetype=, by which Triggers filter"
+            )
+            yield Finding(fact.file, fact.line, f"{reason}.")
+
+
+def topics_of_facts(repository: Repository) -> Iterator[Finding]:
+    """Each topic that facts go to is a KafkaTopic that one source brings to the Broker; each topic is read once."""
+    manifests, plan = repository.manifests, repository.plan
+    read = Counter(topic for source in manifests.sources.values() for topic in source.spec.topics)
+    for topic in manifests.topics:
+        if read[topic] != 1:
+            sources = "no KafkaSource reads it" if not read[topic] else f"{read[topic]} KafkaSources read it"
+            yield manifests.finding("KafkaTopic", topic, f"{sources}; it has to be one")
+    topics: dict[str, type[Event]] = {}
+    for model in CATALOGUE.values():
+        topics.setdefault(model.topic, model)
+    for topic, model in topics.items():
+        if topic not in manifests.topics:
+            yield _of_model(model, f"{model.type} is published to {topic}, and there is no such KafkaTopic")
+        elif read[topic] and topic not in plan.topics_of_brokers:
+            yield manifests.finding(
+                "KafkaTopic", topic, "facts are published to it, and no source brings it to a Broker"
+            )
+
+
+def _consumed(repository: Repository) -> dict[str, str]:
+    """The event types that Triggers let pass, with the name of a Trigger that does."""
+    return {
+        type_name: subscription.resource[1]
+        for subscription in repository.triggers
+        for type_name in sorted(subscription.filter.possible_types or ())
+    }
+
+
+def _of_model(model: type[Event], reason: str) -> Finding:
+    line = inspect.getsourcelines(model)[1]
+    return Finding(f"{model.__module__.replace('.', '/')}.py", line, f"{reason[0].upper()}{reason[1:]}.")

@@ -1,0 +1,144 @@
+"""Reads what the wiring check compares: the functions on disk, the facts that they emit, the manifests, the plan."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from embedded.broker.plan import Plan, Subscription, ToService, make_plan
+from embedded.manifests.findings import Finding
+from embedded.manifests.loading import Manifests, load
+from shared.core.envelope import Event
+from shared.functions.decorators import operation_of
+from shared.functions.operation import Operation
+from shared.http.operation import HttpOperation
+from shared.messaging.operation import EventOperation
+
+_CAUSE: str = "causetype"
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionFile:
+    """functions/<domain>/<operation>.py and the operation in it."""
+
+    file: str
+    """As FUNCTION_SOURCE writes it."""
+    line: int
+    """Where the function begins."""
+    operation: Operation
+
+    @property
+    def domain(self) -> str:
+        return self.file.split("/")[1]
+
+    @property
+    def stem(self) -> str:
+        return Path(self.file).stem
+
+    def finding(self, reason: str) -> Finding:
+        """What is wrong with the function."""
+        return Finding(self.file, self.line, f"{self.operation.id} {reason}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A place in a function file where an event is made; a model of an event is made for nothing but to be emitted."""
+
+    file: str
+    line: int
+    model: type[Event]
+    names_cause: bool
+    """Whether the file names the fact's cause in the extension attribute that Triggers filter by."""
+
+    @property
+    def domain(self) -> str:
+        return self.file.split("/")[1]
+
+
+@dataclass(slots=True)
+class Repository:
+    """A checkout as the check sees it. `broken` has the files that cannot be read."""
+
+    root: Path
+    manifests: Manifests
+    plan: Plan
+    functions: dict[str, FunctionFile] = field(default_factory=dict)
+    facts: list[Fact] = field(default_factory=list)
+    trees: dict[str, ast.Module] = field(default_factory=dict)
+    broken: list[Finding] = field(default_factory=list)
+
+    @property
+    def http(self) -> dict[str, HttpOperation]:
+        """The operations that answer requests, by their files."""
+        return {file: f.operation for file, f in self.functions.items() if isinstance(f.operation, HttpOperation)}
+
+    @property
+    def events(self) -> dict[str, EventOperation]:
+        """The operations that take events, by their files."""
+        return {file: f.operation for file, f in self.functions.items() if isinstance(f.operation, EventOperation)}
+
+    @property
+    def triggers(self) -> list[Subscription]:
+        """The subscriptions that Triggers make."""
+        return [one for one in self.plan.subscriptions if one.name.startswith("trigger/")]
+
+    def behind(self, service: str) -> FunctionFile | None:
+        """The function of a Service; None when its file is not there."""
+        return self.functions.get(self.plan.services[service].source)
+
+    def function_of(self, subscription: Subscription) -> FunctionFile | None:
+        """The function that a subscription leads to; None when it leads elsewhere."""
+        target = subscription.target
+        return self.behind(target.name) if isinstance(target, ToService) else None
+
+
+def read_repository(root: Path) -> Repository:
+    """Read a checkout. Raises ManifestError when its manifests cannot be carried out."""
+    manifests = load(root)
+    repository = Repository(root, manifests, make_plan(manifests))
+    for path in sorted((root / "functions").glob("*/*.py")):
+        if path.name != "__init__.py":
+            _read(repository, path)
+    return repository
+
+
+def _read(repository: Repository, path: Path) -> None:
+    file = path.relative_to(repository.root).as_posix()
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), file)
+        module = importlib.import_module(".".join(Path(file).with_suffix("").parts))
+    except SyntaxError as error:
+        repository.broken.append(Finding(file, error.lineno or 1, f"This is no Python: {error.msg}."))
+        return
+    except Exception as error:  # noqa: BLE001 - an import runs the file, which may raise anything
+        repository.broken.append(Finding(file, 1, f"The file cannot be imported: {error!r}."))
+        return
+    repository.trees[file] = tree
+    repository.facts += _facts(file, tree, module)
+    if path.name.startswith("_"):
+        return
+    operation = operation_of(getattr(module, path.stem, None))
+    if operation is None:
+        repository.broken.append(Finding(file, 1, f"The file has no function {path.stem} with a decorator of ours."))
+        return
+    repository.functions[file] = FunctionFile(file, _line_of(tree, path.stem), operation)
+
+
+def _line_of(tree: ast.Module, name: str) -> int:
+    for node in tree.body:
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.name == name:
+            return node.lineno
+    return 1
+
+
+def _facts(file: str, tree: ast.Module, module: ModuleType) -> Iterator[Fact]:
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names_cause = any(keyword.arg == _CAUSE for call in calls for keyword in call.keywords)
+    for call in calls:
+        model = vars(module).get(call.func.id) if isinstance(call.func, ast.Name) else None
+        if isinstance(model, type) and issubclass(model, Event):
+            yield Fact(file, call.lineno, model, names_cause)

@@ -1,0 +1,326 @@
+"""The wiring check: the repository passes it, and what it looks for is found, as a sentence with its place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from embedded.broker.plan import make_plan
+from embedded.manifests.loading import load
+from embedded.wiring.check import RULES, check_wiring
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTLE = "knative/functions/payments/settle.yaml"
+PAYMENTS = "knative/eventing/triggers/payments.yaml"
+KONG = "knative/platform/kong/kong.yaml"
+TOPICS = "kafka-sources/topics.yaml"
+SOURCES = "kafka-sources/sources.yaml"
+SCHEDULES = "knative/eventing/schedules.yaml"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the check reads; the functions are imported from where the tests run."""
+    for folder in ("knative", "kafka-sources", "functions"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def change(root: Path, file: str, *pairs: tuple[str, str]) -> None:
+    """Replace what stands once in a file."""
+    text = (root / file).read_text()
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    (root / file).write_text(text)
+
+
+def check_finds(root: Path, file: str, place: str, text: str) -> None:
+    """Assert that the check has this sentence, at a line of the file on which `place` stands."""
+    found = check_wiring(root)
+    assert any(
+        one.file == file and text in one.text and place in (root / file).read_text().splitlines()[one.line - 1]
+        for one in found
+    ), [str(one) for one in found]
+    assert all(one.text.endswith(".") and "\n" not in one.text for one in found)
+
+
+def test_the_repository_is_wired() -> None:
+    """Every function has a way in, and every way leads to a function that takes what comes by it."""
+    assert [str(finding) for finding in check_wiring(ROOT)] == []
+
+
+def test_first_deliveries_are_known_to_be_first() -> None:
+    """No two Triggers lead to one function, so the broker can promise that a first delivery is one."""
+    plan = make_plan(load(ROOT))
+    assert [one.name for one in plan.subscriptions if one.name.startswith("trigger/") and not one.exclusive] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "place", "text"),
+    [
+        (
+            "knative/functions/users/get_user.yaml",
+            "name: users-get-user",
+            "name: users-show-user",
+            "name: users-show-user",
+            "Service users-show-user, metadata.name: a Service is called as its function, users-get-user.",
+        ),
+        (
+            SETTLE,
+            "value: settle",
+            "value: settled",
+            "value: settled",
+            "FUNCTION_TARGET is settled, and functions/payments/settle.py holds settle.",
+        ),
+        (
+            SETTLE,
+            "lastro.dev/class: core",
+            "lastro.dev/class: support",
+            "lastro.dev/class: support",
+            "Service payments-settle, metadata.labels.lastro.dev/class: the label has to be core.",
+        ),
+        (
+            SETTLE,
+            'min-scale: "1"',
+            'min-scale: "0"',
+            "annotations:",
+            "functions of payments are never scaled to zero: set min-scale to 1.",
+        ),
+        (
+            "knative/functions/users/get_user.yaml",
+            'min-scale: "0"',
+            'min-scale: "1"',
+            "annotations:",
+            "functions of users may be scaled to zero: set min-scale to 0.",
+        ),
+        (
+            SETTLE,
+            "functions/payments/settle.py",
+            "functions/payments/fail.py",
+            "value: functions/payments/fail.py",
+            "the Service payments-fail runs functions/payments/fail.py already.",
+        ),
+        (
+            SETTLE,
+            "functions/payments/settle.py",
+            "functions/payments/gone.py",
+            "value: functions/payments/gone.py",
+            "there is no function functions/payments/gone.py.",
+        ),
+        (
+            "knative/functions/kustomization.yaml",
+            "payments/settle.yaml",
+            "payments/settled.yaml",
+            "payments/settled.yaml",
+            "There is no payments/settled.yaml beside this file.",
+        ),
+        (
+            KONG,
+            "~/v1/payments$",
+            "~/v1/payment$",
+            "~/v1/payment$",
+            "is POST ~/v1/payment$, and payments/create_payment answers POST /v1/payments alone.",
+        ),
+        (
+            KONG,
+            "methods: [GET]",
+            "methods: [PUT]",
+            "~/v1/tenants/(?<tenant_id>[^/]+)$",
+            "[^/]+)$, and tenants/get_tenant answers GET /v1/tenants/{tenant_id} alone.",
+        ),
+        (
+            KONG,
+            "host: tenants-create-tenant.lastro",
+            "host: tenants-create-tenant.other",
+            "host: tenants-create-tenant.other",
+            "the host of tenants-create-tenant has to be tenants-create-tenant.lastro.svc.cluster.local.",
+        ),
+        (
+            KONG,
+            "host: tenants-create-tenant.lastro",
+            "host: tenants-create-tenants.lastro",
+            "host: tenants-create-tenants.lastro",
+            "there is no Service tenants-create-tenants, the first label of the host.",
+        ),
+        (
+            KONG,
+            "        strip_path: false",
+            "        strip_path: true",
+            "strip_path: true",
+            "tenants-create-tenant strips its path, which is signed and has to reach its function as it was sent.",
+        ),
+        (
+            KONG,
+            "allowed_payload_size: 256",
+            "allowed_payload_size: 512",
+            "- name: tenants-create-tenant",
+            "tenants-create-tenant takes bodies of 524288 bytes; it has to be 262144.",
+        ),
+        (
+            PAYMENTS,
+            "lastro.account.hold_expired.v1",
+            "lastro.payment.expired.v1",
+            "filter:",
+            "lets lastro.payment.expired.v1 pass, and payments/expire takes only lastro.account.hold_expired.v1.",
+        ),
+        (
+            "knative/eventing/triggers/accounts.yaml",
+            "        - exact: {type: lastro.refund.failed.v1}\n",
+            "",
+            "filters:",
+            "accounts/release_funds also takes lastro.refund.failed.v1, which the Trigger does not let pass.",
+        ),
+        (
+            PAYMENTS,
+            "causetype: payment",
+            "causetype: payout",
+            "filter:",
+            "no event that can pass has the causetype payout; they have payment",
+        ),
+        (
+            PAYMENTS,
+            "timeout: PT45S",
+            "timeout: PT30S",
+            "timeout: PT30S",
+            "payments-authorize may take 30 seconds to answer; wait longer than that.",
+        ),
+        (
+            PAYMENTS,
+            "      name: payments-decline\n",
+            "      name: payments-authorize\n",
+            "subscriber:",
+            "payments/authorize has the Trigger payments-authorize already; name all its types in one.",
+        ),
+        (
+            SCHEDULES,
+            "      name: operations-sweep-sagas\n",
+            "      name: operations-sweep-outbox\n",
+            "sink:",
+            "operations/sweep_outbox has the PingSource operations-sweep-outbox already.",
+        ),
+        (
+            SOURCES,
+            "    - lastro.ledger.v1\n",
+            "    - lastro.accounts.v1\n",
+            "apiVersion: kafka.strimzi.io/v1",
+            "KafkaTopic lastro.ledger.v1: no KafkaSource reads it; it has to be one.",
+        ),
+        (
+            SOURCES,
+            "    - lastro.ledger.v1\n",
+            "    - lastro.accounts.v1\n",
+            "apiVersion: kafka.strimzi.io/v1",
+            "KafkaTopic lastro.accounts.v1: 2 KafkaSources read it; it has to be one.",
+        ),
+    ],
+)
+def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, new: str, place: str, text: str) -> None:
+    """What no longer fits is named in one sentence, with the file and line where it is written."""
+    change(checkout, file, (old, new))
+    check_finds(checkout, TOPICS if "KafkaTopic" in text else file, place, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "file", "place", "text"),
+    [
+        (
+            "      name: payments-decline\n",
+            "      name: payments-authorize\n",
+            "functions/payments/decline.py",
+            "async def decline",
+            "payments/decline has no Trigger.",
+        ),
+        (
+            "      name: payments-decline\n",
+            "      name: payments-authorize\n",
+            "functions/payments/decline.py",
+            "async def decline",
+            "payments/decline has no way in: no Trigger, source or schedule leads to its Service payments-decline.",
+        ),
+        (
+            "lastro.account.hold_expired.v1",
+            "lastro.account.hold_expierd.v1",
+            "events/sweeps.py",
+            "class HoldExpired",
+            "No Trigger takes lastro.account.hold_expired.v1, which is not declared terminal.",
+        ),
+        (
+            "lastro.account.hold_expired.v1",
+            "lastro.account.hold_expierd.v1",
+            PAYMENTS,
+            "spec:",
+            "Trigger payments-expire, spec: there is no event type lastro.account.hold_expierd.v1.",
+        ),
+    ],
+)
+def test_a_function_or_event_that_nothing_leads_to_is_found(
+    checkout: Path, old: str, new: str, file: str, place: str, text: str
+) -> None:
+    """What is missing in a manifest is named where it is missed: at the function, or at the event's model."""
+    change(checkout, PAYMENTS, (old, new))
+    shutil.copytree(ROOT / "events", checkout / "events", ignore=shutil.ignore_patterns("__pycache__"))
+    check_finds(checkout, file, place, text)
+
+
+def test_a_missing_service_and_a_file_that_is_not_deployed_are_found(checkout: Path) -> None:
+    """A function without a Service is named, and a manifest that no kustomization names as well."""
+    (checkout / SETTLE).rename(checkout / "knative/functions/payments/other.yaml")
+    found = [str(finding) for finding in check_wiring(checkout)]
+    assert "knative/functions/payments/other.yaml:1: No kustomization names this file, so no cluster gets it." in found
+    assert (
+        "knative/functions/payments/other.yaml:1: Service payments-settle: it belongs into "
+        "knative/functions/payments/settle.yaml, where its function's name leads."
+    ) in found
+    change(checkout, PAYMENTS, ("      name: payments-settle\n", "      name: payments-authorize\n"))
+    (checkout / "knative/functions/payments/other.yaml").unlink()
+    check_finds(
+        checkout,
+        "functions/payments/settle.py",
+        "async def settle",
+        "payments/settle has no Service; add knative/functions/payments/settle.yaml.",
+    )
+
+
+def test_a_route_that_is_missing_is_found_at_its_function(checkout: Path) -> None:
+    """A function that answers requests and has no route is told which one to add."""
+    text = (checkout / KONG).read_text()
+    begin = text.index("  - name: tenants-get-tenant\n")
+    (checkout / KONG).write_text(text[:begin] + text[text.index("  - name: tenants-rotate-signing-key\n") :])
+    check_finds(
+        checkout,
+        "functions/tenants/get_tenant.py",
+        "async def get_tenant",
+        "tenants/get_tenant has no route; add GET /v1/tenants/{tenant_id} to Kong's file.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "text"),
+    [
+        ("def f(:\n", 1, "This is no Python: "),
+        ("raise RuntimeError('no')\n", 1, "The file cannot be imported: "),
+        ("X = 1\n", 1, "The file cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_function_file_that_cannot_be_read_is_found(checkout: Path, content: str, line: int, text: str) -> None:
+    """A file that is no function of ours is a finding, and does not stop the check."""
+    (checkout / "functions/payments/added_by_a_test.py").write_text(content)
+    found = [one for one in check_wiring(checkout) if one.file == "functions/payments/added_by_a_test.py"]
+    assert [(one.line, one.text.startswith(text)) for one in found] == [(line, True)]
+
+
+def test_what_a_start_refuses_is_told_first(checkout: Path) -> None:
+    """Manifests that cannot be carried out are named in the sentences of a start, and nothing is compared with them."""
+    change(checkout, PAYMENTS, ("retry: 8", "retry: 800"), ("timeout: PT45S", "timeout: PT0S"))
+    retries, timeout = (finding.text for finding in check_wiring(checkout))
+    assert retries == "Trigger payments-authorize, spec.delivery.retry: 800 retries are more than the bound of 100."
+    assert timeout.startswith("Trigger payments-authorize, spec.delivery.timeout: 'PT0S' is no timeout: ")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_rule_says_what_it_asks(rule: object) -> None:
+    """Each rule of the check has a sentence that says what has to be so."""
+    assert (rule.__doc__ or "").strip()
