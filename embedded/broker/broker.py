@@ -179,7 +179,10 @@ class Broker:
 
     def _submit(self, sequence: int, envelope: Envelope, first: bool) -> None:
         """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
-        chosen = self._chosen(sequence, envelope)
+        routes = self._plan.routes(envelope)
+        if not routes:
+            return  # no function consumes it, as six of a payment's ten events
+        chosen = self._chosen(routes, sequence, envelope)
         if not chosen:
             return
         extensions = envelope.extensions
@@ -199,9 +202,9 @@ class Broker:
                 self._ready.put(tenant, delivery)
         self._workers.wake()
 
-    def _chosen(self, sequence: int, envelope: Envelope) -> list[Route]:
-        """The ways that an event takes, but for those to who is done with it already."""
-        chosen = [route for route in self._plan.routes(envelope) if route.rest is None or route.rest(envelope)]
+    def _chosen(self, routes: tuple[Route, ...], sequence: int, envelope: Envelope) -> list[Route]:
+        """Return those of an event's routes whose filter holds and whose subscriber has not applied the event yet."""
+        chosen = [route for route in routes if route.rest is None or route.rest(envelope)]
         if chosen and sequence <= self._checked_to:
             return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
         return chosen
