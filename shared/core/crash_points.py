@@ -24,6 +24,7 @@ NAMES: Final[dict[str, str]] = {
     "ledger.recorded": "a transfer is recorded in memory and its event's commit is still to come",
     "request.decided": "an operation has decided and nothing of it is committed",
     "request.committed": "a request's effect is committed in memory and its events are not handed to the bus",
+    "request.closed": "the answer that was waited for is committed and nobody was answered",
     "request.waited": "what a request waited for has come about and its kept answer still tells of the beginning",
     "request.durable": "a request's effect is on disk and nobody was answered",
     "event.decided": "a function has decided on an event and nothing of it is committed",

@@ -5,17 +5,21 @@ The collection belongs to the HTTP runtime and not to the operation's domain, so
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final, cast
 
-from shared.context.context import Context
+from shared.context.commits import Points, decide_and_commit
+from shared.context.context import Context, Origin
 from shared.context.runtime import Runtime
+from shared.core.clock import format_time
 from shared.core.problems import Problem
 from shared.http.messages import HttpResponse
-from shared.ports.documents import Commit, CommitRefused
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 REPLAYED: Final = "idempotent-replayed"
 """The header that tells a stored answer from the first one."""
+
+_POINTS: Final = Points("request.waited", "request.closed")
 
 Record = tuple[str, str]
 """A key's id and the fingerprint of the body that came with it."""
@@ -27,33 +31,38 @@ def in_progress() -> Problem:
 
 
 async def replay(
-    runtime: Runtime, tenant_id: str, record: Record, *, own: IdempotencyDocument | None = None
+    runtime: Runtime, tenant_id: str, record: Record, origin: Origin, *, own: IdempotencyDocument | None = None
 ) -> HttpResponse | None:
-    """The answer that is stored under a key, or None when the key is new. Raises Problem `idempotency_key_reused`.
+    """The answer that is stored under a key, or None when the key is new.
 
-    Where it is `own`, which the caller has tried to store, it is the first answer and no replay.
+    Where it is `own`, which the caller has tried to store, it is the first answer and no replay. Raises Problem
+    `idempotency_key_reused`, or `request_in_progress` while the answer is not final.
     """
     found = await runtime.documents.get(IDEMPOTENCY, tenant_id, record[0])
     if found is None:
         return None
     if found["fingerprint"] != record[1]:
         raise Problem("idempotency_key_reused", "This key was used for another body.")
-    body = found["body"]
-    if found["sealed"]:
-        body = (await runtime.secrets.open([body], tenant_id))[0]
-    headers = dict(found["headers"])
-    if found != own:
-        headers[REPLAYED] = "true"
-    return HttpResponse(found["status"], headers, body.encode())
+    if found == own:
+        return await _answer_of(found, runtime)
+    if _open_until(found) is not None:
+        found = await close(runtime, tenant_id, record, origin)
+    answer = await _answer_of(found, runtime)
+    answer.headers[REPLAYED] = "true"
+    return answer
 
 
 async def store(
-    ctx: Context, tenant_id: str, record: Record, response: HttpResponse, *, sealed: bool
+    ctx: Context, tenant_id: str, record: Record, response: HttpResponse, *, sealed: bool, wait_seconds: int
 ) -> IdempotencyDocument:
-    """Put the answer into the commit, first of what it makes, so that it is what a second one of the key meets."""
+    """Put the answer into the commit, first of what it makes, so that it is what a second one of the key meets.
+
+    With `wait_seconds` the request goes on to wait for a later one, and this one is open meanwhile.
+    """
     body = response.body.decode()
     if sealed:
         body = (await ctx.runtime.secrets.seal([body], tenant_id))[0]
+    patience = timedelta(seconds=wait_seconds + ctx.runtime.settings.lock_seconds)
     document: IdempotencyDocument = {
         "id": record[0],
         "tenant_id": tenant_id,
@@ -63,23 +72,46 @@ async def store(
         "headers": response.headers,
         "body": body,
         "sealed": sealed,
+        "open_until": format_time(ctx.now + patience) if wait_seconds else None,
         "created_at": ctx.now_text,
     }
     ctx.pending.inserts.insert(0, (IDEMPOTENCY, cast("dict[str, object]", document)))
     return document
 
 
-async def replace(ctx: Context, record_id: str, response: HttpResponse) -> None:
-    """Put the answer that was waited for in the place of the one that was kept with the effect.
+async def close(
+    runtime: Runtime, tenant_id: str, record: Record, origin: Origin, answer: HttpResponse | None = None
+) -> IdempotencyDocument:
+    """Make the stored answer final, and return it: `answer`, by the request that has waited for it, or the one that is
+    there, by another request once the time for waiting is over. Whichever comes first is the key's answer for good.
 
-    Nobody has seen the earlier one: a crash in between leaves it as the first answer.
+    Raises Problem `request_in_progress` when another request still waits.
     """
-    record = await ctx.get(IDEMPOTENCY, record_id)
-    if record is None:
-        return
-    later = {**record, "headers": dict(response.headers), "body": response.body.decode()}
-    commit = Commit(ctx.tenant_id, replaces=[(IDEMPOTENCY, later)], read_token=ctx.pending.read_token)
-    try:
-        await ctx.runtime.documents.commit(commit)
-    except CommitRefused:
-        ctx.log.warning("the answer kept under %s was changed by another run", record_id)
+
+    async def decide(ctx: Context) -> IdempotencyDocument:
+        found = await ctx.get(IDEMPOTENCY, record[0])
+        assert found is not None, "an answer is never removed"
+        open_until = _open_until(found)
+        if open_until is None:
+            return found
+        final: IdempotencyDocument = {**found, "open_until": None}
+        if answer is not None:
+            final = {**final, "body": answer.body.decode(), "headers": dict(answer.headers)}
+        elif ctx.now_text < open_until:
+            raise in_progress()
+        ctx.pending.replaces.append((IDEMPOTENCY, cast("dict[str, object]", final)))
+        return final
+
+    return (await decide_and_commit(runtime, decide, tenant_id, origin, _POINTS))[1]
+
+
+def _open_until(found: IdempotencyDocument) -> str | None:
+    # An earlier version stored answers without it.
+    return found.get("open_until")
+
+
+async def _answer_of(found: IdempotencyDocument, runtime: Runtime) -> HttpResponse:
+    body = found["body"]
+    if found["sealed"]:
+        body = (await runtime.secrets.open([body], found["tenant_id"]))[0]
+    return HttpResponse(found["status"], dict(found["headers"]), body.encode())

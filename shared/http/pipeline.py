@@ -23,10 +23,10 @@ from shared.core.problems import Problem, render
 from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
 from shared.http.admission import admit, refuse_repeated_headers, signature_replayed, verify_signature
-from shared.http.idempotent_answers import REPLAYED
+from shared.http.idempotent_answers import REPLAYED, Record
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse
 from shared.http.methods import handler_for
-from shared.http.operation import Access, HttpOperation
+from shared.http.operation import Access, HttpOperation, Progress
 from shared.http.query_string import parse_query
 from shared.http.request_id import request_id_of
 from shared.http.strict_json import fingerprint, parse
@@ -164,7 +164,7 @@ async def _admitted(run: _Run) -> HttpResponse:
         if operation.command is not None:
             _check_media_type(run)
             arguments[operation.body_parameter or "command"] = _validated_body(operation, _parsed_body(run))
-        return await _execute(run, arguments, cause_id=run.runtime.ids.new("req"), record=None)
+        return await _execute(run, arguments, _origin(run), None)
     return await _idempotent(run, arguments)
 
 
@@ -182,14 +182,16 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     try:
         value = _parsed_body(run)
         digest = fingerprint(value)
-        replayed = await idempotent_answers.replay(runtime, run.tenant_id, (record_id, digest))
+        record = (record_id, digest)
+        origin = _origin(run)
+        replayed = await idempotent_answers.replay(runtime, run.tenant_id, record, origin)
         if replayed is not None:
             return replayed
         if operation.command is not None:
             arguments[operation.body_parameter or "command"] = _validated_body(operation, value)
         elif value != {}:
             raise Problem("validation_failed", "This operation has no fields. Send an empty body or `{}`.")
-        return await _execute(run, arguments, cause_id=runtime.ids.new("req"), record=(record_id, digest))
+        return await _execute(run, arguments, origin, record)
     finally:
         await runtime.cache.unlock(f"idem/{record_id}", lock)
 
@@ -197,11 +199,16 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
 class _Execution:
     """The handler's run for one request, and the answer that is stored with what it decides."""
 
-    __slots__ = ("_arguments", "_existing", "_record", "_run", "_stored", "result")
+    __slots__ = ("_arguments", "_existing", "_origin", "_record", "_run", "_stored", "_wait_seconds", "result")
 
-    def __init__(self, run: _Run, arguments: dict[str, Any], record: tuple[str, str] | None) -> None:
-        """`record` is the id of the idempotency key and the body's fingerprint."""
+    def __init__(
+        self, run: _Run, arguments: dict[str, Any], origin: Origin, record: Record | None, wait_seconds: int
+    ) -> None:
+        """`record` is the id of the idempotency key and the body's fingerprint; `wait_seconds` is how long the request
+        will wait for a later answer."""
         self._run = run
+        self._origin = origin
+        self._wait_seconds = wait_seconds
         self._arguments = arguments
         self._record = record
         self._stored: IdempotencyDocument | None = None
@@ -218,7 +225,12 @@ class _Execution:
         response = _response(run, result)
         if self._record is not None:
             self._stored = await idempotent_answers.store(
-                ctx, run.tenant_id, self._record, response, sealed=operation.sensitive
+                ctx,
+                run.tenant_id,
+                self._record,
+                response,
+                sealed=operation.sensitive,
+                wait_seconds=self._wait_seconds,
             )
         return response
 
@@ -245,17 +257,20 @@ class _Execution:
         if self._record is None:
             return None
         runtime, tenant_id = self._run.runtime, self._run.tenant_id
-        return await idempotent_answers.replay(runtime, tenant_id, self._record, own=self._stored)
+        return await idempotent_answers.replay(runtime, tenant_id, self._record, self._origin, own=self._stored)
 
 
-async def _execute(
-    run: _Run, arguments: dict[str, Any], *, cause_id: str, record: tuple[str, str] | None
-) -> HttpResponse:
+def _origin(run: _Run) -> Origin:
+    """Where the request's decisions come from: each request is a cause of its own."""
+    return Origin(run.operation.id, run.runtime.ids.new("req"), run.request_id, None, run.traceparent)
+
+
+async def _execute(run: _Run, arguments: dict[str, Any], origin: Origin, record: Record | None) -> HttpResponse:
     operation, runtime = run.operation, run.runtime
-    origin = Origin(operation.id, cause_id, run.request_id, None, run.traceparent)
     if operation.request_parameter is not None:
         arguments[operation.request_parameter] = run.request
-    execution = _Execution(run, arguments, record)
+    wait_seconds = 0 if operation.progress is None else _preferred_wait(run)
+    execution = _Execution(run, arguments, origin, record, wait_seconds)
     try:
         ctx, response = await decide_and_commit(
             runtime, execution.decide, run.tenant_id, origin, _POINTS, caller=run.caller, exists=execution.exists
@@ -272,38 +287,34 @@ async def _execute(
         if stored is None:
             raise
         return stored
-    if REPLAYED in response.headers:
+    if operation.progress is None or wait_seconds <= 0 or REPLAYED in response.headers:
         return response
-    return await _awaited(run, ctx, execution.result, response, record)
+    result = await _awaited(run, ctx, operation.progress, execution.result, wait_seconds)
+    response = _response(run, result)
+    if record is not None:
+        final = await idempotent_answers.close(runtime, run.tenant_id, record, origin, response)
+        # Another request of the key may have been answered meanwhile, when the waiting took much longer than it should.
+        response.body = final["body"].encode()
+    response.headers["preference-applied"] = f"wait={wait_seconds}"
+    return response
 
 
-async def _awaited(
-    run: _Run, ctx: Context, result: Any, response: HttpResponse, record: tuple[str, str] | None
-) -> HttpResponse:
-    """With `Prefer: wait`, return the answer once nothing is left to do, or when the time is over."""
-    operation, runtime = run.operation, run.runtime
-    seconds = _preferred_wait(run)
-    if operation.progress is None or seconds <= 0:
-        return response
+async def _awaited(run: _Run, ctx: Context, progress: Progress, result: Any, seconds: int) -> Any:
+    """Return the result once nothing is left to do, or as it is when the time is over."""
+    runtime = run.runtime
     deadline = perf_counter() + seconds
     pause = _FIRST_LOOK_SECONDS
     while True:
         remaining = max(0.0, deadline - perf_counter())
         quiet = runtime.request_quiet is None or await runtime.request_quiet(run.request_id, remaining)
         reader = Context(runtime, run.tenant_id, ctx.origin, run.caller)
-        result, done = await operation.progress(reader, result)
+        result, done = await progress(reader, result)
         if (done and quiet) or perf_counter() >= deadline:
-            break
+            return result
         if quiet:
             # Other processes, or a retry that is far away, have the next step: look at the document, ever more rarely.
             await asyncio.sleep(min(pause, max(0.0, deadline - perf_counter())))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-    response = _response(run, result)
-    reach("request.waited")
-    if record is not None:
-        await idempotent_answers.replace(reader, record[0], response)
-    response.headers["preference-applied"] = f"wait={seconds}"
-    return response
 
 
 def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:

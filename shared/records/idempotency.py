@@ -10,13 +10,18 @@ from shared.ports.documents import Collection, Document
 
 
 class IdempotencyDocument(Document):
-    """The first answer to a key. `body` is sealed when it shows a secret."""
+    """The first answer to a key. `body` is sealed when it shows a secret.
+
+    While the request waits for a later answer (`Prefer: wait`), this one is not final: no other request of the key is
+    given it before `open_until`. None: it is final.
+    """
 
     fingerprint: str
     status: int
     headers: dict[str, str]
     body: str
     sealed: bool
+    open_until: str | None
     created_at: str
 
 
@@ -25,6 +30,7 @@ class IdempotencyChanges(TypedDict, total=False):
 
     headers: dict[str, str]
     body: str
+    open_until: str | None
 
 
 IDEMPOTENCY: Final = Collection(

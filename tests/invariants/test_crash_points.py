@@ -29,6 +29,7 @@ PASSES: Final = (2, 11)
 """At which pass of each point the platform dies: early, in what it finishes of before, and in the midst of a story."""
 RARE: Final = {
     "broker.dead_lettered": (1, 1),
+    "request.closed": (1, 3),
     "request.waited": (1, 3),
     "part.decided": (1, 2),
     "part.committed": (1, 2),

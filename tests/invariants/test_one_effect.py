@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from copy import copy
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 
 from shared.core.envelope import Envelope
@@ -107,6 +109,30 @@ async def test_a_command_does_not_stand_in_its_own_way(make: Make, command: str,
     assert len({answer.raw for answer in answers}) == 1
     await world.settle()
     await check_quiet(world, tenant, open_ones=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_replayed_bytes_have_no_second_effect_in_any_process(seed: int) -> None:
+    """One signed request, replayed ten times at once to processes that know nothing of each other's nonces and locks,
+    has one effect: each replay is refused, told to wait, or given the answer of the first."""
+    world = await World.hostile(seed, processes=3)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    body = orjson.dumps(payment(payer, payee, 100))
+    headers = {"authorization": f"Bearer {tenant.id}", "content-type": "application/json", "idempotency-key": "once"}
+    signed = tenant.signed("POST", "/v1/payments", "", headers, body)
+    answers = await asyncio.gather(*(world.request(copy(signed)) for _ in range(10)))
+    await world.settle()
+
+    assert {answer.status for answer in answers} <= {201, 401, 409, 503}
+    assert {answer.code for answer in answers if answer.status == 401} <= {"signature_replayed"}
+    assert len({answer.raw for answer in answers if answer.status == 201}) <= 1
+    assert len(await everything(world, tenant.id, PAYMENTS)) <= 1
+    again = await tenant.call("POST", "/v1/payments", payment(payer, payee, 100), key="once")
+    assert {answer.raw for answer in answers if answer.status == 201} <= {again.raw}
+    await world.settle()
+    assert len(await everything(world, tenant.id, PAYMENTS)) == 1
+    await check_quiet(world, tenant)
 
 
 async def the_whole_path(world: World, tenant: Tenant, random: Random, *, abreast: int) -> None:

@@ -213,15 +213,15 @@ class Tenant:
         if method == "POST":
             headers["content-type"] = "application/json"
             headers["idempotency-key"] = key or f"key-{next(self.world.numbers)}"
-        answer = await self.world.request(self._signed(method, path, query, headers, content))
+        answer = await self.world.request(self.signed(method, path, query, headers, content))
         for _ in range(_MOST_ATTEMPTS if self.world.servers is not None else 0):
             if answer.status != 503 and answer.code != "request_in_progress":
                 break
             await asyncio.sleep(0)
-            answer = await self.world.request(self._signed(method, path, query, headers, content))
+            answer = await self.world.request(self.signed(method, path, query, headers, content))
         return answer
 
-    def _signed(self, method: str, path: str, query: str, headers: dict[str, str], content: bytes) -> HttpRequest:
+    def signed(self, method: str, path: str, query: str, headers: dict[str, str], content: bytes) -> HttpRequest:
         """The request with a signature of its own: the same command may be sent again under its key."""
         signed = dict(headers)
         if method == "POST":
