@@ -1,4 +1,4 @@
-"""A payment account as it is answered."""
+"""The account resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Account(Resource):
 
 
 def account_resource(account: AccountDocument) -> Account:
-    """The account as it is answered; its balance is the statements domain's to tell."""
+    """Return the resource of an account. It has no balance: that is a resource of the statements domain."""
     return Account(
         id=account["id"],
         owner_id=account["owner_id"],

@@ -1,4 +1,4 @@
-"""Holds: one for each payment or refund that wants an amount set aside, whatever became of the wish."""
+"""Holds: one document for each payment or refund that requested one, also when the request was refused."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shared.core.money import money
 from shared.records.accounts import HoldCause, HoldDocument, HoldStatus
 
 
-class HoldWish(NamedTuple):
-    """What an event says about the amount that its payment or refund wants set aside."""
+class HoldRequest(NamedTuple):
+    """A payment's or refund's request to hold an amount, in minor units, on its payer's account."""
 
     hold_id: str
     cause_type: HoldCause
@@ -29,15 +29,15 @@ class HoldWish(NamedTuple):
 
 
 def hold_id(ctx: Context, cause_id: str) -> str:
-    """The id of the one hold of a payment or refund."""
+    """Return the id of the one hold that a payment or refund has."""
     return ctx.derived_id("hld", cause_id, "hold")
 
 
-def wish_of(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldWish:
-    """What a fact about a payment or refund says of its hold."""
+def hold_request(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldRequest:
+    """Return the hold request that a fact about a payment or refund describes."""
     cause_type: HoldCause = "payment" if isinstance(event, PaymentEvent) else "refund"
     cause_id = event.subject
-    return HoldWish(
+    return HoldRequest(
         hold_id=hold_id(ctx, cause_id),
         cause_type=cause_type,
         cause_id=cause_id,
@@ -51,50 +51,50 @@ def wish_of(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldWish:
 
 
 def new_hold(
-    ctx: Context, wish: HoldWish, status: HoldStatus, *, amount: int, failure: Failure | None = None
+    ctx: Context, request: HoldRequest, status: HoldStatus, *, amount: int, failure: Failure | None = None
 ) -> HoldDocument:
-    """The document that answers a wish; `amount` is what is really set aside, in minor units."""
+    """Return the document of a hold. `amount` is the amount really held, in minor units; 0 for a refused request."""
     return {
-        "id": wish.hold_id,
+        "id": request.hold_id,
         "tenant_id": ctx.tenant_id,
         "version": 1,
         "status": status,
-        "account_id": wish.account_id,
+        "account_id": request.account_id,
         "amount": amount,
-        "currency": wish.currency,
-        "cause_type": wish.cause_type,
-        "cause_id": wish.cause_id,
-        "payment_id": wish.payment_id,
-        "counterparty_account_id": wish.counterparty_account_id,
-        "expires_at": wish.expires_at,
+        "currency": request.currency,
+        "cause_type": request.cause_type,
+        "cause_id": request.cause_id,
+        "payment_id": request.payment_id,
+        "counterparty_account_id": request.counterparty_account_id,
+        "expires_at": request.expires_at,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }
 
 
-def tell_held(ctx: Context, wish: HoldWish) -> None:
+def publish_held(ctx: Context, request: HoldRequest) -> None:
     """Publish that the amount is held."""
     held = FundsHeld(
-        account_id=wish.account_id,
-        hold_id=wish.hold_id,
-        amount=money(wish.amount, wish.currency),
-        cause_type=wish.cause_type,
-        cause_id=wish.cause_id,
-        payment_id=wish.payment_id,
-        counterparty_account_id=wish.counterparty_account_id,
+        account_id=request.account_id,
+        hold_id=request.hold_id,
+        amount=money(request.amount, request.currency),
+        cause_type=request.cause_type,
+        cause_id=request.cause_id,
+        payment_id=request.payment_id,
+        counterparty_account_id=request.counterparty_account_id,
     )
-    ctx.emit(held, causetype=wish.cause_type)
+    ctx.emit(held, causetype=request.cause_type)
 
 
-def tell_refused(ctx: Context, wish: HoldWish, failure: Failure) -> None:
-    """Publish that the amount cannot be set aside."""
+def publish_refused(ctx: Context, request: HoldRequest, failure: Failure) -> None:
+    """Publish that the amount cannot be held, and why."""
     refused = FundsRefused(
-        account_id=wish.account_id,
-        amount=money(wish.amount, wish.currency),
-        cause_type=wish.cause_type,
-        cause_id=wish.cause_id,
-        payment_id=wish.payment_id,
+        account_id=request.account_id,
+        amount=money(request.amount, request.currency),
+        cause_type=request.cause_type,
+        cause_id=request.cause_id,
+        payment_id=request.payment_id,
         failure=failure,
     )
-    ctx.emit(refused, causetype=wish.cause_type)
+    ctx.emit(refused, causetype=request.cause_type)

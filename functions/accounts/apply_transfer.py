@@ -1,4 +1,4 @@
-"""ledger.transfer_posted → account.balance_changed (account.funds_released when part of a hold is left over)."""
+"""ledger.transfer_posted → account.balance_changed, and account.funds_released for the unused part of a hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.records.system_accounts import is_system_account
 
 @event_function(TransferPosted)
 async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
-    """Bring the balances of a transfer's payment accounts up to date and use up the hold that it was made from."""
+    """Apply a recorded transfer to its payment accounts: change their balances and end the hold of the payment."""
     hold = await _hold_of(event, ctx)
     changes, currencies = _changes_of(event)
     for account_id, change in changes.items():
@@ -25,7 +25,7 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
         if hold is not None and hold["account_id"] == account_id:
             increments["held"] = -hold["amount"]
             _use_up(ctx, hold, taken=-change)
-        # An increment without a look at the balance: a merchant whom everybody pays is no place of conflict.
+        # The balance is incremented and not read, so that payments to the same merchant do not conflict.
         ctx.change(ACCOUNTS, account_id, **increments)
         amount = money(change, currencies[account_id])
         ctx.emit(BalanceChanged(account_id=account_id, transfer_id=event.transfer_id, change=amount))
@@ -36,7 +36,8 @@ async def _hold_of(event: TransferPosted, ctx: Context) -> HoldDocument | None:
         return None
     hold = await ctx.get(HOLDS, hold_id(ctx, event.cause_id))
     if hold is None or hold["status"] != "active":
-        # The ledger is the truth and its transfer is applied all the same, down to the account's floor.
+        # The ledger decides what was transferred, so the transfer is applied without a hold; the account's floor
+        # still refuses a negative available balance.
         ctx.log.error("transfer %s was posted and its hold is not active", event.transfer_id)
         return None
     return hold

@@ -5,7 +5,7 @@ from __future__ import annotations
 from events.failure import Failure
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
-from functions.accounts._holds import HoldWish, new_hold, tell_held, tell_refused, wish_of
+from functions.accounts._holds import HoldRequest, hold_request, new_hold, publish_held, publish_refused
 from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
@@ -14,29 +14,29 @@ from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, Ho
 
 @event_function(PaymentCreated, RefundCreated)
 async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> None:
-    """Set the amount of a payment or refund aside on its payer's account, or say why that cannot be."""
-    wish = wish_of(event, ctx)
-    known = await ctx.get(HOLDS, wish.hold_id)
-    if known is not None:
-        _answer_again(ctx, wish, known)
+    """Hold the amount of a payment or refund on its payer's account, or publish why it cannot be held."""
+    request = hold_request(event, ctx)
+    hold = await ctx.get(HOLDS, request.hold_id)
+    if hold is not None:
+        _publish_again(ctx, request, hold)
         return
-    account = await ctx.get(ACCOUNTS, wish.account_id)
-    payee = await ctx.get(ACCOUNTS, wish.counterparty_account_id)
-    failure = _refusal(wish, account, payee)
+    account = await ctx.get(ACCOUNTS, request.account_id)
+    payee = await ctx.get(ACCOUNTS, request.counterparty_account_id)
+    failure = _refusal(request, account, payee)
     if failure is not None:
-        ctx.insert(HOLDS, new_hold(ctx, wish, "refused", amount=0, failure=failure))
-        tell_refused(ctx, wish, failure)
+        ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))
+        publish_refused(ctx, request, failure)
         return
-    # The documents may change before the commit. There the payer's floor and this condition decide, and the commit is
+    # The accounts may change before the commit. The commit checks the payer's floor and this condition again, and is
     # refused when the payee's account has been closed meanwhile.
     if payee is not None:
         ctx.expect(ACCOUNTS, payee)
-    ctx.change(ACCOUNTS, wish.account_id, ACCOUNTS.where(status="active"), held=wish.amount)
-    ctx.insert(HOLDS, new_hold(ctx, wish, "active", amount=wish.amount))
-    tell_held(ctx, wish)
+    ctx.change(ACCOUNTS, request.account_id, ACCOUNTS.where(status="active"), held=request.amount)
+    ctx.insert(HOLDS, new_hold(ctx, request, "active", amount=request.amount))
+    publish_held(ctx, request)
 
 
-def _refusal(wish: HoldWish, account: AccountDocument | None, payee: AccountDocument | None) -> Failure | None:
+def _refusal(request: HoldRequest, account: AccountDocument | None, payee: AccountDocument | None) -> Failure | None:
     if account is None or account["status"] in CLOSED:
         return Failure(code="account_closed", detail="The payer's account is closed.")
     if payee is None or payee["status"] in CLOSED:
@@ -45,18 +45,18 @@ def _refusal(wish: HoldWish, account: AccountDocument | None, payee: AccountDocu
         return Failure(code="account_blocked", detail="The payer's account is blocked.")
     if payee["block_mode"] == "all":
         return Failure(code="account_blocked", detail="The payee's account takes no credits.")
-    if account["currency"] != wish.currency:
+    if account["currency"] != request.currency:
         return Failure(code="currency_mismatch", detail=f"The payer's account is kept in {account['currency']}.")
-    # Balance and overdraft together may exceed 64 bits; what is held of them must not.
-    if available(account) < wish.amount or account["held"] + wish.amount > MAX_MINOR_UNITS:
+    # Balance and overdraft together may exceed 64 bits; the held amount must not.
+    if available(account) < request.amount or account["held"] + request.amount > MAX_MINOR_UNITS:
         return Failure(code="insufficient_funds", detail="The payer's account has not enough available.")
     return None
 
 
-def _answer_again(ctx: Context, wish: HoldWish, hold: HoldDocument) -> None:
-    # A repeated wish means that somebody still waits: the answer that was given once is published anew. A released
-    # hold has no answer left to give, for its payment or refund has ended.
+def _publish_again(ctx: Context, request: HoldRequest, hold: HoldDocument) -> None:
+    # A repeated request means that the payments domain has not processed the first answer: it is published again.
+    # A released hold needs no answer, because its payment or refund has ended.
     if hold["status"] in ("active", "captured"):
-        tell_held(ctx, wish)
+        publish_held(ctx, request)
     elif hold["status"] == "refused" and hold["failure"] is not None:
-        tell_refused(ctx, wish, Failure(**hold["failure"]))
+        publish_refused(ctx, request, Failure(**hold["failure"]))

@@ -10,7 +10,7 @@ from events.payments.canceled import PaymentCanceled
 from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
-from functions.accounts._holds import new_hold, wish_of
+from functions.accounts._holds import hold_request, new_hold
 from shared.context.context import Context
 from shared.core.money import money
 from shared.functions.decorators import event_function
@@ -27,12 +27,12 @@ _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
 
 @event_function(PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
 async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed, ctx: Context) -> None:
-    """Give back what was set aside for a payment or refund that came to nothing."""
-    wish = wish_of(event, ctx)
-    hold = await ctx.get(HOLDS, wish.hold_id)
+    """Release the hold of a payment or refund that was canceled, has expired or failed."""
+    request = hold_request(event, ctx)
+    hold = await ctx.get(HOLDS, request.hold_id)
     if hold is None:
-        # The end overtook the beginning: this lets the wish find that nobody waits for it any more.
-        ctx.insert(HOLDS, new_hold(ctx, wish, "released", amount=0))
+        # The release arrived before the hold request. A tombstone is stored, so that the request will hold nothing.
+        ctx.insert(HOLDS, new_hold(ctx, request, "released", amount=0))
         return
     if hold["status"] != "active":
         return
@@ -43,9 +43,9 @@ async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed 
             account_id=hold["account_id"],
             hold_id=hold["id"],
             amount=money(hold["amount"], hold["currency"]),
-            cause_type=wish.cause_type,
-            cause_id=wish.cause_id,
+            cause_type=request.cause_type,
+            cause_id=request.cause_id,
             reason=_REASONS[type(event)],
         ),
-        causetype=wish.cause_type,
+        causetype=request.cause_type,
     )

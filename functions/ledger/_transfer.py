@@ -1,4 +1,4 @@
-"""Transfers and entries as they are answered."""
+"""The transfer and entry resources of the HTTP API."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LedgerEntry(Resource):
 
 
 def transfer_resource(transfer: RecordedTransfer) -> LedgerTransfer:
-    """The transfer as it is answered."""
+    """Return the resource of a recorded transfer."""
     return LedgerTransfer(
         id=transfer.id,
         legs=[
@@ -73,7 +73,7 @@ def transfer_resource(transfer: RecordedTransfer) -> LedgerTransfer:
 
 
 def entry_resource(entry: Entry) -> LedgerEntry:
-    """The entry as it is answered; its id is its transfer's and the number of the leg."""
+    """Return the resource of an entry. Its id is made of the transfer's id and the number of the leg."""
     return LedgerEntry(
         id=f"{entry.transfer_id}.{entry.leg}",
         transfer_id=entry.transfer_id,

@@ -23,7 +23,7 @@ async def list_entries(account_id: str, query: ListQuery, ctx: Context) -> Page[
 
     The account is a payment account or a system account of the tenant.
     """
-    # The account is a filter like any other, so that a cursor serves the account that it was made for and no other.
+    # The account is one of the filters, so that a cursor is valid only for the account that it was made for.
     filters, after = decode_cursor(ctx, query.cursor, {"account_id": account_id})
     found = await ctx.ledger.entries(ctx.tenant_id, account_id, _sequence(after), query.limit + 1)
     if not found and not await _exists(ctx, account_id):
@@ -34,7 +34,7 @@ async def list_entries(account_id: str, query: ListQuery, ctx: Context) -> Page[
 def _sequence(after: str | None) -> int:
     if after is None:
         return 0
-    # A cursor is opaque and not secret: somebody may have put something else in.
+    # A cursor is opaque but not secret: the client may have changed it.
     if _SEQUENCE.fullmatch(after) is None:
         raise Problem.parameter("malformed_request", "cursor", "The cursor is not one that this platform gave.")
     return int(after)

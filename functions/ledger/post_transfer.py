@@ -23,12 +23,12 @@ from shared.ports.ledger import (
     TransferMismatch,
 )
 
-LedgerOrder = PaymentCaptureRequested | RefundPostingRequested | ChargePaid
-"""The facts that order a transfer."""
+TransferRequest = PaymentCaptureRequested | RefundPostingRequested | ChargePaid
+"""The facts that request a transfer."""
 
 
-class _Order(NamedTuple):
-    """The transfer to record, and the time until which it may be recorded (RFC 3339; None: at any time)."""
+class _Request(NamedTuple):
+    """A requested transfer. It may be recorded until `deadline` (RFC 3339); None means at any time."""
 
     cause_type: CauseType
     transfer: Transfer
@@ -36,19 +36,23 @@ class _Order(NamedTuple):
 
 
 @event_function(PaymentCaptureRequested, RefundPostingRequested, ChargePaid)
-async def post_transfer(event: LedgerOrder, ctx: Context) -> None:
-    """Record the transfer that a payment, refund or deposit orders, exactly once, however often it is ordered."""
-    order = _order_of(event, ctx)
-    recorded = await _record(order, ctx)
+async def post_transfer(event: TransferRequest, ctx: Context) -> None:
+    """Record the transfer of a payment, refund or deposit exactly once, also when it is requested several times.
+
+    Publishes `ledger.transfer_posted`, or `ledger.transfer_refused` when the transfer will never be recorded. Raises
+    Problem `validation_failed` when the ledger has a different transfer with the same id.
+    """
+    request = _request_of(event, ctx)
+    recorded = await _record(request, ctx)
     if isinstance(recorded, RecordedTransfer):
-        _tell_posted(order, recorded, ctx)
+        _publish_posted(request, recorded, ctx)
     else:
-        _tell_refused(order, recorded, ctx)
+        _publish_refused(request, recorded, ctx)
 
 
-def _order_of(event: LedgerOrder, ctx: Context) -> _Order:
+def _request_of(event: TransferRequest, ctx: Context) -> _Request:
     if isinstance(event, PaymentCaptureRequested):
-        return _Order(
+        return _Request(
             "payment",
             Transfer(
                 tenant_id=ctx.tenant_id,
@@ -61,7 +65,7 @@ def _order_of(event: LedgerOrder, ctx: Context) -> _Order:
             event.deadline,
         )
     if isinstance(event, RefundPostingRequested):
-        return _Order(
+        return _Request(
             "refund",
             Transfer(
                 tenant_id=ctx.tenant_id,
@@ -74,7 +78,7 @@ def _order_of(event: LedgerOrder, ctx: Context) -> _Order:
         )
     if isinstance(event, ChargePaid):
         # Money that a rail has received is recorded, however late the callback comes.
-        return _Order(
+        return _Request(
             "deposit",
             Transfer(
                 tenant_id=ctx.tenant_id,
@@ -94,31 +98,32 @@ def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, Leg]:
     )
 
 
-async def _record(order: _Order, ctx: Context) -> RecordedTransfer | Refusal:
-    transfer = order.transfer
-    if order.deadline is not None and ctx.now_text > order.deadline:
-        return await _give_up(transfer, "deadline_passed: The time for recording the transfer was over.", ctx)
+async def _record(request: _Request, ctx: Context) -> RecordedTransfer | Refusal:
+    transfer = request.transfer
+    if request.deadline is not None and ctx.now_text > request.deadline:
+        return await _refuse(transfer, "deadline_passed: The time for recording the transfer was over.", ctx)
     try:
         return await ctx.ledger.append(transfer, ctx.now_text)
     except TransferMismatch as error:
-        # Something is recorded under this id, so nobody may hear that nothing is: a person has to look.
+        # A transfer is recorded under this id, so a refusal must not be published. The event becomes a dead letter,
+        # which an operator has to examine.
         ctx.log.error("transfer %s: %s", transfer.id, error)  # noqa: TRY400 - the ledger's own words say it all
         raise Problem("validation_failed", f"The ledger has another transfer {transfer.id}.") from None
     except LedgerRefused as error:
         ctx.log.error("transfer %s: %s", transfer.id, error)  # noqa: TRY400 - as above
-        return await _give_up(transfer, f"transfer_refused: {error}", ctx)
+        return await _refuse(transfer, f"transfer_refused: {error}", ctx)
 
 
-async def _give_up(transfer: Transfer, reason: str, ctx: Context) -> RecordedTransfer | Refusal:
-    # Claiming the id makes it final: a late order under it finds the refusal and not an empty place. What another
-    # order has recorded meanwhile stands, and is told instead.
+async def _refuse(transfer: Transfer, reason: str, ctx: Context) -> RecordedTransfer | Refusal:
+    # The ledger stores the refusal under the transfer's id, so that a late request finds it and records nothing. If
+    # another request has recorded the transfer meanwhile, the ledger returns that transfer and it is published.
     return await ctx.ledger.refuse(ctx.tenant_id, transfer.id, transfer.cause, reason, ctx.now_text)
 
 
-def _tell_posted(order: _Order, recorded: RecordedTransfer, ctx: Context) -> None:
+def _publish_posted(request: _Request, recorded: RecordedTransfer, ctx: Context) -> None:
     posted = TransferPosted(
         transfer_id=recorded.id,
-        cause_type=order.cause_type,
+        cause_type=request.cause_type,
         cause_id=recorded.cause.id,
         legs=tuple(
             PostedLeg(
@@ -136,16 +141,17 @@ def _tell_posted(order: _Order, recorded: RecordedTransfer, ctx: Context) -> Non
         payment_id=recorded.payment_id,
         description=recorded.description,
     )
-    # One transfer, one fact, whichever order of it is answered: balances grow by it once.
-    ctx.emit(posted, known_as=recorded.id, repeated=not recorded.first, causetype=order.cause_type)
+    # The event key is the transfer's id: however often the transfer is requested, its fact has one id and accounts
+    # apply it once.
+    ctx.emit(posted, event_key=recorded.id, repeated=not recorded.first, causetype=request.cause_type)
 
 
-def _tell_refused(order: _Order, refusal: Refusal, ctx: Context) -> None:
+def _publish_refused(request: _Request, refusal: Refusal, ctx: Context) -> None:
     code, _, detail = refusal.reason.partition(": ")
     refused = TransferRefused(
         transfer_id=refusal.id,
-        cause_type=order.cause_type,
+        cause_type=request.cause_type,
         cause_id=refusal.cause.id,
         failure=Failure(code=code, detail=detail),
     )
-    ctx.emit(refused, causetype=order.cause_type)
+    ctx.emit(refused, causetype=request.cause_type)

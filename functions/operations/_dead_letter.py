@@ -1,4 +1,4 @@
-"""What can become of a dead letter, a tenant's or the platform's, and how it is told of."""
+"""Replaying and discarding dead letters, a tenant's or the platform's, and publishing facts about them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shared.core.problems import Problem
 from shared.records.dead_letters import DEAD_LETTERS, DeadLetterDocument
 
 REPLAYS: Final = "replays"
-"""Extension attribute of a replayed event: how often it was. It tells a second failure from an old one that is
-delivered again."""
+"""Extension attribute of a replayed event: the number of its replays. With it, a new failure is distinguished from the
+repeated delivery of an old one."""
 
 
 async def replay(dead_letter_id: str, ctx: Context) -> DeadLetterDocument:
-    """Publish the event of a parked letter again, with the very text of its data.
+    """Publish the event of a parked dead letter again, with the bytes of its data unchanged.
 
-    Raises Problem `not_found`, or `illegal_state` unless the letter is parked.
+    Raises Problem `not_found`, or `illegal_state` when the dead letter is not parked.
     """
     letter = await _parked(dead_letter_id, ctx)
     event = Envelope.of(letter["event"], letter["data"].encode())
@@ -28,7 +28,10 @@ async def replay(dead_letter_id: str, ctx: Context) -> DeadLetterDocument:
 
 
 async def discard(dead_letter_id: str, reason: str, ctx: Context) -> DeadLetterDocument:
-    """Give up the event of a parked letter, which stays listed. Raises as `replay` does."""
+    """Discard a parked dead letter: its event is not delivered again, and the document stays with the reason.
+
+    Raises Problem `not_found`, or `illegal_state` when the dead letter is not parked.
+    """
     letter = await _parked(dead_letter_id, ctx)
     emit(DeadLetterDiscarded(**dead_letter_parts(letter), reason=reason), ctx)
     return ctx.update(DEAD_LETTERS, letter, status="discarded", reason=reason, updated_at=ctx.now_text)
@@ -40,7 +43,7 @@ def emit(fact: DeadLetterEvent, ctx: Context) -> None:
 
 
 def dead_letter_parts(letter: DeadLetterDocument) -> dict[str, Any]:
-    """What every fact about the dead letter says (fields of events.dead_letters.DeadLetterEvent)."""
+    """Return the fields that every fact about a dead letter has (events.dead_letters.DeadLetterEvent)."""
     return {
         "dead_letter_id": letter["id"],
         "event_id": letter["event"]["id"],

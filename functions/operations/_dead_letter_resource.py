@@ -1,4 +1,4 @@
-"""Dead letters as they are asked for and answered."""
+"""The dead letter resource of the HTTP API, and the query and command for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DeadLettersQuery(ListQuery):
 
 
 class Discard(Command):
-    """Why the event is given up."""
+    """Why the event is discarded."""
 
     reason: Description = Field(min_length=1, description="Why the event is not needed any more. It is stored.")
 
@@ -43,17 +43,19 @@ class DeadLetter(Resource):
     id: str = Field(description="The dead letter's id, `dlt_…`.")
     event: dict[str, Any] = Field(description="The whole event, a CloudEvent in JSON format.")
     consumer: str = Field(description="The name of the function that could not process the event.")
-    cause: Cause = Field(description="Why the consumer did not take the event at the last delivery.")
-    attempts: int = Field(description="How often the delivery was given up: 1, and one more for each failed replay.")
-    status: DeadLetterStatus = Field(
-        description="`parked` waits for a decision; `replayed` was published again; `discarded` was given up with a "
-        "reason."
+    cause: Cause = Field(description="The reason for which the last delivery failed.")
+    attempts: int = Field(
+        description="How many times the delivery failed for good: 1, and one more for each failed replay."
     )
-    parked_at: Time = Field(description="When the delivery was last given up.")
+    status: DeadLetterStatus = Field(
+        description="`parked` waits for a decision; `replayed` was published again; `discarded` will not be "
+        "delivered again."
+    )
+    parked_at: Time = Field(description="When the last delivery failed for good.")
 
 
 def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
-    """The dead letter as it is answered."""
+    """Return the resource of a dead letter."""
     return DeadLetter(
         id=letter["id"],
         event={**letter["event"], "data": json.loads(letter["data"])},
@@ -66,7 +68,7 @@ def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:
 
 
 async def dead_letters_page(query: DeadLettersQuery, ctx: Context) -> Page[DeadLetter]:
-    """A page of the dead letters of the context's tenant, or of the platform's own, newest first."""
+    """Return a page of dead letters, newest first: those of the context's tenant, or of the platform."""
     return await find_page(
         ctx,
         DEAD_LETTERS,

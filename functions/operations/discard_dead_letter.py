@@ -1,4 +1,4 @@
-"""POST /v1/dead-letters/{dead_letter_id}/discard: give an event up for good."""
+"""POST /v1/dead-letters/{dead_letter_id}/discard."""
 
 from __future__ import annotations
 

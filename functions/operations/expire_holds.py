@@ -1,4 +1,4 @@
-"""A schedule's turn: tell of holds whose time is over."""
+"""A schedule's tick → account.hold_expired for each hold that has expired."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from shared.records.accounts import HOLDS
 
 @event_function(Tick, platform=True)
 async def expire_holds(_tick: Tick, ctx: Context) -> None:
-    """Tell payments of the active holds that have run out; it decides, and what it expires is released.
+    """Publish `hold_expired` for each active hold that has expired.
 
-    The same hold is the same fact, however often a sweep finds it.
+    The payments domain decides whether the payment expires; if so, accounts releases the hold. The event key is the
+    hold's id: however often a sweep finds a hold, the payment processes its expiry once.
     """
     async for tenant_id in tenant_ids(ctx):
         await in_pages(ctx, tenant_id, "expired", _publish_page)
@@ -37,7 +38,7 @@ async def _publish_page(after: Place | None, scope: Context) -> Place | None:
             payment_id=hold["payment_id"],
             expires_at=expires_at,
         )
-        scope.emit(fact, known_as=hold["id"])
+        scope.emit(fact, event_key=hold["id"])
     if found:
         scope.log.info("%d holds of %s have expired", len(found), scope.tenant_id)
     return last if len(found) == size else None

@@ -1,4 +1,4 @@
-"""The dead letter sink of every Trigger and source: what a consumer gave up is kept, whole."""
+"""The dead letter sink of every Trigger and source: stores the events that consumers could not process."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared.identity.tenancy import tenant_of
 from shared.ports.documents import Query
 from shared.records.dead_letters import DEAD_LETTERS, CauseDocument, DeadLetterDocument
 
-# What the data plane adds when it gives an event up (Knative: dead letter extensions, and Kne-* answer headers),
-# and when it dispatches it: none of it is the event's own. The data plane may leave a Kne-* header its prefix or cut
-# it off; no event of ours has extensions of the names that are left then.
+# Extensions that Knative's data plane adds when it dispatches an event and when it sends it to the dead letter sink:
+# they are not the event's own. It adds the consumer's Kne-* response headers with or without that prefix. No event
+# type of Lastro has extensions of these names.
 _ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)|code|detail|tenant")
 _NO_NUMBER: Final = -1
 _FACTS: Final = frozenset({DeadLetterParked.type, DeadLetterReplayed.type, DeadLetterDiscarded.type})
@@ -26,10 +26,10 @@ _FACTS: Final = frozenset({DeadLetterParked.type, DeadLetterReplayed.type, DeadL
 
 @event_function(platform=True)
 async def park_dead_letter(event: Envelope, ctx: Context) -> None:
-    """Store an event that a consumer could not take, with the reason; its tenant may replay or discard it.
+    """Store an event that a consumer could not process, with the reason. Its tenant may replay or discard it.
 
-    An event of no known tenant is stored for the platform. An event that comes of a dead letter is not stored: a
-    consumer that refuses it would otherwise make a dead letter of every fact about the last one, without end.
+    An event without a known tenant is stored for the platform. A fact about a dead letter, and an event that such a
+    fact has caused, is logged and not stored: if a consumer cannot process it, each dead letter would cause another.
     """
     if DEAD_LETTER_ID in event.extensions or event.type in _FACTS:
         ctx.log.warning("%s %s comes of a dead letter and is not parked", event.type, event.id)
@@ -85,19 +85,19 @@ def _as_published(event: Envelope) -> dict[str, str]:
 
 
 def _consumer(destination: str) -> str:
-    """The consumer's name: the first label of its address' host, or the address when it has none."""
+    """Return the consumer's name: the first label of its URL's host name, or the address itself without a host."""
     host = urlsplit(destination).hostname if "//" in destination else None
     return (host or destination).partition(".")[0] or "unknown"
 
 
 def _cause(event: Envelope) -> CauseDocument:
-    """The reason, as far as the data plane tells it; a 2xx with a body travels without any."""
+    """Return the reason of the failure. Knative's data plane gives none for a 2xx response that has a body."""
     status = _number(event.extensions.get("knativeerrorcode", ""))
     code = event.extensions.get("knecode") or event.extensions.get("code")
     if code is None:
         code = "no_answer" if status == _NO_NUMBER else f"http_{status}"
-    told = event.extensions.get("knedetail") or event.extensions.get("detail")
-    detail = told or _text(event.extensions.get("knativeerrordata", ""))
+    explained = event.extensions.get("knedetail") or event.extensions.get("detail")
+    detail = explained or _text(event.extensions.get("knativeerrordata", ""))
     return {"code": code, "status": None if status == _NO_NUMBER else status, "detail": detail}
 
 
@@ -106,7 +106,7 @@ def _number(text: str) -> int:
 
 
 def _text(encoded: str) -> str:
-    """The answer's first bytes, which travel in base64, as text."""
+    """Return the start of the consumer's response body, which the data plane sends in base64, as text."""
     try:
         return b64decode(encoded, validate=True).decode(errors="replace")
     except ValueError:

@@ -1,4 +1,4 @@
-"""POST /v1/dead-letters/{dead_letter_id}/replay: let the consumer try again."""
+"""POST /v1/dead-letters/{dead_letter_id}/replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule's turn: publish what a crash left in the outbox."""
+"""A schedule's tick: publish events that a crash left in the outbox."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _MAX_PAGES = 100
 
 @event_function(Tick, platform=True)
 async def sweep_outbox(_tick: Tick, ctx: Context) -> None:
-    """Publish committed events that were never marked sent, oldest first, once they are older than the grace time
-    that their own function has for it.
+    """Publish committed events that are not marked as sent and are older than `outbox_grace_seconds`, oldest first.
 
-    One turn takes a bounded number; what is left is the next one's. An event may be published twice, and consumers
-    know it by its id. Where the outbox is the broker's own log there is never anything left.
+    Within the grace time, the function that committed an event publishes it. A tick publishes a bounded number of
+    events; the next one continues. An event may be published twice; consumers recognise it by its id. In `lastro up`
+    the outbox is the broker's own log, so there is nothing to publish.
     """
     settings, documents = ctx.runtime.settings, ctx.runtime.documents
     older_than = format_time(ctx.now - timedelta(seconds=settings.outbox_grace_seconds))

@@ -1,4 +1,4 @@
-"""A schedule's turn: tell of payments, refunds and deposits that are overdue."""
+"""A schedule's tick → saga.overdue for each payment, refund or deposit whose deadline has passed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Range = tuple[str | None, str | None]
 
 
 class _Watched(NamedTuple):
-    """Documents that await something while they are in a status."""
+    """A status in which the documents of a collection have a deadline (`due_at`)."""
 
     type: SagaType
     collection: Collection[Any, ...]
@@ -40,62 +40,62 @@ _COLLECTIONS: Final[dict[str, Collection[Any, ...]]] = {watched.type: watched.co
 
 @event_function(Tick, platform=True)
 async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
-    """Tell their owners of sagas whose deadline has passed.
+    """Publish `saga.overdue` for each saga whose deadline has passed; its owner retries the step or compensates.
 
-    The cache says which; because it may have lost some, each tenant's documents are looked through as well, which
-    costs little while nothing is overdue. Told twice of one attempt, an owner acts once.
+    The cache lists the sagas that are due. It may have lost some, so each tenant's documents are searched, too: this
+    reads an index and is cheap when nothing is overdue. The owner acts once on each attempt.
     """
     due: defaultdict[str, list[SagaKey]] = defaultdict(list)
     for key in await _due_in_cache(ctx):
         due[key.tenant_id].append(key)
     for tenant_id, keys in due.items():
-        await run_in_tenant_unit_of_work(ctx, tenant_id, f"due/{ctx.origin.cause_id}", partial(_tell_due, keys))
-    told = {key for keys in due.values() for key in keys}
+        await run_in_tenant_unit_of_work(ctx, tenant_id, f"due/{ctx.origin.cause_id}", partial(_publish_due, keys))
+    published = {key for keys in due.values() for key in keys}
     async for tenant_id in tenant_ids(ctx):
         for watched in _WATCHED:
             for side, overdue in _overdue(ctx).items():
                 work = f"{watched.type}/{watched.status}/{side}"
-                await in_pages(ctx, tenant_id, work, partial(_tell_page, watched, overdue, told))
+                await in_pages(ctx, tenant_id, work, partial(_publish_page, watched, overdue, published))
 
 
 async def _due_in_cache(ctx: Context) -> list[SagaKey]:
     try:
         found = await ctx.runtime.cache.due(ctx.now, ctx.runtime.settings.sweep_batch)
     except Unavailable as error:
-        ctx.log.warning("the cache does not tell what is due: %s", error)
+        ctx.log.warning("the cache cannot be read for due sagas, their documents are searched: %s", error)
         return []
     return [key for key in map(saga.parse_key, found) if key is not None]
 
 
-async def _tell_due(keys: list[SagaKey], scope: Context) -> None:
-    """Tell of the tenant's sagas that the cache holds for due, where their documents say so too."""
+async def _publish_due(keys: list[SagaKey], scope: Context) -> None:
+    """Publish the tenant's sagas that the cache lists as due and whose documents are overdue."""
     for key in keys:
         document = await scope.get(_COLLECTIONS[key.type], key.id)
         if document is not None and _is_overdue(document, scope):
-            _tell(scope, key, document)
-        # The document says when it is due again, if it is at all: a later look finds it there.
+            _publish(scope, key, document)
+        # The cache entry is removed: if the saga becomes due again, its document has the new deadline.
         await saga.end(scope, key.type, key.id)
 
 
-async def _tell_page(
-    watched: _Watched, overdue: _Range, told: set[SagaKey], after: Place | None, scope: Context
+async def _publish_page(
+    watched: _Watched, overdue: _Range, published: set[SagaKey], after: Place | None, scope: Context
 ) -> Place | None:
-    """Tell of one page of a tenant's overdue documents. Returns the place to continue from, or None at the end."""
+    """Publish one page of a tenant's overdue sagas. Returns the place to continue from, or None at the end."""
     size = scope.runtime.settings.sweep_batch
     where, ranges = {"status": watched.status}, {"due_at": overdue}
     query = Query(where, ranges=ranges, order_by="due_at", after=after, limit=size)
     found = await scope.find(watched.collection, query)
     for document in found:
         key = SagaKey(watched.type, scope.tenant_id, document["id"])
-        if key not in told:
-            _tell(scope, key, document)
+        if key not in published:
+            _publish(scope, key, document)
     return Place(found[-1]["due_at"], found[-1]["id"]) if len(found) == size else None
 
 
 def _overdue(scope: Context) -> dict[str, _Range]:
-    """The ranges of `due_at` that count as overdue: what is past, and what is further ahead than any step may wait.
+    """Return the ranges of `due_at` that are overdue: the past, and times later than any step's deadline can be.
 
-    Such a deadline was set before the wall clock was set back; its step may long be stuck.
+    A deadline that is too late was made before the wall clock was set back, so its step may have stopped long ago.
     """
     return {"past": (None, scope.now_text), "ahead": (saga.latest_deadline(scope.runtime.settings, scope.now), None)}
 
@@ -107,9 +107,9 @@ def _is_overdue(document: Mapping[str, Any], scope: Context) -> bool:
     )
 
 
-def _tell(scope: Context, key: SagaKey, document: Mapping[str, Any]) -> None:
+def _publish(scope: Context, key: SagaKey, document: Mapping[str, Any]) -> None:
     step, attempt = document["status"], document["attempt"]
     scope.log.warning("%s is overdue: %s, attempt %d", key.id, step, attempt)
     fact = SagaOverdue(saga_id=key.id, saga_type=key.type, step=step, attempt=attempt)
-    # The same attempt is the same fact, however often a sweep finds it: its owner acts on it once.
-    scope.emit(fact, known_as=f"{step}/{attempt}/{key.id}", causetype=key.type)
+    # The event key names the attempt: however often a sweep finds it, its fact has one id and the owner acts once.
+    scope.emit(fact, event_key=f"{step}/{attempt}/{key.id}", causetype=key.type)

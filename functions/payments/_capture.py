@@ -1,4 +1,4 @@
-"""How the ledger is asked to move a payment's money."""
+"""Requesting the transfer of a payment from the ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from shared.records.payments import PaymentDocument
 
 
 async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *before: PaymentEvent) -> PaymentDocument:
-    """Ask the ledger to move `amount` of an authorized payment; `before` are the facts that led here."""
+    """Request the transfer of `amount` minor units of an authorized payment.
+
+    `before` are facts that the same commit publishes first.
+    """
     deadline = saga.ledger_deadline(ctx.runtime.settings, ctx.now)
     due_at = await saga.begin(ctx, "payment", payment["id"])
     return update_payment(
@@ -29,7 +32,10 @@ async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *be
 
 
 def capture_fact(payment: PaymentDocument, amount: int, deadline: str, attempt: int) -> PaymentCaptureRequested:
-    """Asks the ledger to move `amount`; again with each attempt, under the same transfer id and deadline."""
+    """Return the fact that requests the transfer of `amount` minor units from the ledger.
+
+    Each attempt publishes it again, with the same transfer id and deadline.
+    """
     return PaymentCaptureRequested(
         **parties(payment),
         transfer_id=payment["transfer_id"],

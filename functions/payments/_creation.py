@@ -1,4 +1,4 @@
-"""How accounts are asked to hold a payment's amount."""
+"""Requesting the hold of a payment from accounts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.records.payments import PaymentDocument
 
 
 def created_fact(payment: PaymentDocument, attempt: int) -> PaymentCreated:
-    """Asks accounts to hold the amount; again with each attempt."""
+    """Return the fact that requests the hold from accounts. Each attempt publishes it again."""
     return PaymentCreated(
         **parties(payment),
         method=payment["method"],

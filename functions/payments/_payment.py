@@ -1,4 +1,4 @@
-"""A payment as its facts tell of it, and how it changes."""
+"""The fields that every fact about a payment has, and the changes of a payment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.records.payments import PAYMENTS, PaymentChanges, PaymentDocument, P
 
 
 def parties(payment: PaymentDocument) -> dict[str, Any]:
-    """What every fact about the payment says (fields of events.payments.PaymentEvent)."""
+    """Return the fields that every fact about a payment has (events.payments.base.PaymentEvent)."""
     return {
         "payment_id": payment["id"],
         "amount": money(payment["amount"], payment["currency"]),

@@ -1,4 +1,4 @@
-"""A payment as it is answered."""
+"""The payment resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Payment(Resource):
 
 
 def payment_resource(payment: PaymentDocument) -> Payment:
-    """The payment as it is answered."""
+    """Return the resource of a payment."""
     currency = payment["currency"]
     return Payment(
         id=payment["id"],
@@ -68,6 +68,6 @@ def payment_resource(payment: PaymentDocument) -> Payment:
 
 
 async def payment_progress(ctx: Context, last: Payment) -> tuple[Payment, bool]:
-    """The payment now, and whether it waits for nothing that the platform does by itself."""
+    """Return the payment as it is now, and whether the platform has finished its work on it for now."""
     payment = await ctx.required(PAYMENTS, last.id)
     return payment_resource(payment), awaits_caller(payment)

@@ -1,4 +1,4 @@
-"""A refund as its facts tell of it, and how it ends."""
+"""The facts about a refund, and its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.records.payments import PAYMENTS, REFUNDS, PaymentChanges, RefundCha
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:
-    """What every fact about the refund says (fields of events.refunds.RefundEvent)."""
+    """Return the fields that every fact about a refund has (events.refunds.RefundEvent)."""
     return {
         "refund_id": refund["id"],
         "payment_id": refund["payment_id"],
@@ -26,7 +26,7 @@ def refund_parties(refund: RefundDocument) -> dict[str, Any]:
 
 
 def refund_created_fact(refund: RefundDocument, attempt: int) -> RefundCreated:
-    """The fact on which accounts hold the amount of the refund; published again with each attempt."""
+    """Return the fact that requests the hold from accounts. Each attempt publishes it again."""
     return RefundCreated(
         **refund_parties(refund),
         transfer_id=refund["transfer_id"],
@@ -36,8 +36,10 @@ def refund_created_fact(refund: RefundDocument, attempt: int) -> RefundCreated:
 
 
 def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostingRequested:
-    """The fact on which the ledger records the refund's transfer; published again with each attempt, always with the
-    same transfer id and deadline."""
+    """Return the fact that requests the refund's transfer from the ledger.
+
+    Each attempt publishes it again, with the same transfer id and deadline.
+    """
     return RefundPostingRequested(
         **refund_parties(refund),
         transfer_id=refund["transfer_id"],
@@ -54,12 +56,13 @@ async def end_refund(
     /,
     **changes: Unpack[RefundChanges],
 ) -> None:
-    """Settle or fail the refund, and change the payment: its amount is refunded, or may be refunded again.
+    """Settle or fail the refund. The payment's `amount_refunding` goes down; a settled refund is added to
+    `amount_refunded`.
 
-    Raises Problem `illegal_state` when the refund has ended otherwise.
+    Raises Problem `illegal_state` when the refund has another terminal status.
     """
     if not refund_may_become(refund, status):
-        raise Problem("illegal_state", f"A refund that is {refund['status']} does not become {status}.")
+        raise Problem("illegal_state", f"The refund is {refund['status']}; it cannot become {status}.")
     payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
     amounts: PaymentChanges = {"amount_refunding": payment["amount_refunding"] - refund["amount"]}
     if status == "settled":

@@ -1,4 +1,4 @@
-"""A refund as it is answered."""
+"""The refund resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Refund(Resource):
 
 
 def refund_resource(refund: RefundDocument) -> Refund:
-    """The refund as it is answered."""
+    """Return the resource of a refund."""
     return Refund(
         id=refund["id"],
         payment_id=refund["payment_id"],
@@ -43,6 +43,6 @@ def refund_resource(refund: RefundDocument) -> Refund:
 
 
 async def refund_progress(ctx: Context, last: Refund) -> tuple[Refund, bool]:
-    """The refund now, and whether it has ended."""
+    """Return the refund as it is now, and whether it is settled or failed."""
     refund = await ctx.required(REFUNDS, last.id)
     return refund_resource(refund), refund_is_final(refund)

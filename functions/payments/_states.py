@@ -1,4 +1,4 @@
-"""The states of payments and refunds, and the changes that are legal."""
+"""The statuses of payments and refunds, and the legal changes between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAYMENT_CHANGES: Final[dict[PaymentStatus, frozenset[PaymentStatus]]] = {
     "canceled": frozenset(),
     "expired": frozenset(),
 }
-"""From each status to those that may follow it; none may follow a terminal one."""
+"""The statuses that may follow each status. A status that none may follow is terminal."""
 
 REFUND_CHANGES: Final[dict[RefundStatus, frozenset[RefundStatus]]] = {
     "created": frozenset({"processing", "settled", "failed"}),
@@ -30,31 +30,31 @@ REFUND_CHANGES: Final[dict[RefundStatus, frozenset[RefundStatus]]] = {
 
 
 def may_become(payment: PaymentDocument, status: PaymentStatus) -> bool:
-    """Whether the change is legal now."""
+    """Return whether the payment may change to the status."""
     return status in PAYMENT_CHANGES[payment["status"]]
 
 
 def require_change(payment: PaymentDocument, status: PaymentStatus) -> None:
-    """Raise Problem `illegal_state` unless the change is legal now."""
+    """Raise Problem `illegal_state` unless the payment may change to the status."""
     if not may_become(payment, status):
-        raise Problem("illegal_state", f"A payment that is {payment['status']} does not become {status}.")
+        raise Problem("illegal_state", f"The payment is {payment['status']}; it cannot become {status}.")
 
 
 def is_final(payment: PaymentDocument) -> bool:
-    """Whether the payment will stay as it is (but for its refunds)."""
+    """Return whether the payment's status is terminal. Refunds may still change its amounts."""
     return not PAYMENT_CHANGES[payment["status"]]
 
 
 def awaits_caller(payment: PaymentDocument) -> bool:
-    """Whether the platform has nothing left to do by itself: terminal, or authorized for a manual capture."""
+    """Return whether the next step is the caller's: the payment is terminal, or authorized for a manual capture."""
     return is_final(payment) or (payment["status"] == "authorized" and payment["capture"] == "manual")
 
 
 def refund_may_become(refund: RefundDocument, status: RefundStatus) -> bool:
-    """Whether the change is legal now."""
+    """Return whether the refund may change to the status."""
     return status in REFUND_CHANGES[refund["status"]]
 
 
 def refund_is_final(refund: RefundDocument) -> bool:
-    """Whether the refund will stay as it is."""
+    """Return whether the refund's status is terminal."""
     return not REFUND_CHANGES[refund["status"]]

@@ -1,4 +1,4 @@
-"""The timeline: every fact about a payment and its refunds, recorded in the commit that publishes it."""
+"""The timeline of a payment: every fact about it and its refunds, stored in the commit that publishes the fact."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from shared.records.timeline import TIMELINE, TimelineDocument
 
 
 def first_place(payment_id: str) -> str:
-    """The place before a payment's first fact."""
+    """Return an id that sorts before the payment's first timeline entry."""
     return f"{payment_id}/"
 
 
 def publish_and_record(ctx: Context, payment_id: str, number: int, event: Event) -> None:
-    """Publish a fact and record it as a payment's `number`-th (from 1)."""
+    """Publish a fact and store it in the payment's timeline as number `number`, counted from 1."""
     envelope = ctx.emit(event)
     entry: TimelineDocument = {
         "id": f"{first_place(payment_id)}{number:08d}",

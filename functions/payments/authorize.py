@@ -15,9 +15,9 @@ from shared.records.payments import PAYMENTS
 
 @event_function(FundsHeld)
 async def authorize(event: FundsHeld, ctx: Context) -> None:
-    """Authorize the payment that the funds are held for and, when its capture is automatic, ask for that at once.
+    """Authorize the payment whose funds are held. With automatic capture, request its transfer in the same commit.
 
-    A payment that was called off meanwhile stays so: that fact has accounts release the hold.
+    A payment that was canceled or has expired meanwhile does not change; on that fact accounts releases the hold.
     """
     if event.cause_type != "payment":
         return

@@ -1,4 +1,4 @@
-"""POST /v1/payments/{payment_id}/cancel: call a payment off before it is captured."""
+"""POST /v1/payments/{payment_id}/cancel."""
 
 from __future__ import annotations
 

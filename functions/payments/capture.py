@@ -1,4 +1,4 @@
-"""POST /v1/payments/{payment_id}/capture: take what was authorized, whole or in part."""
+"""POST /v1/payments/{payment_id}/capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /v1/payments: a payment is asked for."""
+"""POST /v1/payments → payment.created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /v1/payments/{payment_id}/refunds: give money back."""
+"""POST /v1/payments/{payment_id}/refunds → refund.created."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) ->
     amount = _amount(command, payment)
     refund = await _new_refund(ctx, payment, amount, command.reason)
     ctx.insert(REFUNDS, refund)
-    # The amount is set aside on the payment: of two refunds at once, one finds what the other has left.
+    # The payment's `amount_refunding` counts the amount at once: two concurrent refunds cannot exceed the captured
+    # amount together.
     fact = refund_created_fact(refund, attempt=1)
     update_payment(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
     return refund_resource(refund)
@@ -55,10 +56,10 @@ def _amount(command: CreateRefund, payment: PaymentDocument) -> int:
     if command.amount is not None and command.amount.currency != payment["currency"]:
         raise Problem.at("currency_mismatch", "/amount/currency", f"The payment is in {payment['currency']}.")
     left = payment["amount_captured"] - payment["amount_refunded"] - payment["amount_refunding"]
-    asked = left if command.amount is None else command.amount.value
-    if asked > left or left == 0:
+    amount = left if command.amount is None else command.amount.value
+    if amount > left or left == 0:
         raise Problem.at("amount_exceeds_refundable", "/amount/value", f"{left} can be refunded.")
-    return asked
+    return amount
 
 
 async def _new_refund(ctx: Context, payment: PaymentDocument, amount: int, reason: str | None) -> RefundDocument:

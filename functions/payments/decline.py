@@ -14,7 +14,7 @@ from shared.records.payments import PAYMENTS
 
 @event_function(FundsRefused)
 async def decline(event: FundsRefused, ctx: Context) -> None:
-    """Decline the payment for the reason that accounts gives."""
+    """Decline the payment with the failure reason of the accounts domain."""
     if event.cause_type != "payment":
         return
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")

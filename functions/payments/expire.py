@@ -1,4 +1,4 @@
-"""lastro.account.hold_expired.v1: the authorization has run out."""
+"""lastro.account.hold_expired.v1: the hold of a payment has expired."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.records.payments import PAYMENTS
 
 @event_function(HoldExpired)
 async def expire(event: HoldExpired, ctx: Context) -> None:
-    """Expire the payment that the hold is for, unless its capture is under way or it has ended."""
+    """Expire the payment of the hold, unless its capture is in progress or it has ended."""
     payment = await ctx.referenced(PAYMENTS, event.payment_id, "/payment_id")
     if may_become(payment, "expired"):
         await transition(ctx, payment, "expired", PaymentExpired(**parties(payment)))

@@ -1,4 +1,4 @@
-"""lastro.ledger.transfer_refused.v1 of a payment: the money will not move."""
+"""lastro.ledger.transfer_refused.v1 of a payment: its transfer will not be recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.records.payments import PAYMENTS
 
 @event_function(TransferRefused)
 async def fail(event: TransferRefused, ctx: Context) -> None:
-    """Fail the payment whose transfer the ledger will never record; what was held for it is released."""
+    """Fail the payment whose transfer the ledger refused. On that fact accounts releases the hold."""
     if event.cause_type != "payment":
         return
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")

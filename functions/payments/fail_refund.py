@@ -1,4 +1,4 @@
-"""The account has not the funds for a refund, or the ledger will not record it."""
+"""account.funds_refused, ledger.transfer_refused of a refund → refund.failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.records.payments import REFUNDS
 
 @event_function(FundsRefused, TransferRefused)
 async def fail_refund(event: FundsRefused | TransferRefused, ctx: Context) -> None:
-    """Fail the refund for the reason given; its amount may be refunded anew."""
+    """Fail the refund with the failure reason of the event. Its amount may be refunded again."""
     if event.cause_type != "refund":
         return
     refund = await ctx.referenced(REFUNDS, event.cause_id, "/cause_id")

@@ -1,4 +1,4 @@
-"""GET /v1/payments: by status, account, reference and time."""
+"""GET /v1/payments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lastro.ledger.transfer_posted.v1 of a payment: the money has moved."""
+"""lastro.ledger.transfer_posted.v1 of a payment: its transfer is recorded."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from shared.records.payments import PAYMENTS
 async def settle(event: TransferPosted, ctx: Context) -> None:
     """Settle the payment whose transfer the ledger has recorded.
 
-    A payment that ended otherwise and yet has a transfer contradicts the ledger: that becomes a dead letter, for
-    a person to look at.
+    A payment with another terminal status contradicts the ledger. Problem `illegal_state` makes the event a dead
+    letter, which an operator has to examine.
     """
     if event.cause_type != "payment":
         return

@@ -1,4 +1,4 @@
-"""lastro.ledger.transfer_posted.v1 of a refund: the money is back."""
+"""lastro.ledger.transfer_posted.v1 of a refund: its transfer is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GET /v1/payments/{payment_id}/events: what happened to a payment and its refunds."""
+"""GET /v1/payments/{payment_id}/events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deposit as its facts tell of it, and how it ends."""
+"""The fields that every fact about a deposit has, and the end of a deposit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.records.deposits import DEPOSITS, DepositChanges, DepositDocument, D
 
 
 def deposit_parts(deposit: DepositDocument) -> dict[str, Any]:
-    """What every fact about the deposit says (fields of events.deposits.DepositEvent)."""
+    """Return the fields that every fact about a deposit has (events.deposits.DepositEvent)."""
     return {
         "deposit_id": deposit["id"],
         "account_id": deposit["account_id"],
@@ -30,9 +30,12 @@ async def end_deposit(
     /,
     **changes: Unpack[DepositChanges],
 ) -> None:
-    """Settle or fail the deposit and publish that. Raises Problem `illegal_state` when it has ended otherwise."""
+    """Settle or fail the deposit and publish the fact.
+
+    Raises Problem `illegal_state` when the deposit has another terminal status.
+    """
     if status not in DEPOSIT_CHANGES[deposit["status"]]:
-        raise Problem("illegal_state", f"A deposit that is {deposit['status']} does not become {status}.")
+        raise Problem("illegal_state", f"The deposit is {deposit['status']}; it cannot become {status}.")
     changes["status"] = status
     changes["due_at"] = None
     changes["updated_at"] = ctx.now_text

@@ -1,4 +1,4 @@
-"""A deposit as it is answered."""
+"""The deposit resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.records.deposits import DEPOSITS, DepositDocument, DepositStatus
 
 
 class Deposit(Resource):
-    """Money that a provider collects from outside for an account."""
+    """Money that a payment provider collects for an account."""
 
     id: str = Field(description="The deposit's id, `dep_…`.")
     account_id: str = Field(description="The id of the account that receives the money.")
@@ -31,7 +31,7 @@ class Deposit(Resource):
 
 
 def deposit_resource(deposit: DepositDocument) -> Deposit:
-    """The deposit as it is answered."""
+    """Return the resource of a deposit."""
     return Deposit(
         id=deposit["id"],
         account_id=deposit["account_id"],
@@ -45,6 +45,6 @@ def deposit_resource(deposit: DepositDocument) -> Deposit:
 
 
 async def deposit_progress(ctx: Context, last: Deposit) -> tuple[Deposit, bool]:
-    """The deposit now, and whether it has ended."""
+    """Return the deposit as it is now, and whether it is settled or failed."""
     deposit = await ctx.required(DEPOSITS, last.id)
     return deposit_resource(deposit), not DEPOSIT_CHANGES[deposit["status"]]

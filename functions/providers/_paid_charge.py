@@ -1,4 +1,4 @@
-"""How the ledger is asked to move in what a provider has received."""
+"""Requesting the transfer of a deposit from the ledger."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.records.system_accounts import clearing_account
 
 
 def charge_paid_fact(deposit: DepositDocument, end_to_end_id: str) -> ChargePaid:
-    """Asks the ledger to move the money in from the rail's clearing account."""
+    """Return the fact that requests the transfer from the rail's clearing account to the deposit's account."""
     return ChargePaid(
         **deposit_parts(deposit),
         charge_id=deposit["txid"],

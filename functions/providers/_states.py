@@ -1,4 +1,4 @@
-"""The states of deposits, and the changes that are legal."""
+"""The statuses of deposits, and the legal changes between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST /v1/deposits: charge a payer at a provider and credit an account."""
+"""POST /v1/deposits → deposit.created."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def _new_deposit(command: CreateDeposit, ctx: Context) -> DepositDocument:
         "amount": command.amount.value,
         "currency": command.amount.currency,
         "method": command.method,
-        # A txid has letters and digits only, so our prefix goes.
+        # A txid (BCB, Pix API) consists of letters and digits, so the prefix with its underscore is removed.
         "txid": ctx.derived_id("chg", deposit_id, "charge").partition("_")[2],
         "transfer_id": ctx.derived_id("ltr", deposit_id, "deposit"),
         "end_to_end_id": None,

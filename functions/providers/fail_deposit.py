@@ -1,4 +1,4 @@
-"""lastro.ledger.transfer_refused.v1 of a deposit: the ledger does not take it."""
+"""lastro.ledger.transfer_refused.v1 of a deposit: its transfer will not be recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.records.failure import failure_document
 
 @event_function(TransferRefused)
 async def fail_deposit(event: TransferRefused, ctx: Context) -> None:
-    """Fail the deposit whose transfer the ledger will never record. The money is at the provider still."""
+    """Fail the deposit whose transfer the ledger refused. The provider still has the money."""
     if event.cause_type != "deposit":
         return
     deposit = await ctx.referenced(DEPOSITS, event.cause_id, "/cause_id")

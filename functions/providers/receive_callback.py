@@ -54,7 +54,7 @@ async def _read(provider: str, rail: Rail, request: HttpRequest, ctx: Context) -
     name = callback_secret_name(provider)
     secret = await ctx.runtime.secrets.get(name)
     if secret is None:
-        # The fault is ours, not the provider's: with a 5xx it sends the callback again once the secret is there.
+        # The platform's configuration is at fault, so the status is 5xx: the provider sends the callback again later.
         ctx.log.error("the secret %s is missing: callbacks of %s cannot be authenticated", name, provider)
         raise Problem("dependency_unavailable", "Callbacks of this provider cannot be authenticated now; try again.")
     window = ctx.runtime.settings.timestamp_window_seconds
@@ -65,7 +65,7 @@ async def _process(provider: str, receipt: Receipt, ctx: Context) -> None:
     charge = None
     if receipt.reference is not None:
         charge = await ctx.runtime.documents.get(CHARGES, PLATFORM, receipt.reference)
-    # A derived id carries the time that the end of its cause names: our reference is such an id without its prefix.
+    # derived_id takes its time from the id at the end of the cause. The reference is such an id without a prefix.
     cause_id = f"{provider}/{receipt.id}/chg_{receipt.reference}"
     if charge is None or charge["provider"] != provider:
         await run_in_tenant_unit_of_work(
@@ -88,7 +88,7 @@ async def _store_unknown(scope: Context, provider: str, receipt: Receipt) -> Non
 
 
 async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> None:
-    """Assign the payment to the charge's deposit, or store why it does not belong to it."""
+    """Match the payment with the deposit of its charge, or store it as unmatched, with the reason."""
     if await scope.get(RECEIPTS, _receipt_id(charge["provider"], receipt)) is not None:
         return
     deposit = await scope.required(DEPOSITS, charge["deposit_id"])

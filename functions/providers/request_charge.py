@@ -1,4 +1,4 @@
-"""A deposit was asked for, or has not got on in time: the provider is asked for its charge."""
+"""deposit.created, saga.overdue of a deposit: request its charge from the provider."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from shared.records.failure import failure_document
 
 @event_function(DepositCreated, SagaOverdue)
 async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> None:
-    """Have the deposit's rail charge for it; asked again, the rail does nothing more.
+    """Request the deposit's charge from its rail. A repeated request has no further effect.
 
-    What the rail does not answer is unknown: the event is delivered again (503) until it does.
+    If the rail does not answer, the outcome is unknown: Problem `dependency_unavailable` (503) has the event delivered
+    again. The deposit fails when the rail or the account refuses it.
     """
     if isinstance(event, DepositCreated):
         deposit = await ctx.referenced(DEPOSITS, event.deposit_id, "/deposit_id")
@@ -49,7 +50,7 @@ async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> N
 
 
 async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | None:
-    """Why the account takes no money in. One that is blocked for debits alone does."""
+    """Return why the account cannot receive money, or None. An account that is blocked only for debits can."""
     account = await ctx.referenced(ACCOUNTS, deposit["account_id"], "/account_id")
     if account["status"] == "closed":
         return Failure(code="account_closed", detail="The account is closed.")
@@ -59,9 +60,12 @@ async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | 
 
 
 async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
-    """Ask the rail, once it can be told whose the charge is whatever happens here. None: it has the charge."""
+    """Request the charge from the rail. Returns the failure if the rail refuses it, None if it has the charge.
+
+    The charge is stored first, and durably: a callback must find its deposit, whatever happens to this process.
+    """
     rail = ctx.rails[deposit["method"]]
-    await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], lambda scope: _keep_charge(scope, deposit))
+    await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], lambda scope: _store_charge(scope, deposit))
     await ctx.runtime.documents.durable()
     callback_url = f"{ctx.runtime.settings.base_url}/v1/providers/{deposit['method']}/callbacks"
     try:
@@ -72,7 +76,7 @@ async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     return None
 
 
-async def _keep_charge(scope: Context, deposit: DepositDocument) -> None:
+async def _store_charge(scope: Context, deposit: DepositDocument) -> None:
     if await scope.get(CHARGES, deposit["txid"]) is not None:
         return
     charge: ChargeDocument = {
@@ -89,14 +93,17 @@ async def _keep_charge(scope: Context, deposit: DepositDocument) -> None:
 
 
 async def _next_attempt(ctx: Context, deposit: DepositDocument) -> None:
-    """Look again later. A charge that nobody pays is not asked for without end: it stays, and its callback counts
-    whenever it comes."""
+    """Begin the next attempt: request the transfer of a paid deposit again, and set a new deadline.
+
+    The charge of an unpaid deposit is requested at most `saga_attempts` times. The rail still has it after that, and a
+    late callback is processed.
+    """
     paid, attempt = deposit["end_to_end_id"], deposit["attempt"] + 1
     if paid is not None:
         ctx.emit(charge_paid_fact(deposit, paid))
     if paid is None and attempt > ctx.runtime.settings.saga_attempts:
         ctx.log.warning(
-            "deposit %s is not paid yet; its charge %s is not asked for any more", deposit["id"], deposit["txid"]
+            "deposit %s is not paid yet; its charge %s is not requested again", deposit["id"], deposit["txid"]
         )
         await saga.end(ctx, "deposit", deposit["id"])
         due_at = None

@@ -1,4 +1,4 @@
-"""lastro.ledger.transfer_posted.v1 of a deposit: the money is on the account."""
+"""lastro.ledger.transfer_posted.v1 of a deposit: its transfer is recorded."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from shared.records.system_accounts import is_system_account
 
 @event_function(TransferPosted)
 async def project_transfer(event: TransferPosted, ctx: Context) -> None:
-    """Write a statement line for each leg on a payment account, from the event alone and in any order."""
+    """Store a statement line for each leg on a payment account. Events may arrive in any order."""
     for leg in event.legs:
         if is_system_account(leg.account_id):
             continue
@@ -52,6 +52,6 @@ def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
 
 
 def _counterparty(event: TransferPosted, leg: PostedLeg) -> str | None:
-    """The account on the other side, where there is exactly one."""
+    """Return the account of the opposite direction, or None when there are several."""
     others = {other.account_id for other in event.legs if other.direction != leg.direction}
     return others.pop() if len(others) == 1 else None

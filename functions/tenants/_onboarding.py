@@ -1,4 +1,4 @@
-"""What a new tenant is given: its signing key, its first client, its ledger's system accounts, its limits."""
+"""Creating a tenant with its first client, signing key, system accounts of the ledger, and limits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.records.tenants import (
 
 @dataclass(frozen=True, slots=True)
 class NewSigningKey:
-    """A signing key and its secret, which is at hand only now."""
+    """A signing key and its secret. The stored document has the secret only in sealed form."""
 
     document: SigningKeyDocument
     secret: str
@@ -32,7 +32,7 @@ class NewSigningKey:
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """A tenant that was just taken on, with the secrets that are shown once."""
+    """A new tenant with its secrets, which are shown once."""
 
     document: TenantDocument
     client_id: str
@@ -41,7 +41,7 @@ class NewTenant:
 
 
 async def make_signing_key(ctx: Context) -> NewSigningKey:
-    """Put a new active signing key into the commit, its secret sealed for the tenant."""
+    """Insert a new active signing key, with its secret sealed for the tenant, and return both."""
     secret = ctx.secrets.new()
     (sealed,) = await ctx.secrets.seal([secret])
     document: SigningKeyDocument = {
@@ -57,9 +57,9 @@ async def make_signing_key(ctx: Context) -> NewSigningKey:
 
 
 async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits) -> NewTenant:
-    """Take a tenant on, whole or not at all; `ctx` goes on for the tenant.
+    """Create a tenant and all that belongs to it in one commit. The context belongs to the new tenant afterwards.
 
-    Raises Problem `already_exists` when its id is taken.
+    Raises Problem `already_exists` when a tenant has the id.
     """
     ctx.scope_to(tenant_id)
     if await ctx.get(TENANTS, tenant_id) is not None:
@@ -84,7 +84,7 @@ async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits)
 
 def _make_client(ctx: Context) -> tuple[str, str]:
     client_id, secret = ctx.new_id("cli"), ctx.secrets.new()
-    # The issuer looks a client up before it knows of any tenant.
+    # The token issuer finds a client before it knows its tenant, so clients are stored under the platform.
     document: ClientDocument = {
         "id": client_id,
         "tenant_id": PLATFORM,

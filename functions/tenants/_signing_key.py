@@ -1,4 +1,4 @@
-"""A tenant's signing key as it is answered."""
+"""The signing key resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SigningKeyWithSecret(Resource):
 
 
 def signing_key_resource(key: SigningKeyDocument, now_text: str) -> SigningKey:
-    """The key as it is answered: a grace that has ended is a revocation."""
+    """Return the resource of a key. A key whose grace period has ended is shown as revoked."""
     return SigningKey(
         key_id=key["id"],
         status=key_status(key, now_text),
@@ -47,13 +47,13 @@ def signing_key_resource(key: SigningKeyDocument, now_text: str) -> SigningKey:
 
 
 async def enter_tenant(ctx: Context, tenant_id: str) -> None:
-    """Go on for the tenant that the path names. Raises Problem `not_found`."""
+    """Scope the context to the tenant in the path. Raises Problem `not_found` when there is none."""
     ctx.scope_to(tenant_id)
     await ctx.required(TENANTS, tenant_id)
 
 
 async def key_of_tenant(ctx: Context, tenant_id: str, key_id: str) -> SigningKeyDocument:
-    """A tenant's key. Raises Problem `not_found`, whether the tenant or the key is unknown."""
+    """Scope the context to the tenant and return its key. Raises Problem `not_found` when either is unknown."""
     await enter_tenant(ctx, tenant_id)
     key = await ctx.get(SIGNING_KEYS, key_id)
     if key is None:

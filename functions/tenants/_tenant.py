@@ -1,4 +1,4 @@
-"""A tenant as it is answered."""
+"""The tenant resource of the HTTP API."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Tenant(Resource):
 
 
 def limits_resource(tenant: TenantDocument) -> Limits:
-    """The limits as they are answered."""
+    """Return the resource of a tenant's limits."""
     return Limits(requests_per_second=tenant["limits"]["requests_per_second"])
 
 
 def tenant_resource(tenant: TenantDocument) -> Tenant:
-    """The tenant as it is answered."""
+    """Return the resource of a tenant."""
     return Tenant(
         id=tenant["id"],
         name=tenant["name"],

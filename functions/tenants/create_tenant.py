@@ -64,7 +64,7 @@ async def create_tenant(command: CreateTenant, ctx: Context) -> TenantWithSecret
     The tenant gets its first client, a signing key, its limits and the system accounts of its ledger. The secrets are
     in this response only.
     """
-    # Ids made here must fit the form that tenants may choose, which has no underscore.
+    # A generated id must have the form of the ids that a request may choose, which has no underscore.
     tenant_id = command.id or ctx.new_id("ten").replace("_", "-")
     limit = command.limits.requests_per_second if command.limits is not None else None
     new = await onboard(ctx, tenant_id, command.name, {"requests_per_second": limit})

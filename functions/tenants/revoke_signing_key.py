@@ -30,7 +30,8 @@ async def revoke_signing_key(tenant_id: str, key_id: str, ctx: Context) -> Signi
         others = [other for other in active if other["id"] != key_id]
         if not others:
             raise Problem("illegal_state", "This is the tenant's last active key; make a new one first.")
-        # Two active keys that are revoked at once would each count on the other.
+        # Without this, two requests could each revoke one of the last two active keys, because the other is still
+        # active.
         ctx.expect(SIGNING_KEYS, others[0])
     if key["status"] != "revoked":
         key = ctx.update(SIGNING_KEYS, key, status="revoked")

@@ -1,6 +1,6 @@
-"""Addresses of people: e-mail and telephone, checked for their form and written in one way.
+"""E-mail addresses and telephone numbers: validation of their form, and normalisation.
 
-Both libraries are imported at first use: few functions need them and each costs tens of milliseconds.
+Both libraries are imported at first use: few functions need them, and each import takes tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -8,26 +8,26 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# In front of the library, which would also read letters, extensions and `tel:` addresses.
+# Checked before the library parses the text, which would also accept letters, extensions and `tel:` URIs.
 _PHONE: Final = re.compile(r"\+[0-9](?:[ .()-]{0,2}[0-9]){1,14}")
 
 
 def email(text: str) -> str:
-    """An e-mail address (RFC 5322 and 6531, no display name) with its domain in lower case and in Unicode's NFC.
+    """Return the e-mail address (RFC 5322 and 6531, no display name) with its domain in lower case, in Unicode NFC.
 
-    Only the form is checked: no name server is asked. Raises ValueError when it is none.
+    Only the form is checked; DNS is not queried. Raises ValueError when the text is not an e-mail address.
     """
     from email_validator import validate_email
 
-    # "Test environment" lets through the reserved domain .test (RFC 6761), which examples and tests write to.
+    # `test_environment` accepts the reserved domain .test (RFC 6761), which examples and tests use.
     return validate_email(text, check_deliverability=False, test_environment=True, strict=True).normalized
 
 
 def phone(text: str) -> str:
-    """A telephone number in E.164 (`+5511987654321`), from one in international form with or without separators.
+    """Return a telephone number in E.164 (`+5511987654321`). The text is in international form; it may have separators.
 
-    The country code must exist and the length be possible in that country; whether the number is in use is not
-    asked. Raises ValueError when it is none.
+    The country code must exist, and the length must be possible in that country. Whether the number is in use is not
+    checked. Raises ValueError when the text is not a telephone number.
     """
     if _PHONE.fullmatch(text) is None:
         raise ValueError("a phone number begins with + and its country code")

@@ -1,7 +1,7 @@
 """Brazilian taxpayer numbers: CPF of persons and CNPJ of companies, with their check digits.
 
-The CNPJ is alphanumeric since July 2026 (Receita Federal, IN RFB 2.229/2024): a character counts as its ASCII code
-less 48, which leaves the numbers of before what they were.
+The CNPJ is alphanumeric since July 2026 (Receita Federal, IN RFB 2.229/2024): the value of a character is its ASCII
+code minus 48, so the check digits of numeric CNPJs are unchanged.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ _PUNCTUATION: Final = str.maketrans("", "", "./-")
 
 
 def cpf(text: str) -> str:
-    """The eleven digits of a CPF, written bare or as 000.000.000-00. Raises ValueError when it is none."""
+    """Return the eleven digits of a CPF. The text is eleven digits or has the form 000.000.000-00.
+
+    Raises ValueError when the text is not a CPF.
+    """
     if _CPF.fullmatch(text) is None:
         raise ValueError("a CPF has eleven digits")
     number = text.translate(_PUNCTUATION)
-    # Eleven equal digits pass the arithmetic and are nobody's number.
+    # Eleven equal digits have valid check digits, but such a CPF is never issued.
     if len(set(number)) == 1 or _check_digits(number[:9], range(2, 12)) != number[9:]:
         raise ValueError("the check digits of the CPF do not fit")
     return number
 
 
 def cnpj(text: str) -> str:
-    """The fourteen characters of a CNPJ, written bare or as 00.000.000/0000-00, letters in either case.
+    """Return the fourteen characters of a CNPJ, in capitals. The text has them bare or in the form 00.000.000/0000-00.
 
-    Raises ValueError when it is none.
+    Raises ValueError when the text is not a CNPJ.
     """
     capitals = text.upper() if text.isascii() else text
     if _CNPJ.fullmatch(capitals) is None:
@@ -42,7 +45,7 @@ def cnpj(text: str) -> str:
 
 
 def _check_digits(base: str, weights: Iterable[int]) -> str:
-    """Two digits by modulus 11; weights cycle from the right, and the second digit covers the first."""
+    """Return two check digits by modulus 11. Weights cycle from the right; the second digit covers the first, too."""
     repeated = list(weights)
     number = base
     for _ in range(2):

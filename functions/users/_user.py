@@ -1,4 +1,4 @@
-"""A user as it is answered, and the sealing of what is personal about it."""
+"""The user resource of the HTTP API, and the sealing of a user's personal data."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class User(Resource):
 
 
 async def document_index(ctx: Context, type: str, number: str) -> str:
-    """By what a user of this taxpayer number is found in the tenant, without the number being readable."""
+    """Return the keyed digest by which the user of a taxpayer number is found; the number cannot be read from it."""
     return await ctx.secrets.blind_index(f"{type}:{number}")
 
 
 async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[User]:
-    """Users as they are answered, all opened in one call of the vault."""
+    """Return the resources of users. One call of the secrets port opens all their sealed fields."""
     sealed: list[str] = []
     for user in users:
         sealed += [user["name"], user["document_number"], user["email"]]

@@ -65,7 +65,7 @@ async def register_user(command: RegisterUser, ctx: Context) -> User:
     The user is active at once. A tenant registers each taxpayer number once.
     """
     user = await _sealed(command, ctx)
-    # This says which field it is; between two registrations at once the collection's unique index decides.
+    # The search gives an error that names the field. For two concurrent registrations the unique index decides.
     if await ctx.find(USERS, Query(where={"document_index": user["document_index"]}, limit=1)):
         raise Problem.at("already_exists", "/document/number", "A user of this document is registered already.")
     ctx.insert(USERS, user)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.stored_keys import StoredKeys
@@ -17,10 +18,10 @@ from shared.core.randomness import SystemSecretSource
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
 from shared.ports.secrets import Secrets
-from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 
 if TYPE_CHECKING:
+    from shared.ports.documents import Collection
     from shared.ports.rail import Rail
 
 REALM_PATH: Final = "/realms/lastro"
@@ -37,7 +38,7 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
     refuse_unknown_servers(settings)
     clock = clock or SystemClock()
     random = SystemRandom()
-    store = LazyStore(settings, clock, COLLECTIONS)
+    store = LazyStore(settings, clock, _collections)
     secrets = KeyFileSecrets(settings.data_path)
     return Runtime(
         settings=settings,
@@ -55,6 +56,12 @@ def assemble(settings: Settings, clock: Clock | None = None) -> Runtime:
         telemetry=Telemetry(random, settings.trace_ratio),
         rails=_rails(settings),
     )
+
+
+def _collections() -> Sequence[Collection[Any, ...]]:
+    from shared.records.catalogue import COLLECTIONS
+
+    return COLLECTIONS
 
 
 def _rails(settings: Settings) -> dict[str, Rail]:

@@ -1,4 +1,4 @@
-"""What a handler is given: the time, ids, its tenant, its unit of work, and the way to publish facts."""
+"""The context of a handler: the time, ids, its tenant, its unit of work, and the method that publishes facts."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from shared.ports.rail import Rail
 
 Handler = Callable[..., Awaitable[Any]]
-"""What an operation does: called with what came in and a context."""
+"""The coroutine of an operation. It is called with the parts of the request or event, and a context."""
 
 _log = logging.getLogger("lastro.operations")
 _FACT_NUMBER: Final = 0xFFF
 
 
 class Origin(NamedTuple):
-    """Where a run of a handler comes from: what its derived ids and its events are made from.
+    """The cause of a handler's run; the ids that it derives and the events that it publishes are made from it.
 
-    `cause_id` is the event's id, or the idempotency record's; the same cause gives the same ids.
+    `cause_id` is the id of the event or of the idempotency record. The same cause gives the same ids.
     """
 
     operation: str
@@ -39,7 +39,7 @@ class Origin(NamedTuple):
     causation_id: str | None
     traceparent: str
     dead_letter_id: str | None = None
-    """The dead letter that the run comes of, which its events name; see DEAD_LETTER_ID."""
+    """The id of the dead letter that caused the run; its events carry it, see DEAD_LETTER_ID."""
 
     @property
     def domain(self) -> str:
@@ -48,9 +48,9 @@ class Origin(NamedTuple):
 
 
 class Context(UnitOfWork):
-    """Given to a handler for one run: its unit of work and all else that it may ask of the world.
+    """The unit of work of one run of a handler, and all other services that a handler may use.
 
-    Time stands still in it: one decision, one instant.
+    `now` is the same during the whole run.
     """
 
     __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime")
@@ -67,7 +67,7 @@ class Context(UnitOfWork):
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """Where a handler writes what a person should read; each line carries the operation, tenant and request."""
+        """The log of the run. Each line has the operation, the tenant and the request id."""
         fields = {
             "operation": self.origin.operation,
             "tenant": self.tenant_id,
@@ -90,9 +90,9 @@ class Context(UnitOfWork):
         return TenantSecrets(self.runtime.secrets, self.runtime.secret_source, self.tenant_id)
 
     def scope_to(self, tenant_id: str) -> None:
-        """Go on for a tenant: for operations that learn it from what they read (a provider's callback, a sweep).
+        """Change the tenant of the run: for operations that find the tenant in what they read (callbacks, sweeps).
 
-        Raises RuntimeError when something was read or written already for another.
+        Raises RuntimeError when the run has already read or written documents of another tenant.
         """
         pending = self.pending
         if not pending.is_empty:
@@ -103,24 +103,24 @@ class Context(UnitOfWork):
     # Ids
 
     def new_id(self, prefix: str) -> str:
-        """A new id, ordered by time."""
+        """Return a new id, ordered by time."""
         return self.runtime.ids.new(prefix)
 
     def derived_id(self, prefix: str, source_id: str, purpose: str) -> str:
-        """The id that this purpose always has for this source in this tenant."""
+        """Return the id that this purpose always has for this source in this tenant."""
         return derived_id(prefix, self.tenant_id, source_id, purpose)
 
     # Documents, beside those of UnitOfWork
 
     async def required(self, collection: Collection[D, ...], id: str) -> D:
-        """The document. Raises Problem `not_found`, the same for another tenant's as for none."""
+        """Return the document. Raises Problem `not_found`, also for a document of another tenant."""
         document = await self.get(collection, id)
         if document is None:
             raise Problem("not_found", f"There is no {id}.")
         return document
 
     async def referenced(self, collection: Collection[D, ...], id: str, pointer: str) -> D:
-        """The document that a body names. Raises Problem `unknown_reference` pointing at the field."""
+        """Return the document that a body refers to. Raises Problem `unknown_reference`, which points at the field."""
         document = await self.get(collection, id)
         if document is None:
             raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
@@ -128,12 +128,12 @@ class Context(UnitOfWork):
 
     # Facts
 
-    def emit(self, event: Event, *, known_as: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
+    def emit(self, event: Event, *, event_key: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
         """Publish a fact with the commit. Its id is derived from the cause, the types and the order of emission.
 
-        `known_as` names a fact that more than one run may tell (a sweep's finding, a step that was asked for again):
-        its id is derived from that name instead, so that nobody applies it twice. `repeated` False promises that it
-        is told for the first time.
+        `event_key` identifies a fact that several runs may publish (a sweep's finding, a retried step): the event's id
+        is derived from the key instead, so that its consumers apply it once. `repeated` False promises that the fact
+        is published for the first time.
         """
         self._facts += 1
         origin, tenant_id, subject, type = self.origin, self.tenant_id, event.subject, event.type
@@ -150,23 +150,23 @@ class Context(UnitOfWork):
             attributes[DEAD_LETTER_ID] = origin.dead_letter_id
         if extensions:
             attributes.update(extensions)
-        if known_as is None:
+        if event_key is None:
             repeated = False
             id = self._next_event_id(type)
         else:
-            id = derived_id("evt", tenant_id, known_as, f"{operation}/{type}")
+            id = derived_id("evt", tenant_id, event_key, f"{operation}/{type}")
         envelope = Envelope(
             id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event, topic=event.topic
         )
-        envelope.repeated, envelope.told_at = repeated, self.now
+        envelope.repeated, envelope.occurred_at = repeated, self.now
         self.publish(envelope)
         return envelope
 
     def _next_event_id(self, type: str) -> str:
-        """The id that the n-th fact of this run has each time that it is run for its cause."""
+        """Return the id of the run's next fact: the same again when the run is repeated for its cause."""
         number = self._facts & _FACT_NUMBER
         if not self._event_id or not number:
             purpose = f"{self.origin.operation}/{type}/{self._facts}"
             self._event_id = derived_id("evt", self.tenant_id, self.origin.cause_id, purpose)
-        # One digest for them all: the facts of a run have ids that differ, and grow, in the last twelve bits.
+        # One digest for the whole run: the ids of its facts differ, and increase, in the last twelve bits.
         return f"{self._event_id[:-3]}{number:03x}"

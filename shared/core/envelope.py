@@ -18,10 +18,10 @@ from shared.core.clock import parse_time
 
 JSON: Final = "application/json"
 DEAD_LETTER_ID: Final = "deadletterid"
-"""Extension attribute of every event that comes of a dead letter: the dead letter's id.
+"""Extension attribute of every fact about a dead letter: the dead letter's id.
 
-Each event that is emitted because of such an event has it, too, and none of them is parked when it is given up: or else
-a consumer that refuses facts about dead letters would make a new one of each, without end.
+Each event that such a fact causes has it, too. None of them is parked when its delivery fails: a consumer that refuses
+facts about dead letters would otherwise cause a new dead letter with each.
 """
 _OURS: Final = "lastro."
 _SCHEMAS: Final = "https://lastro.dev/schemas/"
@@ -47,11 +47,11 @@ class Event(BaseModel):
     topic: ClassVar[str]
     subject_field: ClassVar[str]
     terminal: ClassVar[bool] = False
-    """Whether it is published for readers outside the platform alone: no function consumes it."""
+    """Whether no function consumes the type: it is published for other systems only."""
 
     @property
     def subject(self) -> str:
-        """The id of the aggregate that the fact is about."""
+        """The id of the aggregate to which the fact belongs."""
         subject: str = getattr(self, self.subject_field)
         return subject
 
@@ -59,11 +59,11 @@ class Event(BaseModel):
 class Envelope:
     """A CloudEvent: context attributes as text, and data as bytes of JSON, as a model, or both.
 
-    Made by a function it holds the model and is written as bytes only when it leaves the process or goes to
-    disk; read from outside it holds bytes, and consumers share the model that the first of them parsed.
+    An event that a function publishes holds the model, and is serialised only when it is stored or sent. A received
+    event holds the bytes, and its consumers share the model that the first of them has parsed.
 
-    `repeated` says that this very event (source and id) may have been published before, so that consumers must look
-    whether they have applied it; it is no attribute and does not travel.
+    `repeated` means that this event (source and id) may have been published before, so that consumers must check
+    whether they have applied it. `repeated` and `occurred_at` are not attributes and are not sent.
     """
 
     __slots__ = (
@@ -72,11 +72,11 @@ class Envelope:
         "_topic",
         "extensions",
         "id",
+        "occurred_at",
         "repeated",
         "source",
         "subject",
         "time",
-        "told_at",
         "type",
     )
 
@@ -93,7 +93,7 @@ class Envelope:
         event: Event | None = None,
         topic: str | None = None,
         repeated: bool = False,
-        told_at: datetime | None = None,
+        occurred_at: datetime | None = None,
     ) -> None:
         self.id = id
         self.source = source
@@ -105,14 +105,14 @@ class Envelope:
         self._event = event
         self._topic = topic
         self.repeated = repeated
-        self.told_at = told_at
+        self.occurred_at = occurred_at
 
     @classmethod
     def of(cls, attributes: Mapping[str, str], data: bytes) -> Self:
-        """An event that may have been published before, from its context attributes and its data as JSON text.
+        """Return the event with these context attributes and this data (JSON text). Neither is checked.
 
-        Neither is checked. What `attributes` returns may be given back: `specversion` and `datacontenttype` always
-        have one value and are left out.
+        It may have been published before. The attributes may be what `attributes` returned: `specversion` and
+        `datacontenttype` always have the same value and are ignored.
         """
         return cls(
             id=attributes["id"],
@@ -127,10 +127,10 @@ class Envelope:
 
     @property
     def topic(self) -> str | None:
-        """The topic that it is published to; None for an event that no domain of ours has published.
+        """The topic to which the event is published; None for an event that no domain of Lastro has published.
 
-        It is stored with the event and is no attribute: an event that comes back over HTTP has the topic of the domain
-        in its source.
+        It is stored with the event but is not an attribute. For an event received over HTTP, it is the topic of the
+        domain in its source.
         """
         if self._topic is None:
             self._topic = _topic_of(self.source)
@@ -149,19 +149,19 @@ class Envelope:
         return self.extensions.get("correlationid") or self.id
 
     def age_seconds(self, now: datetime) -> float | None:
-        """How long ago the fact was committed, or None when the event does not say when.
+        """Return the seconds since the fact was committed, or None when the event has no valid time.
 
-        0 for one that is stamped later than now, as after the wall clock was set back.
+        Returns 0 for a time after `now`, as it occurs after the wall clock was set back.
         """
-        told_at = self.told_at
-        if told_at is None:
+        occurred_at = self.occurred_at
+        if occurred_at is None:
             if self.time is None:
                 return None
             try:
-                told_at = self.told_at = parse_time(self.time)
+                occurred_at = self.occurred_at = parse_time(self.time)
             except ValueError:
                 return None
-        age = (now - told_at).total_seconds()
+        age = (now - occurred_at).total_seconds()
         if age < 0.0:
             return 0.0
         return age
@@ -174,13 +174,13 @@ class Envelope:
         return self._data
 
     def parsed(self, model: type[Event]) -> Event:
-        """The data as a model. Raises pydantic.ValidationError when it does not fit."""
+        """Return the data as the model. Raises pydantic.ValidationError when the data is not valid for it."""
         if type(self._event) is not model:
             self._event = model.model_validate_json(self.data)
         return self._event
 
     def attributes(self) -> dict[str, str]:
-        """All context attributes that are set, extensions among them."""
+        """Return all context attributes that are set, extensions included."""
         attributes = {"specversion": "1.0", "id": self.id, "source": self.source, "type": self.type}
         if self.subject is not None:
             attributes["subject"] = self.subject
@@ -193,7 +193,7 @@ class Envelope:
         return attributes
 
     def with_extensions(self, extra: Mapping[str, str]) -> Envelope:
-        """The same event with more extensions."""
+        """Return the same event with more extensions."""
         return Envelope(
             id=self.id,
             source=self.source,
@@ -208,11 +208,11 @@ class Envelope:
         )
 
     def to_structured(self) -> bytes:
-        """The JSON event format. The data stands in it as the JSON text that it is: no number is rounded."""
+        """Return the event in the JSON event format. The data's text is inserted unchanged, so no number is rounded."""
         return orjson.dumps({**self.attributes(), "data": orjson.Fragment(self.data)})
 
     def to_binary(self) -> tuple[dict[str, str], bytes]:
-        """Headers and body of the HTTP binding's binary mode."""
+        """Return the headers and body of the HTTP binding's binary mode."""
         headers = {f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in self.attributes().items()}
         del headers["ce-datacontenttype"]
         headers["content-type"] = JSON
@@ -220,7 +220,7 @@ class Envelope:
 
 
 def _topic_of(source: str) -> str | None:
-    """The topic of a domain's events: `/lastro/payments/settle` publishes to `lastro.payments.v1`."""
+    """Return the topic of the domain in a source: `/lastro/payments/settle` publishes to `lastro.payments.v1`."""
     parts = source.split("/")
     if len(parts) < 4 or parts[0] or not parts[1] or not parts[2]:
         return None

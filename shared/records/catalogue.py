@@ -1,16 +1,13 @@
-"""Every collection there is: the one list that a store is opened with, and what a database is told of each.
+"""Every collection there is: the one list that a store is opened with.
 
-A collection has one owner, whose functions alone write it: a domain, or for the stored answers the HTTP runtime. The
-list is how a store knows its tables, indexes and validators before the first request; none is made at first use.
+A collection has one owner, whose functions alone write it: a domain, or for the stored answers the HTTP runtime. From
+this list a store makes its tables and indexes before the first request; it makes none at first use. What a database
+can be told of the documents is in `shared.records.validators`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
-
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core.core_schema import CoreSchema, IntSchema, LiteralSchema
 
 from shared.ports.documents import Collection
 from shared.records.accounts import ACCOUNTS, HOLDS
@@ -43,41 +40,3 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     TIMELINE,
     USERS,
 )
-
-
-def validator(collection: Collection[Any, ...]) -> JsonSchemaValue:
-    """The JSON Schema of a collection's documents, made from their type; every field is required.
-
-    In the dialect of MongoDB's `$jsonSchema`: draft 4 without references, and without the type `integer`, for which
-    stands a multiple of 1.
-    """
-    schema = TypeAdapter(collection.document).json_schema(schema_generator=_MongoSchema)
-    definitions = schema.pop("$defs", {})
-    inlined: JsonSchemaValue = _inlined(schema, definitions)
-    return inlined
-
-
-class _MongoSchema(GenerateJsonSchema):
-    def int_schema(self, schema: IntSchema) -> JsonSchemaValue:  # noqa: ARG002 - the method that is overridden
-        return {"type": "number", "multipleOf": 1}
-
-    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
-        made = super().literal_schema(schema)
-        if "const" in made:
-            made["enum"] = [made.pop("const")]
-        return made
-
-    def field_title_should_be_set(self, schema: CoreSchema) -> bool:
-        del schema
-        return False
-
-
-def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(value, list):
-        return [_inlined(item, definitions) for item in value]
-    if not isinstance(value, dict):
-        return value
-    reference = value.get("$ref")
-    if isinstance(reference, str):
-        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
-    return {key: _inlined(item, definitions) for key, item in value.items()}

@@ -26,7 +26,10 @@ Opener = Callable[[], Awaitable["SqliteStore"]]
 class LazyStore:
     """Opens the settings' data directory once, whoever asks first."""
 
-    def __init__(self, settings: Settings, clock: Clock, collections: Iterable[Collection[Any, ...]]) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, collections: Callable[[], Iterable[Collection[Any, ...]]]
+    ) -> None:
+        """`collections` is called when the store is opened: to load their types is part of that."""
         self._settings = settings
         self._clock = clock
         self._collections = collections
@@ -48,7 +51,7 @@ class LazyStore:
                 try:
                     self.opened = await SqliteStore.open(
                         self._settings.data_path,
-                        collections=self._collections,
+                        collections=self._collections(),
                         settings=self._settings,
                         clock=self._clock,
                     )

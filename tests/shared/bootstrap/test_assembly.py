@@ -71,7 +71,7 @@ async def test_a_directory_in_use_is_an_outage(tmp_path: Path) -> None:
     """While another process works in the directory a function's ports are unavailable, and afterwards they are."""
     settings = Settings(data_dir=str(tmp_path / "data"), data_lock_seconds=0.05)
     store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock())
-    lazy = LazyStore(settings, SystemClock(), COLLECTIONS)
+    lazy = LazyStore(settings, SystemClock(), lambda: COLLECTIONS)
     with pytest.raises(Unavailable, match="in use"):
         await lazy.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl")
     await store.close()

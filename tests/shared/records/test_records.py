@@ -13,8 +13,9 @@ from jsonschema import Draft4Validator
 from shared import records
 from shared.adapters.memory.stores import MemoryDocuments
 from shared.ports.documents import Collection
-from shared.records.catalogue import COLLECTIONS, validator
+from shared.records.catalogue import COLLECTIONS
 from shared.records.idempotency import IDEMPOTENCY
+from shared.records.validators import validator
 from tests.harness import Harness
 
 ROOT = Path(records.__path__[0])

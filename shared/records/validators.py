@@ -1,0 +1,49 @@
+"""What a database can be told of a collection's documents, so that it refuses others too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, IntSchema, LiteralSchema
+
+from shared.ports.documents import Collection
+
+
+def validator(collection: Collection[Any, ...]) -> JsonSchemaValue:
+    """The JSON Schema of a collection's documents, made from their type; every field is required.
+
+    In the dialect of MongoDB's `$jsonSchema`: draft 4 without references, and without the type `integer`, for which
+    stands a multiple of 1.
+    """
+    schema = TypeAdapter(collection.document).json_schema(schema_generator=_MongoSchema)
+    definitions = schema.pop("$defs", {})
+    inlined: JsonSchemaValue = _inlined(schema, definitions)
+    return inlined
+
+
+class _MongoSchema(GenerateJsonSchema):
+    def int_schema(self, schema: IntSchema) -> JsonSchemaValue:  # noqa: ARG002 - the method that is overridden
+        return {"type": "number", "multipleOf": 1}
+
+    def literal_schema(self, schema: LiteralSchema) -> JsonSchemaValue:
+        made = super().literal_schema(schema)
+        if "const" in made:
+            made["enum"] = [made.pop("const")]
+        return made
+
+    def field_title_should_be_set(self, schema: CoreSchema) -> bool:
+        del schema
+        return False
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_inlined(item, definitions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    reference = value.get("$ref")
+    if isinstance(reference, str):
+        return _inlined(definitions[reference.rpartition("/")[2]], definitions)
+    return {key: _inlined(item, definitions) for key, item in value.items()}
