@@ -23,7 +23,7 @@ class AdmissionQueue:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many requests wait."""
         return len(self._waiting)
 
     async def admit(self, tenant: str) -> None:
@@ -57,7 +57,7 @@ class AdmissionQueue:
             turn.set_result(False)
 
     def _leave(self, tenant: str, turn: asyncio.Future[bool]) -> None:
-        """The client is gone: free its place in the queue, or give the turn that it was just given to the next."""
+        """The client has disconnected: free its place, or pass the turn that it just got to the next request."""
         if turn.cancelled():
             self._waiting.remove(tenant, turn)
         elif turn.result():

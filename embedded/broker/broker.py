@@ -1,13 +1,13 @@
-"""The data plane on one machine: from the store's log through Triggers to functions, at least once each.
+"""The data plane on one machine: delivers events from the store's log through Triggers to functions, at least once.
 
-The log is the truth; what is here in memory can be lost at any moment and is read again from the log: every event
-at or after the low-water mark that a consumer has neither an inbox marker nor an acknowledgement for. A function's
-inbox marker, in its own commit, is its acknowledgement; the broker writes one itself only where there is no such
-marker: after a dead letter, a reply, or an event that went on to a topic.
+The log is the only lasting state. The broker's memory can be lost at any time; the broker then reads the log again from
+the low-water mark and delivers every event for which a consumer has neither an inbox marker nor an acknowledgement. A
+function's inbox marker, in its own commit, is its acknowledgement. The broker writes one itself only where there is no
+marker: after a dead letter, a reply, or an event that was forwarded to a topic.
 
-As on a cluster: an event of a topic that no source reads stays in the log and goes nowhere, and a Trigger that is
-added later starts behind the low-water mark. Partitions are not played: order is kept per partition key, which is
-what they are for, and dispatched events carry no `knativekafkapartition` and `knativekafkaoffset`.
+As on a cluster, an event of a topic that no source reads is not delivered, and a new Trigger starts at the low-water
+mark. There are no partitions: order is preserved for each partition key, and delivered events have no
+`knativekafkapartition` and `knativekafkaoffset`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class UnknownBroker(LookupError):
 
 
 class Broker:
-    """Delivers. Everything happens on one event loop; `start` needs it running."""
+    """Delivers events. Everything runs on one event loop; `start` needs it running."""
 
     def __init__(self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None) -> None:
         self._plan = plan
@@ -81,7 +81,7 @@ class Broker:
     # Life
 
     async def start(self) -> None:
-        """Deliver what an earlier process left, then what comes."""
+        """Deliver the events that an earlier process left, then new ones."""
         self._running = True
         if not self._listening:
             self._listening = True
@@ -90,7 +90,7 @@ class Broker:
         self._recover()
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Take nothing up any more and wait for what is in flight, at most so long. The rest stays in the log."""
+        """Start no more deliveries and wait for those in flight, at most `grace_seconds`. The rest stays in the log."""
         self._running = False
         self.timers.close()
         if self._reading is not None:
@@ -99,13 +99,13 @@ class Broker:
         self._mark()
 
     def _recover(self) -> None:
-        """Begin to read the log from the low-water mark; what is found there may have been delivered before."""
+        """Read the log from the low-water mark on; events found there may have been delivered before."""
         self._checked_to = self._store.head_sequence
         self._behind_from = self._store.low_water_mark
         self._read_on()
 
     def _on_reset(self) -> None:
-        # What was in flight rested on commits that never happened: cancelled, it cannot commit on top of them.
+        # Deliveries in flight rest on commits that are lost. They are cancelled, so that they cannot commit more.
         self._workers.abandon()
         self.timers.clear()
         self._ready.clear()
@@ -123,16 +123,16 @@ class Broker:
     # In
 
     async def publish(self, broker: str, envelope: Envelope) -> None:
-        """Take an event at a Broker's ingress; on return it is on disk. Raises UnknownBroker or Unavailable."""
+        """Accept an event for a Broker; on return it is on disk. Raises UnknownBroker or Unavailable."""
         if broker not in self._plan.brokers:
             raise UnknownBroker(broker)
         await self._append(envelope, ToBroker(broker))
         await self._store.documents.durable()
 
     async def send(self, subscription: Subscription, envelope: Envelope) -> None:
-        """Give an event to one subscription without keeping it: a schedule's tick, which is dropped by a crash.
+        """Deliver an event to one subscription without storing it: a schedule's tick, which a crash loses.
 
-        For a Broker or a topic it goes into the log.
+        An event for a Broker or a topic goes into the log.
         """
         target = subscription.target
         if not isinstance(target, ToService):
@@ -163,13 +163,13 @@ class Broker:
             self._submit(sequence, envelope, not envelope.repeated)
 
     def _read_on(self) -> None:
-        """Take up a page of what waits in the log, and the next one in the loop's next turn, while there is room."""
+        """Queue a page of the events in the log, and the next page in the loop's next turn, while there is room."""
         self._reading = None
         if self._behind_from is None or len(self._events) >= self._limits.events_in_memory:
             return
         page = self._store.pending_events(self._behind_from, self._limits.page)
         for item in page:
-            # Whether it is one that was told before is not in the log, so nothing is promised of it.
+            # The log does not say whether an event was published before, so a first delivery is not promised.
             self._submit(item.sequence, item.envelope, first=False)
         if len(page) < self._limits.page:
             self._behind_from = None
@@ -233,7 +233,7 @@ class Broker:
         return self._running and len(self._ready) > 0
 
     def next_delivery(self) -> Delivery | None:
-        """See Source. What its function cannot take now waits at the function."""
+        """See Source. A delivery that its function cannot take now waits at the function."""
         while self._running and self._ready:
             delivery = self._ready.take()
             function = delivery.function
@@ -271,7 +271,9 @@ class Broker:
         try:
             await self._append(delivery.envelope, delivery.target)
         except Unavailable as error:
-            log.warning("%s stays with %s: %s", delivery.envelope.id, delivery.subscription.plan.name, error)
+            log.warning(
+                "%s cannot be forwarded by %s: %s", delivery.envelope.id, delivery.subscription.plan.name, error
+            )
             return None
         return ACCEPTED
 
@@ -283,7 +285,7 @@ class Broker:
             try:
                 await self._append(_reply(delivery.envelope, answer), ToBroker(replies_to))
             except Unavailable as error:
-                log.warning("the reply of %s is not taken: %s", plan.name, error)
+                log.warning("the reply of %s cannot be stored: %s", plan.name, error)
                 outcome, answer = Outcome.RETRY, None
         if outcome in (Outcome.DONE, Outcome.REPLY):
             self._succeeded(delivery, acknowledge=True)
@@ -301,7 +303,7 @@ class Broker:
         sink = state.plan.dead_letter
         status = "no answer" if answer is None else answer.status
         if DEAD_LETTER_ID in delivery.envelope.extensions:
-            # A dead letter of it would be told of in an event that this consumer gives up again, and so on.
+            # Parked, it would cause another fact about a dead letter, which this consumer gives up again, without end.
             state.counts.dropped += 1
             name = state.plan.name
             log.error("%s comes of a dead letter and is dropped: %s has %s", delivery.envelope.id, name, status)
@@ -309,7 +311,7 @@ class Broker:
             return
         if sink is None:
             state.counts.lost += 1
-            log.error("%s is lost: %s, and %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
+            log.error("%s is lost: %s; %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
             self._finish(delivery, acknowledge=True)
             return
         state.counts.dead_lettered += 1
@@ -317,7 +319,7 @@ class Broker:
         came_back = delivery.envelope.extensions.get("knativeerrordest") == state.plan.target.url
         delivery.envelope = dead_letter(delivery.envelope, state.plan.target.url, outcome, answer)
         if delivery.event is not None and delivery.event.origin is not None:
-            # Who replays it later puts it back where it came from, which its source does not tell.
+            # A replay puts it back where it came from, which its source does not say.
             delivery.envelope = delivery.envelope.with_extensions({ROUTE: delivery.event.origin})
         delivery.dead = outcome
         delivery.attempt = 0
@@ -325,18 +327,18 @@ class Broker:
         delivery.target = sink
         delivery.function = self._functions[sink.name] if isinstance(sink, ToService) else None
         if came_back:
-            # The sink's own dead letters lead back to it: once round a minute, and not as fast as it can fail.
+            # The sink's own dead letters lead back to it: they are delivered once a minute, not as fast as it fails.
             self._later(delivery, self._limits.dead_letter_pause_seconds)
         else:
             self._ready.put(delivery.tenant, delivery)
 
     def _sink_refuses(self, delivery: Delivery, answer: Answer | None) -> None:
-        # Knative commits the offset here and the event is gone. An event about money is not thrown away: it stays
-        # unacknowledged, and is offered again until somebody has repaired the sink (docs/decisions/0008).
+        # Knative commits the offset here and the event is lost. An event about money must not be dropped: it stays
+        # unacknowledged and is delivered again until the sink works (docs/decisions/0008).
         pause = self._limits.dead_letter_pause_seconds
         status = "no answer" if answer is None else answer.status
         name = delivery.subscription.plan.name
-        log.error("the dead letter sink of %s does not take %s (%s); kept", name, delivery.envelope.id, status)
+        log.error("the dead letter sink of %s refuses %s (%s); it is retried", name, delivery.envelope.id, status)
         self._later(delivery, pause)
 
     def _later(self, delivery: Delivery, seconds: float) -> None:
@@ -400,7 +402,7 @@ class Broker:
             self._reading = asyncio.get_running_loop().call_soon(self._read_on)
 
     def _mark(self) -> None:
-        """Move the low-water mark up to the oldest event that somebody is not done with."""
+        """Move the low-water mark up to the oldest event that a consumer has not finished."""
         self._done_since_mark = 0
         oldest = next(iter(self._events), None)
         if oldest is None:
@@ -414,11 +416,11 @@ class Broker:
         await self._admission.admit(tenant)
 
     async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Wait until nothing that a request set going is under way; False when the time was over first."""
+        """Wait until nothing that a request started is in progress; return False when the timeout passes first."""
         return await self.progress.quiet(correlation_id, timeout_seconds)
 
     async def idle(self, timeout_seconds: float) -> bool:
-        """Wait until nothing at all is under way and the log is read; False when the time was over first."""
+        """Wait until nothing is in progress and the log is read; return False when the timeout passes first."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         while self._behind_from is not None or len(self.progress):
@@ -428,7 +430,7 @@ class Broker:
         return True
 
     def summary(self) -> BrokerSummary:
-        """Counts for people and metrics."""
+        """Return the counts for people and metrics."""
         head = self._store.head_sequence
         return BrokerSummary(
             subscriptions={state.plan.name: state.counts for state in self._subscriptions.values()},

@@ -38,7 +38,7 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainAnswer:
-    """An answer that was not brought by a server."""
+    """An answer that did not come from a server."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Outcome(Enum):
     RETRY = "retry"
     DEAD = "dead"
     BAD_REPLY = "bad reply"
-    """A success whose body is no event: not retried, and the dead letter says only where it happened."""
+    """A success with a body that is no event: not retried; the dead letter names only the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,9 @@ def policy_of(spec: DeliverySpec) -> DeliveryPolicy:
 
 
 def outcome_of(answer: Answer | None, *, replies: bool) -> Outcome:
-    """What an answer (None: there was none, by a network error or a timeout) means.
+    """Return what an answer means; None is a network error or a timeout.
 
-    `replies` is a Trigger's way: a body is an event for the Broker. A source ignores bodies.
+    `replies` is true for a Trigger, which takes a body for an event for its Broker. A source ignores bodies.
     """
     if answer is None:
         return Outcome.RETRY
@@ -118,7 +118,7 @@ def _is_event(answer: Answer) -> bool:
 
 
 def dead_letter(envelope: Envelope, destination: str, outcome: Outcome, answer: Answer | None) -> Envelope:
-    """The event as its dead letter sink gets it: where it failed, with what status, and the answer's `Kne-` headers."""
+    """Return the event for its dead letter sink: with the destination, the status and the answer's `Kne-` headers."""
     extensions = {"knativeerrordest": destination}
     if answer is not None and outcome is not Outcome.BAD_REPLY:
         extensions["knativeerrorcode"] = str(answer.status)

@@ -1,4 +1,4 @@
-"""Going on with a coroutine whose first step was made in place."""
+"""Runs the rest of a coroutine whose first step was already made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 def go_on(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
     """Await the rest of `work` in the current task, `waiting_for` being what its first `send(None)` returned.
 
-    Most handlers end in that first step; a task for each, or only an `await`, would cost them more than they do.
+    Most handlers end in their first step; a task for each, or even an `await`, would cost more than the handler itself.
     """
     try:
         while True:
@@ -22,7 +22,7 @@ def go_on(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any,
             except GeneratorExit:
                 work.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - a cancellation belongs to the work, as everything else does
+            except BaseException as error:  # noqa: BLE001 - the work gets every exception, cancellation included
                 waiting_for = work.throw(error)
             else:
                 waiting_for = work.send(sent)

@@ -1,4 +1,4 @@
-"""A queue that gives each tenant its turn, so that one's burst does not starve another."""
+"""A queue that serves tenants in turn, so that a burst of one tenant does not delay the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FairQueue(Generic[T]):
         return self._length
 
     def put(self, tenant: str, item: T) -> None:
-        """Queue behind the tenant's other items."""
+        """Append an item to the tenant's queue."""
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = deque()
@@ -31,7 +31,7 @@ class FairQueue(Generic[T]):
         self._length += 1
 
     def take(self) -> T:
-        """The next item of the tenant whose turn it is. Raises IndexError when nothing waits."""
+        """Remove and return the next item of the tenant whose turn it is. Raises IndexError when the queue is empty."""
         turns = self._turns
         tenant = turns[0]
         queue = self._queues[tenant]
@@ -45,7 +45,7 @@ class FairQueue(Generic[T]):
         return item
 
     def remove(self, tenant: str, item: T) -> bool:
-        """Take an item out of turn; False when it does not wait."""
+        """Remove an item out of turn; return False when it is not in the queue."""
         queue = self._queues.get(tenant)
         if queue is None or item not in queue:
             return False
@@ -57,7 +57,7 @@ class FairQueue(Generic[T]):
         return True
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all items."""
         self._queues.clear()
         self._turns.clear()
         self._length = 0

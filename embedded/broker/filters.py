@@ -55,7 +55,7 @@ class Filter:
         return frozenset({self.type}) if self.types is None or self.type in self.types else frozenset()
 
     def __call__(self, envelope: Envelope) -> bool:
-        """Whether the event passes."""
+        """Return whether the event passes."""
         return self.admits(envelope.type) and (self.rest is None or self.rest(envelope))
 
 
@@ -198,7 +198,7 @@ def _comparison(dialect: str, name: str, text: str) -> Predicate:
 
 
 def getter(name: str) -> Getter:
-    """How to read one context attribute of an envelope without building a mapping of them all."""
+    """Return a function that reads one context attribute of an envelope without building a mapping of all."""
     core = _CORE.get(name)
     if core is not None:
         return core

@@ -1,7 +1,7 @@
-"""The wiring, resolved: which event goes to which function, by the manifests and nothing else.
+"""The wiring, resolved: which event goes to which function, by the manifests alone.
 
-A KafkaSource between a topic and a Broker adds no step here: what it reads is offered to the Broker's Triggers at once.
-Where there are several ways between two functions, each is played as the cluster would.
+A KafkaSource between a topic and a Broker adds no step here: its events are offered to the Broker's Triggers at once.
+Where several ways lead from one function to another, each of them delivers, as on a cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from embedded.manifests.serving import Service
 from shared.core.envelope import Envelope
 
 ROUTE: Final = "embeddedroute"
-"""Extension attribute under which an event lies in the log when it did not come from its own domain's topic."""
+"""Extension attribute of an event in the log that was put in for a Broker or another topic than its domain's."""
 _CLUSTER: Final = ".svc.cluster.local"
 _BROKER_INGRESS: Final = "kafka-broker-ingress.knative-eventing"
 _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"
@@ -79,7 +79,7 @@ class Subscription:
     replies_to: str | None
     """The Broker that takes the events in answers; None: answers are not read."""
     consumer: str
-    """By which name the inbox knows the subscriber; the subscription's own when it is no function."""
+    """The subscriber's name in the inbox; the subscription's own name when the subscriber is no function."""
     exclusive: bool = True
     """Whether no other subscription leads to this consumer."""
 
@@ -122,7 +122,7 @@ class Plan:
         return [subscription for listed in self.topics.values() for subscription, _ in listed]
 
     def routes(self, envelope: Envelope) -> tuple[Route, ...]:
-        """The ways that an event of this origin and type may take; each route's `rest` is still to be asked."""
+        """Return the routes for an event of this origin and type; the caller still evaluates each route's `rest`."""
         origin = envelope.extensions.get(ROUTE) or f"topic/{envelope.topic}"
         key = (origin, envelope.type)
         routes = self._routes.get(key)

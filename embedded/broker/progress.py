@@ -1,4 +1,4 @@
-"""What requests set going and is still under way, counted by correlation id."""
+"""Counts the deliveries in progress, by the correlation id of the request that started them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Correlation:
-    """One correlation id's outstanding deliveries, and who waits for the last of them."""
+    """One correlation id's outstanding deliveries, and the callers that wait for the last of them."""
 
     __slots__ = ("id", "outstanding", "waiters")
 
@@ -27,14 +27,14 @@ class Progress:
         self._busy: dict[str, Correlation] = {}
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.on_quiet: Callable[[], None] | None = None
-        """Called each time that a correlation has nothing outstanding any more."""
+        """Called each time that a correlation's last outstanding delivery ends."""
 
     def __len__(self) -> int:
-        """How many correlations have something outstanding."""
+        """Return how many correlations have outstanding deliveries."""
         return len(self._busy)
 
     def began(self, correlation_id: str, deliveries: int) -> Correlation:
-        """Note that so many deliveries are outstanding; returns what `ended` takes."""
+        """Add outstanding deliveries; return the correlation, which `ended` takes."""
         correlation = self._busy.get(correlation_id)
         if correlation is None:
             correlation = self._busy[correlation_id] = Correlation(correlation_id)
@@ -42,7 +42,7 @@ class Progress:
         return correlation
 
     def ended(self, correlation: Correlation) -> None:
-        """Note that one delivery is outstanding no more."""
+        """Remove one outstanding delivery."""
         correlation.outstanding -= 1
         if correlation.outstanding > 0 or self._busy.get(correlation.id) is not correlation:
             return
@@ -55,7 +55,7 @@ class Progress:
             self.on_quiet()
 
     async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Wait until nothing is outstanding for a correlation; False when the time was over first."""
+        """Wait until a correlation has no outstanding delivery; return False when the timeout passes first."""
         correlation = self._busy.get(correlation_id)
         if correlation is None:
             return True
@@ -64,13 +64,13 @@ class Progress:
         return await _wait(correlation.waiters, timeout_seconds)
 
     async def idle(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is outstanding at all; False when the time was over first."""
+        """Wait until there is no outstanding delivery; return False when the timeout passes first."""
         if not self._busy:
             return True
         return await _wait(self._idle_waiters, timeout_seconds)
 
     def clear(self) -> None:
-        """Forget everything and let everybody look again."""
+        """Forget all deliveries and wake all waiting callers."""
         busy = list(self._busy.values())
         self._busy.clear()
         for correlation in busy:

@@ -20,7 +20,7 @@ Raises anything for a network error."""
 
 
 class EventLog(Protocol):
-    """What the broker needs of the store: the log that is also the outbox, and who is done with what."""
+    """What the broker needs of the store: the log, which is also the outbox, and which consumer has finished what."""
 
     @property
     def documents(self) -> Documents: ...
@@ -33,23 +33,23 @@ class EventLog(Protocol):
     low_water_mark: int
 
     def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:
-        """Be given each commit's events right after the decision, with the sequence number of the first."""
+        """Call the listener with each commit's events right after the commit, and the first one's sequence number."""
         ...
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Be told when what was not on disk has been forgotten."""
+        """Call back when events that were not on disk have been lost."""
         ...
 
     def acknowledge(self, sequence: int, consumer: str) -> None:
-        """Note that a consumer is done with an event without an inbox marker."""
+        """Record that a consumer has finished an event without an inbox marker."""
         ...
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
-        """Whether there is a marker or an acknowledgement."""
+        """Return whether there is a marker or an acknowledgement."""
         ...
 
     def pending_events(self, from_sequence: int, limit: int) -> Sequence[Any]:
-        """Events from a sequence number on, oldest first; fewer than `limit` means that was the last."""
+        """Return events from a sequence number on, oldest first; fewer than `limit` are the last ones."""
         ...
 
 
@@ -60,14 +60,14 @@ class Limits:
     workers: int = 256
     """Deliveries that may be suspended at once (waiting for a provider, say)."""
     events_in_memory: int = 20_000
-    """Past it the broker reads on from the log once there is room."""
+    """At this number the broker stops queueing and reads on from the log when there is room."""
     page: int = 256
     slice_seconds: float = 0.002
-    """After so long the event loop gets its turn."""
+    """A worker gives the event loop a turn after this time."""
     long_backoff_seconds: float = 1.0
-    """A retry at least so far away does not count as under way meanwhile."""
+    """A retry that is at least this far away does not count as in progress."""
     dead_letter_pause_seconds: float = 60.0
-    """How often a dead letter is offered again that its sink keeps refusing."""
+    """Time between deliveries of a dead letter that its sink refuses."""
     correlations: int = 300
     waiting_room: int = 10_000
     patience_seconds: float = 10.0
@@ -75,21 +75,21 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """What a subscription has done since the start."""
+    """A subscription's counts since the start."""
 
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0
     lost: int = 0
-    """Given up with no dead letter sink to go to."""
+    """Given up without a dead letter sink (a schedule's tick)."""
     dropped: int = 0
-    """Given up, and of a dead letter's making: not parked again."""
+    """Given up and not parked, because it comes of a dead letter."""
     pending: int = 0
     """Waiting, in flight or backing off now: its lag."""
 
 
 class EventState:
-    """A logged event that somebody is not done with."""
+    """A logged event that some consumer has not finished."""
 
     __slots__ = ("origin", "remaining", "sequence")
 
@@ -97,7 +97,7 @@ class EventState:
         self.sequence = sequence
         self.remaining = remaining
         self.origin = origin
-        """Where it was put in when that was not its own domain's topic (plan.ROUTE)."""
+        """Its plan.ROUTE: set when it was not published to its own domain's topic."""
 
 
 class Delivery:
@@ -129,16 +129,16 @@ class Delivery:
         self.subscription = subscription
         self.envelope = envelope
         self.event = event
-        """None for what never was in the log (a schedule's tick)."""
+        """None for an event that is not in the log (a schedule's tick)."""
         self.tenant = tenant
         self.correlation = correlation
-        """Where it is counted as under way; None while it is not."""
+        """Where it is counted as in progress; None while it is not."""
         self.first = first
         self.function = subscription.function
         self.target: Target = subscription.plan.target
         self.attempt = 0
         self.dead: Outcome | None = None
-        """Why it is on its way to the dead letter sink; None while it is not."""
+        """Why it goes to the dead letter sink; None while it goes to the subscriber."""
         self.lane: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""The tasks that deliver: as a rule one of them does everything, and another takes over while it is suspended."""
+"""The tasks that deliver events. Usually one of them does all the work; another one works while it is suspended."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _POLL_SECONDS: Final = 0.01
 
 
 class Source(Protocol):
-    """What the workers work for."""
+    """Where workers get their deliveries and report the outcomes."""
 
     def has_ready(self) -> bool:
-        """Whether there may be something to take."""
+        """Return whether there may be a delivery to take."""
         ...
 
     def next_delivery(self) -> Delivery | None:
-        """What is to be delivered now; None when nothing is."""
+        """Return the next delivery; None when there is none now."""
         ...
 
     def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
-        """Begin an attempt: what gives the answer, or None, or raises, where there is none."""
+        """Begin an attempt: a coroutine that returns the answer, or returns None or raises when there is none."""
         ...
 
     def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
-        """Draw the conclusions of an attempt: at once, or by what is returned."""
+        """Handle the outcome of an attempt, at once or in the coroutine that is returned."""
         ...
 
 
@@ -49,11 +49,11 @@ class Workers:
 
     @property
     def busy(self) -> bool:
-        """Whether anyone is at something."""
+        """Whether a worker is not parked."""
         return len(self._parked) < len(self._all)
 
     def wake(self) -> None:
-        """See to it that somebody takes what is ready."""
+        """Make sure that a worker takes the next delivery."""
         if len(self._all) - len(self._parked) > self.suspended or not self.source.has_ready():
             return
         if self._parked:
@@ -62,11 +62,11 @@ class Workers:
             self._all.add(Worker(self))
 
     def park(self, worker: Worker) -> None:
-        """Have a worker woken when it is needed."""
+        """Set a worker aside until a delivery needs it."""
         self._parked.append(worker)
 
     def abandon(self) -> list[asyncio.Task[None]]:
-        """Cancel everyone at once; what they were at has no outcome. Returns the tasks that are ending."""
+        """Cancel all workers at once; their deliveries have no outcome. Return the tasks that are ending."""
         workers, self._all = self._all, set()
         self._parked = []
         self.suspended = 0
@@ -76,7 +76,7 @@ class Workers:
         return [worker.task for worker in workers]
 
     async def close(self, grace_seconds: float) -> None:
-        """Wait for what is in flight, at most so long, then end everyone."""
+        """Wait for deliveries in flight, at most `grace_seconds`, then end all workers."""
         deadline = asyncio.get_running_loop().time() + grace_seconds
         while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
             await asyncio.sleep(_POLL_SECONDS)
@@ -84,7 +84,7 @@ class Workers:
 
 
 class Worker:
-    """One task that delivers whatever is next."""
+    """One task that makes one delivery after another."""
 
     __slots__ = ("_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
 
@@ -97,7 +97,7 @@ class Worker:
         self.task = self._loop.create_task(self._work())
 
     def wake(self) -> None:
-        """Go on: something is ready."""
+        """Continue: a delivery is ready."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -129,7 +129,7 @@ class Worker:
                 if conclusion is not None:
                     await conclusion
             except Exception:
-                log.exception("the broker failed at %s; the event stays in the log", delivery.envelope.id)
+                log.exception("the broker failed to deliver %s; the event stays in the log", delivery.envelope.id)
             if perf_counter() >= until:
                 await asyncio.sleep(0)
                 until = perf_counter() + slice_seconds
@@ -137,7 +137,7 @@ class Worker:
     async def _rest(
         self, work: Coroutine[Any, Any, Answer | None], waiting_for: Any, delivery: Delivery
     ) -> Answer | None:
-        """The answer of an attempt that waits for something; None when it takes longer than its subscription allows."""
+        """Await the answer of a suspended attempt; return None when it takes longer than its subscription allows."""
         handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
         self._workers.suspended += 1
         self._workers.wake()
@@ -153,9 +153,9 @@ class Worker:
         return self.abandoned
 
     def _note_failure(self, error: BaseException) -> None:
-        """Whatever an invocation raises stands for a network error.
+        """Log what an invocation raised; any exception counts as a network error.
 
-        A cancellation too, for without one of this task it is the handler's own affair. Raises that of this task.
+        A cancellation of the handler counts as one as well. Raises the cancellation of this task itself.
         """
         if not isinstance(error, asyncio.CancelledError):
             log.warning("no answer: %r", error)

@@ -62,7 +62,7 @@ class FrameworkInvoker:
         self._services = services
         self._root = root
         self._apps: dict[str, Any] = {}
-        functions.on_let_go = self._let_go
+        functions.on_unload = self._unload
 
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:  # noqa: ARG002 - see Invoke
         """Deliver an event in the HTTP binding's binary mode."""
@@ -84,7 +84,7 @@ class FrameworkInvoker:
         finally:
             self._functions.leave(function)
 
-    def _let_go(self, service: Service) -> None:
+    def _unload(self, service: Service) -> None:
         # The framework has loaded the file once more, as a module by the name of its stem.
         if self._apps.pop(service.name, None) is not None:
             sys.modules.pop(PurePosixPath(service.source).stem, None)

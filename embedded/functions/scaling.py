@@ -1,8 +1,8 @@
-"""Scale to zero in one process: functions of the support class are loaded at first use and let go when idle.
+"""Scale to zero in one process: functions of the support class are loaded at first use and unloaded when idle.
 
 Classes, windows and retention periods are the Services' own annotations. A function is a module; what it imports
 besides is shared with others and stays. Letting go takes the module out of `sys.modules`, so that its code, models
-and caches are collected once nobody runs them.
+and caches are garbage collected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _LOOK_AFTER_SECONDS: Final = 5.0
 
 State = Literal["ready", "loaded", "idle"]
-"""`ready`: core, always there. `loaded`: support, in use or recently so. `idle`: support, let go or never loaded."""
+"""`ready`: core, always loaded. `loaded`: support, used recently. `idle`: support, not loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +80,17 @@ class Functions:
         timers: Timers,
         collect: Callable[[], object] = gc.collect,
     ) -> None:
-        """`collect` is called after something was let go: modules are full of cycles."""
+        """`collect` is called after functions were unloaded: modules contain reference cycles."""
         self._clock = clock
         self._timers = timers
         self._collect = collect
         self._functions = {name: Function(service) for name, service in services.items()}
         self._looking_after = False
-        self.on_let_go: Callable[[Service], None] | None = None
-        """Called with a function's Service when it is let go, for whoever keeps something of it."""
+        self.on_unload: Callable[[Service], None] | None = None
+        """Called with a function's Service when it is unloaded, so that a cache of it can be cleared."""
 
     def start(self) -> None:
-        """Load the core functions and let go of the others once they are idle. Raises FieldError."""
+        """Load the core functions, and begin to unload the others when they are idle. Raises FieldError."""
         for function in self._functions.values():
             if not function.support:
                 self._load(function)
@@ -99,7 +99,7 @@ class Functions:
             self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
 
     def stop(self) -> None:
-        """Let go of nothing any more."""
+        """Stop unloading functions."""
         self._looking_after = False
 
     def check(self, plan: Plan, manifests: Manifests) -> None:
@@ -120,7 +120,7 @@ class Functions:
             self._functions[name].ways_in = listed
         for function in self._functions.values():
             if function.support:
-                self._let_go(function)
+                self._unload(function)
         self._collect()
 
     # Calls
@@ -134,7 +134,7 @@ class Functions:
         return function.operation
 
     def enter(self, service: str) -> Function:
-        """Begin a call: the function, loaded, and not let go before `leave`. Raises as `operation` does."""
+        """Begin a call: return the function, loaded, and not unloaded before `leave`. Raises as `operation` does."""
         function = self._functions[service]
         if function.target is None:
             self._load(function)
@@ -149,7 +149,7 @@ class Functions:
             function.last_used = self._clock.monotonic()
 
     def status(self) -> list[FunctionStatus]:
-        """Every function, by its Service's name."""
+        """Return the status of every function, by its Service's name."""
         return [
             FunctionStatus(
                 service=name,
@@ -164,7 +164,7 @@ class Functions:
             for name, function in sorted(self._functions.items())
         ]
 
-    # Coming and going
+    # Loading and unloading
 
     def _load(self, function: Function) -> None:
         if function.target is not None:
@@ -188,17 +188,17 @@ class Functions:
         now = self._clock.monotonic()
         gone = [function for function in self._functions.values() if _is_idle(function, now)]
         for function in gone:
-            self._let_go(function)
+            self._unload(function)
         if gone:
             self._collect()
         self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
 
-    def _let_go(self, function: Function) -> None:
+    def _unload(self, function: Function) -> None:
         if function.target is None or function.in_flight:
             return
         function.target = function.operation = None
-        if self.on_let_go is not None:
-            self.on_let_go(function.service)
+        if self.on_unload is not None:
+            self.on_unload(function.service)
         name = function.service.module
         if any(other.target is not None and other.service.module == name for other in self._functions.values()):
             return
@@ -207,7 +207,7 @@ class Functions:
         parent = sys.modules.get(package)
         if parent is not None and hasattr(parent, stem):
             delattr(parent, stem)
-        log.debug("%s is let go", function.service.name)
+        log.debug("%s is unloaded", function.service.name)
 
 
 def _is_idle(function: Function, now: float) -> bool:

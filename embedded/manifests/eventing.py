@@ -1,7 +1,7 @@
 """Brokers, Triggers and PingSources, by the rules of Knative Eventing 1.22's webhook and bounds of our own.
 
-The webhook takes any number of retries and any delay. A bound here says what the number can still mean: an event that
-is retried for weeks is neither delivered nor given up, and nobody is told.
+The webhook accepts any number of retries and any delay. The bounds here are ours: an event that is retried for weeks is
+neither delivered nor given up, and no alert is raised.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from embedded.manifests.resource import Destination, Resource, Strict
 
 
 class KafkaSourceSpec(Strict):
-    """Which topics a source reads, how, and who gets their events."""
+    """Which topics a source reads, how, and which sink gets their events."""
 
     bootstrap_servers: list[str] = Field(min_length=1)
     topics: list[Topic] = Field(min_length=1)

@@ -136,7 +136,7 @@ class Traffic(Strict):
 
 
 class ServiceSpec(Strict):
-    """What is deployed, and who gets how much of the traffic."""
+    """What is deployed, and which revision gets how much of the traffic."""
 
     template: Template
     traffic: list[Traffic] | None = None

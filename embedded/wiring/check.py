@@ -1,4 +1,4 @@
-"""The wiring check: manifests, functions and events compared from all sides, each difference one sentence."""
+"""The wiring check: compares manifests, functions and events. Each difference is one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facts from both sides: what functions emit, what Triggers take, and the topics between."""
+"""Facts in both directions: what functions emit, what Triggers take, and the topics between."""
 
 from __future__ import annotations
 

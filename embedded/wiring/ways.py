@@ -1,4 +1,4 @@
-"""Ways to functions, from both sides: every function has its own, and each is what the function says of itself."""
+"""Ways to functions, in both directions: every function has one, and it matches what the function declares."""
 
 from __future__ import annotations
 
