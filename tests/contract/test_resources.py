@@ -378,6 +378,7 @@ POST /v1/payments
 GET /v1/payments/*
 GET /v1/payments
 POST /v1/payments/*/capture
+POST /v1/accounts/*/close
 POST /v1/payments/*/cancel
 POST /v1/payments/*/refunds
 GET /v1/payments/*/refunds
