@@ -435,10 +435,11 @@ class Harness:
 
     async def _retried(self, operation: EventOperation, envelope: Envelope) -> None:
         delivery = await self.deliver(operation, envelope)
-        for _ in range(MAX_RETRIES):
+        for attempt in range(MAX_RETRIES):
             if delivery.status not in RETRIED:
                 break
-            await asyncio.sleep(0)
+            # As a broker does: another delivery of the event may be between two of its attempts to commit.
+            await asyncio.sleep(min(0.1, 0.001 * 2**attempt))
             delivery = await self.deliver(operation, envelope)
         if delivery.status != 204:
             self.undelivered.append(Undelivered(operation.id, envelope, delivery))
