@@ -160,7 +160,7 @@ class Broker:
             if len(self._events) >= self._limits.events_in_memory:
                 self._behind_from = sequence
                 return
-            self._submit(sequence, envelope, not envelope.repeated)
+            self._submit(sequence, envelope, first=True)
 
     def _read_on(self) -> None:
         """Queue a page of the events in the log, and the next page in the loop's next turn, while there is room."""
@@ -249,7 +249,11 @@ class Broker:
         if function is None:
             return self._forward(delivery)
         function.in_flight += 1
-        return self._invoke(function.name, delivery.envelope, delivery.first)
+        first, envelope = delivery.first, delivery.envelope
+        if first and envelope.repeated:
+            # More than one run may publish such an event. Only the store can tell whether this is its first time.
+            first = not self._store.applied(delivery.subscription.plan.consumer, envelope)
+        return self._invoke(function.name, envelope, first)
 
     def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
         """See Source."""

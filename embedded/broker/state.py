@@ -44,6 +44,10 @@ class EventLog(Protocol):
         """Record that a consumer has finished an event without an inbox marker."""
         ...
 
+    def applied(self, consumer: str, envelope: Envelope) -> bool:
+        """Whether a consumer has applied an event: its inbox marker is there."""
+        ...
+
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
         """Return whether there is a marker or an acknowledgement."""
         ...

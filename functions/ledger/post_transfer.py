@@ -143,7 +143,7 @@ def _publish_posted(request: _Request, recorded: RecordedTransfer, ctx: Context)
     )
     # The event key is the transfer's id: however often the transfer is requested, its fact has one id and accounts
     # apply it once.
-    ctx.emit(posted, event_key=recorded.id, repeated=not recorded.first, causetype=request.cause_type)
+    ctx.emit(posted, event_key=recorded.id, causetype=request.cause_type)
 
 
 def _publish_refused(request: _Request, refusal: Refusal, ctx: Context) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 Direction = Literal["debit", "credit"]
@@ -53,10 +53,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedTransfer:
-    """A transfer as it stands in the ledger.
-
-    `first` is True from the one `append` that recorded it and False ever after; no store keeps it.
-    """
+    """A transfer as it stands in the ledger."""
 
     tenant_id: str
     id: str
@@ -65,7 +62,6 @@ class RecordedTransfer:
     recorded_at: str
     payment_id: str | None = None
     description: str | None = None
-    first: bool = field(default=False, compare=False)
 
 
 class Refusal(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, cast
@@ -262,7 +261,7 @@ class MemoryLedger:
             transfer.description,
         )
         self._known[transfer.tenant_id, transfer.id] = recorded
-        return replace(recorded, first=True)
+        return recorded
 
     def _account(self, tenant_id: str, account_id: str) -> list[Entry]:
         return list(self._entries.get((tenant_id, account_id), ()))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import orjson
@@ -187,7 +186,6 @@ class SqliteLedger:
             recorded_at,
             transfer.payment_id,
             transfer.description,
-            first=True,
         )
         self._remember(recorded, _transfer_row(recorded))
         self._entries += rows
@@ -233,10 +231,7 @@ class SqliteLedger:
         if self._recent.certainly_absent(tenant_id, transfer_id):
             return None
         place = (tenant_id, transfer_id)
-        known = self._known.get(place) or self._known_in_flight.get(place)
-        if known is None:
-            return self._stored(place)
-        return replace(known, first=False) if isinstance(known, RecordedTransfer) else known
+        return self._known.get(place) or self._known_in_flight.get(place) or self._stored(place)
 
     def _stored(self, place: Place) -> Known | None:
         sql = (

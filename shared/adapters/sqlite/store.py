@@ -26,7 +26,7 @@ from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, W
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
-from shared.ports.documents import Collection, Unavailable
+from shared.ports.documents import Collection, InboxMarker, Unavailable
 
 __all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "SchemaTooNew", "SqliteStore", "WriterFailed"]
 
@@ -125,6 +125,10 @@ class SqliteStore:
     def acknowledge(self, sequence: int, consumer: str) -> None:
         """Note that a consumer is done with an event that it has not applied: dead-lettered, or nothing matched."""
         self._log.acknowledge(sequence, consumer)
+
+    def applied(self, consumer: str, envelope: Envelope) -> bool:
+        """Whether a consumer has applied an event: its inbox marker is there. Mostly answered from memory."""
+        return self._log.applied(InboxMarker(consumer, envelope.source, envelope.id))
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
         """Whether a consumer has applied an event (its inbox marker) or is done with it (`acknowledge`)."""

@@ -180,9 +180,11 @@ class MemoryLog:
     def acknowledge(self, sequence: int, consumer: str) -> None:
         self.acknowledgements.add((sequence, consumer))
 
+    def applied(self, consumer: str, envelope: Envelope) -> bool:
+        return (consumer, envelope.source, envelope.id) in self.markers
+
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
-        marker = (consumer, envelope.source, envelope.id)
-        return marker in self.markers or (sequence, consumer) in self.acknowledgements
+        return self.applied(consumer, envelope) or (sequence, consumer) in self.acknowledgements
 
     def pending_events(self, from_sequence: int, limit: int) -> Sequence[Any]:
         start = max(from_sequence, 1)
