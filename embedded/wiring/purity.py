@@ -21,10 +21,12 @@ _BEHIND_PORTS: Final = frozenset(
     }
 )
 """Drivers, servers and adapters: a function uses ports and does not know what is behind them."""
+_NOT_FOR_HANDLERS: Final = frozenset({"pending", "runtime"})
+"""Attributes of a context that are for the packages that run handlers."""
 
 
 def impure_functions(repository: Repository) -> Iterator[Finding]:
-    """No function file imports a clock, randomness, the environment, a driver or an adapter."""
+    """No function file imports a clock, randomness, the environment, a driver or an adapter, or uses the runtime."""
     for file, tree in repository.trees.items():
         for line, name in offences(tree):
             yield Finding(file, line, f"A function may not use {name}; take it from its context or through a port.")
@@ -34,7 +36,9 @@ def offences(tree: ast.AST) -> list[tuple[int, str]]:
     """What a file takes from elsewhere than its context, with its lines."""
     found = {(line, name) for line, name in _imported(tree) if _is_within(name, _SOURCES | _BEHIND_PORTS)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and node.attr in _NOT_FOR_HANDLERS:
+            found.add((node.lineno, ast.unparse(node)))
+        elif isinstance(node, ast.Attribute):
             text = ast.unparse(node)
             if any(text == call or text.endswith("." + call) for call in _CALLS):
                 found.add((node.lineno, text))

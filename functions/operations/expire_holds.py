@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from events.sweeps import HoldExpired, Tick
 from shared.context.context import Context
 from shared.context.tenant_work import in_pages, tenant_ids
 from shared.functions.decorators import event_function
-from shared.ports.documents import Place, Query
-from shared.records.accounts import HOLDS
+from shared.ports.documents import Query
+from shared.records.accounts import HOLDS, HoldDocument
 
 
 @event_function(Tick, platform=True)
@@ -17,21 +19,16 @@ async def expire_holds(_tick: Tick, ctx: Context) -> None:
     The payments domain decides whether the payment expires; if so, accounts releases the hold. The event key is the
     hold's id: however often a sweep finds a hold, the payment processes its expiry once.
     """
+    query = Query({"status": "active"}, ranges={"expires_at": (None, ctx.now_text)}, order_by="expires_at")
     async for tenant_id in tenant_ids(ctx):
-        await in_pages(ctx, tenant_id, "expired", _publish_page)
+        await in_pages(ctx, tenant_id, "expired", HOLDS, query, _publish_page)
 
 
-async def _publish_page(after: Place | None, scope: Context) -> Place | None:
-    """Publish one page of a tenant's expired holds. Returns the place to continue from, or None at the end."""
-    size = scope.runtime.settings.sweep_batch
-    ended = (None, scope.now_text)
-    query = Query({"status": "active"}, ranges={"expires_at": ended}, order_by="expires_at", after=after, limit=size)
-    found = await scope.find(HOLDS, query)
-    last: Place | None = None
+async def _publish_page(found: Sequence[HoldDocument], scope: Context) -> None:
+    """Publish one page of a tenant's expired holds."""
     for hold in found:
         expires_at = hold["expires_at"]
         assert expires_at is not None, "a range finds no document without the field"
-        last = Place(expires_at, hold["id"])
         fact = HoldExpired(
             account_id=hold["account_id"],
             hold_id=hold["id"],
@@ -39,6 +36,4 @@ async def _publish_page(after: Place | None, scope: Context) -> Place | None:
             expires_at=expires_at,
         )
         scope.emit(fact, event_key=hold["id"])
-    if found:
-        scope.log.info("%d holds of %s have expired", len(found), scope.tenant_id)
-    return last if len(found) == size else None
+    scope.log.info("%d holds of %s have expired", len(found), scope.tenant_id)

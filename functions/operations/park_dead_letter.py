@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLetterReplayed
 from functions.operations._dead_letter import REPLAYS, dead_letter_parts, emit
 from shared.context.context import Context
+from shared.context.tenant_work import is_tenant
 from shared.core.envelope import DEAD_LETTER_ID, Envelope
 from shared.functions.decorators import event_function
-from shared.identity.tenancy import tenant_of
 from shared.ports.documents import Query
 from shared.records.dead_letters import DEAD_LETTERS, CauseDocument, DeadLetterDocument
 
@@ -35,7 +35,7 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
         ctx.log.warning("%s %s comes of a dead letter and is not parked", event.type, event.id)
         return
     tenant_id = event.tenant_id
-    if tenant_id and await tenant_of(ctx.runtime.documents, tenant_id) is not None:
+    if tenant_id and await is_tenant(ctx, tenant_id):
         ctx.scope_to(tenant_id)
     consumer = _consumer(event.extensions.get("knativeerrordest", ""))
     replays = _number(event.extensions.get(REPLAYS, "0"))

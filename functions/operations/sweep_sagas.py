@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,7 @@ from shared.context.context import Context
 from shared.context.saga import SagaKey, SagaType
 from shared.context.tenant_work import in_pages, run_in_tenant_unit_of_work, tenant_ids
 from shared.functions.decorators import event_function
-from shared.ports.documents import Collection, Place, Query, Unavailable
+from shared.ports.documents import Collection, Query
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
 
@@ -46,7 +46,7 @@ async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
     reads an index and is cheap when nothing is overdue. The owner acts once on each attempt.
     """
     due: defaultdict[str, list[SagaKey]] = defaultdict(list)
-    for key in await _due_in_cache(ctx):
+    for key in await saga.due(ctx):
         due[key.tenant_id].append(key)
     for tenant_id, keys in due.items():
         await run_in_tenant_unit_of_work(ctx, tenant_id, f"due/{ctx.origin.cause_id}", partial(_publish_due, keys))
@@ -55,16 +55,9 @@ async def sweep_sagas(_tick: Tick, ctx: Context) -> None:
         for watched in _WATCHED:
             for side, overdue in _overdue(ctx).items():
                 work = f"{watched.type}/{watched.status}/{side}"
-                await in_pages(ctx, tenant_id, work, partial(_publish_page, watched, overdue, published))
-
-
-async def _due_in_cache(ctx: Context) -> list[SagaKey]:
-    try:
-        found = await ctx.runtime.cache.due(ctx.now, ctx.runtime.settings.sweep_batch)
-    except Unavailable as error:
-        ctx.log.warning("the cache cannot be read for due sagas, their documents are searched: %s", error)
-        return []
-    return [key for key in map(saga.parse_key, found) if key is not None]
+                query = Query({"status": watched.status}, ranges={"due_at": overdue}, order_by="due_at")
+                publish = partial(_publish_page, watched, published)
+                await in_pages(ctx, tenant_id, work, watched.collection, query, publish)
 
 
 async def _publish_due(keys: list[SagaKey], scope: Context) -> None:
@@ -78,18 +71,13 @@ async def _publish_due(keys: list[SagaKey], scope: Context) -> None:
 
 
 async def _publish_page(
-    watched: _Watched, overdue: _Range, published: set[SagaKey], after: Place | None, scope: Context
-) -> Place | None:
-    """Publish one page of a tenant's overdue sagas. Returns the place to continue from, or None at the end."""
-    size = scope.runtime.settings.sweep_batch
-    where, ranges = {"status": watched.status}, {"due_at": overdue}
-    query = Query(where, ranges=ranges, order_by="due_at", after=after, limit=size)
-    found = await scope.find(watched.collection, query)
+    watched: _Watched, published: set[SagaKey], found: Sequence[Mapping[str, Any]], scope: Context
+) -> None:
+    """Publish one page of a tenant's overdue sagas."""
     for document in found:
         key = SagaKey(watched.type, scope.tenant_id, document["id"])
         if key not in published:
             _publish(scope, key, document)
-    return Place(found[-1]["due_at"], found[-1]["id"]) if len(found) == size else None
 
 
 def _overdue(scope: Context) -> dict[str, _Range]:
@@ -97,7 +85,7 @@ def _overdue(scope: Context) -> dict[str, _Range]:
 
     A deadline that is too late was made before the wall clock was set back, so its step may have stopped long ago.
     """
-    return {"past": (None, scope.now_text), "ahead": (saga.latest_deadline(scope.runtime.settings, scope.now), None)}
+    return {"past": (None, scope.now_text), "ahead": (saga.latest_deadline(scope), None)}
 
 
 def _is_overdue(document: Mapping[str, Any], scope: Context) -> bool:

@@ -16,7 +16,7 @@ async def begin_capture(ctx: Context, payment: PaymentDocument, amount: int, *be
 
     `before` are facts that the same commit publishes first.
     """
-    deadline = saga.ledger_deadline(ctx.runtime.settings, ctx.now)
+    deadline = saga.ledger_deadline(ctx)
     due_at = await saga.begin(ctx, "payment", payment["id"])
     return update_payment(
         ctx,

@@ -77,7 +77,7 @@ async def _new_refund(ctx: Context, payment: PaymentDocument, amount: int, reaso
         "reason": reason,
         "failure": None,
         "transfer_id": ctx.derived_id("ltr", refund_id, "refund"),
-        "ledger_deadline": saga.ledger_deadline(ctx.runtime.settings, ctx.now),
+        "ledger_deadline": saga.ledger_deadline(ctx),
         "attempt": 1,
         "due_at": await saga.begin(ctx, "refund", refund_id),
         "created_at": ctx.now_text,

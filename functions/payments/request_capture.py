@@ -35,7 +35,7 @@ async def request_capture(event: SagaOverdue, ctx: Context) -> None:
 
 async def _drive_payment(ctx: Context, payment: PaymentDocument) -> None:
     attempt = payment["attempt"] + 1
-    if payment["status"] == "created" and attempt > ctx.runtime.settings.saga_attempts:
+    if payment["status"] == "created" and saga.attempts_used_up(ctx, attempt):
         failure = failure_document("hold_timed_out", "The payer's account did not answer in time.")
         await transition(ctx, payment, "expired", PaymentExpired(**parties(payment)), failure=failure)
         return

@@ -52,19 +52,19 @@ async def receive_callback(provider: str, request: HttpRequest, ctx: Context) ->
 
 async def _read(provider: str, rail: Rail, request: HttpRequest, ctx: Context) -> list[Receipt]:
     name = callback_secret_name(provider)
-    secret = await ctx.runtime.secrets.get(name)
+    secret = await ctx.secrets.named(name)
     if secret is None:
         # The platform's configuration is at fault, so the status is 5xx: the provider sends the callback again later.
         ctx.log.error("the secret %s is missing: callbacks of %s cannot be authenticated", name, provider)
         raise Problem("dependency_unavailable", "Callbacks of this provider cannot be authenticated now; try again.")
-    window = ctx.runtime.settings.timestamp_window_seconds
+    window = ctx.signature_window_seconds
     return list(rail.read_callback(request.headers, request.body, secret=secret, now=ctx.now, window_seconds=window))
 
 
 async def _process(provider: str, receipt: Receipt, ctx: Context) -> None:
     charge = None
     if receipt.reference is not None:
-        charge = await ctx.runtime.documents.get(CHARGES, PLATFORM, receipt.reference)
+        charge = await ctx.get(CHARGES, receipt.reference)
     # derived_id takes its time from the id at the end of the cause. The reference is such an id without a prefix.
     cause_id = f"{provider}/{receipt.id}/chg_{receipt.reference}"
     if charge is None or charge["provider"] != provider:

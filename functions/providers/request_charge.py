@@ -66,8 +66,8 @@ async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     """
     rail = ctx.rails[deposit["method"]]
     await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], lambda scope: _store_charge(scope, deposit))
-    await ctx.runtime.documents.durable()
-    callback_url = f"{ctx.runtime.settings.base_url}/v1/providers/{deposit['method']}/callbacks"
+    await ctx.durable()
+    callback_url = ctx.public_url(f"/v1/providers/{deposit['method']}/callbacks")
     try:
         await rail.request_charge(deposit["txid"], deposit["amount"], deposit["currency"], callback_url)
     except RailRefused as refusal:
@@ -101,7 +101,7 @@ async def _next_attempt(ctx: Context, deposit: DepositDocument) -> None:
     paid, attempt = deposit["end_to_end_id"], deposit["attempt"] + 1
     if paid is not None:
         ctx.emit(charge_paid_fact(deposit, paid))
-    if paid is None and attempt > ctx.runtime.settings.saga_attempts:
+    if paid is None and saga.attempts_used_up(ctx, attempt):
         ctx.log.warning(
             "deposit %s is not paid yet; its charge %s is not requested again", deposit["id"], deposit["txid"]
         )

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.context.tenant_secrets import TenantSecrets
-from shared.context.unit_of_work import UnitOfWork
 from shared.core.clock import format_time
 from shared.core.envelope import DEAD_LETTER_ID, Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.problems import Problem
-from shared.ports.documents import Collection, D
+from shared.ports.documents import (
+    Change,
+    Collection,
+    Commit,
+    D,
+    Expectation,
+    Fields,
+    InvalidWrite,
+    P,
+    Query,
+)
 
 if TYPE_CHECKING:
     from shared.context.runtime import Runtime
@@ -47,23 +56,33 @@ class Origin(NamedTuple):
         return self.operation.partition("/")[0]
 
 
-class Context(UnitOfWork):
-    """The unit of work of one run of a handler, and all other services that a handler may use.
+class Context:
+    """The unit of work of one run of a handler, and the services that a handler may use.
 
-    `now` is the same during the whole run.
+    It reads documents of one tenant and gathers writes; they become one atomic commit when the handler has returned.
+    Each write raises InvalidWrite when another domain owns the collection. `now` is the same during the whole run.
+
+    `runtime` and `pending` are for the packages that run handlers; a function uses neither.
     """
 
-    __slots__ = ("_event_id", "_facts", "caller", "now", "now_text", "origin", "runtime")
+    __slots__ = (
+        *("_documents", "_domain", "_event_id", "_facts", "_staged"),
+        *("caller", "now", "now_text", "origin", "pending", "runtime", "tenant_id"),
+    )
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
-        super().__init__(runtime.documents, tenant_id, origin.domain)
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
         self.now = now = runtime.clock.now()
         self.now_text = format_time(now)
+        self._documents = documents = runtime.documents
+        self._domain = origin.domain
+        self._staged: dict[tuple[str, str], Any] = {}
         self._facts = 0
         self._event_id = ""
+        self.tenant_id = tenant_id
+        self.pending = Commit(tenant_id, read_token=documents.read_token)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -77,6 +96,7 @@ class Context(UnitOfWork):
 
     @property
     def ledger(self) -> LedgerStore:
+        """The ledger. What it records is a step of its own, and not part of the commit."""
         return self.runtime.ledger
 
     @property
@@ -89,6 +109,22 @@ class Context(UnitOfWork):
         """Sealing for this tenant, and new secrets."""
         return TenantSecrets(self.runtime.secrets, self.runtime.secret_source, self.tenant_id)
 
+    @property
+    def signature_window_seconds(self) -> int:
+        """How far the time in a signature may differ from `now`."""
+        return self.runtime.settings.timestamp_window_seconds
+
+    def public_url(self, path: str) -> str:
+        """Return the URL by which others call a path of this platform."""
+        return self.runtime.settings.base_url.rstrip("/") + path
+
+    async def durable(self) -> None:
+        """Return when all that this process has committed would survive a crash. Raises Unavailable when it will not.
+
+        For a handler that commands another system, which may answer at once.
+        """
+        await self._documents.durable()
+
     def scope_to(self, tenant_id: str) -> None:
         """Change the tenant of the run: for operations that find the tenant in what they read (callbacks, sweeps).
 
@@ -97,8 +133,9 @@ class Context(UnitOfWork):
         pending = self.pending
         if not pending.is_empty:
             raise RuntimeError("a unit of work belongs to one tenant")
-        super().__init__(self.runtime.documents, tenant_id, self.origin.domain)
-        self.pending.inbox, self._event_id = pending.inbox, ""
+        self.tenant_id = tenant_id
+        self.pending = Commit(tenant_id, inbox=pending.inbox, read_token=self._documents.read_token)
+        self._staged, self._event_id = {}, ""
 
     # Ids
 
@@ -110,7 +147,19 @@ class Context(UnitOfWork):
         """Return the id that this purpose always has for this source in this tenant."""
         return derived_id(prefix, self.tenant_id, source_id, purpose)
 
-    # Documents, beside those of UnitOfWork
+    # Documents
+
+    def get(self, collection: Collection[D, ...], id: str) -> Awaitable[D | None]:
+        """Return the document as this unit of work would store it (without its increments), or None."""
+        if self._staged:
+            staged = self._staged.get((collection.name, id))
+            if staged is not None:
+                return _at_once(staged)
+        return self._documents.get(collection, self.tenant_id, id)
+
+    def find(self, collection: Collection[D, ...], query: Query) -> Awaitable[Sequence[D]]:
+        """Return a page of the tenant's committed documents; the writes of this unit of work are not in it."""
+        return self._documents.find(collection, self.tenant_id, query)
 
     async def required(self, collection: Collection[D, ...], id: str) -> D:
         """Return the document. Raises Problem `not_found`, also for a document of another tenant."""
@@ -125,6 +174,85 @@ class Context(UnitOfWork):
         if document is None:
             raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
         return document
+
+    def insert(self, collection: Collection[D, ...], document: D, *, tenant_id: str | None = None) -> D:
+        """Store a new document; the commit is refused when its id exists. Returns the document.
+
+        `tenant_id` stores it under another tenant than this unit's: for a document of the platform that belongs to a
+        new tenant (its client). Raises InvalidWrite when the document names a third tenant, or a version other than 1.
+        """
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
+        stored: Any = document
+        owner = tenant_id or self.tenant_id
+        if stored["tenant_id"] != owner or stored["version"] != 1:
+            raise InvalidWrite(f"{collection.name}/{stored['id']} is not a new document of {owner}")
+        self.pending.inserts.append((collection, stored))
+        if tenant_id is None:
+            self._staged[collection.name, stored["id"]] = stored
+        return document
+
+    def update(self, collection: Collection[D, P], document: D, /, *_: P.args, **changes: P.kwargs) -> D:
+        """Change fields of a document that was read, and return it as it will be stored (but for its version).
+
+        Which fields may change, and their types, the collection says. The commit is refused when the document has
+        changed since it was read. Raises InvalidWrite for a field that may not change.
+        """
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
+        collection.refuse_unchangeable(changes)
+        stored: Any = {**document, **changes}
+        key = (collection.name, stored["id"])
+        if key in self._staged:
+            self._restage(collection, stored)
+        else:
+            self.pending.replaces.append((collection, stored))
+        self._staged[key] = stored
+        return stored  # type: ignore[no-any-return]  # the document with other values of its own fields
+
+    def _restage(self, collection: Collection[Any, ...], stored: dict[str, Any]) -> None:
+        for writes in (self.pending.inserts, self.pending.replaces):
+            for position, (other, document) in enumerate(writes):
+                if other is collection and document["id"] == stored["id"]:
+                    writes[position] = (collection, stored)
+
+    def change(
+        self,
+        collection: Collection[Any, P],
+        id: str,
+        where: Fields | None = None,
+        /,
+        *_: P.args,
+        **increments: P.kwargs,
+    ) -> None:
+        """Add to integer fields without reading them first.
+
+        The commit is refused when `where` (see `Collection.where`) or a floor of the collection does not hold.
+        """
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
+        integers: Any = increments
+        self.pending.changes.append(Change(collection, id, integers, where or {}))
+
+    def expect(self, collection: Collection[D, ...], document: D) -> None:
+        """Have the commit refused when this document, which was read and is not written, has changed by then.
+
+        For a decision that depends on it: of two commits that each write what the other has read, one is refused and
+        its handler runs again. It is expensive on a document that many handlers read, because their commits conflict.
+        """
+        expected = Expectation(collection, document["tenant_id"], document["id"], document["version"])
+        self.pending.expects.append(expected)
+
+    def delete(self, collection: Collection[Any, ...], id: str) -> None:
+        """Delete a document; an absent one is no error."""
+        if collection.owner != self._domain:
+            raise self._not_owner(collection)
+        self.pending.deletes.append((collection, id))
+
+    def _not_owner(self, collection: Collection[Any, ...]) -> InvalidWrite:
+        return InvalidWrite(
+            f"a function of {self._domain} may not write {collection.name}: only {collection.owner} may, its owner"
+        )
 
     # Facts
 
@@ -160,6 +288,10 @@ class Context(UnitOfWork):
         self.publish(envelope)
         return envelope
 
+    def publish(self, envelope: Envelope) -> None:
+        """Publish an event unchanged, with the commit."""
+        self.pending.events.append(envelope)
+
     def _next_event_id(self, type: str) -> str:
         """Return the id of the run's next fact: the same again when the run is repeated for its cause."""
         number = self._facts & _FACT_NUMBER
@@ -168,3 +300,7 @@ class Context(UnitOfWork):
             self._event_id = derived_id("evt", self.tenant_id, self.origin.cause_id, purpose)
         # One digest for the whole run: the ids of its facts differ, and increase, in the last twelve bits.
         return f"{self._event_id[:-3]}{number:03x}"
+
+
+async def _at_once(document: D) -> D | None:
+    return document

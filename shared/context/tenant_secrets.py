@@ -24,6 +24,10 @@ class TenantSecrets:
         """Return a new secret of 256 bits, as text that is safe in URLs, headers and forms."""
         return self._source.urlsafe()
 
+    async def named(self, name: str) -> bytes | None:
+        """Return a secret that the platform stores under a name, for no tenant, or None."""
+        return await self._secrets.get(name)
+
     async def seal(self, plaintexts: Sequence[str]) -> list[str]:
         """Encrypt fields, in one call of the vault."""
         return await self._secrets.seal(plaintexts, self._tenant_id)

@@ -6,13 +6,14 @@ each tenant's part is decided and committed by itself. The parts are not atomic 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from shared.context.commits import Points, decide_and_commit
 from shared.context.context import Context, Origin
-from shared.ports.documents import Place, Query
+from shared.identity.tenancy import tenant_of
+from shared.ports.documents import Collection, D, Place, Query
 from shared.records.tenants import TENANTS
 
 T = TypeVar("T")
@@ -29,6 +30,11 @@ async def tenant_ids(ctx: Context) -> AsyncIterator[str]:
         if len(page) < size:
             return
         after = page[-1]["id"]
+
+
+async def is_tenant(ctx: Context, tenant_id: str) -> bool:
+    """Return whether there is a tenant of this id."""
+    return await tenant_of(ctx.runtime.documents, tenant_id) is not None
 
 
 async def run_in_tenant_unit_of_work(
@@ -57,18 +63,41 @@ async def run_in_tenant_unit_of_work(
 
 
 async def in_pages(
-    ctx: Context, tenant_id: str, work: str, page: Callable[[Place | None, Context], Awaitable[Place | None]]
+    ctx: Context,
+    tenant_id: str,
+    work: str,
+    collection: Collection[D, ...],
+    query: Query,
+    decide: Callable[[Sequence[D], Context], Awaitable[None]],
 ) -> None:
-    """Work through a tenant's documents, a commit per page.
+    """Find a tenant's documents in pages of `sweep_batch`, and decide on each page in a unit of work of its own.
 
-    `work` tells this from what else the handler does in pages. `page` is called with the place to begin behind (None:
-    the start) and returns that of the next, or None. Each page is a cause of its own: its events have ids of their own.
+    `query` says which documents, in which order; its own limit and beginning do not count. `decide` is called with a
+    page that is not empty. `work` tells this from what else the handler does in pages: each page is a cause of its own,
+    so its events have ids of their own.
     """
-    after: Place | None = None
+    after: str | Place | None = None
     while True:
-        begin = "" if after is None else f"{after.value} {after.id}"
+        begin = "" if after is None else after if isinstance(after, str) else f"{after.value} {after.id}"
         # The handler's cause comes last: ids that derive from a cause carry the time that its end names.
         cause_id = f"{work}/{begin}/{ctx.origin.cause_id}"
-        after = await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(page, after))
+        page = query._replace(after=after, limit=ctx.runtime.settings.sweep_batch)
+        after = await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(_page, collection, page, decide))
         if after is None:
             return
+
+
+async def _page(
+    collection: Collection[D, ...],
+    query: Query,
+    decide: Callable[[Sequence[D], Context], Awaitable[None]],
+    scope: Context,
+) -> str | Place | None:
+    """Decide on one page. Returns the place where the next begins, or None at the end."""
+    found = await scope.find(collection, query)
+    if found:
+        await decide(found, scope)
+    if len(found) < query.limit:
+        return None
+    last: Any = found[-1]
+    return last["id"] if query.order_by is None else Place(last[query.order_by], last["id"])

@@ -21,10 +21,12 @@ from embedded.wiring.purity import offences
         ("from shared.adapters.sqlite.store import open_store", "shared.adapters.sqlite.store"),
         ("from shared.core import settings", "shared.core.settings"),
         ("import pymongo.errors", "pymongo.errors"),
+        ("ctx.runtime.settings.sweep_batch", "ctx.runtime"),
+        ("def handler(scope):\n    scope.pending.events.append(1)", "scope.pending"),
     ],
 )
 def test_each_way_to_take_something_from_elsewhere_is_found(source: str, offence: str) -> None:
-    """A clock, an id, randomness, settings, a driver or an adapter is found however it is imported."""
+    """A clock, an id, randomness, settings, a driver, an adapter or the runtime is found however it is reached."""
     assert offence in [name for _, name in offences(ast.parse(source))]
 
 

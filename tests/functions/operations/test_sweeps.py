@@ -11,8 +11,10 @@ from events.sweeps import HoldExpired, Tick
 from shared.context.context import Context, Origin
 from shared.context.tenant_work import in_pages, run_in_tenant_unit_of_work, tenant_ids
 from shared.core.envelope import Envelope
+from shared.core.settings import Settings
 from shared.messaging.delivery import Delivery
-from shared.ports.documents import PLATFORM, Place, Query, Unavailable, VersionConflict
+from shared.ports.documents import PLATFORM, Query, Unavailable, VersionConflict
+from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.users import USERS
 from tests.functions.payments.story import story
 from tests.harness import Harness
@@ -157,22 +159,30 @@ async def test_every_tenant_is_swept_however_many_there_are(harness: Harness) ->
     assert [tenant_id async for tenant_id in tenant_ids(context(harness))] == sorted(names)
 
 
-async def test_each_page_of_a_sweep_has_event_ids_of_its_own(harness: Harness) -> None:
-    """Facts of different pages and of different work in one tick have different ids, the same in a repeated tick."""
-    places = [Place("1", "n1"), Place("1", "n2"), Place("2", "n3"), None]
+@pytest.mark.parametrize("order_by", [None, "currency", "created_at"])
+async def test_each_page_of_a_sweep_has_event_ids_of_its_own(order_by: str | None) -> None:
+    """Pages join without a gap in each order, and the facts of different pages and of different work in one tick have
+    different ids, the same in a repeated tick."""
+    harness = Harness.make(settings=Settings(sweep_batch=2))
+    await harness.tenant()
+    opened = {(await harness.account(currency=currency))["id"] for currency in ("BRL", "BRL", "USD", "BRL", "USD")}
+    swept: list[str] = []
 
-    async def page(after: Place | None, scope: Context) -> Place | None:
+    async def page(found: Sequence[AccountDocument], scope: Context) -> None:
+        assert len(found) <= 2
+        swept.extend(account["id"] for account in found)
         scope.emit(Tick(schedule="x"))
         scope.emit(Tick(schedule="y"))
-        return places[0] if after is None else places[places.index(after) + 1]
 
     turns = []
     for _ in range(2):
         before = len(harness.events)
         for work in ("payments", "refunds"):
-            await in_pages(context(harness), "acme", work, page)
+            swept.clear()
+            await in_pages(context(harness), "acme", work, ACCOUNTS, Query(order_by=order_by), page)
+            assert (len(swept), set(swept)) == (5, opened)
         turns.append([event.id for event in harness.events[before:]])
-    assert len(set(turns[0])) == len(turns[0]) == 16
+    assert len(set(turns[0])) == len(turns[0]) == 12
     assert turns[1] == turns[0]
 
 
