@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 
+import hypothesis
 import pytest
 
 from tests.harness import Harness
 from tests.processes import clean_up_when_terminated, slowed, wanted_slowness
+
+# An example may take as long as it takes: this machine may be slow, or do other things meanwhile.
+# What else holds is Hypothesis' own choice: in CI the same examples each time.
+_usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
+_patient = {*_usual.suppress_health_check, hypothesis.HealthCheck.too_slow}
+hypothesis.settings.register_profile("patient", _usual, deadline=None, suppress_health_check=_patient)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

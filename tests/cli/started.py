@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.processes import bound
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-STOP_SECONDS = 10
 
 
 def environment() -> dict[str, str]:
@@ -45,7 +45,7 @@ class Started:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code; fails when the process takes longer than it may."""
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager

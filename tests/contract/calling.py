@@ -6,11 +6,13 @@ import asyncio
 import hmac
 import json
 import os
+import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -21,10 +23,12 @@ from embedded.platform.platform import Options, Platform
 from shared.core.clock import Clock, ManualClock, SystemClock
 from shared.core.settings import Settings
 from tests.contract.wire import Answer, Wire, served
+from tests.waiting import PATIENCE_SECONDS
 
 TOKEN_PATH = "/realms/lastro/protocol/openid-connect/token"
 # Every function behind its own framework application, as in its container.
 FAITHFUL = os.environ.get("LASTRO_TEST_FAITHFUL") == "1"
+RENEW_SECONDS = 60.0
 _numbers = count(1)
 
 Pairs = tuple[tuple[str, str], ...]
@@ -77,15 +81,39 @@ class Key:
         return "v1=" + b64encode(digest).decode()
 
 
+@dataclass(slots=True)
+class Access:
+    """An access token, and how another is got before it expires on a machine that is slow."""
+
+    token: str
+    another: Callable[[], Awaitable[str]] | None = None
+    """None for a token that must stay what it is: a forged one, or one whose clock only the test moves."""
+    got_at: float = field(default_factory=time.monotonic)
+
+    async def renew_when_old(self) -> None:
+        """Get another token in place of one that is more than a minute old."""
+        if self.another is not None and time.monotonic() > self.got_at + RENEW_SECONDS:
+            self.token = await self.another()
+            self.got_at = time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """Somebody with a token and, when it is a tenant's, a signing key."""
 
     wire: Wire
     clock: Clock
-    token: str
+    access: Access
     tenant_id: str = ""
     key: Key | None = None
+
+    @property
+    def token(self) -> str:
+        return self.access.token
+
+    def with_token(self, token: str) -> Client:
+        """The same with this very token."""
+        return replace(self, access=Access(token))
 
     def timestamp(self) -> str:
         """X-Timestamp of now, never the same twice."""
@@ -129,6 +157,7 @@ class Client:
         """Send an honest request, but for `change` (header values put in place after signing; None: left out) and
         `also` (further headers, repeated ones too)."""
         content = as_body(body)
+        await self.access.renew_when_old()
         headers: dict[str, str | None] = dict(self.headers(method, target, content, key=key, timestamp=timestamp))
         headers |= change or {}
         sent = [(name, value) for name, value in headers.items() if value is not None]
@@ -156,9 +185,10 @@ class Client:
 
 
 async def eventually(client: Client, target: str, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The document of a GET once it is as wanted; fails after ten seconds."""
+    """The document of a GET once it is as wanted; fails when that takes longer than any machine needs."""
     document: dict[str, Any] = {}
-    for _ in range(1000):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
         document = await client.read(target)
         if ready(document):
             return document
@@ -196,27 +226,26 @@ class House:
         """A client with a platform token."""
         known = self.platform.credentials.platform
         assert known is not None
-        return Client(self.wire, self.clock, await self.token_of(known["client_id"], known["client_secret"]))
+        return Client(self.wire, self.clock, await self._access(known["client_id"], known["client_secret"]))
 
     async def tenant(self, scope: str | None = None) -> Client:
         """The demo tenant's client, with these scopes or all of them."""
         known = self.platform.credentials.demo
         assert known is not None
-        token = await self.token_of(known["client_id"], known["client_secret"], scope)
-        return Client(self.wire, self.clock, token, known["tenant_id"], Key(known["key_id"], known["signing_secret"]))
+        access = await self._access(known["client_id"], known["client_secret"], scope)
+        return Client(self.wire, self.clock, access, known["tenant_id"], Key(known["key_id"], known["signing_secret"]))
 
     async def new_tenant(self, **fields: Any) -> Client:
         """The client of a tenant made for one test."""
         made = await (await self.operator()).made("/v1/tenants", {"name": "Made for a test", **fields})
         self.tenants[made["id"]] = made
-        token = await self.token_of(made["client"]["client_id"], made["client"]["client_secret"])
+        access = await self._access(made["client"]["client_id"], made["client"]["client_secret"])
         key = Key(made["signing_key"]["key_id"], made["signing_key"]["secret"])
-        return Client(self.wire, self.clock, token, made["id"], key)
+        return Client(self.wire, self.clock, access, made["id"], key)
 
-    async def renewed(self, client: Client) -> Client:
-        """The client with a fresh token."""
-        made = self.tenants[client.tenant_id]["client"]
-        return replace(client, token=await self.token_of(made["client_id"], made["client_secret"]))
+    async def _access(self, client_id: str, secret: str, scope: str | None = None) -> Access:
+        another = partial(self.token_of, client_id, secret, scope)
+        return Access(await another(), another if isinstance(self.clock, SystemClock) else None)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -17,8 +18,9 @@ import pytest_asyncio
 
 from tests.contract.calling import Client, House, new_pair, unused_key
 from tests.contract.generating import PACKAGE, NotInstalled, generate, installed_generator, load
+from tests.waiting import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(3000)]
 
 
 class Signing(httpx.Auth):
@@ -97,9 +99,8 @@ async def test_the_generated_client_pays(operations: dict[str, ModuleType], hous
         )
         assert created.status_code == HTTPStatus.CREATED, created.content
         payment = created.parsed
-        for _ in range(1000):
-            if payment.status == "settled":
-                break
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while payment.status != "settled" and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
             payment = await operations["get_payment"].asyncio(payment.id, client=client)
         assert (payment.status, payment.amount_captured.value, payment.failure) == ("settled", 1050, None)

@@ -23,6 +23,7 @@ from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
 from tests.contract.calling import Client, new_pair, running, unused_key
+from tests.waiting import PATIENCE_SECONDS
 
 EXAMPLES: Final = int(os.environ.get("LASTRO_SCHEMATHESIS_EXAMPLES", "5"))
 SEED: Final = int(os.environ.get("LASTRO_SCHEMATHESIS_SEED", "1"))
@@ -47,10 +48,12 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:~-]{1,255}")
 class Signing(AuthBase):
     """Puts token, key and signature on a request as it is about to be sent: over its very bytes."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         self.client = client
+        self._loop = loop
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        asyncio.run_coroutine_threadsafe(self.client.access.renew_when_old(), self._loop).result(PATIENCE_SECONDS)
         body = request.body or b""
         content = body.encode() if isinstance(body, str) else body
         assert isinstance(content, bytes)
@@ -98,7 +101,8 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
         }
         document = (await house.wire.send("GET", "/v1/openapi.json")).document
         url = f"http://{house.wire.host}:{house.wire.port}"
-        ready.set_result(Target(url, Signing(tenant), Signing(operator), known, document))
+        loop = asyncio.get_running_loop()
+        ready.set_result(Target(url, Signing(tenant, loop), Signing(operator, loop), known, document))
         await done.wait()
 
 
@@ -135,7 +139,7 @@ class _Thread(threading.Thread):
     def started(self) -> Target:
         """What there is to call, once it answers."""
         self.start()
-        self._up.wait(60)
+        self._up.wait(PATIENCE_SECONDS)
         if self.target is None:
             raise RuntimeError("the platform did not start") from self.error
         return self.target
@@ -144,7 +148,7 @@ class _Thread(threading.Thread):
         """Stop it, and fail if it had failed."""
         if self.is_alive():
             self._finish()
-            self.join(30)
+            self.join(PATIENCE_SECONDS)
         if self.error is not None:
             raise self.error
 
@@ -213,7 +217,7 @@ def _make_real(case: schemathesis.Case[Any], known: dict[str, str]) -> None:
                 place[name] = known["capturable" if captures else name]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_every_answer_is_described(described: schemathesis.BaseSchema) -> None:
     """No 5xx, no status, header or body that the document does not describe, and bad data is refused."""
     failures: dict[str, str] = {}

@@ -7,7 +7,6 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -135,16 +134,16 @@ FORGED: dict[str, Callable[[Forger], str]] = {
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
 async def test_a_forged_token_is_refused(demo: Client, forger: Forger, forge: Callable[[Forger], str]) -> None:
     """A token that its issuer did not make for here and now is 401 invalid_token, and the challenge says so."""
-    answer = await replace(demo, token=forge(forger)).get("/v1/payments")
+    answer = await demo.with_token(forge(forger)).get("/v1/payments")
     assert (answer.status, answer.code) == (401, "invalid_token")
     assert 'error="invalid_token"' in (answer.header("www-authenticate") or "")
 
 
 async def test_a_genuine_token_with_its_claims_kept_is_taken(demo: Client, forger: Forger) -> None:
     """The forger's means make good tokens when nothing is changed, so that the refusals above mean something."""
-    assert (await replace(demo, token=forger.claiming()).get("/v1/payments")).status == 200
+    assert (await demo.with_token(forger.claiming()).get("/v1/payments")).status == 200
     both = forger.claiming(aud=["account", "lastro-api"])
-    assert (await replace(demo, token=both).get("/v1/payments")).status == 200
+    assert (await demo.with_token(both).get("/v1/payments")).status == 200
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -257,13 +256,13 @@ async def test_a_token_without_a_tenant_opens_nothing_of_a_tenant(demo: Client, 
     """Not even with the scope, and not by naming a tenant."""
     token = forger.claiming(tenant_id=...)
     for also in ((), (("x-tenant-id", "demo"),)):
-        answer = await replace(demo, token=token).get("/v1/payments", also=also)
+        answer = await demo.with_token(token).get("/v1/payments", also=also)
         assert (answer.status, answer.code) == (403, "tenant_mismatch")
 
 
 async def test_a_tenant_s_token_opens_nothing_of_the_platform(demo: Client, operator: Client, forger: Forger) -> None:
     """Not even with platform:admin; nor does the platform's token while it names a tenant."""
-    admin = replace(demo, token=forger.claiming(scope="platform:admin"))
+    admin = demo.with_token(forger.claiming(scope="platform:admin"))
     for answer in (
         await admin.get("/v1/tenants/demo"),
         await admin.post("/v1/tenants", {"name": "Mine"}),

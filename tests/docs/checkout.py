@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tests.docs.pages import ROOT
 from tests.processes import bound
+from tests.waiting import PATIENCE_SECONDS
 
 FOLDERS = ("cli", "embedded", "events", "functions", "kafka-sources", "knative", "shared", "tests")
-READY_SECONDS = 60.0
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
@@ -42,7 +42,6 @@ class Checkout:
             env={**self.environment, **settings},
             capture_output=True,
             text=True,
-            timeout=100,
             check=False,
         )
 
@@ -62,7 +61,7 @@ class Checkout:
         try:
             yield process
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
         finally:
             process.kill()
             process.wait()
@@ -99,11 +98,11 @@ def free_port() -> int:
 
 def answer_of(process: subprocess.Popen[str], url: str) -> tuple[int, bytes]:
     """Status and body of the first answer at this address. Fails when the process ends or takes too long."""
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, f"it ended with {process.returncode}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
 from tests.docs.pages import ROOT, Snippet, snippets
+from tests.waiting import PATIENCE_SECONDS
 
 SNIPPETS = {snippet.name: snippet for snippet in snippets()}
 NEW_RECORD = 'README.md: """The documents of thanks: one for'
@@ -28,7 +29,6 @@ UP = "README.md: ./lastro up"
 FIRST_PAYMENT = "README.md: user=$(./lastro request POST /v1/use"
 AFTERWARDS = "README.md: ./lastro request GET /v1/accounts/$t"
 ALONE = "README.md: FUNCTION_TARGET=get_payment FUNCTION"
-PATIENCE_SECONDS = 10.0
 
 
 def text(name: str) -> str:

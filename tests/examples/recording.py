@@ -17,7 +17,7 @@ from shared.adapters.pix.callback_signature import sign
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.ports.rail import callback_secret_name
-from tests.contract.calling import Client, House, Key, brl, eventually, in_status, running
+from tests.contract.calling import Access, Client, House, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
 from tests.harness import operations
 
@@ -113,7 +113,7 @@ async def _tenants(recorder: Recorder, house: House) -> Client:
     await recorder.send(operator, "GET", f"{keys}/{first}")
     await recorder.send(operator, "POST", f"{keys}/{first}/revoke")
     token = await house.token_of(made["client"]["client_id"], made["client"]["client_secret"])
-    return Client(house.wire, house.clock, token, TENANT, Key(key["key_id"], key["secret"]))
+    return Client(house.wire, house.clock, Access(token), TENANT, Key(key["key_id"], key["secret"]))
 
 
 async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:

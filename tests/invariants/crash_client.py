@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -19,11 +21,10 @@ from typing import Any, Final
 import httpx
 
 from tests.processes import bound
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-START_SECONDS: Final = 30.0
-ANSWER_SECONDS: Final = 15.0
-PATIENCE_SECONDS: Final = 20.0
+RENEW_SECONDS: Final = 60.0
 _PAUSE: Final = 0.02
 _AGAIN: Final = frozenset({429, 503})
 
@@ -75,7 +76,7 @@ class Platform:
 
     async def _answers(self) -> None:
         assert self.process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             line = await self.process.stdout.readline()
         if not line:
             assert await self.process.wait() == -signal.SIGKILL, self._log.read_text()[-2000:]
@@ -102,7 +103,7 @@ class Platform:
     async def stop(self) -> None:
         """Ask it to end, which it must do well."""
         self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await self.process.wait() == 0
 
 
@@ -114,13 +115,14 @@ class Client:
     kept: dict[str, Kept] = field(default_factory=dict)
     platform: Platform | None = None
     http: httpx.AsyncClient | None = None
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """For whom which token was got, and when."""
 
     async def meet(self, platform: Platform) -> None:
         """Talk to this platform from now on."""
         await self.leave()
         self.platform, self.tokens = platform, {}
-        self.http = httpx.AsyncClient(base_url=platform.base_url, timeout=ANSWER_SECONDS)
+        self.http = httpx.AsyncClient(base_url=platform.base_url, timeout=PATIENCE_SECONDS)
 
     async def leave(self) -> None:
         """Close the connections."""
@@ -134,12 +136,13 @@ class Client:
             return await self.http.request(method, path, headers=headers, content=content)
         except httpx.TransportError:
             # Nobody answers: a dead process shows it in a moment, and a living one has broken a promise.
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.platform.process.wait()
             raise Died from None
 
     async def _token(self, who: str) -> str:
-        if who not in self.tokens:
+        text, got_at = self.tokens.get(who, ("", -math.inf))
+        if time.monotonic() > got_at + RENEW_SECONDS:
             part = self.credentials[who]
             form = f"grant_type=client_credentials&client_id={part['client_id']}&client_secret={part['client_secret']}"
             headers = {"content-type": "application/x-www-form-urlencoded"}
@@ -149,8 +152,9 @@ class Client:
                 await asyncio.sleep(_PAUSE)
                 answer = await self._send("POST", path, headers, form.encode())
             assert answer.status_code == 200, answer.text
-            self.tokens[who] = answer.json()["access_token"]
-        return self.tokens[who]
+            text = answer.json()["access_token"]
+            self.tokens[who] = text, time.monotonic()
+        return text
 
     async def get(self, path: str) -> Any:
         """The body of a GET, asked for until it is answered."""

@@ -22,6 +22,7 @@ import pytest
 
 from shared.core.crash_points import NAMES
 from tests.invariants.crash_client import Client, Died, Platform
+from tests.waiting import PATIENCE_SECONDS
 
 ROUNDS: Final = int(os.environ.get("LASTRO_CRASH_ROUNDS", "1"))
 LANES: Final = 2
@@ -36,7 +37,6 @@ RARE: Final = {
     "ledger.recorded": (1, 5),
 }
 """Points that one story passes but a few times."""
-QUIET_SECONDS: Final = 20.0
 _PAUSE: Final = 0.02
 
 
@@ -257,7 +257,7 @@ async def eventually(ask: Callable[[], Awaitable[Any]], enough: Callable[[Any], 
     """What is found once it is as it should be. Raises AssertionError with the last of it when that takes too long."""
     found: Any = None
     try:
-        async with asyncio.timeout(QUIET_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 found = await ask()
                 if enough(found):
@@ -280,7 +280,7 @@ async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
     return lane
 
 
-@pytest.mark.timeout(120 * (1 + ROUNDS))
+@pytest.mark.timeout(900 * (1 + ROUNDS))
 async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path) -> None:
     """Killed at each point there is, and while it recovers, the platform loses no answer and doubles no effect."""
     visits = [visit for number in range(ROUNDS) for visit in round_of(number)]

@@ -19,6 +19,7 @@ from shared.core.settings import Settings
 from tests.contract.calling import Client, House, Pair, brl, eventually, new_account, running, user_body
 from tests.contract.wire import Answer, served
 from tests.invariants.books import check_always, check_quiet
+from tests.waiting import PATIENCE_SECONDS
 
 WAIT = (("prefer", "wait=10"),)
 
@@ -56,7 +57,7 @@ async def funded(client: Client, amount: int) -> Pair:
 
 async def at_rest(house: House, client: Client) -> None:
     """The books, once the broker has nothing left to deliver."""
-    assert await house.platform.broker.idle(10)
+    assert await house.platform.broker.idle(PATIENCE_SECONDS)
     await check_always(house.platform, Reader(client))
     await check_quiet(house.platform, Reader(client))
 
@@ -105,7 +106,7 @@ async def with_its_writer_apart(data_dir: Path) -> AsyncIterator[House]:
         async with served(platform.gateway) as wire:
             yield House(platform, wire, SystemClock())
     finally:
-        async with asyncio.timeout(9):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await platform.stop()
 
 
@@ -116,7 +117,7 @@ def kill_the_writer(platform: Platform) -> None:
 
 async def has_a_writer(platform: Platform, *, wanted: bool) -> None:
     """Wait until the store has its writer, or knows that it has lost it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (platform.store._journal.refusing is None) is not wanted:  # noqa: ASYNC110 - it has no event for it
             await asyncio.sleep(0.005)
 
@@ -163,7 +164,7 @@ async def test_what_is_noted_without_a_writer_is_written_by_the_next(tmp_path: P
         platform.store.acknowledge(1, "trigger/none")
         await asyncio.sleep(0)
         await has_a_writer(platform, wanted=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await client.read("/v1/accounts")
 
 

@@ -18,6 +18,8 @@ import yaml
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Schemas of custom resources, `<group>/<kind>_<version>.json`, made from their projects' CustomResourceDefinitions.
 CRD_SCHEMAS = os.environ.get("LASTRO_CRD_SCHEMAS")
@@ -94,7 +96,11 @@ def test_an_overlay_builds_into_what_a_cluster_takes(overlay: str) -> None:
     if kustomize is None:
         pytest.skip(f"kustomize is neither on the PATH nor in {CACHE}")
     built = subprocess.run(
-        [kustomize, "build", str(OVERLAYS / overlay)], capture_output=True, text=True, timeout=60, check=False
+        [kustomize, "build", str(OVERLAYS / overlay)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert built.returncode == 0, built.stderr
 

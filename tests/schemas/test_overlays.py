@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from shared.core.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
@@ -29,7 +30,7 @@ def built(overlay: str) -> list[Document]:
         [kustomize, "build", str(ROOT / "knative" / "overlays" / overlay)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     return list(yaml.safe_load_all(output.stdout))

@@ -22,6 +22,7 @@ from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.ports.documents import AlreadyApplied, AlreadyExists, Collection, Commit, Document, InboxMarker, NoChanges
 from tests.embedded.broker.small_platform import event, plan_of, service, trigger
+from tests.waiting import PATIENCE_SECONDS
 
 
 class EffectDocument(Document):
@@ -102,7 +103,7 @@ async def main(folder: Path, first: int, count: int) -> None:
         if number % 20 == 0:
             await store.documents.durable()
             print("begun", flush=True)
-    assert await broker.idle(60)
+    assert await broker.idle(PATIENCE_SECONDS)
     await broker.stop()
     mark, head = store.low_water_mark, store.head_sequence
     await store.close()

@@ -15,6 +15,7 @@ from embedded.manifests.loading import Manifests, load
 from shared.core.clock import ManualClock
 from shared.core.envelope import Envelope
 from shared.ports.documents import Commit
+from tests.waiting import PATIENCE_SECONDS
 
 SERVICE = """
 apiVersion: serving.knative.dev/v1
@@ -285,7 +286,7 @@ class Stage:
 
     async def settled(self) -> None:
         """Return when nothing is under way that time would not have to move for."""
-        assert await self.broker.idle(10)
+        assert await self.broker.idle(PATIENCE_SECONDS)
 
     async def crash(self, limits: Limits | None = None) -> Stage:
         """Kill the process and start another on what is on disk."""

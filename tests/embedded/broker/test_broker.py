@@ -25,6 +25,7 @@ from tests.embedded.broker.small_platform import (
     start,
     trigger,
 )
+from tests.waiting import PATIENCE_SECONDS, rest
 
 
 async def move(stage: Stage, seconds: float) -> None:
@@ -70,15 +71,15 @@ async def test_retries_follow_the_policy_and_the_clock(tmp_path: Path) -> None:
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(503, 503, 204)
     stage.log.log(event(1))
-    await asyncio.sleep(0.01)
+    await rest()
     assert len(stage.shop.given) == 1
     stage.clock.advance(timedelta(seconds=0.39))
     stage.broker.timers.run_due()
-    await asyncio.sleep(0.01)
+    await rest()
     assert len(stage.shop.given) == 1
     stage.clock.advance(timedelta(seconds=0.01))
     stage.broker.timers.run_due()
-    await asyncio.sleep(0.01)
+    await rest()
     assert len(stage.shop.given) == 2
     await move(stage, 0.8)
     assert [first for _, _, first in stage.shop.given] == [True, False, False]
@@ -109,11 +110,11 @@ async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> N
     stage.shop.behaviour["pack"] = answering(500)
     stage.log.log(event(1))
     for seconds in (0.4, 0.8, 1.6):
-        await asyncio.sleep(0.005)
+        await rest()
         stage.clock.advance(timedelta(seconds=seconds))
         stage.broker.timers.run_due()
     await stage.settled()
-    await asyncio.sleep(0.01)
+    await rest()
     assert len(stage.shop.ids("pack")) == 4
     assert stage.shop.ids("parking") == ["evt_1"]
     await stage.broker.stop()
@@ -188,10 +189,10 @@ async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
     stage.shop.behaviour["parking"] = answering(503, 503, 503, 503, 503, 204)
     stage.log.log(event(1))
     for _ in range(4):
-        await asyncio.sleep(0.005)
+        await rest()
         stage.clock.advance(timedelta(seconds=5))
         stage.broker.timers.run_due()
-    await asyncio.sleep(0.005)
+    await rest()
     assert len(stage.shop.ids("parking")) == 4
     assert stage.log.acknowledgements == set()
     await move(stage, 60)
@@ -252,7 +253,7 @@ async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_pat
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)))
     stage.shop.behaviour["pack"] = answering(503, 204)
     stage.log.log(event(1, key="a"), event(2, key="a"), event(3, key="b"))
-    await asyncio.sleep(0.01)
+    await rest()
     assert stage.shop.ids("pack") == ["evt_1", "evt_3"]
     await move(stage, 0.4)
     assert stage.shop.ids("pack") == ["evt_1", "evt_3", "evt_1", "evt_2"]
@@ -264,7 +265,7 @@ async def test_unordered_delivery_goes_past_a_failing_event(tmp_path: Path) -> N
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(503, 204)
     stage.log.log(event(1, key="a"), event(2, key="a"))
-    await asyncio.sleep(0.01)
+    await rest()
     assert stage.shop.ids("pack") == ["evt_1", "evt_2"]
     await move(stage, 0.4)
     assert stage.shop.ids("pack") == ["evt_1", "evt_2", "evt_1"]
@@ -304,10 +305,10 @@ async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> No
 
     stage.shop.behaviour["pack"] = wait_once
     stage.log.log(event(1), event(2), event(3))
-    assert await stage.broker.quiet("req_3", 1)
+    assert await stage.broker.quiet("req_3", PATIENCE_SECONDS)
     assert not await stage.broker.quiet("req_1", 0.01)
     gate.set()
-    assert await stage.broker.quiet("req_1", 1)
+    assert await stage.broker.quiet("req_1", PATIENCE_SECONDS)
     await stage.broker.stop()
 
 
@@ -439,7 +440,7 @@ async def test_after_a_crash_what_was_not_done_is_delivered(tmp_path: Path) -> N
     stage = await start(plan)
     stage.shop.behaviour["bill"] = answering(503)
     stage.log.log(event(1), event(2))
-    await asyncio.sleep(0.01)
+    await rest()
     stage.log.save()
     after = await stage.crash()
     await after.settled()
@@ -465,7 +466,7 @@ async def test_a_lost_batch_is_forgotten_and_the_rest_delivered_again(tmp_path: 
     stage.log.log(event(1))
     stage.log.save()
     stage.log.log(event(2))
-    await asyncio.sleep(0.01)
+    await rest()
     stage.log.reset()
     stage.log.log(event(3))
     gate.set()
@@ -563,7 +564,7 @@ async def test_a_request_is_quiet_when_its_deliveries_have_ended(tmp_path: Path)
     assert not await stage.broker.quiet("req_1", 0.01)
     stage.clock.advance(timedelta(seconds=0.8))
     stage.broker.timers.run_due()
-    assert await stage.broker.quiet("req_1", 1)
+    assert await stage.broker.quiet("req_1", PATIENCE_SECONDS)
     assert len(stage.shop.given) == 3
     await move(stage, 1.6)
     assert stage.log.markers
@@ -573,16 +574,22 @@ async def test_a_request_is_quiet_when_its_deliveries_have_ended(tmp_path: Path)
 async def test_stopping_waits_for_what_is_in_flight(tmp_path: Path) -> None:
     """A stop lets a running delivery finish, takes up nothing new, and moves the low-water mark."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")), limits=Limits(workers=1))
+    begun, finish = asyncio.Event(), asyncio.Event()
     done: list[str] = []
 
     async def slow(name: str, envelope: Envelope, first: bool) -> Answer:
-        await asyncio.sleep(0.02)
+        begun.set()
+        await finish.wait()
         done.append(envelope.id)
         return ACCEPTED
 
     stage.shop.behaviour["pack"] = slow
     stage.log.log(event(1), event(2))
-    await asyncio.sleep(0.005)
-    await stage.broker.stop(5)
+    await begun.wait()
+    stopping = asyncio.create_task(stage.broker.stop(PATIENCE_SECONDS))
+    await rest()
+    assert not stopping.done()
+    finish.set()
+    await stopping
     assert done == ["evt_1"]
     assert stage.log.low_water_mark == 2

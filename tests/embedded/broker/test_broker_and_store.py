@@ -24,6 +24,7 @@ from shared.ports.documents import Commit, Unavailable
 from tests.embedded.broker.crash_child import EFFECTS, UNPAID, Functions, wiring
 from tests.embedded.broker.small_platform import event
 from tests.processes import bound
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -109,7 +110,7 @@ async def test_a_failed_batch_is_taken_back_and_its_causes_delivered_again(tmp_p
     with pytest.raises(Unavailable):
         await waiting
     assert store.generation == 1
-    assert await broker.idle(30)
+    assert await broker.idle(PATIENCE_SECONDS)
     await broker.stop()
     effects = [await store.documents.get(EFFECTS, "acme", f"pack-evt_{n}") for n in range(60)]
     await store.close()

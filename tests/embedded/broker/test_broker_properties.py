@@ -107,7 +107,7 @@ def check(stage: Stage) -> None:
     assert summary.correlations == 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), actions=_ACTIONS)
 def test_every_surviving_event_is_applied_or_dead_lettered(
     tmp_path: Path, seed: int, actions: list[tuple[str, int]]

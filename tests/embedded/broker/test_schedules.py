@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from random import Random
 from embedded.broker.schedules import PING_TYPE, Schedules
 from shared.core.ids import IdSource
 from tests.embedded.broker.small_platform import Stage, answering, plan_of, service, start
+from tests.waiting import rest
 
 PING = """
 apiVersion: sources.knative.dev/v1
@@ -49,7 +49,7 @@ async def move(stage: Stage, **step: float) -> None:
     """Move the clock and let what is due happen."""
     stage.clock.advance(timedelta(**step))
     stage.broker.timers.run_due()
-    await asyncio.sleep(0.005)
+    await rest()
     await stage.settled()
 
 
@@ -123,7 +123,7 @@ async def test_a_tick_is_retried_as_the_ping_adapter_does_and_then_dropped(tmp_p
     for seconds in (60, 2, 2, 2, 2, 2, 2):
         stage.clock.advance(timedelta(seconds=seconds))
         stage.broker.timers.run_due()
-        await asyncio.sleep(0.005)
+        await rest()
     assert len(stage.shop.given) == 6
     assert stage.broker.summary().subscriptions["ping/tick"].lost == 1
     stage.shop.behaviour.clear()

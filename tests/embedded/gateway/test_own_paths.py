@@ -14,6 +14,7 @@ from events.catalogue import CATALOGUE
 from shared.core.failure_reasons import FAILURE_REASONS
 from shared.core.problems import CODES
 from tests.contract.calling import Client, House, new_pair, running
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 JWKS = "/realms/lastro/protocol/openid-connect/certs"
@@ -186,7 +187,7 @@ async def test_the_ingress_takes_events_from_the_operator(house: House, operator
     assert (await _ingress(operator, event, broker="other")).code == "not_found"
     assert (await _ingress(tenant, event)).code == "insufficient_scope"
     assert (await _ingress(operator, {**event, "data": "x" * 70_000})).code == "payload_too_large"
-    assert await house.platform.broker.idle(5)
+    assert await house.platform.broker.idle(PATIENCE_SECONDS)
     assert "evt_outside" in {entry["event"]["id"] for entry in await _all_events(tenant)}
 
 

@@ -13,6 +13,7 @@ from embedded.platform.platform import ROOT, Options, Platform
 from shared.adapters.sqlite.store import DataDirectoryInUse
 from shared.core.settings import Settings
 from tests.contract.calling import brl, new_account, new_pair, running
+from tests.waiting import PATIENCE_SECONDS
 
 
 def _settings(data_dir: Path) -> Settings:
@@ -112,7 +113,7 @@ async def test_money_moves_through_the_frameworks_own_application(tmp_path: Path
         answer = await client.post("/v1/payments", body, also=wait)
         assert answer.document["status"] == "settled"
         assert answer.header("ratelimit-limit") == "20000"
-        assert await house.platform.broker.idle(5)
+        assert await house.platform.broker.idle(PATIENCE_SECONDS)
         balance = await client.read(f"/v1/accounts/{payer}/balance")
         statement = await client.read(f"/v1/accounts/{payer}/statement")
         assert balance["available"] == 300

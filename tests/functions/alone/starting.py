@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.processes import bound
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
-START_SECONDS = 30.0
 _IMPORT = "import time:"
 
 
@@ -38,7 +38,7 @@ class Alone:
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """One request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.request(method, path, body or None, dict(headers))
             answer = connection.getresponse()
@@ -90,14 +90,14 @@ def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait_until_open(process: subprocess.Popen[bytes], alone: Alone) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", alone.port), timeout=1).close()

@@ -21,6 +21,7 @@ from shared.core.settings import Settings
 from shared.ports.documents import Commit, InboxMarker, Query
 from tests.processes import bound
 from tests.shared.adapters.sqlite.crash_child import COLLECTIONS, COUNTERS, STEPS
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[4]
 STORE_POINTS = [name for name in crash_points.NAMES if name.partition(".")[0] in ("store", "writer")]
@@ -103,7 +104,7 @@ async def test_a_killed_core_leaves_a_prefix(tmp_path: Path, writer: str) -> Non
 async def test_a_crash_at_each_point_leaves_a_prefix(tmp_path: Path, point: str) -> None:
     """The core dies at each of its points, with the writer in a thread: nothing said is lost, nothing is torn."""
     with core(tmp_path / "data", "thread", f"{point}:4") as process:
-        assert process.wait(timeout=30) == -signal.SIGKILL
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         said = last_said(process)
     await check_prefix(tmp_path / "data", said)
 

@@ -224,7 +224,7 @@ class Pair:
             assert list(entries) == list(await self.ledger.entries(tenant_id, "a", 0, 100))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(steps, min_size=30, max_size=60))
 def test_the_store_does_what_dictionaries_do(story: list[tuple[Any, ...]]) -> None:
     """Whatever is committed, with documents in memory or not, over failed batches and restarts, both stores agree."""
