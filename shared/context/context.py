@@ -128,12 +128,20 @@ class Context(UnitOfWork):
 
     # Facts
 
-    def emit(self, event: Event, *, event_key: str | None = None, repeated: bool = True, **extensions: str) -> Envelope:
+    def emit(
+        self,
+        event: Event,
+        *,
+        event_key: str | None = None,
+        repeated: bool = True,
+        history: str | None = None,
+        **extensions: str,
+    ) -> Envelope:
         """Publish a fact with the commit. Its id is derived from the cause, the types and the order of emission.
 
         `event_key` identifies a fact that several runs may publish (a sweep's finding, a retried step): the event's id
         is derived from the key instead, so that its consumers apply it once. `repeated` False promises that the fact
-        is published for the first time.
+        is published for the first time. `history` is the place by which the event can be read (Documents.history).
         """
         self._facts += 1
         origin, tenant_id, subject, type = self.origin, self.tenant_id, event.subject, event.type
@@ -158,7 +166,7 @@ class Context(UnitOfWork):
         envelope = Envelope(
             id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event, topic=event.topic
         )
-        envelope.repeated, envelope.occurred_at = repeated, self.now
+        envelope.repeated, envelope.occurred_at, envelope.history = repeated, self.now, history
         self.publish(envelope)
         return envelope
 

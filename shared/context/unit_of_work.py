@@ -47,6 +47,10 @@ class UnitOfWork:
         """A page of the tenant's committed documents."""
         return self._documents.find(collection, self.tenant_id, query)
 
+    def history(self, name: str, after: str | None, limit: int) -> Awaitable[Sequence[Envelope]]:
+        """Return a page of the tenant's committed events in a history (see Documents.history)."""
+        return self._documents.history(self.tenant_id, name, after, limit)
+
     def insert(self, collection: Collection[D, ...], document: D, *, tenant_id: str | None = None) -> D:
         """Store a new document; the commit is refused when its id exists. Returns the document.
 
