@@ -151,6 +151,10 @@ class InterleavedDocuments:
         await self._pause()
         return await self._documents.seen(marker)
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        await self._pause()
+        return await self._documents.history(tenant_id, name, after, limit)
+
     async def commit(self, commit: Commit) -> None:
         await self._pause()
         await self._documents.commit(commit)

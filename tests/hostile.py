@@ -222,6 +222,10 @@ class HostileDocuments:
         documents = self._servers.moment_ago() if lags else self._servers.documents
         return await documents.find(collection, tenant_id, query)
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        await self._servers.called()
+        return await self._servers.documents.history(tenant_id, name, after, limit)
+
     async def seen(self, marker: InboxMarker) -> bool:
         await self._servers.called()
         return await self._servers.documents.seen(marker)

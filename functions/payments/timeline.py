@@ -7,14 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
-from functions.payments._timeline import first_place
 from shared.context.context import Context
+from shared.core.envelope import Envelope
 from shared.functions.decorators import http_function
 from shared.http.models import ListQuery, Page, Resource, Time
 from shared.http.pages import decode_cursor, make_page
-from shared.ports.documents import Query
 from shared.records.payments import PAYMENTS
-from shared.records.timeline import TIMELINE, TimelineDocument
 
 
 class TimelineEntry(Resource):
@@ -31,11 +29,10 @@ async def timeline(payment_id: str, query: ListQuery, ctx: Context) -> Page[Time
     """List the events of a payment and its refunds, oldest first."""
     await ctx.required(PAYMENTS, payment_id)
     in_force, after = decode_cursor(ctx, query.cursor, {"payment": payment_id})
-    start = first_place(payment_id)
-    found = await ctx.find(TIMELINE, Query(after=after or start, limit=query.limit + 1))
-    own = [entry for entry in found if entry["id"].startswith(start)]
-    return make_page(ctx, own, query.limit, in_force, lambda entry: str(entry["id"]), _resource)
+    found = await ctx.history(payment_id, after, query.limit + 1)
+    return make_page(ctx, found, query.limit, in_force, lambda event: str(event.history), _resource)
 
 
-def _resource(entry: TimelineDocument) -> TimelineEntry:
-    return TimelineEntry(id=entry["event_id"], type=entry["type"], time=entry["time"], data=json.loads(entry["data"]))
+def _resource(event: Envelope) -> TimelineEntry:
+    assert event.time is not None  # a context sets it
+    return TimelineEntry(id=event.id, type=event.type, time=event.time, data=json.loads(event.data))

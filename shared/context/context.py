@@ -175,6 +175,10 @@ class Context:
             raise Problem.at("unknown_reference", pointer, f"{id} is not known.")
         return document
 
+    def history(self, name: str, after: str | None, limit: int) -> Awaitable[Sequence[Envelope]]:
+        """Return a page of the tenant's committed events in a history (see Documents.history)."""
+        return self._documents.history(self.tenant_id, name, after, limit)
+
     def insert(self, collection: Collection[D, ...], document: D, *, tenant_id: str | None = None) -> D:
         """Store a new document; the commit is refused when its id exists. Returns the document.
 
@@ -256,11 +260,14 @@ class Context:
 
     # Facts
 
-    def emit(self, event: Event, *, event_key: str | None = None, **extensions: str) -> Envelope:
+    def emit(
+        self, event: Event, *, event_key: str | None = None, history: str | None = None, **extensions: str
+    ) -> Envelope:
         """Publish a fact with the commit. Its id is derived from the cause, the types and the order of emission.
 
         `event_key` identifies a fact that several runs may publish (a sweep's finding, a retried step): the event's id
-        is derived from the key instead, so that its consumers apply it once.
+        is derived from the key instead, so that its consumers apply it once. `history` is the place by which the event
+        can be read again (Documents.history).
         """
         self._facts += 1
         origin, tenant_id, subject, type = self.origin, self.tenant_id, event.subject, event.type
@@ -284,7 +291,7 @@ class Context:
         envelope = Envelope(
             id, f"/lastro/{operation}", type, subject, self.now_text, attributes, event=event, topic=event.topic
         )
-        envelope.repeated, envelope.occurred_at = event_key is not None, self.now
+        envelope.repeated, envelope.occurred_at, envelope.history = event_key is not None, self.now, history
         self.publish(envelope)
         return envelope
 

@@ -63,7 +63,8 @@ class Envelope:
     event holds the bytes, and its consumers share the model that the first of them has parsed.
 
     `repeated` means that this event (source and id) may have been published before, so that consumers must check
-    whether they have applied it. `repeated` and `occurred_at` are not attributes and are not sent.
+    whether they have applied it. `history` is the place by which the store that commits the event can read it again
+    (see Documents.history), or None. `repeated`, `occurred_at` and `history` are not attributes and are not sent.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Envelope:
         "_event",
         "_topic",
         "extensions",
+        "history",
         "id",
         "occurred_at",
         "repeated",
@@ -106,6 +108,7 @@ class Envelope:
         self._topic = topic
         self.repeated = repeated
         self.occurred_at = occurred_at
+        self.history: str | None = None
 
     @classmethod
     def of(cls, attributes: Mapping[str, str], data: bytes) -> Self:

@@ -357,6 +357,14 @@ class Documents(Protocol):
         """A page of documents. `tenant_id` None reads across tenants: for the platform's own sweeps only."""
         ...
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        """Return the tenant's committed events whose place (`Envelope.history`) is `<name>/<anything>`, in the order of
+        their places, behind the place `after`; each with its place.
+
+        An event with a place is stored once, as it was published, and stays after it was marked sent.
+        """
+        ...
+
     async def seen(self, marker: InboxMarker) -> bool:
         """Whether the marker was committed."""
         ...

@@ -19,7 +19,6 @@ from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
-from shared.records.timeline import TIMELINE
 from shared.records.users import USERS
 
 COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
@@ -37,6 +36,5 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,
     TENANTS,
-    TIMELINE,
     USERS,
 )

@@ -95,12 +95,21 @@ def note(id: str, tenant_id: str = "ten_1", **fields: Any) -> dict[str, Any]:
     return {"id": id, "tenant_id": tenant_id, "version": 1, "a": None, "b": None, "c": None, **fields}
 
 
-def event(id: str, time: str = "2026-01-01T00:00:00.000000Z") -> Envelope:
-    """An event of the first tenant."""
-    extensions = {"tenantid": "ten_1", "partitionkey": "ten_1/x"}
-    return Envelope(
-        id=id, source="/lastro/suite", type="suite.v1", subject="x", time=time, extensions=extensions, data=b'{"n":1}'
+def event(
+    id: str,
+    time: str = "2026-01-01T00:00:00.000000Z",
+    *,
+    tenant_id: str = "ten_1",
+    history: str | None = None,
+    data: bytes = b'{"n":1}',
+) -> Envelope:
+    """An event of the first tenant, or of another."""
+    extensions = {"tenantid": tenant_id, "partitionkey": f"{tenant_id}/x"}
+    made = Envelope(
+        id=id, source="/lastro/suite", type="suite.v1", subject="x", time=time, extensions=extensions, data=data
     )
+    made.history = history
+    return made
 
 
 async def insert(documents: Documents, collection: Collection[Any, ...], *new: dict[str, Any]) -> None:
@@ -458,6 +467,30 @@ class DocumentsSuite:
             await documents.commit(Commit("ten_1", inbox=marker))
             await documents.durable()
             assert await documents.seen(marker)
+
+    async def test_a_history_is_read_in_the_order_of_its_places(self, documents: Documents) -> None:
+        """The events of a history come page by page in the order of their places, as they were published."""
+        events = [event(f"e{number}", history=f"pay_1/{number}", data=b'{"n":%d}' % number) for number in (3, 1, 2)]
+        await documents.commit(Commit("ten_1", events=events))
+        await documents.mark_sent(events)
+        page = await documents.history("ten_1", "pay_1", None, 2)
+        assert [(each.history, each.id, each.type, each.data) for each in page] == [
+            ("pay_1/1", "e1", "suite.v1", b'{"n":1}'),
+            ("pay_1/2", "e2", "suite.v1", b'{"n":2}'),
+        ]
+        assert page[0].attributes() == events[1].attributes()
+        rest = await documents.history("ten_1", "pay_1", "pay_1/2", 2)
+        assert [each.id for each in rest] == ["e3"]
+        assert not await documents.history("ten_1", "pay_1", "pay_1/3", 2)
+
+    async def test_a_history_has_no_other_events(self, documents: Documents) -> None:
+        """Another tenant's events, those of a name that begins alike, and those without a place are in no page."""
+        alike = [event(f"e{name}", history=f"{name}/1") for name in ("pay_", "pay_10", "pay_1.", "pay_2")]
+        await documents.commit(Commit("ten_1", events=[event("e1", history="pay_1/1"), *alike, event("e0")]))
+        await documents.commit(Commit("ten_2", events=[event("e2", tenant_id="ten_2", history="pay_1/2")]))
+        assert [each.id for each in await documents.history("ten_1", "pay_1", None, 10)] == ["e1"]
+        assert [each.id for each in await documents.history("ten_2", "pay_1", None, 10)] == ["e2"]
+        assert not await documents.history("ten_1", "pay_3", None, 10)
 
     async def test_pages_in_both_directions(self, documents: Documents) -> None:
         """Pages are in the order of ids, or against it, and go on behind an id."""

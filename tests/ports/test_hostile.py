@@ -84,6 +84,9 @@ class PersistentDocuments:
     async def durable(self, read_token: ReadToken | None = None) -> None:
         await self._hostile.durable(read_token)
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        return await self._hostile.history(tenant_id, name, after, limit)
+
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
         return await self._hostile.unsent(older_than, limit)
 

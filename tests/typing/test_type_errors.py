@@ -16,10 +16,10 @@ from typing import Unpack
 from shared.context.context import Context
 from shared.records.accounts import ACCOUNTS
 from shared.records.payments import PAYMENTS, PaymentChanges, PaymentDocument
-from shared.records.timeline import TIMELINE, TimelineDocument
+from shared.records.statement_lines import LINES, LineDocument
 
 
-def handler(ctx: Context, payment: PaymentDocument, entry: TimelineDocument, **more: Unpack[PaymentChanges]) -> None:
+def handler(ctx: Context, payment: PaymentDocument, entry: LineDocument, **more: Unpack[PaymentChanges]) -> None:
     ctx.update(PAYMENTS, payment, status="settled", due_at=None)
     ctx.update(PAYMENTS, payment, **more)
     ctx.change(ACCOUNTS, "acc_1", ACCOUNTS.where(status="active"), held=5)
@@ -28,7 +28,7 @@ def handler(ctx: Context, payment: PaymentDocument, entry: TimelineDocument, **m
     ctx.update(PAYMENTS, payment, due_at=5)  # error: incompatible type "int"
     ctx.update(PAYMENTS, payment, amount=5)  # error: Unexpected keyword argument "amount"
     ctx.update(PAYMENTS, entry, status="settled")  # error: Cannot infer value of type parameter "D"
-    ctx.update(TIMELINE, entry, data="{}")  # error: Unexpected keyword argument "data"
+    ctx.update(LINES, entry, amount=5)  # error: Unexpected keyword argument "amount"
     ctx.change(ACCOUNTS, "acc_1", hled=5)  # error: Unexpected keyword argument "hled"
     ctx.change(ACCOUNTS, "acc_1", held="5")  # error: incompatible type "str"
     ctx.change(ACCOUNTS, "acc_1", ACCOUNTS.where(statsu="active"))  # error: Unexpected keyword argument "statsu"

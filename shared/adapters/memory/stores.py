@@ -85,6 +85,14 @@ class MemoryDocuments:
         found.sort(key=partial(_place, query=query), reverse=query.newest_first)
         return cast("list[D]", deepcopy(found[: query.limit]))
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        found = {
+            event.history: event
+            for event in self.events
+            if event.history is not None and event.tenant_id == tenant_id and event.history.startswith(f"{name}/")
+        }
+        return [found[place] for place in sorted(found) if after is None or place > after][:limit]
+
     async def seen(self, marker: InboxMarker) -> bool:
         return marker in self._inbox
 

@@ -103,6 +103,10 @@ class SqliteDocuments:
         sql, parameters = select_page(table, tenant_id, query)
         return [orjson.loads(row[0]) for row in self._reader.execute(sql, parameters).fetchall()]
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        await self._journal.durable()
+        return self._log.history(tenant_id, name, after, limit)
+
     async def seen(self, marker: InboxMarker) -> bool:
         return self._log.applied(marker)
 

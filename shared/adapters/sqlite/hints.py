@@ -26,7 +26,6 @@ NO_HINTS: Final = Hints()
 HINTS: Final[Mapping[str, Hints]] = MappingProxyType(
     {
         "idempotency": Hints(read_rarely=True),
-        "timeline": Hints(read_rarely=True),
         # The id of a line begins with its account's and goes on with the time.
         "statement_lines": Hints(read_rarely=True, grows_by="."),
     }

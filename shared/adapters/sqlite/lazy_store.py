@@ -81,6 +81,9 @@ class LazyDocuments:
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         return await (await self._lazy.store()).documents.find(collection, tenant_id, query)
 
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        return await (await self._lazy.store()).documents.history(tenant_id, name, after, limit)
+
     async def seen(self, marker: InboxMarker) -> bool:
         return await (await self._lazy.store()).documents.seen(marker)
 

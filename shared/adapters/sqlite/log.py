@@ -18,8 +18,8 @@ from shared.ports.documents import InboxMarker
 _SCAN_ROWS: Final = 2000
 _COLUMNS: Final = "sequence, id, source, type, subject, time, extensions, data, topic"
 _INSERT_EVENT: Final = (
-    "INSERT INTO events (sequence, id, source, type, subject, time, tenant_id, extensions, data, topic) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events (sequence, id, source, type, subject, time, tenant_id, extensions, data, topic, history) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_INBOX: Final = "INSERT INTO inbox (consumer, source, event_id) VALUES (?, ?, ?)"
 _INSERT_ACKNOWLEDGEMENT: Final = "INSERT OR IGNORE INTO acknowledgements (sequence, consumer) VALUES (?, ?)"
@@ -83,6 +83,7 @@ class SqliteLog:
                 orjson.dumps(event.extensions).decode(),
                 event.data,
                 event.topic,
+                event.history,
             )
             for sequence, event in enumerate(events, self.head_sequence + 1)
         ]
@@ -144,6 +145,21 @@ class SqliteLog:
                 break
             if sequence > behind:
                 found.append(LoggedEvent(sequence, envelope))
+        return found
+
+    def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> list[Envelope]:
+        """Events on disk whose place in a history is `<name>/<anything>`, in the order of their places."""
+        # "0" is the character behind "/".
+        places = (f"{name}/" if after is None else after, f"{name}0")
+        sql = (
+            f"SELECT {_COLUMNS}, history FROM events "
+            "WHERE tenant_id = ? AND history > ? AND history < ? ORDER BY history LIMIT ?"
+        )
+        found = []
+        for *row, place in self._reader.execute(sql, (tenant_id, *places, limit)).fetchall():
+            envelope = _logged(tuple(row)).envelope
+            envelope.history = place
+            found.append(envelope)
         return found
 
     def page(

@@ -66,6 +66,25 @@ CREATE TABLE entries (
 ) STRICT, WITHOUT ROWID;
 """
 
+# Before, a payment's timeline was a collection of its own, with a copy of each event's data.
+_HISTORY: Final = """
+ALTER TABLE events ADD COLUMN history TEXT;
+
+CREATE TABLE IF NOT EXISTS d_timeline (
+    tenant_id TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE TEMP TABLE places (tenant_id TEXT, event_id TEXT, place TEXT, PRIMARY KEY (tenant_id, event_id)) WITHOUT ROWID;
+INSERT INTO places SELECT tenant_id, json_extract(body, '$.event_id'), id FROM d_timeline;
+UPDATE events SET history = (
+    SELECT place FROM places WHERE places.tenant_id = events.tenant_id AND places.event_id = events.id
+);
+DROP TABLE places;
+DROP TABLE d_timeline;
+
+CREATE INDEX events_history ON events (tenant_id, history) WHERE history IS NOT NULL;
+"""
+
 _IMMUTABLE: Final = {
     "ledger_accounts": "tenant_id = NEW.tenant_id AND account_id = NEW.account_id",
     "transfers": "tenant_id = NEW.tenant_id AND id = NEW.id",
@@ -99,6 +118,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _LOG,
     _LEDGER + "".join(_guards(table, key) for table, key in _IMMUTABLE.items()),
     "ALTER TABLE events ADD COLUMN topic TEXT;",
+    _HISTORY,
 )
 """Script n brings a file of version n to version n + 1. A script that was released is never edited."""
 

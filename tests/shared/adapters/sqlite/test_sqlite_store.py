@@ -437,6 +437,35 @@ async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.Monke
         await store.close()
 
 
+async def test_timelines_of_an_old_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with timelines in a table of their own gets their places into the log, and the table is removed."""
+    sqlite_schema.make_data_dir(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:2])
+        connection = open_for_writing(tmp_path)
+    connection.executescript("""
+        CREATE TABLE d_timeline (tenant_id TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+            body TEXT NOT NULL, PRIMARY KEY (tenant_id, id)) STRICT, WITHOUT ROWID;
+        INSERT INTO events VALUES
+            (1, 'e1', '/s', 't.v1', 'pay_1', '2026', 'ten_1', '{"tenantid":"ten_1"}', CAST('{"n":1}' AS BLOB)),
+            (2, 'e2', '/s', 't.v1', 'x', '2026', 'ten_1', '{"tenantid":"ten_1"}', CAST('{"n":2}' AS BLOB)),
+            (3, 'e3', '/s', 't.v1', 'pay_1', '2026', 'ten_1', '{"tenantid":"ten_1"}', CAST('{"n":3}' AS BLOB));
+        INSERT INTO d_timeline VALUES
+            ('ten_1', 'pay_1/00000001', 1, '{"event_id":"e1"}'),
+            ('ten_1', 'pay_1/00000002', 1, '{"event_id":"e3"}'),
+            ('ten_2', 'pay_1/00000001', 1, '{"event_id":"e2"}');
+    """)
+    connection.close()
+    store = await opened(tmp_path)
+    found = await store.documents.history("ten_1", "pay_1", None, 10)
+    assert [(each.id, each.history, each.data) for each in found] == [
+        ("e1", "pay_1/00000001", b'{"n":1}'),
+        ("e3", "pay_1/00000002", b'{"n":3}'),
+    ]
+    assert not store._reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'd_timeline'").fetchall()
+    await store.close()
+
+
 async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that fails half-way leaves the version before it."""
     sqlite_schema.make_data_dir(tmp_path / "data")
