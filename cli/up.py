@@ -36,7 +36,8 @@ def up(
 
     Ctrl-C or SIGTERM finishes what is under way and ends it.
     """
-    from embedded.server import AddressInUse, listen, run, url_of
+    from embedded.server.listening import AddressInUse, listen, url_of
+    from embedded.server.running import run
 
     settings = _settings(data_dir)
     _log_to_stderr(settings.log_level)

@@ -71,8 +71,12 @@ class FrameworkInvoker:
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
         """Answer a request."""
-        # What came twice goes on twice: it is the function that refuses it.
+        # What came twice goes on twice: it is the function that refuses it. The body is whole, so it goes on by its
+        # length, as Kong sends it.
         headers = [*request.headers.items(), *((name, request.headers[name]) for name in request.repeated)]
+        if "transfer-encoding" in request.headers:
+            headers = [(name, value) for name, value in headers if name != "transfer-encoding"]
+            headers.append(("content-length", str(len(request.body))))
         return await self._call(service, request.method, request.path, request.query, headers, request.body)
 
     async def _call(

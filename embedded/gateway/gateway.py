@@ -1,21 +1,21 @@
-"""The front door: what Kong does at the edge of a cluster, as a bare ASGI application.
+"""The gateway: what Kong does at the edge of a cluster.
 
 It finds the function behind a method and a path, limits the size of requests, limits the rate of each tenant, and
-queues new work while enough is under way. Other paths may be the platform's own (own_paths.py).
+queues new work while enough is in progress. Other paths may be the platform's own (own_paths.py).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 from embedded.gateway.routing import Router
 from shared.context.runtime import Runtime
 from shared.core.problems import Problem
 from shared.http.admission import bearer_token
-from shared.http.messages import HttpRequest, HttpResponse, RateGate, read_headers
+from shared.http.messages import HttpRequest, HttpResponse, RateGate
 from shared.http.methods import handler_for
 from shared.http.pipeline import problem_response
 from shared.http.request_id import request_id_of
@@ -24,14 +24,10 @@ from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Serve = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 """Called with the name of a Service. Returns the response of its function."""
 Admission = Callable[[str], Awaitable[None]]
 """Called with a tenant's id. Returns when one more of its requests may start, or raises Problem."""
-_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
 class OwnPaths(Protocol):
@@ -52,7 +48,7 @@ class Upstream:
 
 
 class Gateway:
-    """The ASGI application. Start and stop belong to the platform; there is nothing here to be closed."""
+    """Answers requests, from the server or from within this process. The platform starts and stops it."""
 
     def __init__(
         self,
@@ -75,89 +71,40 @@ class Gateway:
         self._admission = admission
         self._limits_here = limits_here
         self._max_in_flight = max_in_flight
-        self._max_body_bytes = runtime.settings.max_body_bytes
         self.in_flight = 0
         """Requests that have not been answered yet."""
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one connection's request (ASGI 3.0)."""
-        if scope["type"] != "http":
-            await _decline(scope, receive, send)
-            return
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a client's request. If too many are in progress, it is a refusal. Never raises."""
+        if self.in_flight >= self._max_in_flight:
+            busy = Problem("dependency_unavailable", "Too many requests are in progress. Retry later.")
+            return self.refuse(request, busy)
         self.in_flight += 1
         try:
-            response = await self._response(scope, receive)
-            if response is not None:
-                await _send(send, response, with_body=scope["method"] != "HEAD")
+            return await self.handle(request)
         finally:
             self.in_flight -= 1
 
-    async def _response(self, scope: Message, receive: Receive) -> HttpResponse | None:
-        """The answer; None when the client left before its request was complete."""
-        headers, repeated = read_headers(scope["headers"])
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
-        request = HttpRequest(
-            scope["method"],
-            raw_path.partition(b"?")[0].decode("latin-1"),
-            scope["query_string"].decode("latin-1"),
-            headers,
-            b"",
-            repeated,
-        )
-        try:
-            self._check_room()
-            body = await self._body(request, receive)
-        except Problem as problem:
-            return self._refusal(request, problem)
-        if body is None:
-            return None
-        request.body = body
-        return await self.handle(request)
-
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request whose body is there. Never raises."""
+        """Return the response to a request. Never raises."""
         try:
             response = await self._routed(request)
         except Problem as problem:
-            return self._refusal(request, problem)
+            return self.refuse(request, problem)
         except Unavailable as error:
             log.warning("%s %s: %s", request.method, request.path, error)
-            return self._refusal(request, Problem("dependency_unavailable", "A store cannot answer now; try again."))
+            return self.refuse(request, Problem("dependency_unavailable", "A store cannot answer now; try again."))
         except Exception:
             log.exception("%s %s failed at the gateway", request.method, request.path)
-            return self._refusal(request, Problem("internal_error", "Something went wrong at the gateway."))
+            return self.refuse(request, Problem("internal_error", "Something went wrong at the gateway."))
         if "x-request-id" not in response.headers:
             response.headers["x-request-id"] = request_id_of(request.header("x-request-id"), self._runtime.random)
         return response
 
-    def unreadable(self) -> HttpResponse:
-        """The answer to what is no HTTP request."""
-        problem = Problem("malformed_request", "This cannot be read as an HTTP request.")
-        return self._refusal(HttpRequest("", "", "", {}, b""), problem)
-
-    def _check_room(self) -> None:
-        if self.in_flight > self._max_in_flight:
-            raise Problem("dependency_unavailable", "Too many requests are under way; try again in a moment.")
-
-    async def _body(self, request: HttpRequest, receive: Receive) -> bytes | None:
-        """The request's body, or None when the client left. Raises Problem `payload_too_large` without reading on."""
-        length = request.headers.get("content-length")
-        if length is None:
-            if request.method in _BODILESS and "transfer-encoding" not in request.headers:
-                return b""
-        elif length.isdigit() and int(length) > self._max_body_bytes:
-            raise _too_large(self._max_body_bytes)
-        body = b""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunk: bytes = message.get("body", b"")
-            body = body + chunk if body else chunk
-            if len(body) > self._max_body_bytes:
-                raise _too_large(self._max_body_bytes)
-            if not message.get("more_body", False):
-                return body
+    def refuse(self, request: HttpRequest, problem: Problem) -> HttpResponse:
+        """Return a problem as the response to a request, which may be incomplete."""
+        request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
+        return problem_response(problem, self._runtime, request, request_id)
 
     async def _routed(self, request: HttpRequest) -> HttpResponse:
         routes = self._router.routes(request.path)
@@ -200,48 +147,6 @@ class Gateway:
             return None
         return request.caller.tenant_id
 
-    def _refusal(self, request: HttpRequest, problem: Problem) -> HttpResponse:
-        request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
-        response = problem_response(problem, self._runtime, request, request_id)
-        if problem.code == "payload_too_large":
-            # The rest of the body is still on its way and would be taken for the next request.
-            response.headers["connection"] = "close"
-        return response
-
 
 def _too_large(limit: int) -> Problem:
     return Problem("payload_too_large", f"A body has at most {limit} bytes.")
-
-
-_MAX_RAW_NAMES: Final = 256
-_raw_names: dict[str, bytes] = {}
-
-
-def _raw_name(name: str) -> bytes:
-    """A header's name as bytes, remembered."""
-    raw = name.encode("latin-1")
-    if len(_raw_names) < _MAX_RAW_NAMES:
-        _raw_names[name] = raw
-    return raw
-
-
-async def _send(send: Send, response: HttpResponse, *, with_body: bool) -> None:
-    known = _raw_names
-    headers = [
-        (known.get(name) or _raw_name(name), value.encode("latin-1")) for name, value in response.headers.items()
-    ]
-    if response.status != 204:
-        headers.append((b"content-length", b"%d" % len(response.body)))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body if with_body else b""})
-
-
-async def _decline(scope: Message, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": message["type"] + ".complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-    await receive()
-    await send({"type": "websocket.close", "code": 1000})

@@ -67,7 +67,7 @@ class Options:
 
 @dataclass(slots=True)
 class Platform:
-    """A running platform. `gateway` is its ASGI application."""
+    """A running platform. `gateway` answers its requests."""
 
     settings: Settings
     clock: Clock

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+import httpx
+
 from embedded.simulators.pix import PREFIX, HttpPost, PixSimulator, callback_secret
 from shared.adapters.pix.rail import PixHttpRail
-from shared.http.messages import HttpRequest
+from shared.http.messages import HttpRequest, read_headers
 
 if TYPE_CHECKING:
     from embedded.gateway.gateway import Gateway
@@ -43,6 +45,21 @@ class OwnPost:
         await self._elsewhere.aclose()
 
 
+class OwnTransport(httpx.AsyncBaseTransport):
+    """Sends the requests of an HTTP client to the gateway of this process."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the gateway's response."""
+        headers, repeated = read_headers(request.headers.raw)
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        body = await request.aread()
+        response = await self._gateway.handle(HttpRequest(request.method, path, query, headers, body, repeated))
+        return httpx.Response(response.status, headers=response.headers, content=response.body)
+
+
 async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, PixSimulator]:
     """Add the rails to the runtime, and return the simulators by name."""
     settings = runtime.settings
@@ -51,8 +68,6 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         runtime.rails["pix"] = rail
         stack.push_async_callback(rail.aclose)
         return {}
-    import httpx
-
     post = OwnPost(gateway, settings.base_url)
     simulator = PixSimulator(
         await callback_secret(runtime.secrets, runtime.secret_source),
@@ -61,7 +76,7 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         post,
         settings.data_path / JOURNAL_FILE,
     )
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway), base_url=settings.base_url)
+    client = httpx.AsyncClient(transport=OwnTransport(gateway), base_url=settings.base_url)
     rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=client)
     runtime.rails["pix"] = rail
     stack.push_async_callback(post.aclose)

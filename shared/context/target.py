@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from shared.context.context import Handler
+from shared.core.problems import Problem
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -41,6 +42,20 @@ def domain_of(handler: Handler) -> str:
 def summary_of(handler: Handler) -> str:
     """The first line of its documentation."""
     return (inspect.getdoc(handler) or "").partition("\n")[0]
+
+
+def chunked_body(request: Request) -> Problem | None:
+    """Return the refusal of a chunked body, or None for any other request.
+
+    Fields can follow the chunks (trailers, RFC 9110 §6.5). If they arrive together with the head, uvicorn's httptools
+    protocol adds them to the headers, and a function cannot distinguish them from headers of the head. On a cluster no
+    chunked body reaches a function: Kong sends a body with its length (`request_buffering`), and so does the Kafka
+    broker. The connection is closed, so that endless trailers are not read.
+    """
+    if "transfer-encoding" not in request.headers:
+        return None
+    detail = "A function that is called directly needs Content-Length. It does not support Transfer-Encoding."
+    return Problem("malformed_request", detail, headers={"Connection": "close"})
 
 
 async def read_body(stream: Any, limit: int) -> bytes | None:

@@ -184,6 +184,13 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "Send a smaller body.",
     ),
     ProblemType(
+        "uri_too_long",
+        414,
+        "The path and query are too long",
+        "Path and query of the request are longer than the platform accepts.",
+        "Send a shorter query. Large values belong in the body.",
+    ),
+    ProblemType(
         "unsupported_media_type",
         415,
         "The media type is not supported",
@@ -252,6 +259,13 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "Too many requests",
         "The tenant has sent more requests per second than its limit allows.",
         "Wait for the number of seconds in Retry-After, and send more slowly. Sign a signed request again.",
+    ),
+    ProblemType(
+        "head_too_large",
+        431,
+        "The headers are too large",
+        "The request has too many headers, or they are larger in total than the platform accepts.",
+        "Send fewer or shorter headers. The platform needs no cookies.",
     ),
     ProblemType(
         "internal_error",

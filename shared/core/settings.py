@@ -28,7 +28,14 @@ class Settings(NamedTuple):
     audience: str = "lastro-api"
     pix_rail: str = ""
 
+    max_connections: int = 1000
+    max_target_bytes: int = 32 * 1024
+    max_headers: int = 100
+    max_head_bytes: int = 64 * 1024
     max_body_bytes: int = 256 * 1024
+    head_seconds: int = 10
+    body_seconds: int = 30
+    idle_seconds: int = 75
     max_event_bytes: int = 64 * 1024
     max_json_depth: int = 32
     commit_attempts: int = 8

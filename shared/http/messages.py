@@ -20,6 +20,9 @@ SECURITY_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
+FRAMING_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding"})
+"""Headers that define the addressee and the end of a request. Sent twice, they are ambiguous (RFC 9112)."""
+_ONCE: Final = SECURITY_HEADERS | FRAMING_HEADERS
 _EVENT_PREFIX: Final = "ce-"
 """Of a CloudEvent's attributes: each may come once, as a security header may."""
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -62,7 +65,7 @@ class HttpResponse:
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Return the headers by lower-case name, and the names of security and `ce-` headers that were sent more than once.
+    """Return the headers by lower-case name, and the names of security, framing and `ce-` headers that were sent twice.
 
     Bytes outside ASCII become the characters of latin-1, one to one (RFC 9110 §5.5). Spaces and tabs around a value are
     removed.
@@ -73,7 +76,7 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], fr
         name = _known_names.get(raw_name)
         if name is None:
             name = _name_of(raw_name)
-        if name in headers and (name in SECURITY_HEADERS or name.startswith(_EVENT_PREFIX)):
+        if name in headers and (name in _ONCE or name.startswith(_EVENT_PREFIX)):
             repeated.add(name)
         headers[name] = raw_value.decode("latin-1").strip(" \t")
     return headers, frozenset(repeated) if repeated else _NONE

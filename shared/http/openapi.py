@@ -299,7 +299,7 @@ def _problem_examples(operations: list[HttpOperation], base_url: str) -> Documen
 
 def problem_codes(operation: HttpOperation) -> list[str]:
     """Return every problem code that an operation can answer with, in the order of the checks."""
-    codes = ["payload_too_large", "not_found", "malformed_request"]
+    codes = ["uri_too_long", "head_too_large", "payload_too_large", "not_found", "malformed_request"]
     if operation.access is not Access.PROVIDER:
         codes += ["missing_token", "invalid_token", "insufficient_scope", "tenant_mismatch", "rate_limited"]
     if operation.access is Access.TENANT:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.context.context import Context, Handler
 from shared.context.runtime import Runtime, RuntimeSource
-from shared.context.target import Target, domain_of, made_of, read_body, summary_of
+from shared.context.target import Target, chunked_body, domain_of, made_of, read_body, summary_of
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse, read_headers
 from shared.http.operation import Access, HttpOperation, Progress, compile_path, path_parameters
@@ -92,6 +92,9 @@ async def _serve_framework_request(operation: HttpOperation, request: Request, r
         b"",
         repeated,
     )
+    problem = chunked_body(request)
+    if problem is not None:
+        return problem_response(problem, runtime, incoming, request_id_of(None, runtime.random))
     body = await read_body(request.stream(), runtime.settings.max_body_bytes)
     if body is None:
         problem = Problem("payload_too_large", f"The body is larger than {runtime.settings.max_body_bytes} bytes.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.context.context import Handler
 from shared.context.runtime import Runtime, RuntimeSource
-from shared.context.target import Target, domain_of, made_of, read_body, summary_of
+from shared.context.target import Target, chunked_body, domain_of, made_of, read_body, summary_of
 from shared.core.envelope import Envelope, Event
 from shared.core.problems import Problem
 from shared.messaging.attributes import InvalidEvent
@@ -41,9 +41,13 @@ def event_target(
     async def target(request: Request) -> Response:
         from starlette.responses import Response as FrameworkResponse
 
+        problem = chunked_body(request)
+        if problem is not None:
+            delivery = refused(problem, _UNREADABLE)
+            return FrameworkResponse(b"", delivery.status, {**delivery.headers, **problem.headers})
         in_use = runtime()
-        body = await read_body(request.stream(), in_use.settings.max_body_bytes)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]]
+        body = await read_body(request.stream(), in_use.settings.max_body_bytes)
         delivery = await _deliver_message(operation, headers, body, in_use)
         return FrameworkResponse(b"", delivery.status, delivery.headers)
 

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,31 @@ class Started:
 
 
 @contextmanager
-def started(data_dir: Path, *options: str, cwd: Path = ROOT) -> Iterator[Started]:
-    """`lastro up` on a free port, ready; killed at the end if it is still there."""
+def started(
+    data_dir: Path,
+    *options: str,
+    cwd: Path = ROOT,
+    settings: Mapping[str, str] | None = None,
+    files: int | None = None,
+    errors: Path | None = None,
+) -> Iterator[Started]:
+    """`lastro up` on a free port, ready; killed at the end if it is still there.
+
+    `settings` are set in its environment, `files` is how many it may have open, `errors` is where its log goes.
+    """
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
-    process = subprocess.Popen(bound(arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
+    if files is not None:
+        arguments = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *arguments]
+    with ExitStack() as stack:
+        log = stack.enter_context(errors.open("w")) if errors is not None else None
+        process = subprocess.Popen(
+            bound(arguments),
+            cwd=cwd,
+            env={**environment(), **(settings or {})},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

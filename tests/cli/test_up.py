@@ -6,14 +6,12 @@ import json
 import signal
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from embedded.server import MAX_HEADER_BYTES
-from tests.cli.started import Started, run, started
-from tests.waiting import PATIENCE_SECONDS
+from tests.cli.started import STOP_SECONDS, Started, run, started
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -87,51 +85,65 @@ def test_after_a_kill_what_was_answered_is_there_and_what_was_under_way_is_finis
         assert again.stop() == 0
 
 
-def test_a_head_without_end_is_cut_off(platform: Started) -> None:
-    """A request's head is bounded: somewhere beyond it 431 and the end of the connection, whatever else is sent."""
-    with socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as connection:
-        with suppress(ConnectionError):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
-            for _ in range(1000):
-                connection.sendall(b"x-filler: " + b"x" * 1000 + b"\r\n")
-        with suppress(ConnectionError):
-            assert connection.recv(65536).startswith(b"HTTP/1.1 431")
-            assert connection.recv(65536) == b""
+def test_silent_connections_do_not_stop_it(tmp_path: Path) -> None:
+    """With 256 open files at most and 300 clients that say nothing, who asks is answered, and the log says why."""
+    errors = tmp_path / "errors"
+    with started(tmp_path / "data", files=256, errors=errors) as platform, ExitStack() as silent:
+        for _ in range(300):
+            silent.enter_context(socket.create_connection(platform.address, timeout=60))
+        with socket.create_connection(platform.address, timeout=60) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        assert platform.stop() == 0
+    said = errors.read_text()
+    assert "this process can open only 256 files" in said
+    assert said.count("connections are in use") == 1
 
 
-def test_a_body_is_not_taken_for_the_next_head(platform: Started) -> None:
-    """A large body with the beginning of the next request behind it in one piece is no large head."""
-    body = b"x" * (MAX_HEADER_BYTES + 1000)
-    first = b"POST /v1/none HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-    with socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as connection:
-        connection.sendall(first + body + b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
-        time.sleep(0.05)
-        connection.sendall(b"\r\n")
+def test_half_a_request_is_ended(tmp_path: Path) -> None:
+    """A client that sends half a head and no more is refused when its time is over, and hung up on."""
+    with (
+        started(tmp_path / "data", settings={"LASTRO_HEAD_SECONDS": "1"}) as platform,
+        socket.create_connection(platform.address, timeout=60) as client,
+    ):
+        client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
         answer = b""
-        while not answer.endswith(b'{"status":"alive"}'):
-            received = connection.recv(65536)
-            assert received, answer
+        while received := client.recv(65536):
             answer += received
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"The head of the request was not complete after 1 seconds" in answer
+
+
+def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
+    """A request that has begun to arrive when the signal comes is read to its end and answered, and the exit is 0."""
+    with (
+        started(tmp_path / "data") as platform,
+        socket.create_connection(platform.address, timeout=60) as idle,
+        socket.create_connection(platform.address, timeout=60) as client,
+    ):
+        client.sendall(b"POST /v1/none HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        platform.process.send_signal(signal.SIGTERM)
+        assert idle.recv(65536) == b""
+        client.sendall(b"{}")
+        answer = client.recv(65536)
         assert answer.startswith(b"HTTP/1.1 404")
+        assert b"connection: close" in answer
+        client.close()
+        assert platform.process.wait(STOP_SECONDS) == 0
 
 
-def test_several_requests_share_a_connection(platform: Started) -> None:
-    """The bound is on one head: a connection that is kept carries any number of requests."""
-    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-filler: " + b"x" * 20_000 + b"\r\n\r\n"
-    with socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as connection:
-        for _ in range(5):
-            connection.sendall(request)
-            answer = b""
-            while not answer.endswith(b'{"status":"alive"}'):
-                received = connection.recv(65536)
-                assert received, answer
-                answer += received
-            assert answer.startswith(b"HTTP/1.1 200")
-
-
-@pytest.mark.parametrize(("name", "value"), [("LASTRO_SAGA_ATTEMPTS", "many"), ("LASTRO_DOCUMENTS", "mongodb://x")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LASTRO_SAGA_ATTEMPTS", "many"),
+        ("LASTRO_DOCUMENTS", "mongodb://x"),
+        ("LASTRO_MAX_CONNECTIONS", "0"),
+        ("LASTRO_HEAD_SECONDS", "-1"),
+    ],
+)
 def test_a_setting_that_cannot_be_followed_is_named(tmp_path: Path, name: str, value: str) -> None:
-    """A setting that is no number, or a server without an adapter, is one line that names the variable."""
+    """A setting that is no number or out of its range, or a server without an adapter, is named in one line."""
     ended = run("up", "--port", "0", "--data-dir", str(tmp_path), **{name: value})
     assert ended.returncode == 1
     assert name in ended.stderr

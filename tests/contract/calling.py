@@ -258,7 +258,7 @@ async def running(
         Settings(data_dir=str(data_dir), **settings), Options(writer="thread", faithful=faithful), clock=clock
     )
     try:
-        async with served(platform.gateway) as wire:
+        async with served(platform.gateway, platform.settings) as wire:
             yield House(platform, wire, clock)
     finally:
         await platform.stop()

@@ -27,10 +27,12 @@ TABLE = {
     405: "method_not_allowed",
     409: "illegal_state already_exists request_in_progress",
     413: "payload_too_large",
+    414: "uri_too_long",
     415: "unsupported_media_type",
     422: "validation_failed user_not_active idempotency_key_reused unknown_reference currency_mismatch account_closed "
     "amount_exceeds_authorized amount_exceeds_refundable",
     429: "rate_limited",
+    431: "head_too_large",
     503: "dependency_unavailable",
     500: "internal_error",
 }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
-from embedded.server import BoundedProtocol
+from embedded.server.listening import listen
+from embedded.server.protocol import Application
+from embedded.server.serving import Server
+from shared.core.settings import Settings
 
 Headers = Iterable[tuple[str, str]]
 
@@ -71,15 +72,17 @@ class Wire:
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         return await self.raw(head + body)
 
-    async def raw(self, message: bytes) -> Answer:
-        """One message as it is; the answer ends with the connection."""
+    async def raw(self, *pieces: bytes) -> Answer:
+        """One message as it is, each piece on its way before the next; the answer ends with the connection."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         received = b""
         try:
             # A server that refuses a large body hangs up without reading it all.
             with suppress(ConnectionError):
-                writer.write(message)
-                await writer.drain()
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
             with suppress(ConnectionError):
                 while chunk := await reader.read(65536):
                     received += chunk
@@ -98,35 +101,15 @@ def _parsed(received: bytes) -> Answer:
     return Answer(int(first.split(" ")[1]), headers, body)
 
 
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to the test run."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @asynccontextmanager
-async def served(app: Any) -> AsyncIterator[Wire]:
-    """An ASGI application on a free port of this machine, served as `lastro up` serves it."""
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=0,
-        http=BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
-    server = _Server(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        assert not task.done(), "the server did not start"
-        await asyncio.sleep(0.005)
+async def served(application: Application, settings: Settings | None = None) -> AsyncIterator[Wire]:
+    """An application on a free port of this machine, served as `lastro up` serves it."""
+    settings = settings or Settings()
+    listening = listen("127.0.0.1", 0)
+    server = Server(application, settings, listening, settings.max_connections)
+    accepting = server.start()
     try:
-        yield Wire("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
+        yield Wire(*listening.getsockname())
     finally:
-        server.should_exit = True
-        await task
+        await server.stop(seconds=10)
+        assert accepting.cancelled(), accepting

@@ -1,0 +1,316 @@
+"""Bytes into requests: what is read, what is refused, and that it does not depend on the pieces that bytes come in."""
+
+from __future__ import annotations
+
+import random
+
+import h11
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from embedded.server.reading import SLICE_BYTES, RequestReader
+from shared.core.settings import Settings
+from shared.http.messages import HttpRequest
+from tests.embedded.server.hostile import SMUGGLED, STREAMS, Stream
+
+SETTINGS = Settings()
+
+
+def read(*pieces: bytes, reader: RequestReader | None = None) -> tuple[list[HttpRequest], str | None]:
+    """The requests in these pieces, and the code of the refusal behind them."""
+    reader = reader or RequestReader(SETTINGS)
+    found: list[HttpRequest] = []
+    for piece in pieces:
+        rest = piece
+        while rest and not reader.ended:
+            rest = reader.feed(rest)
+            found += reader.requests
+            reader.requests.clear()
+    return found, reader.refusal.code if reader.refusal is not None else None
+
+
+def in_pieces(sent: bytes, size: int) -> list[bytes]:
+    return [sent[start : start + size] for start in range(0, len(sent), size)]
+
+
+@pytest.mark.parametrize("size", [1, 7, SLICE_BYTES, 1_000_000])
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_a_hostile_stream_is_read_in_one_way(stream: Stream, size: int) -> None:
+    """Whatever the pieces, the same requests are found, and what could be read in two ways is refused."""
+    if size < 10 and len(stream.sent) > 50_000:
+        size *= 500
+    requests, refusal = read(*in_pieces(stream.sent, size))
+    assert ([request.path for request in requests], refusal) == ([*stream.paths], stream.refusal)
+
+
+def test_trailers_are_no_headers() -> None:
+    """Fields behind a chunked body are dropped, in one piece with the head and in pieces."""
+    sent = (
+        b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX-Request-Id: head\r\n\r\n"
+        b"3\r\nabc\r\n0\r\nAuthorization: Bearer a\r\nX-Signature: v1=a\r\nX-Request-Id: trailer\r\n\r\n"
+    )
+    for size in (len(sent), 1):
+        [request], refusal = read(*in_pieces(sent, size))
+        assert refusal is None
+        assert request.headers == {"host": "a", "transfer-encoding": "chunked", "x-request-id": "head"}
+        assert (request.body, request.repeated) == (b"abc", frozenset())
+
+
+def test_a_request_is_read_as_it_was_sent() -> None:
+    """Path, query and header values are the bytes of the wire; names are in lower case."""
+    [request], _ = read(
+        b"PATCH /a%2Fb/?x=%20&?y HTTP/1.1\r\nHOST: a\r\nX-A: \t \xc3\xa3 b\t\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    assert (request.method, request.path, request.query, request.body) == ("PATCH", "/a%2Fb/", "x=%20&?y", b"{}")
+    assert request.headers == {"host": "a", "x-a": "\xc3\xa3 b", "content-length": "2"}
+
+
+def test_header_names_with_an_underscore_are_other_names() -> None:
+    """X_Signature is not X-Signature, and Content_Length is no length."""
+    [first, _], _ = read(b"GET /a HTTP/1.1\r\nHost: a\r\nX_Signature: a\r\nContent_Length: 9\r\n\r\n" + SMUGGLED)
+    assert first.headers == {"host": "a", "x_signature": "a", "content_length": "9"}
+
+
+@pytest.mark.parametrize("host", ["", "a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "a-b.c_d.", "%41"])
+def test_a_host_is_a_name_and_a_port(host: str) -> None:
+    """Names, addresses and ports of RFC 3986 are hosts, and so is an empty one (RFC 9110 §7.2)."""
+    assert read(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[1] is None
+
+
+def test_each_request_s_host_is_looked_at() -> None:
+    """A good host on a connection does not make another one good."""
+    good = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    requests, refusal = read(good + good + b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+    assert (len(requests), refusal) == (2, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "bound", "code"),
+    [
+        (b"GET /", b" HTTP/1.1\r\nHost: a\r\n\r\n", SETTINGS.max_target_bytes - 1, "uri_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"\r\n\r\n", SETTINGS.max_head_bytes - 15, "head_too_large"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 262144\r\n\r\n", b"", SETTINGS.max_body_bytes, None),
+    ],
+    ids=["target", "head", "body"],
+)
+@pytest.mark.parametrize("size", [1000, SLICE_BYTES, 1_000_000])
+def test_what_is_as_large_as_its_bound_is_read(
+    head: bytes, tail: bytes, bound: int, code: str | None, size: int
+) -> None:
+    """Nothing within a bound is refused, and a byte beyond it is, in whatever pieces it comes."""
+    requests, refusal = read(*in_pieces(head + b"a" * bound + tail, size))
+    assert (len(requests), refusal) == (1, None)
+    if code is not None:
+        assert read(*in_pieces(head + b"a" * (bound + 1) + tail, size)) == ([], code)
+
+
+def test_as_many_headers_as_allowed_are_read() -> None:
+    """A hundred header fields are read, one more is not."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    assert len(read(head + b"X: y\r\n" * 99 + b"\r\n")[0]) == 1
+    assert read(head + b"X: y\r\n" * 100 + b"\r\n") == ([], "head_too_large")
+
+
+def test_many_small_chunks_are_read() -> None:
+    """A client that sends its body in chunks of a hundred bytes is within the bound of what frames them."""
+    chunk = b"64\r\n" + b"a" * 100 + b"\r\n"
+    [request], refusal = read(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 2621 + b"0\r\n\r\n"
+    )
+    assert (len(request.body), refusal) == (262_100, None)
+
+
+def test_a_large_body_is_not_counted_to_the_next_head() -> None:
+    """The beginning of the next request behind a large body in one piece is no large head."""
+    body = b"x" * (SETTINGS.max_head_bytes + 1000)
+    first = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    requests, refusal = read(first + body + SMUGGLED[:20], SMUGGLED[20:])
+    assert ([request.path for request in requests], refusal) == (["/a", "/smuggled"], None)
+
+
+def test_each_head_is_counted_for_itself() -> None:
+    """A connection carries any number of requests, each with a head within the bound."""
+    requests, refusal = read((b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n") * 10)
+    assert (len(requests), refusal) == (10, None)
+
+
+def test_reading_stops_at_a_whole_request() -> None:
+    """Little more than one request is read at a time: what is behind it is given back."""
+    reader = RequestReader(SETTINGS)
+    rest = reader.feed(SMUGGLED * 10_000)
+    assert 0 < len(reader.requests) <= SLICE_BYTES // len(SMUGGLED) + 1
+    assert len(rest) == len(SMUGGLED) * 10_000 - SLICE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("sent", "refusal"),
+    [(b"", None), (b"\r\n", None), (SMUGGLED, None), (b"GET / HT", "malformed_request"), (b"G", "malformed_request")],
+)
+def test_a_client_that_stops_in_the_middle(sent: bytes, refusal: str | None) -> None:
+    """The end of what a client sends is fine between requests, and a refusal within one."""
+    reader = RequestReader(SETTINGS)
+    read(sent, reader=reader)
+    reader.finish()
+    assert reader.ended
+    assert (reader.refusal.code if reader.refusal is not None else None) == refusal
+
+
+def test_a_refusal_knows_what_was_read() -> None:
+    """Path and request id of a refused request are known once its head was whole, and empty before."""
+    reader = RequestReader(SETTINGS)
+    read(b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\nContent-Length: 999999\r\n\r\n", reader=reader)
+    assert (reader.refused.path, reader.refused.header("x-request-id")) == ("/a", "me")
+    reader = RequestReader(SETTINGS)
+    read(b"POST /a HTTP/1.1\r\nHost : a\r\n\r\n", reader=reader)
+    assert (reader.refused.method, reader.refused.path) == ("", "")
+
+
+def test_a_client_may_ask_before_it_sends_its_body() -> None:
+    """100 Continue is awaited from the end of such a head to the body's first byte, and never by HTTP/1.0."""
+    head = b"POST / HTTP/1.%d\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+    awaited = {}
+    for sent in (head % 1, head % 1 + b"a", head % 0):
+        reader = RequestReader(SETTINGS)
+        read(sent, reader=reader)
+        awaited[sent] = reader.awaits_continue
+    assert awaited == {head % 1: True, head % 1 + b"a": False, head % 0: False}
+
+
+# Streams that nobody thought of
+
+ENDS = st.sampled_from([b"\r\n"] * 90 + [b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"\r\n ", b"\r\n\t"])
+LINES = st.sampled_from(
+    [b"GET / HTTP/1.1", b"POST /a HTTP/1.1", b"POST /a HTTP/1.1", b"PUT /a?b HTTP/1.1"] * 3
+    + [
+        b"GET / HTTP/1.0",
+        b"GET /",
+        b"GET  / HTTP/1.1",
+        b"GET http://b/a HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"get / HTTP/1.1",
+    ]
+)
+FIELDS = st.sampled_from(
+    [b"Content-Length: 3", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"X: y", b"X: y"] * 6
+    + [
+        b"Content-Length: 0",
+        b"Content-Length: 37",
+        b"Content-Length: +3",
+        b"Content-Length: 3, 3",
+        b"Content-Length: 03",
+        b"content-length:3",
+        b"Content_Length: 3",
+        b"Content-Length : 3",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding: identity, chunked",
+        b"Transfer-Encoding: Chunked",
+        b"Transfer-Encoding:\tchunked",
+        b"Transfer-Encoding: chunked ",
+        b"Transfer-Encoding: x",
+        b"Transfer-Encoding : chunked",
+        b" Transfer-Encoding: chunked",
+        b"TRANSFER-ENCODING:chunked",
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"Expect: 100-continue",
+        b"X: \x00",
+        b"X: \xff",
+        b"X",
+        b"",
+    ]
+)
+CHUNKS = st.sampled_from(
+    [b"3\r\nabc\r\n", b"5\r\nabcde\r\n", b"0\r\n\r\n", b"0\r\n\r\n", b"0\r\n\r\n"] * 3
+    + [
+        b"0\r\nX: y\r\n\r\n",
+        b"0\r\nContent-Length: 3\r\n\r\n",
+        b"3;a=b\r\nabc\r\n",
+        b"03\r\nabc\r\n",
+        b"3\nabc\n",
+        b"3 \r\nabc\r\n",
+        b"+3\r\nabc\r\n",
+        b"3\r\nabcd\r\n",
+        b"FFFFFFFFFFFFFFFF3\r\nabc\r\n",
+        b"abc",
+        b"abcde",
+    ]
+)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> bytes:
+    """Something like a request, made of parts that fit and parts that nearly do."""
+    fields = draw(st.lists(FIELDS, max_size=3))
+    if draw(st.integers(0, 9)):
+        fields.insert(0, b"Host: a")
+    lines = [draw(LINES), *fields, b""]
+    return b"".join(line + draw(ENDS) for line in lines) + b"".join(draw(st.lists(CHUNKS, max_size=3)))
+
+
+CHANGES = st.tuples(
+    st.integers(0, 10_000),
+    st.integers(0, 2),
+    st.sampled_from([b"", b"\r", b"\n", b"\r\n", b"\x00", b" ", b"\t", b":", b";", b",", b"0", b"a", b"\xff"]),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """Some of them behind each other, and here and there a byte put in, taken out or changed."""
+    sent = bytearray(b"".join(draw(st.lists(messages(), min_size=1, max_size=3))))
+    for place, byte in draw(
+        st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(b"\r\n\x00 \t:;,0a\xff")), max_size=2)
+    ):
+        at = place % (len(sent) + 1)
+        sent[at : at + place % 2] = b"" if byte == 0xFF and place % 3 else bytes([byte])
+    return bytes(sent)
+
+
+@settings(max_examples=400)
+@given(streams(), st.integers(0, 2**32))
+@example(SMUGGLED * 3, 0)
+def test_pieces_make_no_difference(sent: bytes, seed: int) -> None:
+    """A stream is read in the same way whole, byte by byte and cut anywhere."""
+    cuts = sorted(random.Random(seed).sample(range(len(sent) + 1), min(len(sent), 5)))
+    cut = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    whole = read(sent)
+    assert whole == read(*in_pieces(sent, 1)) == read(*cut)
+
+
+def by_h11(sent: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """Method, target and body of each request that h11 reads in a stream, up to what it refuses."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(sent)
+    found: list[tuple[bytes, bytes, bytes]] = []
+    head, body = None, b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return found
+        if isinstance(event, h11.Request):
+            head, body = event, b""
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            assert head is not None
+            found.append((head.method, head.target, body))
+            connection.send(h11.Response(status_code=200, headers=[(b"content-length", b"0")]))
+            connection.send(h11.EndOfMessage())
+            if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                return found
+            connection.start_next_cycle()
+        else:
+            return found
+
+
+@settings(max_examples=400)
+@given(streams())
+def test_another_reader_finds_no_other_requests(sent: bytes) -> None:
+    """h11, written by others, reads each request as we do or refuses it: no request is one here and two there."""
+    ours = [(request.method, request.path, request.query, request.body) for request in read(sent)[0]]
+    for mine, (method, target, body) in zip(ours, by_h11(sent), strict=False):
+        absolute = b"http://b"
+        path, _, query = target.removeprefix(absolute).decode("latin-1").partition("?")
+        assert mine == (method.decode(), path or "/", query, body)
