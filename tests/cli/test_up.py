@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.started import STOP_SECONDS, Started, run, started
+from tests.cli.started import Started, run, started
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -130,7 +131,7 @@ def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 404")
         assert b"connection: close" in answer
         client.close()
-        assert platform.process.wait(STOP_SECONDS) == 0
+        assert platform.process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(
