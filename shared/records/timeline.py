@@ -8,8 +8,9 @@ from shared.ports.documents import Collection, Document, NoChanges
 
 
 class TimelineDocument(Document):
-    """One fact. The id is the payment's and the fact's number in it, so that facts lie together in their order;
-    `data` is the fact's JSON text, as it was published."""
+    """One fact about a payment or its refunds. `data` is the fact's JSON text, as it was published.
+
+    The id is made of the payment's id and the number of the fact, so that ids sort by payment and time."""
 
     event_id: str
     type: str
