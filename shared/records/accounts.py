@@ -23,11 +23,11 @@ HoldCause = Literal["payment", "refund"]
 
 
 class AccountDocument(Document):
-    """A payment account (owner: accounts). Available is `posted - held + overdraft_limit` and never below zero.
+    """A payment account (owner: accounts). Its available balance, `posted - held + overdraft_limit`, is never negative.
 
-    `posted` is what the ledger's transfers, as far as they were applied here, add up to; `held` is the sum of the
-    active holds. `block_mode` is None unless the account is blocked, or was when its closing began. A `closing`
-    account accepts no new payments; it becomes `closed` when nothing is in progress to or from it.
+    Amounts are in minor units. `posted` is the sum of the ledger's transfers that were applied to the account; `held`
+    is the sum of its active holds. `block_mode` is None unless the account is blocked, or was when its closing began.
+    A `closing` account accepts no new payments; it becomes `closed` when nothing is in progress to or from it.
     """
 
     owner_id: str
@@ -43,7 +43,7 @@ class AccountDocument(Document):
 
 
 class AccountChanges(TypedDict, total=False):
-    """What may change of an account."""
+    """The fields of an account that may change."""
 
     status: AccountStatus
     block_mode: Literal["debits", "all"] | None
@@ -53,10 +53,10 @@ class AccountChanges(TypedDict, total=False):
 
 
 class HoldDocument(Document):
-    """What became of the wish to set an amount aside for a payment or refund (owner: accounts); one per cause.
+    """The result of the hold request of a payment or refund (owner: accounts). Each payment or refund has one.
 
-    A hold that was refused, or released before it was asked for (amount 0), stays: a late or repeated wish finds
-    the answer in it. `expires_at` is None for refunds, which do not expire.
+    A refused hold is stored with the amount 0, and so is one that was released before it was requested: a late or
+    repeated request finds its answer there. `expires_at` is None for refunds, which do not expire.
     """
 
     status: HoldStatus
@@ -74,7 +74,7 @@ class HoldDocument(Document):
 
 
 class HoldChanges(TypedDict, total=False):
-    """What may change of a hold."""
+    """The fields of a hold that may change."""
 
     status: HoldStatus
     updated_at: str
@@ -100,5 +100,5 @@ HOLDS: Final = Collection(
 
 
 def available(account: AccountDocument) -> int:
-    """What can be held on an account now, in minor units: `posted - held + overdraft_limit`."""
+    """Return the available balance in minor units: `posted - held + overdraft_limit`."""
     return account["posted"] - account["held"] + account["overdraft_limit"]

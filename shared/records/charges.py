@@ -1,4 +1,4 @@
-"""What stands between a provider's ids and the deposits of tenants (owner: the providers domain)."""
+"""The documents that connect a provider's ids with the deposits of tenants (owner: the providers domain)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.ports.documents import Collection, Document, NoChanges
 
 
 class ChargeDocument(Document):
-    """Whose a charge at a provider is. Kept under the platform: a callback knows the charge's id, and no tenant."""
+    """The tenant and deposit of a charge. Stored under the platform, because a callback has no tenant."""
 
     provider: str
     charged_tenant_id: str
@@ -18,11 +18,12 @@ class ChargeDocument(Document):
 
 
 class ReceiptDocument(Document):
-    """Money that a provider reports to have come in, by the provider and the payment's end-to-end id.
+    """A payment that a provider reports to have received. The id is the provider's name and the payment's end-to-end
+    id.
 
-    `matched` was asked for and goes to its account. `unmatched` is money all the same: it is kept for a person to
-    look at, under the tenant when the charge is known and under the platform when it is not. `report` is what the
-    provider sent; `amount` is in minor units.
+    A `matched` payment belongs to a deposit. An `unmatched` one is stored for an operator, under the tenant of its
+    charge, or under the platform when the charge is unknown; `reason` says why. `report` is the provider's JSON object;
+    `amount` is in minor units.
     """
 
     provider: str

@@ -12,7 +12,7 @@ DeadLetterStatus = Literal["parked", "replayed", "discarded"]
 
 
 class CauseDocument(TypedDict):
-    """Why a consumer did not take an event; `status` is what it answered, None when it did not."""
+    """Why the delivery of an event failed. `status` is the consumer's HTTP status, or None when it did not answer."""
 
     code: str
     status: int | None
@@ -20,9 +20,10 @@ class CauseDocument(TypedDict):
 
 
 class DeadLetterDocument(Document):
-    """An event that a consumer gave up: one document per consumer and event, which `letter_key` stands for. `event`
-    holds its context attributes as they were published, `data` its data as the JSON text that came; `attempts` counts
-    how often it was parked."""
+    """An event that could not be delivered to a consumer. There is one document for each consumer and event.
+
+    `letter_key` identifies the consumer and event. `event` has the context attributes as they were published, `data`
+    the JSON text of the data as it was received. `attempts` counts how often the event was parked."""
 
     letter_key: str
     event: dict[str, str]
@@ -37,7 +38,7 @@ class DeadLetterDocument(Document):
 
 
 class DeadLetterChanges(TypedDict, total=False):
-    """What may change of a dead letter: all that tells of the last time that it was parked, and its end."""
+    """The fields of a dead letter that may change: those about its last parking, and those about its end."""
 
     event: dict[str, str]
     data: str

@@ -13,10 +13,10 @@ DepositStatus = Literal["created", "settled", "failed"]
 
 
 class DepositDocument(Document):
-    """Money that comes in over a provider (owner: providers).
+    """A deposit: money that a provider collects (owner: providers). `amount` is in minor units.
 
-    `txid` is the charge's id at the provider; `end_to_end_id` names the payment of it, once the provider has told
-    of one. `correlation_id` is the request that asked for it: the provider's answer knows nothing of that.
+    `txid` is the id of the charge at the provider; `end_to_end_id` is the id of its payment, after the provider has
+    reported it. `correlation_id` is the id of the request, which the provider's callback does not contain.
     """
 
     status: DepositStatus
@@ -36,7 +36,7 @@ class DepositDocument(Document):
 
 
 class DepositChanges(TypedDict, total=False):
-    """What may change of a deposit."""
+    """The fields of a deposit that may change."""
 
     status: DepositStatus
     end_to_end_id: str | None

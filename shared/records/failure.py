@@ -6,12 +6,12 @@ from typing_extensions import TypedDict
 
 
 class FailureDocument(TypedDict):
-    """Why something did not come about; `events.failure.Failure` as it is stored."""
+    """A failure reason, as documents store it; `events.failure.Failure` is the same in events."""
 
     code: str
     detail: str
 
 
 def failure_document(code: str, detail: str) -> FailureDocument:
-    """A reason as it is stored."""
+    """Return a failure reason as documents store it."""
     return {"code": code, "detail": detail}

@@ -1,4 +1,4 @@
-"""Stored answers of requests, by idempotency key."""
+"""The stored responses of commands, by idempotency key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class IdempotencyDocument(Document):
 
 
 class IdempotencyChanges(TypedDict, total=False):
-    """What may change of a stored answer, when a request has waited for a later one."""
+    """The fields of a stored response that may change, when a request with `Prefer: wait` has got a later one."""
 
     headers: dict[str, str]
     body: str

@@ -27,12 +27,12 @@ RefundStatus = Literal["created", "processing", "settled", "failed"]
 
 
 class PaymentDocument(Document):
-    """An order to move money between two accounts (owner: payments).
+    """A payment from one account to another (owner: payments). Amounts are in minor units of `currency`.
 
-    `capture_amount` is what the ledger was asked to move; `amount_refunding` is set aside for refunds under way, so
-    that refunds together never exceed what was captured. `ledger_deadline` is the time until which the ledger may
-    record the transfer. `attempt` and `due_at` drive the saga: the step's number, and the time by which it is over
-    (None: nothing is awaited). `facts` counts the entries of the timeline.
+    `capture_amount` is the amount of the requested transfer. `amount_refunding` is the sum of the refunds in progress,
+    so that refunds together never exceed the captured amount. `ledger_deadline` is the time until which the ledger may
+    record the transfer. For the saga, `attempt` is the number of the step's attempt and `due_at` its deadline; None
+    means that the platform waits for nothing. `facts` is the number of timeline entries.
     """
 
     status: PaymentStatus
@@ -61,7 +61,7 @@ class PaymentDocument(Document):
 
 
 class PaymentChanges(TypedDict, total=False):
-    """What may change of a payment."""
+    """The fields of a payment that may change."""
 
     status: PaymentStatus
     amount_captured: int
@@ -77,8 +77,9 @@ class PaymentChanges(TypedDict, total=False):
 
 
 class RefundDocument(Document):
-    """Money given back of a payment, in part or whole (owner: payments). Its payer is the payment's payee;
-    `ledger_deadline`, `attempt` and `due_at` are as a payment's."""
+    """A refund of a payment, in full or in part (owner: payments). Its payer is the payee of the payment.
+
+    `amount` is in minor units. `ledger_deadline`, `attempt` and `due_at` have the same meaning as in a payment."""
 
     payment_id: str
     status: RefundStatus
@@ -97,7 +98,7 @@ class RefundDocument(Document):
 
 
 class RefundChanges(TypedDict, total=False):
-    """What may change of a refund."""
+    """The fields of a refund that may change."""
 
     status: RefundStatus
     failure: FailureDocument | None

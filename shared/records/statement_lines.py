@@ -7,12 +7,13 @@ from typing import Final, Literal
 from shared.ports.documents import Collection, Document, NoChanges
 
 ID_SEPARATOR: Final = "."
-"""Joins the parts of a line's id: account, time, number."""
+"""The separator between the parts of a line's id: account, time, sequence number."""
 
 
 class LineDocument(Document):
-    """A statement line. `sequence` is the ledger's number of the entry among the account's; amounts are minor units
-    of `currency`; `line_id` is the id that the outside sees."""
+    """A movement of a payment account. Amounts are in minor units of `currency`.
+
+    `sequence` is the number of the ledger entry among those of its account. `line_id` is the id that the API shows."""
 
     line_id: str
     account_id: str

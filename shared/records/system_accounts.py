@@ -1,7 +1,7 @@
-"""Names of the accounts that a tenant's ledger has beside its payment accounts.
+"""The system accounts of a tenant's ledger, which it has in addition to its payment accounts.
 
-System accounts exist per tenant and currency. Their ids say what they are, so that a rail's clearing account is
-known without a look-up: `sys_clearing_pix_brl`.
+A tenant has a set of them for each currency. Their ids are built from their kind, so that the id of a rail's clearing
+account is known without a look-up: `sys_clearing_pix_brl`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SYSTEM_PREFIX: Final = "sys_"
 
 
 class SystemAccountDocument(Document):
-    """A system account of a tenant; made with it. `provider` is set for clearing accounts."""
+    """A system account, created with its tenant. Only clearing accounts have a `provider`."""
 
     kind: SystemAccountKind
     provider: str | None
@@ -32,22 +32,25 @@ SYSTEM_ACCOUNTS: Final = Collection(
 
 
 def clearing_account(provider: str, currency: str) -> str:
-    """The ledger account on which a rail's money stands between it and the tenant; it must come to zero."""
+    """Return the id of a rail's clearing account, which has the money between provider and tenant.
+
+    Its balance is zero when the provider has paid out all that it has collected.
+    """
     return f"{_SYSTEM_PREFIX}clearing_{provider}_{currency.lower()}"
 
 
 def system_account(kind: Literal["fees", "suspense", "equity"], currency: str) -> str:
-    """The ledger account of this kind."""
+    """Return the id of the system account of this kind."""
     return f"{_SYSTEM_PREFIX}{kind}_{currency.lower()}"
 
 
 def is_system_account(account_id: str) -> bool:
-    """Whether a ledger account is the tenant's own rather than a payment account."""
+    """Return whether a ledger account is a system account and not a payment account."""
     return account_id.startswith(_SYSTEM_PREFIX)
 
 
 def system_accounts(tenant_id: str, currency: str, created_at: str) -> list[SystemAccountDocument]:
-    """The system accounts that a tenant needs for a currency."""
+    """Return the documents of the system accounts that a tenant has for a currency."""
 
     def document(id: str, kind: SystemAccountKind, provider: str | None) -> SystemAccountDocument:
         return {

@@ -10,13 +10,13 @@ from shared.ports.documents import Collection, Document, Index, NoChanges
 
 
 class TenantLimits(TypedDict):
-    """What a tenant may do; None leaves the gateway's own limit in force."""
+    """The limits of a tenant. None means the gateway's own limit."""
 
     requests_per_second: int | None
 
 
 class TenantDocument(Document):
-    """A tenant; kept under its own id."""
+    """A tenant. It is stored under its own tenant id."""
 
     name: str
     status: Literal["active", "suspended"]
@@ -25,7 +25,7 @@ class TenantDocument(Document):
 
 
 class SigningKeyDocument(Document):
-    """An HMAC key of a tenant. `secret` is sealed; `expires_at` is when its grace ends."""
+    """An HMAC key of a tenant. `secret` is sealed; `expires_at` is the end of its grace period, or None."""
 
     secret: str
     status: Literal["active", "grace", "revoked"]
@@ -34,14 +34,14 @@ class SigningKeyDocument(Document):
 
 
 class SigningKeyChanges(TypedDict, total=False):
-    """What may change of a signing key."""
+    """The fields of a signing key that may change."""
 
     status: Literal["active", "grace", "revoked"]
     expires_at: str | None
 
 
 class ClientDocument(Document):
-    """A technical client that may ask for tokens. Kept under the platform; only a digest of its secret is stored."""
+    """A client that may request tokens. It is stored under the platform, with only a digest of its secret."""
 
     secret_digest: str
     client_tenant_id: str | None

@@ -10,8 +10,10 @@ UserStatus = Literal["pending", "active", "suspended", "closed"]
 
 
 class UserDocument(Document):
-    """A customer or merchant (owner: users). `name`, `document_number`, `email` and `phone` are sealed for the
-    tenant; `document_index` is the blind index of type and number, by which a second registration is found."""
+    """A customer or merchant (owner: users). `name`, `document_number`, `email` and `phone` are sealed for the tenant.
+
+    `document_index` is the blind index (a keyed digest) of type and number. Its unique index refuses a second
+    registration of the number."""
 
     kind: Literal["customer", "merchant"]
     status: UserStatus

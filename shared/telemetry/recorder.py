@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NO_TRACE: Final = "0" * 32
-# The lowest of the flags' bits, whatever the others say.
+# The lowest bit of the flags; the other bits are ignored.
 _SAMPLED: Final = frozenset("13579bdf")
 _MAX_UNSAMPLED: Final = 4096
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -23,7 +23,7 @@ BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts per bucket of BUCKETS_SECONDS (the last is everything above), and the sum in seconds."""
+    """Counts for each bucket of BUCKETS_SECONDS (the last one has all greater values), and the sum in seconds."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
     total: float = 0.0
@@ -34,12 +34,12 @@ class Histogram:
 
 
 class SpanExporter(Protocol):
-    """Takes the finished spans of sampled traces."""
+    """Receives the finished spans of sampled traces."""
 
     def export(
         self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
     ) -> None:
-        """Send one span on; must not block."""
+        """Accept one span. It must not block."""
         ...
 
 
@@ -58,7 +58,7 @@ class Telemetry:
         self._unsampled: set[str] = set()
 
     def export_to(self, exporter: SpanExporter | None) -> None:
-        """Send the spans of sampled traces on (None: nowhere)."""
+        """Send the spans of sampled traces to `exporter`; None discards them."""
         self._exporter = exporter
 
     def trace(self, parent: str | None) -> str:
@@ -103,7 +103,7 @@ class Telemetry:
         traceparent: str,
         parent: str | None,
     ) -> None:
-        """Note one delivery and how old its event was when it was done."""
+        """Record one delivery, and the age of its event in seconds at the end of it."""
         self.events[consumer, type, status].record(seconds)
         if age_seconds is not None:
             self.event_age[consumer].record(age_seconds)
@@ -112,6 +112,6 @@ class Telemetry:
             self._exporter.export(consumer, "consumer", traceparent, parent, seconds, attributes)
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
-        """Add to a counter."""
+        """Increase a counter."""
         key = (name, label)
         self.counters[key] = self.counters.get(key, 0) + by

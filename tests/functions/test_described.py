@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the functions of this repository."""
+"""The OpenAPI document describes every function of this repository."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def document() -> dict[str, Any]:
 
 
 def _properties(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every property of a schema and of those inside it, by its place."""
+    """Return every property of a schema and of its nested schemas, by its path."""
     if isinstance(schema, dict):
         for name, field in schema.get("properties", {}).items():
             yield f"{place}.{name}", field
@@ -49,7 +49,7 @@ def _operations() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_field_has_a_description() -> None:
-    """Each schema and each of its fields says what it means."""
+    """Each schema and each of its fields has a description."""
     schemas = document()["components"]["schemas"]
     assert [name for name, schema in schemas.items() if not schema.get("description")] == []
     fields = [found for name, schema in schemas.items() for found in _properties(schema, name)]
@@ -58,7 +58,7 @@ def test_every_field_has_a_description() -> None:
 
 
 def test_every_time_has_its_format() -> None:
-    """Each field that is a time has the format date-time, and the parameters of a period too."""
+    """Each field and each query parameter that is a time has the format date-time."""
     fields = [
         found for name, schema in document()["components"]["schemas"].items() for found in _properties(schema, name)
     ]
@@ -73,14 +73,15 @@ def test_every_time_has_its_format() -> None:
 
 
 def test_no_header_is_a_date_time() -> None:
-    """A header that is a time is a string with a pattern: generators of clients would write a date-time anew."""
+    """A header that is a time is a string with a pattern, because generated clients would format a date-time
+    differently."""
     headers = document()["components"]["parameters"].values()
     assert all("format" not in parameter["schema"] for parameter in headers)
     assert document()["components"]["parameters"]["Timestamp"]["schema"]["pattern"]
 
 
 def test_every_parameter_has_a_description() -> None:
-    """Each parameter in a path, a query or a header says what it means."""
+    """Each parameter in a path, a query or a header has a description."""
     shared = document()["components"]["parameters"]
     assert all(parameter["description"] and "example" in parameter for parameter in shared.values())
     undescribed = [
@@ -93,7 +94,7 @@ def test_every_parameter_has_a_description() -> None:
 
 
 def test_every_scope_and_domain_has_a_description() -> None:
-    """Each scope of the token endpoint and each domain says what it is for."""
+    """Each scope of the token endpoint and each domain has a description."""
     flow = document()["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"]
     assert {operation.scope for operation in http_operations() if operation.scope} == flow["scopes"].keys()
     assert all(flow["scopes"].values())
@@ -101,7 +102,7 @@ def test_every_scope_and_domain_has_a_description() -> None:
 
 
 def _raised(operation: HttpOperation) -> set[str]:
-    """The problem codes that stand in the handler's module and in what it takes from its own domain."""
+    """Return the problem codes in the handler's module and in the code that it imports from its own domain."""
     found: set[str] = set()
     seen: set[str] = set()
     pending = [inspect.unwrap(operation.handler).__code__.co_name]
@@ -128,7 +129,7 @@ def _raised(operation: HttpOperation) -> set[str]:
 
 
 def _definitions(module: Any) -> dict[str, ast.AST]:
-    """A module's functions, classes and imports, by the name that they have in it."""
+    """Return a module's functions, classes and imports, by their names."""
     found: dict[str, ast.AST] = {}
     for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -148,14 +149,14 @@ def _codes_of(call: ast.Call) -> set[str]:
 
 @pytest.mark.parametrize("operation", http_operations(), ids=lambda operation: operation.id)
 def test_every_problem_is_listed(operation: HttpOperation) -> None:
-    """Each problem code that a function's own code raises is listed in its description, and no code that is unknown."""
+    """Each problem code that a function's own code raises is listed in its description, and each listed code exists."""
     raised, listed = _raised(operation), set(problem_codes(operation))
     assert raised <= listed
     assert listed <= CODES.keys()
 
 
 def test_problems_are_found_in_the_code() -> None:
-    """The search above finds the codes of a function and of what it calls in its domain."""
+    """The search finds the codes of a function and of the code that it calls in its domain."""
     by_id = {operation.id: operation for operation in http_operations()}
     assert {"account_closed", "currency_mismatch", "unknown_reference"} <= _raised(by_id["payments/create_payment"])
     assert "illegal_state" in _raised(by_id["payments/cancel"])

@@ -1,4 +1,4 @@
-"""The same functions on the embedded store: what its queries, indexes and guards make of them."""
+"""The functions on the embedded store, with its queries, indexes and guards."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from tests.harness import Harness
 
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[Harness]:
-    """Every function around the embedded store, with one tenant."""
+    """All functions on the embedded store, with one tenant."""
     harness = await Harness.on_disk(tmp_path / "data")
     await harness.tenant()
     yield harness
     await harness.close()
 
 
-async def test_a_payment_is_held_posted_settled_and_seen(stored: Harness) -> None:
-    """From the request to the statement of both sides, each delivery made twice and out of order."""
+async def test_a_payment_settles_and_is_in_both_statements(stored: Harness) -> None:
+    """With each event delivered twice and out of order, a payment settles and is in the statements of payer and
+    payee."""
     payer = (await stored.account(1000))["id"]
     payee = (await stored.account())["id"]
     payments = []
@@ -45,7 +46,7 @@ async def test_a_payment_is_held_posted_settled_and_seen(stored: Harness) -> Non
 
 
 async def test_fifty_payments_of_one_real_out_of_ten(stored: Harness) -> None:
-    """Exactly ten settle and nothing stays held when all fifty run at once."""
+    """Of fifty concurrent payments ten settle, and nothing stays held."""
     payer = (await stored.account(1000))["id"]
     payee = (await stored.account())["id"]
     payments = await asyncio.gather(*(stored.pay(payer, payee, 100) for _ in range(50)))
@@ -58,7 +59,7 @@ async def test_fifty_payments_of_one_real_out_of_ten(stored: Harness) -> None:
 
 
 async def test_one_document_registers_one_user(stored: Harness) -> None:
-    """Ten registrations of one taxpayer number at once: one user, nine refusals."""
+    """Of ten concurrent registrations of one taxpayer number, one is accepted and nine are refused."""
     body = {
         "kind": "customer",
         "name": "Ana",
@@ -71,8 +72,9 @@ async def test_one_document_registers_one_user(stored: Harness) -> None:
     assert user["name"] == "Ana"
 
 
-async def test_a_tenant_its_client_and_its_keys_are_kept_together(stored: Harness) -> None:
-    """Documents of the tenant and of the platform come from one commit, and a replay shows the same secrets."""
+async def test_a_tenant_its_client_and_its_keys_are_stored_together(stored: Harness) -> None:
+    """One commit stores the documents of the tenant and of the platform, and a repeated request gets the same
+    secrets."""
     body = {"id": "rival", "name": "Rival"}
     first = await stored.call("POST", "/v1/tenants", body, key="k")
     again = await stored.call("POST", "/v1/tenants", body, key="k")

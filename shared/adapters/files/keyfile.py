@@ -1,8 +1,8 @@
-"""The secrets port on a key file: made on first start, readable by its owner alone.
+"""The secrets port on a key file, which is created on first start and readable only by its owner.
 
-A field is sealed with AES-256-GCM (NIST SP 800-38D) under a random 96-bit nonce, its context as associated data;
-the key's id stands in front, so keys can be rotated and old texts still open. Named secrets lie sealed in a file
-of their own. Files are replaced whole: written aside, synced, renamed.
+A field is sealed with AES-256-GCM (NIST SP 800-38D), a random 96-bit nonce, and its context as associated data. The
+sealed text begins with the id of the key, so that it can be opened after the key was rotated. Named secrets are
+sealed in a second file. A file is replaced as a whole: the new one is written beside it, synced and renamed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PREFIX: Final = "lst"
 
 
 class KeyFileSecrets:
-    """Keys and named secrets in the data directory, read at first use."""
+    """The secrets port: keys and named secrets in files of the data directory, which are read at first use."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -56,12 +56,13 @@ class KeyFileSecrets:
 
     async def blind_index(self, plaintext: str, context: str) -> str:
         self._read_keys()
-        # A key for each context: equal values of two tenants do not show that they are equal.
+        # Each context has its own key, so that equal values of two tenants have different indexes.
         key = hmac.digest(self._index_key, context.encode(), "sha256")
         return urlsafe_b64encode(hmac.digest(key, plaintext.encode(), "sha256")).rstrip(b"=").decode()
 
     def rotate(self) -> str:
-        """Seal with a new key from now on; what older keys sealed still opens. Returns the new key's id."""
+        """Create a new key, seal with it from now on, and return its id. Texts that older keys sealed can still be
+        opened."""
         self._read_keys()
         content = _read(self._data_dir / KEY_FILE)
         key_id, key = _new_key()
@@ -149,7 +150,7 @@ def _replace(path: Path, content: dict[str, Any]) -> None:
 
 
 def _create(path: Path, content: dict[str, Any]) -> None:
-    """Put a file in place unless another process was quicker: then that one stands."""
+    """Create a file with this content. If another process has created it meanwhile, leave that file."""
     aside = _write_aside(path, content)
     try:
         path.hardlink_to(aside)

@@ -1,7 +1,7 @@
-"""The local issuer's public keys, from the vault that it keeps its key pairs in.
+"""The local issuer's public keys, read from the vault in which it stores its key pairs.
 
-So a function started alone in the platform's data directory takes the tokens that the platform gave, without
-asking anybody.
+With them, a function started alone in the platform's data directory verifies the platform's tokens without a request to
+the platform.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRET_NAME: Final = "identity-signing-keys"
 
 
 class StoredKeys:
-    """A key source over the stored pairs; they are read again when an id is not known."""
+    """The key source of the stored key pairs. It reads them again when a key id is unknown."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
@@ -43,7 +43,7 @@ class StoredKeys:
 
 
 def public_jwk(pem: str) -> dict[str, Any]:
-    """The public half of an RSA key pair as a JWK; its id is its thumbprint (RFC 7638)."""
+    """Return the public key of an RSA key pair as a JWK (RFC 7517). Its id is its thumbprint (RFC 7638)."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from jwt.algorithms import RSAAlgorithm

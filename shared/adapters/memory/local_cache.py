@@ -1,6 +1,6 @@
-"""Locks, deadlines and short-lived values in this process's memory: the cache port but for its nonces.
+"""Locks, deadlines and short-lived values in this process's memory: the cache port.
 
-Values and locks live for so many seconds of the monotonic clock; deadlines are wall times, as in the documents.
+The lifetimes of values and locks are measured by the monotonic clock; deadlines are wall times, as in the documents.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _STALE_LEAST: Final = 1024
 
 
 class LocalCache:
-    """Bounded in values, in locks and in deadlines: past a bound values leave oldest first, a lock is not given,
-    and a deadline is refused with Unavailable."""
+    """The cache port in memory. At the bound, the oldest values are dropped, a lock is refused, and a new deadline
+    raises Unavailable."""
 
     def __init__(self, clock: Clock, *, values: int, deadlines: int) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class LocalCache:
         self._locks: dict[str, tuple[int, float, float]] = {}
         self._due: dict[str, datetime] = {}
         self._heap: list[tuple[datetime, str]] = []
-        # Microseconds since 1970: tokens keep growing over a restart, which forgets the locks themselves.
+        # Microseconds since 1970, so that tokens still increase after a restart, which loses the locks.
         self._token = int(clock.now().timestamp() * 1_000_000)
 
     async def get(self, key: str) -> bytes | None:
@@ -90,7 +90,7 @@ class LocalCache:
         heap = self._heap
         while heap and heap[0][0] <= now and len(found) < limit:
             item = heapq.heappop(heap)
-            # A deadline that was moved or forgotten leaves its old place in the heap behind.
+            # The heap still has the old entry of a deadline that was changed or removed.
             if self._due.get(item[1]) == item[0] and (not found or found[-1] != item):
                 found.append(item)
         for item in found:

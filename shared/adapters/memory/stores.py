@@ -1,7 +1,7 @@
-"""The ports in plain dictionaries: nothing survives, everything is obvious. For quick tests, and as the measure
-that the other adapters are held to.
+"""The ports in plain dictionaries, without durability: for fast tests, and as the reference for the behaviour of the
+other adapters.
 
-Documents are copied on their way in and out, so that a handler that changes one in place is found out.
+Documents are copied when they are written and read, so that a handler that changes one in place fails its tests.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Rows = dict[tuple[str, str, str], Document]
 
 
 class MemoryDocuments:
-    """The documents port; a commit works on a copy of everything and puts it in place when all of it held."""
+    """The documents port. A commit changes a copy of all documents, which replaces them when every check has passed."""
 
     def __init__(self, collections: Iterable[Collection[Any, ...]]) -> None:
         self._collections = frozenset(collections)
@@ -67,7 +67,7 @@ class MemoryDocuments:
 
     @property
     def read_token(self) -> None:
-        """Nothing that was read is ever taken back."""
+        """Return None: this store never loses a document that was read."""
         return None
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
@@ -134,7 +134,7 @@ class MemoryDocuments:
                 raise UnknownCollection(collection)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
-        """Nothing here outlives the process, and nothing claims to."""
+        """Return at once: nothing is ever made durable."""
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
         waiting = [event for event in self._outbox.values() if event.time is not None and event.time < older_than]
@@ -178,7 +178,7 @@ def _changed(current: Document | None, change: Change) -> Document:
 
 
 def _check_type(collection: Collection[Any, ...], document: Document) -> None:
-    """Hold a document to its type, values and all: what the type checker believes of it is true here."""
+    """Validate a document against its type, including its values. The type checker relies on that."""
     try:
         _type_of(collection).validate_python(document)
     except ValidationError as error:
@@ -225,7 +225,7 @@ def _matches(document: Document, query: Query) -> bool:
 
 
 def _place(document: Document, query: Query) -> tuple[Any, ...]:
-    """What documents are ordered by."""
+    """Return the values by which the query orders documents."""
     by_id = (document["id"], document["tenant_id"])
     return by_id if query.order_by is None else (document[query.order_by], *by_id)
 
@@ -235,7 +235,7 @@ def _has(document: Document, fields: Mapping[str, Any]) -> bool:
 
 
 class MemoryLedger:
-    """The ledger port; balances are summed from the entries each time."""
+    """The ledger port. Each balance is computed from all entries of the account."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], RecordedTransfer | Refusal] = {}
@@ -334,14 +334,14 @@ def _entry(transfer_id: str, position: int, leg: Leg, before: list[Entry], recor
 
 
 class MemoryCache(LocalCache):
-    """The cache port, with small bounds."""
+    """The cache port with low bounds."""
 
     def __init__(self, clock: Clock | None = None, *, values: int = 10_000, deadlines: int = 10_000) -> None:
         super().__init__(clock or SystemClock(), values=values, deadlines=deadlines)
 
 
 class MemoryNonces:
-    """The nonces port; like Redis, it may be made to forget them all."""
+    """The nonces port. A test can make it lose all nonces, as Redis may."""
 
     def __init__(self) -> None:
         self._used: set[tuple[str, bytes, datetime]] = set()
@@ -353,12 +353,12 @@ class MemoryNonces:
         return not used
 
     def forget(self) -> None:
-        """Lose every nonce."""
+        """Remove every nonce."""
         self._used.clear()
 
 
 class MemoryBus:
-    """The bus port: keeps what was published, for a test to look at."""
+    """The bus port. It stores the published events for tests."""
 
     reads_the_outbox = False
 
@@ -370,7 +370,7 @@ class MemoryBus:
 
 
 class MemorySecrets:
-    """The secrets port without secrecy: sealing marks a text with its context. For tests only."""
+    """The secrets port without encryption, for tests only: sealing adds the context to the text."""
 
     def __init__(self) -> None:
         self._named: dict[str, bytes] = {}
@@ -395,7 +395,7 @@ class MemorySecrets:
 
 
 class MemoryFlags:
-    """The flags port: a flag is on when it is in the set."""
+    """The flags port: a flag is on when the set contains it."""
 
     def __init__(self, *enabled: str) -> None:
         self._enabled = set(enabled)

@@ -1,8 +1,8 @@
-"""Traces and metrics over OTLP/HTTP, when OpenTelemetry's own environment variables name an endpoint.
+"""Export of traces and metrics over OTLP/HTTP, when OpenTelemetry's own environment variables name an endpoint.
 
-Spans that were sampled become SDK spans and go through the SDK's batch processor; metrics are read from the
-dictionaries of Telemetry at each interval and sent as cumulative histograms and sums. Nothing here runs in a
-handler but the hand-over of a sampled span.
+Sampled spans are converted to SDK spans and sent by the SDK's batch processor. At each interval, metrics are read
+from the dictionaries of Telemetry and sent as cumulative histograms and sums. A handler only hands over its sampled
+span; all other work is done in a thread.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class OtlpLink:
     def export(
         self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
     ) -> None:
-        """Hand one finished span to the batch processor."""
+        """Pass one finished span to the batch processor."""
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import SpanKind
 
@@ -105,7 +105,7 @@ class OtlpLink:
             data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(scope, metrics, "")], "")])
             self._metrics.export(data)
         except Exception:
-            # The collector's absence must not end the thread; the SDK's exporter has logged what it could.
+            # A missing collector must not end the thread. The SDK's exporter has logged the error.
             log.exception("metrics could not be sent")
 
     def _read(self) -> list[Metric]:
@@ -172,7 +172,7 @@ class OtlpLink:
 
 
 def _items(table: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
-    """The items of a dictionary that another thread may be adding to."""
+    """Return the items of a dictionary to which another thread may be adding."""
     while True:
         try:
             return list(table.items())

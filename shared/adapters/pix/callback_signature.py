@@ -1,6 +1,6 @@
-"""Callbacks of payment providers: signed by a secret that the provider and the platform share.
+"""The signature of payment providers' callbacks, with a secret that the provider and the platform share.
 
-The signature is HMAC-SHA256 over `<timestamp>.<body>`, so that a callback that was overheard is of no use later.
+It is the HMAC-SHA256 of `<timestamp>.<body>`. With the timestamp, an intercepted callback cannot be sent again later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMESTAMP_HEADER: Final = "x-provider-timestamp"
 
 
 def sign(secret: bytes, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers that sign a callback sent now."""
+    """Return the headers that sign a callback that is sent now."""
     timestamp = format_time(now)
     signature = b64encode(_digest(secret, timestamp, body)).decode()
     return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"v1={signature}"}
@@ -29,8 +29,8 @@ def sign(secret: bytes, body: bytes, now: datetime) -> dict[str, str]:
 def verify(secret: bytes, headers: Mapping[str, str], body: bytes, now: datetime, window_seconds: int) -> None:
     """Check a callback's signature in constant time. `headers` have lower-case names.
 
-    Raises Problem `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, or `malformed_request` for a
-    timestamp that is no time.
+    Raises Problem `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, or `malformed_request` when the
+    timestamp cannot be read.
     """
     signature, timestamp = headers.get(SIGNATURE_HEADER), headers.get(TIMESTAMP_HEADER)
     if not signature or not timestamp:

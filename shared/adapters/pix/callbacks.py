@@ -1,4 +1,4 @@
-"""Callbacks of the PIX rail: the body that the API Pix of Banco Central do Brasil posts to a webhook."""
+"""The body of PIX callbacks, as the API Pix of Banco Central do Brasil posts it to a webhook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _checked_amount(text: str) -> str:
 
 
 class _ReceivedPix(BaseModel):
-    """One received payment. Fields that are not listed here are stored with it."""
+    """One received payment. Fields that are not listed here are also stored."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -29,7 +29,7 @@ class _ReceivedPix(BaseModel):
 
 
 class _PixCallback(BaseModel):
-    """The whole body; one callback may report several payments."""
+    """The body of a callback, which may report several payments."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -37,7 +37,7 @@ class _PixCallback(BaseModel):
 
 
 def read_receipts(body: bytes) -> list[Receipt]:
-    """The payments that a callback's body reports.
+    """Return the payments that a callback's body reports.
 
     Raises Problem `malformed_request` when it is not JSON, `validation_failed` when it is not a callback of the rail.
     """

@@ -1,4 +1,4 @@
-"""How the PIX rail writes amounts and ids (Banco Central do Brasil, API Pix 2.9)."""
+"""The formats of amounts and ids on the PIX rail (Banco Central do Brasil, API Pix 2.9)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Final
 
 CURRENCY: Final = "BRL"
 MAX_AMOUNT: Final = 999_999_999_999
-"""The greatest amount that the rail can write, in centavos: ten digits before the point."""
+"""The greatest amount that the format allows, in centavos: ten digits before the point."""
 
 TXID_PATTERN: Final = r"^[a-zA-Z0-9]{26,35}$"
 END_TO_END_PATTERN: Final = r"^[a-zA-Z0-9]{32}$"
-# The specification's own pattern is not anchored; this one is.
+# The specification's pattern, with anchors, which it lacks.
 _AMOUNT: Final = re.compile(r"([0-9]{1,10})\.([0-9]{2})")
 
 
 def format_amount(centavos: int) -> str:
-    """An amount as the rail writes it: 1050 is `10.50`. Raises ValueError outside 1 to MAX_AMOUNT."""
+    """Return the rail's text for an amount in centavos: 1050 gives `10.50`. Raises ValueError outside 1 to
+    MAX_AMOUNT."""
     if not 1 <= centavos <= MAX_AMOUNT:
         raise ValueError(f"{centavos} centavos is no amount of the rail")
     return f"{centavos // 100}.{centavos % 100:02d}"
 
 
 def parse_amount(text: str) -> int:
-    """The centavos that the rail's text stands for. Raises ValueError for another form, and for zero."""
+    """Return the amount, in centavos, that the rail's text means. Raises ValueError for another format, and for
+    zero."""
     match = _AMOUNT.fullmatch(text)
     if match is None or (centavos := int(match[1] + match[2])) == 0:
         raise ValueError("an amount is written like 10.50, and is more than zero")

@@ -1,7 +1,7 @@
 """The PIX rail over HTTP: immediate charges (`cob`) of the API Pix of Banco Central do Brasil.
 
-A missing answer says nothing about the outcome, so it raises Unavailable and is never a refusal. A retry is safe: we
-choose the id of a charge, and the provider makes no second charge with the same id.
+Without an answer the outcome is unknown: that raises Unavailable and is never a refusal. A retry is safe, because the
+platform chooses the id of a charge and the provider creates only one charge for an id.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 10.0
 CHARGE_SECONDS: Final = 86_400
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
-"""The receiver's PIX key (a random one, EVP) of a platform that was given no other."""
+"""The default PIX key of the receiver, a random one (EVP)."""
 
-# These answers are about our access or the present moment, not about the charge.
+# These statuses concern the platform's access or a temporary state, not the charge.
 _NO_ANSWER: Final = frozenset({401, 403, 404, 408, 425, 429})
 
 
 class PixHttpRail:
     """The PIX API of one provider.
 
-    `base_url` is the address of its API; empty means that no provider is set: callbacks are read, and commands raise
-    Unavailable. `client` is used when given, else one is made at first use.
+    `base_url` is the URL of its API. If it is empty, no provider is configured: callbacks are read, and commands raise
+    Unavailable. `client` is the HTTP client; by default one is created at first use.
     """
 
     title = "PIX"
@@ -59,7 +59,7 @@ class PixHttpRail:
         answer = await self._send("PUT", f"/cob/{reference}", charge)
         if answer.is_success:
             return
-        # Some providers refuse an id that they have, even for an equal charge.
+        # Some providers refuse a known id, even when the charge is the same.
         present = await self._send("GET", f"/cob/{reference}")
         if not present.is_success:
             raise _refused(answer)
@@ -70,7 +70,7 @@ class PixHttpRail:
         self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
     ) -> Sequence[Receipt]:
         """Authenticate and read a callback. See shared.ports.rail.Rail."""
-        # Only the function that receives callbacks needs these.
+        # Imported here, because only the function that receives callbacks needs them.
         from shared.adapters.pix.callback_signature import verify
         from shared.adapters.pix.callbacks import read_receipts
 
@@ -112,7 +112,7 @@ def _refused(answer: httpx.Response) -> RailRefused:
 
 
 def _member(answer: httpx.Response, *names: str) -> str | None:
-    """A text in the answer's JSON, or None."""
+    """Return a string member of the answer's JSON, or None."""
     try:
         value = answer.json()
     except ValueError:

@@ -1,8 +1,8 @@
-"""Documents on the embedded store: decided in memory, where nothing comes between a check and its effect.
+"""The documents port on the embedded store. A commit is checked and applied in memory without suspension.
 
-Memory is the only authority while the store is open. A document that is not in it is read from SQLite on the
-spot, so a hit and a miss alike suspend nobody. Each document is serialised in the commit that writes it: what is
-no JSON fails its own handler and not the batch of all.
+Memory decides while the store is open. A document that is not in memory is read from SQLite synchronously, so neither
+a hit nor a miss suspends the handler. A document is serialised in the commit that writes it: if it is not JSON, only
+its own handler fails and not the batch of several commits.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _MAX_INTEGER: Final = 2**63 - 1
 
 Document = dict[str, Any]
 Key = tuple[str, str, str]
-"""Collection, tenant, id."""
+"""The names of a document: collection, tenant, id."""
 
 
 Place = tuple[int, str, tuple[Any, ...]]
-"""Which unique index, whose, and the values."""
+"""A unique value: the number of the index, the tenant, and the values of its fields."""
 
 _Claim = tuple[Table, Place, str]
 _Writes = dict[Key, tuple[Table, Document | None, Document | None, str | None]]
-"""A commit while it is checked: each document as it was, as it would be, and that serialised."""
+"""The changes of a commit that is being checked: each document before and after it, and the latter as JSON text."""
 
 
 class SqliteDocuments:
@@ -67,7 +67,7 @@ class SqliteDocuments:
         *,
         cached: int,
     ) -> None:
-        """`cached` bounds how many documents that are on disk stay in memory. To be followed by `define`."""
+        """`cached` is the greatest number of documents on disk that stay in memory. Call `define` next."""
         self._journal = journal
         self._reader = reader
         self._log = log
@@ -75,13 +75,13 @@ class SqliteDocuments:
         self._tables = {collection: Table(collection, reader) for collection in collections}
         self._definitions = [sql for table in self._tables.values() for sql in table.missing_definitions()]
         self._memory: OrderedDict[Key, Any] = OrderedDict()
-        """A cache and no more: what is in it stands in the tables, or is on its way there."""
+        """A cache: each of its documents is also in its table, or on its way to it."""
         self.misses = 0
         self.read_token: ReadToken | None = ReadToken(journal.generation)
-        """Another one once memory was dropped: what was read before may never have been."""
+        """It changes when memory is dropped: documents that were read before may not have become durable."""
 
     async def define(self) -> None:
-        """Give every collection its table and indexes in the file. Raises Unavailable when that cannot be written."""
+        """Create the missing tables and indexes of all collections. Raises Unavailable when they cannot be written."""
         if self._definitions:
             self._journal.touch(0)
             await self._journal.durable()
@@ -116,11 +116,11 @@ class SqliteDocuments:
             raise Unavailable("what was read is not there any more")
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:  # noqa: ARG002 - the port's signature
-        """None: the log of this store is itself what the broker reads (see SqliteLog)."""
+        """Return nothing: the broker reads the log of this store itself (see SqliteLog)."""
         return ()
 
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
-        """Nothing to note: see `unsent`."""
+        """Do nothing: see `unsent`."""
 
     async def commit(self, commit: Commit) -> None:
         if self._journal.full:
@@ -128,7 +128,8 @@ class SqliteDocuments:
         self.decide(commit)
 
     def decide(self, commit: Commit) -> None:
-        """Check and apply a commit at once. Raises as `commit` does, and TypeError for what is no JSON."""
+        """Check and apply a commit without suspension. Raises as `commit` does, and TypeError for a value that is not
+        JSON."""
         commit.check_fields()
         journal, log = self._journal, self._log
         if commit.read_token is not None and commit.read_token != self.read_token:
@@ -153,7 +154,7 @@ class SqliteDocuments:
         if events:
             log.announce(first, events)
 
-    # Checking: nothing is changed here
+    # Checks, which change nothing
 
     def _check_expected(self, expects: Sequence[Expectation]) -> None:
         for collection, tenant_id, id, version in expects:
@@ -162,7 +163,7 @@ class SqliteDocuments:
                 raise VersionConflict(f"{collection.name}/{id} changed since it was read")
 
     def _stage(self, commit: Commit) -> _Writes:
-        """What each document that the commit touches was and would be, its serialised form with it."""
+        """Return each document of the commit before and after it, and its JSON text."""
         writes: _Writes = {}
         for collection, document in commit.inserts:
             key = (collection.name, document["tenant_id"], document["id"])
@@ -192,7 +193,7 @@ class SqliteDocuments:
     def _current(
         self, writes: _Writes, collection: Collection[Any, ...], key: Key
     ) -> tuple[Table, Document | None, Document | None]:
-        """The table, the document as it was before this commit, and as this commit has left it so far."""
+        """Return the table, the document before this commit, and the document with the commit's changes so far."""
         table = self._tables.get(collection) or self._table(collection)
         if key in writes:
             return table, writes[key][1], writes[key][2]
@@ -206,7 +207,10 @@ class SqliteDocuments:
         return table.certainly_absent(key[1], key[2]) or self._load(table, key) is None
 
     def _check(self, writes: _Writes) -> list[_Claim]:
-        """Hold the commit to the floors and unique indexes. Returns the unique values that it takes."""
+        """Check the floors and unique indexes. Returns the unique values that the commit takes.
+
+        Raises GuardRefused or AlreadyExists.
+        """
         taken: list[_Claim] = []
         for key, (table, before, after, _) in writes.items():
             if after is None or not table.checked:
@@ -241,7 +245,8 @@ class SqliteDocuments:
         return taken
 
     def _owners(self, table: Table, place: Place) -> set[str]:
-        """Who may have these values: on disk, or on the way there. Memory knows who still has them."""
+        """Return the ids of documents that may have these values, on disk or on their way to it; memory has the
+        present ones."""
         owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
         position, tenant_id, values = place
         sql = table.select_owner(table.unique[position].fields)
@@ -252,10 +257,10 @@ class SqliteDocuments:
         current: Document | None = self._memory.get(key, _UNKNOWN)
         return self._load(table, key) if current is _UNKNOWN else current
 
-    # Applying: nothing can fail here
+    # Applying, which cannot fail
 
     def _apply(self, writes: _Writes) -> int:
-        """Put every document in its place. Returns about how many bytes that is for the writer."""
+        """Store every document in memory and for the writer. Returns their approximate size in bytes."""
         memory, size = self._memory, 0
         for key, (table, before, after, body) in writes.items():
             _, tenant_id, id = key

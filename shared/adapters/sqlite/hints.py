@@ -1,6 +1,6 @@
-"""What this store knows of single collections, by their names, to spare itself work. Nothing depends on it but speed.
+"""Hints about the use of single collections, by name. They affect only the speed of the store.
 
-A collection that is not named here is treated as any other: kept in memory after use, its ids growing with time.
+Documents of a collection without hints stay in memory after use, and its ids are expected to increase with time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 
 
 class Hints(NamedTuple):
-    """How a collection is used.
+    """The hints of one collection.
 
-    `read_rarely`: its documents are not worth a place in memory. `grows_by`: its ids grow with time not in the whole
-    of a tenant but among those that begin alike, up to this character.
+    `read_rarely`: its documents are not cached in memory. `grows_by`: ids increase with time only among ids of a tenant
+    with the same prefix, which ends at this character.
     """
 
     read_rarely: bool = False

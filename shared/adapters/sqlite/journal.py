@@ -1,4 +1,4 @@
-"""Group commit: what was decided in memory, gathered into batches that one writer makes durable in order.
+"""Group commit: commits that were applied in memory are gathered into batches, which one writer makes durable in order.
 
 One batch is with the writer at a time, and the next is gathered meanwhile; so the slower the disk, the larger
 the batches. When a batch fails, all that was decided and is not on disk never happened: memory is dropped, the
@@ -23,18 +23,19 @@ WriterFactory = Callable[[Report, Callable[[], None], bool], Writer]
 
 
 class Part(Protocol):
-    """One kind of state that goes through the journal."""
+    """A part of the store whose state the journal makes durable."""
 
     def drain(self) -> list[Statement]:
-        """The statements of all that was gathered since the last call; it is with the writer from now on."""
+        """Return the statements for all changes since the last call. They are in flight until `settled` or
+        `dropped`."""
         ...
 
     def settled(self) -> None:
-        """What was drained is on disk."""
+        """The changes in flight are on disk."""
         ...
 
     def dropped(self) -> None:
-        """Nothing that is not on disk ever happened: forget memory."""
+        """All changes that are not on disk are lost: drop memory."""
         ...
 
 
@@ -70,20 +71,20 @@ class Journal:
         await self._writer.start()
 
     def add(self, part: Part) -> None:
-        """Let a part take part in every batch."""
+        """Include a part's changes in every batch."""
         self._parts.append(part)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Be told when memory was dropped and there is a writer (again): time to read what is on disk."""
+        """Call `callback` when memory was dropped and a writer is ready: the state on disk can be read again."""
         self._callbacks.append(callback)
 
     @property
     def full(self) -> bool:
-        """Whether a commit must wait at the door, or be refused there."""
+        """Whether a new commit must wait in `room`, or is refused there."""
         return self._gathered_bytes > self._limit_bytes or self.refusing is not None
 
     async def room(self) -> None:
-        """Wait for the writer to catch up. Raises Unavailable while there is no writer."""
+        """Wait until the writer has caught up. Raises Unavailable while there is no writer."""
         while self.full:
             if self.refusing is not None:
                 raise Unavailable(self.refusing)
@@ -92,14 +93,14 @@ class Journal:
             await waiter
 
     def touch(self, size: int) -> None:
-        """Note that something was decided, of about so many bytes."""
+        """Record that a part has new changes, of approximately `size` bytes, and schedule a batch."""
         self._gathered_bytes += size
         self._touched = True
         if self._idle:
             self._schedule()
 
     async def durable(self) -> None:
-        """Return when all that was decided so far is on disk. Raises Unavailable when it will not be."""
+        """Return when all changes up to now are on disk. Raises Unavailable when they are lost."""
         if self.refusing is not None:
             raise Unavailable(self.refusing)
         if self._touched:

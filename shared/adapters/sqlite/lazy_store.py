@@ -1,6 +1,6 @@
-"""The embedded store for a function started alone: opened by the first call of a port, and not before.
+"""The embedded store for a function started alone. The first call of a port opens it.
 
-A function that is loaded and waits costs neither a file nor the driver's import.
+Until then, a loaded function opens no file and does not import the driver.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class LazyStore:
             return self.opened
 
     async def close(self) -> None:
-        """Close the store if it was ever opened."""
+        """Close the store, if it was opened."""
         if self.opened is not None:
             await self.opened.close()
 
@@ -91,7 +91,7 @@ class LazyDocuments:
         await (await self._lazy.store()).documents.commit(commit)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
-        # Nothing was read or committed before the store is open: there is nothing to wait for.
+        # Nothing was read or committed before the store was opened, so there is nothing to wait for.
         if self._lazy.opened is not None:
             await self._lazy.opened.documents.durable(read_token)
 

@@ -1,7 +1,7 @@
-"""The ledger on the embedded store: rows that nobody can change, numbered without a gap for each account.
+"""The ledger port on the embedded store: rows that cannot be changed, numbered for each account without gaps.
 
-Every entry carries the running sums of its account, so a balance is one row and a trial balance one row an
-account, however long the ledger grows.
+Every entry has the running sums of its account. A balance is therefore read from one row, and a trial balance from
+one row for each account, independent of the length of the ledger.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Place = tuple[str, str]
 
 
 class _Head(NamedTuple):
-    """Where an account stands after its last entry."""
+    """The state of an account after its last entry."""
 
     currency: str
     sequence: int
@@ -71,10 +71,11 @@ class _Head(NamedTuple):
 
 
 class SqliteLedger:
-    """The ledger port on SQLite. `append` and `refuse` run without suspension once they are admitted."""
+    """The ledger port on SQLite. `append` and `refuse` may wait for the writer first, and then run without
+    suspension."""
 
     def __init__(self, journal: Journal, reader: sqlite3.Connection, *, cached: int) -> None:
-        """`cached` bounds how many accounts' last entries stay in memory."""
+        """`cached` is the greatest number of accounts whose last entry stays in memory."""
         self._journal = journal
         self._reader = reader
         self._cached = cached
@@ -143,7 +144,8 @@ class SqliteLedger:
             if leg.account_id not in heads:
                 head = heads[leg.account_id] = self._head((tenant_id, leg.account_id))
                 if head is not None and head.recorded_at > recorded_at:
-                    # An account's time does not run backwards, even where a clock was set back over a restart.
+                    # The times of an account's entries never decrease, also when the clock was set back between two
+                    # runs.
                     recorded_at = head.recorded_at
         opened = [account_id for account_id, head in heads.items() if head is None]
         entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""The event log of the embedded store: the outbox and the broker's log in one, with the inbox beside it."""
+"""The event log of the embedded store, which is both the outbox and the broker's log, and the inbox."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _SET_LOW_WATER: Final = "INSERT OR REPLACE INTO meta (name, value) VALUES ('low_
 _FORGET_ACKNOWLEDGEMENTS: Final = "DELETE FROM acknowledgements WHERE sequence < ?"
 
 Listener = Callable[[int, Sequence[Envelope]], None]
-"""Called with a sequence number and the events that have it and the ones after it."""
+"""Called with the events of a commit and the sequence number of the first; the others follow without gaps."""
 
 
 class LoggedEvent(NamedTuple):
-    """An event at its place in the log."""
+    """An event and its sequence number in the log."""
 
     sequence: int
     envelope: Envelope
 
 
 class LogPage(NamedTuple):
-    """Events that were looked for, and the sequence number up to which the log was read."""
+    """The events that were found, and the sequence number up to which the log was read."""
 
     events: list[LoggedEvent]
     read_to: int
 
 
 class SqliteLog:
-    """Events with their sequence numbers, inbox markers, acknowledgements, and the low-water mark."""
+    """Stores events with their sequence numbers, inbox markers, acknowledgements, and the low-water mark."""
 
     def __init__(self, journal: Journal, reader: sqlite3.Connection) -> None:
         self._journal = journal
@@ -64,13 +64,13 @@ class SqliteLog:
         self._read_positions()
 
     def subscribe(self, listener: Listener) -> None:
-        """Be given each commit's events right after the decision, before they are on disk."""
+        """Call `listener` with each commit's events when the commit is applied, before they are on disk."""
         self._listeners.append(listener)
 
-    # Writing: called by the documents in the midst of a commit, so nothing here may fail after `rows_of`
+    # Writing: SqliteDocuments calls these during a commit, so only `rows_of` may fail
 
     def rows_of(self, events: Sequence[Envelope]) -> list[Row]:
-        """The next events as rows. Raises TypeError for what is no JSON."""
+        """Return the rows of the next events. Raises TypeError for a value that is not JSON."""
         return [
             (
                 sequence,
@@ -89,7 +89,7 @@ class SqliteLog:
         ]
 
     def append(self, events: Sequence[Envelope], rows: list[Row]) -> int:
-        """Take the events into the log, with what `rows_of` gave just now. Returns the first one's sequence number."""
+        """Append events and their rows, as `rows_of` has just made them. Returns the sequence number of the first."""
         first = self.head_sequence + 1
         self.head_sequence += len(events)
         self._rows += rows
@@ -97,12 +97,12 @@ class SqliteLog:
         return first
 
     def announce(self, first: int, events: Sequence[Envelope]) -> None:
-        """Tell the listeners."""
+        """Call the listeners with the events."""
         for listener in self._listeners:
             listener(first, events)
 
     def applied(self, marker: InboxMarker) -> bool:
-        """Whether an inbox marker is there, on disk or on its way."""
+        """Return whether an inbox marker is on disk or on its way to it."""
         consumer, source, event_id = marker
         if self._recent.certainly_absent((consumer, source), event_id):
             return False
@@ -117,14 +117,14 @@ class SqliteLog:
         self._recent.add((marker[0], marker[1]), marker[2])
 
     def acknowledge(self, sequence: int, consumer: str) -> None:
-        """Note that a consumer is done with an event without having applied it."""
+        """Record that a consumer will not apply an event: it is dead-lettered, or no filter matched."""
         self._acknowledged.add((sequence, consumer))
         self._journal.touch(64)
 
     # Reading
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
-        """Whether a consumer has applied this event or is done with it otherwise."""
+        """Return whether a consumer has applied this event, or has acknowledged it without applying it."""
         if self.applied(InboxMarker(consumer, envelope.source, envelope.id)):
             return True
         key = (sequence, consumer)
@@ -134,10 +134,10 @@ class SqliteLog:
         return self._reader.execute(sql, key).fetchone() is not None
 
     def pending_events(self, from_sequence: int, limit: int) -> list[LoggedEvent]:
-        """Events from a sequence number on, oldest first, those that are not on disk yet included."""
+        """Return events from a sequence number on, oldest first, including those that are not on disk yet."""
         sql = f"SELECT {_COLUMNS} FROM events WHERE sequence >= ? ORDER BY sequence LIMIT ?"
         found = [_logged(row) for row in self._reader.execute(sql, (from_sequence, limit)).fetchall()]
-        # Those that are not on disk follow each other without a gap, up to the head.
+        # The events that are not on disk have consecutive numbers up to the head.
         first = self.head_sequence - len(self._events) - len(self._events_in_flight) + 1
         behind = found[-1].sequence if found else from_sequence - 1
         for sequence, envelope in enumerate(chain(self._events_in_flight, self._events), first):
@@ -165,7 +165,7 @@ class SqliteLog:
     def page(
         self, after_sequence: int, limit: int, type: str | None, subject: str | None, tenant_id: str | None
     ) -> LogPage:
-        """Events on disk behind a sequence number; a call reads a bounded stretch of the log."""
+        """Return events on disk with greater sequence numbers. One call reads a bounded part of the log."""
         to = min(after_sequence + _SCAN_ROWS, self.durable_sequence)
         wanted = {"type": type, "subject": subject, "tenant_id": tenant_id}
         conditions = {f"{column} = ?": value for column, value in wanted.items() if value is not None}
@@ -177,12 +177,12 @@ class SqliteLog:
 
     @property
     def low_water_mark(self) -> int:
-        """The sequence number before which every consumer is done with every event."""
+        """The sequence number below which every consumer has finished every event."""
         return self._low_water
 
     @low_water_mark.setter
     def low_water_mark(self, sequence: int) -> None:
-        # It costs a recovery a little reading when it is old, so it goes along with the next batch.
+        # It is stored with the next batch. An old mark is harmless: a recovery reads a few more events.
         self._low_water = sequence
 
     # The journal's part

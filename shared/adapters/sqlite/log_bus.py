@@ -1,4 +1,4 @@
-"""The bus port of the embedded store: the log that the broker delivers from is the outbox."""
+"""The bus port of the embedded store, whose outbox is the log from which the broker delivers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.core.envelope import Envelope
 
 
 class LogBus:
-    """A committed event is in the broker's log by the commit that made it."""
+    """The bus port. A commit adds its events to the broker's log, so there is nothing to publish."""
 
     reads_the_outbox = True
 

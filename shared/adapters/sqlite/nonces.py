@@ -1,11 +1,11 @@
 """The nonces port on the embedded store: a row for each used nonce, in the batch of the request that used it.
 
-A nonce is known by its tenant, the second it was issued in and its bytes (the signature that it stands for
-covers its time of issue). The last seconds are held in memory whole; what is older is looked up.
+A nonce is identified by its tenant, the second in which it was issued, and its bytes; the signature that it identifies
+covers the time of issue. The nonces of the last seconds are in memory; older ones are looked up.
 
-A nonce's row may be deleted once its signature would be refused for its age. Ages are by the wall clock, which jumps:
-if it went an hour forwards and back again, rows that were deleted meanwhile would be missing. So rows are deleted by
-the earliest wall time of the last quarter of an hour, as the monotonic clock counts it.
+The row of a nonce may be deleted when its signature is too old to be accepted. Ages depend on the wall clock, which
+can be changed: if it were set forwards by an hour and back again, rows that were deleted meanwhile would be missing.
+Rows are therefore deleted by the earliest wall time of the last quarter of an hour, measured by the monotonic clock.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class SqliteNonces:
         self._longest_life = _LEAST_LIFE
         self._next_purge = clock.monotonic()
         self._looks: deque[tuple[float, int]] = deque()
-        """Monotonic and wall time, at each time that rows might be deleted."""
+        """The monotonic and the wall time, in seconds, at each time when rows might have been deleted."""
 
     async def use_once(self, nonce: Nonce) -> bool:
         if self._journal.full:
             raise Unavailable(self._journal.refusing or "the store's writer is behind")
         now, issued = int(self._clock.now().timestamp()), int(nonce.issued_at.timestamp())
-        # Rounded up: a nonce is kept to the end of the second it expires in.
+        # Rounded up: a nonce is stored until the end of the second in which it expires.
         expires = int(nonce.expires_at.timestamp()) + 1
         held = self._second(issued, now)
         if held is not None:
@@ -66,7 +66,7 @@ class SqliteNonces:
         return True
 
     def _second(self, issued: int, now: int) -> set[_Used] | None:
-        """All used nonces of a second, or None when it is not one of those held."""
+        """Return all used nonces of a second, or None when that second is not held in memory."""
         held = self._seconds.get(issued)
         if held is not None:
             return held
@@ -100,12 +100,12 @@ class SqliteNonces:
         return statements
 
     def _least_time(self) -> int | None:
-        """The earliest wall time of the last quarter of an hour; None while that has not been watched for so long."""
+        """Return the earliest wall time of the last quarter of an hour; None until it was observed for that long."""
         now = self._clock.monotonic()
         self._next_purge = now + _PURGE_EVERY
         looks = self._looks
         looks.append((now, int(self._clock.now().timestamp())))
-        # One look stays that is older, so that the whole time is covered.
+        # One older observation stays, so that the whole period is covered.
         while len(looks) > 1 and now - looks[1][0] >= self._longest_life:
             looks.popleft()
         return min(wall for _, wall in looks) if now - looks[0][0] >= self._longest_life else None

@@ -1,4 +1,4 @@
-"""A query of the documents port as one SELECT that its collection's indexes serve."""
+"""The SELECT statement for a query of the documents port, written so that SQLite uses the collection's indexes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from shared.ports.documents import Place, Query
 
 
 def select_page(table: Table, tenant_id: str | None, query: Query) -> tuple[str, list[Any]]:
-    """The SQL and its parameters; the rows are bodies.
+    """Return the SQL and its parameters. A row is the body of a document.
 
-    Alternatives become one limited SELECT each, joined by UNION: each reads no more of its index than a page.
+    Each alternative is a SELECT with its own limit, joined by UNION, so that each reads at most one page of its index.
     """
     alternatives = query.any_of or ({},)
     pieces: list[str] = []

@@ -1,6 +1,7 @@
-"""What was certainly never stored: answered from memory, because nearly every new id is greater than the old ones.
+"""Finds out from memory that an id was never stored. That is possible because nearly every new id is greater than all
+old ones.
 
-A primary key look-up in SQLite costs 5 µs, and a payment makes a dozen rows that must be absent.
+A primary key look-up in SQLite takes 5 µs, and a payment inserts a dozen rows whose ids must not exist.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class _Window:
-    """Knows every id above `high`, and nothing about those below."""
+    """All stored ids greater than `high`. It has no information about lower ids."""
 
     __slots__ = ("high", "ids")
 
@@ -23,10 +24,10 @@ class _Window:
 
 
 class RecentIds(Generic[K]):
-    """A window of the greatest ids for each key; bounded in keys and in ids a key.
+    """A window of the greatest ids of each key. The number of keys, and of ids for a key, is bounded.
 
-    `greatest(key)` reads the greatest id there is, in the store or on the way to it ("" for none); it is called
-    when a window is opened. Ids are compared as SQLite compares text (by code point).
+    `greatest(key)` is called when a window is opened. It returns the greatest id in the store or on its way to it, or
+    "" when there is none. Ids are compared by code point, as SQLite compares text.
     """
 
     def __init__(self, greatest: Callable[[K], str], *, keys: int = 512, ids: int = 8192) -> None:
@@ -35,17 +36,17 @@ class RecentIds(Generic[K]):
         self._ids = ids
         self._windows: OrderedDict[K, _Window] = OrderedDict()
         self.forgets = False
-        """Whether a window was ever let go for another: until then an id that is being stored is in one."""
+        """Whether a window was ever dropped for another. Until then, every id that is being stored is in a window."""
 
     def certainly_absent(self, key: K, id: str) -> bool:
-        """Whether this id was never stored; False means that the store must be asked."""
+        """Return whether this id was certainly never stored. False means that the store must be searched."""
         window = self._windows.get(key)
         if window is None:
             window = self._open(key)
         return id > window.high and id not in window.ids
 
     def add(self, key: K, id: str) -> None:
-        """Note that an id is being stored."""
+        """Record that an id is being stored."""
         window = self._windows.get(key)
         if window is None:
             window = self._open(key)
@@ -59,7 +60,7 @@ class RecentIds(Generic[K]):
             window.ids = set(ordered[half + 1 :])
 
     def clear(self) -> None:
-        """Forget everything; windows are opened anew."""
+        """Remove all windows; they are opened again when needed."""
         self._windows.clear()
 
     def _open(self, key: K) -> _Window:

@@ -1,6 +1,6 @@
-"""The embedded store's file: its place, its tables, its versions, and how connections to it are opened.
+"""The file of the embedded store: its path, tables and versions, and the connections to it.
 
-The writer process imports this module, so it stays light: standard library only.
+The writer process imports this module, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _IMMUTABLE: Final = {
 
 
 class SchemaTooNew(Exception):
-    """The file was written by a newer version of the code than this one."""
+    """The file was written by a newer version of Lastro."""
 
 
 class DataDirectoryInUse(Exception):
@@ -120,16 +120,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     "ALTER TABLE events ADD COLUMN topic TEXT;",
     _HISTORY,
 )
-"""Script n brings a file of version n to version n + 1. A script that was released is never edited."""
+"""Script n migrates a file from version n to version n + 1. A released script is never edited."""
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """Make the directory, for its owner only; one that exists is left as it is."""
+    """Create the directory with access only for its owner. An existing directory is not changed."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def open_for_writing(data_dir: Path) -> sqlite3.Connection:
-    """The one writing connection, with the file brought to this code's version.
+    """Open the one connection that writes, and migrate the file to this version.
 
     Every commit is on disk when it returns: WAL with synchronous=FULL (sqlite.org/pragma.html#pragma_synchronous).
     Raises SchemaTooNew.
@@ -143,11 +143,13 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
             "synchronous = FULL",
             "foreign_keys = ON",
             "recursive_triggers = ON",
-            # Debian's build overwrites deleted bytes; that doubles the pages a commit touches and guards nothing here.
+            # Debian's build overwrites deleted bytes. That doubles the pages that a commit writes and protects
+            # nothing here.
             "secure_delete = OFF",
             "temp_store = MEMORY",
             "cache_size = -65536",
-            # The writer checkpoints itself between batches, after it has reported: nobody waits for it.
+            # The writer makes checkpoints itself, between batches and after its report, so that no commit waits for
+            # one.
             "wal_autocheckpoint = 0",
             f"journal_size_limit = {_MAX_WAL_BYTES}",
         ):
@@ -174,7 +176,7 @@ def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Conne
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to this code's version, a version at a time, each whole or not at all. Raises SchemaTooNew."""
+    """Migrate the file to this version, one version in each transaction. Raises SchemaTooNew."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise SchemaTooNew(

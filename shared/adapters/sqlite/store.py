@@ -1,7 +1,7 @@
 """The embedded store: documents, ledger, log and nonces in one SQLite file, behind the ports.
 
-One core decides in memory, and one writer makes the decisions durable in their order, many to one fsync. What is
-on disk is always a prefix of what was decided (docs/decisions/0011).
+The core applies commits in memory, and one writer makes them durable in the same order, many with one fsync. The
+state on disk is always a prefix of the commits (docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WriterKind = Literal["thread", "process"]
 
 
 class SqliteStore:
-    """One data directory, open. Everything runs on the event loop that opened it."""
+    """An open data directory. All methods run on the event loop that opened it."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SqliteStore:
         settings: Settings,
         clock: Clock,
     ) -> None:
-        """Called by `open`, once the writer is up: nothing may be read before it."""
+        """Called by `open` when the writer is ready: the file must not be read before."""
         self._journal = journal
         self._reader = reader
         self._log = SqliteLog(journal, reader)
@@ -70,10 +70,10 @@ class SqliteStore:
         clock: Clock,
         writer: WriterKind = "thread",
     ) -> Self:
-        """Open a data directory, making it and bringing its file to this version and these collections as needed.
+        """Open a data directory. If necessary, create it, and migrate its file to this version and these collections.
 
-        Raises DataDirectoryInUse when another core, or the writer of one that was killed, has not let go of it
-        within `data_lock_seconds`; SchemaTooNew when a newer Lastro wrote it; WriterFailed.
+        Raises DataDirectoryInUse when another core, or the writer of a killed one, has not released it within
+        `data_lock_seconds`; SchemaTooNew when a newer version of Lastro wrote it; WriterFailed.
         """
         make_data_dir(data_dir)
         async with AsyncExitStack() as undo:
@@ -115,15 +115,15 @@ class SqliteStore:
     # The log, as the broker and the command line use it
 
     def subscribe(self, listener: Listener) -> None:
-        """Be given each commit's events right after the decision, before they are on disk. Must not raise."""
+        """Call `listener` with each commit's events when it is applied, before they are on disk. It must not raise."""
         self._log.subscribe(listener)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Be told when decisions that were announced turned out never to have been: begin again from the log."""
+        """Call `callback` when events that listeners have received are lost: they must begin again from the log."""
         self._journal.on_reset(callback)
 
     def acknowledge(self, sequence: int, consumer: str) -> None:
-        """Note that a consumer is done with an event that it has not applied: dead-lettered, or nothing matched."""
+        """Record that a consumer will not apply an event: it is dead-lettered, or no filter matched."""
         self._log.acknowledge(sequence, consumer)
 
     def applied(self, consumer: str, envelope: Envelope) -> bool:
@@ -131,11 +131,11 @@ class SqliteStore:
         return self._log.applied(InboxMarker(consumer, envelope.source, envelope.id))
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
-        """Whether a consumer has applied an event (its inbox marker) or is done with it (`acknowledge`)."""
+        """Return whether a consumer has applied an event (inbox marker) or has acknowledged it (`acknowledge`)."""
         return self._log.acknowledged(consumer, sequence, envelope)
 
     def pending_events(self, from_sequence: int, limit: int) -> list[LoggedEvent]:
-        """Events from a sequence number on, oldest first, those on their way to disk included."""
+        """Return events from a sequence number on, oldest first, including those that are not on disk yet."""
         return self._log.pending_events(from_sequence, limit)
 
     def event_log(
@@ -146,12 +146,13 @@ class SqliteStore:
         subject: str | None = None,
         tenant: str | None = None,
     ) -> LogPage:
-        """Events on disk behind a sequence number. A call reads a bounded stretch; go on from `read_to`."""
+        """Return events on disk with greater sequence numbers. One call reads a bounded part; continue from
+        `read_to`."""
         return self._log.page(after_sequence, limit, type, subject, tenant)
 
     @property
     def low_water_mark(self) -> int:
-        """Every consumer is done with every event before this sequence number: where a recovery begins."""
+        """Every consumer has finished every event below this sequence number. A recovery begins here."""
         return self._log.low_water_mark
 
     @low_water_mark.setter
@@ -160,7 +161,7 @@ class SqliteStore:
 
     @property
     def head_sequence(self) -> int:
-        """The sequence number of the last event that was decided; 0 when there is none."""
+        """The sequence number of the last committed event; 0 when there is none."""
         return self._log.head_sequence
 
     @property
@@ -168,21 +169,21 @@ class SqliteStore:
         """The sequence number of the last event that is on disk."""
         return self._log.durable_sequence
 
-    # What the platform shows of its store
+    # Figures of the store that the platform shows
 
     @property
     def generation(self) -> int:
-        """How often memory was dropped since the store was opened."""
+        """The number of times that memory was dropped since the store was opened."""
         return self._journal.generation
 
     @property
     def batches(self) -> int:
-        """How many batches were made durable since the store was opened."""
+        """The number of batches that were made durable since the store was opened."""
         return self._journal.batches
 
     @property
     def document_misses(self) -> int:
-        """How often a document was not in memory since the store was opened."""
+        """The number of times that a document was not in memory since the store was opened."""
         return self.documents.misses
 
 
@@ -198,7 +199,7 @@ def _writer_factory(
 
 
 async def _take_lock(data_dir: Path, seconds: float) -> int:
-    """Lock the directory. The writer's process inherits the lock: it is free when both have let go of it."""
+    """Lock the directory. The writer process inherits the lock, which is free when both processes have ended."""
     lock = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     give_up = asyncio.get_running_loop().time() + seconds
     while True:

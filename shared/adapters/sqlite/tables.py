@@ -1,4 +1,4 @@
-"""A collection's table: its definition, the statements on it, and what of it is on its way to disk."""
+"""The table of a collection: its definition, its statements, and its changes that are on their way to disk."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _IDS_OF_A_LANE: Final = 8
 _INTEGERS: Final = range(-(2**63), 2**63)
 
 Place = tuple[str, str]
-"""Tenant and id."""
+"""The primary key of a document: tenant and id."""
 Document = dict[str, Any]
 Fields = tuple[Any, ...]
-"""A document's values of the fields that have columns of their own."""
+"""The values of a document's fields that have columns of their own."""
 Pending = tuple[Document | None, Document | None, str | None]
-"""A document on its way to disk: as it is there or will be by then, as it is to be, and that as text (None: gone)."""
+"""A document on its way to disk: as the earlier batches leave it, as it is to be, and its JSON text. None: deleted."""
 
 
 class Table:
     """One collection in the embedded store.
 
-    A document is its JSON text; what indexes and floors are about stands in columns beside it, so that no statement
-    has to read the text.
+    A document is stored as its JSON text. The fields of indexes and floors have columns of their own, so that no
+    statement parses the text.
     """
 
     def __init__(self, collection: Collection[Any, ...], reader: sqlite3.Connection) -> None:
@@ -60,9 +60,10 @@ class Table:
         bounds = {"keys": _LANES, "ids": _IDS_OF_A_LANE} if self._grows_by else {}
         self._recent: RecentIds[str] = RecentIds(self._greatest, **bounds)
         self.certainly_absent: Callable[[str, str], bool] = self._recent.certainly_absent
-        """Called with tenant and id: whether this document was never stored. False: it must be looked for."""
+        """Called with tenant and id. Returns whether this document was certainly never stored; False: it must be
+        searched."""
         self.note: Callable[[str, str], None] = self._recent.add
-        """Called with tenant and id of a document that is being stored."""
+        """Called with the tenant and id of a document that is being stored."""
         if self._grows_by:
             self.certainly_absent, self.note = self._absent_in_lane, self._note_in_lane
         table = self.sql_name
@@ -77,7 +78,7 @@ class Table:
     # Reading
 
     def fields_of(self, document: Mapping[str, Any]) -> Fields:
-        """The document's values for the table's own columns."""
+        """Return the document's values for the table's columns."""
         return _scalars(self._picked(document))
 
     def _picked(self, document: Mapping[str, Any]) -> Fields:
@@ -87,7 +88,7 @@ class Table:
             return tuple(document.get(name) for name in self.columns)
 
     def expression(self, name: str) -> str:
-        """The SQL by which a document's field is read."""
+        """Return the SQL expression of a document's field."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} cannot be the name of a field that is searched by")
         if name in _OWN_COLUMNS:
@@ -95,12 +96,12 @@ class Table:
         return _column(name) if name in self.columns else _extracted(name)
 
     def select_owner(self, fields: tuple[str, ...]) -> str:
-        """The SQL that finds who has these values in a unique index."""
+        """Return the SQL that finds the document with given values of a unique index."""
         conditions = " AND ".join(f"{self.expression(name)} = ?" for name in fields)
         return f"SELECT id FROM {self.sql_name} WHERE tenant_id = ? AND {conditions}"
 
     def read(self, place: Place) -> Document | None:
-        """The document as it is, or will be once what is under way is on disk."""
+        """Return the document with its changes that are on their way to disk, or None."""
         pending = self.gathered.get(place) or self.in_flight.get(place)
         if pending is not None:
             body = pending[2]
@@ -109,7 +110,7 @@ class Table:
             body = None if row is None else row[0]
         return None if body is None else orjson.loads(body)
 
-    # Which ids there are (sqlite_recent)
+    # Existing ids (see recent_ids)
 
     def _lane(self, tenant_id: str, id: str) -> str:
         return f"{tenant_id} {id.partition(self._grows_by)[0]}"
@@ -121,14 +122,14 @@ class Table:
         self._recent.add(self._lane(tenant_id, id), id)
 
     def _greatest(self, lane: str) -> str:
-        """The greatest id of a lane (a tenant, or the part of its ids that begin alike), or "" for none."""
+        """Return the greatest id of a lane, or "" for none. A lane is a tenant, or its ids with the same prefix."""
         tenant_id, _, prefix = lane.partition(" ")
         start = f"{prefix}{self._grows_by}"
         greatest = ""
         if self._recent.forgets:
             pending = (key for part in (self.gathered, self.in_flight) for key in part)
             greatest = max((id for owner, id in pending if owner == tenant_id and id.startswith(start)), default="")
-        # "\U0010ffff" is greater than every character that an id can go on with.
+        # "\U0010ffff" is greater than every character that can follow in an id.
         row = self._reader.execute(self._select_greatest, (tenant_id, start, start + "\U0010ffff")).fetchone()
         return max(greatest, row[0] or "")
 
@@ -152,7 +153,7 @@ class Table:
         return name, f"CREATE INDEX {name} ON {self.sql_name} ({listed}, id){where}"
 
     def missing_definitions(self) -> list[str]:
-        """The statements that give the file this table and its indexes, as far as it has them not or otherwise."""
+        """Return the statements that create this table and its indexes where they are missing or different."""
         rows = self._reader.execute("SELECT name, type, sql FROM sqlite_master WHERE tbl_name = ?", (self.sql_name,))
         there = {name: (kind, sql) for name, kind, sql in rows if sql is not None}
         wanted = self._table_sql(self.sql_name)
@@ -170,7 +171,7 @@ class Table:
         return definitions
 
     def _rebuild(self) -> list[str]:
-        """Other floors or indexed fields mean another table with the same rows."""
+        """Return the statements that make a new table with the same rows: its floors or indexed fields have changed."""
         kept = f"{self.sql_name}__before"
         extracted = "".join(f", {_extracted(name)}" for name in self.columns)
         return [
@@ -183,7 +184,7 @@ class Table:
     # The journal's part
 
     def drain(self) -> list[Statement]:
-        """The statements of what was gathered, each document once however often it was written."""
+        """Return the statements for the gathered changes: one for each document, however often it was written."""
         inserts: list[Row] = []
         updates: dict[str, list[Row]] = {}
         deletes: list[Row] = []
@@ -195,7 +196,7 @@ class Table:
             elif before is None:
                 inserts.append((tenant_id, id, after["version"], body, *self.fields_of(after)))
             elif self.unique:
-                # One document may take the unique value that another gives up in the same batch.
+                # A document may take a unique value that another document releases in the same batch.
                 deletes.append((tenant_id, id, base))
                 inserts.append((tenant_id, id, after["version"], body, *self.fields_of(after)))
             else:
@@ -212,7 +213,8 @@ class Table:
         return statements
 
     def _update(self, old: Fields, new: Fields) -> tuple[str, Fields]:
-        """The statement that sets no column but those that differ, for each costs its indexes; and their values."""
+        """Return the UPDATE of only the columns that differ, and their values. Each updated column costs its
+        indexes."""
         changed = tuple([place for place, value in enumerate(old) if value != new[place]])
         sql = self._updates.get(changed)
         if sql is None:
@@ -222,19 +224,19 @@ class Table:
         return sql, _scalars(tuple([new[place] for place in changed]))
 
     def settled(self) -> None:
-        """What was drained is on disk."""
+        """The changes in flight are on disk."""
         self.in_flight = {}
         self.taken_in_flight = {}
 
     def dropped(self) -> None:
-        """What was not on disk never happened."""
+        """All changes that are not on disk are lost."""
         self.gathered, self.in_flight = {}, {}
         self.taken, self.taken_in_flight = {}, {}
         self._recent.clear()
 
 
 def _columns(collection: Collection[Any, ...]) -> tuple[str, ...]:
-    """The fields that indexes and floors are about, but for those that are columns in any case."""
+    """Return the fields of indexes and floors, without those that every table has as columns."""
     indexed = [name for index in collection.indexes for name in index.fields]
     summed = [name for floor in collection.floors for name, _ in floor.terms]
     names = dict.fromkeys(name for name in (*indexed, *summed) if name not in _OWN_COLUMNS)
@@ -245,7 +247,7 @@ def _columns(collection: Collection[Any, ...]) -> tuple[str, ...]:
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Fields]:
-    """What takes these fields out of a document, and raises KeyError for one that is not there."""
+    """Return a function that returns these fields of a document. It raises KeyError when one is missing."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda document: tuple([document[name] for name in names])
@@ -264,7 +266,7 @@ def _scalars(values: Fields) -> Fields:
 
 
 def _scalar(value: Any) -> Any:
-    """A value as json_extract would give it: an object or array is its text, an integer beyond 64 bits a real."""
+    """Return a value as json_extract returns it: an object or array as text, an integer beyond 64 bits as a real."""
     if value is None or isinstance(value, str | float):
         return value
     if isinstance(value, int):

@@ -1,11 +1,12 @@
-"""The writer: takes batches of statements in their order, makes each durable whole, and says so.
+"""The writer: makes batches of statements durable, in their order, and reports each.
 
-It knows no table. A batch is one transaction and one fsync; what is on disk is always a prefix of what was
-submitted. `ThreadWriter` serves tests and functions started alone, `ProcessWriter` the platform: SQLite drops the
-interpreter lock at every statement, so a thread's batch takes three times a process's (docs/decisions/0011).
+It has no knowledge of the tables. A batch is one transaction and one fsync; the state on disk is always a prefix of
+the submitted batches. Tests and functions started alone use `ThreadWriter`, the platform `ProcessWriter`: SQLite
+releases the interpreter lock at every statement, so that a batch takes three times as long in a thread
+(docs/decisions/0011).
 
-Run as a module this file is the writer's process. It reads its socket to the end before it ends: when the core
-is killed, what the core had handed over still becomes durable.
+Run as a module, this file is the writer process. It ends when it has read its socket to the end: when the core is
+killed, the batches that it had submitted still become durable.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ from shared.core.crash_points import VARIABLE, reach
 
 Row = tuple[Any, ...]
 Statement = tuple[str, list[Row], bool]
-"""SQL, its rows (none: run it once, for definitions), and whether every row must change exactly one."""
+"""SQL, its rows of parameters (none: run it once), and whether each row must change exactly one row of the table."""
 
 Report = Callable[[int, str | None], None]
 """Called on the loop with a batch's number and why it failed, or None when it is on disk."""
 
 READY: Final = 0
-"""The number under which a writer reports that it is open."""
+"""The batch number with which a writer reports that it is open."""
 
 _FRAME: Final = struct.Struct("!QI")
-# Of rows, between two checkpoints. Nothing is written while the log's pages are moved, so that at moderate load a
-# checkpoint is made often and soon over: at eight times this bound it takes a tenth of a second, which one request in
-# twenty then feels. Batches that large come of a queue that is never empty: there only the work counts, and many of
-# the pages that a longer log would move are the same.
+# Bytes of rows between two checkpoints. A checkpoint blocks writing, so at moderate load it is made often and is
+# short: with eight times this bound it takes 0.1 s, which delays one request in twenty. Large batches mean that the
+# queue is never empty. Then throughput counts, and fewer checkpoints move fewer pages, because many pages are written
+# repeatedly.
 _CHECKPOINT_BYTES: Final = 1024 * 1024
 _CHECKPOINT_BYTES_SATURATED: Final = 8 * 1024 * 1024
 _LARGE_BATCH_BYTES: Final = 128 * 1024
@@ -56,14 +57,14 @@ class WriterFailed(Exception):
 
 
 class Writer(Protocol):
-    """Where batches go. `submit` never blocks; reports come in the order of submission."""
+    """Makes batches durable. `submit` never blocks; reports are made in the order of submission."""
 
     async def start(self) -> None:
-        """Open the file and bring it to this version. Raises WriterFailed or SchemaTooNew."""
+        """Open the file and migrate it to this version. Raises WriterFailed or SchemaTooNew."""
         ...
 
     def submit(self, number: int, statements: list[Statement]) -> None:
-        """Hand over the next batch."""
+        """Submit the next batch."""
         ...
 
     async def close(self) -> None:
@@ -80,7 +81,7 @@ class BatchRunner:
         self._bound = _CHECKPOINT_BYTES
 
     def run(self, statements: list[Statement], size: int) -> str | None:
-        """One transaction. Returns why it failed, or None when it is on disk."""
+        """Run the statements in one transaction. Returns the error, or None when the transaction is on disk."""
         reach("writer.received")
         execute = self._connection.execute
         try:
@@ -107,7 +108,8 @@ class BatchRunner:
             raise sqlite3.IntegrityError(f"{len(rows)} rows should have changed and {changed} did: {sql}")
 
     def checkpoint_when_due(self) -> None:
-        """Move the log's pages into the database when there are many: after the report, while nobody waits."""
+        """Make a checkpoint when the WAL is long. Called after the report of a batch, so that no commit waits for
+        it."""
         if self._written < self._bound:
             return
         try:
@@ -118,7 +120,7 @@ class BatchRunner:
             self._written = 0
 
     def close(self) -> None:
-        """Close the connection, which empties the log into the database."""
+        """Close the connection, which moves the WAL into the database."""
         self._connection.close()
 
 
@@ -151,7 +153,7 @@ class ThreadWriter:
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is closed: nobody is left who waits
+        except RuntimeError:  # the loop is closed, so nothing waits for the report
             return
 
     def _work(self) -> None:
@@ -213,9 +215,9 @@ class ProcessWriter(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
         with theirs:
-            # In a session of its own: a terminal's Ctrl-C is for the core, which then drains this.
+            # In its own session: Ctrl-C in the terminal stops the core, which then waits for the writer.
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - once, at start; this very interpreter
-                # -P: a folder named shared where the user happens to be must not be taken for ours.
+                # -P: a folder `shared` in the current directory must not be imported instead of this package.
                 [sys.executable, "-P", "-m", __name__, str(self._data_dir), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), self._lock),
                 stdin=subprocess.DEVNULL,
@@ -256,7 +258,7 @@ class ProcessWriter(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is one by its methods only
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data
@@ -285,17 +287,17 @@ class ProcessWriter(asyncio.Protocol):
 
 
 def _environment(*, armed: bool) -> dict[str, str]:
-    """The child finds this package where we found it."""
+    """Return the child's environment, in which it imports this package from the same place."""
     root = str(Path(__file__).resolve().parents[3])
     inherited = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
-    if not armed:  # a crash point is passed by one process, else each new writer would die at it
+    if not armed:  # a crash point is reached by one process only, or else each new writer would die at it
         environment.pop(VARIABLE, None)
     return environment
 
 
 def _receive(connection: socket.socket, size: int) -> bytes | None:
-    """Exactly so many bytes, or None when the core went away before it had sent them."""
+    """Return exactly `size` bytes, or None when the core ended before it sent them."""
     buffer = bytearray(size)
     view, filled = memoryview(buffer), 0
     while filled < size:
@@ -311,11 +313,11 @@ def _send(connection: socket.socket, number: int, error: str | None) -> None:
     try:
         connection.sendall(_FRAME.pack(number, len(text)) + text)
     except (BrokenPipeError, ConnectionResetError):
-        return  # the core is gone; what it handed over is still to be written
+        return  # the core has ended; its submitted batches are still written
 
 
 def serve(data_dir: Path, connection: socket.socket) -> None:
-    """Write every batch that arrives, until the core closes its end."""
+    """Write every batch that arrives, until the core closes the socket."""
     try:
         runner = BatchRunner(data_dir)
     except (sqlite3.Error, SchemaTooNew, OSError) as error:
@@ -334,8 +336,8 @@ def serve(data_dir: Path, connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """The writer's process: `<data directory> <socket's file descriptor>`."""
-    # It ends when its core has ended and everything is written, never by a signal meant for the whole group.
+    """Run the writer process. Arguments: the data directory and the file descriptor of the socket."""
+    # It ends when the core has ended and everything is written, not by a signal to the process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     gc.disable()  # rows are tuples of text and numbers: there are no cycles to look for

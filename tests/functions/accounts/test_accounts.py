@@ -14,7 +14,7 @@ from tests.harness import Harness
 
 
 async def test_an_account_is_opened_for_a_user(harness: Harness) -> None:
-    """201 with Location; what was not given is null, and there is no overdraft."""
+    """The response is 201 with Location; omitted fields are null and the overdraft limit is 0."""
     user = await harness.user()
     answer = await harness.call("POST", "/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
     account = answer.json
@@ -28,7 +28,7 @@ async def test_an_account_is_opened_for_a_user(harness: Harness) -> None:
 
 
 async def test_an_overdraft_is_available(harness: Harness) -> None:
-    """What an account may go below zero is available from the beginning."""
+    """The overdraft limit is part of the available balance from the beginning."""
     account = await harness.account(overdraft_limit=2**63 - 1, metadata={"till": "3"})
     assert account["metadata"] == {"till": "3"}
     assert await harness.balance(account["id"]) == (0, 0, 2**63 - 1)
@@ -51,8 +51,8 @@ async def test_an_overdraft_is_available(harness: Harness) -> None:
         ({"balance": 100}, "/balance"),
     ],
 )
-async def test_what_does_not_fit_is_refused(harness: Harness, fields: dict[str, Any], pointer: str) -> None:
-    """422 that points at the field."""
+async def test_an_invalid_field_is_refused(harness: Harness, fields: dict[str, Any], pointer: str) -> None:
+    """An invalid field is answered with 422 and a pointer to the field."""
     user = await harness.user()
     answer = await harness.call("POST", "/v1/accounts", {"owner_id": user["id"], "currency": "BRL", **fields})
     assert (answer.status, answer.code) == (422, "validation_failed")
@@ -60,7 +60,7 @@ async def test_what_does_not_fit_is_refused(harness: Harness, fields: dict[str, 
 
 
 async def test_the_owner_must_be_known_in_the_tenant(harness: Harness) -> None:
-    """An unknown owner and another tenant's are 422 unknown_reference alike."""
+    """An unknown owner and an owner of another tenant are both answered with 422 `unknown_reference`."""
     user = await harness.user()
     await harness.tenant("rival")
     for owner, tenant in (("usr_0", "acme"), (user["id"], "rival")):
@@ -72,7 +72,7 @@ async def test_the_owner_must_be_known_in_the_tenant(harness: Harness) -> None:
 async def test_an_owner_that_is_suspended_meanwhile_gets_no_account(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read of the owner still holds when the account is there: else the request is decided again."""
+    """When the owner changes between the read and the commit, the request is processed again and refused."""
     user, commit = await harness.user(), harness.documents.commit
 
     async def after_a_suspension(pending: Commit) -> None:
@@ -88,7 +88,7 @@ async def test_an_owner_that_is_suspended_meanwhile_gets_no_account(
 
 @pytest.mark.parametrize("status", ["pending", "suspended", "closed"])
 async def test_the_owner_must_be_active(harness: Harness, status: str) -> None:
-    """422 user_not_active otherwise."""
+    """An owner that is not active is answered with 422 `user_not_active`."""
     user = await harness.user()
     await harness.alter(USERS, user["id"], status=status)
     answer = await harness.call("POST", "/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
@@ -96,7 +96,7 @@ async def test_the_owner_must_be_active(harness: Harness, status: str) -> None:
 
 
 async def test_accounts_are_listed_newest_first_and_by_owner(harness: Harness) -> None:
-    """The filter by owner travels in the cursor; an owner that does not exist gives an empty list."""
+    """The cursor contains the filter by owner; an unknown owner gives an empty list."""
     first = await harness.user()
     second = await harness.user("11144477735")
     mine = [(await harness.account(owner_id=first["id"]))["id"] for _ in range(3)]
@@ -112,7 +112,7 @@ async def test_accounts_are_listed_newest_first_and_by_owner(harness: Harness) -
 
 
 async def test_another_tenants_account_is_not_found(harness: Harness) -> None:
-    """404 for the account, its balance, its statement and its entries."""
+    """The account, balance, statement and entries of another tenant are answered with 404."""
     account = await harness.account(100)
     await harness.tenant("rival")
     for path in ("", "/balance", "/statement"):

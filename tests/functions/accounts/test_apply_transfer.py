@@ -1,4 +1,4 @@
-"""Balances follow the ledger."""
+"""The balances of accounts change with the transfers of the ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness import Harness
 async def posted_but_not_applied(
     harness: Harness, value: int, captured: int | None = None
 ) -> tuple[str, str, Envelope]:
-    """Payer, payee and the TransferPosted of a payment, which nobody has applied yet."""
+    """Return the payer, the payee and the TransferPosted of a payment, which is not applied yet."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]
     payment = await harness.pay(payer, payee, value, capture="automatic" if captured is None else "manual")
@@ -33,8 +33,9 @@ async def posted_but_not_applied(
     return payer, payee, next(event for event in harness.events[::-1] if event.type == TransferPosted.type)
 
 
-async def test_a_transfer_moves_the_balances_and_uses_the_hold_up(harness: Harness) -> None:
-    """The payer's held and posted fall in one commit, the payee's posted grows; each hears of it once."""
+async def test_a_transfer_changes_the_balances_and_ends_the_hold(harness: Harness) -> None:
+    """The payer's held and posted amounts decrease in one commit, the payee's posted amount increases, and each
+    change is published once."""
     payer, payee, posted = await posted_but_not_applied(harness, 300)
     assert await harness.balance(payer) == (1000, 300, 700)
     for _ in range(2):
@@ -49,7 +50,7 @@ async def test_a_transfer_moves_the_balances_and_uses_the_hold_up(harness: Harne
 
 
 async def test_the_rest_of_a_partial_capture_is_released(harness: Harness) -> None:
-    """All of the hold ends, and the part that was not captured is told as released."""
+    """The whole hold ends, and the release of the uncaptured part is published."""
     payer, payee, posted = await posted_but_not_applied(harness, 300, captured=120)
     assert (await harness.deliver("accounts/apply_transfer", posted)).status == 204
     assert await harness.balance(payer) == (880, 0, 880)
@@ -58,15 +59,15 @@ async def test_the_rest_of_a_partial_capture_is_released(harness: Harness) -> No
     assert (fact.amount.value, fact.reason) == (180, "captured_in_part")
 
 
-async def test_money_that_comes_in_needs_no_hold(harness: Harness) -> None:
-    """A deposit credits the account and leaves the clearing account to the ledger."""
+async def test_a_deposit_needs_no_hold(harness: Harness) -> None:
+    """A deposit credits the account; the clearing account has its balance only in the ledger."""
     account = await harness.account(500)
     assert await harness.balance(account["id"]) == (500, 0, 500)
     assert [fact.account_id for fact in harness.events_of(BalanceChanged)] == [account["id"]]
 
 
-async def test_one_merchant_takes_many_credits_at_once(crowded: Harness) -> None:
-    """Fifty payments to one account at the same time all arrive; none is retried into the dead letters."""
+async def test_one_merchant_receives_many_credits_at_once(crowded: Harness) -> None:
+    """Fifty concurrent payments to one account are all credited, and none becomes a dead letter."""
     payers = [(await crowded.account(100))["id"] for _ in range(50)]
     merchant = (await crowded.account())["id"]
     for payer in payers:
@@ -77,7 +78,8 @@ async def test_one_merchant_takes_many_credits_at_once(crowded: Harness) -> None
 
 
 async def test_fifty_payments_of_one_real_out_of_ten(crowded: Harness) -> None:
-    """Exactly ten settle, forty are declined, nothing stays held, whatever order and however often."""
+    """Ten payments settle and forty are declined, in any order of the events, each delivered twice, and nothing stays
+    held."""
     payer = (await crowded.account(1000))["id"]
     payee = (await crowded.account())["id"]
     payments = await asyncio.gather(*(crowded.pay(payer, payee, 100) for _ in range(50)))
@@ -90,7 +92,7 @@ async def test_fifty_payments_of_one_real_out_of_ten(crowded: Harness) -> None:
 
 
 async def test_events_replayed_from_the_beginning_change_nothing(harness: Harness) -> None:
-    """All deliveries of a payment's story made again leave balances, events and statement as they were."""
+    """When all deliveries of a payment are repeated, balances, events and the statement do not change."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]
     await harness.pay(payer, payee, 300)

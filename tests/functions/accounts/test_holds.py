@@ -23,7 +23,7 @@ EXPIRES = "2026-01-08T00:00:00.000000Z"
 
 
 def created(harness: Harness, payer: str, payee: str, value: int, **fields: Any) -> PaymentCreated:
-    """A payment was asked for."""
+    """Return the fact that a payment was created."""
     return PaymentCreated(
         **{
             "payment_id": harness.runtime.ids.new("pay"),
@@ -39,7 +39,7 @@ def created(harness: Harness, payer: str, payee: str, value: int, **fields: Any)
 
 
 def ended(model: type[PaymentEvent], payment: PaymentCreated, **fields: Any) -> PaymentEvent:
-    """The payment came to an end."""
+    """Return a fact that ends the payment."""
     return model(
         payment_id=payment.payment_id,
         amount=payment.amount,
@@ -50,24 +50,25 @@ def ended(model: type[PaymentEvent], payment: PaymentCreated, **fields: Any) -> 
 
 
 async def hold(harness: Harness, event: PaymentCreated | RefundCreated) -> None:
-    """Deliver the wish once."""
+    """Deliver the hold request once."""
     assert (await harness.deliver("accounts/hold_funds", harness.envelope(event))).status == 204
 
 
 async def release(harness: Harness, event: PaymentEvent | RefundFailed) -> None:
-    """Deliver the end once."""
+    """Deliver the fact that releases the hold once."""
     assert (await harness.deliver("accounts/release_funds", harness.envelope(event))).status == 204
 
 
 async def two_accounts(harness: Harness, funds: int, **fields: Any) -> tuple[str, str]:
-    """A payer with this much and a payee."""
+    """Create a payer with this balance, and a payee."""
     payer = await harness.account(funds, **fields)
     payee = await harness.account()
     return payer["id"], payee["id"]
 
 
-async def test_an_amount_is_set_aside(harness: Harness) -> None:
-    """Held grows, available falls, posted stays; the fact says for which kind of cause."""
+async def test_an_amount_is_held(harness: Harness) -> None:
+    """The held amount increases, the available balance decreases, posted stays, and the fact has the kind of its
+    cause."""
     payer, payee = await two_accounts(harness, 1000)
     payment = created(harness, payer, payee, 300)
     await hold(harness, payment)
@@ -81,8 +82,10 @@ async def test_an_amount_is_set_aside(harness: Harness) -> None:
     ("funds", "overdraft", "value", "held"),
     [(1000, 0, 1000, True), (1000, 0, 1001, False), (0, 500, 500, True), (0, 500, 501, False), (0, 0, 1, False)],
 )
-async def test_what_is_available_decides(harness: Harness, funds: int, overdraft: int, value: int, held: bool) -> None:
-    """To the last minor unit of posted and overdraft together, and not one more."""
+async def test_the_available_balance_limits_a_hold(
+    harness: Harness, funds: int, overdraft: int, value: int, held: bool
+) -> None:
+    """The whole of posted balance and overdraft limit can be held, and not one minor unit more."""
     payer, payee = await two_accounts(harness, funds, overdraft_limit=overdraft)
     await hold(harness, created(harness, payer, payee, value))
     refused = harness.events_of(FundsRefused)
@@ -102,10 +105,11 @@ async def test_what_is_available_decides(harness: Harness, funds: int, overdraft
         ("payee", {"status": "closed"}, "account_closed"),
     ],
 )
-async def test_the_accounts_states_decide(
+async def test_the_status_of_the_accounts_limits_a_hold(
     harness: Harness, side: str, fields: dict[str, Any], code: str | None
 ) -> None:
-    """A blocked payer pays nothing, a payee blocked for all receives nothing, a closed account does neither."""
+    """A blocked payer cannot pay, a payee that is blocked for all movements cannot receive, and a closed account can
+    do neither."""
     payer, payee = await two_accounts(harness, 1000)
     await harness.alter(ACCOUNTS, payer if side == "payer" else payee, **fields)
     await hold(harness, created(harness, payer, payee, 300))
@@ -113,18 +117,18 @@ async def test_the_accounts_states_decide(
     assert (await harness.balance(payer))[1] == (300 if code is None else 0)
 
 
-async def test_an_account_that_is_not_there_is_refused(harness: Harness) -> None:
-    """An unknown payer is like a closed one, and nothing fails."""
+async def test_an_unknown_account_is_refused(harness: Harness) -> None:
+    """A hold for an unknown payer is refused as for a closed account, without an error."""
     payee = (await harness.account())["id"]
     await hold(harness, created(harness, "acc_0", payee, 300))
     assert [fact.failure.code for fact in harness.events_of(FundsRefused)] == ["account_closed"]
 
 
 @pytest.mark.parametrize(("funds", "model"), [(1000, FundsHeld), (0, FundsRefused)])
-async def test_a_repeated_wish_is_answered_anew_without_effect(
+async def test_a_repeated_request_makes_no_second_hold(
     harness: Harness, funds: int, model: type[FundsHeld | FundsRefused]
 ) -> None:
-    """A second attempt gets the first answer as another event; the same event twice gets nothing more."""
+    """A second attempt publishes the first answer in a new event; the same event delivered twice publishes nothing."""
     payer, payee = await two_accounts(harness, funds)
     payment = created(harness, payer, payee, 300)
     first, second = (harness.envelope(payment.model_copy(update={"attempt": attempt})) for attempt in (1, 2))
@@ -166,18 +170,18 @@ async def test_a_refund_holds_funds_until_it_fails(harness: Harness) -> None:
 
 
 async def test_holds_at_once_never_exceed_what_is_available(crowded: Harness) -> None:
-    """Fifty wishes of 100 on 1000 at the same time: ten are held, forty refused, whatever cuts in."""
+    """Of fifty concurrent requests to hold 100 of 1000, ten are held and forty refused, however they interleave."""
     payer, payee = await two_accounts(crowded, 1000)
     wishes = [crowded.envelope(created(crowded, payer, payee, 100)) for _ in range(50)]
-    await asyncio.gather(*(until_done(crowded, envelope) for envelope in wishes))
+    await asyncio.gather(*(until_processed(crowded, envelope) for envelope in wishes))
     assert len(crowded.events_of(FundsHeld)) == 10
     assert {fact.failure.code for fact in crowded.events_of(FundsRefused)} == {"insufficient_funds"}
     assert len(crowded.events_of(FundsRefused)) == 40
     assert await crowded.balance(payer) == (1000, 1000, 0)
 
 
-async def until_done(harness: Harness, envelope: Any) -> None:
-    """Deliver as a broker does, again while the answer is to try again."""
+async def until_processed(harness: Harness, envelope: Any) -> None:
+    """Deliver the event again, as a broker does, until the function does not ask for a retry."""
     for _ in range(50):
         if (await harness.deliver("accounts/hold_funds", envelope)).status == 204:
             return
@@ -193,10 +197,10 @@ async def until_done(harness: Harness, envelope: Any) -> None:
         (PaymentFailed, {"failure": Failure(code="deadline_passed", detail="")}, "failed"),
     ],
 )
-async def test_what_came_to_nothing_is_released(
+async def test_an_ended_payment_releases_its_hold(
     harness: Harness, model: type[PaymentEvent], fields: dict[str, Any], reason: str
 ) -> None:
-    """The whole hold is available again, once, and the fact says why."""
+    """The whole amount is available again, once, and the fact has the reason."""
     payer, payee = await two_accounts(harness, 1000)
     payment = created(harness, payer, payee, 300)
     await hold(harness, payment)
@@ -206,8 +210,8 @@ async def test_what_came_to_nothing_is_released(
     assert [(fact.reason, fact.amount.value) for fact in harness.events_of(FundsReleased)] == [(reason, 300)]
 
 
-async def test_a_wish_that_comes_after_its_end_holds_nothing(harness: Harness) -> None:
-    """When the cancellation overtakes the creation, nothing is held and nobody is told that it is."""
+async def test_a_request_after_its_release_holds_nothing(harness: Harness) -> None:
+    """When the cancellation arrives before the creation, nothing is held and no FundsHeld is published."""
     payer, payee = await two_accounts(harness, 1000)
     payment = created(harness, payer, payee, 300)
     await release(harness, ended(PaymentCanceled, payment, reason=None))
@@ -216,8 +220,8 @@ async def test_a_wish_that_comes_after_its_end_holds_nothing(harness: Harness) -
     assert harness.events_of(FundsHeld) == harness.events_of(FundsReleased) == []
 
 
-async def test_wish_and_end_at_once_leave_no_hold(crowded: Harness) -> None:
-    """Whichever comes first, nothing stays held."""
+async def test_a_concurrent_request_and_release_leave_no_hold(crowded: Harness) -> None:
+    """Whichever of the two is processed first, nothing stays held."""
     payer, payee = await two_accounts(crowded, 1000)
     for _ in range(20):
         payment = created(crowded, payer, payee, 300)
@@ -226,8 +230,8 @@ async def test_wish_and_end_at_once_leave_no_hold(crowded: Harness) -> None:
     assert await crowded.balance(payer) == (1000, 0, 1000)
 
 
-async def test_a_refused_wish_has_nothing_to_release(harness: Harness) -> None:
-    """The end of a payment whose funds were refused changes no balance."""
+async def test_a_refused_hold_has_nothing_to_release(harness: Harness) -> None:
+    """A payment that ends after its hold was refused changes no balance."""
     payer, payee = await two_accounts(harness, 100)
     payment = created(harness, payer, payee, 300)
     await hold(harness, payment)

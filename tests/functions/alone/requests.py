@@ -1,4 +1,4 @@
-"""A real request and a real event for each function, in the story that story.py tells."""
+"""A request or an event for each function, which fits the data directory that story.py makes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _NOW = format_time(SystemClock().now())
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request and the status that it is answered with."""
+class Request:
+    """A request and the status of its response."""
 
     status: int
     path: str
@@ -52,60 +52,60 @@ def _payment(story: Story) -> dict[str, Any]:
     return {"amount": _reais(500), "method": "internal", **parties}
 
 
-def _callback() -> Asked:
+def _callback() -> Request:
     report = {"endToEndId": "E" + "1" * 31, "txid": None, "valor": "10.50", "horario": _NOW}
     body = orjson.dumps({"pix": [report]})
     headers = {"content-type": "application/json", **sign(CALLBACK_SECRET, body, SystemClock().now())}
-    return Asked(200, "/v1/providers/pix/callbacks", body, headers)
+    return Request(200, "/v1/providers/pix/callbacks", body, headers)
 
 
 def _keys(story: Story) -> str:
     return f"/v1/tenants/{TENANT}/signing-keys/{story.key.key_id}"
 
 
-REQUESTS: dict[str, Callable[[Story], Asked]] = {
-    "accounts/close_account": lambda s: Asked(409, f"/v1/accounts/{s.payer}/close", {}),
-    "accounts/get_account": lambda s: Asked(200, f"/v1/accounts/{s.payer}"),
-    "accounts/list_accounts": lambda s: Asked(200, "/v1/accounts"),
-    "accounts/open_account": lambda s: Asked(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
-    "ledger/get_transfer": lambda s: Asked(200, f"/v1/ledger/transfers/{s.transfer}"),
-    "ledger/list_entries": lambda s: Asked(200, f"/v1/ledger/accounts/{s.payer}/entries"),
-    "ledger/trial_balance": lambda s: Asked(200, "/v1/ledger/trial-balance"),
-    "operations/discard_dead_letter": lambda s: Asked(200, f"{_letter(s)}/discard", {"reason": "a test's"}),
-    "operations/discard_platform_dead_letter": lambda s: Asked(
+REQUESTS: dict[str, Callable[[Story], Request]] = {
+    "accounts/close_account": lambda s: Request(409, f"/v1/accounts/{s.payer}/close", {}),
+    "accounts/get_account": lambda s: Request(200, f"/v1/accounts/{s.payer}"),
+    "accounts/list_accounts": lambda s: Request(200, "/v1/accounts"),
+    "accounts/open_account": lambda s: Request(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
+    "ledger/get_transfer": lambda s: Request(200, f"/v1/ledger/transfers/{s.transfer}"),
+    "ledger/list_entries": lambda s: Request(200, f"/v1/ledger/accounts/{s.payer}/entries"),
+    "ledger/trial_balance": lambda s: Request(200, "/v1/ledger/trial-balance"),
+    "operations/discard_dead_letter": lambda s: Request(200, f"{_letter(s)}/discard", {"reason": "a test's"}),
+    "operations/discard_platform_dead_letter": lambda s: Request(
         200, f"{_platform_letter(s)}/discard", {"reason": "a test's"}
     ),
-    "operations/get_dead_letter": lambda s: Asked(200, _letter(s)),
-    "operations/get_platform_dead_letter": lambda s: Asked(200, _platform_letter(s)),
-    "operations/list_dead_letters": lambda s: Asked(200, "/v1/dead-letters"),
-    "operations/list_platform_dead_letters": lambda s: Asked(200, "/v1/platform/dead-letters"),
-    "operations/replay_dead_letter": lambda s: Asked(200, f"{_letter(s)}/replay"),
-    "operations/replay_platform_dead_letter": lambda s: Asked(200, f"{_platform_letter(s)}/replay"),
-    "payments/cancel": lambda s: Asked(200, f"/v1/payments/{s.authorized}/cancel", {"reason": "too late"}),
-    "payments/capture": lambda s: Asked(200, f"/v1/payments/{s.authorized}/capture", {"amount": _reais(700)}),
-    "payments/create_payment": lambda s: Asked(201, "/v1/payments", _payment(s)),
-    "payments/create_refund": lambda s: Asked(201, f"/v1/payments/{s.settled}/refunds", {"reason": "broken"}),
-    "payments/get_payment": lambda s: Asked(200, f"/v1/payments/{s.settled}"),
-    "payments/get_refund": lambda s: Asked(200, f"/v1/refunds/{s.refund}"),
-    "payments/list_payments": lambda s: Asked(200, "/v1/payments"),
-    "payments/list_refunds": lambda s: Asked(200, f"/v1/payments/{s.settled}/refunds"),
-    "payments/timeline": lambda s: Asked(200, f"/v1/payments/{s.settled}/events"),
-    "providers/create_deposit": lambda s: Asked(
+    "operations/get_dead_letter": lambda s: Request(200, _letter(s)),
+    "operations/get_platform_dead_letter": lambda s: Request(200, _platform_letter(s)),
+    "operations/list_dead_letters": lambda s: Request(200, "/v1/dead-letters"),
+    "operations/list_platform_dead_letters": lambda s: Request(200, "/v1/platform/dead-letters"),
+    "operations/replay_dead_letter": lambda s: Request(200, f"{_letter(s)}/replay"),
+    "operations/replay_platform_dead_letter": lambda s: Request(200, f"{_platform_letter(s)}/replay"),
+    "payments/cancel": lambda s: Request(200, f"/v1/payments/{s.authorized}/cancel", {"reason": "too late"}),
+    "payments/capture": lambda s: Request(200, f"/v1/payments/{s.authorized}/capture", {"amount": _reais(700)}),
+    "payments/create_payment": lambda s: Request(201, "/v1/payments", _payment(s)),
+    "payments/create_refund": lambda s: Request(201, f"/v1/payments/{s.settled}/refunds", {"reason": "broken"}),
+    "payments/get_payment": lambda s: Request(200, f"/v1/payments/{s.settled}"),
+    "payments/get_refund": lambda s: Request(200, f"/v1/refunds/{s.refund}"),
+    "payments/list_payments": lambda s: Request(200, "/v1/payments"),
+    "payments/list_refunds": lambda s: Request(200, f"/v1/payments/{s.settled}/refunds"),
+    "payments/timeline": lambda s: Request(200, f"/v1/payments/{s.settled}/events"),
+    "providers/create_deposit": lambda s: Request(
         201, "/v1/deposits", {"account_id": s.payer, "amount": _reais(900), "method": "pix"}
     ),
-    "providers/get_deposit": lambda s: Asked(200, f"/v1/deposits/{s.deposit}"),
+    "providers/get_deposit": lambda s: Request(200, f"/v1/deposits/{s.deposit}"),
     "providers/receive_callback": lambda s: _callback(),
-    "statements/get_balance": lambda s: Asked(200, f"/v1/accounts/{s.payer}/balance"),
-    "statements/get_statement": lambda s: Asked(200, f"/v1/accounts/{s.payer}/statement"),
-    "tenants/create_tenant": lambda s: Asked(201, "/v1/tenants", {"id": "other", "name": "Other"}),
-    "tenants/get_signing_key": lambda s: Asked(200, _keys(s)),
-    "tenants/get_tenant": lambda s: Asked(200, f"/v1/tenants/{TENANT}"),
-    # It is the tenant's only key.
-    "tenants/revoke_signing_key": lambda s: Asked(409, f"{_keys(s)}/revoke"),
-    "tenants/rotate_signing_key": lambda s: Asked(201, f"/v1/tenants/{TENANT}/signing-keys", {"grace_seconds": 60}),
-    "users/get_user": lambda s: Asked(200, f"/v1/users/{s.user}"),
-    "users/list_users": lambda s: Asked(200, "/v1/users"),
-    "users/register_user": lambda s: Asked(201, "/v1/users", _user()),
+    "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
+    "statements/get_statement": lambda s: Request(200, f"/v1/accounts/{s.payer}/statement"),
+    "tenants/create_tenant": lambda s: Request(201, "/v1/tenants", {"id": "other", "name": "Other"}),
+    "tenants/get_signing_key": lambda s: Request(200, _keys(s)),
+    "tenants/get_tenant": lambda s: Request(200, f"/v1/tenants/{TENANT}"),
+    # It is the tenant's only key, so it cannot be revoked.
+    "tenants/revoke_signing_key": lambda s: Request(409, f"{_keys(s)}/revoke"),
+    "tenants/rotate_signing_key": lambda s: Request(201, f"/v1/tenants/{TENANT}/signing-keys", {"grace_seconds": 60}),
+    "users/get_user": lambda s: Request(200, f"/v1/users/{s.user}"),
+    "users/list_users": lambda s: Request(200, "/v1/users"),
+    "users/register_user": lambda s: Request(201, "/v1/users", _user()),
 }
 
 
@@ -131,7 +131,7 @@ def _event(event: Event, *, tenant: str | None = TENANT, **extensions: str) -> E
 
 
 def _cause(cause: CauseType, story: Story) -> tuple[str, str | None, str]:
-    """The id of a payment, refund or deposit that waits for the ledger, its payment's, and its transfer's."""
+    """The ids of a payment, refund or deposit that waits for the ledger, of its payment, and of its transfer."""
     cause_id, payment_id, purpose = {
         "payment": (story.capturing, story.capturing, "capture"),
         "refund": (story.refund, story.settled, "refund"),
@@ -141,7 +141,7 @@ def _cause(cause: CauseType, story: Story) -> tuple[str, str | None, str]:
 
 
 def _posted(story: Story, cause: CauseType) -> Envelope:
-    """The ledger has recorded what a payment, refund or deposit waits for."""
+    """Return the fact that the ledger has recorded the transfer of a payment, refund or deposit."""
     cause_id, payment_id, transfer_id = _cause(cause, story)
     legs = ((CLEARING, "debit", 1, -500), (story.payee, "credit", 9, 90_000))
     event = TransferPosted(

@@ -1,4 +1,4 @@
-"""A function started alone, as it is deployed: the ordinary framework in a process of its own."""
+"""A function started alone, as it is deployed: by functions-framework, in its own process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IMPORT = "import time:"
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back over the socket."""
+    """The HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,7 +31,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Alone:
-    """A function's process, and the file that it writes its errors and its imports to."""
+    """The process of a function, and the file to which it writes its errors and imports."""
 
     port: int
     errors: Path
@@ -47,15 +47,15 @@ class Alone:
             connection.close()
 
     def imported(self) -> list[str]:
-        """The modules that the process has imported until now, as its interpreter reports them (-X importtime).
+        """Return the modules that the process has imported until now, as its interpreter reports (-X importtime).
 
-        It leaves out what importlib.import_module is asked for by name, though not what that imports in turn.
+        The report omits modules that importlib.import_module imports by name, but not the modules that these import.
         """
         lines = [line for line in self.errors.read_text().splitlines() if line.startswith(_IMPORT)]
         return [line.rpartition("|")[2].strip() for line in lines][1:]
 
     def said(self) -> str:
-        """Everything else that the process wrote."""
+        """Return everything else that the process has written."""
         return "\n".join(line for line in self.errors.read_text().splitlines() if not line.startswith(_IMPORT))
 
 
@@ -68,7 +68,7 @@ def _free_port() -> int:
 
 @contextmanager
 def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
-    """Start functions/<domain>/<operation>.py with this data directory; it is stopped in the end."""
+    """Start functions/<domain>/<operation>.py with this data directory, and stop it at the end."""
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
     environment |= {

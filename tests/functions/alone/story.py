@@ -1,4 +1,4 @@
-"""A data directory in which something has happened, so that a function started on it has work to do."""
+"""A data directory with documents in many statuses, so that each function can process a request or event on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLEARING = clearing_account("pix", "BRL")
 
 
 class _NoClients:
-    """Tokens are issued here without asking for credentials."""
+    """The issuer of these tokens does not check client credentials."""
 
     async def client(self, client_id: str) -> Client | None:
         del client_id
@@ -35,33 +35,33 @@ class _NoClients:
 
 @dataclass(frozen=True)
 class Story:
-    """What happened: ids of what is there, and what a caller needs to be let in."""
+    """The ids of the documents in the data directory, and a caller's token and key."""
 
     data_dir: Path
     payer: str
     payee: str
     user: str
     settled: str
-    """A payment that is settled; `transfer` is its transfer and `refund` a refund of part of it, not decided yet."""
+    """A settled payment. `transfer` is its transfer and `refund` a refund of a part of it that is in progress."""
     transfer: str
     refund: str
     created: str
     """A payment whose funds are not held yet."""
     authorized: str
     capturing: str
-    """A payment that the ledger was asked to move."""
+    """A payment whose transfer was requested from the ledger."""
     deposit: str
     dead_letter: str
     platform_dead_letter: str
-    """Of an event that names no tenant."""
+    """The id of a dead letter whose event has no tenant."""
     events: dict[str, Envelope]
-    """The undelivered event of each type."""
+    """The undelivered event of each type, by type."""
     key: SigningPair
     tenant_token: str
     platform_token: str
 
     def headers(self, method: str, path: str, body: bytes, *, platform: bool) -> dict[str, str]:
-        """What a client sends with a request: a token, and a key and signature where they are asked for."""
+        """Return the headers of a request: the token, and a key and signature where the operation requires them."""
         headers = {"authorization": f"Bearer {self.platform_token if platform else self.tenant_token}"}
         if method == "GET":
             return headers
@@ -76,7 +76,7 @@ class Story:
 
 
 def tell_story(data_dir: Path) -> Story:
-    """Make it, on the embedded store."""
+    """Make the documents and events on the embedded store."""
     return asyncio.run(_tell(data_dir))
 
 
@@ -103,8 +103,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     authorized = (await harness.pay(payer, payee, 2_000, capture="manual"))["id"]
     capturing = (await harness.pay(payer, payee, 3_000, capture="manual"))["id"]
     await harness.run_events()
-    # From here on nothing is delivered any more.
-    told = len(harness.events)
+    # From here on, no event is delivered.
+    delivered = len(harness.events)
     refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
@@ -112,9 +112,9 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     expired = HoldExpired(
         account_id=payer, hold_id="hld_1", payment_id=settled, expires_at=format_time(harness.clock.now())
     )
-    given_up = harness.envelope(expired, knativeerrordest="http://payments-expire.lastro.svc.cluster.local")
+    undelivered = harness.envelope(expired, knativeerrordest="http://payments-expire.lastro.svc.cluster.local")
     nobodys = Envelope.of({"id": "evt_nobody", "source": "/x", "type": "any"}, b"{}")
-    for envelope in (given_up, nobodys):
+    for envelope in (undelivered, nobodys):
         assert (await harness.deliver("operations/park_dead_letter", envelope)).status == 204
     letters = await harness.call("GET", "/v1/dead-letters")
     platform_letters = await harness.call("GET", "/v1/platform/dead-letters")
@@ -135,7 +135,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         deposit=deposit.json["id"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
-        events={envelope.type: envelope for envelope in harness.events[told:]},
+        events={envelope.type: envelope for envelope in harness.events[delivered:]},
         key=harness.keys[TENANT],
         tenant_token=issuer.issue(client, client.scopes),
         platform_token=issuer.issue(platform, platform.scopes),

@@ -1,4 +1,4 @@
-"""Every function of the repository, started as it is deployed: by the ordinary framework, in its own process."""
+"""Every function of the repository, started as it is deployed: by functions-framework, in its own process."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ BROKEN_EVENT = {
 
 @dataclass(frozen=True)
 class Run:
-    """What a function did while it was up."""
+    """The responses and imports of a function while it was running."""
 
     first: Reply
     imported: list[str]
-    """What had been imported when the first answer was out."""
+    """The modules that were imported when the first response was sent."""
     real: Reply
     again: Reply
-    """The same once more; an event in structured mode this time."""
+    """The response to the same again; an event is sent in structured mode the second time."""
     said: str
 
 
@@ -64,14 +64,14 @@ def _path_of(operation: HttpOperation) -> str:
 def _http_run(operation: HttpOperation, alone: Alone, story: Story) -> Run:
     first = alone.send(operation.method, _path_of(operation), {})
     imported = alone.imported()
-    asked = REQUESTS[operation.id](story)
+    request = REQUESTS[operation.id](story)
     replies = []
     for _ in range(2):
-        headers = dict(asked.headers)
+        headers = dict(request.headers)
         if operation.access is not Access.PROVIDER:
             platform = operation.access is Access.PLATFORM
-            headers |= story.headers(operation.method, asked.path, asked.content, platform=platform)
-        replies.append(alone.send(operation.method, asked.path, headers, asked.content))
+            headers |= story.headers(operation.method, request.path, request.content, platform=platform)
+        replies.append(alone.send(operation.method, request.path, headers, request.content))
     return Run(first, imported, replies[0], replies[1], alone.said())
 
 
@@ -86,7 +86,7 @@ def _event_run(operation: EventOperation, alone: Alone, story: Story) -> Run:
 
 
 class _Provider(BaseHTTPRequestHandler):
-    """A PIX provider that takes whatever it is asked for."""
+    """A PIX provider that accepts every charge."""
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
@@ -95,12 +95,12 @@ class _Provider(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Write nothing."""
 
 
 @contextmanager
 def provider() -> Iterator[str]:
-    """The address of a provider."""
+    """The URL of a provider."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -113,7 +113,7 @@ def provider() -> Iterator[str]:
 
 
 class Runs:
-    """Runs each function once, the next one already while the present one is looked at."""
+    """Runs each function once. The next function is started while a test examines the present one."""
 
     def __init__(self, folder: Path, pool: ThreadPoolExecutor, rail: str) -> None:
         self._folder = folder
@@ -123,9 +123,9 @@ class Runs:
         self._ahead: dict[str, Future[Run]] = {}
 
     def of(self, operation: Operation) -> Run:
-        """The function's run."""
+        """Return the run of a function."""
         run = self._begin(operation)
-        # With several processes of pytest the next function is likely another's.
+        # With several pytest processes, another process probably tests the next function.
         if "PYTEST_XDIST_WORKER" not in os.environ:
             names = sorted(operations())
             for name in names[names.index(operation.id) + 1 :][:2]:
@@ -148,7 +148,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """One run of each function that is asked for."""
+    """One run of each function that a test needs."""
     with provider() as rail, ThreadPoolExecutor(3) as pool:
         yield Runs(tmp_path_factory.mktemp("alone"), pool, rail)
         pool.shutdown(cancel_futures=True)
@@ -163,7 +163,7 @@ def _name(operation: Operation) -> str:
 
 
 def _is_problem(reply: Reply, status: int) -> str:
-    """The code of the problem that a reply is."""
+    """Return the code of the problem in a reply."""
     assert reply.status == status, reply
     assert reply.headers["content-type"] == "application/problem+json"
     document = orjson.loads(reply.body)
@@ -188,7 +188,7 @@ def _check_imports(operation: Operation, run: Run) -> None:
 
 
 def test_every_function_is_started() -> None:
-    """There is a request or an event for each function of the repository, and for no other."""
+    """requests.py has a request or an event for each function of the repository, and for no other."""
     files = ROOT.glob("functions/*/[!_]*.py")
 
     assert sorted([*REQUESTS, *EVENTS]) == sorted(f"{file.parent.name}/{file.stem}" for file in files)
@@ -196,7 +196,8 @@ def test_every_function_is_started() -> None:
 
 @pytest.mark.parametrize("operation", HTTP, ids=_name)
 def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs) -> None:
-    """Started alone it refuses a stranger, imports no driver for that, and answers a real request."""
+    """A function started alone refuses a request without a token, imports no driver for that, and answers a valid
+    request."""
     run = runs.of(operation)
 
     if operation.access is Access.PROVIDER:
@@ -212,7 +213,7 @@ def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs)
         assert run.real.headers["content-type"] == "application/json"
         assert operation.result is not None
         operation.result.model_validate_json(run.real.body)
-    # Signed anew, with the same key: the first answer again.
+    # The same command with a new signature: the first response is returned again.
     if operation.method == "POST" and operation.access is not Access.PROVIDER and expected < 400:
         assert (run.again.status, run.again.body) == (run.real.status, run.real.body)
         assert run.again.headers["idempotent-replayed"] == "true"
@@ -221,9 +222,9 @@ def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs)
 
 
 @pytest.mark.parametrize("operation", EVENT, ids=_name)
-def test_a_function_alone_takes_events(operation: EventOperation, runs: Runs) -> None:
-    """Started alone it refuses malformed JSON, imports no driver for that, and acknowledges a real event with 204 and
-    no body, in either mode."""
+def test_a_function_alone_processes_events(operation: EventOperation, runs: Runs) -> None:
+    """A function started alone refuses malformed JSON, imports no driver for that, and acknowledges a valid event
+    with 204 in both modes."""
     run = runs.of(operation)
 
     assert (run.first.status, run.first.headers["kne-code"], run.first.body) == (400, "malformed_request", b"")
@@ -234,7 +235,7 @@ def test_a_function_alone_takes_events(operation: EventOperation, runs: Runs) ->
 
 
 def test_the_budget_counts_what_is_imported(runs: Runs) -> None:
-    """The list that is held against the budget has the framework and the function's own imports in it."""
+    """The modules that count for the import budget include the framework and the function's own imports."""
     imported = runs.of(operations()["payments/create_payment"]).imported
 
     assert {"events.payments.created", "flask", "pydantic", "shared.functions.decorators", "starlette.routing"} <= set(

@@ -1,4 +1,4 @@
-"""What the ledger is asked for is recorded once."""
+"""A requested transfer is recorded once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from tests.harness import Harness
 POST = "ledger/post_transfer"
 
 
-def asked(harness: Harness, value: int = 300, currency: str = "BRL", **fields: Any) -> PaymentCaptureRequested:
-    """A payment asks for its transfer, which may be recorded within a minute."""
+def capture_requested(
+    harness: Harness, value: int = 300, currency: str = "BRL", **fields: Any
+) -> PaymentCaptureRequested:
+    """Return the fact that requests a payment's transfer, with a deadline in one minute."""
     amount = Money(value=value, currency=currency)
     return PaymentCaptureRequested(
         **{
@@ -39,13 +41,13 @@ def asked(harness: Harness, value: int = 300, currency: str = "BRL", **fields: A
 
 
 async def recorded(harness: Harness, transfer_id: str = "ltr_1") -> RecordedTransfer | None:
-    """What stands in the ledger under an id."""
+    """Return the transfer or refusal that the ledger has stored under an id."""
     return await harness.runtime.ledger.transfer("acme", transfer_id)
 
 
-async def test_a_capture_is_recorded_and_told(harness: Harness) -> None:
-    """Debit of the payer, credit of the payee, and a fact that needs no look-up to be understood."""
-    assert (await harness.deliver(POST, harness.envelope(asked(harness)))).status == 204
+async def test_a_capture_is_recorded_and_published(harness: Harness) -> None:
+    """The payer is debited, the payee is credited, and the published fact contains the whole transfer."""
+    assert (await harness.deliver(POST, harness.envelope(capture_requested(harness)))).status == 204
     [fact] = harness.events_of(TransferPosted)
     assert (fact.transfer_id, fact.cause_type, fact.cause_id) == ("ltr_1", "payment", "pay_1")
     assert (fact.payment_id, fact.description) == ("pay_1", "lunch")
@@ -57,7 +59,7 @@ async def test_a_capture_is_recorded_and_told(harness: Harness) -> None:
 async def test_asking_again_tells_the_same_fact_again(harness: Harness) -> None:
     """A second attempt records nothing more; its fact is the first one again, by id and data."""
     for attempt in (1, 2):
-        request = asked(harness, attempt=attempt)
+        request = capture_requested(harness, attempt=attempt)
         assert (await harness.deliver(POST, harness.envelope(request))).status == 204
     told = [event for event in harness.events if event.type == TransferPosted.type]
     assert len(told) == 2
@@ -67,9 +69,9 @@ async def test_asking_again_tells_the_same_fact_again(harness: Harness) -> None:
     assert [(line.debits, line.credits) for line in turnover] == [(300, 0), (0, 300)]
 
 
-async def test_asking_at_once_records_once(crowded: Harness) -> None:
-    """Ten attempts at the same time, cut in on each other: one transfer, one id of the fact."""
-    requests = [crowded.envelope(asked(crowded, attempt=attempt)) for attempt in range(1, 11)]
+async def test_concurrent_requests_record_one_transfer(crowded: Harness) -> None:
+    """Ten concurrent attempts record one transfer and publish facts with one id."""
+    requests = [crowded.envelope(capture_requested(crowded, attempt=attempt)) for attempt in range(1, 11)]
     deliveries = await asyncio.gather(*(crowded.deliver(POST, request) for request in requests))
     assert {delivery.status for delivery in deliveries} == {204}
     told = [event for event in crowded.events if event.type == TransferPosted.type]
@@ -77,28 +79,29 @@ async def test_asking_at_once_records_once(crowded: Harness) -> None:
     assert len(await crowded.runtime.ledger.entries("acme", "acc_a", 0, 100)) == 1
 
 
-async def test_after_the_deadline_the_id_is_given_up(harness: Harness) -> None:
-    """An order that comes too late is refused for good: not even one in time is recorded under the id then."""
-    request = asked(harness)
+async def test_after_the_deadline_the_transfer_is_refused_for_good(harness: Harness) -> None:
+    """A request after its deadline is refused for good: no later request under this id is recorded, not even one in
+    time."""
+    request = capture_requested(harness)
     harness.clock.advance(timedelta(minutes=1, microseconds=1))
     assert (await harness.deliver(POST, harness.envelope(request))).status == 204
-    assert (await harness.deliver(POST, harness.envelope(asked(harness, attempt=2)))).status == 204
+    assert (await harness.deliver(POST, harness.envelope(capture_requested(harness, attempt=2)))).status == 204
     assert [fact.failure.code for fact in harness.events_of(TransferRefused)] == ["deadline_passed"] * 2
     assert await recorded(harness) is None
     assert harness.events[-1].extensions["causetype"] == "payment"
 
 
-async def test_at_the_deadline_it_is_not_too_late(harness: Harness) -> None:
-    """The deadline's own instant still counts."""
-    request = asked(harness)
+async def test_a_request_at_its_deadline_is_recorded(harness: Harness) -> None:
+    """A transfer may still be recorded exactly at its deadline."""
+    request = capture_requested(harness)
     harness.clock.advance(timedelta(minutes=1))
     assert (await harness.deliver(POST, harness.envelope(request))).status == 204
     assert await recorded(harness) is not None
 
 
-async def test_what_was_recorded_in_time_is_never_refused(harness: Harness) -> None:
-    """An order that comes again after its deadline hears of the transfer that it led to: unknown is not failed."""
-    request = asked(harness)
+async def test_a_recorded_transfer_is_not_refused_after_its_deadline(harness: Harness) -> None:
+    """A request that is repeated after its deadline publishes the recorded transfer and not a refusal."""
+    request = capture_requested(harness)
     assert (await harness.deliver(POST, harness.envelope(request))).status == 204
     harness.clock.advance(timedelta(hours=1))
     assert (await harness.deliver(POST, harness.envelope(request.model_copy(update={"attempt": 2})))).status == 204
@@ -106,27 +109,28 @@ async def test_what_was_recorded_in_time_is_never_refused(harness: Harness) -> N
     assert harness.events_of(TransferRefused) == []
 
 
-async def test_other_legs_under_one_id_are_a_persons_matter(harness: Harness) -> None:
-    """Another amount under a recorded id is 422 (dead letter): telling a failure would be a lie, for money moved."""
-    assert (await harness.deliver(POST, harness.envelope(asked(harness)))).status == 204
+async def test_a_different_transfer_with_a_recorded_id_is_a_dead_letter(harness: Harness) -> None:
+    """A request with another amount under a recorded id is answered with 422 (dead letter) and publishes no refusal,
+    because a transfer exists."""
+    assert (await harness.deliver(POST, harness.envelope(capture_requested(harness)))).status == 204
     count = len(harness.events)
-    delivery = await harness.deliver(POST, harness.envelope(asked(harness, value=301)))
+    delivery = await harness.deliver(POST, harness.envelope(capture_requested(harness, value=301)))
     assert (delivery.status, delivery.headers["Kne-Code"]) == (422, "validation_failed")
     assert len(harness.events) == count
 
 
-async def test_what_the_ledger_cannot_take_is_refused(harness: Harness) -> None:
-    """An account has one currency and sums of 64 bits; beyond that the fact says transfer_refused."""
-    assert (await harness.deliver(POST, harness.envelope(asked(harness)))).status == 204
-    foreign = asked(harness, currency="USD", transfer_id="ltr_2", payment_id="pay_2")
-    huge = asked(harness, value=MAX_MINOR_UNITS, transfer_id="ltr_3", payment_id="pay_3")
+async def test_a_transfer_that_the_ledger_cannot_record_is_refused(harness: Harness) -> None:
+    """A transfer in another currency of an account, or with sums over 64 bits, publishes `transfer_refused`."""
+    assert (await harness.deliver(POST, harness.envelope(capture_requested(harness)))).status == 204
+    foreign = capture_requested(harness, currency="USD", transfer_id="ltr_2", payment_id="pay_2")
+    huge = capture_requested(harness, value=MAX_MINOR_UNITS, transfer_id="ltr_3", payment_id="pay_3")
     for request in (foreign, huge):
         assert (await harness.deliver(POST, harness.envelope(request))).status == 204
         assert await recorded(harness, request.transfer_id) is None
     assert [fact.failure.code for fact in harness.events_of(TransferRefused)] == ["transfer_refused"] * 2
 
 
-async def test_a_refund_is_recorded_on_its_own_order(harness: Harness) -> None:
+async def test_a_refund_is_recorded_on_its_own_request(harness: Harness) -> None:
     """`refund.posting_requested` records a transfer from the payment's payee to its payer."""
     order = RefundPostingRequested(
         refund_id="rfd_1",
@@ -143,8 +147,8 @@ async def test_a_refund_is_recorded_on_its_own_order(harness: Harness) -> None:
     assert [leg.account_id for leg in posted.legs] == ["acc_b", "acc_a"]
 
 
-async def test_held_funds_order_no_transfer(harness: Harness) -> None:
-    """The ledger does not accept `account.funds_held`, of a refund or of a payment: it is a fact and no order."""
+async def test_held_funds_request_no_transfer(harness: Harness) -> None:
+    """The ledger does not accept `account.funds_held` of a refund or payment: it is not a request for a transfer."""
     held = FundsHeld(
         account_id="acc_b",
         hold_id="hld_1",
@@ -158,8 +162,8 @@ async def test_held_funds_order_no_transfer(harness: Harness) -> None:
     assert harness.events_of(TransferPosted) == []
 
 
-async def test_a_paid_charge_moves_money_in_from_clearing_however_late(harness: Harness) -> None:
-    """What the rail has taken in is recorded without a deadline."""
+async def test_a_paid_charge_is_recorded_however_late(harness: Harness) -> None:
+    """A charge that the rail reports as paid is recorded without a deadline."""
     harness.clock.advance(timedelta(days=30))
     paid = ChargePaid(
         charge_id="chg_1",

@@ -1,4 +1,4 @@
-"""Transfers, entries and the trial balance as the API answers them."""
+"""Transfers, entries and the trial balance in the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.harness import Harness
 
 
 async def paid(harness: Harness, *values: int) -> tuple[str, str]:
-    """A payer with 1000, and a payee that was paid these amounts."""
+    """Create a payer with 1000, and a payee that has received these payments."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]
     for value in values:
@@ -22,7 +22,7 @@ async def paid(harness: Harness, *values: int) -> tuple[str, str]:
 
 
 async def test_a_transfer_is_found_with_its_legs_and_cause(harness: Harness) -> None:
-    """Legs with money, the payment as cause, and the time of recording."""
+    """A transfer is returned with its legs, its payment as the cause, and the time of its recording."""
     payer, payee = await paid(harness, 300)
     entries = (await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries")).json["data"]
     transfer = (await harness.call("GET", f"/v1/ledger/transfers/{entries[0]['transfer_id']}")).json
@@ -35,7 +35,7 @@ async def test_a_transfer_is_found_with_its_legs_and_cause(harness: Harness) -> 
 
 
 async def test_entries_come_oldest_first_in_pages(harness: Harness) -> None:
-    """Running balance from entry to entry; the cursor leads on and the last page has none."""
+    """Entries have running balances; a cursor leads to the next page, and the last page has none."""
     payer, _ = await paid(harness, 1, 2, 3)
     path = f"/v1/ledger/accounts/{payer}/entries"
     first = (await harness.call("GET", path, query="limit=3")).json
@@ -48,21 +48,21 @@ async def test_entries_come_oldest_first_in_pages(harness: Harness) -> None:
 
 
 def crafted(*content: Any) -> str:
-    """A cursor of the right form that this platform never gave."""
+    """Return a well-formed cursor that this platform has not issued."""
     return urlsafe_b64encode(orjson.dumps(content)).rstrip(b"=").decode()
 
 
 @pytest.mark.parametrize("after", ["x", "", "-1", "9" * 19, "1.5", "٣"])
 async def test_a_crafted_cursor_is_refused(harness: Harness, after: str) -> None:
-    """400, never an internal error."""
+    """A cursor that the platform has not issued is answered with 400 and not with an internal error."""
     payer, _ = await paid(harness)
     cursor = crafted("ledger/list_entries", "acme", {"account_id": payer}, after)
     answer = await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries", query=f"cursor={cursor}")
     assert answer.code == "malformed_request"
 
 
-async def test_a_cursor_serves_the_account_that_it_was_made_for(harness: Harness) -> None:
-    """Another account's cursor is 400."""
+async def test_a_cursor_is_valid_for_its_account_only(harness: Harness) -> None:
+    """A cursor of another account's list is answered with 400."""
     payer, payee = await paid(harness, 1, 2)
     cursor = (await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries", query="limit=1")).json["next_cursor"]
     answer = await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries", query=f"cursor={cursor}")
@@ -70,7 +70,8 @@ async def test_a_cursor_serves_the_account_that_it_was_made_for(harness: Harness
 
 
 async def test_the_ledger_of_another_tenant_is_not_found(harness: Harness) -> None:
-    """404 for the transfer and the entries; the system account of the same name is one's own and empty."""
+    """A transfer and entries of another tenant are answered with 404; a system account's id means the caller's own
+    account, which is empty."""
     payer, _ = await paid(harness, 300)
     entries = (await harness.call("GET", f"/v1/ledger/accounts/{payer}/entries")).json["data"]
     await harness.tenant("rival")
@@ -82,13 +83,14 @@ async def test_the_ledger_of_another_tenant_is_not_found(harness: Harness) -> No
 
 
 async def test_what_does_not_exist_is_not_found(harness: Harness) -> None:
-    """404 for an unknown transfer and an unknown account, system accounts included."""
+    """An unknown transfer and an unknown account, also a system account, are answered with 404."""
     for path in ("transfers/ltr_0", "accounts/acc_0/entries", "accounts/sys_nothing/entries"):
         assert (await harness.call("GET", f"/v1/ledger/{path}")).code == "not_found"
 
 
 async def test_the_trial_balance_comes_out_equal_by_currency(harness: Harness) -> None:
-    """Turnover of every account in the order of currency and id, and sums whose sides are equal."""
+    """The trial balance lists the turnover of every account, ordered by currency and id, and each currency has equal
+    debits and credits."""
     payer, payee = await paid(harness, 300)
     dollars = await harness.account(50, currency="USD")
     balance = (await harness.call("GET", "/v1/ledger/trial-balance")).json

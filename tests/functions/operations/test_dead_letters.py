@@ -1,4 +1,4 @@
-"""Dead letters: kept whole, listed, replayed as themselves, discarded with a reason."""
+"""Dead letters are stored with the whole event, listed, replayed unchanged, and discarded with a reason."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PARK = "operations/park_dead_letter"
 OF_NO_TENANT = "/v1/platform/dead-letters"
 
 
-def given_up(envelope: Envelope, consumer: str = "accounts-hold-funds", **more: str) -> Envelope:
-    """The event as the data plane hands it to the dead letter sink."""
+def undelivered(envelope: Envelope, consumer: str = "accounts-hold-funds", **more: str) -> Envelope:
+    """Return the event as the data plane sends it to the dead letter sink."""
     return envelope.with_extensions(
         {
             "knativeerrordest": f"http://{consumer}.lastro.svc.cluster.local",
@@ -36,7 +36,7 @@ def given_up(envelope: Envelope, consumer: str = "accounts-hold-funds", **more: 
 
 
 def a_fact(harness: Harness, **more: str) -> Envelope:
-    """A fact about a payment that does not exist."""
+    """Return a fact about a payment that does not exist."""
     created = PaymentCreated(
         payment_id="pay_1",
         amount=Money(value=1, currency="BRL"),
@@ -50,21 +50,21 @@ def a_fact(harness: Harness, **more: str) -> Envelope:
 
 
 async def park(harness: Harness, envelope: Envelope) -> None:
-    """Deliver to the sink."""
+    """Deliver an event to the dead letter sink."""
     assert (await harness.deliver(PARK, envelope)).status == 204
 
 
 async def letters(harness: Harness, query: str = "") -> list[Any]:
-    """The tenant's dead letters."""
+    """Return the tenant's dead letters."""
     answer = await harness.call("GET", "/v1/dead-letters", query=query)
     assert answer.status == 200, answer.body
     return list(answer.json["data"])
 
 
-async def test_an_event_that_was_given_up_is_kept_whole_with_its_cause(harness: Harness) -> None:
-    """The event is as it was published; what the data plane added is told as the cause."""
+async def test_an_undelivered_event_is_stored_with_its_cause(harness: Harness) -> None:
+    """The stored event is the published one, without the extensions of the data plane, which become the cause."""
     fact = a_fact(harness)
-    await park(harness, given_up(fact, knecode="dependency_unavailable", knedetail="no store", knetenant="acme"))
+    await park(harness, undelivered(fact, knecode="dependency_unavailable", knedetail="no store", knetenant="acme"))
     (letter,) = await letters(harness)
     assert letter == {
         "id": letter["id"],
@@ -91,18 +91,18 @@ async def test_an_event_that_was_given_up_is_kept_whole_with_its_cause(harness: 
         ({"knativeerrorcode": "x" * 99, "knativeerrordata": "%"}, {"code": "no_answer", "status": None, "detail": "%"}),
     ],
 )
-async def test_the_cause_is_told_as_far_as_it_is_known(
+async def test_the_cause_without_problem_headers(
     harness: Harness, extensions: dict[str, str], cause: dict[str, Any]
 ) -> None:
-    """Without our own headers the status and the first bytes of the answer have to do."""
-    await park(harness, given_up(a_fact(harness), **extensions))
+    """For a response without Lastro's headers, the cause is made of its status and the start of its body."""
+    await park(harness, undelivered(a_fact(harness), **extensions))
     (letter,) = await letters(harness)
     assert letter["cause"] == cause
 
 
 async def test_the_same_failure_delivered_twice_is_one_dead_letter(harness: Harness) -> None:
-    """Delivery is at least once, to the sink as well."""
-    envelope = given_up(a_fact(harness))
+    """A failure that is delivered to the sink twice is one dead letter."""
+    envelope = undelivered(a_fact(harness))
     await park(harness, envelope)
     await park(harness, envelope)
     (letter,) = await letters(harness)
@@ -110,24 +110,24 @@ async def test_the_same_failure_delivered_twice_is_one_dead_letter(harness: Harn
     assert len(harness.events_of(DeadLetterParked)) == 1
 
 
-async def test_one_event_that_two_consumers_give_up_is_two_dead_letters(harness: Harness) -> None:
-    """Each consumer's failure is kept, though the event is the same."""
+async def test_one_event_that_two_consumers_fail_is_two_dead_letters(harness: Harness) -> None:
+    """The failures of two consumers of one event are two dead letters."""
     fact = a_fact(harness)
-    await park(harness, given_up(fact, "accounts-hold-funds"))
-    await park(harness, given_up(fact, "statements-project-transfer"))
+    await park(harness, undelivered(fact, "accounts-hold-funds"))
+    await park(harness, undelivered(fact, "statements-project-transfer"))
     assert {letter["consumer"] for letter in await letters(harness)} == {
         "accounts-hold-funds",
         "statements-project-transfer",
     }
 
 
-async def test_a_replay_publishes_the_same_event_and_the_consumer_catches_up(harness: Harness) -> None:
-    """Those who had applied it do nothing; the one that had not does."""
+async def test_a_replay_publishes_the_same_event(harness: Harness) -> None:
+    """Consumers that have applied the replayed event do nothing; the one that has not applies it."""
     begun = await story(harness)
     payment = await harness.pay(begun.payer, begun.payee, 1000)
     lost = harness.events[-1]
     harness._routed = len(harness.events)
-    await park(harness, given_up(lost))
+    await park(harness, undelivered(lost))
     (letter,) = await letters(harness)
     answer = await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
     assert (answer.status, answer.json["status"]) == (200, "replayed")
@@ -138,29 +138,30 @@ async def test_a_replay_publishes_the_same_event_and_the_consumer_catches_up(har
     assert (await harness.payment(payment["id"]))["status"] == "settled"
     (replayed,) = harness.events_of(DeadLetterReplayed)
     assert replayed.event_id == lost.id
-    await park(harness, given_up(lost))
+    await park(harness, undelivered(lost))
     assert [letter["status"] for letter in await letters(harness)] == ["replayed"], "an old failure, delivered late"
 
 
 async def test_a_replayed_event_that_fails_again_is_parked_again(harness: Harness) -> None:
-    """It is the same dead letter with one more attempt and the new cause, and may be replayed again."""
+    """A replayed event that fails again is the same dead letter with one more attempt and the new cause."""
     fact = a_fact(harness)
-    await park(harness, given_up(fact))
+    await park(harness, undelivered(fact))
     (letter,) = await letters(harness)
     for attempt in (2, 3):
         await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
         again = next(event for event in reversed(harness.events) if event.id == fact.id)
         harness.clock.advance(timedelta(seconds=1))
-        await park(harness, given_up(again, knecode="validation_failed", knativeerrorcode="422"))
+        await park(harness, undelivered(again, knecode="validation_failed", knativeerrorcode="422"))
         (letter,) = await letters(harness)
         assert (letter["status"], letter["attempts"]) == ("parked", attempt)
         assert letter["cause"]["code"] == "validation_failed"
     assert letter["parked_at"] == "2026-01-01T00:00:02.000000Z"
 
 
-async def test_a_discarded_letter_stays_listed_and_is_told_of_with_its_reason(harness: Harness) -> None:
-    """Giving an event up needs a reason and is final."""
-    await park(harness, given_up(a_fact(harness)))
+async def test_a_discarded_letter_stays_listed_with_its_reason(harness: Harness) -> None:
+    """A discarded dead letter stays in the list; the required reason is stored and published, and the status is
+    final."""
+    await park(harness, undelivered(a_fact(harness)))
     (letter,) = await letters(harness)
     path = f"/v1/dead-letters/{letter['id']}"
     for body in ({}, {"reason": ""}, {"reason": 1}):
@@ -176,8 +177,8 @@ async def test_a_discarded_letter_stays_listed_and_is_told_of_with_its_reason(ha
 
 
 async def test_a_letter_is_replayed_once_until_it_fails_again(harness: Harness) -> None:
-    """A second replay of the same failure is 409 and publishes nothing."""
-    await park(harness, given_up(a_fact(harness)))
+    """A second replay of the same failure is answered with 409 and publishes nothing."""
+    await park(harness, undelivered(a_fact(harness)))
     (letter,) = await letters(harness)
     path = f"/v1/dead-letters/{letter['id']}/replay"
     assert (await harness.call("POST", path)).status == 200
@@ -188,26 +189,28 @@ async def test_a_letter_is_replayed_once_until_it_fails_again(harness: Harness) 
 
 
 def of_no_tenant(harness: Harness, id: str = "evt_nobody") -> Envelope:
-    """A fact that names no tenant."""
+    """Return a fact without a tenant."""
     fact = a_fact(harness)
     extensions = {name: value for name, value in fact.extensions.items() if name != "tenantid"}
     return Envelope(id=id, source="/x", type=fact.type, subject="s", time=None, extensions=extensions, data=b"{}")
 
 
-async def test_an_event_of_no_known_tenant_is_kept_under_the_platform(harness: Harness) -> None:
-    """A schedule's tick, and what claims to be of a tenant that does not exist, are no tenant's to see."""
-    await park(harness, given_up(of_no_tenant(harness)))
-    await park(harness, given_up(a_fact(harness, tenantid="ghost")))
+async def test_an_event_of_no_known_tenant_is_stored_for_the_platform(harness: Harness) -> None:
+    """A schedule's tick, and an event of an unknown tenant, are stored as dead letters of the platform, which no
+    tenant sees."""
+    await park(harness, undelivered(of_no_tenant(harness)))
+    await park(harness, undelivered(a_fact(harness, tenantid="ghost")))
     assert await letters(harness) == []
     assert len(await harness.documents.find(DEAD_LETTERS, PLATFORM, Query())) == 2
 
 
 async def test_the_operator_lists_and_shows_the_dead_letters_of_no_tenant(harness: Harness) -> None:
-    """The platform's list holds those alone, newest first and page by page, and shows each whole."""
-    await park(harness, given_up(a_fact(harness)))
+    """The platform's list has only dead letters without a tenant, newest first and in pages, each with its whole
+    event."""
+    await park(harness, undelivered(a_fact(harness)))
     for number in range(3):
         harness.clock.advance(timedelta(seconds=1))
-        await park(harness, given_up(of_no_tenant(harness, f"evt_{number}")))
+        await park(harness, undelivered(of_no_tenant(harness, f"evt_{number}")))
     page = (await harness.call("GET", OF_NO_TENANT, query="limit=2")).json
     rest = (await harness.call("GET", OF_NO_TENANT, query=f"limit=2&cursor={page['next_cursor']}")).json
     listed = page["data"] + rest["data"]
@@ -217,9 +220,9 @@ async def test_the_operator_lists_and_shows_the_dead_letters_of_no_tenant(harnes
 
 
 async def test_the_operator_replays_and_discards_the_dead_letters_of_no_tenant(harness: Harness) -> None:
-    """A replay publishes the event as it was; a discarded letter stays listed with its reason told."""
-    await park(harness, given_up(of_no_tenant(harness)))
-    await park(harness, given_up(of_no_tenant(harness, "evt_other")))
+    """A replay publishes the event unchanged; a discarded dead letter stays listed, and its reason is published."""
+    await park(harness, undelivered(of_no_tenant(harness)))
+    await park(harness, undelivered(of_no_tenant(harness, "evt_other")))
     other, first = (await harness.call("GET", OF_NO_TENANT)).json["data"]
     assert (await harness.call("POST", f"{OF_NO_TENANT}/{first['id']}/replay")).json["status"] == "replayed"
     again = next(event for event in harness.events if event.id == "evt_nobody")
@@ -234,9 +237,9 @@ async def test_the_operator_replays_and_discards_the_dead_letters_of_no_tenant(h
 
 
 async def test_tenants_and_the_platform_do_not_see_each_others_dead_letters(harness: Harness) -> None:
-    """A letter of the one looks to the other like one that does not exist."""
-    await park(harness, given_up(a_fact(harness)))
-    await park(harness, given_up(of_no_tenant(harness)))
+    """A tenant's dead letter is answered with 404 to the platform operator, and the platform's to a tenant."""
+    await park(harness, undelivered(a_fact(harness)))
+    await park(harness, undelivered(of_no_tenant(harness)))
     (tenants,) = await letters(harness)
     (platforms,) = (await harness.call("GET", OF_NO_TENANT)).json["data"]
     for path in (f"{OF_NO_TENANT}/{tenants['id']}", f"/v1/dead-letters/{platforms['id']}"):
@@ -245,41 +248,41 @@ async def test_tenants_and_the_platform_do_not_see_each_others_dead_letters(harn
             assert (answer.status, answer.code) == (404, "not_found")
 
 
-async def test_what_comes_of_a_dead_letter_never_becomes_one(harness: Harness) -> None:
-    """Facts about a dead letter name it, and when a consumer gives them up they are neither stored nor told of."""
-    await park(harness, given_up(a_fact(harness)))
+async def test_a_fact_about_a_dead_letter_never_becomes_one(harness: Harness) -> None:
+    """Facts about a dead letter have its id, and when their delivery fails they are neither stored nor published."""
+    await park(harness, undelivered(a_fact(harness)))
     (letter,) = await letters(harness)
     await harness.call("POST", f"/v1/dead-letters/{letter['id']}/replay")
     facts = [event for event in harness.events if event.type.startswith("lastro.dead_letter.")]
     assert [event.extensions["deadletterid"] for event in facts] == [letter["id"]] * 2
     events = len(harness.events)
     for fact in facts:
-        await park(harness, given_up(fact))
-        # As it was published before facts were marked.
+        await park(harness, undelivered(fact))
+        # An event that was published before facts had the mark.
         unmarked = {name: value for name, value in fact.attributes().items() if name != "deadletterid"}
-        await park(harness, given_up(Envelope.of(unmarked, fact.data)))
+        await park(harness, undelivered(Envelope.of(unmarked, fact.data)))
     assert len(harness.events) == events
     assert len(await letters(harness)) == 1
     assert await harness.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []
 
 
-async def test_an_event_because_of_a_dead_letter_is_marked_as_well(harness: Harness) -> None:
-    """A function that reacts to an event that comes of a dead letter passes the mark on to its own events."""
-    told = await story(harness)
-    await harness.pay(told.payer, told.payee, 1000)
+async def test_an_event_caused_by_such_a_fact_is_marked(harness: Harness) -> None:
+    """A function that processes a fact about a dead letter marks its own events with the dead letter's id."""
+    begun = await story(harness)
+    await harness.pay(begun.payer, begun.payee, 1000)
     (created,) = [event for event in harness.events if event.type == "lastro.payment.created.v1"]
     marked = created.with_extensions({"deadletterid": "dlt_1"})
     assert (await harness.deliver("accounts/hold_funds", marked)).status == 204
     held = next(event for event in harness.events if event.type == "lastro.account.funds_held.v1")
     assert held.extensions["deadletterid"] == "dlt_1"
-    await park(harness, given_up(held))
+    await park(harness, undelivered(held))
     assert await letters(harness) == []
 
 
-async def test_a_tenant_sees_and_touches_its_own_dead_letters_alone(harness: Harness) -> None:
-    """Another's look like ones that do not exist."""
+async def test_a_tenant_has_access_to_its_own_dead_letters_only(harness: Harness) -> None:
+    """Dead letters of another tenant are answered as unknown ones."""
     await harness.tenant("other")
-    await park(harness, given_up(a_fact(harness)))
+    await park(harness, undelivered(a_fact(harness)))
     (letter,) = await letters(harness)
     assert (await harness.call("GET", "/v1/dead-letters", tenant="other")).json["data"] == []
     path = f"/v1/dead-letters/{letter['id']}"
@@ -294,10 +297,10 @@ async def test_a_tenant_sees_and_touches_its_own_dead_letters_alone(harness: Har
 
 
 async def test_dead_letters_are_listed_by_status_and_page_by_page(harness: Harness) -> None:
-    """Pages join without a gap; a status narrows the list."""
+    """The pages contain every dead letter once; `status` filters the list."""
     for _ in range(5):
         harness.clock.advance(timedelta(seconds=1))
-        await park(harness, given_up(a_fact(harness)))
+        await park(harness, undelivered(a_fact(harness)))
     every = await letters(harness)
     assert [letter["parked_at"] for letter in every] == sorted((letter["parked_at"] for letter in every), reverse=True)
     page = (await harness.call("GET", "/v1/dead-letters", query="limit=3&status=parked")).json
@@ -309,8 +312,8 @@ async def test_dead_letters_are_listed_by_status_and_page_by_page(harness: Harne
 
 
 async def test_the_same_failure_at_two_sinks_at_once_is_one_dead_letter(crowded: Harness) -> None:
-    """Two deliveries that race each other park one letter, and both are acknowledged in the end."""
-    envelope = given_up(a_fact(crowded))
+    """Two concurrent deliveries of one failure park one dead letter, and both are acknowledged."""
+    envelope = undelivered(a_fact(crowded))
     statuses = {delivery.status for delivery in await gather(*(crowded.deliver(PARK, envelope) for _ in range(4)))}
     assert statuses <= {204, 409}
     await park(crowded, envelope)

@@ -1,4 +1,4 @@
-"""The sweeps that schedules set going."""
+"""The sweeps, which schedules start."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.functions.payments.story import story
 from tests.harness import Harness
 
 
-async def turn(harness: Harness, sweep: str) -> Delivery:
-    """One turn of a sweep, without what follows."""
+async def tick(harness: Harness, sweep: str) -> Delivery:
+    """Deliver one tick to a sweep, without delivering the events that it publishes."""
     return await harness.deliver(f"operations/{sweep}", harness.envelope(Tick(schedule=sweep), tenant=PLATFORM))
 
 
 class FlakyBus:
-    """A bus that notes what it is given and can be away."""
+    """A bus that records the published events and can be made unavailable."""
 
     reads_the_outbox = False
 
@@ -43,8 +43,9 @@ class FlakyBus:
         return True
 
 
-async def test_what_a_crash_left_in_the_outbox_is_published_once_it_is_old_enough(harness: Harness) -> None:
-    """Each committed event reaches the bus; those that have are left alone."""
+async def test_events_left_in_the_outbox_are_published_after_the_grace_time(harness: Harness) -> None:
+    """Each committed event that was not published is published after the grace time; the others are not published
+    again."""
     bus = harness.runtime.bus = FlakyBus()
     begun = await story(harness)
     bus.away, bus.published = True, []
@@ -52,30 +53,30 @@ async def test_what_a_crash_left_in_the_outbox_is_published_once_it_is_old_enoug
         await harness.pay(begun.payer, begun.payee, 1)
     left = [event.id for event in harness.events[-3:]]
     bus.away = False
-    assert (await turn(harness, "sweep_outbox")).status == 204
+    assert (await tick(harness, "sweep_outbox")).status == 204
     assert bus.published == [], "their own function may still be at it"
     harness.clock.advance(timedelta(seconds=harness.runtime.settings.outbox_grace_seconds + 1))
-    assert (await turn(harness, "sweep_outbox")).status == 204
+    assert (await tick(harness, "sweep_outbox")).status == 204
     assert bus.published == left
-    assert (await turn(harness, "sweep_outbox")).status == 204
+    assert (await tick(harness, "sweep_outbox")).status == 204
     assert bus.published == left
 
 
-async def test_a_bus_that_is_away_has_the_sweep_tried_again(harness: Harness) -> None:
-    """The turn is answered 503, and what was left stays left."""
+async def test_an_unavailable_bus_has_the_tick_delivered_again(harness: Harness) -> None:
+    """While the bus is unavailable, the tick is answered with 503 and the events stay in the outbox."""
     bus = harness.runtime.bus = FlakyBus()
     begun = await story(harness)
     bus.away = True
     await harness.pay(begun.payer, begun.payee, 1)
     harness.clock.advance(timedelta(hours=1))
-    assert (await turn(harness, "sweep_outbox")).status == 503
+    assert (await tick(harness, "sweep_outbox")).status == 503
     bus.away, bus.published = False, []
-    assert (await turn(harness, "sweep_outbox")).status == 204
+    assert (await tick(harness, "sweep_outbox")).status == 204
     assert len(bus.published) == 1
 
 
-async def test_expired_holds_are_told_of_as_one_fact_each_for_every_tenant(harness: Harness) -> None:
-    """A hold that two turns find has one event id; refunds' holds and those with time left are not told of."""
+async def test_each_expired_hold_is_published_as_one_fact(harness: Harness) -> None:
+    """An expired hold that two ticks find has one event id; holds of refunds and unexpired holds are not published."""
     await harness.tenant("other")
     begun = await story(harness)
     payer, payee = await harness.account(500, tenant="other"), await harness.account(tenant="other")
@@ -87,19 +88,19 @@ async def test_expired_holds_are_told_of_as_one_fact_each_for_every_tenant(harne
     await harness.run_events()
     harness.clock.advance(timedelta(seconds=61))
     for _ in range(2):
-        assert (await turn(harness, "expire_holds")).status == 204
-    told = [event for event in harness.events if event.type == HoldExpired.type]
-    assert len({event.id for event in told}) == 2
-    assert {event.parsed(HoldExpired).payment_id for event in told} == {ours["id"], theirs["id"]}  # type: ignore[attr-defined]
+        assert (await tick(harness, "expire_holds")).status == 204
+    published = [event for event in harness.events if event.type == HoldExpired.type]
+    assert len({event.id for event in published}) == 2
+    assert {event.parsed(HoldExpired).payment_id for event in published} == {ours["id"], theirs["id"]}  # type: ignore[attr-defined]
     await harness.run_events()
     assert (await harness.payment(ours["id"]))["status"] == "expired"
     assert (await harness.payment(theirs["id"], tenant="other"))["status"] == "expired"
 
 
-async def test_a_cache_that_is_away_does_not_stop_the_saga_sweep(
+async def test_an_unavailable_cache_does_not_stop_the_saga_sweep(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the cache cannot tell is found in the documents; payments are made without it as well."""
+    """Without the cache, overdue sagas are found in the documents, and payments can be created."""
 
     async def away(*_: object) -> None:
         raise Unavailable("no cache")
@@ -110,14 +111,15 @@ async def test_a_cache_that_is_away_does_not_stop_the_saga_sweep(
     payment = await harness.pay(begun.payer, begun.payee, 100)
     harness._routed = len(harness.events)
     harness.clock.advance(timedelta(minutes=1))
-    assert (await turn(harness, "sweep_sagas")).status == 204
+    assert (await tick(harness, "sweep_sagas")).status == 204
     await harness.run_events()
     assert (await harness.payment(payment["id"]))["status"] == "settled"
 
 
 @pytest.mark.parametrize("cache", ["kept", "lost"])
-async def test_a_saga_is_not_stuck_for_as_long_as_the_wall_clock_was_set_back(harness: Harness, cache: str) -> None:
-    """Set back an hour, a payment whose event was lost goes on in the next turn; one that began later has its time."""
+async def test_a_saga_continues_after_the_wall_clock_was_set_back(harness: Harness, cache: str) -> None:
+    """After the wall clock was set back by an hour, the next tick continues a payment whose event was lost, and a
+    payment that begins then keeps its own deadline."""
     begun = await story(harness)
     before = await harness.pay(begun.payer, begun.payee, 100)
     harness._routed = len(harness.events)
@@ -127,32 +129,33 @@ async def test_a_saga_is_not_stuck_for_as_long_as_the_wall_clock_was_set_back(ha
     later = await harness.pay(begun.payer, begun.payee, 100)
     harness._routed = len(harness.events)
     harness.clock.advance(timedelta(seconds=1))
-    assert (await turn(harness, "sweep_sagas")).status == 204
+    assert (await tick(harness, "sweep_sagas")).status == 204
     await harness.run_events()
     assert (await harness.payment(before["id"]))["status"] == "settled"
     assert (await harness.payment(later["id"]))["status"] == "created"
 
 
-async def test_a_deadline_in_the_cache_of_what_does_not_exist_is_forgotten(harness: Harness) -> None:
-    """A commit that never happened may leave one behind, and other features keep deadlines of their own."""
+async def test_a_cached_deadline_without_a_document_is_removed(harness: Harness) -> None:
+    """A cached deadline without a document, left by a failed commit, is removed; keys that are not of sagas are
+    ignored."""
     now = harness.clock.now()
     for key in ("saga/payment/acme/pay_ghost", "saga/payment/gone/pay_ghost", "another/feature"):
         await harness.runtime.cache.schedule(key, now)
     harness.clock.advance(timedelta(seconds=1))
     events = len(harness.events)
-    assert (await turn(harness, "sweep_sagas")).status == 204
+    assert (await tick(harness, "sweep_sagas")).status == 204
     assert len(harness.events) == events
     assert list(await harness.runtime.cache.due(harness.clock.now(), 10)) == ["another/feature"]
 
 
 def context(harness: Harness) -> Context:
-    """A platform's context outside any delivery."""
+    """Return a context of the platform outside any delivery."""
     origin = Origin("operations/test", "cause", "correlation", None, harness.runtime.telemetry.trace(None))
     return Context(harness.runtime, PLATFORM, origin)
 
 
 async def test_every_tenant_is_swept_however_many_there_are(harness: Harness) -> None:
-    """Pages of tenants join without a gap."""
+    """A sweep visits every tenant once, over several pages of tenants."""
     names = {"acme"} | {f"tenant-{number:03d}" for number in range(harness.runtime.settings.sweep_batch + 3)}
     for name in sorted(names - {"acme"}):
         await harness.tenant(name)
@@ -174,7 +177,7 @@ async def test_each_page_of_a_sweep_has_event_ids_of_its_own(order_by: str | Non
         scope.emit(Tick(schedule="x"))
         scope.emit(Tick(schedule="y"))
 
-    turns = []
+    ticks = []
     for _ in range(2):
         before = len(harness.events)
         for work in ("payments", "refunds"):
@@ -186,10 +189,10 @@ async def test_each_page_of_a_sweep_has_event_ids_of_its_own(order_by: str | Non
     assert turns[1] == turns[0]
 
 
-async def test_a_part_that_others_interfere_with_is_decided_anew_a_bounded_number_of_times(
+async def test_a_part_of_a_tick_is_retried_a_bounded_number_of_times(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Conflicts that do not end make the store unavailable for now, and nothing is half done."""
+    """After the bounded number of version conflicts the part raises Unavailable and has written nothing."""
     calls = 0
 
     async def decide(scope: Context) -> None:
@@ -206,8 +209,8 @@ async def test_a_part_that_others_interfere_with_is_decided_anew_a_bounded_numbe
     assert calls == harness.runtime.settings.commit_attempts
 
 
-async def test_a_part_that_writes_nothing_commits_nothing(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking costs no write; what was decided is handed back."""
+async def test_a_part_without_writes_makes_no_commit(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that only reads makes no commit, and its result is returned."""
 
     async def look(scope: Context) -> int:
         return len(await scope.find(USERS, Query()))

@@ -1,4 +1,4 @@
-"""Captures, cancellations, expiries and failures: one effect each, and no hold is left behind."""
+"""Captures, cancellations, expiries and failures have one effect each and leave no hold."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.harness import Harness
 
 
 async def tick(harness: Harness, sweep: str) -> None:
-    """Let a schedule have its turn, and what it finds run its course."""
+    """Deliver a schedule's tick and all events that follow."""
     delivery = await harness.deliver(f"operations/{sweep}", harness.envelope(Tick(schedule=sweep), tenant=PLATFORM))
     assert delivery.status == 204
     await harness.run_events()
 
 
-async def test_a_manual_capture_takes_all_of_what_was_authorized(harness: Harness) -> None:
-    """Without an amount the whole is captured and the payment settles."""
+async def test_a_manual_capture_takes_the_authorized_amount(harness: Harness) -> None:
+    """A capture without an amount captures the whole authorized amount, and the payment settles."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     assert await begun.balances() == ((10_000, 1000), (0, 0))
@@ -38,7 +38,7 @@ async def test_a_manual_capture_takes_all_of_what_was_authorized(harness: Harnes
 
 
 async def test_a_partial_capture_releases_the_rest_of_the_hold(harness: Harness) -> None:
-    """What is not taken is available to the payer again."""
+    """The uncaptured part of the hold is available to the payer again."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture", money(400))
@@ -53,10 +53,9 @@ async def test_a_partial_capture_releases_the_rest_of_the_hold(harness: Harness)
     ("value", "currency", "code"),
     [(1001, "BRL", "amount_exceeds_authorized"), (10, "USD", "currency_mismatch"), (0, "BRL", "validation_failed")],
 )
-async def test_a_capture_of_what_was_not_authorized_is_refused(
-    harness: Harness, value: int, currency: str, code: str
-) -> None:
-    """More than the hold, another currency or nothing at all is 422, and the payment waits on."""
+async def test_an_invalid_capture_amount_is_refused(harness: Harness, value: int, currency: str, code: str) -> None:
+    """A capture of more than the held amount, of another currency or of 0 is answered with 422, and the payment stays
+    authorized."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     answer = await begun.act(payment_id, "capture", money(value, currency))
@@ -65,7 +64,8 @@ async def test_a_capture_of_what_was_not_authorized_is_refused(
 
 
 async def test_two_captures_at_once_have_one_effect(crowded: Harness) -> None:
-    """Of many that start together one is taken, the others find the state changed, and money moves once."""
+    """Of many concurrent captures one is accepted, the others are refused for the changed status, and one transfer is
+    recorded."""
     begun = await story(crowded)
     payment_id = await begun.authorized(1000)
     answers = await asyncio.gather(*(begun.act(payment_id, "capture", money(100 + n)) for n in range(8)))
@@ -79,7 +79,7 @@ async def test_two_captures_at_once_have_one_effect(crowded: Harness) -> None:
 
 
 async def test_a_capture_and_a_cancellation_at_once_do_not_both_happen(crowded: Harness) -> None:
-    """Whichever comes first, the money and the hold agree with the payment's last state."""
+    """Whichever of the two is committed first, the balances and the hold agree with the payment's final status."""
     begun = await story(crowded)
     for number in range(6):
         payment_id = await begun.authorized(100)
@@ -93,7 +93,7 @@ async def test_a_capture_and_a_cancellation_at_once_do_not_both_happen(crowded: 
 
 
 async def test_a_canceled_payment_leaves_no_hold(harness: Harness) -> None:
-    """An authorized payment that is called off gives the payer everything back."""
+    """The cancellation of an authorized payment releases its whole hold."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     answer = await begun.act(payment_id, "cancel", {"reason": "changed my mind"})
@@ -103,8 +103,8 @@ async def test_a_canceled_payment_leaves_no_hold(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_cancellation_that_overtakes_the_hold_leaves_none(seed: int) -> None:
-    """A payment canceled before its funds were held holds nothing, in whatever order the facts arrive."""
+async def test_a_cancellation_before_the_hold_leaves_no_hold(seed: int) -> None:
+    """A payment that is canceled before its funds are held leaves no hold, in whatever order the events arrive."""
     harness = Harness.make(seed=seed)
     await harness.tenant()
     begun = await story(harness)
@@ -116,7 +116,7 @@ async def test_a_cancellation_that_overtakes_the_hold_leaves_none(seed: int) -> 
 
 
 async def test_an_authorization_expires_and_leaves_no_hold(harness: Harness) -> None:
-    """Once its time is over the sweep has it expired; the same sweep again changes nothing."""
+    """The sweep expires an authorization after its time, and a second sweep changes nothing."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000, expires_in=3600)
     harness.clock.advance(timedelta(seconds=3599))
@@ -131,8 +131,8 @@ async def test_an_authorization_expires_and_leaves_no_hold(harness: Harness) -> 
     assert len(harness.events) == events
 
 
-async def test_an_authorization_that_has_run_out_is_not_captured(harness: Harness) -> None:
-    """The time counts, whether or not a sweep has come by."""
+async def test_an_expired_authorization_is_not_captured(harness: Harness) -> None:
+    """An authorization cannot be captured after its time, also before the sweep has found it."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000, expires_in=60)
     harness.clock.advance(timedelta(seconds=60))
@@ -141,7 +141,7 @@ async def test_an_authorization_that_has_run_out_is_not_captured(harness: Harnes
 
 
 async def test_a_transfer_that_the_ledger_refuses_fails_the_payment_and_releases_the_hold(harness: Harness) -> None:
-    """The ledger refuses what it is asked for after the deadline; nothing has moved and nothing stays held."""
+    """A transfer that is requested after its deadline is refused, the payment fails, and nothing stays held."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture")
@@ -152,8 +152,9 @@ async def test_a_transfer_that_the_ledger_refuses_fails_the_payment_and_releases
     assert await begun.balances() == ((10_000, 0), (0, 0))
 
 
-async def test_waiting_for_a_payment_ends_when_nothing_happens_by_itself(harness: Harness) -> None:
-    """A manual payment is done when authorized, an automatic one when it has ended."""
+async def test_waiting_for_a_payment_ends_at_its_next_manual_step(harness: Harness) -> None:
+    """`Prefer: wait` returns a payment with manual capture when it is authorized, and one with automatic capture when
+    it has ended."""
     begun = await story(harness)
     operation = operation_of(capture_function.capture)
     assert operation is not None
@@ -175,7 +176,7 @@ async def test_waiting_for_a_payment_ends_when_nothing_happens_by_itself(harness
 
 
 async def test_fifty_payments_at_once_do_not_overdraw_the_account(crowded: Harness) -> None:
-    """Out of 10.00 exactly ten of fifty payments of 1.00 settle, and the rest are declined."""
+    """Of fifty concurrent payments of 1.00 from an account with 10.00, ten settle and forty are declined."""
     begun = await story(crowded, funds=1000)
 
     async def one(begun: Story) -> str:

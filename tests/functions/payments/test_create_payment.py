@@ -1,4 +1,4 @@
-"""POST /v1/payments, the payment's course, and its reading."""
+"""POST /v1/payments, the payment's way to its end, and the reading of payments."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.functions.payments.story import story
 from tests.harness import Harness
 
 
-async def test_a_payment_is_created_with_what_was_asked_and_null_for_the_rest(harness: Harness) -> None:
-    """The answer is 201 with the whole resource and its place."""
+async def test_a_payment_is_created_as_requested(harness: Harness) -> None:
+    """The response is 201 with Location and the whole resource, in which omitted fields are null."""
     begun = await story(harness)
     body = {
         "amount": {"value": 1050, "currency": "BRL"},
@@ -50,15 +50,15 @@ async def test_a_payment_is_created_with_what_was_asked_and_null_for_the_rest(ha
     assert await harness.payment(payment["id"]) == payment
 
 
-async def test_an_authorization_lasts_seven_days_unless_told_otherwise(harness: Harness) -> None:
-    """The default expiry is the contract's."""
+async def test_an_authorization_lasts_seven_days_by_default(harness: Harness) -> None:
+    """An authorization without `expires_in` expires after seven days."""
     begun = await story(harness)
     payment = await harness.pay(begun.payer, begun.payee, 1)
     assert payment["expires_at"] == format_time(harness.clock.now() + timedelta(days=7))
 
 
 async def test_a_payment_with_automatic_capture_runs_to_its_end(harness: Harness) -> None:
-    """It settles, the money has moved, and nothing is held any more."""
+    """A payment with automatic capture settles, its amount is transferred, and nothing stays held."""
     begun = await story(harness)
     payment = await harness.payment(await begun.paid(1000))
     assert payment["status"] == "settled"
@@ -68,7 +68,8 @@ async def test_a_payment_with_automatic_capture_runs_to_its_end(harness: Harness
 
 
 async def test_a_payment_that_cannot_be_paid_is_declined_and_leaves_no_hold(harness: Harness) -> None:
-    """It is no HTTP error; the reason stands in the payment."""
+    """A payment that cannot be paid is declined with a failure reason and leaves no hold; the response is not an
+    error."""
     begun = await story(harness, funds=999)
     payment = await harness.payment(await begun.paid(1000))
     assert payment["status"] == "declined"
@@ -102,10 +103,10 @@ async def test_a_payment_that_cannot_be_paid_is_declined_and_leaves_no_hold(harn
         ({"amount": None}, 422, "validation_failed", "/amount"),
     ],
 )
-async def test_what_a_payment_cannot_be_is_refused_where_it_is_wrong(
+async def test_an_invalid_payment_is_refused(
     harness: Harness, change: dict[str, Any], status: int, code: str, pointer: str
 ) -> None:
-    """Each refusal has its code and points at the field; nothing is made."""
+    """Each invalid command is refused with its code and a pointer to the field, and no payment is created."""
     begun = await story(harness)
     events = len(harness.events)
     body = {
@@ -122,7 +123,7 @@ async def test_what_a_payment_cannot_be_is_refused_where_it_is_wrong(
 
 
 async def test_paying_oneself_is_refused(harness: Harness) -> None:
-    """Payer and payee are two accounts."""
+    """A payment from an account to itself is refused."""
     begun = await story(harness)
     body = {
         "amount": {"value": 100, "currency": "BRL"},
@@ -136,7 +137,7 @@ async def test_paying_oneself_is_refused(harness: Harness) -> None:
 
 
 async def test_accounts_of_two_currencies_do_not_pay_each_other(harness: Harness) -> None:
-    """The payee's currency is looked at as well as the payer's."""
+    """A payment between accounts of two currencies is refused, whichever account has the other currency."""
     begun = await story(harness)
     dollars = await harness.account(currency="USD")
     body = {
@@ -151,7 +152,7 @@ async def test_accounts_of_two_currencies_do_not_pay_each_other(harness: Harness
 
 
 async def test_a_closed_account_takes_part_in_no_payment(harness: Harness) -> None:
-    """It is refused with 422 account_closed at the account's field."""
+    """A payment from or to a closed account is refused with 422 `account_closed` at the account's field."""
     from shared.records.accounts import ACCOUNTS
     from tests.functions.payments.story import put
 
@@ -168,7 +169,7 @@ async def test_a_closed_account_takes_part_in_no_payment(harness: Harness) -> No
 
 
 async def test_another_tenants_accounts_and_payments_are_unknown(harness: Harness) -> None:
-    """In a body they are 422, in a path 404, and lists do not show them: as if they did not exist."""
+    """Ids of another tenant are answered as unknown ones: 422 in a body, 404 in a path, and not in any list."""
     begun = await story(harness)
     payment_id = await begun.paid()
     await harness.tenant("other")
@@ -195,7 +196,7 @@ async def test_another_tenants_accounts_and_payments_are_unknown(harness: Harnes
 
 
 async def test_payments_are_listed_by_status_account_reference_and_time(harness: Harness) -> None:
-    """Filters join by AND, newest stand first, and pages follow each other by cursors that carry the filters."""
+    """Payments meet every filter, newest first, and a cursor contains the filters."""
     begun = await story(harness)
     first = await begun.paid(100, reference="a")
     harness.clock.advance(timedelta(seconds=10))
@@ -237,7 +238,7 @@ async def test_payments_are_listed_by_status_account_reference_and_time(harness:
         "from=9999-12-31T23:59:59-23:00",
     ],
 )
-async def test_a_query_that_cannot_be_is_400(harness: Harness, query: str) -> None:
-    """An unknown parameter or a value out of its bounds is malformed_request."""
+async def test_an_invalid_query_is_400(harness: Harness, query: str) -> None:
+    """An unknown parameter or a value out of bounds is answered with 400 `malformed_request`."""
     answer = await harness.call("GET", "/v1/payments", query=query)
     assert (answer.status, answer.code) == (400, "malformed_request")

@@ -1,4 +1,4 @@
-"""Refunds: partial and repeated, never more than was captured, and never lost."""
+"""Refunds are partial and repeated, never exceed the captured amount, and are never lost."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tests.harness import Harness
 
 
 async def refunded(begun: Story, payment_id: str) -> int:
-    """How much of the payment is refunded."""
+    """Return the refunded amount of the payment."""
     return int((await begun.harness.payment(payment_id))["amount_refunded"]["value"])
 
 
-async def test_a_refund_without_an_amount_gives_everything_back(harness: Harness) -> None:
-    """The payment stays settled and shows what was refunded."""
+async def test_a_refund_without_an_amount_returns_everything(harness: Harness) -> None:
+    """A refund without an amount returns the captured amount; the payment stays settled and shows the refunded
+    amount."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     answer = await begun.act(payment_id, "refunds", {"reason": "broken"})
@@ -36,7 +37,7 @@ async def test_a_refund_without_an_amount_gives_everything_back(harness: Harness
     assert await begun.balances() == ((10_000, 0), (0, 0))
 
 
-async def test_a_refund_orders_its_transfer_once_its_funds_are_held(harness: Harness) -> None:
+async def test_a_refund_requests_its_transfer_when_its_funds_are_held(harness: Harness) -> None:
     """`account.funds_held` makes the refund `processing` and publishes one `refund.posting_requested`."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
@@ -50,8 +51,8 @@ async def test_a_refund_orders_its_transfer_once_its_funds_are_held(harness: Har
     assert (await harness.call("GET", f"/v1/refunds/{refund['id']}")).json["status"] == "processing"
 
 
-async def test_a_refund_that_has_ended_orders_no_transfer(harness: Harness) -> None:
-    """Funds that are held after the refund has settled or failed change nothing."""
+async def test_an_ended_refund_requests_no_transfer(harness: Harness) -> None:
+    """`account.funds_held` for a refund that has settled or failed changes nothing."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     await begun.act(payment_id, "refunds", {})
@@ -63,7 +64,7 @@ async def test_a_refund_that_has_ended_orders_no_transfer(harness: Harness) -> N
 
 
 async def test_refunds_are_partial_and_repeated_until_nothing_is_left(harness: Harness) -> None:
-    """Their sum reaches what was captured and not a centavo more."""
+    """Refunds reach the captured amount together, and a refund of one centavo more is refused."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture", money(700))
@@ -87,8 +88,8 @@ async def test_refunds_are_partial_and_repeated_until_nothing_is_left(harness: H
     assert [refund["amount"]["value"] for refund in rest["data"]] == [300]
 
 
-async def test_refunds_under_way_count_before_they_settle(harness: Harness) -> None:
-    """What is set aside for one refund is not there for the next."""
+async def test_refunds_in_progress_count_before_they_settle(harness: Harness) -> None:
+    """The amount of a refund in progress cannot be refunded again."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     assert (await begun.refund(payment_id, 600)).status == 201
@@ -97,13 +98,13 @@ async def test_refunds_under_way_count_before_they_settle(harness: Harness) -> N
 
 
 async def test_many_refunds_at_once_do_not_exceed_what_was_captured(crowded: Harness) -> None:
-    """Of twenty refunds of 1.00 of a payment of 5.00 exactly five are taken."""
+    """Of twenty concurrent refunds of 1.00 of a payment of 5.00, exactly five are accepted."""
     begun = await story(crowded)
     payment_id = await begun.paid(500)
     answers = await asyncio.gather(*(begun.refund(payment_id, 100) for _ in range(20)))
     statuses = [answer.status for answer in answers]
     taken = statuses.count(201)
-    # Beyond the bound on deciding again a request is told to come back; none is taken for that.
+    # A request that meets too many version conflicts is answered with 503 and has no effect; it is sent again below.
     assert set(statuses) <= {201, 422, 503}
     while taken < 5:
         taken += (await begun.refund(payment_id, 100)).status == 201
@@ -114,8 +115,8 @@ async def test_many_refunds_at_once_do_not_exceed_what_was_captured(crowded: Har
 
 
 @pytest.mark.parametrize("drained", ["insufficient_funds", "account_blocked", "account_closed"])
-async def test_a_refund_that_the_payee_cannot_fund_fails_and_may_be_tried_anew(harness: Harness, drained: str) -> None:
-    """It is no HTTP error; its amount can be refunded again once the payee can."""
+async def test_a_refund_that_the_payee_cannot_fund_fails(harness: Harness, drained: str) -> None:
+    """A refund without funds fails without an HTTP error, and its amount can be refunded later."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     if drained == "insufficient_funds":
@@ -138,7 +139,7 @@ async def test_a_refund_that_the_payee_cannot_fund_fails_and_may_be_tried_anew(h
 
 
 async def test_a_refund_that_the_ledger_refuses_releases_its_hold(harness: Harness) -> None:
-    """Past its deadline nothing moves, and the payee has the amount again."""
+    """A refund whose transfer is requested after its deadline fails, and its hold is released."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     refund = (await begun.refund(payment_id)).json
@@ -150,7 +151,7 @@ async def test_a_refund_that_the_ledger_refuses_releases_its_hold(harness: Harne
 
 
 async def test_a_refund_in_another_currency_is_refused(harness: Harness) -> None:
-    """The currency is the payment's."""
+    """A refund in another currency than the payment's is refused."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     answer = await begun.act(payment_id, "refunds", money(100, "USD"))
@@ -158,7 +159,7 @@ async def test_a_refund_in_another_currency_is_refused(harness: Harness) -> None
 
 
 async def test_every_event_twice_and_in_any_order_refunds_once(harness: Harness) -> None:
-    """Deliveries that repeat and overtake each other have the effect of one in order."""
+    """A refund whose events are delivered twice and out of order has the same effect as with ordered deliveries."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     await begun.refund(payment_id, 250)
@@ -172,7 +173,7 @@ async def test_every_event_twice_and_in_any_order_refunds_once(harness: Harness)
 
 
 async def test_another_tenants_refund_is_not_found(harness: Harness) -> None:
-    """Its id looks like one that does not exist."""
+    """The id of another tenant's resource is answered as an unknown id."""
     begun = await story(harness)
     refund = (await begun.refund(await begun.paid(1000))).json
     await harness.tenant("other")

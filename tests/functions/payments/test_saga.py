@@ -1,4 +1,4 @@
-"""What has not got on in time is driven forward, or given up where that is safe; with or without the cache."""
+"""An overdue step is retried, or the payment expires where that is safe, with or without the cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ STEP = timedelta(seconds=30)
 
 
 async def sweep(harness: Harness) -> int:
-    """One turn of the sweep, without what follows; how many facts it told."""
+    """Deliver one tick to the sweep without the events that follow, and return the number of facts that it
+    published."""
     before = len(harness.events)
     tick = harness.envelope(Tick(schedule="sweep_sagas"), tenant=PLATFORM)
     assert (await harness.deliver("operations/sweep_sagas", tick)).status == 204
@@ -29,7 +30,7 @@ async def sweep(harness: Harness) -> int:
 
 
 def lose_what_is_pending(harness: Harness) -> list[Envelope]:
-    """Let the pending events never arrive; which they were."""
+    """Remove the pending events and return them."""
     lost = harness.events[harness._routed :]
     harness._routed = len(harness.events)
     return lost
@@ -37,7 +38,7 @@ def lose_what_is_pending(harness: Harness) -> list[Envelope]:
 
 @pytest.fixture(params=["cache", "no cache"])
 async def begun(harness: Harness, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Story:
-    """A story whose cache forgets everything before each sweep, and one whose cache does not."""
+    """A story whose cache loses everything before each sweep, and one whose cache does not."""
     if request.param == "no cache":
 
         async def forget(*_: object) -> None:
@@ -47,8 +48,8 @@ async def begun(harness: Harness, request: pytest.FixtureRequest, monkeypatch: p
     return await story(harness)
 
 
-async def test_a_payment_whose_first_event_was_lost_is_asked_for_again(begun: Story) -> None:
-    """After a step's time the hold is asked for once more, and the payment runs to its end."""
+async def test_a_payment_whose_first_event_was_lost_is_continued(begun: Story) -> None:
+    """After the step's deadline the hold is requested again, and the payment settles."""
     harness = begun.harness
     payment = await harness.pay(begun.payer, begun.payee, 1000)
     lose_what_is_pending(harness)
@@ -64,23 +65,24 @@ async def test_a_payment_whose_first_event_was_lost_is_asked_for_again(begun: St
     assert await sweep(harness) == 0, "what has ended is not looked at again"
 
 
-async def test_one_attempt_is_told_as_one_fact_however_often_a_sweep_finds_it(begun: Story) -> None:
-    """Sweeps that overlap do not drive a payment twice."""
+async def test_an_overdue_attempt_is_published_as_one_fact(begun: Story) -> None:
+    """Two sweeps that find the same attempt publish one event id, and the payment is retried once."""
     harness = begun.harness
     payment = await harness.pay(begun.payer, begun.payee, 1000)
     lose_what_is_pending(harness)
     harness.clock.advance(STEP * 2)
     for _ in range(3):
         await sweep(harness)
-    told = [event for event in harness.events if event.type == SagaOverdue.type]
-    assert len({event.id for event in told}) == 1
+    published = [event for event in harness.events if event.type == SagaOverdue.type]
+    assert len({event.id for event in published}) == 1
     await harness.run_events(times=2)
     assert len(harness.events_of(PaymentCreated)) == 2
     assert await begun.status(payment["id"]) == "settled"
 
 
-async def test_a_posted_transfer_whose_news_was_lost_settles_the_payment_once(begun: Story) -> None:
-    """The ledger answers the repeated request with what it has, and balances grow by it once."""
+async def test_a_lost_transfer_posted_event_is_published_again(begun: Story) -> None:
+    """When `transfer_posted` is lost, the retried request publishes the recorded transfer, and accounts apply it
+    once."""
     harness = begun.harness
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture")
@@ -98,8 +100,9 @@ async def test_a_posted_transfer_whose_news_was_lost_settles_the_payment_once(be
     assert len({event.transfer_id for event in harness.events_of(TransferPosted)}) == 2
 
 
-async def test_a_capture_that_the_ledger_never_saw_fails_after_its_deadline(begun: Story) -> None:
-    """Only the ledger may say so, and it says so only when the deadline has passed."""
+async def test_a_lost_capture_request_fails_after_its_deadline(begun: Story) -> None:
+    """A payment whose transfer was never recorded fails only when the ledger refuses it, which it does only after the
+    deadline."""
     harness = begun.harness
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture")
@@ -113,11 +116,12 @@ async def test_a_capture_that_the_ledger_never_saw_fails_after_its_deadline(begu
     assert len({(event.transfer_id, event.deadline) for event in requests}) == 1
 
 
-async def test_a_hold_that_never_comes_is_given_up_after_the_last_attempt(begun: Story) -> None:
-    """The payment expires; a hold that comes later all the same finds that nobody waits for it."""
+async def test_a_payment_without_a_hold_expires_after_the_last_attempt(begun: Story) -> None:
+    """A payment without a hold expires after the last attempt, and a hold request that is delivered later holds
+    nothing."""
     harness = begun.harness
     payment = await harness.pay(begun.payer, begun.payee, 1000)
-    wish = lose_what_is_pending(harness)[-1]
+    hold_request = lose_what_is_pending(harness)[-1]
     for _ in range(harness.runtime.settings.saga_attempts):
         harness.clock.advance(timedelta(minutes=6))
         assert await sweep(harness) == 1
@@ -128,13 +132,13 @@ async def test_a_hold_that_never_comes_is_given_up_after_the_last_attempt(begun:
     await harness.run_events()
     expired = await harness.payment(payment["id"])
     assert (expired["status"], expired["failure"]["code"]) == ("expired", "hold_timed_out")
-    assert (await harness.deliver("accounts/hold_funds", wish)).status == 204
+    assert (await harness.deliver("accounts/hold_funds", hold_request)).status == 204
     await harness.run_events()
     assert await begun.balances() == ((10_000, 0), (0, 0))
 
 
-async def test_a_refund_whose_event_was_lost_is_asked_for_again(begun: Story) -> None:
-    """It settles once, under the transfer id that it had from the beginning."""
+async def test_a_refund_whose_event_was_lost_is_continued(begun: Story) -> None:
+    """A refund whose event was lost is requested again and settles once, with its original transfer id."""
     harness = begun.harness
     payment_id = await begun.paid(1000)
     await begun.refund(payment_id, 400)
@@ -147,15 +151,15 @@ async def test_a_refund_whose_event_was_lost_is_asked_for_again(begun: Story) ->
     assert await begun.balances() == ((9400, 0), (600, 0))
 
 
-async def test_a_payment_that_waits_for_its_caller_is_not_overdue(begun: Story) -> None:
-    """An authorization awaits a manual capture for as long as it lasts."""
+async def test_an_authorized_payment_is_not_overdue(begun: Story) -> None:
+    """A payment that waits for a manual capture is not overdue until its authorization expires."""
     await begun.authorized(1000)
     begun.harness.clock.advance(timedelta(days=1))
     assert await sweep(begun.harness) == 0
 
 
-async def test_an_overdue_fact_that_comes_late_changes_nothing(harness: Harness) -> None:
-    """A payment that has got on since is left alone."""
+async def test_a_late_overdue_fact_changes_nothing(harness: Harness) -> None:
+    """`saga.overdue` about an earlier step or attempt does not change the payment."""
     begun = await story(harness)
     payment_id = await begun.paid(1000)
     before = await harness.documents.get(PAYMENTS, "acme", payment_id)
@@ -166,8 +170,8 @@ async def test_an_overdue_fact_that_comes_late_changes_nothing(harness: Harness)
     assert await harness.documents.get(PAYMENTS, "acme", payment_id) == before
 
 
-async def test_more_overdue_payments_than_a_batch_are_all_told_of_in_one_turn(harness: Harness) -> None:
-    """A batch that cannot get on does not hide those behind it; each tenant's are its own."""
+async def test_one_tick_publishes_more_overdue_payments_than_a_page(harness: Harness) -> None:
+    """One tick publishes every overdue payment of every tenant, over several pages."""
     await harness.tenant("other")
     begun = await story(harness)
     payer, payee = await harness.account(10_000, tenant="other"), await harness.account(tenant="other")
@@ -179,6 +183,6 @@ async def test_more_overdue_payments_than_a_batch_are_all_told_of_in_one_turn(ha
     await harness.runtime.cache.clear()
     harness.clock.advance(STEP * 2)
     assert await sweep(harness) == count + 1
-    told = lose_what_is_pending(harness)
-    assert [event.tenant_id for event in told].count("other") == 1
-    assert all(event.partition_key.startswith(f"{event.tenant_id}/") for event in told)
+    published = lose_what_is_pending(harness)
+    assert [event.tenant_id for event in published].count("other") == 1
+    assert all(event.partition_key.startswith(f"{event.tenant_id}/") for event in published)

@@ -1,4 +1,4 @@
-"""The state machine: every change that the design names is legal, and no other."""
+"""The state machine: the changes in the design are legal, and no others."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ REFUND_STATUSES: tuple[RefundStatus, ...] = get_args(RefundStatus)
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_payment_goes_from_each_status_where_the_design_says(status: PaymentStatus) -> None:
-    """From each status exactly the designed ones follow, and none follows a terminal one."""
+def test_the_legal_changes_of_a_payment_are_those_of_the_design(status: PaymentStatus) -> None:
+    """A payment changes from each status only to those of the design, and never from a terminal one."""
     assert PAYMENT_CHANGES[status] == LEGAL.get(status, set())
 
 
 @pytest.mark.parametrize("status", REFUND_STATUSES)
-def test_a_refund_goes_from_each_status_where_the_design_says(status: RefundStatus) -> None:
-    """A refund is created, perhaps processed, and then settled or failed for good."""
+def test_the_legal_changes_of_a_refund_are_those_of_the_design(status: RefundStatus) -> None:
+    """A refund changes from created to processing, and from both to settled or failed, which are final."""
     legal = {"created": {"processing", "settled", "failed"}, "processing": {"settled", "failed"}}
     assert REFUND_CHANGES[status] == legal.get(status, set())
 
@@ -49,7 +49,8 @@ def test_a_refund_goes_from_each_status_where_the_design_says(status: RefundStat
 async def test_an_action_in_a_state_that_does_not_allow_it_changes_nothing(
     harness: Harness, status: PaymentStatus, action: str, allowed: set[str]
 ) -> None:
-    """Out of place it is 409 illegal_state, without a write and without a fact; in place it is taken."""
+    """An action is accepted in the statuses that allow it; in any other it is 409 `illegal_state` and changes and
+    publishes nothing."""
     begun = await story(harness)
     payment_id = (await harness.pay(begun.payer, begun.payee, 1000))["id"]
     await begun.put(payment_id, status=status, amount_captured=1000 if status == "settled" else 0)
@@ -92,10 +93,10 @@ def _event(kind: str, payment: Any) -> Event:
         ("fail", {"capturing", "processing", "review"}, "failed"),
     ],
 )
-async def test_an_event_moves_a_payment_only_where_the_state_allows_it(
+async def test_an_event_changes_a_payment_only_where_the_status_allows_it(
     harness: Harness, status: PaymentStatus, reaction: str, allowed: set[str], outcome: str
 ) -> None:
-    """An event that comes too late or too early leaves the payment as it is."""
+    """An event that arrives in a status that does not allow its change leaves the payment unchanged."""
     begun = await story(harness)
     payment_id = (await harness.pay(begun.payer, begun.payee, 1000))["id"]
     await begun.put(payment_id, status=status, capture_amount=1000)
@@ -108,14 +109,15 @@ async def test_an_event_moves_a_payment_only_where_the_state_allows_it(
         assert (after["due_at"] is None) == (outcome != "capturing")
     else:
         assert after == before
-        # What contradicts the ledger is no success: it is retried and then parked for a person.
+        # An event that contradicts the ledger is not acknowledged: it is parked for an operator.
         contradiction = reaction in ("settle", "fail") and status != outcome
         assert delivery.status == (409 if contradiction else 204)
 
 
 @pytest.mark.parametrize("reaction", ["authorize", "decline", "expire", "settle", "fail"])
 async def test_an_event_about_an_unknown_payment_is_refused_for_good(harness: Harness, reaction: str) -> None:
-    """It goes to the dead letters at once: a payment is stored before anything can happen to it."""
+    """An event about an unknown payment becomes a dead letter without retries, because a payment is stored before its
+    events."""
     ghost = {
         "id": "pay_ghost",
         "amount": 1,

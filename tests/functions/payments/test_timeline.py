@@ -8,8 +8,8 @@ from tests.functions.payments.story import money, story
 from tests.harness import Harness
 
 
-async def test_the_timeline_tells_every_fact_of_a_payment_and_its_refunds_in_order(harness: Harness) -> None:
-    """Oldest first, each with the id of its event, the full type and the event's data."""
+async def test_the_timeline_lists_the_events_of_a_payment_and_its_refunds(harness: Harness) -> None:
+    """The timeline lists the events oldest first, each with the event's id, type and data."""
     begun = await story(harness)
     payment_id = await begun.authorized(1000)
     await begun.act(payment_id, "capture", money(900))
@@ -33,7 +33,7 @@ async def test_the_timeline_tells_every_fact_of_a_payment_and_its_refunds_in_ord
 
 
 async def test_the_timeline_is_read_page_by_page_and_shows_no_other_payments_facts(harness: Harness) -> None:
-    """Pages join without a gap, and the last has no cursor."""
+    """The pages contain every event once, and the last page has no cursor."""
     begun = await story(harness)
     first, second = await begun.paid(100), await begun.paid(200)
     for payment_id in (first, second):
@@ -46,8 +46,8 @@ async def test_the_timeline_is_read_page_by_page_and_shows_no_other_payments_fac
         assert types == [(f"lastro.payment.{fact}.v1", payment_id) for fact in facts]
 
 
-async def test_a_cursor_of_one_payments_timeline_does_not_open_anothers(harness: Harness) -> None:
-    """A cursor is bound to what it was made for."""
+async def test_a_cursor_is_valid_for_its_payment_only(harness: Harness) -> None:
+    """A cursor of one payment's timeline is refused for another payment."""
     begun = await story(harness)
     first, second = await begun.paid(100), await begun.paid(200)
     page = (await harness.call("GET", f"/v1/payments/{first}/events", query="limit=1")).json
@@ -55,8 +55,8 @@ async def test_a_cursor_of_one_payments_timeline_does_not_open_anothers(harness:
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-async def test_a_cancellation_tells_its_reason_in_the_timeline(harness: Harness) -> None:
-    """The reason that was given stands in the fact."""
+async def test_the_timeline_shows_the_reason_of_a_cancellation(harness: Harness) -> None:
+    """The event of a cancellation has the reason of the request."""
     begun = await story(harness)
     payment_id = await begun.authorized()
     await begun.act(payment_id, "cancel", {"reason": "out of stock"})

@@ -1,4 +1,4 @@
-"""A provider for tests: it notes what it is asked and reports what a test wants."""
+"""A provider for tests: it records the requested charges and reports the payments that a test defines."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ END_TO_END = "E99999004202601010000aaaaaaaaaaa"
 PATH = "/v1/providers/pix/callbacks"
 
 
-class NotingRail(PixHttpRail):
+class RecordingRail(PixHttpRail):
     """A PIX rail that records the requested charges. `outcome` is raised when it is set."""
 
     def __init__(self) -> None:
         super().__init__("")
-        self.asked: list[tuple[str, int, str, str]] = []
+        self.requested: list[tuple[str, int, str, str]] = []
         self.outcome: Unavailable | RailRefused | None = None
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
-        self.asked.append((reference, amount, currency, callback_url))
+        self.requested.append((reference, amount, currency, callback_url))
         if self.outcome is not None:
             raise self.outcome
 
 
-async def with_rail(harness: Harness) -> NotingRail:
+async def with_rail(harness: Harness) -> RecordingRail:
     """Give the harness a rail and the secret that its provider signs with."""
-    rail = NotingRail()
+    rail = RecordingRail()
     harness.runtime.rails["pix"] = rail
     await harness.runtime.secrets.put(callback_secret_name("pix"), SECRET)
     return rail
 
 
 async def deposit(harness: Harness, account_id: str, value: int = 1050) -> Any:
-    """Ask for a deposit; what follows has not run."""
+    """Request a deposit; the published events are not delivered."""
     body = {"account_id": account_id, "amount": {"value": value, "currency": "BRL"}, "method": "pix"}
     answer = await harness.call("POST", "/v1/deposits", body)
     assert answer.status == 201, answer.body
@@ -50,7 +50,7 @@ async def deposit(harness: Harness, account_id: str, value: int = 1050) -> Any:
 
 
 def report(txid: str | None, value: int = 1050, end_to_end_id: str = END_TO_END, **more: Any) -> dict[str, Any]:
-    """What a bank says of one payment."""
+    """Return a provider's report of one payment."""
     said = {
         "endToEndId": end_to_end_id,
         "txid": txid,

@@ -1,4 +1,4 @@
-"""Provider callbacks: authenticated, deduplicated, and no money lost or given to the wrong account."""
+"""Provider callbacks are authenticated and processed once, and no money is lost or credited to the wrong account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,
     SECRET,
-    NotingRail,
+    RecordingRail,
     callback,
     deposit,
     report,
@@ -28,27 +28,27 @@ from tests.harness import Harness
 
 
 @pytest.fixture
-async def rail(harness: Harness) -> NotingRail:
+async def rail(harness: Harness) -> RecordingRail:
     """The rail of the harness."""
     return await with_rail(harness)
 
 
-async def charged(harness: Harness, rail: NotingRail, value: int = 1050) -> tuple[str, str]:
-    """An account and the txid of a charge for it."""
+async def charged(harness: Harness, rail: RecordingRail, value: int = 1050) -> tuple[str, str]:
+    """Create a deposit and return its account and the txid of its charge."""
     account = await harness.account()
     await deposit(harness, account["id"], value)
     await harness.run_events()
-    return account["id"], rail.asked[-1][0]
+    return account["id"], rail.requested[-1][0]
 
 
 async def posted(harness: Harness, account_id: str) -> int:
-    """What is on the account once everything has run."""
+    """Deliver all events and return the posted balance of the account."""
     await harness.run_events(times=2, shuffled=True)
     return (await harness.balance(account_id))[0]
 
 
-async def test_a_report_sent_twice_counts_once(harness: Harness, rail: NotingRail) -> None:
-    """It is known by its end-to-end id, in the same call or in another."""
+async def test_a_repeated_report_counts_once(harness: Harness, rail: RecordingRail) -> None:
+    """A payment that is reported twice, in one callback or in two, is credited once by its end-to-end id."""
     account_id, txid = await charged(harness, rail)
     for reports in ([report(txid)], [report(txid), report(txid)]):
         assert (await callback(harness, *reports)).status == 200
@@ -57,7 +57,7 @@ async def test_a_report_sent_twice_counts_once(harness: Harness, rail: NotingRai
 
 
 async def test_the_same_report_many_times_at_once_counts_once(crowded: Harness) -> None:
-    """Callbacks that race each other have one effect, and each is answered 200."""
+    """Concurrent callbacks with one report credit it once, and each is answered with 200."""
     rail = await with_rail(crowded)
     account_id, txid = await charged(crowded, rail)
     answers = await asyncio.gather(*(callback(crowded, report(txid)) for _ in range(10)))
@@ -66,23 +66,24 @@ async def test_the_same_report_many_times_at_once_counts_once(crowded: Harness) 
     assert await posted(crowded, account_id) == 1050
 
 
-async def test_one_call_may_report_for_several_tenants(harness: Harness, rail: NotingRail) -> None:
-    """Each payment goes to its own charge's tenant."""
+async def test_one_call_may_report_for_several_tenants(harness: Harness, rail: RecordingRail) -> None:
+    """Each payment of a callback is credited to the tenant of its charge."""
     account_id, txid = await charged(harness, rail)
     await harness.tenant("other")
     theirs = await harness.account(tenant="other")
     body = {"account_id": theirs["id"], "amount": {"value": 70, "currency": "BRL"}, "method": "pix"}
     assert (await harness.call("POST", "/v1/deposits", body, tenant="other")).status == 201
     await harness.run_events()
-    other_txid = rail.asked[-1][0]
+    other_txid = rail.requested[-1][0]
     answer = await callback(harness, report(txid), report(other_txid, 70, OTHER_END_TO_END))
     assert answer.json == {"received": 2}
     assert await posted(harness, account_id) == 1050
     assert (await harness.balance(theirs["id"], tenant="other"))[0] == 70
 
 
-async def test_a_wrong_amount_is_kept_for_review_and_not_posted(harness: Harness, rail: NotingRail) -> None:
-    """It is answered 200; the deposit waits on, and the right amount settles it after all."""
+async def test_a_wrong_amount_is_stored_and_not_posted(harness: Harness, rail: RecordingRail) -> None:
+    """A payment of a wrong amount is answered with 200 and stored as unmatched; a later payment of the right amount
+    settles the deposit."""
     account_id, txid = await charged(harness, rail)
     assert (await callback(harness, report(txid, 1051))).status == 200
     assert await posted(harness, account_id) == 0
@@ -93,8 +94,8 @@ async def test_a_wrong_amount_is_kept_for_review_and_not_posted(harness: Harness
     assert await posted(harness, account_id) == 1050
 
 
-async def test_a_second_payment_of_a_paid_charge_is_kept_for_review(harness: Harness, rail: NotingRail) -> None:
-    """Somebody paid twice: the account gets what was asked for, and the rest is not lost."""
+async def test_a_second_payment_of_a_charge_is_stored(harness: Harness, rail: RecordingRail) -> None:
+    """A second payment of a charge is stored as unmatched, and the account is credited once."""
     account_id, txid = await charged(harness, rail)
     await callback(harness, report(txid))
     await callback(harness, report(txid, 1050, OTHER_END_TO_END))
@@ -105,10 +106,10 @@ async def test_a_second_payment_of_a_paid_charge_is_kept_for_review(harness: Har
 
 
 @pytest.mark.parametrize("txid", ["0" * 32, None])
-async def test_money_for_an_unknown_charge_is_kept_under_the_platform(
-    harness: Harness, rail: NotingRail, txid: str | None
+async def test_a_payment_of_an_unknown_charge_is_stored_for_the_platform(
+    harness: Harness, rail: RecordingRail, txid: str | None
 ) -> None:
-    """It is answered 200 and stored with all that the bank said."""
+    """A payment of an unknown charge is answered with 200 and stored with the provider's whole report."""
     del rail
     for _ in range(2):
         answer = await callback(harness, report(txid, infoPagador="for you"))
@@ -120,8 +121,8 @@ async def test_money_for_an_unknown_charge_is_kept_under_the_platform(
     assert harness.events_of(ChargePaid) == []
 
 
-async def test_a_forged_callback_is_refused_and_leaves_nothing(harness: Harness, rail: NotingRail) -> None:
-    """Another secret, a changed body, no signature, another form: 401, and no money moves."""
+async def test_a_forged_callback_is_refused(harness: Harness, rail: RecordingRail) -> None:
+    """A callback with another secret, a changed body or no valid signature is answered with 401 and changes nothing."""
     account_id, txid = await charged(harness, rail)
     body = orjson.dumps({"pix": [report(txid)]})
     good = provider_signature.sign(SECRET, body, harness.clock.now())[provider_signature.SIGNATURE_HEADER]
@@ -138,8 +139,10 @@ async def test_a_forged_callback_is_refused_and_leaves_nothing(harness: Harness,
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-async def test_a_callback_signed_at_another_time_is_refused(harness: Harness, rail: NotingRail, minutes: int) -> None:
-    """A report that was overheard is of no use later, nor is one from the future."""
+async def test_a_callback_signed_at_another_time_is_refused(
+    harness: Harness, rail: RecordingRail, minutes: int
+) -> None:
+    """A callback whose timestamp is too old or in the future is refused."""
     _, txid = await charged(harness, rail)
     body = orjson.dumps({"pix": [report(txid)]})
     signed = provider_signature.sign(SECRET, body, harness.clock.now() + timedelta(minutes=minutes))
@@ -147,8 +150,8 @@ async def test_a_callback_signed_at_another_time_is_refused(harness: Harness, ra
     assert (answer.status, answer.code) == (401, "timestamp_out_of_window")
 
 
-async def test_the_signature_covers_the_timestamp(harness: Harness, rail: NotingRail) -> None:
-    """An old callback does not become young by another timestamp."""
+async def test_the_signature_covers_the_timestamp(harness: Harness, rail: RecordingRail) -> None:
+    """An old callback with a new timestamp is refused, because the signature covers the timestamp."""
     _, txid = await charged(harness, rail)
     body = orjson.dumps({"pix": [report(txid)]})
     old = provider_signature.sign(SECRET, body, harness.clock.now() - timedelta(hours=1))
@@ -157,16 +160,16 @@ async def test_the_signature_covers_the_timestamp(harness: Harness, rail: Noting
     assert (answer.status, answer.code) == (401, "invalid_signature")
 
 
-async def test_a_callback_without_the_secret_is_to_be_sent_again(harness: Harness) -> None:
-    """While the provider's secret is missing a callback is answered 503, and the provider repeats it later."""
+async def test_a_callback_without_a_configured_secret_is_503(harness: Harness) -> None:
+    """While the provider's secret is missing, a callback is answered with 503, so that the provider repeats it."""
     answer = await callback(harness, report("0" * 32))
     assert (answer.status, answer.code) == (503, "dependency_unavailable")
     await harness.runtime.secrets.put(callback_secret_name("pix"), SECRET)
     assert (await callback(harness, report("0" * 32))).status == 200
 
 
-async def test_an_unknown_provider_is_not_found(harness: Harness, rail: NotingRail) -> None:
-    """There is no such path."""
+async def test_an_unknown_provider_is_not_found(harness: Harness, rail: RecordingRail) -> None:
+    """A callback of an unknown provider is answered with 404."""
     del rail
     answer = await callback(harness, report("0" * 32), path="/v1/providers/nobody/callbacks")
     assert (answer.status, answer.code) == (404, "not_found")
@@ -186,17 +189,17 @@ async def test_an_unknown_provider_is_not_found(harness: Harness, rail: NotingRa
         (orjson.dumps({"pix": [report("0" * 32, valor=1.0)]}), 422, "validation_failed"),
     ],
 )
-async def test_a_signed_report_that_makes_no_sense_is_refused_whole(
-    harness: Harness, rail: NotingRail, body: bytes, status: int, code: str
+async def test_an_invalid_report_is_refused_as_a_whole(
+    harness: Harness, rail: RecordingRail, body: bytes, status: int, code: str
 ) -> None:
-    """The provider hears of it, and nothing of the call is taken."""
+    """A signed callback with an invalid report is refused, and none of its reports is processed."""
     del rail
     answer = await callback(harness, body=body)
     assert (answer.status, answer.code) == (status, code)
 
 
-async def test_a_callback_needs_no_token_and_no_idempotency_key(harness: Harness, rail: NotingRail) -> None:
-    """The provider's own signature and ids stand in their place; a call without reports is taken too."""
+async def test_a_callback_needs_no_token_and_no_idempotency_key(harness: Harness, rail: RecordingRail) -> None:
+    """A callback needs only the provider's signature; one without reports is accepted."""
     del rail
     answer = await callback(harness)
     assert (answer.status, answer.json) == (200, {"received": 0})

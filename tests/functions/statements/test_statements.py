@@ -1,4 +1,4 @@
-"""Statement and balance, made from the ledger's facts alone."""
+"""Statement and balance, which are made only from the facts of the ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START = "2026-01-01T00:00:00.000000Z"
 
 
 async def story(harness: Harness) -> tuple[str, str]:
-    """Payer and payee: 1000 comes in, then 100, 200 and 300 are paid, an hour apart each."""
+    """A payer with a deposit of 1000 and payments of 100, 200 and 300 to a payee, one each hour."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]
     for value in (100, 200, 300):
@@ -26,22 +26,23 @@ async def story(harness: Harness) -> tuple[str, str]:
 
 
 async def statement(harness: Harness, account_id: str, query: str = "") -> Any:
-    """A page of an account's statement."""
+    """Return a page of an account's statement."""
     answer = await harness.call("GET", f"/v1/accounts/{account_id}/statement", query=query)
     assert answer.status == 200, answer.body
     return answer.json
 
 
 async def posted_at(harness: Harness, account_id: str, at: str) -> int:
-    """An account's balance at a time."""
+    """Return an account's balance at a time."""
     answer = (await harness.call("GET", f"/v1/accounts/{account_id}/balance", query=f"at={at}")).json
     assert (answer["held"], answer["available"]) == (None, None)
     posted: int = answer["posted"]
     return posted
 
 
-async def test_a_line_tells_the_whole_movement(harness: Harness) -> None:
-    """Direction, amount, running balance, transfer, payment, counterparty and description, on both sides."""
+async def test_a_line_describes_the_whole_movement(harness: Harness) -> None:
+    """A line of payer or payee has the direction, amount, running balance, transfer, payment, counterparty and
+    description."""
     payer, payee = await story(harness)
     line = (await statement(harness, payer))["data"][1]
     payment = await harness.payment(line["payment_id"])
@@ -61,8 +62,9 @@ async def test_a_line_tells_the_whole_movement(harness: Harness) -> None:
     assert mirrored["id"] != line["id"]
 
 
-async def test_money_from_a_rail_has_its_clearing_account_as_counterparty(harness: Harness) -> None:
-    """A deposit's line names no payment; clearing accounts have entries and no statement."""
+async def test_the_counterparty_of_a_deposit_is_the_clearing_account(harness: Harness) -> None:
+    """The line of a deposit has the clearing account as counterparty and no payment; clearing accounts have no
+    statement."""
     account = await harness.account(1000)
     [line] = (await statement(harness, account["id"]))["data"]
     assert (line["payment_id"], line["counterparty_account_id"]) == (None, "sys_clearing_pix_brl")
@@ -71,7 +73,7 @@ async def test_money_from_a_rail_has_its_clearing_account_as_counterparty(harnes
 
 
 async def test_lines_come_oldest_first_in_pages(harness: Harness) -> None:
-    """The cursor carries the period; the running balance goes on over the page's edge."""
+    """Lines are listed oldest first with running balances, and the cursor contains the period."""
     payer, _ = await story(harness)
     period = "from=2026-01-01T00:00:00Z&to=2026-01-01T03:00:00Z"
     first = await statement(harness, payer, f"{period}&limit=2")
@@ -94,7 +96,9 @@ async def test_lines_come_oldest_first_in_pages(harness: Harness) -> None:
         ("from=2027-01-01T00:00:00Z", []),
     ],
 )
-async def test_a_period_has_its_beginning_and_not_its_end(harness: Harness, period: str, amounts: list[int]) -> None:
+async def test_a_period_includes_its_beginning_and_excludes_its_end(
+    harness: Harness, period: str, amounts: list[int]
+) -> None:
     """`from` is inclusive, `to` exclusive, to the microsecond and in any offset from UTC."""
     payer, _ = await story(harness)
     assert [line["amount"]["value"] for line in (await statement(harness, payer, period))["data"]] == amounts
@@ -104,8 +108,9 @@ async def test_a_period_has_its_beginning_and_not_its_end(harness: Harness, peri
     "query",
     ["from=yesterday", "from=2026-01-01", "to=2026-01-01T00:00:00", "colour=red", "since=2026-01-01T00:00:00Z"],
 )
-async def test_a_period_that_does_not_fit_is_refused(harness: Harness, query: str) -> None:
-    """A time without an offset, no time at all, and an unknown parameter are 400; so is `from` after `to`."""
+async def test_an_invalid_period_is_refused(harness: Harness, query: str) -> None:
+    """A time without an offset, a text that is not a time, an unknown parameter, and `from` after `to` are answered
+    with 400."""
     account = await harness.account()
     path = f"/v1/accounts/{account['id']}/statement"
     assert (await harness.call("GET", path, query=query)).code == "malformed_request"
@@ -124,14 +129,14 @@ async def test_a_period_that_does_not_fit_is_refused(harness: Harness, query: st
         ("2030-01-01T00:00:00Z", 400),
     ],
 )
-async def test_the_balance_at_a_time_has_all_up_to_it(harness: Harness, at: str, posted: int) -> None:
-    """`at` is inclusive; before the account was opened it had nothing; in the future it has what it has now."""
+async def test_the_balance_at_a_time_includes_everything_up_to_it(harness: Harness, at: str, posted: int) -> None:
+    """`at` is inclusive; the balance is 0 before the account was opened, and the present one for a future time."""
     payer, _ = await story(harness)
     assert await posted_at(harness, payer, at) == posted
 
 
-async def test_the_balance_of_now_tells_what_is_held(harness: Harness) -> None:
-    """Posted, held and available of this moment, and the moment."""
+async def test_the_present_balance_has_the_held_amount(harness: Harness) -> None:
+    """The present balance has the posted, held and available amounts and its time."""
     payer = (await harness.account(1000, overdraft_limit=50))["id"]
     payee = (await harness.account())["id"]
     await harness.pay(payer, payee, 300, capture="manual")
@@ -148,16 +153,16 @@ async def test_the_balance_of_now_tells_what_is_held(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("at", ["now", "2026-01-01", "2026-01-01T00:00:00", ""])
-async def test_a_time_that_is_none_is_refused(harness: Harness, at: str) -> None:
-    """400 malformed_request."""
+async def test_an_invalid_time_is_refused(harness: Harness, at: str) -> None:
+    """A text that is not a time is answered with 400 `malformed_request`."""
     account = await harness.account()
     answer = await harness.call("GET", f"/v1/accounts/{account['id']}/balance", query=f"at={at}")
     assert answer.code == "malformed_request"
 
 
 async def test_order_and_repetition_of_the_facts_do_not_matter() -> None:
-    """Delivered in order, and in any other order twice, the ledger's facts make the same statement."""
-    told: list[Any] = []
+    """The facts of the ledger give the same statement in order, and in any other order with each delivered twice."""
+    statements: list[Any] = []
     for shuffled in (False, True):
         harness = Harness.make()
         await harness.tenant()
@@ -171,12 +176,12 @@ async def test_order_and_repetition_of_the_facts_do_not_matter() -> None:
         for line in lines:
             balance += line["amount"]["value"] * (1 if line["direction"] == "credit" else -1)
             assert line["balance_after"]["value"] == balance
-        told.append(sorted((line["transfer_id"], line["amount"]["value"]) for line in lines))
-    assert told[0] == told[1]
+        statements.append(sorted((line["transfer_id"], line["amount"]["value"]) for line in lines))
+    assert statements[0] == statements[1]
 
 
 async def test_lines_of_one_instant_keep_the_ledgers_order(harness: Harness) -> None:
-    """Projected from last to first, movements of the same microsecond stand in the ledger's order."""
+    """Movements of the same microsecond are listed in the ledger's order, also when their facts arrive in reverse."""
     payer = (await harness.account(1000))["id"]
     payee = (await harness.account())["id"]
     for value in (1, 2, 3):
@@ -192,7 +197,7 @@ async def test_lines_of_one_instant_keep_the_ledgers_order(harness: Harness) -> 
 
 
 async def test_another_tenants_statement_is_not_found(harness: Harness) -> None:
-    """404 for statement and balance of another tenant's account, at any time."""
+    """The statement and balance of another tenant's account are answered with 404."""
     payer, _ = await story(harness)
     await harness.tenant("rival")
     for query in ("", "at=2026-01-01T00:00:00Z"):

@@ -17,7 +17,7 @@ KEYS = "/v1/tenants/acme/signing-keys"
 
 
 async def rotate(harness: Harness, body: Any = None) -> Any:
-    """A new key of the tenant, in use from now on by the harness."""
+    """Rotate the tenant's key; the harness signs with the new one from now on."""
     answer = await harness.call("POST", KEYS, body)
     assert answer.status == 201, answer.body
     harness.keys["acme"] = SigningPair(answer.json["key_id"], answer.json["secret"])
@@ -25,7 +25,8 @@ async def rotate(harness: Harness, body: Any = None) -> Any:
 
 
 async def signed_with(harness: Harness, pair: SigningPair) -> Answer:
-    """The answer to a request that is signed with this key (422 when the signature was good: the body is not)."""
+    """Send an invalid request that is signed with this key, and return the answer: 422 when the signature is
+    accepted."""
     used, harness.keys["acme"] = harness.keys["acme"], pair
     answer = await harness.call("POST", "/v1/users", {})
     harness.keys["acme"] = used
@@ -33,15 +34,15 @@ async def signed_with(harness: Harness, pair: SigningPair) -> Answer:
 
 
 async def status_of(harness: Harness, key_id: str) -> str:
-    """A key's status as the API shows it."""
+    """Return a key's status in the API."""
     shown = (await harness.call("GET", f"{KEYS}/{key_id}")).json
     assert "secret" not in shown
     status: str = shown["status"]
     return status
 
 
-async def test_the_key_before_stays_good_through_its_grace(harness: Harness) -> None:
-    """Both keys sign until the grace is over; then the old one is revoked by itself."""
+async def test_the_previous_key_is_valid_in_its_grace_period(harness: Harness) -> None:
+    """Both keys are accepted during the grace period; after it the previous key is revoked."""
     old = harness.keys["acme"]
     new = await rotate(harness, {"grace_seconds": 60})
     assert new["status"] == "active"
@@ -55,35 +56,36 @@ async def test_the_key_before_stays_good_through_its_grace(harness: Harness) -> 
     assert (await signed_with(harness, harness.keys["acme"])).status == 422
 
 
-async def test_rotation_says_where_the_key_is_and_tells_of_it(harness: Harness) -> None:
-    """201 with Location, a day of grace when the body is empty, and one event with both keys."""
+async def test_a_rotation_returns_the_new_key_and_publishes_an_event(harness: Harness) -> None:
+    """A rotation is answered with 201 and Location, has a grace period of one day by default, and publishes one event
+    with both key ids."""
     old = harness.keys["acme"]
     answer = await harness.call("POST", KEYS)
     assert set(answer.json) == {"key_id", "secret", "status", "created_at"}
     assert answer.headers["location"] == f"{KEYS}/{answer.json['key_id']}"
-    told = harness.events_of(SigningKeyRotated)
-    assert [(fact.key_id, fact.previous_key_id, fact.grace_until) for fact in told] == [
+    published = harness.events_of(SigningKeyRotated)
+    assert [(fact.key_id, fact.previous_key_id, fact.grace_until) for fact in published] == [
         (answer.json["key_id"], old.key_id, "2026-01-02T00:00:00.000000Z")
     ]
 
 
 async def test_no_grace_ends_the_old_key_at_once(harness: Harness) -> None:
-    """`grace_seconds` 0 revokes the key before with the same commit."""
+    """`grace_seconds` 0 revokes the previous key at once."""
     old = harness.keys["acme"]
     await rotate(harness, {"grace_seconds": 0})
     assert (await signed_with(harness, old)).code == "revoked_key"
 
 
 @pytest.mark.parametrize("seconds", [-1, 604_801, 1.0, "60", True])
-async def test_a_grace_that_does_not_fit_is_refused(harness: Harness, seconds: object) -> None:
-    """422 at /grace_seconds."""
+async def test_an_invalid_grace_period_is_refused(harness: Harness, seconds: object) -> None:
+    """A grace period out of its bounds is answered with 422 at `/grace_seconds`."""
     answer = await harness.call("POST", KEYS, {"grace_seconds": seconds})
     assert answer.code == "validation_failed"
     assert answer.json["errors"][0]["pointer"] == "/grace_seconds"
 
 
 async def test_of_rotations_at_once_one_key_stays_active(crowded: Harness) -> None:
-    """However rotations cut in on each other, exactly one key is active in the end."""
+    """After concurrent rotations exactly one key is active."""
     answers = await asyncio.gather(*(crowded.call("POST", KEYS) for _ in range(5)))
     assert {answer.status for answer in answers} == {201}
     keys = await crowded.documents.find(SIGNING_KEYS, "acme", Query(limit=100))
@@ -91,7 +93,7 @@ async def test_of_rotations_at_once_one_key_stays_active(crowded: Harness) -> No
 
 
 async def test_a_key_in_grace_can_be_revoked(harness: Harness) -> None:
-    """Revoking ends a grace now; doing it again changes nothing and answers the same."""
+    """Revoking a key in its grace period has an effect at once, and a repeated revocation gets the same response."""
     old = harness.keys["acme"]
     await rotate(harness)
     answer = await harness.call("POST", f"{KEYS}/{old.key_id}/revoke")
@@ -102,7 +104,7 @@ async def test_a_key_in_grace_can_be_revoked(harness: Harness) -> None:
 
 
 async def test_the_last_active_key_stays(harness: Harness) -> None:
-    """409 illegal_state, and the key goes on signing."""
+    """Revoking the last active key is answered with 409 `illegal_state`, and the key stays valid."""
     only = harness.keys["acme"]
     answer = await harness.call("POST", f"{KEYS}/{only.key_id}/revoke")
     assert (answer.status, answer.code) == (409, "illegal_state")
@@ -112,7 +114,7 @@ async def test_the_last_active_key_stays(harness: Harness) -> None:
 async def test_of_two_revocations_at_once_one_key_stays_active(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of two active keys is revoked on the strength of the other: one revocation finds that it is the last."""
+    """Of two concurrent revocations of the last two active keys, one is refused."""
     old, commit = harness.keys["acme"], harness.documents.commit
     new = (await harness.call("POST", KEYS)).json["key_id"]
     await harness.alter(SIGNING_KEYS, old.key_id, status="active", expires_at=None)
@@ -134,7 +136,7 @@ async def test_of_two_revocations_at_once_one_key_stays_active(
 
 
 async def test_keys_belong_to_one_tenant(harness: Harness) -> None:
-    """Under another tenant's path a key is not found, and another tenant's key signs nothing."""
+    """A key is not found under another tenant's path, and is not accepted for another tenant's requests."""
     await harness.tenant("rival")
     foreign = harness.keys["rival"]
     assert (await harness.call("GET", f"{KEYS}/{foreign.key_id}")).code == "not_found"

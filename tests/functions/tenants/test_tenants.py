@@ -1,4 +1,4 @@
-"""Taking tenants on."""
+"""Creating tenants."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CREATE = "/v1/tenants"
 
 
 def stored_text(harness: Harness) -> str:
-    """Everything that the memory store holds, as text."""
+    """Return everything in the memory store, as text."""
     return repr(vars(harness.documents))
 
 
-async def test_a_new_tenant_is_answered_with_its_secrets_and_place() -> None:
-    """201 with the tenant, its client, its key and where it is found; null stands for what was not given."""
+async def test_a_new_tenant_is_returned_with_its_secrets() -> None:
+    """The response is 201 with Location, the tenant, its client and its key; omitted fields are null."""
     harness = Harness.make()
     answer = await harness.call("POST", CREATE, {"id": "acme", "name": "Acme Ltda"})
     assert answer.status == 201
@@ -38,8 +38,8 @@ async def test_a_new_tenant_is_answered_with_its_secrets_and_place() -> None:
     assert created["signing_key"]["status"] == "active"
 
 
-async def test_secrets_are_shown_once_and_rest_sealed() -> None:
-    """The stores hold neither secret in plain text, nor does a later GET or an event show one."""
+async def test_secrets_are_shown_once_and_stored_sealed() -> None:
+    """No store has a secret in plain text, and no later GET and no event shows one."""
     harness = Harness.make()
     created = await harness.tenant()
     shown = (await harness.call("GET", "/v1/tenants/acme")).json
@@ -52,7 +52,7 @@ async def test_secrets_are_shown_once_and_rest_sealed() -> None:
 
 
 async def test_the_idempotent_replay_shows_the_secrets_again() -> None:
-    """The same key and body give the first answer byte for byte, secrets too."""
+    """A repeated request gets the first response byte for byte, with the secrets."""
     harness = Harness.make()
     body = {"id": "acme", "name": "Acme"}
     first = await harness.call("POST", CREATE, body, key="k")
@@ -65,7 +65,7 @@ async def test_the_idempotent_replay_shows_the_secrets_again() -> None:
 
 
 async def test_an_id_is_taken_once() -> None:
-    """A second tenant of the same id is 409, pointing at the id."""
+    """A second tenant with the same id is answered with 409 and a pointer to the id."""
     harness = Harness.make()
     await harness.tenant()
     answer = await harness.call("POST", CREATE, {"id": "acme", "name": "Other"})
@@ -74,7 +74,7 @@ async def test_an_id_is_taken_once() -> None:
 
 
 async def test_of_two_at_once_one_wins() -> None:
-    """Two requests for one id at the same time: one 201, one 409, one event."""
+    """Of two concurrent requests for one id, one gets 201, the other 409, and one event is published."""
     harness = Harness.make(interleaved=True)
     body = {"id": "acme", "name": "Acme"}
     answers = await asyncio.gather(*(harness.call("POST", CREATE, body) for _ in range(4)))
@@ -83,7 +83,7 @@ async def test_of_two_at_once_one_wins() -> None:
 
 
 async def test_an_id_is_made_when_absent() -> None:
-    """A made id has the form that a chosen one must have."""
+    """A generated id has the form that is required of a chosen one."""
     harness = Harness.make()
     created = (await harness.call("POST", CREATE, {"name": "Acme"})).json
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,62}", created["id"])
@@ -111,8 +111,8 @@ async def test_an_id_is_made_when_absent() -> None:
         ({"name": "Acme", "colour": "red"}, "/colour"),
     ],
 )
-async def test_what_does_not_fit_is_refused(body: dict[str, Any], pointer: str) -> None:
-    """422 that points at the field, and no tenant."""
+async def test_an_invalid_field_is_refused(body: dict[str, Any], pointer: str) -> None:
+    """An invalid field is answered with 422 and a pointer to the field, and no tenant is created."""
     harness = Harness.make()
     answer = await harness.call("POST", CREATE, body)
     assert (answer.status, answer.code) == (422, "validation_failed")
@@ -120,8 +120,8 @@ async def test_what_does_not_fit_is_refused(body: dict[str, Any], pointer: str) 
     assert harness.events == []
 
 
-async def test_limits_are_kept() -> None:
-    """A tenant's own rate limit stands in its resource."""
+async def test_limits_are_stored() -> None:
+    """A tenant's resource shows its own rate limit."""
     harness = Harness.make()
     created = await harness.tenant(limits={"requests_per_second": 20_000})
     assert created["limits"] == {"requests_per_second": 20_000}
@@ -129,7 +129,8 @@ async def test_limits_are_kept() -> None:
 
 
 async def test_onboarding_makes_the_client_and_the_system_accounts() -> None:
-    """The first client has every scope of a tenant and only a digest of its secret; the ledger has its accounts."""
+    """The first client has every tenant scope and is stored with a digest of its secret, and the system accounts
+    exist."""
     harness = Harness.make()
     created = await harness.tenant()
     client = await harness.documents.get(CLIENTS, PLATFORM, created["client"]["client_id"])
@@ -143,7 +144,8 @@ async def test_onboarding_makes_the_client_and_the_system_accounts() -> None:
 
 
 async def test_a_tenants_token_opens_no_platform_operation(harness: Harness) -> None:
-    """Without the scope 403 insufficient_scope; with it but for a tenant, 403 tenant_mismatch."""
+    """A token without the scope gets 403 `insufficient_scope`; a tenant's token with the scope gets 403
+    `tenant_mismatch`."""
     headers = {"authorization": "Bearer acme|users:read|"}
     assert (await harness.call("GET", "/v1/tenants/acme", headers=headers)).code == "insufficient_scope"
     headers = {"authorization": "Bearer acme|platform:admin|"}
@@ -152,6 +154,6 @@ async def test_a_tenants_token_opens_no_platform_operation(harness: Harness) -> 
 
 @pytest.mark.parametrize("tenant_id", ["nobody", "-", "~"])
 async def test_an_unknown_tenant_is_not_found(harness: Harness, tenant_id: str) -> None:
-    """404 for an id that no tenant has, the platform's own owner name too."""
+    """An unknown tenant id, also the platform's own name, is answered with 404."""
     assert (await harness.call("GET", f"/v1/tenants/{tenant_id}")).code == "not_found"
     assert (await harness.call("POST", f"/v1/tenants/{tenant_id}/signing-keys")).code == "not_found"

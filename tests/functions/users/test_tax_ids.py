@@ -17,7 +17,7 @@ VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tax_ids.json").re
 
 @pytest.mark.parametrize("number", VECTORS["cpf_valid"])
 def test_a_valid_cpf_is_normalised(number: str) -> None:
-    """Published numbers pass, bare and punctuated."""
+    """Published numbers are accepted with and without punctuation."""
     assert cpf(number) == number
     assert cpf(f"{number[:3]}.{number[3:6]}.{number[6:9]}-{number[9:]}") == number
 
@@ -35,7 +35,7 @@ def test_an_invalid_cpf_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("number", VECTORS["cnpj_valid"])
 def test_a_valid_cnpj_is_normalised(number: str) -> None:
-    """Published numbers pass, alphanumeric ones too, bare, punctuated and in lower case."""
+    """Published numbers, also alphanumeric ones, are accepted with and without punctuation and in lower case."""
     assert cnpj(number) == number
     assert cnpj(f"{number[:2]}.{number[2:5]}.{number[5:8]}/{number[8:12]}-{number[12:]}".lower()) == number
 
@@ -54,8 +54,8 @@ def test_an_invalid_cnpj_is_refused(text: str) -> None:
 @given(
     st.sampled_from([(cpf, n) for n in VECTORS["cpf_valid"]] + [(cnpj, n) for n in VECTORS["cnpj_valid"]]), st.data()
 )
-def test_one_wrong_digit_is_noticed(case: tuple[object, str], data: st.DataObject) -> None:
-    """Any one of the check digits changed to another digit is refused."""
+def test_one_wrong_check_digit_is_refused(case: tuple[object, str], data: st.DataObject) -> None:
+    """A number with one changed check digit is refused."""
     check, number = case
     position = data.draw(st.integers(len(number) - 2, len(number) - 1))
     digit = data.draw(st.sampled_from([d for d in "0123456789" if d != number[position]]))
@@ -73,7 +73,7 @@ def test_one_wrong_digit_is_noticed(case: tuple[object, str], data: st.DataObjec
     ],
 )
 def test_an_email_is_normalised(text: str, normalised: str) -> None:
-    """The domain is written in lower case; the local part is the mail server's and stays."""
+    """The domain of an e-mail address is converted to lower case, and its local part is not changed."""
     assert email(text) == normalised
 
 
@@ -81,15 +81,15 @@ def test_an_email_is_normalised(text: str, normalised: str) -> None:
     "text", ["", "maria", "@example.com", "maria@", "a b@example.com", "Maria <maria@example.com>", "maria@localhost",
              "a@b@example.com", "maria@example.com\n", "x" * 65 + "@example.com"],
 )  # fmt: skip
-def test_what_is_no_email_is_refused(text: str) -> None:
-    """Neither display names nor local hosts nor white space are an address."""
+def test_a_text_that_is_not_an_email_is_refused(text: str) -> None:
+    """Texts with a display name, a local host or white space are refused."""
     with pytest.raises(ValueError):  # noqa: PT011 - the library's own words vary with its version
         email(text)
 
 
 @pytest.mark.parametrize("text", ["+5511987654321", "+55 11 98765-4321", "+55 (11) 98765-4321", "+55.11.98765.4321"])
 def test_a_phone_number_is_written_in_e164(text: str) -> None:
-    """Separators go, digits stay."""
+    """A telephone number is stored without separators."""
     assert phone(text) == "+5511987654321"
 
 
@@ -97,7 +97,7 @@ def test_a_phone_number_is_written_in_e164(text: str) -> None:
     "text", ["", "11987654321", "+", "+55", "+5511", "+999123456789", "+55119876543210987", "+5511ABCDEFGHI",
              "tel:+5511987654321", "+5511987654321 ext. 5", "+5511987654321\n", "+٥٥11987654321"],
 )  # fmt: skip
-def test_what_is_no_phone_number_is_refused(text: str) -> None:
-    """Without a country code that exists and a possible length it is no number."""
+def test_a_text_that_is_not_a_phone_number_is_refused(text: str) -> None:
+    """A number without an existing country code or with an impossible length is refused."""
     with pytest.raises(ValueError, match="phone number"):
         phone(text)

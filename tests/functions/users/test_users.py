@@ -16,7 +16,7 @@ OTHERS = ("11144477735", "12345678909", "98765432100")
 
 
 def registration(**fields: Any) -> dict[str, Any]:
-    """A body that registers a customer."""
+    """Return a body that registers a customer."""
     return {
         "kind": "customer",
         "name": "Ana Souza",
@@ -29,7 +29,7 @@ def registration(**fields: Any) -> dict[str, Any]:
 
 
 async def test_a_registered_user_is_active_and_in_normal_form(harness: Harness) -> None:
-    """201 with Location; number, e-mail and telephone are written in one way, there and in a later GET."""
+    """The response is 201 with Location; it and a later GET have number, e-mail and telephone in normal form."""
     answer = await harness.call("POST", "/v1/users", registration())
     assert answer.status == 201
     user = answer.json
@@ -41,8 +41,8 @@ async def test_a_registered_user_is_active_and_in_normal_form(harness: Harness) 
     assert (await harness.call("GET", f"/v1/users/{user['id']}")).json == user
 
 
-async def test_what_was_not_given_is_null(harness: Harness) -> None:
-    """Telephone and metadata are null when they were left out."""
+async def test_omitted_fields_are_null(harness: Harness) -> None:
+    """Telephone and metadata are null when the request omits them."""
     body = registration()
     del body["phone"], body["metadata"]
     user = (await harness.call("POST", "/v1/users", body)).json
@@ -50,8 +50,8 @@ async def test_what_was_not_given_is_null(harness: Harness) -> None:
     assert (await harness.call("GET", f"/v1/users/{user['id']}")).json == user
 
 
-async def test_personal_data_rests_sealed_and_stays_out_of_events(harness: Harness) -> None:
-    """No name, number, e-mail or telephone stands in a store or an event as plain text."""
+async def test_personal_data_is_stored_sealed_and_not_published(harness: Harness) -> None:
+    """No store and no event has a name, number, e-mail or telephone in plain text."""
     user = await harness.user(phone="+5511987654321")
     stored = await harness.documents.get(USERS, "acme", user["id"])
     assert stored is not None
@@ -64,7 +64,7 @@ async def test_personal_data_rests_sealed_and_stays_out_of_events(harness: Harne
 
 @pytest.mark.parametrize("number", ["12.ABC.345/01DE-35", "12ABC34501DE35", "12abc34501de35"])
 async def test_an_alphanumeric_cnpj_is_a_document(harness: Harness, number: str) -> None:
-    """The CNPJ of 2026 has letters; punctuation and case do not matter."""
+    """A user can be registered with an alphanumeric CNPJ, with any punctuation and case."""
     body = registration(kind="merchant", document={"type": "cnpj", "number": number})
     assert (await harness.call("POST", "/v1/users", body)).json["document"]["number"] == "12ABC34501DE35"
 
@@ -94,8 +94,8 @@ async def test_an_alphanumeric_cnpj_is_a_document(harness: Harness, number: str)
         ({"status": "active"}, "/status"),
     ],
 )
-async def test_what_does_not_fit_is_refused(harness: Harness, fields: dict[str, Any], pointer: str) -> None:
-    """422 that points at the field, and nobody is registered."""
+async def test_an_invalid_field_is_refused(harness: Harness, fields: dict[str, Any], pointer: str) -> None:
+    """An invalid field is answered with 422 and a pointer to the field, and no user is registered."""
     answer = await harness.call("POST", "/v1/users", registration(**fields))
     assert (answer.status, answer.code) == (422, "validation_failed")
     assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
@@ -103,7 +103,8 @@ async def test_what_does_not_fit_is_refused(harness: Harness, fields: dict[str, 
 
 
 async def test_a_document_is_registered_once_in_a_tenant(harness: Harness) -> None:
-    """A second user of the same number, however written, is 409; another tenant may have its own."""
+    """A second user with the same number in any notation is answered with 409; another tenant may register the
+    number."""
     await harness.user(CPF)
     answer = await harness.call("POST", "/v1/users", registration(name="Other"))
     assert (answer.status, answer.code) == (409, "already_exists")
@@ -113,14 +114,14 @@ async def test_a_document_is_registered_once_in_a_tenant(harness: Harness) -> No
 
 
 async def test_of_registrations_at_once_one_wins(crowded: Harness) -> None:
-    """Ten requests with one number at the same time register one user."""
+    """Ten concurrent requests with one number register one user."""
     answers = await asyncio.gather(*(crowded.call("POST", "/v1/users", registration()) for _ in range(10)))
     assert sorted(answer.status for answer in answers) == [201, *[409] * 9]
     assert len(crowded.events_of(UserRegistered)) == 1
 
 
 async def test_one_key_registers_once(crowded: Harness) -> None:
-    """Ten requests with one idempotency key at the same time: one user; the others hear the same or wait."""
+    """Ten concurrent requests with one idempotency key register one user; each gets the same response or 409."""
     calls = (crowded.call("POST", "/v1/users", registration(), key="once") for _ in range(10))
     answers = await asyncio.gather(*calls)
     assert {answer.status for answer in answers} <= {201, 409}
@@ -130,15 +131,15 @@ async def test_one_key_registers_once(crowded: Harness) -> None:
     assert later.headers["idempotent-replayed"] == "true"
 
 
-async def test_a_kept_answer_shows_no_personal_data_at_rest(harness: Harness) -> None:
-    """The answer kept for a replay is sealed, and opens to the same bytes."""
+async def test_a_stored_response_has_no_personal_data_in_plain_text(harness: Harness) -> None:
+    """The stored response of a registration is sealed, and a repeated request gets the same bytes."""
     first = await harness.call("POST", "/v1/users", registration(), key="k")
     assert "Ana Souza" not in repr(vars(harness.documents))
     assert (await harness.call("POST", "/v1/users", registration(), key="k")).body == first.body
 
 
 async def test_users_are_listed_newest_first_in_pages(harness: Harness) -> None:
-    """A cursor leads from page to page; the last page has none."""
+    """Users are listed newest first; a cursor leads to the next page, and the last page has none."""
     made = [(await harness.user(number))["id"] for number in (CPF, *OTHERS)]
     first = (await harness.call("GET", "/v1/users", query="limit=3")).json
     second = (await harness.call("GET", "/v1/users", query=f"limit=3&cursor={first['next_cursor']}")).json
@@ -147,8 +148,8 @@ async def test_users_are_listed_newest_first_in_pages(harness: Harness) -> None:
     assert first["data"][0]["document"] == {"type": "cpf", "number": OTHERS[-1]}
 
 
-async def test_a_cursor_serves_its_tenant_and_list_only(harness: Harness) -> None:
-    """Another tenant's cursor, or another list's, is 400."""
+async def test_a_cursor_is_valid_for_its_tenant_and_list_only(harness: Harness) -> None:
+    """A cursor of another tenant or of another list is answered with 400."""
     for number in (CPF, *OTHERS):
         await harness.user(number)
     cursor = (await harness.call("GET", "/v1/users", query="limit=1")).json["next_cursor"]
@@ -159,13 +160,13 @@ async def test_a_cursor_serves_its_tenant_and_list_only(harness: Harness) -> Non
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=x", "colour=red", "limit=1&limit=2"])
-async def test_a_query_that_does_not_fit_is_refused(harness: Harness, query: str) -> None:
-    """400 malformed_request."""
+async def test_an_invalid_query_is_refused(harness: Harness, query: str) -> None:
+    """An invalid query is answered with 400 `malformed_request`."""
     assert (await harness.call("GET", "/v1/users", query=query)).code == "malformed_request"
 
 
 async def test_another_tenants_user_is_not_found(harness: Harness) -> None:
-    """404, the same as for an id that nobody has; and the list does not show it."""
+    """Another tenant's user is answered with 404, as an unknown id is, and is not in the list."""
     user = await harness.user()
     await harness.tenant("rival")
     answer = await harness.call("GET", f"/v1/users/{user['id']}", tenant="rival")
@@ -174,8 +175,8 @@ async def test_another_tenants_user_is_not_found(harness: Harness) -> None:
     assert (await harness.call("GET", "/v1/users", tenant="rival")).json == {"data": [], "next_cursor": None}
 
 
-async def test_scopes_decide(harness: Harness) -> None:
-    """Reading needs users:read and registering users:write."""
+async def test_each_operation_requires_its_scope(harness: Harness) -> None:
+    """Reading users requires `users:read`, and registering them `users:write`."""
     assert (await harness.call("GET", "/v1/users", scopes=["users:write"])).code == "insufficient_scope"
     answer = await harness.call("POST", "/v1/users", registration(), scopes=["users:read"])
     assert answer.code == "insufficient_scope"
