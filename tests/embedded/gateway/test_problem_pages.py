@@ -79,7 +79,7 @@ def _emitted() -> Iterator[tuple[str, str]]:
                 texts = [_literal(keyword.value) for keyword in node.keywords if keyword.arg == "code"]
             elif called == "failure_document":
                 texts = [_literal(node.args[0])]
-            elif called == "_give_up":
+            elif called == "_refuse":
                 texts = [_literal(argument).partition(": ")[0] for argument in node.args]
             for text in texts:
                 if text:

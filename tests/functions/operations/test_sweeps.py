@@ -184,9 +184,9 @@ async def test_each_page_of_a_sweep_has_event_ids_of_its_own(order_by: str | Non
             swept.clear()
             await in_pages(context(harness), "acme", work, ACCOUNTS, Query(order_by=order_by), page)
             assert (len(swept), set(swept)) == (5, opened)
-        turns.append([event.id for event in harness.events[before:]])
-    assert len(set(turns[0])) == len(turns[0]) == 12
-    assert turns[1] == turns[0]
+        ticks.append([event.id for event in harness.events[before:]])
+    assert len(set(ticks[0])) == len(ticks[0]) == 12
+    assert ticks[1] == ticks[0]
 
 
 async def test_a_part_of_a_tick_is_retried_a_bounded_number_of_times(
