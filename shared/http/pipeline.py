@@ -199,16 +199,18 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
 class _Execution:
     """The handler's run for one request, and the answer that is stored with what it decides."""
 
-    __slots__ = ("_arguments", "_existing", "_origin", "_record", "_run", "_stored", "_wait_seconds", "result")
+    __slots__ = ("_arguments", "_existing", "_origin", "_record", "_run", "_stored", "_waits", "result")
 
     def __init__(
-        self, run: _Run, arguments: dict[str, Any], origin: Origin, record: Record | None, wait_seconds: int
+        self, run: _Run, arguments: dict[str, Any], origin: Origin, record: Record | None, *, waits: bool
     ) -> None:
-        """`record` is the id of the idempotency key and the body's fingerprint; `wait_seconds` is how long the request
-        will wait for a later answer."""
+        """`record` is the id of the idempotency key and the body's fingerprint.
+
+        `waits`: the request goes on to wait for a later answer.
+        """
         self._run = run
         self._origin = origin
-        self._wait_seconds = wait_seconds
+        self._waits = waits
         self._arguments = arguments
         self._record = record
         self._stored: IdempotencyDocument | None = None
@@ -230,7 +232,7 @@ class _Execution:
                 self._record,
                 response,
                 sealed=operation.sensitive,
-                wait_seconds=self._wait_seconds,
+                waits=self._waits,
             )
         return response
 
@@ -270,7 +272,7 @@ async def _execute(run: _Run, arguments: dict[str, Any], origin: Origin, record:
     if operation.request_parameter is not None:
         arguments[operation.request_parameter] = run.request
     wait_seconds = 0 if operation.progress is None else _preferred_wait(run)
-    execution = _Execution(run, arguments, origin, record, wait_seconds)
+    execution = _Execution(run, arguments, origin, record, waits=wait_seconds > 0)
     try:
         ctx, response = await decide_and_commit(
             runtime, execution.decide, run.tenant_id, origin, _POINTS, caller=run.caller, exists=execution.exists
@@ -293,7 +295,7 @@ async def _execute(run: _Run, arguments: dict[str, Any], origin: Origin, record:
     response = _response(run, result)
     if record is not None:
         final = await idempotent_answers.close(runtime, run.tenant_id, record, origin, response)
-        # Another request of the key may have been answered meanwhile, when the waiting took much longer than it should.
+        # Another request of the key may have been answered meanwhile, where the cache has lost the lock.
         response.body = final["body"].encode()
     response.headers["preference-applied"] = f"wait={wait_seconds}"
     return response

@@ -12,8 +12,8 @@ from shared.ports.documents import Collection, Document
 class IdempotencyDocument(Document):
     """The first answer to a key. `body` is sealed when it shows a secret.
 
-    While the request waits for a later answer (`Prefer: wait`), this one is not final: no other request of the key is
-    given it before `open_until`. None: it is final.
+    While its request waits for a later answer (`Prefer: wait`) it is `open`: that request may replace it, once. Whoever
+    is given it first makes it final.
     """
 
     fingerprint: str
@@ -21,7 +21,7 @@ class IdempotencyDocument(Document):
     headers: dict[str, str]
     body: str
     sealed: bool
-    open_until: str | None
+    open: bool
     created_at: str
 
 
@@ -30,7 +30,7 @@ class IdempotencyChanges(TypedDict, total=False):
 
     headers: dict[str, str]
     body: str
-    open_until: str | None
+    open: bool
 
 
 IDEMPOTENCY: Final = Collection(
