@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from embedded.gateway.routing import Router
@@ -31,6 +32,9 @@ Serve = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 """Called with the name of a Service. Returns the response of its function."""
 Admission = Callable[[str], Awaitable[None]]
 """Called with a tenant's id. Returns when one more of its requests may start, or raises Problem."""
+_OWN_PATHS: Final = frozenset(
+    {"brokers", "docs", "healthz", "metrics", "platform", "problems", "readyz", "realms", "schemas", "simulators"}
+)
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -104,11 +108,12 @@ class Gateway:
             b"",
             repeated,
         )
+        started = perf_counter()
         try:
             self._check_room()
             body = await self._body(request, receive)
         except Problem as problem:
-            return self._refusal(request, problem)
+            return self._refusal(request, problem, started)
         if body is None:
             return None
         request.body = body
@@ -116,24 +121,28 @@ class Gateway:
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer a request whose body is there. Never raises."""
+        started = perf_counter()
         try:
             response = await self._routed(request)
         except Problem as problem:
-            return self._refusal(request, problem)
+            return self._refusal(request, problem, started)
         except Unavailable as error:
-            log.warning("%s %s: %s", request.method, request.path, error)
-            return self._refusal(request, Problem("dependency_unavailable", "A store cannot answer now; try again."))
+            log.warning("a request cannot be answered now: %s", error)
+            unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+            return self._refusal(request, unavailable, started)
         except Exception:
-            log.exception("%s %s failed at the gateway", request.method, request.path)
-            return self._refusal(request, Problem("internal_error", "Something went wrong at the gateway."))
+            log.exception("a request failed at the gateway")
+            failed = Problem("internal_error", "Something went wrong at the gateway.")
+            return self._refusal(request, failed, started)
         if "x-request-id" not in response.headers:
             response.headers["x-request-id"] = request_id_of(request.header("x-request-id"), self._runtime.random)
+            self._log(request, response, started)
         return response
 
     def unreadable(self) -> HttpResponse:
         """The answer to what is no HTTP request."""
         problem = Problem("malformed_request", "This cannot be read as an HTTP request.")
-        return self._refusal(HttpRequest("", "", "", {}, b""), problem)
+        return self._refusal(HttpRequest("", "", "", {}, b""), problem, perf_counter())
 
     def _check_room(self) -> None:
         if self.in_flight > self._max_in_flight:
@@ -200,13 +209,28 @@ class Gateway:
             return None
         return request.caller.tenant_id
 
-    def _refusal(self, request: HttpRequest, problem: Problem) -> HttpResponse:
+    def _refusal(self, request: HttpRequest, problem: Problem, started: float) -> HttpResponse:
         request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
         response = problem_response(problem, self._runtime, request, request_id)
         if problem.code == "payload_too_large":
             # The rest of the body is still on its way and would be taken for the next request.
             response.headers["connection"] = "close"
+        self._log(request, response, started)
         return response
+
+    def _log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
+        """Log a request that no function answered; a function's pipeline logs its own.
+
+        The path is the client's text and may hold anything: only the platform's own names are logged of it.
+        """
+        requests = self._runtime.telemetry.requests
+        if requests is None:
+            return
+        first = request.path[1:].partition("/")[0]
+        operation = f"platform/{first}" if first in _OWN_PATHS else "gateway"
+        tenant_id = (request.caller.tenant_id or "") if request.caller is not None else ""
+        seconds = perf_counter() - started
+        requests.request(operation, response.status, seconds, tenant_id, response.headers["x-request-id"], "")
 
 
 def _too_large(limit: int) -> Problem:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.processes import bound
 
@@ -49,10 +49,19 @@ class Started:
 
 
 @contextmanager
-def started(data_dir: Path, *options: str, cwd: Path = ROOT) -> Iterator[Started]:
+def started(
+    data_dir: Path, *options: str, cwd: Path = ROOT, stderr: IO[bytes] | None = None, **settings: str
+) -> Iterator[Started]:
     """`lastro up` on a free port, ready; killed at the end if it is still there."""
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
-    process = subprocess.Popen(bound(arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        bound(arguments),
+        cwd=cwd,
+        env={**environment(), **settings},
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
