@@ -24,4 +24,6 @@ WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 EXPOSE 8080
-CMD ["python", "-m", "uvicorn", "functions_framework.aio:app", "--host", "0.0.0.0", "--port", "8080"]
+# The framework's application, between the opening and the closing of what the function needs.
+CMD ["python", "-m", "uvicorn", "--factory", "shared.functions.application:application", \
+    "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--timeout-graceful-shutdown", "20"]

@@ -186,7 +186,10 @@ def read_credentials(data_dir: Path) -> Credentials:
         raise CliError(str(error)) from None
     if credentials is None:
         start = f"{PROGRAM} up{data_dir_option(data_dir)}"
-        raise CliError(f"there is no {data_dir / FILE_NAME}; start the platform first: {start}")
+        raise CliError(
+            f"there is no {data_dir / FILE_NAME} here (in {Path.cwd()}). A platform that was started elsewhere has it "
+            f"in its data directory: name that with --data-dir or LASTRO_DATA_DIR. Or start one: {start}"
+        )
     return credentials
 
 

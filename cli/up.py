@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, PROGRAM, DataDir, Json
-from cli.output import console, print_json, say
+from cli.output import console, print_json
 
 if TYPE_CHECKING:
     from embedded.platform.platform import Platform
@@ -34,13 +33,17 @@ def up(
 ) -> None:
     """Start the platform: gateway, broker, schedules, identity and stores, in one process.
 
-    Ctrl-C or SIGTERM finishes what is under way and ends it.
+    Ctrl-C or SIGTERM finishes what is in progress and ends it, within ten seconds: with exit code 0, or with 1 and a
+    line that says what was not written.
     """
     from embedded.server.listening import AddressInUse, listen, url_of
     from embedded.server.running import run
+    from shared.bootstrap.starting import warn_of_misspelt
+    from shared.telemetry.logs import Logs
 
     settings = _settings(data_dir)
-    _log_to_stderr(settings.log_level)
+    logs = Logs(settings.log_level, settings.log_format)
+    warn_of_misspelt()
     try:
         listening = listen(host, port)
     except AddressInUse as error:
@@ -52,10 +55,12 @@ def up(
     from embedded.platform.platform import Options
 
     try:
-        options = Options(demo=not no_demo, faithful=faithful)
+        options = Options(demo=not no_demo, faithful=faithful, logs=logs)
         run(settings, options, listening, lambda platform: _ready(platform, as_json=as_json))
     except _failures() as error:
-        raise CliError(str(error)) from None
+        raise CliError(_text_of(error)) from None
+    finally:
+        logs.close()
 
 
 def _is_in_use(data_dir: Path) -> bool:
@@ -75,31 +80,38 @@ def _is_in_use(data_dir: Path) -> bool:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a start can fail of that its user can do something about."""
+    """What a start, or the end, can fail of that its user can do something about."""
     from embedded.identity.credentials import BadCredentials
     from embedded.manifests.findings import ManifestError
-    from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, WriterFailed
+    from shared.adapters.files.keyfile import BadKeyFile
+    from shared.adapters.sqlite.store import DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed
+    from shared.core.settings import InvalidSettings
+    from shared.ports.documents import Unavailable
 
-    return (BadCredentials, ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, ValueError, OSError)
+    return (
+        *(BadCredentials, BadKeyFile, ManifestError, InvalidSettings),
+        *(DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed, Unavailable),
+        OSError,
+    )
+
+
+def _text_of(error: Exception) -> str:
+    """One line that names the file, where it is about one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _settings(data_dir: Path) -> Settings:
-    from shared.core.settings import Settings
+    from shared.bootstrap.starting import read_settings
+    from shared.core.settings import InvalidSettings
 
     try:
-        settings = Settings.from_environment()
-    except ValueError as error:
+        settings = read_settings()
+    except InvalidSettings as error:
         raise CliError(str(error)) from None
     waiting = settings.data_lock_seconds if "LASTRO_DATA_LOCK_SECONDS" in os.environ else _LOCK_SECONDS
     return settings._replace(data_dir=str(data_dir), data_lock_seconds=waiting)
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    for noisy in ("httpx", "httpcore", "uvicorn.error", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _ready(platform: Platform, *, as_json: bool) -> None:
@@ -121,5 +133,4 @@ def _ready(platform: Platform, *, as_json: bool) -> None:
     else:
         out.print(f'  {PROGRAM} request --platform POST /v1/tenants -d \'{{"name": "…"}}\'{where}   a first tenant')
     out.print(f"\nCredentials: {platform.credentials.path}   OpenAPI: {settings.base_url}/v1/openapi.json")
-    say("")
     sys.stdout.flush()

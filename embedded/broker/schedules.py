@@ -29,6 +29,7 @@ from shared.ports.documents import Unavailable
 log = logging.getLogger(__name__)
 PING_TYPE: Final = "dev.knative.sources.ping"
 _LOOK_SECONDS: Final = 1.0
+_SENDING_SECONDS: Final = 0.5
 
 Send = Callable[[Subscription, Envelope], Awaitable[None]]
 
@@ -68,10 +69,13 @@ class Schedules:
         self._look_later()
 
     async def stop(self) -> None:
-        """Make no more ticks, and wait for those that are being sent."""
+        """Make no more ticks, and wait a moment for those that are being sent; what is not sent then is dropped."""
         self._running = False
         if self._sending:
-            await asyncio.gather(*self._sending, return_exceptions=True)
+            _, late = await asyncio.wait(self._sending, timeout=_SENDING_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def next_ticks(self) -> dict[str, datetime | None]:
         """When each PingSource ticks next."""

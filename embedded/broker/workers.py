@@ -158,7 +158,7 @@ class Worker:
         A cancellation of the handler counts as one as well. Raises the cancellation of this task itself.
         """
         if not isinstance(error, asyncio.CancelledError):
-            log.warning("no answer: %r", error)
+            log.warning("no answer: %s", type(error).__name__)
         elif self._timed_out or not self.task.cancelling():
             log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
         else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from time import perf_counter
+from typing import Final, Protocol
 
 from embedded.gateway.routing import Router
 from shared.context.runtime import Runtime
@@ -28,6 +29,9 @@ Serve = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 """Called with the name of a Service. Returns the response of its function."""
 Admission = Callable[[str], Awaitable[None]]
 """Called with a tenant's id. Returns when one more of its requests may start, or raises Problem."""
+_OWN_PATHS: Final = frozenset(
+    {"brokers", "docs", "healthz", "metrics", "platform", "problems", "readyz", "realms", "schemas", "simulators"}
+)
 
 
 class OwnPaths(Protocol):
@@ -87,24 +91,33 @@ class Gateway:
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request. Never raises."""
+        started = perf_counter()
         try:
             response = await self._routed(request)
         except Problem as problem:
-            return self.refuse(request, problem)
+            return self.refuse(request, problem, started)
         except Unavailable as error:
-            log.warning("%s %s: %s", request.method, request.path, error)
-            return self.refuse(request, Problem("dependency_unavailable", "A store cannot answer now; try again."))
+            log.warning("a request cannot be answered now: %s", error)
+            unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+            return self.refuse(request, unavailable, started)
         except Exception:
-            log.exception("%s %s failed at the gateway", request.method, request.path)
-            return self.refuse(request, Problem("internal_error", "Something went wrong at the gateway."))
+            log.exception("a request failed at the gateway")
+            failed = Problem("internal_error", "Something went wrong at the gateway.")
+            return self.refuse(request, failed, started)
         if "x-request-id" not in response.headers:
             response.headers["x-request-id"] = request_id_of(request.header("x-request-id"), self._runtime.random)
+            self._log(request, response, started)
         return response
 
-    def refuse(self, request: HttpRequest, problem: Problem) -> HttpResponse:
-        """Return a problem as the response to a request, which may be incomplete."""
+    def refuse(self, request: HttpRequest, problem: Problem, started: float | None = None) -> HttpResponse:
+        """Return a problem as the response to a request, which may be incomplete.
+
+        `started` is the time of `perf_counter` at which the request arrived.
+        """
         request_id = request_id_of(request.header("x-request-id"), self._runtime.random)
-        return problem_response(problem, self._runtime, request, request_id)
+        response = problem_response(problem, self._runtime, request, request_id)
+        self._log(request, response, perf_counter() if started is None else started)
+        return response
 
     async def _routed(self, request: HttpRequest) -> HttpResponse:
         routes = self._router.routes(request.path)
@@ -146,6 +159,20 @@ class Gateway:
         except Problem:
             return None
         return request.caller.tenant_id
+
+    def _log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
+        """Log a request that no function answered; a function's pipeline logs its own.
+
+        The path is the client's text and may hold anything: only the platform's own names are logged of it.
+        """
+        requests = self._runtime.telemetry.requests
+        if requests is None:
+            return
+        first = request.path[1:].partition("/")[0]
+        operation = f"platform/{first}" if first in _OWN_PATHS else "gateway"
+        tenant_id = (request.caller.tenant_id or "") if request.caller is not None else ""
+        seconds = perf_counter() - started
+        requests.request(operation, response.status, seconds, tenant_id, response.headers["x-request-id"], "")
 
 
 def _too_large(limit: int) -> Problem:

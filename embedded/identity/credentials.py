@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 FILE_NAME: Final = "credentials.json"
 
 
 class BadCredentials(Exception):
-    """The file cannot be used; the text says why."""
+    """The file cannot be used: the text names it, says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,40 @@ class Identity:
     tenant_id: str | None = None
     key_id: str | None = None
     signing_secret: str | None = None
+
+
+class _Tenant(BaseModel):
+    """A tenant's entry: an Identity's fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant_id: str
+    client_id: str
+    client_secret: str
+    key_id: str
+    signing_secret: str
+
+
+class _Client(BaseModel):
+    """The platform's entry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client_id: str
+    client_secret: str
+
+
+class _Content(BaseModel):
+    """What the file may hold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base_url: str = ""
+    token_url: str = ""
+    audience: str = ""
+    platform: _Client | None = None
+    demo: _Tenant | None = None
+    tenants: dict[str, _Tenant] | None = None
 
 
 @dataclass(slots=True)
@@ -43,12 +79,23 @@ class Credentials:
         """Return the file's content, or None when there is no file. Raises BadCredentials."""
         path = data_dir / FILE_NAME
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, **content)
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
-            raise BadCredentials(f"{path} cannot be used: {error}") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            raise BadCredentials(f"{path} cannot be read: {reason}") from None
+        try:
+            content = _Content.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            wrong = f"{where}: {first['msg']}" if where else first["msg"]
+            raise BadCredentials(
+                f"{path} is damaged ({wrong}): put it back from a backup, or remove it and `up` writes it anew "
+                "with the secrets of the platform and the demo tenant"
+            ) from None
+        return cls(path, **content.model_dump(exclude_none=True))
 
     def text(self) -> str:
         """Return the file's text."""

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import orjson
 
-from embedded.identity.credentials import FILE_NAME, Credentials, tenant_entry
+from embedded.identity.credentials import FILE_NAME, BadCredentials, Credentials, tenant_entry
 from embedded.identity.issuer import TOKEN_PATH, Client, Issuer
+from shared.adapters.files.keyfile import KEY_FILE, SECRETS_FILE
 from shared.context.runtime import Runtime
 from shared.core.clock import format_time
 from shared.http.messages import HttpRequest, HttpResponse
@@ -51,11 +52,13 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     """Create the platform's client, the credentials file and, with `demo`, the demo tenant, unless they exist.
 
     An earlier start may have done any step, also one that a crash interrupted. A repeated step yields the same secrets:
-    those of the demo tenant come from the idempotent replay of its creation. Raises BadCredentials.
+    those of the demo tenant come from the idempotent replay of its creation. Raises BadCredentials, also when the file,
+    the key files and the database do not belong together.
     """
     settings = runtime.settings
     directory = settings.data_path
     credentials = Credentials.read(directory) or Credentials(directory / FILE_NAME)
+    await _check_clients(runtime, credentials)
     before = (directory / FILE_NAME).read_bytes() if (directory / FILE_NAME).exists() else b""
     credentials.base_url = settings.base_url
     credentials.token_url = issuer.issuer_url + TOKEN_PATH
@@ -67,6 +70,19 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     if credentials.text().encode() != before:
         credentials.write()
     return credentials
+
+
+async def _check_clients(runtime: Runtime, credentials: Credentials) -> None:
+    """See that the database knows the clients that the file kept from an earlier start. Raises BadCredentials."""
+    demo = [credentials.demo] if credentials.demo else []
+    for entry in (*demo, *(credentials.tenants or {}).values()):
+        client = await client_of(runtime.documents, entry["client_id"])
+        if client is None or client["secret_digest"] != client_secret_digest(entry["client_secret"]):
+            raise BadCredentials(
+                f"{credentials.path} holds a client of the tenant {entry['tenant_id']} that the database beside it "
+                f"does not know, as when the database was deleted: put the database back that belongs to it, or "
+                f"remove {credentials.path} to begin anew"
+            )
 
 
 async def _platform_client(runtime: Runtime) -> str:
@@ -88,7 +104,13 @@ async def _platform_client(runtime: Runtime) -> str:
     try:
         await runtime.documents.commit(commit)
     except AlreadyExists:
-        log.debug("the platform's client is there already")
+        known = await client_of(runtime.documents, PLATFORM_CLIENT)
+        if known is None or known["secret_digest"] != document["secret_digest"]:
+            directory = runtime.settings.data_path
+            raise BadCredentials(
+                f"{directory / KEY_FILE} and {directory / SECRETS_FILE} are not those that the database beside them "
+                "was made with, as when they were deleted: put them back from a backup of the data directory"
+            ) from None
     await runtime.documents.durable()
     return secret
 

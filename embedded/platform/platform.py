@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
-import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from random import Random
 from typing import Any, Final, Literal, Self
 
 from embedded.broker.broker import Broker
@@ -28,25 +26,21 @@ from embedded.identity.issuer import REALM_PATH, Issuer, KeyRing
 from embedded.manifests.loading import Manifests, load
 from embedded.platform.inspection import Inspection
 from embedded.simulators.rails import add_rails
-from shared.adapters.files.keyfile import KeyFileSecrets
-from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
-from shared.adapters.otlp.export import connect
-from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.store import SqliteStore
-from shared.bootstrap.assembly import refuse_unknown_servers
+from shared.bootstrap.process import Process
+from shared.bootstrap.starting import check_files
 from shared.context.runtime import Runtime
-from shared.core.clock import Clock, SystemClock
+from shared.core.clock import Clock
 from shared.core.envelope import Envelope
-from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
-from shared.core.settings import Settings
+from shared.core.settings import InvalidSettings, Settings
 from shared.functions.process import install
-from shared.identity.tokens import TokenVerifier
-from shared.records.catalogue import COLLECTIONS
-from shared.telemetry.recorder import Telemetry
+from shared.telemetry.logs import Logs
 
 log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parents[2]
-DRAIN_SECONDS: Final = 3.0
+DRAIN_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 5.0
+"""How long stopping takes at most, once the last requests are answered."""
 _GENERATION_0: Final = 50_000
 
 
@@ -61,14 +55,15 @@ class Options:
     writer: Literal["thread", "process"] = "process"
     root: Path = ROOT
     """The folder with the manifests and the functions."""
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """The environment from which OpenTelemetry's own variables are read."""
+    logs: Logs | None = None
+    """The process's logging, where it was set up."""
 
 
 @dataclass(slots=True)
 class Platform:
     """A running platform. `gateway` answers its requests."""
 
+    process: Process
     settings: Settings
     clock: Clock
     plan: Plan
@@ -91,16 +86,16 @@ class Platform:
         Raises ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, BadCredentials, or ValueError for a
         setting that this version cannot honour.
         """
-        refuse_unknown_servers(settings)
-        options, clock = options or Options(), clock or SystemClock()
+        if settings.identity:
+            raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` gives its tokens itself")
+        check_files(settings)
+        options = options or Options()
         manifests = load(options.root)
         plan = make_plan(manifests)
         async with AsyncExitStack() as stack:
-            store = await SqliteStore.open(
-                settings.data_path, collections=COLLECTIONS, settings=settings, clock=clock, writer=options.writer
-            )
-            stack.push_async_callback(store.close)
-            platform = await cls._assemble(settings, options, clock, manifests, plan, store, stack)
+            process = await stack.enter_async_context(Process(settings, clock, options.logs))
+            store = await process.open_store(options.writer)
+            platform = await cls._assemble(process, options, manifests, plan, store, stack)
             await platform.begin(manifests, options)
             platform.closing = stack.pop_all()
         return platform
@@ -108,24 +103,23 @@ class Platform:
     @classmethod
     async def _assemble(
         cls,
-        settings: Settings,
+        process: Process,
         options: Options,
-        clock: Clock,
         manifests: Manifests,
         plan: Plan,
         store: SqliteStore,
         stack: AsyncExitStack,
     ) -> Self:
-        vault = KeyFileSecrets(settings.data_path)
-        keys = await KeyRing.load(vault)
+        settings, clock = process.settings, process.clock
+        keys = await KeyRing.load(process.secrets)
         invokers = _Invokers()
         broker = Broker(plan, store, clock, invokers.invoke)
         functions = Functions(manifests.services, clock, broker.timers)
         issuer_url = settings.base_url.rstrip("/") + REALM_PATH
-        runtime = _runtime(settings, options, clock, store, broker, vault, keys, stack)
+        runtime = process.runtime(store, keys.source, broker.quiet)
         issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
-        state = _State()
+        state = _State(store)
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
         invokers.chosen = (
             FrameworkInvoker(functions, manifests.services, options.root)
@@ -145,7 +139,20 @@ class Platform:
         paths.simulators = await add_rails(runtime, gateway, stack)
         schedules = Schedules(plan, clock, broker.timers, runtime.ids, broker.send)
         return cls(
-            settings, clock, plan, store, runtime, broker, functions, schedules, issuer, gateway, paths, state, stack
+            process,
+            settings,
+            clock,
+            plan,
+            store,
+            runtime,
+            broker,
+            functions,
+            schedules,
+            issuer,
+            gateway,
+            paths,
+            state,
+            stack,
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
@@ -164,21 +171,30 @@ class Platform:
         self.schedules.start()
         self.credentials = await prepare(self.runtime, self.issuer, self.gateway.handle, demo=options.demo)
         self.state.value = None
+        log.info("the platform answers at %s", self.settings.base_url)
         stack.callback(self.state.stop)
 
-    async def stop(self) -> None:
-        """Wait for work in progress, within a bound, and close everything. The rest stays in the log."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Wait for work in progress and close everything, within so many seconds. The rest stays in the log.
+
+        Raises NotWritten when something that was decided is not on disk.
+        """
+        self.process.close_by(asyncio.get_running_loop().time() + seconds)
         await self.closing.aclose()
 
 
 class _State:
     """Why the platform cannot serve now."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
         self.value: str | None = "The platform is starting."
 
     def reason(self) -> str | None:
-        return self.value
+        if self.value is not None:
+            return self.value
+        trouble = self._store.trouble()
+        return None if trouble is None else f"{trouble[0].upper()}{trouble[1:]}."
 
     def stop(self) -> None:
         self.value = "The platform is stopping."
@@ -191,40 +207,6 @@ class _Invokers:
 
     def invoke(self, service: str, envelope: Envelope, first: bool) -> Coroutine[Any, Any, Answer]:
         return self.chosen.invoke(service, envelope, first)
-
-
-def _runtime(
-    settings: Settings,
-    options: Options,
-    clock: Clock,
-    store: SqliteStore,
-    broker: Broker,
-    vault: KeyFileSecrets,
-    keys: KeyRing,
-    stack: AsyncExitStack,
-) -> Runtime:
-    telemetry = Telemetry(Random(), settings.trace_ratio)  # noqa: S311 - trace ids
-    link = connect(telemetry, options.environment)
-    if link is not None:
-        stack.callback(link.close)
-    issuer_url = settings.base_url.rstrip("/") + REALM_PATH
-    leeway = timedelta(seconds=settings.token_leeway_seconds)
-    return Runtime(
-        settings=settings,
-        clock=clock,
-        random=BufferedSystemRandom(),
-        secret_source=SystemSecretSource(),
-        documents=store.documents,
-        ledger=store.ledger,
-        cache=store.cache,
-        nonces=store.nonces,
-        bus=LogBus(),
-        secrets=vault,
-        flags=YamlFlags(settings.data_path / FLAGS_FILE),
-        verifier=TokenVerifier(issuer_url, settings.audience, keys.source, clock, leeway),
-        telemetry=telemetry,
-        request_quiet=broker.quiet,
-    )
 
 
 def settle_memory() -> None:

@@ -70,7 +70,15 @@ async def _serve(
     starting = asyncio.ensure_future(Platform.start(settings, options))
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    platform = await starting
+    if not starting.done():
+        # Whatever the start waits for (a writer that hangs, a directory in use), the process ends.
+        starting.cancel()
+    try:
+        platform = await starting
+    except asyncio.CancelledError:
+        log.warning("stopped before the platform had started")
+        listening.close()
+        return
     try:
         settle_memory()
         if not stopping.is_set():

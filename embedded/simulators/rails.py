@@ -61,12 +61,9 @@ class OwnTransport(httpx.AsyncBaseTransport):
 
 
 async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, PixSimulator]:
-    """Add the rails to the runtime, and return the simulators by name."""
+    """Add the rails that the settings do not name to the runtime, and return their simulators by name."""
     settings = runtime.settings
     if settings.pix_rail:
-        rail = PixHttpRail(settings.pix_rail)
-        runtime.rails["pix"] = rail
-        stack.push_async_callback(rail.aclose)
         return {}
     post = OwnPost(gateway, settings.base_url)
     simulator = PixSimulator(

@@ -71,7 +71,7 @@ async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     try:
         await rail.request_charge(deposit["txid"], deposit["amount"], deposit["currency"], callback_url)
     except RailRefused as refusal:
-        ctx.log.warning("the rail refused the charge %s: %s: %s", deposit["txid"], refusal.code, refusal)
+        ctx.log.warning("the rail refused the charge %s: %s", deposit["txid"], refusal.code)
         return Failure(code="provider_refused", detail=f"{refusal.code}: {refusal}")
     return None
 

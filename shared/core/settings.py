@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-_PREFIX = "LASTRO_"
+_PREFIX: Final = "LASTRO_"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("auto", "json", "text")
+OTHER_VARIABLES: Final = ("LASTRO_COMMAND", "LASTRO_CRASH_AT", "LASTRO_PYTHON")
+"""Names that are read elsewhere: by the launcher and by tests."""
+
+_CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
+_URLS: Final = ("base_url", "identity", "pix_rail")
+_FROM_ZERO: Final = frozenset(
+    {
+        "data_lock_seconds",
+        "max_wait_seconds",
+        "outbox_grace_seconds",
+        "store_batch_seconds",
+        "token_leeway_seconds",
+        "trace_ratio",
+    }
+)
+_MAXIMUM: Final = {"trace_ratio": 1}
+# Below it two names are different words rather than one word that was misspelt.
+_LIKENESS: Final = 0.8
+
+
+class InvalidSettings(ValueError):
+    """Environment variables that cannot be followed: the text names each, what is wrong, and what is accepted."""
 
 
 class Settings(NamedTuple):
@@ -55,26 +80,69 @@ class Settings(NamedTuple):
     saga_attempts: int = 10
     outbox_grace_seconds: int = 30
     sweep_batch: int = 100
-    trace_ratio: float = 0.01
-    log_level: str = "INFO"
+    trace_ratio: float = 1.0
+    log_level: str = "info"
+    log_format: str = "auto"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the settings. Raises ValueError naming the variable whose value is no number."""
+        """Read the settings; an empty variable counts as one that is not set. Raises InvalidSettings."""
         source = os.environ if environment is None else environment
         values: dict[str, str | int | float] = {}
+        wrong: list[str] = []
         for setting, default in cls._field_defaults.items():
             name = _PREFIX + setting.upper()
             text = source.get(name)
             if not text:
                 continue
-            kind: type[str | int | float] = type(default)
             try:
-                values[setting] = kind(text)
-            except ValueError:
-                raise ValueError(f"{name}={text!r} is not a number") from None
+                values[setting] = _read(setting, text, type(default))
+            except ValueError as error:
+                # A URL may hold a password.
+                wrong.append(f"{name} {error}" if setting in _URLS else f"{name}={text!r} {error}")
+        if wrong:
+            raise InvalidSettings("; ".join(wrong))
         return cls(**values)  # type: ignore[arg-type]  # each value was made by its field's own type
 
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir)
+
+
+def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int | float:
+    """The value of a setting. Raises ValueError whose text follows the variable's name and value."""
+    if kind is not str:
+        return _number(setting, text, kind)
+    accepted = _CHOICES.get(setting)
+    if accepted is not None:
+        if text.lower() not in accepted:
+            raise ValueError(f"is not one of {', '.join(accepted)}")
+        return text.lower()
+    if setting in _URLS and not text.startswith(("http://", "https://")):
+        raise ValueError("is not an http:// or https:// URL")
+    return text
+
+
+def _number(setting: str, text: str, kind: type[str | int | float]) -> int | float:
+    try:
+        value = int(text) if kind is int else float(text)
+    except ValueError:
+        raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+    least, most = int(setting not in _FROM_ZERO and kind is int), _MAXIMUM.get(setting)
+    if not isfinite(value) or value < least or (most is not None and value > most):
+        raise ValueError(f"is not between {least} and {most}" if most is not None else f"is less than {least}")
+    return value
+
+
+def misspelt(environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
+    """Variables whose names look like a setting's and are none, each with the name that was probably meant."""
+    source = os.environ if environment is None else environment
+    known = {_PREFIX + setting.upper() for setting in Settings._fields} | set(OTHER_VARIABLES)
+    unknown = [name for name in source if name.upper().startswith(_PREFIX) and name not in known]
+    if not unknown:
+        return
+    from difflib import get_close_matches
+
+    for name in unknown:
+        for meant in get_close_matches(name.upper(), sorted(known), n=1, cutoff=_LIKENESS):
+            yield name, meant

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from shared.context.context import Handler
 from shared.context.target import Target
-from shared.functions.process import process_runtime
+from shared.functions.process import check_when_loaded_alone, process_runtime
 
 if TYPE_CHECKING:
     from shared.core.envelope import Event
@@ -47,19 +47,23 @@ def http_function(
     """
     from shared.http.target import http_target
 
-    return lambda handler: http_target(
-        handler,
-        route,
-        scope=scope,
-        access=access,
-        status=status,
-        location=location,
-        progress=progress,
-        empty_body_is_object=empty_body_is_object,
-        sensitive=sensitive,
-        problems=problems,
-        runtime=process_runtime,
-    )
+    def decorate(handler: Handler) -> Target:
+        check_when_loaded_alone(handler)
+        return http_target(
+            handler,
+            route,
+            scope=scope,
+            access=access,
+            status=status,
+            location=location,
+            progress=progress,
+            empty_body_is_object=empty_body_is_object,
+            sensitive=sensitive,
+            problems=problems,
+            runtime=process_runtime,
+        )
+
+    return decorate
 
 
 def event_function(*models: type[Event], platform: bool = False) -> Callable[[Handler], Target]:
@@ -70,7 +74,11 @@ def event_function(*models: type[Event], platform: bool = False) -> Callable[[Ha
     """
     from shared.messaging.target import event_target
 
-    return lambda handler: event_target(handler, models, process_runtime, platform=platform)
+    def decorate(handler: Handler) -> Target:
+        check_when_loaded_alone(handler)
+        return event_target(handler, models, process_runtime, platform=platform)
+
+    return decorate
 
 
 def operation_of(target: object) -> Operation | None:

@@ -35,6 +35,7 @@ from shared.identity.tokens import Caller
 from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, NonceUsed, ReadToken, Unavailable
 from shared.ports.nonces import Nonce
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
+from shared.telemetry.log_lines import current_run
 
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
@@ -64,6 +65,11 @@ class _Run:
     def __post_init__(self) -> None:
         self.read_token = self.runtime.documents.read_token
 
+    @property
+    def correlation_id(self) -> str:
+        """Under which events, log lines and traces of this request are found."""
+        return self.request_id
+
     async def durable(self) -> None:
         """Return when everything that the request has read or committed is on disk.
 
@@ -72,8 +78,13 @@ class _Run:
         await self.runtime.documents.durable(self.read_token)
 
 
-async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime) -> HttpResponse:
-    """Process a request and return the response. Never raises: an error becomes a problem document."""
+async def serve(
+    operation: HttpOperation, request: HttpRequest, runtime: Runtime, refused: Problem | None = None
+) -> HttpResponse:
+    """Process a request, log it, and return the response. Never raises: an error becomes a problem document.
+
+    `refused` is why the request is refused, if that is known already: its body was not read, say.
+    """
     started = perf_counter()
     parent = request.header("traceparent")
     traceparent = runtime.telemetry.trace(parent)
@@ -85,11 +96,18 @@ async def serve(operation: HttpOperation, request: HttpRequest, runtime: Runtime
         run = _Run(operation, request, runtime, request_id, traceparent)
         response = await _problem_response(run, problem)
     else:
-        response = await _answer(run)
+        logged_as = current_run.set((operation.id, run, traceparent))
+        try:
+            response = await (_answer(run) if refused is None else _problem_response(run, refused))
+        finally:
+            current_run.reset(logged_as)
     response.headers["x-request-id"] = request_id
     if run.headers:
         response.headers.update(run.headers)
-    runtime.telemetry.record_http(operation.id, response.status, perf_counter() - started, traceparent, parent)
+    seconds = perf_counter() - started
+    runtime.telemetry.record_http(
+        operation.id, response.status, seconds, traceparent, parent, run.tenant_id, request_id
+    )
     return response
 
 
@@ -102,11 +120,11 @@ async def _answer(run: _Run) -> HttpResponse:
     except Problem as problem:
         return await _problem_response(run, problem)
     except Unavailable as error:
-        log.warning("%s: %s", run.operation.id, error)
+        log.warning("a request cannot be answered now: %s", error)
         unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
         return problem_response(unavailable, run.runtime, run.request, run.request_id)
     except Exception:
-        log.exception("%s failed, request %s", run.operation.id, run.request_id)
+        log.exception("a request failed")
         failed = Problem("internal_error", "An unexpected error occurred. It is logged under the request id.")
         return problem_response(failed, run.runtime, run.request, run.request_id)
 

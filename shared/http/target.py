@@ -14,8 +14,7 @@ from shared.context.target import Target, chunked_body, domain_of, made_of, read
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse, read_headers
 from shared.http.operation import Access, HttpOperation, Progress, compile_path, path_parameters
-from shared.http.pipeline import problem_response, serve
-from shared.http.request_id import request_id_of
+from shared.http.pipeline import serve
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -94,11 +93,11 @@ async def _serve_framework_request(operation: HttpOperation, request: Request, r
     )
     problem = chunked_body(request)
     if problem is not None:
-        return problem_response(problem, runtime, incoming, request_id_of(None, runtime.random))
+        return await serve(operation, incoming, runtime, problem)
     body = await read_body(request.stream(), runtime.settings.max_body_bytes)
     if body is None:
         problem = Problem("payload_too_large", f"The body is larger than {runtime.settings.max_body_bytes} bytes.")
-        return problem_response(problem, runtime, incoming, request_id_of(None, runtime.random))
+        return await serve(operation, incoming, runtime, problem)
     incoming.body = body
     return await serve(operation, incoming, runtime)
 

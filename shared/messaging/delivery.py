@@ -18,6 +18,7 @@ from shared.core.envelope import DEAD_LETTER_ID, Envelope, Event
 from shared.core.problems import Problem
 from shared.messaging.operation import EventOperation
 from shared.ports.documents import PLATFORM, AlreadyApplied, InboxMarker, Unavailable
+from shared.telemetry.log_lines import current_run
 
 log = logging.getLogger(__name__)
 _KNE_DETAIL_LENGTH: Final = 200
@@ -48,6 +49,7 @@ async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtim
     parent = envelope.extensions.get("traceparent")
     traceparent = telemetry.trace(parent)
     run = _apply if first else _apply_guarded
+    logged_as = current_run.set((operation.id, envelope, traceparent))
     try:
         tenant_id, event = _read(operation, envelope)
         # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them
@@ -55,18 +57,35 @@ async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtim
         marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
         delivery = await run(operation, envelope, event, tenant_id, marker, runtime, traceparent)
     except Unavailable as error:
-        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, error)
+        log.warning("%s cannot be taken now: %s", envelope.id, error)
         delivery = Delivery(503, {"Kne-Code": "dependency_unavailable"})
     except Problem as problem:
         delivery = refused(problem, envelope)
     except Exception:
-        log.exception("%s failed on %s %s", operation.id, envelope.type, envelope.id)
+        log.exception("%s %s failed", envelope.type, envelope.id)
         delivery = Delivery(500, {"Kne-Code": "internal_error"})
+    finally:
+        current_run.reset(logged_as)
     seconds, age = perf_counter() - started, envelope.age_seconds(now)
     if age is not None:
         age += seconds
     telemetry.record_event(operation.id, envelope.type, delivery.status, seconds, age, traceparent, parent)
+    if telemetry.deliveries is not None:
+        _log_delivery(telemetry.deliveries, operation, envelope, delivery.status, seconds, traceparent)
     return delivery
+
+
+def _log_delivery(
+    logger: logging.Logger,
+    operation: EventOperation,
+    envelope: Envelope,
+    status: int,
+    seconds: float,
+    traceparent: str,
+) -> None:
+    logged_as = current_run.set((operation.id, envelope, traceparent))
+    logger.debug("%s %s answered %d in %.1f ms", envelope.type, envelope.id, status, seconds * 1000)
+    current_run.reset(logged_as)
 
 
 async def _apply_guarded(
@@ -139,5 +158,6 @@ def refused(problem: Problem, envelope: Envelope) -> Delivery:
     headers = {"Kne-Code": problem.code, "Kne-Detail": detail.replace("\n", " ")}
     if envelope.tenant_id:
         headers["Kne-Tenant"] = envelope.tenant_id
-    log.warning("%s %s refused: %s: %s", envelope.type, envelope.id, problem.code, detail)
+    # The detail may quote what the event holds: it goes to the dead letter, which belongs to the tenant.
+    log.warning("%s %s refused: %s", envelope.type, envelope.id, problem.code)
     return Delivery(problem.status, headers)

@@ -1,11 +1,12 @@
-"""Traces and metrics: cheap in the handler's path, exported by OpenTelemetry when an endpoint is set.
+"""Traces, metrics and requests' log lines: cheap in the handler's path, exported when an endpoint is set.
 
-Counts are kept in plain dictionaries and read when somebody asks; a span object is made only for the sampled
-share of traces (docs/decisions/0005).
+Counts are kept in plain dictionaries, which exporters read; a span is made only in a sampled trace and only while there
+is an exporter (docs/decisions/0005).
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from bisect import bisect_left
 from collections import defaultdict
@@ -18,6 +19,7 @@ _NO_TRACE: Final = "0" * 32
 # The lowest bit of the flags; the other bits are ignored.
 _SAMPLED: Final = frozenset("13579bdf")
 _MAX_UNSAMPLED: Final = 4096
+_TRACE_ID_RANGE: Final = 1 << 64
 BUCKETS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -43,14 +45,30 @@ class SpanExporter(Protocol):
         ...
 
 
+class RequestLog(Protocol):
+    """Logs requests."""
+
+    def request(
+        self, operation: str, status: int, seconds: float, tenant_id: str, request_id: str, traceparent: str
+    ) -> None:
+        """Log one answered request; must not block."""
+        ...
+
+
 class Telemetry:
     """What a process measures of itself."""
 
-    def __init__(self, random: Random, ratio: float) -> None:
-        """`ratio` is the share of new traces that are sampled."""
+    def __init__(self, random: Random, ratio: float, *, parent_based: bool = True) -> None:
+        """`ratio` is the share of traces that are sampled: of those that begin here, and of all when the sampler is
+        not `parent_based`."""
         self._random = random
-        self._ratio = ratio
+        self._bound = round(ratio * _TRACE_ID_RANGE)
+        self._parent_based = parent_based
         self._exporter: SpanExporter | None = None
+        self.requests: RequestLog | None = None
+        """Where answered requests are logged; None: nowhere."""
+        self.deliveries: logging.Logger | None = None
+        """Where deliveries of events are logged; None: nowhere."""
         self.http: defaultdict[tuple[str, int], Histogram] = defaultdict(Histogram)
         self.events: defaultdict[tuple[str, str, int], Histogram] = defaultdict(Histogram)
         self.event_age: defaultdict[str, Histogram] = defaultdict(Histogram)
@@ -64,31 +82,52 @@ class Telemetry:
     def trace(self, parent: str | None) -> str:
         """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace.
 
-        In a trace that is not sampled nobody makes spans, and the parent's own is passed on.
+        Where no span is made, for the trace is not sampled or there is no exporter, the parent's own is passed on.
         """
         if parent is not None and parent in self._unsampled:
             return parent
         match = _TRACEPARENT.fullmatch(parent) if parent else None
         if match is not None and match[1] != _NO_TRACE:
-            if match[3][-1] not in _SAMPLED:
+            flags = match[3]
+            if self._exporter is None:
                 return self._passed_on(match[0])
-            return f"00-{match[1]}-{self._random.getrandbits(64) or 1:016x}-{match[3]}"
-        sampled = 1 if self._random.random() < self._ratio else 0
+            if not self._parent_based:
+                flags = "01" if self._samples(int(match[1], 16)) else "00"
+            if flags[-1] not in _SAMPLED:
+                return self._passed_on(f"{match[0][:-2]}{flags}")
+            return f"00-{match[1]}-{self._random.getrandbits(64) or 1:016x}-{flags}"
         number = self._random.getrandbits(192) | 1 << 64 | 1
-        traceparent = f"00-{number >> 64:032x}-{number & 0xFFFFFFFFFFFFFFFF:016x}-{sampled:02x}"
+        trace_id, span_id = number >> 64, number & 0xFFFFFFFFFFFFFFFF
+        sampled = self._exporter is not None and self._samples(trace_id)
+        traceparent = f"00-{trace_id:032x}-{span_id:016x}-{sampled:02x}"
         return traceparent if sampled else self._passed_on(traceparent)
 
+    def _samples(self, trace_id: int) -> bool:
+        # By the lower half of the trace's id, as OpenTelemetry's TraceIdRatioBased: every process decides alike.
+        return trace_id & (_TRACE_ID_RANGE - 1) < self._bound
+
     def _passed_on(self, traceparent: str) -> str:
-        """One that is not sampled, remembered: each function of a payment is given it again."""
+        """One that no span is made for, remembered: each function of a payment is given it again."""
         if len(self._unsampled) >= _MAX_UNSAMPLED:
             self._unsampled.clear()
         self._unsampled.add(traceparent)
         return traceparent
 
-    def record_http(self, operation: str, status: int, seconds: float, traceparent: str, parent: str | None) -> None:
-        """Note one answered request."""
+    def record_http(
+        self,
+        operation: str,
+        status: int,
+        seconds: float,
+        traceparent: str,
+        parent: str | None,
+        tenant_id: str,
+        request_id: str,
+    ) -> None:
+        """Note one answered request, and log it."""
         self.http[operation, status].record(seconds)
-        if self._exporter is not None and traceparent[-1] in _SAMPLED:
+        if self.requests is not None:
+            self.requests.request(operation, status, seconds, tenant_id, request_id, traceparent)
+        if self._exporter is not None and traceparent[-1] in _SAMPLED and traceparent != parent:
             self._exporter.export(
                 operation, "server", traceparent, parent, seconds, {"http.response.status_code": status}
             )
@@ -107,7 +146,7 @@ class Telemetry:
         self.events[consumer, type, status].record(seconds)
         if age_seconds is not None:
             self.event_age[consumer].record(age_seconds)
-        if self._exporter is not None and traceparent[-1] in _SAMPLED:
+        if self._exporter is not None and traceparent[-1] in _SAMPLED and traceparent != parent:
             attributes = {"messaging.operation.type": "process", "cloudevents.event_type": type, "outcome": status}
             self._exporter.export(consumer, "consumer", traceparent, parent, seconds, attributes)
 

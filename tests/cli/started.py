@@ -11,12 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
+STOP_SECONDS = 10.0
+"""How long the platform may take to end after a signal."""
 
 
 def environment() -> dict[str, str]:
@@ -53,23 +55,26 @@ def started(
     data_dir: Path,
     *options: str,
     cwd: Path = ROOT,
-    settings: Mapping[str, str] | None = None,
     files: int | None = None,
     errors: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    stderr: IO[bytes] | None = None,
+    **variables: str,
 ) -> Iterator[Started]:
     """`lastro up` on a free port, ready; killed at the end if it is still there.
 
-    `settings` are set in its environment, `files` is how many it may have open, `errors` is where its log goes.
+    `settings` and `variables` are set in its environment, `files` is how many it may have open. Its log goes to
+    `errors` or to `stderr`.
     """
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
     if files is not None:
         arguments = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *arguments]
     with ExitStack() as stack:
-        log = stack.enter_context(errors.open("w")) if errors is not None else None
+        log = stack.enter_context(errors.open("wb")) if errors is not None else stderr
         process = subprocess.Popen(
             bound(arguments),
             cwd=cwd,
-            env={**environment(), **(settings or {})},
+            env={**environment(), **(settings or {}), **variables},
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

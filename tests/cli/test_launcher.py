@@ -69,6 +69,22 @@ def test_tests_get_their_own_lock(checkout: Path, tmp_path: Path) -> None:
     assert (second.stderr, running.stderr) == ("", "")
 
 
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_about_the_tests_installs_nothing(tmp_path: Path, option: str) -> None:
+    """`lastro test --help` answers in a fresh checkout without preparing an environment."""
+    fresh = make_checkout(tmp_path / "fresh")
+    asked = launch(fresh / "lastro", "test", option, cwd=tmp_path)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout.startswith("Usage: lastro test [--json]")
+    assert not (fresh / ".venv").exists()
+
+
+def test_what_is_behind_two_dashes_is_pytest_s(checkout: Path, tmp_path: Path) -> None:
+    """`lastro test -- --help` is passed on."""
+    passed = launch(checkout / "lastro", "test", "--", "--help", cwd=tmp_path)
+    assert passed.stdout == "test|--|--help\n"
+
+
 def test_a_changed_lock_is_installed(checkout: Path, tmp_path: Path) -> None:
     """After the lock has changed, the next start installs it into the environment that is there."""
     launch(checkout / "lastro", "up", cwd=tmp_path)

@@ -21,7 +21,8 @@ def test_no_credentials_says_how_to_get_some(tmp_path: Path) -> None:
     """Without a platform ever started here, one line tells how to start one, with this very directory."""
     result = run("functions", "--data-dir", str(tmp_path))
     assert result.returncode == 1
-    assert result.stderr.strip().endswith(f"start the platform first: lastro up --data-dir {tmp_path}")
+    assert result.stderr.strip().endswith(f"Or start one: lastro up --data-dir {tmp_path}")
+    assert "name that with --data-dir or LASTRO_DATA_DIR" in result.stderr
 
 
 def test_no_server_says_how_to_start_it(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_broken_credentials_file_is_named(tmp_path: Path) -> None:
     """A file that is no JSON, or holds something else, is named and not thrown at the user."""
     (tmp_path / "credentials.json").write_text("{")
     result = run("token", "--data-dir", str(tmp_path))
-    assert (result.returncode, "credentials.json cannot be used" in result.stderr) == (1, True)
+    assert (result.returncode, "credentials.json is damaged" in result.stderr) == (1, True)
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_the_wiring_is_checked_in_sentences(tmp_path: Path, monkeypatch: pytest.
 def test_hints_name_the_command_as_it_was_called(tmp_path: Path) -> None:
     """Who typed ./lastro is told to type ./lastro."""
     result = run("functions", "--data-dir", str(tmp_path), LASTRO_COMMAND="./lastro")
-    assert f"start the platform first: ./lastro up --data-dir {tmp_path}" in result.stderr
+    assert f"Or start one: ./lastro up --data-dir {tmp_path}" in result.stderr
 
 
 def test_an_address_that_does_not_exist_is_named() -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from embedded.platform.platform import Options, Platform
@@ -250,12 +250,17 @@ class House:
 
 @asynccontextmanager
 async def running(
-    data_dir: Path, clock: Clock | None = None, *, faithful: bool = FAITHFUL, **settings: Any
+    data_dir: Path,
+    clock: Clock | None = None,
+    *,
+    faithful: bool = FAITHFUL,
+    writer: Literal["thread", "process"] = "thread",
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """A platform on this data directory and a free port, stopped at the end."""
     clock = clock or SystemClock()
     platform = await Platform.start(
-        Settings(data_dir=str(data_dir), **settings), Options(writer="thread", faithful=faithful), clock=clock
+        Settings(data_dir=str(data_dir), **settings), Options(writer=writer, faithful=faithful), clock=clock
     )
     try:
         async with served(platform.gateway, platform.settings) as wire:

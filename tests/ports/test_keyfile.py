@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.files.keyfile import KEY_FILE, SECRETS_FILE, KeyFileSecrets
+from shared.adapters.files.keyfile import KEY_FILE, SECRETS_FILE, BadKeyFile, KeyFileSecrets
 from shared.adapters.files.yaml_flags import YamlFlags
 from tests.ports.secrets_suite import SecretsSuite
 
@@ -27,7 +27,7 @@ class TestKeyFile(SecretsSuite):
         for name in (KEY_FILE, SECRETS_FILE):
             assert (data / name).stat().st_mode & 0o777 == 0o600
         (data / KEY_FILE).chmod(0o644)
-        with pytest.raises(PermissionError, match="0644"):
+        with pytest.raises(BadKeyFile, match=f"{KEY_FILE} has mode 0644: .*chmod 600"):
             await KeyFileSecrets(data).seal(["x"], "ten_1")
 
     async def test_no_secret_lies_open(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ class TestKeyFile(SecretsSuite):
         content = json.loads(path.read_bytes())
         content["secrets"]["yours"] = content["secrets"]["mine"]
         path.write_text(json.dumps(content))
-        with pytest.raises(ValueError, match="not sealed here"):
+        with pytest.raises(BadKeyFile, match=f"{SECRETS_FILE} holds the secret yours, which {KEY_FILE}"):
             await secrets.get("yours")
 
     async def test_everything_survives_a_restart(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ class TestKeyFile(SecretsSuite):
         await secrets.seal(["x"], "ten_1")
         path = tmp_path / "data" / KEY_FILE
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "version": 2}))
-        with pytest.raises(ValueError, match="version 2"):
+        with pytest.raises(BadKeyFile, match="version 2"):
             await KeyFileSecrets(tmp_path / "data").seal(["x"], "ten_1")
 
 

@@ -18,6 +18,7 @@ from tests.waiting import PATIENCE_SECONDS
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
 OVERLAYS = ("kind", "production")
+COMMAND = ["python", "-m", "uvicorn", "--factory", "shared.functions.application:application"]
 Document = dict[str, Any]
 
 
@@ -74,10 +75,10 @@ def test_no_function_has_rights_it_does_not_need(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_function_is_started_by_the_framework(overlay: str) -> None:
-    """Every function has the command of the functions framework, bounded resources, and the shared settings."""
+    """Every function has the image's command, around the functions framework, bounded resources, and the settings."""
     for name, service in of_kind(overlay, "Service").items():
         started = container(service)
-        assert started["command"] == ["python", "-m", "uvicorn", "functions_framework.aio:app"], name
+        assert started["command"] == COMMAND, name
         assert set(started["resources"]) == {"requests", "limits"}, name
         assert [one["configMapRef"]["name"] for one in started["envFrom"] if "configMapRef" in one] == [
             "lastro-settings"

@@ -20,10 +20,20 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_FILE: Final = "keys.json"
+"""Holds the keys that seal fields and named secrets, and the key of blind indexes."""
 SECRETS_FILE: Final = "secrets.json"
+"""Holds the named secrets, sealed."""
 _VERSION: Final = 1
 _NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
 _PREFIX: Final = "lst"
+
+
+class BadKeyFile(Exception):
+    """A key file cannot be used: the text names the file, says what is wrong with it and what to do."""
+
+    def __init__(self, path: Path, wrong: str, remedy: str = "put it back from a backup of the data directory") -> None:
+        super().__init__(f"{path} {wrong}: {remedy}")
 
 
 class KeyFileSecrets:
@@ -38,7 +48,13 @@ class KeyFileSecrets:
     async def get(self, name: str) -> bytes | None:
         self._read_keys()
         sealed = self._named().get(name)
-        return None if sealed is None else self._open(sealed, f"secret/{name}")
+        if sealed is None:
+            return None
+        try:
+            return self._open(sealed, f"secret/{name}")
+        except ValueError:
+            path = self._data_dir / SECRETS_FILE
+            raise BadKeyFile(path, f"holds the secret {name}, which {KEY_FILE} beside it does not open") from None
 
     async def put(self, name: str, value: bytes) -> None:
         self._read_keys()
@@ -92,23 +108,20 @@ class KeyFileSecrets:
             raise ValueError("a field was not sealed here for this context") from None
 
     def _named(self) -> dict[str, str]:
-        path = self._data_dir / SECRETS_FILE
-        named: dict[str, str] = _read(path)["secrets"] if path.exists() else {}
-        return named
+        return _read_secrets(self._data_dir / SECRETS_FILE)
 
     def _read_keys(self) -> None:
         if self._ciphers:
             return
         path = self._data_dir / KEY_FILE
         if not path.exists():
+            if (self._data_dir / SECRETS_FILE).exists():
+                raise BadKeyFile(path, f"is missing, and {SECRETS_FILE} beside it was sealed with its keys")
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             key_id, key = _new_key()
             content = {"version": _VERSION, "current": key_id, "keys": {key_id: key}, "index_key": _random_key()}
             _create(path, content)
-        mode = path.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise PermissionError(f"{path} has mode {mode:04o}; only its owner may read it (chmod 600)")
-        self._take(_read(path))
+        self._take(_read_keys(path))
 
     def _take(self, content: dict[str, Any]) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -118,8 +131,52 @@ class KeyFileSecrets:
         self._index_key = b64decode(content["index_key"])
 
 
+def check_key_files(data_dir: Path) -> None:
+    """See that the key files of a data directory, where there are any, can be used. Raises BadKeyFile."""
+    keys, secrets = data_dir / KEY_FILE, data_dir / SECRETS_FILE
+    if _is_there(keys):
+        _read_keys(keys)
+    if _is_there(secrets):
+        _read_secrets(secrets)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # the directory may not be entered
+        raise BadKeyFile(path, f"cannot be read ({error.strerror})", "let this user read it") from None
+
+
+def _read_keys(path: Path) -> dict[str, Any]:
+    """The content of a file of keys, each of which has its length. Raises BadKeyFile."""
+    content = _read(path)
+    keys, current = content.get("keys"), content.get("current")
+    if not isinstance(keys, dict) or current not in keys:
+        raise BadKeyFile(path, "is damaged (it has no current key)")
+    for name, key in (*keys.items(), ("index_key", content.get("index_key"))):
+        if not _is_key(key):
+            raise BadKeyFile(path, f"is damaged ({name} is no key of {_KEY_BYTES} bytes in base64)")
+    return content
+
+
+def _read_secrets(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    named = _read(path).get("secrets")
+    if not isinstance(named, dict) or not all(isinstance(sealed, str) for sealed in named.values()):
+        raise BadKeyFile(path, "is damaged (it has no secrets)")
+    return named
+
+
+def _is_key(text: object) -> bool:
+    try:
+        return isinstance(text, str) and len(b64decode(text, validate=True)) == _KEY_BYTES
+    except ValueError:
+        return False
+
+
 def _random_key() -> str:
-    return b64encode(os.urandom(32)).decode()
+    return b64encode(os.urandom(_KEY_BYTES)).decode()
 
 
 def _new_key() -> tuple[str, str]:
@@ -128,9 +185,25 @@ def _new_key() -> tuple[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_bytes())
+    """The JSON object in a file of the owner's. Raises BadKeyFile."""
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_bytes()
+    except OSError as error:
+        raise BadKeyFile(path, f"cannot be read ({error.strerror})", "let this user read it, and nobody else") from None
+    if mode & 0o077:
+        raise BadKeyFile(path, f"has mode {mode:04o}", "only its owner may read it (chmod 600)")
+    if not text:
+        raise BadKeyFile(path, "is empty")
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise BadKeyFile(path, f"is damaged ({type(error).__name__}, no JSON)") from None
+    if not isinstance(content, dict):
+        raise BadKeyFile(path, "is damaged (it holds no JSON object)")
     if content.get("version") != _VERSION:
-        raise ValueError(f"{path} has version {content.get('version')}; this version of Lastro knows {_VERSION}")
+        found = f"has version {content.get('version')!r}, and this version of Lastro knows {_VERSION}"
+        raise BadKeyFile(path, found, "start the Lastro that wrote it")
     return content
 
 

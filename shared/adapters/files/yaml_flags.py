@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from shared.core.settings import InvalidSettings
+
 FLAGS_FILE: Final = "flags.yaml"
 
 
 class YamlFlags:
-    """Flags as they stood in the file at first use."""
+    """Flags as they stood in the file at first use. Raises InvalidSettings for a file that cannot be followed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._flags: dict[str, bool | frozenset[str]] | None = None
+
+    def check(self) -> None:
+        """Read the file. Raises InvalidSettings."""
+        self._flags = _read(self._path)
 
     def enabled(self, flag: str, tenant_id: str | None) -> bool:
         if self._flags is None:
@@ -29,12 +35,16 @@ def _read(path: Path) -> dict[str, bool | frozenset[str]]:
 
     try:
         documents = read_yaml(path.read_text(encoding="utf-8"))
-    except YamlError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except (OSError, ValueError, YamlError) as error:
+        raise InvalidSettings(f"{path} cannot be read as YAML: {_first_line(error)}") from None
     content = (documents[0].value if documents else None) or {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is not a mapping of flags")  # noqa: TRY004 - a file is wrong, no type of a caller
+        raise InvalidSettings(f"{path} is not a mapping of flags")
     return {str(flag): _value(path, flag, value) for flag, value in content.items()}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _value(path: Path, flag: object, value: object) -> bool | frozenset[str]:
@@ -42,4 +52,4 @@ def _value(path: Path, flag: object, value: object) -> bool | frozenset[str]:
         return value
     if isinstance(value, list) and all(isinstance(tenant, str) for tenant in value):
         return frozenset(value)
-    raise ValueError(f"{path}: {flag} is neither true, false nor a list of tenants")
+    raise InvalidSettings(f"{path}: {flag} is neither true, false nor a list of tenants")

@@ -7,12 +7,16 @@ span; all other work is done in a thread.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.adapters.otlp.variables import OtlpVariables
+from shared.core.settings import InvalidSettings
 from shared.telemetry.recorder import BUCKETS_SECONDS, Histogram, Telemetry
 
 if TYPE_CHECKING:
@@ -21,46 +25,53 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 log = logging.getLogger(__name__)
-INTERVAL_SECONDS: Final = 15.0
+CLOSE_SECONDS: Final = 1.0
 _NANOSECONDS: Final = 1_000_000_000
-_ENDPOINTS: Final = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-)
+_UNNAMED: Final = "unknown_service"
 
 
-def connect(
-    telemetry: Telemetry, environment: Mapping[str, str], interval: float = INTERVAL_SECONDS
-) -> OtlpLink | None:
-    """Start sending, or return None when the environment names no endpoint (or turns the SDK off)."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or not any(map(environment.get, _ENDPOINTS)):
+def connect(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
+    """Start sending what the variables say; None when that is nothing. Raises InvalidSettings."""
+    if not variables.traces and not variables.metrics:
         return None
-    link = OtlpLink(
-        telemetry, environment.get("OTEL_SERVICE_NAME") or environment.get("K_SERVICE") or "lastro", interval
-    )
-    telemetry.export_to(link)
+    try:
+        link = OtlpLink(telemetry, variables)
+    except ValueError as error:
+        raise InvalidSettings(f"OTEL_*: {error}") from None
+    if variables.traces:
+        telemetry.export_to(link)
     return link
 
 
-class OtlpLink:
-    """The SDK's exporters behind Telemetry. `close` sends what is left."""
+def _resource() -> Resource:
+    """What the spans and metrics are of: as OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say, or else the Knative
+    Service's name, or else `lastro`."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
-    def __init__(self, telemetry: Telemetry, service_name: str, interval: float) -> None:
+    found = Resource.create()
+    if str(found.attributes[SERVICE_NAME]).startswith(_UNNAMED):
+        found = found.merge(Resource({SERVICE_NAME: os.environ.get("K_SERVICE") or "lastro"}))
+    return found
+
+
+class OtlpLink:
+    """The SDK's exporters behind Telemetry: they read their endpoints, headers and times from the environment."""
+
+    def __init__(self, telemetry: Telemetry, variables: OtlpVariables) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         self._telemetry = telemetry
-        self._resource: Resource = Resource.create({"service.name": service_name})
-        self._spans: BatchSpanProcessor = BatchSpanProcessor(OTLPSpanExporter())
-        self._metrics = OTLPMetricExporter()
+        self._resource = _resource()
+        self._metrics = OTLPMetricExporter() if variables.metrics else None
+        self._spans: BatchSpanProcessor | None = BatchSpanProcessor(OTLPSpanExporter()) if variables.traces else None
         self._started_at = time.time_ns()
-        self._interval = interval
+        self._interval = variables.metric_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send_metrics, name="otlp-metrics", daemon=True)
-        self._thread.start()
+        if self._metrics is not None:
+            self._thread.start()
 
     def export(
         self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
@@ -70,6 +81,7 @@ class OtlpLink:
         from opentelemetry.trace import SpanKind
 
         ended_at = time.time_ns()
+        assert self._spans is not None
         self._spans.on_end(
             ReadableSpan(
                 name=name,
@@ -83,12 +95,24 @@ class OtlpLink:
             )
         )
 
-    def close(self) -> None:
-        """Send what is gathered and stop."""
+    async def close(self) -> None:
+        """Send what is gathered, within a second or so: a collector that hangs does not hold up the process."""
+        self._telemetry.export_to(None)
+        closing = threading.Thread(target=self._close, name="otlp-close", daemon=True)
+        closing.start()
+        give_up = time.monotonic() + CLOSE_SECONDS
+        while closing.is_alive() and time.monotonic() < give_up:  # noqa: ASYNC110 - a thread, which sets no event
+            await asyncio.sleep(0.01)
+        if closing.is_alive():
+            log.warning("the last spans and metrics were not sent: the collector did not take them in time")
+
+    def _close(self) -> None:
         self._stopping.set()
-        self._thread.join(10)
-        self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves this one method untyped
-        self._metrics.shutdown()
+        if self._spans is not None:
+            self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves this one method untyped
+        if self._metrics is not None:
+            self._thread.join()
+            self._metrics.shutdown()
 
     def _send_metrics(self) -> None:
         while not self._stopping.wait(self._interval):
@@ -100,6 +124,7 @@ class OtlpLink:
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
         scope = InstrumentationScope("lastro")
+        assert self._metrics is not None
         try:
             metrics = self._read()
             data = MetricsData([ResourceMetrics(self._resource, [ScopeMetrics(scope, metrics, "")], "")])

@@ -3,6 +3,9 @@
 One batch is with the writer at a time, and the next is gathered meanwhile; so the slower the disk, the larger
 the batches. When a batch fails, all that was decided and is not on disk never happened: memory is dropped, the
 generation grows, and whoever waits is refused.
+
+When it failed because nothing can be written (the disk is full, the file is damaged, the writer ended), new decisions
+are refused too, with the reason, until a trial shows that there is something to write to again.
 """
 
 from __future__ import annotations
@@ -10,14 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import count
 from typing import Final, Protocol
 
-from shared.adapters.sqlite.writer import READY, Report, Statement, Writer
+from shared.adapters.sqlite.schema import PROBE
+from shared.adapters.sqlite.writer import CANNOT_WRITE, READY, Report, Statement, Writer
 from shared.core.crash_points import reach
 from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
+_END_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
+_TRIAL_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+# A trial writes next to nothing: it would succeed on a disk that has no room for the next batch.
+_LEAST_FREE_BYTES: Final = 4 * 1024 * 1024
 
 WriterFactory = Callable[[Report, Callable[[], None], bool], Writer]
 
@@ -42,10 +51,14 @@ class Part(Protocol):
 class Journal:
     """Gathers, submits, and tells."""
 
-    def __init__(self, make_writer: WriterFactory, *, interval: float, limit_bytes: int) -> None:
-        """`interval` is the least time between two batches in seconds: at low load it joins what comes together.
-        `limit_bytes` is how much may wait for the writer before commits wait at the door."""
+    def __init__(
+        self, make_writer: WriterFactory, free_bytes: Callable[[], int], *, interval: float, limit_bytes: int
+    ) -> None:
+        """`free_bytes` says how much room the disk has. `interval` is the least time between two batches in seconds: at
+        low load it joins what comes together. `limit_bytes` is how much may wait for the writer before commits wait
+        too."""
         self._make_writer = make_writer
+        self._free_bytes = free_bytes
         self._writer = make_writer(self._reported, self._writer_lost, False)
         self._interval = interval
         self._limit_bytes = limit_bytes
@@ -61,8 +74,11 @@ class Journal:
         self._gathering_waiters: list[asyncio.Future[None]] = []
         self._in_flight_waiters: list[asyncio.Future[None]] = []
         self._room_waiters: list[asyncio.Future[None]] = []
-        self._restart: asyncio.Task[None] | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._trial: asyncio.Future[str | None] | None = None
+        self._failures = 0
         self.refusing: str | None = None
+        """Why nothing can be decided now, or None."""
         self.generation = 0
         self.batches = 0
 
@@ -113,16 +129,23 @@ class Journal:
         waiters.append(waiter)
         await waiter
 
-    async def close(self) -> None:
-        """Write what is left and close the writer."""
-        if self._restart is not None:
-            self._restart.cancel()
+    async def close(self, seconds: float) -> str | None:
+        """Write what is left and close the writer, within so many seconds. Returns why something was not written."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        wrong: str | None = None
+        give_up = self._loop.time() + seconds
         try:
-            await self.durable()
+            async with asyncio.timeout_at(give_up):
+                await self.durable()
         except Unavailable as error:
-            log.warning("closing with decisions that are not on disk: %s", error)
+            wrong = str(error)
+        except TimeoutError:
+            wrong = f"the store's writer did not answer within {seconds:g} s"
         self.refusing = "the store is closed"
-        await self._writer.close()
+        if not await self._writer.close(max(0.0, give_up - self._loop.time())) and wrong is None:
+            log.warning("the store's writer had written everything and did not end by itself")
+        return wrong
 
     def _schedule(self) -> None:
         self._idle = False
@@ -153,14 +176,20 @@ class Journal:
         _wake(self._room_waiters)
 
     def _reported(self, number: int, error: str | None) -> None:
-        if number != self._number or not self._in_flight:
+        if number != self._number:
+            return
+        if self._trial is not None:
+            if not self._trial.done():
+                self._trial.set_result(error)
+            return
+        if not self._in_flight:
             return
         if error is not None:
-            self._drop(f"a batch could not be written: {error}")
-            self._tell_reset()
+            self._failed(error)
             return
         reach("store.durable")
         self._in_flight = False
+        self._failures = 0
         self.batches += 1
         for part in self._parts:
             part.settled()
@@ -169,6 +198,41 @@ class Journal:
             self._schedule()
         else:
             self._idle = True
+
+    def _failed(self, error: str) -> None:
+        if error.startswith(CANNOT_WRITE):
+            self.refusing = f"the store {error}"
+            self._drop(self.refusing)
+            self._recovery = self._loop.create_task(self._try_until_it_writes())
+        else:
+            self._drop(f"a batch could not be written: {error}")
+            self._tell_reset()
+
+    async def _try_until_it_writes(self) -> None:
+        while True:
+            await asyncio.sleep(_TRIAL_SECONDS[min(self._failures, len(_TRIAL_SECONDS) - 1)])
+            self._failures += 1
+            free = self._free_bytes()
+            if free < _LEAST_FREE_BYTES:
+                self.refusing = f"the store cannot write: its disk has {free} bytes free"
+                continue
+            self._number += 1
+            self._trial = self._loop.create_future()
+            self._writer.submit(self._number, [(PROBE, [], False)])
+            error = await self._trial
+            self._trial = None
+            if error is None:
+                break
+            log.warning("the store still %s", error)
+        log.warning("the store can write again")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Take decisions again: there is something to write to."""
+        self.refusing = self._recovery = None
+        if self._touched:  # acknowledgements are taken meanwhile, and wait
+            self._schedule()
+        self._tell_reset()
 
     def _drop(self, reason: str) -> None:
         log.error("memory is dropped: %s", reason)
@@ -188,25 +252,25 @@ class Journal:
             callback()
 
     def _writer_lost(self) -> None:
-        if self.refusing is None:
-            self.refusing = "the store's writer ended; a new one is being started"
-            self._drop("the writer ended")
-            self._restart = self._loop.create_task(self._start_again())
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._trial = None
+        self.refusing = "the store's writer ended, and a new one is not running yet"
+        self._drop("the store's writer ended")
+        self._recovery = self._loop.create_task(self._start_again())
 
     async def _start_again(self) -> None:
-        await self._writer.close()
-        for pause in (*_RESTART_SECONDS, *([_RESTART_SECONDS[-1]] * 10_000)):
-            await asyncio.sleep(pause)
+        await self._writer.close(_END_SECONDS)
+        for attempt in count():
+            await asyncio.sleep(_RESTART_SECONDS[min(attempt, len(_RESTART_SECONDS) - 1)])
             self._writer = self._make_writer(self._reported, self._writer_lost, True)
             try:
                 await self._writer.start()
             except Exception as error:  # noqa: BLE001 - whatever it is, the platform cannot write and says so
+                self.refusing = f"the store's writer ended, and a new one does not start: {error}"
                 log.error("the store's writer does not start: %s", error)  # noqa: TRY400 - the reason is enough, again and again
                 continue
-            self.refusing = self._restart = None
-            if self._touched:  # acknowledgements are taken without a writer, and wait for one
-                self._schedule()
-            self._tell_reset()
+            self._go_on()
             return
 
 

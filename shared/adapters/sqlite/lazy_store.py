@@ -6,9 +6,10 @@ Until then, a loaded function opens no file and does not import the driver.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce
 
+log = logging.getLogger(__name__)
+_PROBE_SECONDS: Final = 1.0
 Opener = Callable[[], Awaitable["SqliteStore"]]
 
 
 class LazyStore:
-    """Opens the settings' data directory once, whoever asks first."""
+    """Opens the settings' data directory once, with the first call."""
 
     def __init__(
         self, settings: Settings, clock: Clock, collections: Callable[[], Iterable[Collection[Any, ...]]]
@@ -34,6 +37,7 @@ class LazyStore:
         self._clock = clock
         self._collections = collections
         self._opening = asyncio.Lock()
+        self._failure: str | None = None
         self.opened: SqliteStore | None = None
         self.documents = LazyDocuments(self)
         self.ledger = LazyLedger(self.store)
@@ -41,23 +45,43 @@ class LazyStore:
         self.nonces = LazyNonces(self.store)
 
     async def store(self) -> SqliteStore:
-        """The store. Raises Unavailable while another process works in the data directory."""
-        if self.opened is not None:
-            return self.opened
-        from shared.adapters.sqlite.store import DataDirectoryInUse, SqliteStore
+        """The store. Raises Unavailable, with the reason, while it cannot be opened: another process works in the data
+        directory, say. The first call waits for that to end (`data_lock_seconds`), later ones do not."""
+        return self.opened or await self._opened(wait=True)
 
+    async def _opened(self, *, wait: bool) -> SqliteStore:
         async with self._opening:
             if self.opened is None:
-                try:
-                    self.opened = await SqliteStore.open(
-                        self._settings.data_path,
-                        collections=self._collections(),
-                        settings=self._settings,
-                        clock=self._clock,
-                    )
-                except DataDirectoryInUse as error:
-                    raise Unavailable(str(error)) from None
+                self.opened = await self._open(wait=wait and self._failure is None)
             return self.opened
+
+    async def _open(self, *, wait: bool) -> SqliteStore:
+        import sqlite3
+
+        from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore, WriterFailed
+
+        settings = self._settings if wait else self._settings._replace(data_lock_seconds=0.0)
+        try:
+            store = await SqliteStore.open(
+                settings.data_path, collections=self._collections(), settings=settings, clock=self._clock
+            )
+        except (DataDirectoryInUse, SchemaTooNew, WriterFailed, sqlite3.Error, OSError) as error:
+            self._failure = str(error)
+            log.warning("the store cannot be opened: %s", self._failure)
+            raise Unavailable(self._failure) from None
+        self._failure = None
+        return store
+
+    async def trouble(self) -> str | None:
+        """Why the store cannot serve now, or None when it can. Opens it where that was not done yet."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                return (self.opened or await self._opened(wait=False)).trouble()
+        except Unavailable as error:
+            return str(error)
+        except TimeoutError:
+            place = self._settings.data_path
+            return self._failure or f"the store in {place} is being opened, or waits for another process to leave it"
 
     async def close(self) -> None:
         """Close the store, if it was opened."""

@@ -96,8 +96,40 @@ class SchemaTooNew(Exception):
     """The file was written by a newer version of Lastro."""
 
 
+class CannotOpen(Exception):
+    """The database file cannot be used: the text names it, says why and what to do."""
+
+
 class DataDirectoryInUse(Exception):
     """Another process, or the writer that one left behind, works in the data directory."""
+
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_REFUSALS: Final = _DAMAGE | {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is not what it was written as (sqlite.org/rescode.html)."""
+    return _code(error) in _DAMAGE
+
+
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Whether the file or the disk refuses, whatever the statement is: full, not to be read or written, or damaged."""
+    return _code(error) in _REFUSALS
+
+
+def _code(error: sqlite3.Error) -> int:
+    # The lowest byte of an extended result code is its primary code. An error of Python's module has none.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _guards(table: str, same_key: str) -> str:
@@ -113,6 +145,9 @@ WHEN EXISTS (SELECT 1 FROM {table} WHERE {same_key})
 BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: the row of {table} is there'); END;
 """
 
+
+PROBE: Final = "INSERT INTO meta (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+"""Writes something that nothing depends on: shows whether the file can be written."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     _LOG,
@@ -132,10 +167,27 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     """Open the one connection that writes, and migrate the file to this version.
 
     Every commit is on disk when it returns: WAL with synchronous=FULL (sqlite.org/pragma.html#pragma_synchronous).
-    Raises SchemaTooNew.
+    Raises SchemaTooNew or CannotOpen.
     """
     path = data_dir / DATABASE
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        return _open_for_writing(path)
+    except OSError as error:
+        raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from None
+    except sqlite3.Error as error:
+        if is_damage(error):
+            wrong = (
+                f"{path} is damaged, or no database of Lastro's ({error}): put the data directory back from a backup"
+            )
+        elif is_refusal(error):
+            wrong = f"{path} cannot be opened for writing: {error}"
+        else:
+            raise
+        raise CannotOpen(wrong) from None
+
+
+def _open_for_writing(path: Path) -> sqlite3.Connection:
     with _closed_on_failure(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -158,9 +210,9 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(data_dir: Path) -> sqlite3.Connection:
-    """A connection that sees what is committed and can change nothing."""
-    with _closed_on_failure(sqlite3.connect(data_dir / DATABASE, isolation_level=None)) as connection:
+def open_for_reading(data_dir: Path, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    """A connection of this class that sees what is committed and can change nothing."""
+    with _closed_on_failure(sqlite3.connect(data_dir / DATABASE, isolation_level=None, factory=factory)) as connection:
         for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "query_only = ON", "cache_size = -32768"):
             connection.execute(f"PRAGMA {pragma}")
     return connection

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
-import sqlite3
+import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,18 +22,25 @@ from shared.adapters.sqlite.journal import Journal
 from shared.adapters.sqlite.ledger import SqliteLedger
 from shared.adapters.sqlite.log import Listener, LoggedEvent, LogPage, SqliteLog
 from shared.adapters.sqlite.nonces import SqliteNonces
-from shared.adapters.sqlite.schema import LOCK, DataDirectoryInUse, SchemaTooNew, make_data_dir, open_for_reading
+from shared.adapters.sqlite.reader import Reader
+from shared.adapters.sqlite.schema import LOCK, DataDirectoryInUse, SchemaTooNew, make_data_dir
 from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, Writer, WriterFailed
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.ports.documents import Collection, InboxMarker, Unavailable
 
-__all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "SchemaTooNew", "SqliteStore", "WriterFailed"]
+__all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "NotWritten", "SchemaTooNew", "SqliteStore", "WriterFailed"]
 
+log = logging.getLogger(__name__)
+CLOSE_SECONDS: Final = 5.0
 _LOCK_PAUSE_SECONDS: Final = 0.05
 
 WriterKind = Literal["thread", "process"]
+
+
+class NotWritten(Exception):
+    """The store was closed while something that was decided was not on disk: the text says what and why."""
 
 
 class SqliteStore:
@@ -41,7 +49,7 @@ class SqliteStore:
     def __init__(
         self,
         journal: Journal,
-        reader: sqlite3.Connection,
+        reader: Reader,
         collections: Iterable[Collection[Any, ...]],
         settings: Settings,
         clock: Clock,
@@ -81,12 +89,13 @@ class SqliteStore:
             undo.callback(os.close, lock)
             journal = Journal(
                 _writer_factory(data_dir, writer, lock),
+                lambda: shutil.disk_usage(data_dir).free,
                 interval=settings.store_batch_seconds,
                 limit_bytes=settings.store_queue_bytes,
             )
             await journal.start()
-            undo.push_async_callback(journal.close)
-            reader = open_for_reading(data_dir)
+            undo.push_async_callback(journal.close, CLOSE_SECONDS)
+            reader = Reader.open(data_dir)
             undo.callback(reader.close)
             store = cls(journal, reader, collections, settings, clock)
             await store._define()
@@ -100,17 +109,36 @@ class SqliteStore:
         except Unavailable as error:
             raise WriterFailed(f"the collections cannot be defined: {error}") from None
 
-    async def close(self) -> None:
-        """Write what is left, and let go of the directory. Closing twice does nothing."""
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Write what is left, within so many seconds, and let go of the directory. Closing twice does nothing.
+
+        Raises NotWritten when something that was decided is not on disk.
+        """
         if self._lock is None:
             return
         self._journal.touch(0)  # so that the low-water mark goes along
         try:
-            await self._journal.close()
+            wrong = await self._journal.close(seconds)
+            if wrong is not None:
+                raise NotWritten(self._not_written(wrong))
         finally:
             self._reader.close()
             os.close(self._lock)
             self._lock = None
+
+    def _not_written(self, wrong: str) -> str:
+        first, last = self._log.durable_sequence + 1, self._log.head_sequence
+        if last < first:
+            return f"the store did not end well: {wrong}; every event is on disk"
+        lost = last - first + 1
+        return (
+            f"the store did not end well: {wrong}; {lost} events (numbers {first} to {last}) and what was decided with "
+            "them are not on disk. None of it was answered; the next start goes on from what is there"
+        )
+
+    def trouble(self) -> str | None:
+        """Why nothing can be served now, or None."""
+        return self._journal.refusing or self._reader.trouble()
 
     # The log, as the broker and the command line use it
 
@@ -202,6 +230,7 @@ async def _take_lock(data_dir: Path, seconds: float) -> int:
     """Lock the directory. The writer process inherits the lock, which is free when both processes have ended."""
     lock = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     give_up = asyncio.get_running_loop().time() + seconds
+    waiting = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,6 +238,9 @@ async def _take_lock(data_dir: Path, seconds: float) -> int:
             if asyncio.get_running_loop().time() >= give_up:
                 os.close(lock)
                 raise DataDirectoryInUse(f"the data directory {data_dir} is in use by another Lastro process") from None
+            if not waiting:
+                waiting = True
+                log.debug("waiting for the data directory %s: another Lastro process works in it", data_dir)
             await asyncio.sleep(_LOCK_PAUSE_SECONDS)
         else:
             return lock

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import marshal
 import os
 import queue
@@ -27,15 +28,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
-from shared.adapters.sqlite.schema import SchemaTooNew, open_for_writing
+from shared.adapters.sqlite.schema import CannotOpen, SchemaTooNew, is_refusal, open_for_writing
 from shared.core.crash_points import VARIABLE, reach
+from shared.telemetry.logs import Logs
 
+log = logging.getLogger(__name__)
 Row = tuple[Any, ...]
 Statement = tuple[str, list[Row], bool]
 """SQL, its rows of parameters (none: run it once), and whether each row must change exactly one row of the table."""
 
 Report = Callable[[int, str | None], None]
 """Called on the loop with a batch's number and why it failed, or None when it is on disk."""
+
+CANNOT_WRITE: Final = "cannot write: "
+"""How a report begins when no batch could have been written, whatever it holds: the disk is full, say."""
 
 READY: Final = 0
 """The batch number with which a writer reports that it is open."""
@@ -49,7 +55,6 @@ _CHECKPOINT_BYTES: Final = 1024 * 1024
 _CHECKPOINT_BYTES_SATURATED: Final = 8 * 1024 * 1024
 _LARGE_BATCH_BYTES: Final = 128 * 1024
 _START_SECONDS: Final = 30.0
-_CLOSE_SECONDS: Final = 60.0
 
 
 class WriterFailed(Exception):
@@ -67,8 +72,9 @@ class Writer(Protocol):
         """Submit the next batch."""
         ...
 
-    async def close(self) -> None:
-        """Return when everything that was submitted is done with and the file is closed."""
+    async def close(self, seconds: float) -> bool:
+        """End once everything that was submitted is written and the file is closed; False when that takes longer than
+        so many seconds: then a writer that can be ended without it is."""
         ...
 
 
@@ -93,6 +99,8 @@ class BatchRunner:
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error) and is_refusal(error):
+                return f"{CANNOT_WRITE}{error}"
             return f"{type(error).__name__}: {error}"
         reach("writer.committed")
         self._written += size
@@ -144,11 +152,15 @@ class ThreadWriter:
     def submit(self, number: int, statements: list[Statement]) -> None:
         self._queue.put((number, statements))
 
-    async def close(self) -> None:
+    async def close(self, seconds: float) -> bool:
         self._queue.put(None)
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await self._closed.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return False
         self._thread.join()
+        return True
 
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
@@ -159,6 +171,9 @@ class ThreadWriter:
     def _work(self) -> None:
         try:
             runner = BatchRunner(self._data_dir)
+        except CannotOpen as error:
+            self._tell(_fail, self._opened, WriterFailed(str(error)))
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, the opener must hear of it
             self._tell(_fail, self._opened, error)
             return
@@ -234,22 +249,32 @@ class ProcessWriter(asyncio.Protocol):
             self._process.kill()
             raise
         if error is not None:
-            await self.close()
+            await self.close(_START_SECONDS)
             kind, _, text = error.partition(": ")
-            raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(error)
+            raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(text or error)
 
     def submit(self, number: int, statements: list[Statement]) -> None:
         payload = marshal.dumps(statements)
         if self._transport is not None:
             self._transport.write(_FRAME.pack(number, len(payload)) + payload)
 
-    async def close(self) -> None:
+    async def close(self, seconds: float) -> bool:
         self._closing = True
         if self._transport is not None and self._transport.can_write_eof() and not self._ended.is_set():
             self._transport.write_eof()
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await self._ended.wait()
-        await self._reaped()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+                await self._reaped()
+        except TimeoutError:
+            # Stopped, or waiting for a disk that hangs. It is ended, so that it does not hold the data directory: what
+            # it had not written was never answered. One that waits for its disk ends when the disk answers.
+            assert self._process is not None
+            self._process.kill()
+            if self._transport is not None:
+                self._transport.abort()
+            return False
+        return True
 
     async def _reaped(self) -> None:
         while self._process is not None and self._process.poll() is None:  # noqa: ASYNC110 - it ends by itself
@@ -320,7 +345,7 @@ def serve(data_dir: Path, connection: socket.socket) -> None:
     """Write every batch that arrives, until the core closes the socket."""
     try:
         runner = BatchRunner(data_dir)
-    except (sqlite3.Error, SchemaTooNew, OSError) as error:
+    except (sqlite3.Error, SchemaTooNew, CannotOpen, OSError) as error:
         _send(connection, READY, f"{type(error).__name__}: {error}")
         return
     _send(connection, READY, None)
@@ -341,8 +366,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     gc.disable()  # rows are tuples of text and numbers: there are no cycles to look for
+    logs = Logs(os.environ.get("LASTRO_LOG_LEVEL") or "info", os.environ.get("LASTRO_LOG_FORMAT", ""))
     with socket.socket(fileno=int(sys.argv[2])) as connection:
-        serve(Path(sys.argv[1]), connection)
+        try:
+            serve(Path(sys.argv[1]), connection)
+        except Exception:
+            # The core sees that this process has ended, and starts another.
+            log.exception("the store's writer failed")
+            logs.close()
+            sys.exit(1)
 
 
 if __name__ == "__main__":

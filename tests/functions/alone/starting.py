@@ -1,4 +1,4 @@
-"""A function started alone, as it is deployed: by functions-framework, in its own process."""
+"""A function started alone, as it is deployed: by the image's command, in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
+SERVED = ("--factory", "shared.functions.application:application")
 _IMPORT = "import time:"
 
 
@@ -78,7 +79,7 @@ def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
         **settings,
     }
     errors = data_dir.with_suffix(".errors")
-    command = [sys.executable, "-X", "importtime", "-m", "uvicorn", "functions_framework.aio:app"]
+    command = [sys.executable, "-X", "importtime", "-m", "uvicorn", *SERVED]
     with errors.open("wb") as stream:
         process = subprocess.Popen(
             bound([*command, "--port", str(port), "--no-access-log"]), cwd=ROOT, env=environment, stderr=stream

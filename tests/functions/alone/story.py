@@ -10,7 +10,7 @@ from typing import Any
 from embedded.identity.issuer import Client, Issuer, KeyRing
 from events.sweeps import HoldExpired
 from shared.adapters.files.keyfile import KeyFileSecrets
-from shared.bootstrap.assembly import issuer_url
+from shared.bootstrap.process import issuer_url
 from shared.core.clock import SystemClock, format_time
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings

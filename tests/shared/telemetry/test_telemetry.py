@@ -1,25 +1,36 @@
-"""What a process measures of itself, and how it is sent."""
+"""What a process measures of itself."""
 
 from __future__ import annotations
 
-import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from shared.adapters.otlp import export as otlp
 from shared.telemetry.recorder import BUCKETS_SECONDS, Histogram, Telemetry
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
+class Spans:
+    """An exporter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def export(self, name: str, *_: object) -> None:
+        self.names.append(name)
+
+
+def telemetry(ratio: float, *, parent_based: bool = True) -> Telemetry:
+    """Telemetry whose spans go somewhere."""
+    made = Telemetry(Random(1), ratio, parent_based=parent_based)
+    made.export_to(Spans())
+    return made
+
+
 def test_a_trace_is_carried_on() -> None:
     """A child keeps its parent's trace and flags and has a span of its own."""
-    child = Telemetry(Random(1), 0.0).trace(PARENT)
+    child = telemetry(0.0).trace(PARENT)
     assert child[:36] == PARENT[:36]
     assert child[36:52] != PARENT[36:52]
     assert child.endswith("-01")
@@ -28,8 +39,27 @@ def test_a_trace_is_carried_on() -> None:
 @pytest.mark.parametrize("parent", [None, "", "nonsense", f"00-{'0' * 32}-00f067aa0ba902b7-01"])
 def test_without_a_parent_a_trace_begins(parent: str | None) -> None:
     """A missing or invalid traceparent starts a new trace, sampled by the ratio."""
-    assert Telemetry(Random(1), 1.0).trace(parent).endswith("-01")
-    assert Telemetry(Random(1), 0.0).trace(parent).endswith("-00")
+    assert telemetry(1.0).trace(parent).endswith("-01")
+    assert telemetry(0.0).trace(parent).endswith("-00")
+
+
+def test_without_an_exporter_no_span_is_made_whatever_the_ratio() -> None:
+    """Where spans would go nowhere a new trace is not sampled, and one that comes along is passed on as it is."""
+    alone = Telemetry(Random(1), 1.0)
+    assert alone.trace(None).endswith("-00")
+    assert alone.trace(PARENT) == PARENT
+
+
+def test_a_sampler_that_is_not_parent_based_decides_by_the_trace_s_id_alone() -> None:
+    """Every process decides alike about a trace, whatever its beginning was: about half of many at the ratio 0.5."""
+    first, second = telemetry(0.5, parent_based=False), telemetry(0.5, parent_based=False)
+    random = Random(2)
+    parents = [f"00-{random.getrandbits(128):032x}-00f067aa0ba902b7-00" for _ in range(1000)]
+    decided = [first.trace(parent)[-2:] for parent in parents]
+    assert decided == [second.trace(parent)[-2:] for parent in parents]
+    assert 400 < decided.count("01") < 600
+    assert telemetry(0.0, parent_based=False).trace(PARENT).endswith("-00")
+    assert telemetry(1.0, parent_based=False).trace(parents[0]).endswith("-01")
 
 
 def test_a_histogram_counts_by_upper_edges() -> None:
@@ -40,54 +70,3 @@ def test_a_histogram_counts_by_upper_edges() -> None:
     assert histogram.counts[BUCKETS_SECONDS.index(0.3)] == 1
     assert histogram.counts[BUCKETS_SECONDS.index(0.5)] == 1
     assert histogram.counts[-1] == 1
-
-
-def test_without_an_endpoint_nothing_is_sent() -> None:
-    """OpenTelemetry's own variables decide."""
-    telemetry = Telemetry(Random(1), 1.0)
-    assert otlp.connect(telemetry, {}) is None
-    endpoint = "http://127.0.0.1:9"
-    assert otlp.connect(telemetry, {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}) is None
-
-
-def test_spans_and_metrics_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sampled span with its parent, and each histogram with its counts, arrive; an unsampled span does not."""
-    received: dict[str, list[bytes]] = {}
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            received.setdefault(self.path, []).append(body)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        telemetry = Telemetry(Random(1), 0.0)
-        link = otlp.connect(telemetry, {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}"})
-        assert link is not None
-        telemetry.record_http("payments/create_payment", 201, 0.02, telemetry.trace(PARENT), PARENT)
-        telemetry.record_http("payments/create_payment", 201, 0.02, telemetry.trace(None), None)
-        telemetry.count("replays", "payments")
-        link.close()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    traces = ExportTraceServiceRequest.FromString(received["/v1/traces"][0])
-    (span,) = traces.resource_spans[0].scope_spans[0].spans
-    assert span.name == "payments/create_payment"
-    assert span.trace_id.hex() == PARENT[3:35]
-    assert span.parent_span_id.hex() == PARENT[36:52]
-    metrics = ExportMetricsServiceRequest.FromString(received["/v1/metrics"][-1])
-    by_name = {metric.name: metric for metric in metrics.resource_metrics[0].scope_metrics[0].metrics}
-    assert by_name["http.server.request.duration"].histogram.data_points[0].count == 2
-    assert by_name["lastro.replays"].sum.data_points[0].as_int == 1

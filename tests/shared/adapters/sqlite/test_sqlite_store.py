@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 from typing_extensions import TypedDict
 
+from shared.adapters.sqlite import reader as sqlite_reader
 from shared.adapters.sqlite import schema as sqlite_schema
-from shared.adapters.sqlite import store as sqlite
 from shared.adapters.sqlite import tables
 from shared.adapters.sqlite.hints import HINTS, Hints
 from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, open_for_writing
@@ -405,14 +405,14 @@ async def test_a_store_that_cannot_be_read_lets_go(
 ) -> None:
     """When opening fails behind the writer, the writer is ended too, and the directory can be opened at once."""
 
-    def out_of_files(data_dir: Path) -> sqlite3.Connection:
+    def out_of_files(data_dir: Path, _factory: object) -> sqlite3.Connection:
         raise sqlite3.OperationalError(f"unable to open {data_dir}")
 
     threads = set(threading.enumerate())
     settings = Settings(data_lock_seconds=0.0)
     with monkeypatch.context() as failing:
-        failing.setattr(sqlite, "open_for_reading", out_of_files)
-        with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        failing.setattr(sqlite_reader, "open_for_reading", out_of_files)
+        with pytest.raises(Unavailable, match="unable to open"):
             await SqliteStore.open(
                 tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
             )

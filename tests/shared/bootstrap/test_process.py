@@ -1,10 +1,11 @@
-"""The runtime of a function that is started alone."""
+"""The parts of a process, and the runtime of a function that runs alone."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,8 @@ from shared.adapters.files.stored_keys import SECRET_NAME, StoredKeys, public_jw
 from shared.adapters.sqlite.lazy_store import LazyDocuments, LazyStore
 from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.store import SqliteStore
-from shared.bootstrap.assembly import assemble, issuer_url
-from shared.core.clock import SystemClock
+from shared.bootstrap.process import Process, issuer_url, watch_clock
+from shared.core.clock import ManualClock, SystemClock
 from shared.core.settings import Settings
 from shared.ports.documents import Commit, Unavailable
 from shared.records.catalogue import COLLECTIONS
@@ -32,7 +33,7 @@ def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None
     url = "scheme://user:password@host/x"
     settings = Settings.from_environment({"LASTRO_DATA_DIR": str(tmp_path), f"LASTRO_{port.upper()}": url})
     with pytest.raises(ValueError, match=f"LASTRO_{port.upper()} .*'scheme'") as refused:
-        assemble(settings)
+        Process(settings)
     assert "password" not in str(refused.value)
 
 
@@ -40,9 +41,10 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
     """A function that is loaded and waits has no driver in memory and nothing in its data directory."""
     code = (
         "import sys\n"
-        "from shared.bootstrap.assembly import assemble\n"
+        "from shared.bootstrap.process import Process\n"
         "from shared.core.settings import Settings\n"
-        f"assemble(Settings(data_dir={str(tmp_path / 'data')!r}))\n"
+        f"process = Process(Settings(data_dir={str(tmp_path / 'data')!r}))\n"
+        "process.runtime(process.lazy_store())\n"
         f"print([name for name in {DRIVERS} if name in sys.modules])\n"
     )
     root = Path(__file__).parents[3]
@@ -53,7 +55,8 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
 
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
     """However many ask at once, one store is opened and all see it; what was committed is on disk afterwards."""
-    runtime = assemble(Settings(data_dir=str(tmp_path / "data")))
+    process = Process(Settings(data_dir=str(tmp_path / "data")))
+    runtime = process.runtime(process.lazy_store())
     await runtime.documents.durable()
     assert not (tmp_path / "data").exists()
     commits = [Commit("ten_1", inserts=[(SYSTEM_ACCOUNTS, account)]) for account in ACCOUNTS]
@@ -90,7 +93,8 @@ async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> 
     """The stored pairs' public halves are found by their ids, and found anew after a rotation."""
     from embedded.identity.issuer import KeyRing
 
-    runtime = assemble(Settings(data_dir=str(tmp_path / "data")))
+    process = Process(Settings(data_dir=str(tmp_path / "data")))
+    runtime = process.runtime(process.lazy_store())
     keys = StoredKeys(runtime.secrets)
     assert await keys.key("nobody") is None
     ring = await KeyRing.load(runtime.secrets)
@@ -108,3 +112,31 @@ def test_the_issuer_is_the_realm_that_is_set() -> None:
     """The set realm makes the tokens, or else the platform under its base URL."""
     assert issuer_url(Settings(identity="https://id.example/realms/x")) == "https://id.example/realms/x"
     assert issuer_url(Settings(base_url="http://h:1/")) == "http://h:1/realms/lastro"
+
+
+async def test_a_jump_of_the_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Set back an hour and then forwards again, the clock is two warnings, each with its direction and size."""
+    clock = ManualClock()
+    watching = asyncio.create_task(watch_clock(clock, 0.001))
+    await asyncio.sleep(0)
+    for count, hours in enumerate((-1, 1), 1):
+        clock.jump(timedelta(hours=hours))
+        async with asyncio.timeout(30):
+            while len(caplog.records) < count:  # noqa: ASYNC110 - a log has no event for it
+                await asyncio.sleep(0.001)
+    clock.advance(timedelta(hours=5))
+    await asyncio.sleep(0.05)
+    watching.cancel()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "the machine's clock was set back by 3600.0 s",
+        "the machine's clock was set forwards by 3600.0 s",
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+async def test_a_process_watches_the_clock_and_stops_watching_at_its_end(tmp_path: Path) -> None:
+    """What a process opens it closes: no task is left behind."""
+    before = asyncio.all_tasks()
+    async with Process(Settings(data_dir=str(tmp_path))):
+        assert len(asyncio.all_tasks() - before) == 1
+    assert asyncio.all_tasks() == before

@@ -1,0 +1,127 @@
+"""OpenTelemetry's own environment variables: which of them are followed, and what is refused at start.
+
+Most are read by the SDK itself; it answers a wrong value with a warning and goes on with a default, or sends nowhere.
+Here a wrong value stops the process instead. docs/settings.md lists what is followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final
+
+from shared.core.settings import InvalidSettings
+
+DEFAULT_METRIC_SECONDS: Final = 60.0
+_SIGNALS: Final = ("", "TRACES_", "METRICS_")
+_SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
+_PARENT_BASED: Final = "parentbased_"
+_WHOLE_NUMBERS: Final = (
+    "OTEL_BSP_SCHEDULE_DELAY",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    "OTEL_METRIC_EXPORT_INTERVAL",
+)
+# Names are those of HTTP fields; a value is anything printable that does not end it, URL-encoded or not.
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20-\x2b\x2d-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpVariables:
+    """What is to be sent, and how much of it."""
+
+    traces: bool
+    metrics: bool
+    ratio: float
+    """The share of traces that is sampled."""
+    parent_based: bool
+    """Whether a trace that began elsewhere is sampled as its beginning was."""
+    metric_seconds: float
+    """How often metrics are sent."""
+
+
+def read_variables(environment: Mapping[str, str], ratio: float) -> OtlpVariables:
+    """What the environment says; `ratio` holds where it names no sampler. Raises InvalidSettings."""
+    set_here = {name: text.strip() for name, text in environment.items() if name.startswith("OTEL_") and text.strip()}
+    wrong = _wrong(set_here)
+    sampler, parent_based = _sampler(set_here, wrong)
+    argument = _sampler_argument(set_here, wrong)
+    if wrong:
+        raise InvalidSettings("; ".join(wrong))
+    disabled = set_here.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return OtlpVariables(
+        traces=not disabled and _is_sent(set_here, "TRACES"),
+        metrics=not disabled and _is_sent(set_here, "METRICS"),
+        ratio={"always_on": 1.0, "always_off": 0.0, "traceidratio": argument}.get(sampler, ratio),
+        parent_based=parent_based,
+        metric_seconds=float(set_here.get("OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_METRIC_SECONDS * 1000)) / 1000,
+    )
+
+
+def _is_sent(environment: Mapping[str, str], signal: str) -> bool:
+    named = "OTEL_EXPORTER_OTLP_ENDPOINT" in environment or f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" in environment
+    return named and environment.get(f"OTEL_{signal}_EXPORTER") != "none"
+
+
+def _wrong(environment: Mapping[str, str]) -> list[str]:
+    """What is wrong with each variable that takes one of a few values, a URL, a number or headers."""
+    wrong = [
+        f"{name}={environment[name]!r} is not one of {', '.join(accepted)}"
+        for name, accepted in _CHOICES.items()
+        if name in environment and environment[name].lower() not in accepted
+    ]
+    for signal in _SIGNALS:
+        endpoint, timeout, headers = (
+            f"OTEL_EXPORTER_OTLP_{signal}{name}" for name in ("ENDPOINT", "TIMEOUT", "HEADERS")
+        )
+        if not environment.get(endpoint, "http://").startswith(("http://", "https://")):
+            wrong.append(f"{endpoint} is not an http:// or https:// URL")
+        if not _is_above_zero(environment.get(timeout, "1")):
+            wrong.append(f"{timeout}={environment[timeout]!r} is not a number of seconds above 0")
+        # What stands in them is most likely a key: it is not shown.
+        if not all(_HEADER.fullmatch(part.strip()) for part in environment.get(headers, "").split(",") if part.strip()):
+            wrong.append(f"{headers} is not a list of the form name=value,name=value")
+    return wrong + [
+        f"{name}={environment[name]!r} is not a whole number above 0"
+        for name in _WHOLE_NUMBERS
+        if name in environment and not (environment[name].isdigit() and int(environment[name]) > 0)
+    ]
+
+
+def _is_above_zero(text: str) -> bool:
+    try:
+        return isfinite(float(text)) and float(text) > 0
+    except ValueError:
+        return False
+
+
+def _sampler(environment: Mapping[str, str], wrong: list[str]) -> tuple[str, bool]:
+    """The sampler's kind ("" where none is named), and whether it goes by a trace's beginning."""
+    text = environment.get("OTEL_TRACES_SAMPLER", "").lower()
+    kind = text.removeprefix(_PARENT_BASED)
+    if text and kind not in _SAMPLERS:
+        accepted = (*_SAMPLERS, *(_PARENT_BASED + name for name in _SAMPLERS))
+        wrong.append(f"OTEL_TRACES_SAMPLER={text!r} is not one of {', '.join(accepted)}")
+    return kind, not text or text.startswith(_PARENT_BASED)
+
+
+def _sampler_argument(environment: Mapping[str, str], wrong: list[str]) -> float:
+    text = environment.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        wrong.append(f"OTEL_TRACES_SAMPLER_ARG={text!r} is not a number between 0 and 1")
+    return ratio
+
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "OTEL_SDK_DISABLED": ("true", "false"),
+    "OTEL_TRACES_EXPORTER": ("otlp", "none"),
+    "OTEL_METRICS_EXPORTER": ("otlp", "none"),
+    **{f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL": ("http/protobuf",) for signal in _SIGNALS},
+    **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": ("none", "gzip", "deflate") for signal in _SIGNALS},
+}

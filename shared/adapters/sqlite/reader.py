@@ -1,0 +1,84 @@
+"""The connection that reads: what cannot be read is an outage, with its reason, until it can be read again."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.sqlite.schema import DATABASE, is_damage, open_for_reading
+from shared.ports.documents import Unavailable
+
+log = logging.getLogger(__name__)
+_Failed = tuple[str, Any]
+
+
+class Reader(sqlite3.Connection):
+    """Sees what is committed and can change nothing. Raises Unavailable instead of SQLite's own errors."""
+
+    path: Path
+    _failed: _Failed | None = None
+
+    @classmethod
+    def open(cls, data_dir: Path) -> Reader:
+        """A reader of a data directory's database. Raises Unavailable."""
+        try:
+            reader = open_for_reading(data_dir, cls)
+        except sqlite3.Error as error:
+            raise Unavailable(f"{data_dir / DATABASE} cannot be opened: {error}") from None
+        assert isinstance(reader, Reader)
+        reader.path = data_dir / DATABASE
+        return reader
+
+    def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
+        """Run a statement. Raises Unavailable, as the cursor's methods do that read its rows."""
+        return self.cursor(_Cursor).execute(sql, parameters)
+
+    def trouble(self) -> str | None:
+        """Why something could not be read, or None. The read that failed last is tried again for that."""
+        if self._failed is None:
+            return None
+        try:
+            self.execute(*self._failed).fetchall()
+        except Unavailable as error:
+            return str(error)
+        self._failed = None
+        log.warning("%s can be read again", self.path)
+        return None
+
+    def refuse(self, error: sqlite3.Error, failed: _Failed) -> Unavailable:
+        """The outage that an error of SQLite's stands for, once it is noted."""
+        self._failed = failed
+        damaged = is_damage(error)
+        remedy = ": stop the process and put the data directory back from a backup" if damaged else ""
+        reason = f"{self.path} {'is damaged' if damaged else 'cannot be read'} ({error}){remedy}"
+        log.error("%s", reason)
+        return Unavailable(reason)
+
+
+class _Cursor(sqlite3.Cursor):
+    """Reads pages when it is executed and with each row."""
+
+    connection: Reader
+    _statement: _Failed = ("", ())
+
+    def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
+        self._statement = (sql, parameters)
+        try:
+            super().execute(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise self.connection.refuse(error, self._statement) from None
+        return self
+
+    def fetchone(self) -> Any:
+        try:
+            return super().fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self.connection.refuse(error, self._statement) from None
+
+    def fetchall(self) -> list[Any]:
+        try:
+            return super().fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self.connection.refuse(error, self._statement) from None

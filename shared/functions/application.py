@@ -1,0 +1,94 @@
+"""The ASGI application of a function that runs alone: the framework's own, between the runtime's opening and closing.
+
+`uvicorn --factory shared.functions.application:application` is the image's command. FUNCTION_TARGET and FUNCTION_SOURCE
+say which function it is, as for the framework. Beside the function's paths it answers the probes `/healthz` and
+`/readyz`, which the embedded platform answers itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.functions.process import begin_or_exit, install, refuse_to_start
+
+if TYPE_CHECKING:
+    from shared.adapters.sqlite.lazy_store import LazyStore
+    from shared.core.settings import Settings
+    from shared.telemetry.logs import Logs
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+_READY: Final = "/readyz"
+_PROBES: Final = {"/healthz": "alive", _READY: "ready"}
+
+
+def application() -> Application:
+    """The application of the function that the environment names.
+
+    Ends the process, with one line and exit code 1, when its settings cannot be followed or its file is not there.
+    """
+    settings, logs = begin_or_exit()
+    from functions_framework.aio import create_asgi_app
+    from functions_framework.exceptions import FunctionsFrameworkException
+
+    try:
+        framework = create_asgi_app(os.environ.get("FUNCTION_TARGET"), os.environ.get("FUNCTION_SOURCE"))  # type: ignore[no-untyped-call]
+    except FunctionsFrameworkException as error:
+        refuse_to_start(str(error))
+    return Application(framework, settings, logs)
+
+
+class Application:
+    """Opens the runtime when the server starts and closes it when the server stops (ASGI's lifespan)."""
+
+    def __init__(self, framework: App, settings: Settings, logs: Logs | None) -> None:
+        self._framework = framework
+        self._settings = settings
+        self._logs = logs
+        self._store: LazyStore | None = None
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a connection's request, or open and close."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and scope["path"] in _PROBES and scope["method"] in ("GET", "HEAD"):
+            await self._probe(scope["path"], send)
+        else:
+            await self._framework(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        from shared.bootstrap.process import Process
+
+        await receive()
+        async with AsyncExitStack() as stack:
+            process = await stack.enter_async_context(Process(self._settings, logs=self._logs))
+            self._store = process.lazy_store()
+            install(process.runtime(self._store))
+            stack.callback(install, None)
+            log.info("%s is ready", os.environ.get("FUNCTION_TARGET", "the function"))
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            log.info("stopping")
+        if self._logs is not None:
+            self._logs.sink.flush()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _probe(self, path: str, send: Send) -> None:
+        reason = None
+        if path == _READY:
+            reason = "the function is starting" if self._store is None else await self._store.trouble()
+        code, answer = (
+            (200, {"status": _PROBES[path]}) if reason is None else (503, {"status": "not ready", "reason": reason})
+        )
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": code, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})

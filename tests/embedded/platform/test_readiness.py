@@ -1,0 +1,150 @@
+"""/readyz says why nothing can be served, and that it can be again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.sqlite.schema import DATABASE
+from shared.adapters.sqlite.writer import CANNOT_WRITE, BatchRunner
+from tests.contract.calling import House, running
+
+TENANT = {"name": "Made"}
+PATIENCE_SECONDS = 60.0
+FULL = f"{CANNOT_WRITE}database or disk is full"
+
+
+async def readiness(house: House) -> tuple[int, str]:
+    """Status and reason."""
+    answer = await house.wire.send("GET", "/readyz")
+    return answer.status, answer.document.get("detail", "")
+
+
+async def until_ready(house: House) -> None:
+    """Wait until it can be served."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await readiness(house))[0] != 200:  # noqa: ASYNC110 - it has no event for it
+            await asyncio.sleep(0.02)
+
+
+async def test_a_disk_that_is_full_and_then_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the writer cannot write every request is 503 and /readyz says why; afterwards both go on by themselves,
+    nothing was lost, and the log has a handful of lines about it."""
+    original, full = BatchRunner.run, True
+    monkeypatch.setattr(
+        BatchRunner, "run", lambda self, statements, size: FULL if full else original(self, statements, size)
+    )
+    full = False
+    async with running(tmp_path) as house:
+        operator = await house.operator()
+        kept = await operator.made("/v1/tenants", TENANT)
+        full = True
+        assert (await operator.post("/v1/tenants", TENANT)).status == 503
+        for _ in range(100):
+            assert (await operator.post("/v1/tenants", TENANT)).status == 503
+            assert await readiness(house) == (503, "The store cannot write: database or disk is full.")
+        full = False
+        await until_ready(house)
+        assert (await operator.read(f"/v1/tenants/{kept['id']}"))["id"] == kept["id"]
+        await operator.made("/v1/tenants", TENANT)
+    dropped = [record for record in caplog.records if "memory is dropped" in record.message]
+    assert len(dropped) == 1
+    assert [record.message for record in caplog.records].count("the store can write again") == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine mounts no tmpfs")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Write until there is no room."""
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * 65536)
+    assert shutil.disk_usage(ballast).free < 65536
+
+
+async def test_a_real_disk_that_is_full(small_disk: Path) -> None:
+    """On a file system that another file fills up, requests are refused once there is no room, /readyz says so, and
+    once there is room again the platform goes on."""
+    async with running(small_disk / "data", writer="process") as house:
+        operator = await house.operator()
+        ballast = small_disk / "ballast"
+        fill(ballast)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await operator.post("/v1/tenants", TENANT)).status == 201:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+        status, reason = await readiness(house)
+        assert (status, reason[:23]) == (503, "The store cannot write:")
+        ballast.unlink()
+        await until_ready(house)
+        await operator.made("/v1/tenants", TENANT)
+
+
+async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
+    """What cannot be read is 503, /readyz names the file and the remedy, and once it can be read again both go on."""
+    async with running(tmp_path, document_cache_entries=1) as house:
+        operator = await house.operator()
+        made = [(await operator.made("/v1/tenants", {"name": "x" * 100}))["id"] for _ in range(100)]
+    database = tmp_path / DATABASE
+    whole = database.read_bytes()
+    async with running(tmp_path, document_cache_entries=1) as house:
+        operator = await house.operator()
+        # The first pages hold the schema and what the start has read; the rest is all there is to be read.
+        pages = whole[: 4 * 4096] + b"\xff" * (len(whole) - 4 * 4096)
+        statuses = set()
+        database.write_bytes(pages)
+        for id in made:
+            statuses.add((await operator.get(f"/v1/tenants/{id}")).status)
+        assert 503 in statuses
+        assert 500 not in statuses
+        status, reason = await readiness(house)
+        assert status == 503
+        assert f"{database} is damaged" in reason
+        assert "backup" in reason
+        database.write_bytes(whole)
+        await until_ready(house)
+        assert (await operator.get(f"/v1/tenants/{made[0]}")).status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the writer's process in /proc")
+async def test_a_writer_that_cannot_be_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the writer is gone and a new one does not start /readyz says so; once one starts the platform goes on."""
+    async with running(tmp_path, writer="process") as house:
+        operator = await house.operator()
+        writer = house.platform.store._journal._writer
+        executable = sys.executable
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        os.kill(writer.pid, signal.SIGKILL)  # type: ignore[attr-defined]  # it is a process
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "a new one does not start" not in (await readiness(house))[1]:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.02)
+        assert (await operator.post("/v1/tenants", TENANT)).status == 503
+        monkeypatch.setattr(sys, "executable", executable)
+        await until_ready(house)
+        await operator.made("/v1/tenants", TENANT)
+    assert json.loads((tmp_path / "credentials.json").read_text())["demo"]["tenant_id"] == "demo"

@@ -1,0 +1,156 @@
+"""How a function's own process starts, says what is wrong, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.files.keyfile import KEY_FILE
+from shared.adapters.sqlite.store import SqliteStore
+from shared.core.clock import SystemClock
+from shared.core.settings import Settings
+from tests.functions.alone.starting import ROOT, SERVED, Alone, started
+from tests.shared.adapters.otlp.receiver import receiving
+
+FUNCTION = {"FUNCTION_TARGET": "get_payment", "FUNCTION_SOURCE": "functions/payments/get_payment.py"}
+PYTHON = [sys.executable, "-P", "-m"]
+WAYS: dict[str, list[str]] = {
+    "the image's command": [*PYTHON, "uvicorn", *SERVED, "--port", "0"],
+    "the framework's application": [*PYTHON, "uvicorn", "functions_framework.aio:app", "--port", "0"],
+    "the framework's command": [*PYTHON, "functions_framework", "--asgi", "--port", "0"],
+}
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """A process's environment without settings of ours but these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LASTRO_", "OTEL_"))}
+    return {**kept, **FUNCTION, "PYTHONPATH": str(ROOT), "LASTRO_DATA_DIR": str(data_dir), **settings}
+
+
+def log_of(text: str) -> list[dict[str, Any]]:
+    """The lines that are ours."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def empty_key_file(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / KEY_FILE).touch(0o600)
+
+
+def broken_flags(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "flags.yaml").write_text("pix: [\n")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("setting", "prepare", "shown"),
+    [
+        ({"LASTRO_DOCUMENTS": "mongodb://user:pa55@h/x"}, None, "LASTRO_DOCUMENTS names a 'mongodb' server"),
+        ({"LASTRO_LOG_LEVEL": "nope"}, None, "LASTRO_LOG_LEVEL='nope' is not one of debug, info, warning, error"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, None, "OTEL_EXPORTER_OTLP_PROTOCOL='grpc' is not one of"),
+        ({}, empty_key_file, f"{KEY_FILE} is empty"),
+        ({}, broken_flags, "flags.yaml cannot be read as YAML"),
+    ],
+    ids=["server", "value", "otel", "key file", "flags"],
+)
+def test_what_cannot_be_followed_stops_the_process_at_start(
+    tmp_path: Path, way: str, setting: dict[str, str], prepare: Callable[[Path], None] | None, shown: str
+) -> None:
+    """Started in whichever way, it ends with 1 and one line that names the variable or the file; no port is opened."""
+    if prepare is not None:
+        prepare(tmp_path / "data")
+    ended = subprocess.run(
+        WAYS[way],
+        cwd=ROOT,
+        env=environment(tmp_path / "data", **setting),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = log_of(ended.stderr)
+    assert shown in line["message"]
+    assert line["level"] == "error"
+    assert "pa55" not in ended.stderr
+    assert "running on" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A source file that does not exist stops the process with one line."""
+    ended = subprocess.run(
+        WAYS["the image's command"],
+        cwd=ROOT,
+        env=environment(tmp_path, FUNCTION_SOURCE="functions/nowhere.py"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    (line,) = log_of(ended.stderr)
+    assert (ended.returncode, "functions/nowhere.py" in line["message"]) == (1, True)
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[Alone]:
+    """A function whose requests do not wait for the data directory."""
+    settings = {"LASTRO_DATA_LOCK_SECONDS": "0.1", "LASTRO_LOGLEVEL": "debug"}
+    with started("functions/payments/get_payment.py", tmp_path / "data", **settings) as alone:
+        yield alone
+
+
+async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_path: Path, beside: Alone) -> None:
+    """While another process works in its data directory /readyz is 503 with the reason and the log has it; afterwards
+    it is 200. It lives all the while, and a misspelt setting was warned of."""
+    held = await SqliteStore.open(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock())
+    reason = f"the data directory {tmp_path / 'data'} is in use by another Lastro process"
+    for _ in range(2):
+        answer = beside.send("GET", "/readyz", {})
+        assert (answer.status, json.loads(answer.body)["reason"]) == (503, reason)
+    assert beside.send("GET", "/healthz", {}).status == 200
+    await held.close()
+    assert beside.send("GET", "/readyz", {}).status == 200
+    messages = [line["message"] for line in log_of(beside.said())]
+    assert "the environment has LASTRO_LOGLEVEL, which is no setting: is LASTRO_LOG_LEVEL meant?" in messages
+    assert [message for message in messages if reason in message]
+
+
+def test_a_database_that_is_damaged_is_named(tmp_path: Path, beside: Alone) -> None:
+    """A database that cannot be opened makes it not ready, with the file's name and the remedy."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    (tmp_path / "data" / "lastro.db").write_bytes(b"no database" * 1000)
+    answer = beside.send("GET", "/readyz", {})
+    assert answer.status == 503
+    assert "lastro.db is damaged" in json.loads(answer.body)["reason"]
+
+
+def test_its_telemetry_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
+    """With an endpoint set the spans of its requests are sent, the last ones when it is stopped."""
+    with receiving() as receiver:
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "K_SERVICE": "payments-get-payment"}
+        with started("functions/payments/get_payment.py", tmp_path / "data", **settings) as alone:
+            assert alone.send("GET", "/v1/payments/pay_0", {}).status == 401
+        assert [span.name for span in receiver.spans()] == ["payments/get_payment"]
+        assert receiver.resource()["service.name"] == "payments-get-payment"
+
+
+def test_its_log_is_the_platform_s(tmp_path: Path) -> None:
+    """Every line is JSON: that it is ready, one for each request, and that it stops; uvicorn's own are not there."""
+    with started("functions/payments/get_payment.py", tmp_path / "data") as alone:
+        ids = [
+            alone.send("GET", path, {}).headers["x-request-id"] for path in ("/v1/payments/pay_0?x=secret", "/nowhere")
+        ]
+    assert all(line.startswith("{") for line in alone.said().splitlines())
+    ready, *requests, stopping = log_of(alone.said())
+    assert (ready["message"], stopping["message"]) == ("get_payment is ready", "stopping")
+    assert [(line["request_id"], line["status"]) for line in requests] == [(ids[0], 401), (ids[1], 404)]
+    assert "secret" not in alone.said()

@@ -1,0 +1,105 @@
+"""A little OTLP/HTTP receiver in this process."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
+
+
+@dataclass
+class Request:
+    """One request that was received."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """What was received. While `gate` is not set requests are received and not answered."""
+
+    port: int = 0
+    requests: list[Request] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    arrived: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def of(self, path: str) -> list[Request]:
+        """The requests to a path."""
+        return [request for request in self.requests if request.path == path]
+
+    def wait_for(self, count: int, path: str = "/v1/traces") -> list[Request]:
+        """The requests to a path once there are so many."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.of(path)) >= count, 30), self.requests
+        return self.of(path)
+
+    def spans(self, path: str = "/v1/traces") -> list[Span]:
+        """Every span that was received."""
+        found = []
+        for request in self.of(path):
+            for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
+                found += [span for scope in resource.scope_spans for span in scope.spans]
+        return found
+
+    def metrics(self, path: str = "/v1/metrics") -> dict[str, Metric]:
+        """The metrics of the last request, by name."""
+        (resource,) = ExportMetricsServiceRequest.FromString(self.of(path)[-1].body).resource_metrics
+        return {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
+
+    def resource(self) -> dict[str, str]:
+        """What the spans are said to be of."""
+        (resource,) = ExportTraceServiceRequest.FromString(self.of("/v1/traces")[0].body).resource_spans
+        attributes: list[KeyValue] = list(resource.resource.attributes)
+        return {attribute.key: attribute.value.string_value for attribute in attributes}
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver on a free port."""
+    receiver = Receiver()
+    receiver.gate.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            unpack = _UNPACK.get(self.headers.get("content-encoding", ""), bytes)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            with receiver.arrived:
+                receiver.requests.append(Request(self.path, headers, unpack(body)))
+                receiver.arrived.notify_all()
+            receiver.gate.wait(30)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    receiver.port = server.server_port
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.gate.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,288 @@
+"""OpenTelemetry's own environment variables, each against a receiver that notes what comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from shared.adapters.otlp.export import CLOSE_SECONDS, OtlpLink, connect
+from shared.adapters.otlp.variables import read_variables
+from shared.core.settings import InvalidSettings
+from shared.telemetry.recorder import Telemetry
+from tests.shared.adapters.otlp.receiver import Receiver, receiving
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+UNSAMPLED_PARENT = PARENT[:-2] + "00"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(autouse=True)
+def _only_what_a_test_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+
+@asynccontextmanager
+async def connected(ratio: float = 1.0) -> AsyncIterator[tuple[Telemetry, OtlpLink | None]]:
+    """Telemetry connected as a process connects it, by what is in the environment."""
+    variables = read_variables(os.environ, ratio)
+    telemetry = Telemetry(Random(1), variables.ratio, parent_based=variables.parent_based)
+    link = connect(telemetry, variables)
+    try:
+        yield telemetry, link
+    finally:
+        if link is not None:
+            await link.close()
+
+
+def answered(telemetry: Telemetry, parent: str | None = None, operation: str = "payments/create_payment") -> None:
+    """One request is answered."""
+    telemetry.record_http(operation, 201, 0.02, telemetry.trace(parent), parent, "demo", "req_1")
+
+
+async def test_spans_and_metrics_reach_the_endpoint(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_EXPORTER_OTLP_ENDPOINT: a sampled span with its parent, and each histogram with its counts, arrive; an
+    unsampled span does not."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    async with connected(ratio=0.0) as (telemetry, _):
+        answered(telemetry, PARENT)
+        answered(telemetry)
+        telemetry.count("replays", "payments")
+    (span,) = receiver.spans()
+    assert (span.name, span.trace_id.hex(), span.parent_span_id.hex()) == (
+        "payments/create_payment",
+        PARENT[3:35],
+        PARENT[36:52],
+    )
+    metrics = receiver.metrics()
+    assert metrics["http.server.request.duration"].histogram.data_points[0].count == 2
+    assert metrics["lastro.replays"].sum.data_points[0].as_int == 1
+
+
+@pytest.mark.parametrize("disabled", [{}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_SDK_DISABLED": "TRUE"}], ids=str)
+async def test_nothing_is_sent_without_an_endpoint_or_with_the_sdk_disabled(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, disabled: dict[str, str]
+) -> None:
+    """OTEL_SDK_DISABLED: there is no exporter, and so no span is made."""
+    for name, value in {**disabled, **({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url} if disabled else {})}.items():
+        monkeypatch.setenv(name, value)
+    async with connected() as (telemetry, link):
+        assert link is None
+        assert telemetry.trace(None).endswith("-00")
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize(("signal", "other"), [("TRACES", "METRICS"), ("METRICS", "TRACES")])
+async def test_each_signal_has_an_endpoint_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, signal: str, other: str
+) -> None:
+    """OTEL_EXPORTER_OTLP_<SIGNAL>_ENDPOINT is taken as it stands, and the other signal is not sent anywhere."""
+    monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", f"{receiver.url}/here")
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+    assert {request.path for request in receiver.requests} == {"/here"}
+
+
+@pytest.mark.parametrize(("signal", "left"), [("TRACES", "/v1/metrics"), ("METRICS", "/v1/traces")])
+async def test_a_signal_can_be_left_out(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, signal: str, left: str
+) -> None:
+    """OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: `none` sends nothing of that signal."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "none")
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+    assert {request.path for request in receiver.requests} == {left}
+
+
+async def test_headers_go_along(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_EXPORTER_OTLP_HEADERS, and a signal's own in its place."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, x-other=1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-key=metrics")
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+    traces, metrics = receiver.of("/v1/traces")[0].headers, receiver.of("/v1/metrics")[0].headers
+    assert (traces["x-key"], traces["x-other"], metrics["x-key"]) == ("a b", "1", "metrics")
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
+async def test_bodies_are_compressed(monkeypatch: pytest.MonkeyPatch, receiver: Receiver, compression: str) -> None:
+    """OTEL_EXPORTER_OTLP_COMPRESSION."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+    assert receiver.of("/v1/traces")[0].headers.get("content-encoding", "none") == compression
+    assert len(receiver.spans()) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, {"service.name": "lastro"}),
+        ({"K_SERVICE": "payments-settle"}, {"service.name": "payments-settle"}),
+        ({"K_SERVICE": "x", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a,zone=b"}, {"service.name": "a", "zone": "b"}),
+        ({"OTEL_SERVICE_NAME": "c", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a"}, {"service.name": "c"}),
+    ],
+    ids=str,
+)
+async def test_what_the_telemetry_is_of(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, variables: dict[str, str], expected: dict[str, str]
+) -> None:
+    """OTEL_SERVICE_NAME before OTEL_RESOURCE_ATTRIBUTES before the Knative Service's name before `lastro`."""
+    monkeypatch.delenv("K_SERVICE", raising=False)
+    for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **variables}.items():
+        monkeypatch.setenv(name, value)
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+    assert expected.items() <= receiver.resource().items()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "sampled"),
+    [
+        ("always_on", None, (True, True, True)),
+        ("always_off", None, (False, False, False)),
+        ("traceidratio", "0", (False, False, False)),
+        ("traceidratio", None, (True, True, True)),
+        ("parentbased_always_on", None, (True, True, False)),
+        ("parentbased_always_off", None, (False, True, False)),
+        ("parentbased_traceidratio", "0", (False, True, False)),
+        ("ParentBased_TraceIdRatio", "1", (True, True, False)),
+        (None, None, (False, True, False)),
+    ],
+)
+async def test_the_sampler(
+    monkeypatch: pytest.MonkeyPatch,
+    receiver: Receiver,
+    sampler: str | None,
+    argument: str | None,
+    sampled: tuple[bool, bool, bool],
+) -> None:
+    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG decide before LASTRO_TRACE_RATIO (here 0): about a trace that
+    begins here, one that began sampled elsewhere, and one that began unsampled."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    for name, value in (("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    async with connected(ratio=0.0) as (telemetry, _):
+        for name, parent in (("root", None), ("sampled", PARENT), ("unsampled", UNSAMPLED_PARENT)):
+            answered(telemetry, parent, name)
+    names = {span.name for span in receiver.spans()}
+    assert tuple(name in names for name in ("root", "sampled", "unsampled")) == sampled
+
+
+async def test_metrics_come_at_their_interval(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_METRIC_EXPORT_INTERVAL, in milliseconds."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
+    async with connected():
+        await asyncio.to_thread(receiver.wait_for, 3, "/v1/metrics")
+    assert read_variables({}, 1.0).metric_seconds == 60.0
+
+
+async def test_spans_leave_in_batches(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_BSP_SCHEDULE_DELAY and OTEL_BSP_MAX_EXPORT_BATCH_SIZE: what is gathered leaves after so many milliseconds,
+    in requests of at most so many spans."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
+    async with connected() as (telemetry, _):
+        for _ in range(5):
+            answered(telemetry)
+        await asyncio.to_thread(receiver.wait_for, 3)
+        assert len(receiver.spans()) == 5
+
+
+async def test_a_queue_that_is_full_drops_spans(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_BSP_MAX_QUEUE_SIZE bounds what waits for a collector that is slow."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
+    for name, value in (("MAX_QUEUE_SIZE", "3"), ("MAX_EXPORT_BATCH_SIZE", "1"), ("SCHEDULE_DELAY", "20")):
+        monkeypatch.setenv(f"OTEL_BSP_{name}", value)
+    receiver.gate.clear()
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+        await asyncio.to_thread(receiver.wait_for, 1)
+        for _ in range(50):
+            answered(telemetry)
+        receiver.gate.set()
+    assert 2 <= len(receiver.spans()) <= 5
+
+
+async def test_a_request_has_its_timeout(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_EXPORTER_OTLP_TIMEOUT, in seconds: a request that is not answered within it is given up and sent again."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    receiver.gate.clear()
+    async with connected() as (telemetry, _):
+        answered(telemetry)
+        await asyncio.to_thread(receiver.wait_for, 1)
+        answered(telemetry)
+        await asyncio.to_thread(receiver.wait_for, 2)
+
+
+async def test_a_collector_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Closing takes its time and no longer, and says that something was not sent."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    receiver.gate.clear()
+    async with connected() as (telemetry, link):
+        answered(telemetry)
+        assert link is not None
+        began = time.monotonic()
+        await link.close()
+        assert time.monotonic() - began < CLOSE_SECONDS + 5
+    assert "the last spans and metrics were not sent" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("OTEL_SDK_DISABLED", "yes", "is not one of true, false"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "is not one of http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "is not one of http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc", "is not one of http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "is not an http:// or https:// URL"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "is not a number of seconds above 0"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "is not one of none, gzip, deflate"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "is not one of otlp, none"),
+        ("OTEL_TRACES_SAMPLER", "xray", "is not one of always_on"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2", "is not a number between 0 and 1"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "is not a whole number above 0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "is not a whole number above 0"),
+    ],
+)
+def test_a_value_that_cannot_be_followed_is_named(name: str, value: str, shown: str) -> None:
+    """A wrong value is an error that names the variable, what is wrong and what is accepted."""
+    with pytest.raises(InvalidSettings, match=f"{name}.*{shown}"):
+        read_variables({name: value}, 1.0)
+
+
+def test_headers_are_not_shown() -> None:
+    """A list of headers that cannot be read is named, and not what stands in it."""
+    with pytest.raises(InvalidSettings, match="OTEL_EXPORTER_OTLP_HEADERS is not a list") as refused:
+        read_variables({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer s3cr3t"}, 1.0)
+    assert "s3cr3t" not in str(refused.value)
+
+
+async def test_what_only_the_sdk_can_refuse_is_named_too(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """Batches that are larger than their queue are an error at start."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
+    with pytest.raises(InvalidSettings, match=r"OTEL_\*: max_export_batch_size"):
+        async with connected():
+            pass
