@@ -10,14 +10,15 @@ from shared.records.deposits import DEPOSITS
 
 
 async def close_or_wait(ctx: Context, account: AccountDocument) -> AccountDocument:
-    """Return the account as `closed`, or as `closing` while something is in progress to or from it.
+    """Return the account, which is committed as `closing`, as `closed`, or as it is while something is in progress.
 
     When everything has ended and money has arrived meanwhile, the account becomes usable again: it cannot be closed
-    with a balance. A payment or deposit that starts at the same time expects the account as it was read, so it
-    conflicts with this change and finds the account closing.
+    with a balance. A payment or deposit expects the account as it was read: it was committed before the account became
+    `closing`, and is found here, or it conflicts with that and finds the account closing.
     """
+    assert account["status"] == "closing", "what is looked for now could still be followed by new work"
     if await _in_progress(ctx, account):
-        return ctx.update(ACCOUNTS, account, status="closing", updated_at=ctx.now_text)
+        return account
     if account["posted"]:
         ctx.log.warning("account %s has received money while it was closing and stays open", account["id"])
         usable: AccountStatus = "active" if account["block_mode"] is None else "blocked"

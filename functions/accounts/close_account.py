@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from functions.accounts._account import Account, account_progress, account_resource
 from functions.accounts._closing import close_or_wait
 from shared.context.context import Context
+from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command
@@ -29,12 +32,21 @@ async def close_account(account_id: str, command: CloseAccount, ctx: Context) ->
     when everything has ended.
     """
     del command
-    account = await ctx.required(ACCOUNTS, account_id)
+    # `closing` is committed before anything is looked for: a payment or deposit that was committed until then is found,
+    # and none can be committed from then on. In one commit, a hold could come between the look and the closing.
+    await run_in_tenant_unit_of_work(ctx, ctx.tenant_id, ctx.origin.cause_id, partial(_begin, account_id))
+    return account_resource(await close_or_wait(ctx, await ctx.required(ACCOUNTS, account_id)))
+
+
+async def _begin(account_id: str, scope: Context) -> None:
+    """Make the account `closing`. Raises Problem `not_found` or `illegal_state`."""
+    account = await scope.required(ACCOUNTS, account_id)
     if account["status"] == "closed":
         raise Problem("illegal_state", "The account is closed already.")
-    if account["status"] != "closing":
-        if account["posted"]:
-            raise Problem("illegal_state", f"The account has a balance of {account['posted']} minor units.")
-        if account["held"]:
-            raise Problem("illegal_state", f"The account has {account['held']} minor units on hold.")
-    return account_resource(await close_or_wait(ctx, account))
+    if account["status"] == "closing":
+        return
+    if account["posted"]:
+        raise Problem("illegal_state", f"The account has a balance of {account['posted']} minor units.")
+    if account["held"]:
+        raise Problem("illegal_state", f"The account has {account['held']} minor units on hold.")
+    scope.update(ACCOUNTS, account, status="closing", updated_at=scope.now_text)

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.payments import PAYMENTS, REFUNDS
 from tests.hostile import FAULTS, Fault, ScriptedDie
 from tests.invariants.books import check_always, check_quiet, everything
@@ -35,7 +36,8 @@ EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))
 STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "30"))
 
 AMOUNTS = st.integers(1, 700)
-SCHEDULES = st.sampled_from(["expire-holds", "sweep-sagas", "sweep-outbox"])
+SWEEPS = ("operations-expire-holds", "operations-sweep-sagas", "operations-sweep-outbox", "accounts-finish-closing")
+SCHEDULES = st.sampled_from(SWEEPS)
 TIMES = st.integers(1, 3)
 
 
@@ -53,6 +55,7 @@ class TwoProcesses(RuleBasedStateMachine):
         self.tenant: Tenant = self.run(self.world.tenant())
         self.commands: dict[str, int] = {PAYMENTS.name: 0, REFUNDS.name: 0}
         self.money = 0
+        self.entries_when_closed: dict[str, int] = {}
 
     def run(self, work: Awaitable[T]) -> T:
         """Wait for something on this story's own loop."""
@@ -100,6 +103,8 @@ class TwoProcesses(RuleBasedStateMachine):
             return multiple()
         more = {"capture": "manual", "expires_in": 60} if manual else {}
         answer = self.run(self.sent("/v1/payments", payment(payer, payee, amount, **more), times))
+        if answer.code == "account_closed":
+            return multiple()
         assert answer.status == 201, answer.body
         self.commands[PAYMENTS.name] += 1
         return answer.body["id"]
@@ -125,11 +130,31 @@ class TwoProcesses(RuleBasedStateMachine):
         assert answer.code in (None, "illegal_state", "amount_exceeds_refundable"), answer.body
         self.commands[REFUNDS.name] += answer.status == 201
 
+    @rule(target=accounts, overdraft=st.sampled_from([0, 250]))
+    def open_account(self, overdraft: int) -> Any:
+        """One more account, with nothing on it."""
+        return self.run(self.tenant.account(overdraft=overdraft))
+
+    @rule(account=accounts, times=TIMES, batch=st.integers(0, 6), seed=st.integers(0, 99))
+    def close(self, account: str, times: int, batch: int, seed: int) -> None:
+        """An account is to be closed, while deliveries are made; refused where it has a balance or holds."""
+        self.run(self.closed_beside(account, times, batch, Random(seed)))
+
+    async def closed_beside(self, account: str, times: int, batch: int, random: Random) -> None:
+        """See `close`."""
+        pool = self.world.pool.pending
+        beside = [pool.pop(random.randrange(len(pool))) for _ in range(min(batch, len(pool)))]
+        answer, _ = await asyncio.gather(self.sent(f"/v1/accounts/{account}/close", {}, times), self.delivered(beside))
+        assert answer.code in (None, "illegal_state"), answer.body
+
     @rule(account=accounts, amount=AMOUNTS, times=TIMES)
     def deposit(self, account: str, amount: int, times: int) -> None:
         """Money comes in, and the provider reports it as often as it likes."""
         body = {"account_id": account, "amount": brl(amount), "method": "pix"}
-        assert self.run(self.sent("/v1/deposits", body, times)).status == 201
+        answer = self.run(self.sent("/v1/deposits", body, times))
+        if answer.code == "account_closed":
+            return
+        assert answer.status == 201, answer.body
         self.run(self.world.settle())
         self.run(self.world.pay_charges(times=times))
         self.money += amount
@@ -167,7 +192,7 @@ class TwoProcesses(RuleBasedStateMachine):
         """Time passes, and schedules have their turns."""
         self.world.later(seconds=seconds)
         for schedule in schedules:
-            self.run(self.world.tick(f"operations-{schedule}"))
+            self.run(self.world.tick(schedule))
 
     # What must be true
 
@@ -176,14 +201,33 @@ class TwoProcesses(RuleBasedStateMachine):
         """Debits equal credits, held is the sum of the holds, available is never negative."""
         self.run(check_always(self.world, self.tenant))
 
+    @invariant()
+    def nothing_is_posted_to_a_closed_account(self) -> None:
+        """An account that reads `closed` has nothing on it, nothing held to or from it, and its ledger account stays
+        as it is."""
+        self.run(self.check_closed())
+
+    async def check_closed(self) -> None:
+        """See `nothing_is_posted_to_a_closed_account`."""
+        world, tenant_id = self.world, self.tenant.id
+        active = [hold for hold in await everything(world, tenant_id, HOLDS) if hold["status"] == "active"]
+        for account in await everything(world, tenant_id, ACCOUNTS):
+            if account["status"] != "closed":
+                continue
+            id = account["id"]
+            assert (account["posted"], account["held"]) == (0, 0), account
+            assert not [hold for hold in active if id in (hold["account_id"], hold["counterparty_account_id"])]
+            entries = len(await world.runtime.ledger.entries(tenant_id, id, 0, 1000))
+            assert self.entries_when_closed.setdefault(id, entries) == entries, account
+
     async def rest(self) -> None:
         """Everything is delivered and every deadline passes: a command has one effect, and all the money is there."""
         world, tenant = self.world, self.tenant
         for _ in range(3):
             await world.settle()
             world.later(seconds=301)
-            for schedule in ("expire-holds", "sweep-sagas"):
-                await world.tick(f"operations-{schedule}")
+            for schedule in SWEEPS:
+                await world.tick(schedule)
         await world.settle()
         await check_quiet(world, tenant)
         for collection in (PAYMENTS, REFUNDS):
