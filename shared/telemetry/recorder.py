@@ -56,7 +56,7 @@ class RequestLog(Protocol):
 
 
 class Telemetry:
-    """What a process measures of itself."""
+    """The traces and metrics of one process."""
 
     def __init__(self, random: Random, ratio: float, *, parent_based: bool = True) -> None:
         """`ratio` is the share of traces that are sampled: of those that begin here, and of all when the sampler is

@@ -136,7 +136,7 @@ class Client:
         try:
             return await self.http.request(method, path, headers=headers, content=content)
         except httpx.TransportError:
-            # Nobody answers: a dead process shows it in a moment, and a living one has broken a promise.
+            # No answer: either the process has ended, which shows within a moment, or the platform is at fault.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.platform.process.wait()
             raise Died from None

@@ -37,7 +37,7 @@ RARE: Final = {
     "part.committed": (1, 2),
     "ledger.recorded": (1, 5),
 }
-"""Points that one story passes but a few times."""
+"""Points that one story passes only a few times."""
 _PAUSE: Final = 0.02
 
 

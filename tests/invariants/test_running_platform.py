@@ -57,7 +57,7 @@ async def funded(client: Client, amount: int) -> Pair:
 
 
 async def at_rest(house: House, client: Client) -> None:
-    """The books, once the broker has nothing left to deliver."""
+    """Check the books when the broker has delivered everything."""
     assert await house.platform.broker.idle(PATIENCE_SECONDS)
     await check_always(house.platform, Reader(client))
     await check_quiet(house.platform, Reader(client))
@@ -117,7 +117,7 @@ def kill_the_writer(platform: Platform) -> None:
 
 
 async def has_a_writer(platform: Platform, *, wanted: bool) -> None:
-    """Wait until the store has its writer, or knows that it has lost it."""
+    """Wait until the store has a writer, or has noticed that it has none."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (platform.store._journal.refusing is None) is not wanted:  # noqa: ASYNC110 - it has no event for it
             await asyncio.sleep(0.005)

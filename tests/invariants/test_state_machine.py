@@ -257,9 +257,9 @@ class WholePath(RuleBasedStateMachine):
         await check_quiet(self.world, self.tenant, open_ones=True)
 
 
-@pytest.mark.timeout(3000)  # a failing story is made as short as can be before it is shown
-def test_the_whole_path_is_as_the_reference_has_it() -> None:
-    """In every story of commands, deliveries and failures the platform's books are those of the reference."""
+@pytest.mark.timeout(3000)  # a failing story is shortened before it is shown
+def test_the_whole_path_agrees_with_the_reference_model() -> None:
+    """In every story of commands, deliveries and failures, the platform's books agree with the reference model."""
     run_state_machine_as_test(
         WholePath,
         settings=settings(

@@ -194,9 +194,10 @@ class TwoProcesses(RuleBasedStateMachine):
         assert sum(accounts) == self.money
 
 
-@pytest.mark.timeout(3000)  # a failing story is made as short as can be before it is shown
-def test_two_processes_keep_the_books_whatever_goes_wrong() -> None:
-    """In every story of commands, deliveries and faults a command has one effect and answer, and no money is lost."""
+@pytest.mark.timeout(3000)  # a failing story is shortened before it is shown
+def test_two_processes_have_right_books_on_hostile_stores() -> None:
+    """In every story of commands, deliveries and faults, a command has one effect and one answer, and no money is
+    lost."""
     run_state_machine_as_test(
         TwoProcesses,
         settings=settings(

@@ -49,7 +49,7 @@ class Part(Protocol):
 
 
 class Journal:
-    """Gathers, submits, and tells."""
+    """Gathers changes into batches, submits them to the writer, and wakes the requests that wait for durability."""
 
     def __init__(
         self, make_writer: WriterFactory, free_bytes: Callable[[], int], *, interval: float, limit_bytes: int

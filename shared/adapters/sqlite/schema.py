@@ -101,7 +101,7 @@ class CannotOpen(Exception):
 
 
 class DataDirectoryInUse(Exception):
-    """Another process, or the writer that one left behind, works in the data directory."""
+    """Another process uses the data directory, or the writer of a process that was killed."""
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})

@@ -116,7 +116,7 @@ class SqliteStore:
         """
         if self._lock is None:
             return
-        self._journal.touch(0)  # so that the low-water mark goes along
+        self._journal.touch(0)  # the low-water mark is stored with the batch
         try:
             wrong = await self._journal.close(seconds)
             if wrong is not None:
@@ -140,7 +140,7 @@ class SqliteStore:
         """Why nothing can be served now, or None."""
         return self._journal.refusing or self._reader.trouble()
 
-    # The log, as the broker and the command line use it
+    # The log, for the broker and the command line
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with each commit's events when it is applied, before they are on disk. It must not raise."""

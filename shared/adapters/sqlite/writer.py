@@ -38,7 +38,7 @@ Statement = tuple[str, list[Row], bool]
 """SQL, its rows of parameters (none: run it once), and whether each row must change exactly one row of the table."""
 
 Report = Callable[[int, str | None], None]
-"""Called on the loop with a batch's number and why it failed, or None when it is on disk."""
+"""Called on the event loop with the number of a batch and its error; None means that the batch is on disk."""
 
 CANNOT_WRITE: Final = "cannot write: "
 """How a report begins when no batch could have been written, whatever it holds: the disk is full, say."""
@@ -365,7 +365,7 @@ def main() -> None:
     # It ends when the core has ended and everything is written, not by a signal to the process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    gc.disable()  # rows are tuples of text and numbers: there are no cycles to look for
+    gc.disable()  # rows are tuples of text and numbers, so there are no reference cycles to collect
     logs = Logs(os.environ.get("LASTRO_LOG_LEVEL") or "info", os.environ.get("LASTRO_LOG_FORMAT", ""))
     with socket.socket(fileno=int(sys.argv[2])) as connection:
         try:

@@ -286,7 +286,7 @@ class Stage:
     clock: ManualClock
 
     async def settled(self) -> None:
-        """Return when nothing is under way that time would not have to move for."""
+        """Return when everything is delivered except what waits for the clock."""
         assert await self.broker.idle(PATIENCE_SECONDS)
 
     async def crash(self, limits: Limits | None = None) -> Stage:

@@ -113,7 +113,7 @@ async def test_head_is_asked_of_the_get_operation(place: Place) -> None:
 
 
 async def test_a_route_may_have_a_smaller_cap(place: Place) -> None:
-    """Kong's request-size-limiting on a route holds where it is stricter than the platform's bound."""
+    """Kong's request-size-limiting of a route applies when it is stricter than the platform's bound."""
     assert _code(await place.send("POST", "/v1/small", body=b"123456789")) == (413, "payload_too_large")
     assert (await place.send("POST", "/v1/small", body=b"12345678")).status == 200
 

@@ -54,7 +54,7 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
 
 
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
-    """However many ask at once, one store is opened and all see it; what was committed is on disk afterwards."""
+    """Concurrent first calls open one store, and its commits are on disk after it is closed."""
     process = Process(Settings(data_dir=str(tmp_path / "data")))
     runtime = process.runtime(process.lazy_store())
     await runtime.documents.durable()

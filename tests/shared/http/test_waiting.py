@@ -44,7 +44,7 @@ async def waiting_payment(harness: Harness, key: str) -> tuple[dict[str, object]
     return body, task
 
 
-async def test_a_key_has_one_answer_though_its_lock_is_lost(harness: Harness) -> None:
+async def test_a_key_has_one_response_when_its_lock_is_lost(harness: Harness) -> None:
     """Another request of the key is given the answer that is there, and the one that waits is then given the same."""
     body, first = await waiting_payment(harness, "once")
     await harness.runtime.cache.clear()

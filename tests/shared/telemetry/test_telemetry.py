@@ -28,8 +28,8 @@ def telemetry(ratio: float, *, parent_based: bool = True) -> Telemetry:
     return made
 
 
-def test_a_trace_is_carried_on() -> None:
-    """A child keeps its parent's trace and flags and has a span of its own."""
+def test_a_trace_is_continued() -> None:
+    """A child span has its parent's trace and flags and its own span id."""
     child = telemetry(0.0).trace(PARENT)
     assert child[:36] == PARENT[:36]
     assert child[36:52] != PARENT[36:52]

@@ -470,8 +470,8 @@ async def test_timelines_of_an_old_file_are_kept(tmp_path: Path, monkeypatch: py
     await store.close()
 
 
-async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script that fails half-way leaves the version before it."""
+async def test_a_migration_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that fails leaves the file in the version before it."""
     sqlite_schema.make_data_dir(tmp_path / "data")
     with monkeypatch.context() as broken:
         broken.setattr(sqlite_schema, "MIGRATIONS", (MIGRATIONS[0], "CREATE TABLE half (x); SELECT nonsense();"))
