@@ -119,7 +119,7 @@ def without_ids(answer: Answer) -> bytes:
 
 
 @pytest.mark.parametrize("name", BY_ID)
-async def test_another_tenants_id_is_as_unknown_as_none(make: Make, name: str) -> None:
+async def test_another_tenants_id_is_answered_as_unknown(make: Make, name: str) -> None:
     """An operation answers another tenant's id as an unknown one: 404, equal in every byte and header."""
     made, operation = await stage(make), TENANT_OPERATIONS[name]
     body = BODIES.get(name, {}) if operation.method == "POST" else None
@@ -170,7 +170,7 @@ def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any,
 
 
 @pytest.mark.parametrize("number", range(4))
-async def test_another_tenants_id_in_a_body_is_as_unknown_as_none(make: Make, number: int) -> None:
+async def test_another_tenants_id_in_a_body_is_answered_as_unknown(make: Make, number: int) -> None:
     """A command with another tenant's user or account is refused as one with an unknown id."""
     made = await stage(make)
     path, body, pointer = bodies_with(made.ids["account_id"], made.ids["user_id"], made.own_account)[number]
