@@ -1,4 +1,4 @@
-"""Calls the running platform as a client would: token, signature, idempotency key."""
+"""A client of the running platform, with token, signature and idempotency key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOKEN_MARGIN_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the platform answered."""
+    """The platform's response."""
 
     status: int
     headers: dict[str, str]
@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def body(self) -> Any:
-        """The body as a JSON value; None when it is no JSON."""
+        """The body as a JSON value; None when it is not JSON."""
         try:
             return json.loads(self.text)
         except ValueError:
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Client:
-    """One identity's way to the platform; a context that closes its connections."""
+    """A client with one identity. As a context manager it closes its connections."""
 
     def __init__(self, credentials: Credentials, identity: Identity) -> None:
         import httpx
@@ -64,7 +64,8 @@ class Client:
 
     @classmethod
     def of(cls, data_dir: Path, *, tenant: str | None = None, platform: bool = False) -> Client:
-        """The client of a tenant, of the demo tenant, or of the platform. Raises CliError that says what is missing."""
+        """Return the client of a tenant, of the demo tenant, or of the platform. Raises CliError when credentials are
+        missing."""
         if platform and tenant is not None:
             raise CliError("--platform and --tenant exclude each other", 2)
         credentials = read_credentials(data_dir)
@@ -79,7 +80,7 @@ class Client:
         )
 
     def token(self, *, scope: str | None = None, user: str | None = None) -> str:
-        """An access token, kept until shortly before it expires when it is the client's own. Raises CliError."""
+        """Return an access token. The client's own token is cached until shortly before it expires. Raises CliError."""
         plain = scope is None and user is None
         if plain and time.monotonic() < self._token_until:
             return self._token
@@ -113,8 +114,8 @@ class Client:
         headers: dict[str, str] | None = None,
         key: str | None = None,
     ) -> Answer:
-        """Send a request, with a token, and signed where that is asked for. `target` is a path and query as they
-        go over the wire. Raises CliError when the platform cannot be reached."""
+        """Send a request with a token, and a signature if requested. `target` is the encoded path and query. Raises
+        CliError when the platform cannot be reached."""
         method = method.upper()
         extra = {name.lower(): value for name, value in (headers or {}).items()}
         sent = {"authorization": f"Bearer {self.token()}", "accept": "application/json"}
@@ -129,14 +130,15 @@ class Client:
         return Answer(response.status_code, dict(response.headers), response.text)
 
     def get(self, target: str) -> Any:
-        """The body of a GET. Raises CliError, which quotes the problem, unless the answer is a success."""
+        """Send a GET and return its body. Raises CliError with the problem when the request is refused."""
         answer = self.send("GET", target)
         if not answer.ok:
             raise_refusal(answer)
         return answer.body
 
     def post(self, target: str, value: Any = None, *, wait: int = 0) -> Any:
-        """The body of the answer to a POST of a JSON value. `wait`: seconds for `Prefer`. Raises as `get`."""
+        """Send a POST with a JSON value and return the body of the answer. `wait` is in seconds, for `Prefer`. Raises
+        as `get`."""
         body = b"" if value is None else json.dumps(value).encode()
         answer = self.send("POST", target, body, headers={"prefer": f"wait={wait}"} if wait else None)
         if not answer.ok:
@@ -177,7 +179,7 @@ _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 
 def read_credentials(data_dir: Path) -> Credentials:
-    """The credentials file of a data directory. Raises CliError that says how to get one."""
+    """Read the credentials file of a data directory. Raises CliError, which says how to create it."""
     from embedded.identity.credentials import FILE_NAME, BadCredentials, Credentials
 
     try:
@@ -194,12 +196,12 @@ def read_credentials(data_dir: Path) -> Credentials:
 
 
 def data_dir_option(data_dir: Path) -> str:
-    """The option that names a data directory, with a space before it; empty for the default."""
+    """Return the option for a data directory, with a space before it; empty for the default."""
     return "" if str(data_dir) == ".lastro" else f" --data-dir {data_dir}"
 
 
 def raise_refusal(answer: Answer) -> NoReturn:
-    """Raise CliError that says what the platform refused and why."""
+    """Raise CliError with the problem of a refused request."""
     problem = answer.body
     if not isinstance(problem, dict) or "code" not in problem:
         raise CliError(f"the platform answered {answer.status}: {answer.text[:300]}")

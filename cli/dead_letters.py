@@ -1,4 +1,4 @@
-"""`lastro dead-letters`: what could not be delivered, and what becomes of it."""
+"""`lastro dead-letters`: list, show, replay and discard undeliverable events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Id = Annotated[str, typer.Argument(help="The dead letter's id.")]
 
 
 def _path(letter_id: str | None = None, action: str | None = None, *, platform: bool) -> str:
-    """Where a tenant's dead letters are, or those of no tenant, which belong to the platform."""
+    """Return the path of a tenant's dead letters, or of those without a tenant, which belong to the platform."""
     root = "/v1/platform/dead-letters" if platform else "/v1/dead-letters"
     return "/".join([root, *(part for part in (letter_id, action) if part is not None)])
 
@@ -29,7 +29,7 @@ def list_(
     platform: Platform = False,
     as_json: Json = False,
 ) -> None:
-    """List a tenant's dead letters, newest first; with --platform those of no tenant."""
+    """List a tenant's dead letters, newest first; with --platform those without a tenant."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         found = all_pages(client, _path(platform=platform))
     if as_json:
@@ -66,7 +66,7 @@ def show(
     platform: Platform = False,
     as_json: Json = False,
 ) -> None:
-    """Show a dead letter: its whole event, which function did not take it, and why."""
+    """Show a dead letter: the event, the function that refused it, and the reason."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         letter = client.get(_path(letter_id, platform=platform))
     if as_json:
@@ -91,7 +91,7 @@ def replay(
     platform: Platform = False,
     as_json: Json = False,
 ) -> None:
-    """Publish the event once more; functions that have applied it already do nothing."""
+    """Publish the event again; functions that have processed it do nothing."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         _told(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
 
@@ -106,7 +106,7 @@ def discard(
     platform: Platform = False,
     as_json: Json = False,
 ) -> None:
-    """Give a dead letter up, with a reason."""
+    """Discard a dead letter, with a reason."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         _told(client.post(_path(letter_id, "discard", platform=platform), {"reason": reason}), as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""`lastro demo`: a small story, told in payments, that checks its own ending."""
+"""`lastro demo`: a series of payments with a check of the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class Step:
-    """What was done and what came of it."""
+    """A step and its outcome."""
 
     what: str
     amount: str
@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(slots=True)
 class Story:
-    """The people of the story, what they did, and what they should be left with (minor units)."""
+    """The accounts of the demo, its steps, and the expected balances in minor units."""
 
     client: Client
     accounts: dict[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Story:
         self.steps.append(Step(what, "" if value is None else money(brl(value)), outcome, expected))
 
     def join(self, name: str, kind: str) -> None:
-        """Somebody registers and opens an account."""
+        """Register a user and open an account."""
         number = _document("cnpj" if kind == "merchant" else "cpf")
         user = self.client.post(
             "/v1/users",
@@ -62,14 +62,14 @@ class Story:
         self.note(f"{name} joins as a {kind}", account["status"], "active")
 
     def deposit(self, name: str, value: int) -> None:
-        """Money comes in by PIX."""
+        """Deposit an amount by PIX."""
         body = {"account_id": self.accounts[name], "amount": brl(value), "method": "pix"}
         deposit = self.client.post("/v1/deposits", body, wait=_WAIT_SECONDS)
         self.note(f"{name} pays in by PIX", deposit["status"], "settled", value)
         self.owed[name] += value
 
     def pay(self, payer: str, payee: str, value: int, expected: str, capture: str = "automatic") -> dict[str, Any]:
-        """One pays another; the outcome includes why a payment was declined."""
+        """Pay from one account to another; the outcome has the reason when the payment is declined."""
         body = {
             "amount": brl(value),
             "method": "internal",
@@ -88,7 +88,7 @@ class Story:
         return payment
 
     def capture(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
-        """Take a part of what was authorized; the rest of the hold is let go."""
+        """Capture a part of an authorized payment; the rest of the hold is released."""
         path = f"/v1/payments/{payment['id']}/capture"
         captured = self.client.post(path, {"amount": brl(value)}, wait=_WAIT_SECONDS)
         captured = self._until(lambda: self.client.get(f"/v1/payments/{payment['id']}"), captured, "settled")
@@ -96,19 +96,19 @@ class Story:
         self._moved(payer, payee, value)
 
     def cancel(self, payment: dict[str, Any], payer: str) -> None:
-        """Call an authorized payment off."""
+        """Cancel an authorized payment."""
         canceled = self.client.post(f"/v1/payments/{payment['id']}/cancel", {"reason": "changed their mind"})
         self.note(f"{payer}'s payment is canceled", canceled["status"], "canceled")
 
     def refund(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
-        """Give a part of a payment back."""
+        """Refund a part of a payment."""
         path = f"/v1/payments/{payment['id']}/refunds"
         refund = self.client.post(path, {"amount": brl(value), "reason": "goodwill"}, wait=_WAIT_SECONDS)
         self.note(f"{payee} refunds {payer} a part", refund["status"], "settled", value)
         self._moved(payee, payer, value)
 
     def retry(self, payer: str, payee: str, value: int) -> None:
-        """Order one payment twice with one idempotency key: one effect."""
+        """Send one payment twice with one idempotency key, and check that it has one effect."""
         import json
 
         body = {
@@ -130,7 +130,7 @@ class Story:
         self._moved(payer, payee, value)
 
     def check_balances(self) -> list[dict[str, Any]]:
-        """Everybody's balance, which must come out as the story says."""
+        """Check that every balance is as expected."""
         found = []
         for name, account_id in self.accounts.items():
             balance = self._settled_balance(account_id, self.owed[name])
@@ -140,7 +140,7 @@ class Story:
         return found
 
     def check_statement(self, name: str) -> list[dict[str, Any]]:
-        """A statement whose last line agrees with the balance."""
+        """Check that the last line of a statement agrees with the balance."""
 
         def read() -> dict[str, Any]:
             page: dict[str, Any] = self.client.get(f"/v1/accounts/{self.accounts[name]}/statement?limit=100")
@@ -179,7 +179,7 @@ class Story:
 
 
 def brl(value: int) -> dict[str, Any]:
-    """An amount in reais, from centavos."""
+    """Return an amount in reais, from centavos."""
     return {"value": value, "currency": "BRL"}
 
 
@@ -189,7 +189,7 @@ SHOP: Final = "Padaria Real"
 
 
 def _chapters(story: Story) -> list[Callable[[], object]]:
-    """The story, step by step."""
+    """Run the steps of the demo."""
     kept: dict[str, dict[str, Any]] = story.payments
 
     def keep(name: str, make: Callable[[], dict[str, Any]]) -> Callable[[], object]:
@@ -217,10 +217,10 @@ def _chapters(story: Story) -> list[Callable[[], object]]:
 
 
 def demo(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
-    """Drive a small story through the platform and print what happened.
+    """Run a series of payments on the platform and print the results.
 
-    Deposits, payments, one that is declined, a capture in part, a cancellation, refunds, a retry. Ends with 1 when
-    anything came out otherwise than it should.
+    Deposits, payments, a declined one, a partial capture, a cancellation, refunds, a retry. Ends with 1 when a result
+    is not as expected.
     """
     from rich.console import Console
     from rich.progress import track
@@ -292,7 +292,7 @@ def _statement_table(lines: list[dict[str, Any]], names: dict[str, str]) -> Tabl
 
 
 def _document(kind: str) -> dict[str, str]:
-    """A taxpayer number that nobody has yet, as far as chance can tell."""
+    """Return a random taxpayer number, which is most probably unused."""
     from functions.users import _tax_ids as tax_ids
 
     length, check = (9, tax_ids.cpf) if kind == "cpf" else (12, tax_ids.cnpj)

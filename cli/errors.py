@@ -1,4 +1,4 @@
-"""What the command line tells its user when it cannot go on."""
+"""The error of the command line."""
 
 from __future__ import annotations
 

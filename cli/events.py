@@ -1,4 +1,4 @@
-"""`lastro events`: watch them go by, publish one, write their schemas."""
+"""`lastro events`: show events as they happen, publish one, write the schemas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tail(
     platform: PlatformOption = False,
     as_json: Json = False,
 ) -> None:
-    """Show a tenant's events as they happen. A payment's are shown from its beginning."""
+    """Show a tenant's events as they happen; those of a payment from its beginning."""
     begin = from_start or payment is not None or not follow
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
@@ -47,7 +47,7 @@ def tail(
 
 
 def _events(client: Client, place: int, *, follow: bool) -> Iterator[dict[str, Any]]:
-    """Events behind a place, oldest first; with `follow` without end."""
+    """Yield events after a place, oldest first; with `follow` forever."""
     while True:
         page = client.get(f"/platform/events?after={place}&limit={_PAGE}")
         for entry in page["data"]:
@@ -61,7 +61,7 @@ def _events(client: Client, place: int, *, follow: bool) -> Iterator[dict[str, A
 
 
 def is_about(event: dict[str, Any], aggregate_id: str) -> bool:
-    """Whether an event names this id as its subject or anywhere in its data."""
+    """Return whether an event has this id as its subject or in its data."""
     return bool(event.get("subject") == aggregate_id or _holds(event.get("data"), aggregate_id))
 
 
@@ -91,7 +91,7 @@ def publish(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Json = False,
 ) -> None:
-    """Hand an event to the Broker, as something outside the platform would."""
+    """Publish an event at the Broker's ingress."""
     import sys
 
     from shared.messaging.attributes import InvalidEvent

@@ -1,4 +1,4 @@
-"""`lastro functions`: what runs, how it is reached, and what it has done."""
+"""`lastro functions`: the functions, their ways in, and their counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def functions(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Json = False,
 ) -> None:
-    """List every function: its state, its ways in, and how often it was called since the start."""
+    """List every function with its state, its ways in, and the number of its calls since the start."""
     with Client.of(data_dir, platform=True) as client:
         found: list[dict[str, Any]] = client.get("/platform/functions")["data"]
     if domain is not None:

@@ -23,7 +23,7 @@ def _group() -> None:
 
 @app.command("trial-balance")
 def trial_balance(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
-    """Debits and credits of every ledger account, per currency. Ends with 1 when they differ."""
+    """Show the debits and credits of every ledger account by currency. Ends with 1 when they differ."""
     with Client.of(data_dir, tenant=tenant) as client:
         balance = client.get("/v1/ledger/trial-balance")
     if as_json:
@@ -40,7 +40,7 @@ def trial_balance(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None
 
 
 def is_balanced(balance: dict[str, Any]) -> bool:
-    """Whether debits equal credits in every currency, in the totals and over the accounts."""
+    """Return whether debits equal credits in every currency, in the totals and in the sums of the accounts."""
     for entry in balance["data"]:
         debits = sum(_value(account["debits"]) for account in entry["accounts"])
         credits_ = sum(_value(account["credits"]) for account in entry["accounts"])
@@ -50,7 +50,7 @@ def is_balanced(balance: dict[str, Any]) -> bool:
 
 
 def trial_balance_table(entry: dict[str, Any]) -> Table:
-    """One currency of a trial balance."""
+    """Return the table of one currency of a trial balance."""
     from rich.table import Table
 
     currency = entry["currency"]

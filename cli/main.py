@@ -1,4 +1,4 @@
-"""The `lastro` command. Each command's module imports what it needs when it runs, so that help is quick."""
+"""The `lastro` command. Each command imports its modules when it runs, so that help is fast."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 could not be done or was refused, 2 wrong usage."""
+    """Run the command line. Exit codes: 0 success, 1 failure or refusal, 2 wrong usage."""
     try:
         app(prog_name="lastro")
     except CliError as error:

@@ -11,7 +11,7 @@ import typer
 
 DEFAULT_DATA_DIR: Final = Path(".lastro")
 PROGRAM: Final = shlex.quote(os.environ.get("LASTRO_COMMAND", "lastro"))
-"""How the user called this command, for texts that tell them what to type; the launcher says it."""
+"""The name by which the user called the command, from the launcher. Hints use it."""
 
 DataDir = Annotated[
     Path,

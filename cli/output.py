@@ -15,7 +15,7 @@ _PIPE_COLUMNS: Final = 200
 
 
 def console() -> Console:
-    """Where text for people goes: standard output. In a pipe lines are as long as their content, for grep's sake."""
+    """Return the console for text on standard output. In a pipe lines are not wrapped, so that grep works."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_COLUMNS
@@ -23,17 +23,17 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """A remark beside the result: to standard error."""
+    """Print a remark to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """JSON on standard output."""
+    """Print a value as JSON to standard output."""
     print(json.dumps(value, indent=indent, ensure_ascii=False), flush=True)
 
 
 def money(amount: dict[str, Any]) -> str:
-    """An amount as people write it: `10.50 BRL`. Currencies with other than two decimals are shown in minor units."""
+    """Return an amount as text: `10.50 BRL`. Currencies without two decimals are shown in minor units."""
     value, currency = int(amount["value"]), str(amount["currency"])
     if currency in _NOT_CENTS:
         return f"{value} {currency} (minor units)"

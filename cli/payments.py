@@ -1,4 +1,4 @@
-"""`lastro payments show`: one payment and all that happened to it."""
+"""`lastro payments show`: a payment and its timeline."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def show(
     tenant: Tenant = None,
     as_json: Json = False,
 ) -> None:
-    """Show a payment and its timeline as a tree, refunds beneath."""
+    """Show a payment and its timeline as a tree, with the refunds below."""
     with Client.of(data_dir, tenant=tenant) as client:
         payment = client.get(f"/v1/payments/{payment_id}")
         entries = all_pages(client, f"/v1/payments/{payment_id}/events")
     if as_json:
         print_json({"payment": payment, "events": entries})
         return
-    # Wrapped, where the console would otherwise cut a long branch off.
+    # Wrapped, because the console would cut off a long branch.
     console().print(timeline_tree(payment, entries), soft_wrap=False)
 
 
 def all_pages(client: Client, path: str) -> list[dict[str, Any]]:
-    """Everything in a list, page after page."""
+    """Return all items of a list, page by page."""
     found: list[dict[str, Any]] = []
     page = client.get(f"{path}?limit=100")
     found += page["data"]
@@ -55,7 +55,7 @@ def all_pages(client: Client, path: str) -> list[dict[str, Any]]:
 
 
 def timeline_tree(payment: dict[str, Any], entries: list[dict[str, Any]]) -> Tree:
-    """The payment as a tree: a branch per fact, and per refund a branch with its own facts."""
+    """Return the payment as a tree: a branch for each event, and for each refund a branch with its events."""
     from rich.tree import Tree
 
     status = payment["status"]

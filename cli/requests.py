@@ -36,7 +36,7 @@ def request(
 ) -> None:
     """Sign a request, send it and print the answer's body. Ends with 1 when it is refused.
 
-    A tenant or signing key that it makes is kept in credentials.json, for later requests.
+    A tenant or signing key that the request creates is stored in credentials.json for later requests.
     """
     if not path.startswith("/"):
         raise CliError("the path begins with a slash: /v1/payments", 2)
@@ -108,7 +108,7 @@ def _print(answer: Answer, *, include: bool) -> None:
 
 
 def _remember(client: Client, method: str, path: str, answer: Answer) -> None:
-    """Keep a tenant or signing key that was just made: its secret is shown this once."""
+    """Store a new tenant or signing key, whose secret is shown only in this response."""
     body: Any = answer.body
     if method != "POST" or answer.status != 201 or not isinstance(body, dict):
         return

@@ -24,10 +24,10 @@ def run_tests(
     """Run the tests. Further arguments go to pytest."""
     from embedded.platform.platform import ROOT
 
-    # Its own process: the tests' settings (warnings as errors, timeouts) are pytest's to set from the start.
+    # A separate process, so that pytest applies the tests' settings (warnings as errors, timeouts) from the start.
     arguments = [sys.executable, "-P", "-m", "pytest", *_on_every_core(context.args), *context.args]
     if not as_json:
-        # In the place of this one: whoever stops `lastro test` stops pytest, which ends what its tests have started.
+        # pytest replaces this process: a signal to `lastro test` reaches pytest, which ends the processes of its tests.
         os.chdir(ROOT)
         os.execv(sys.executable, arguments)  # noqa: S606 - this very interpreter
     code = _run_beside(arguments, ROOT)
@@ -37,7 +37,7 @@ def run_tests(
 
 def _run_beside(arguments: list[str], root: Path) -> int:
     """Run pytest, which prints to stderr; signals that would end this process go to it. Returns its exit code."""
-    # In a group of its own, so that a terminal's Ctrl-C reaches it once: from here.
+    # In its own process group, so that it gets Ctrl-C only from this process.
     process = subprocess.Popen(arguments, cwd=root, stdout=sys.stderr, process_group=0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: process.send_signal(received))
@@ -45,8 +45,9 @@ def _run_beside(arguments: list[str], root: Path) -> int:
 
 
 def _on_every_core(arguments: list[str]) -> list[str]:
-    """A file's tests stay together: many share what is dear to start. Whoever wants to see or debug runs in one."""
+    """The tests of a file run in one process, because many share an expensive fixture. With -s or --pdb there is one
+    process."""
     if any(argument.startswith(("-n", "--numprocesses", "--pdb", "-s", "--capture=no")) for argument in arguments):
         return []
-    # In the order of collection, which begins with the slow files: by number of tests the few slow ones come last.
+    # In the order of collection, which begins with the slow files; by number of tests the few slow ones would be last.
     return ["--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]

@@ -31,7 +31,7 @@ def up(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the platform: gateway, broker, schedules, identity and stores, in one process.
+    """Start the platform in one process: gateway, broker, schedules, identity and stores.
 
     Ctrl-C or SIGTERM finishes what is in progress and ends it, within ten seconds: with exit code 0, or with 1 and a
     line that says what was not written.
@@ -64,7 +64,7 @@ def up(
 
 
 def _is_in_use(data_dir: Path) -> bool:
-    """Whether a platform holds the directory: then it is most likely the one that listens at the address."""
+    """Return whether a platform uses the directory; then most probably the same one listens at the address."""
     import fcntl
 
     from shared.adapters.sqlite.schema import LOCK

@@ -1,4 +1,4 @@
-"""`lastro wiring`: whether manifests, functions and events fit together."""
+"""`lastro wiring`: check that manifests, functions and events agree."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cli.output import print_json, say
 
 
 def wiring(*, as_json: Json = False) -> None:
-    """Check that every function has a way in and that every way leads to a function that takes what comes.
+    """Check that every function has a way in, and that it accepts the requests and events of each way.
 
-    Each finding is a sentence with file and line. Ends with 1 when there is one.
+    Each finding is printed with file and line. Ends with 1 when there is a finding.
     """
     from embedded.platform.platform import ROOT
     from embedded.wiring.check import check_wiring

@@ -1,4 +1,4 @@
-"""When a closing account is closed."""
+"""Closing an account, or waiting until it can be closed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ async def _in_progress(ctx: Context, account: AccountDocument) -> bool:
     incoming = {"counterparty_account_id": id, "status": "active"}
     if await ctx.find(HOLDS, Query(where=incoming, limit=1)):
         return True
-    # A deposit that is not driven any more (no `due_at`) and was never paid is no reason to wait: if the payment
-    # arrives after all, it is stored as unmatched.
+    # A deposit without a deadline (`due_at`) that was never paid does not delay the closing: a payment of it that
+    # arrives later is stored as unmatched.
     deposits = {"account_id": id, "status": "created"}
     for driven in ("due_at", "end_to_end_id"):
         if await ctx.find(DEPOSITS, Query(where=deposits, ranges={driven: ("", None)}, limit=1)):
             return True
-    # A recorded transfer that is not applied to the account yet.
+    # A recorded transfer may not be applied to the account yet.
     return await ctx.ledger.balance(ctx.tenant_id, id) != account["posted"]

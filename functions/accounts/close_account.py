@@ -1,4 +1,4 @@
-"""POST /v1/accounts/{account_id}/close: close a payment account."""
+"""POST /v1/accounts/{account_id}/close."""
 
 from __future__ import annotations
 

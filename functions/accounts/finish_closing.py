@@ -1,4 +1,4 @@
-"""A schedule's tick: close the closing accounts for which nothing is in progress any more."""
+"""A schedule's tick: close the closing accounts for which nothing is in progress."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.records.accounts import ACCOUNTS, AccountDocument
 
 @event_function(Tick, platform=True)
 async def finish_closing(_tick: Tick, ctx: Context) -> None:
-    """Look at every closing account again, tenant by tenant."""
+    """Close every closing account for which nothing is in progress, tenant by tenant."""
     query = Query(where={"status": "closing"})
     async for tenant_id in tenant_ids(ctx):
         await in_pages(ctx, tenant_id, "closing", ACCOUNTS, query, _finish_page)
 
 
 async def _finish_page(found: Sequence[AccountDocument], scope: Context) -> None:
-    """Close one page of a tenant's closing accounts, or leave them to wait."""
+    """Close the accounts of one page of a tenant's closing accounts, where nothing is in progress."""
     for account in found:
         await close_or_wait(scope, account)

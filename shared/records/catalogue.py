@@ -1,8 +1,7 @@
-"""Every collection there is: the one list that a store is opened with.
+"""The catalogue of all collections, with which a store is opened.
 
-A collection has one owner, whose functions alone write it: a domain, or for the stored answers the HTTP runtime. From
-this list a store makes its tables and indexes before the first request; it makes none at first use. What a database
-can be told of the documents is in `shared.records.validators`.
+Only the owner of a collection writes it: a domain, or the HTTP runtime for stored responses. From this list, a store
+creates its tables and indexes before the first request. `shared.records.validators` has the JSON Schemas.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from shared.ports.documents import Collection, Document
 
 
 class IdempotencyDocument(Document):
-    """The first answer to a key. `body` is sealed when it shows a secret.
+    """The first response to an idempotency key. `body` is sealed when it contains a secret.
 
-    While its request waits for a later answer (`Prefer: wait`) it is `open`: that request may replace it, once. Whoever
-    is given it first makes it final.
+    While its request waits for a later response (`Prefer: wait`) it is `open`: that request may replace it once. The
+    first request that returns it makes it final.
     """
 
     fingerprint: str

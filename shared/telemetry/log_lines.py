@@ -1,8 +1,8 @@
-"""How a log line is written: one JSON object, or text for a terminal; and what never stands in one.
+"""The format of log lines: JSON objects, or text for a terminal; and the removal of sensitive data.
 
-A line says what happened and where; it holds ids and amounts, never a secret or anything about a person. Messages are
-written with that in mind. What could still bring such a thing along is kept out here: texts of exceptions that quote
-values, and in messages everything that looks like a token, a secret, an e-mail address, a phone or a taxpayer number.
+A line contains ids and amounts, never a secret or personal data. Log calls are written accordingly. In addition, this
+module removes the texts of exceptions that quote values, and in messages everything that looks like a token, a secret,
+an e-mail address, a phone or a taxpayer number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DELIVERIES: Final = "lastro.deliveries"
 _MAX_FRAMES: Final = 30
 _FIELDS: Final = ("operation", "tenant", "request_id")
 
-# Exceptions whose texts are made of code and system messages, and quote no data.
+# Exceptions whose texts consist of code and system messages and contain no data.
 _QUOTES_NO_DATA: Final = (OSError, ImportError, AttributeError, NameError, TypeError, IndexError, RuntimeError)
 _HIDDEN: Final = re.compile(
     r"""
@@ -42,7 +42,7 @@ _HIDDEN: Final = re.compile(
 
 
 class Correlated(Protocol):
-    """A request or an event: whose it is and what it belongs to."""
+    """A request or event, with its tenant and correlation."""
 
     @property
     def tenant_id(self) -> str | None: ...
@@ -52,9 +52,9 @@ class Correlated(Protocol):
 
 
 LoggedRun = tuple[str, Correlated, str]
-"""One run of an operation, for the lines that are logged during it: the operation, its cause and its traceparent.
+"""A run of an operation: the operation, its cause and its traceparent, for the lines logged during it.
 
-A plain tuple, for it is made with every request and delivery.
+It is a plain tuple, because one is created for every request and delivery.
 """
 
 
@@ -62,19 +62,19 @@ current_run: Final[ContextVar[LoggedRun | None]] = ContextVar("current_run", def
 
 
 RequestLine = tuple[float, str, int, float, str, str, str]
-"""One answered request: when (seconds since the epoch), operation, status, seconds, tenant, request id, traceparent.
+"""An answered request: time (seconds since the epoch), operation, status, seconds, tenant, request id, traceparent.
 
-A plain tuple, for it is made with every request.
+It is a plain tuple, because one is created for every request.
 """
 
 
 def shown(message: str) -> str:
-    """A message without what looks like a secret or like personal data."""
+    """Return the message without texts that look like secrets or personal data."""
     return _HIDDEN.sub("[hidden]", message)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, str]:
-    """Operation, tenant, request id and trace id of a line: its own, or those of the run that it was logged in."""
+    """Return the operation, tenant, request id and trace id of a line: its own, or those of the run that logged it."""
     fields = {name: str(value) for name in _FIELDS if (value := getattr(record, name, None))}
     run = current_run.get()
     if run is not None:
@@ -87,7 +87,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
 
 
 def exception_of(error: BaseException) -> list[str]:
-    """What an exception is and where it was raised, innermost frame first, then its causes likewise."""
+    """Return an exception's type and frames, innermost first, and the same of its causes."""
     found: list[str] = []
     seen: set[int] = set()
     while id(error) not in seen and len(found) < _MAX_FRAMES:
@@ -104,19 +104,20 @@ def exception_of(error: BaseException) -> list[str]:
 
 
 class JsonLines:
-    """One JSON object a line: time, level, logger, message, and what is known of operation, tenant, request, trace."""
+    """Formats lines as JSON objects with time, level, logger, message, and operation, tenant, request and trace if
+    known."""
 
     def line(self, at: float, level: str, logger: str, message: str, more: Mapping[str, Any]) -> str:
-        """Any line."""
+        """Return the text of a log record."""
         line = {"time": time_text(at), "level": level, "logger": logger, "message": message, **more}
         return json.dumps(line, ensure_ascii=False, default=str, separators=(",", ":")) + "\n"
 
     def request(self, line: RequestLine) -> str:
-        """A request's line: the same object, put together by hand, for there is one with every request."""
+        """Return the line of a request. It is built by hand for speed, because every request has one."""
         at, operation, status, seconds, tenant_id, request_id, traceparent = line
         tenant = f'"tenant":{encode_basestring(tenant_id)},' if tenant_id and tenant_id != "-" else ""
         trace = f'"trace_id":"{traceparent[3:35]}",' if traceparent else ""
-        # The other texts are names of ours, or have a form without quotes and backslashes (shared/http/request_id.py).
+        # The other texts are names in the code, or have no quotes and backslashes (shared/http/request_id.py).
         return (
             f'{{"time":"{time_text(at)}","level":"info","logger":"{REQUESTS}",'
             f'"message":"{operation} answered {status}","operation":"{operation}",{tenant}'
@@ -125,18 +126,18 @@ class JsonLines:
 
 
 class TextLines:
-    """Text for a terminal: the time of day, level, logger, message, and in brackets what else is known."""
+    """Formats lines as text for a terminal: time of day, level, logger, message, and the other fields in brackets."""
 
     def line(self, at: float, level: str, logger: str, message: str, more: Mapping[str, Any]) -> str:
-        """Any line; an exception's frames follow on lines of their own."""
+        """Return the text of a log record; the frames of an exception follow on separate lines."""
         exception = more.get("exception", ())
         known = " ".join(f"{name}={value}" for name, value in more.items() if name != "exception")
         head = f"{time_text(at)[11:23]} {level.upper():7} {logger}: {message}" + (f" [{known}]" if known else "")
-        # A line break in a message would look like the next line.
+        # A line break in a message would look like a new log line.
         return "\n".join([head.replace("\n", "\\n").replace("\r", "\\r"), *exception]) + "\n"
 
     def request(self, line: RequestLine) -> str:
-        """A request's line."""
+        """Return the line of a request."""
         at, operation, status, seconds, tenant_id, request_id, _ = line
         more: dict[str, Any] = {"tenant": tenant_id} if tenant_id not in ("", "-") else {}
         more |= {"request_id": request_id, "duration_ms": f"{seconds * 1000:.1f}"}
@@ -150,7 +151,7 @@ _seconds_known: dict[int, str] = {}
 
 
 def time_text(at: float) -> str:
-    """RFC 3339 text in UTC with milliseconds."""
+    """Return the time as RFC 3339 text in UTC with milliseconds."""
     second = int(at)
     text = _seconds_known.get(second)
     if text is None:

@@ -1,8 +1,8 @@
-"""Where log lines go: to standard error, through memory, so that a line costs the one who logs it next to nothing.
+"""The output of log lines to standard error, through a buffer in memory, so that logging a line costs little.
 
-Lines are gathered and written by a thread, several at a time, in the order in which they were logged. Nothing waits for
-the reader of standard error: what does not fit in memory any more is counted and said in a line of its own.
-A message that is repeated at `warning` or above is bounded by rate.
+A thread writes the lines, several at a time, in the order in which they were logged. Nothing waits for the reader of
+standard error: lines that do not fit in the buffer are counted, and a line reports their number. A message that is
+repeated at `warning` or above is limited in rate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shared.telemetry.log_lines import (
 )
 
 REPEATS_A_SECOND: Final = 5
-"""How many lines of one message (before its arguments are put in) are written a second at `warning` or above."""
+"""The number of lines of one message (without its arguments) that are written in a second at `warning` or above."""
 MAX_WAITING: Final = 20_000
 _GATHER_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 1.0
@@ -38,9 +38,9 @@ _CLOSE_SECONDS: Final = 1.0
 _MAX_MESSAGES: Final = 1024
 _PIECE: Final = 1000
 
-# What libraries say below `warning` is about their own insides, and of a client that is a URL.
+# Messages of libraries below `warning` concern their internals; those of the HTTP client contain URLs.
 _QUIET_LIBRARIES: Final = ("asyncio", "httpcore", "httpx", "opentelemetry", "urllib3", "uvicorn.error")
-# uvicorn gives these handlers of their own; its line for each request, with the query in it, is replaced by ours.
+# uvicorn gives these loggers handlers of their own. Its line for each request contains the query, so ours replaces it.
 _UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 _Message = tuple[str, int, str]
@@ -56,7 +56,7 @@ class Repeats:
         self._dropped: dict[_Message, int] = {}
 
     def admits(self, message: _Message, now: float) -> bool:
-        """Whether one more line of this message is to be written at `now` (monotonic seconds)."""
+        """Return whether another line of this message may be written at `now` (monotonic seconds)."""
         if now - self._began.get(message, now - 2.0) >= 1.0:
             if len(self._began) >= _MAX_MESSAGES:
                 self._began.clear()
@@ -69,13 +69,14 @@ class Repeats:
         return False
 
     def dropped(self, now: float) -> list[tuple[_Message, int]]:
-        """The messages of which lines were left out in a second that is over, and how many. They are told once."""
+        """Return, once, the messages of which lines were dropped in an elapsed second, and their numbers."""
         over = [message for message in self._dropped if now - self._began.get(message, 0.0) >= 1.0]
         return [(message, self._dropped.pop(message)) for message in over]
 
 
 class LogSink(logging.Handler):
-    """The root logger's handler, and the way of requests' lines around the logging module. `close` writes the rest."""
+    """The root logger's handler. Lines of requests are added directly, without the logging module. `close` writes the
+    rest."""
 
     def __init__(self, stream: TextIO, lines: Lines) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class LogSink(logging.Handler):
         waiting.append((time.time(), operation, status, seconds, tenant_id, request_id, traceparent))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line of the logging module."""
+        """Add a line of the logging module."""
         message = (record.name, record.levelno, str(record.msg))
         if record.levelno >= logging.WARNING and not self._repeats.admits(message, time.monotonic()):
             return
@@ -113,7 +114,7 @@ class LogSink(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Write what is waiting, unless standard error is stuck."""
+        """Write all waiting lines, unless standard error is blocked."""
         if self._writing.acquire(timeout=_CLOSE_SECONDS):
             try:
                 self._tell_dropped()
@@ -122,7 +123,7 @@ class LogSink(logging.Handler):
                 self._writing.release()
 
     def close(self) -> None:
-        """Write what is waiting, unless standard error takes too long for it, and end the thread."""
+        """Write all waiting lines, unless standard error is blocked for too long, and end the thread."""
         if not self._closing:
             self._closing = True
             self._wake.set()
@@ -147,7 +148,7 @@ class LogSink(logging.Handler):
 
     def _work(self) -> None:
         while not self._closing:
-            # Looked at now and then without being woken, for the messages of which lines were left out.
+            # The thread also wakes up at intervals, to report messages of which lines were dropped.
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
             self.flush()
@@ -174,14 +175,14 @@ class LogSink(logging.Handler):
         while waiting:
             gathered = [waiting.popleft() for _ in range(min(len(waiting), _PIECE))]
             text = "".join(item if isinstance(item, str) else lines.request(item) for item in gathered)
-            # A closed or broken standard error has no reader: there is nowhere to say so.
+            # Standard error is closed or broken, so the error cannot be reported.
             with contextlib.suppress(OSError, ValueError):
                 self._write(text.encode("utf-8", "backslashreplace"))
 
 
 def _writing_to(stream: TextIO) -> Callable[[bytes], None]:
-    """What writes bytes to a stream. Around the stream's own buffer where that can be done: at its end the
-    interpreter dies of a buffer whose lock a thread holds that is stuck in a write."""
+    """Return a function that writes bytes to a stream, without the stream's own buffer if possible: the interpreter
+    aborts at its end when a thread that is blocked in a write holds the buffer's lock."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):
@@ -201,19 +202,19 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def log_once(level: str, logger: str, message: str, format: str, stream: TextIO | None = None) -> None:
-    """Write one line where logging is not set up, and cannot be."""
+    """Write one line when logging cannot be set up."""
     stream = stream or sys.stderr
     line = lines_for(format, stream).line(time.time(), level, logger, shown(message), {})
     _writing_to(stream)(line.encode("utf-8", "backslashreplace"))
 
 
 def lines_for(format: str, stream: TextIO) -> Lines:
-    """How lines are written to a stream: text when `format` says so, or on a terminal when it does not say `json`."""
+    """Return the formatter for a stream: text if `format` is `text`, or on a terminal unless it is `json`."""
     return TextLines() if format == "text" or (format != "json" and stream.isatty()) else JsonLines()
 
 
 class Logs:
-    """The process's logging, set up; `close` ends it."""
+    """The logging of the process. `close` ends it."""
 
     def __init__(self, level: str, format: str, stream: TextIO | None = None) -> None:
         """`level` and `format` are those of the settings. Writes to `stream`, standard error by default."""
@@ -233,17 +234,17 @@ class Logs:
 
     @property
     def requests(self) -> LogSink | None:
-        """Where answered requests are logged, or None where the level leaves them out."""
+        """The log of answered requests, or None when the level excludes them."""
         return self.sink if logging.getLogger(REQUESTS).isEnabledFor(logging.INFO) else None
 
     @property
     def deliveries(self) -> logging.Logger | None:
-        """Where deliveries of events are logged, or None where the level leaves them out."""
+        """The log of deliveries of events, or None when the level excludes them."""
         logger = logging.getLogger(DELIVERIES)
         return logger if logger.isEnabledFor(logging.DEBUG) else None
 
     def close(self) -> None:
-        """Write what is waiting, and take the handler away."""
+        """Write all waiting lines and remove the handler."""
         self._root.removeHandler(self.sink)
         self._root.setLevel(self._level_before)
         self.sink.close()

@@ -1,7 +1,7 @@
-"""Traces, metrics and requests' log lines: cheap in the handler's path, exported when an endpoint is set.
+"""Traces, metrics and log lines of requests, recorded at low cost and exported when an endpoint is configured.
 
-Counts are kept in plain dictionaries, which exporters read; a span is made only in a sampled trace and only while there
-is an exporter (docs/decisions/0005).
+Counts are stored in plain dictionaries, which exporters read. A span is created only in a sampled trace and with an
+exporter (docs/decisions/0005).
 """
 
 from __future__ import annotations
@@ -46,29 +46,29 @@ class SpanExporter(Protocol):
 
 
 class RequestLog(Protocol):
-    """Logs requests."""
+    """A log of answered requests."""
 
     def request(
         self, operation: str, status: int, seconds: float, tenant_id: str, request_id: str, traceparent: str
     ) -> None:
-        """Log one answered request; must not block."""
+        """Log one answered request. It must not block."""
         ...
 
 
 class Telemetry:
-    """What a process measures of itself."""
+    """The traces and metrics of one process."""
 
     def __init__(self, random: Random, ratio: float, *, parent_based: bool = True) -> None:
-        """`ratio` is the share of traces that are sampled: of those that begin here, and of all when the sampler is
-        not `parent_based`."""
+        """`ratio` is the share of sampled traces, from 0 to 1: of those that begin here, and of all when the sampler
+        is not `parent_based`."""
         self._random = random
         self._bound = round(ratio * _TRACE_ID_RANGE)
         self._parent_based = parent_based
         self._exporter: SpanExporter | None = None
         self.requests: RequestLog | None = None
-        """Where answered requests are logged; None: nowhere."""
+        """The log of answered requests, or None."""
         self.deliveries: logging.Logger | None = None
-        """Where deliveries of events are logged; None: nowhere."""
+        """The log of deliveries of events, or None."""
         self.http: defaultdict[tuple[str, int], Histogram] = defaultdict(Histogram)
         self.events: defaultdict[tuple[str, str, int], Histogram] = defaultdict(Histogram)
         self.event_age: defaultdict[str, Histogram] = defaultdict(Histogram)
@@ -80,9 +80,10 @@ class Telemetry:
         self._exporter = exporter
 
     def trace(self, parent: str | None) -> str:
-        """A traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new trace.
+        """Return a traceparent (W3C Trace Context §3.2) for a new span: a child of `parent`, or the root of a new
+        trace.
 
-        Where no span is made, for the trace is not sampled or there is no exporter, the parent's own is passed on.
+        The parent's traceparent is returned when no span is created: the trace is not sampled, or there is no exporter.
         """
         if parent is not None and parent in self._unsampled:
             return parent
@@ -103,11 +104,12 @@ class Telemetry:
         return traceparent if sampled else self._passed_on(traceparent)
 
     def _samples(self, trace_id: int) -> bool:
-        # By the lower half of the trace's id, as OpenTelemetry's TraceIdRatioBased: every process decides alike.
+        # By the lower half of the trace id, as OpenTelemetry's TraceIdRatioBased, so that every process decides in
+        # the same way.
         return trace_id & (_TRACE_ID_RANGE - 1) < self._bound
 
     def _passed_on(self, traceparent: str) -> str:
-        """One that no span is made for, remembered: each function of a payment is given it again."""
+        """Return the traceparent without a span. Cached, because all functions of a payment receive the same one."""
         if len(self._unsampled) >= _MAX_UNSAMPLED:
             self._unsampled.clear()
         self._unsampled.add(traceparent)
@@ -123,7 +125,7 @@ class Telemetry:
         tenant_id: str,
         request_id: str,
     ) -> None:
-        """Note one answered request, and log it."""
+        """Record and log one answered request."""
         self.http[operation, status].record(seconds)
         if self.requests is not None:
             self.requests.request(operation, status, seconds, tenant_id, request_id, traceparent)

@@ -61,7 +61,7 @@ def started(
     stderr: IO[bytes] | None = None,
     **variables: str,
 ) -> Iterator[Started]:
-    """`lastro up` on a free port, ready; killed at the end if it is still there.
+    """Start `lastro up` on a free port, wait until it is ready, and kill it at the end.
 
     `settings` and `variables` are set in its environment, `files` is how many it may have open. Its log goes to
     `errors` or to `stderr`.
@@ -93,7 +93,7 @@ def started(
 
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """The command line as a process of its own, with these settings in its environment."""
+    """Run the command line as a process with these settings in its environment."""
     return subprocess.run(
         bound(command(*arguments)),
         cwd=ROOT,

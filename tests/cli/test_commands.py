@@ -24,8 +24,8 @@ def _tenant(lastro: Lastro, name: str) -> str:
     return str(made["id"])
 
 
-def test_the_demo_tells_its_story(lastro: Lastro) -> None:
-    """The demo ends as it should, told to people with a table and to programs as JSON; it can be told again."""
+def test_the_demo_succeeds(lastro: Lastro) -> None:
+    """The demo succeeds, prints a table or JSON, and can be repeated."""
     shown = lastro("demo")
     told = _json(lastro("demo", "--json"))
     assert shown.exit_code == 0, shown.output
@@ -35,8 +35,8 @@ def test_the_demo_tells_its_story(lastro: Lastro) -> None:
     assert [balance["available"] for balance in told["balances"]] == [35000, 8766, 16234]
 
 
-def test_a_demo_that_goes_wrong_says_so(lastro: Lastro, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When an outcome differs from the story the table marks it and the command fails."""
+def test_a_failing_demo_ends_with_1(lastro: Lastro, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an outcome is not as expected, the table marks it and the command ends with 1."""
     monkeypatch.setattr("cli.demo.is_balanced", lambda _: False)
     result = lastro("demo")
     assert result.exit_code == 1
@@ -44,7 +44,7 @@ def test_a_demo_that_goes_wrong_says_so(lastro: Lastro, monkeypatch: pytest.Monk
 
 
 def test_request_prints_the_answer(lastro: Lastro) -> None:
-    """The body goes to standard output; -i adds status and headers; --json wraps all three."""
+    """`request` prints the body to standard output; -i adds status and headers; --json prints all three as JSON."""
     plain = _json(lastro("request", "GET", "/v1/accounts?limit=1"))
     headed = lastro("request", "-i", "GET", "/v1/accounts")
     wrapped = _json(lastro("request", "--json", "get", "/v1/accounts"))
@@ -54,8 +54,8 @@ def test_request_prints_the_answer(lastro: Lastro) -> None:
     assert (wrapped["status"], wrapped["headers"]["content-type"]) == (200, "application/json")
 
 
-def test_request_sends_what_it_is_told(lastro: Lastro, tmp_path: Path) -> None:
-    """A body from a file or standard input, further headers, and a key that makes a retry a replay."""
+def test_request_sends_body_headers_and_key(lastro: Lastro, tmp_path: Path) -> None:
+    """`request` sends a body from a file or standard input, further headers, and an idempotency key."""
     _tenant(lastro, "request-tests")
     body = tmp_path / "user.json"
     body.write_text(json.dumps(_user("11144477735")))
@@ -68,7 +68,7 @@ def test_request_sends_what_it_is_told(lastro: Lastro, tmp_path: Path) -> None:
 
 
 def test_a_refused_request_fails_and_shows_the_problem(lastro: Lastro) -> None:
-    """Any answer but a success ends with 1, the problem on standard output."""
+    """A refused request prints the problem to standard output and ends with 1."""
     result = lastro("request", "POST", "/v1/payments", "-d", "{}")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["code"] == "validation_failed"
@@ -85,14 +85,14 @@ def test_a_refused_request_fails_and_shows_the_problem(lastro: Lastro) -> None:
     ],
 )
 def test_wrong_usage_is_explained(lastro: Lastro, arguments: tuple[str, ...], code: int) -> None:
-    """What cannot be sent is an error with a reason, and 2 when the usage is wrong."""
+    """A request that cannot be sent is an error with a reason, and a wrong usage ends with 2."""
     result = lastro("request", *arguments)
     assert getattr(result.exception, "exit_code", None) == code
     assert str(result.exception)
 
 
-def test_a_new_tenant_can_be_acted_for(lastro: Lastro, platform: Started) -> None:
-    """A tenant that was made here is kept, with every signing key that it gets after."""
+def test_the_credentials_of_a_new_tenant_are_stored(lastro: Lastro, platform: Started) -> None:
+    """A tenant that `request` creates is stored in credentials.json, with each later signing key."""
     _tenant(lastro, "kept")
     lastro("request", "--platform", "POST", "/v1/tenants/kept/signing-keys", "-d", '{"grace_seconds": 0}')
     body = json.dumps(_user("52998224725"))
@@ -104,7 +104,7 @@ def test_a_new_tenant_can_be_acted_for(lastro: Lastro, platform: Started) -> Non
 
 
 def test_token_prints_a_token(lastro: Lastro) -> None:
-    """A token for the demo tenant, for the platform, or with fewer scopes; a refusal says why."""
+    """`token` prints a token of the demo tenant, of the platform, or with fewer scopes; a refusal has a reason."""
     assert lastro("token").stdout.count(".") == 2
     assert _json(lastro("token", "--platform", "--json"))["token_type"] == "Bearer"
     assert lastro("token", "--scope", "users:read").exit_code == 0
@@ -113,7 +113,7 @@ def test_token_prints_a_token(lastro: Lastro) -> None:
 
 
 def test_functions_lists_every_function(lastro: Lastro) -> None:
-    """The list can be narrowed to a domain, and shows states and ways in."""
+    """`functions` lists states and ways in, also of one domain."""
     found = _json(lastro("functions", "--json"))["data"]
     shown = lastro("functions", "--domain", "ledger")
     assert len(found) > 40
@@ -124,14 +124,14 @@ def test_functions_lists_every_function(lastro: Lastro) -> None:
 
 
 def test_nothing_is_cut_off_in_a_narrow_terminal(lastro: Lastro) -> None:
-    """Where a line does not fit it goes on in the next one."""
+    """A line that is longer than the terminal continues in the next line."""
     shown = lastro("functions", "--domain", "tenants", env={"COLUMNS": "70"})
     assert "…" not in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 70
 
 
 def test_a_payment_is_shown_with_its_refunds(lastro: Lastro) -> None:
-    """`payments show` draws the timeline as a tree, refunds beneath, and gives it whole as JSON."""
+    """`payments show` prints the timeline as a tree with the refunds below, or completely as JSON."""
     payment = _refunded_payment(lastro)
     shown = lastro("payments", "show", payment)
     told = _json(lastro("payments", "show", payment, "--json"))
@@ -143,7 +143,7 @@ def test_a_payment_is_shown_with_its_refunds(lastro: Lastro) -> None:
     assert "not_found" in str(lastro("payments", "show", "pay_none").exception)
 
 
-def test_events_go_by(lastro: Lastro) -> None:
+def test_events_are_shown_as_they_happen(lastro: Lastro) -> None:
     """`events tail` shows a payment's events from its beginning, by type if asked; one JSON line each with --json."""
     payment = _refunded_payment(lastro)
     shown = lastro("events", "tail", "--no-follow", "--payment", payment)
@@ -155,7 +155,7 @@ def test_events_go_by(lastro: Lastro) -> None:
 
 
 def test_an_event_can_be_published(lastro: Lastro, tmp_path: Path) -> None:
-    """`events publish` hands a file or standard input to the Broker; what is no event is refused before it is sent."""
+    """`events publish` sends a file or standard input to the Broker; an invalid event is refused before it is sent."""
     event = {"specversion": "1.0", "id": "evt_cli", "source": "/cli", "type": "lastro.test.x.v1", "tenantid": "demo"}
     file = tmp_path / "event.json"
     file.write_text(json.dumps(event))
@@ -193,7 +193,7 @@ def test_dead_letters_from_list_to_discard(lastro: Lastro, tmp_path: Path) -> No
 
 
 def test_dead_letters_of_no_tenant_are_the_operator_s(lastro: Lastro, tmp_path: Path) -> None:
-    """With --platform the operator lists, shows, replays and discards what could not be delivered for no tenant."""
+    """With --platform the operator lists, shows, replays and discards dead letters without a tenant."""
     file = tmp_path / "of-no-tenant.json"
     event = {"specversion": "1.0", "id": "evt_nobody", "source": "/outside", "type": "lastro.payment.created.v1"}
     file.write_text(json.dumps({**event, "data": {}}))
@@ -211,7 +211,7 @@ def test_dead_letters_of_no_tenant_are_the_operator_s(lastro: Lastro, tmp_path: 
 
 
 def test_the_trial_balance_is_balanced(lastro: Lastro) -> None:
-    """The trial balance is shown per currency, and one that is out of balance fails."""
+    """The trial balance is printed by currency, and ends with 1 when debits and credits differ."""
     _refunded_payment(lastro)
     assert "turnover" in lastro("ledger", "trial-balance").stdout
     balance = _json(lastro("ledger", "trial-balance", "--json"))
@@ -221,7 +221,7 @@ def test_the_trial_balance_is_balanced(lastro: Lastro) -> None:
 
 
 def test_openapi_needs_no_platform(lastro: Lastro, tmp_path: Path) -> None:
-    """The document comes from the code; it can be written to a file."""
+    """`openapi` needs no platform and can write the document to a file."""
     document = _json(lastro("openapi", "--base-url", "https://pay.example"))
     lastro("openapi", "-o", str(tmp_path / "openapi.json"))
     assert document["servers"] == [{"url": "https://pay.example"}]
@@ -241,7 +241,7 @@ _made: dict[str, str] = {}
 
 
 def _refunded_payment(lastro: Lastro) -> str:
-    """A payment of the demo tenant with a refund; made once."""
+    """Return a payment of the demo tenant with a refund, which is created once."""
     if "payment" in _made:
         return _made["payment"]
     user = _json(lastro("request", "POST", "/v1/users", "-d", json.dumps(_user("39053344705"))))["id"]
@@ -261,7 +261,7 @@ def _refunded_payment(lastro: Lastro) -> str:
 
 
 def _dead_letter(lastro: Lastro, tmp_path: Path, tenant: tuple[str, ...]) -> str:
-    """The dead letter of an event whose data its function cannot take."""
+    """Return the dead letter of an event whose data is invalid for its function."""
     event = {
         "specversion": "1.0",
         "id": "evt_bad",

@@ -1,4 +1,4 @@
-"""The launcher, in a checkout of its own with an empty lock, so that nothing needs to be fetched."""
+"""The launcher in a copy of the checkout with an empty lock, so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def launch(script: Path, *arguments: str, cwd: Path, **environment: str) -> subp
 
 
 def test_first_start_prepares_and_second_is_quiet(checkout: Path, tmp_path: Path) -> None:
-    """The first start says that it prepares an environment; the next one only runs the command."""
+    """The first start reports that it prepares an environment; the next one only runs the command."""
     first = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
     second = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
 
@@ -86,7 +86,7 @@ def test_what_is_behind_two_dashes_is_pytest_s(checkout: Path, tmp_path: Path) -
 
 
 def test_a_changed_lock_is_installed(checkout: Path, tmp_path: Path) -> None:
-    """After the lock has changed, the next start installs it into the environment that is there."""
+    """After the lock has changed, the next start installs it into the existing environment."""
     launch(checkout / "lastro", "up", cwd=tmp_path)
     with (checkout / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
@@ -97,8 +97,9 @@ def test_a_changed_lock_is_installed(checkout: Path, tmp_path: Path) -> None:
     assert "making an environment" not in again.stderr
 
 
-def test_a_link_and_a_foreign_cli_folder_do_not_mislead_it(checkout: Path, tmp_path: Path) -> None:
-    """Called through a symbolic link, from a folder with a package named cli, it still runs its own."""
+def test_a_link_and_another_cli_folder_are_ignored(checkout: Path, tmp_path: Path) -> None:
+    """The launcher runs its own package when it is called through a symbolic link, in a folder with another package
+    `cli`."""
     launch(checkout / "lastro", "up", cwd=tmp_path)
     (tmp_path / "cli").mkdir()
     (tmp_path / "cli" / "__main__.py").write_text("print('foreign')\n")
@@ -109,8 +110,8 @@ def test_a_link_and_a_foreign_cli_folder_do_not_mislead_it(checkout: Path, tmp_p
     assert (result.returncode, result.stdout) == (0, "up\n")
 
 
-def test_without_a_fitting_python_it_says_so(tmp_path: Path) -> None:
-    """Where there is no Python from 3.11 to 3.14 it ends with 1 and one line that says what it needs."""
+def test_without_a_supported_python_it_ends_with_1(tmp_path: Path) -> None:
+    """Without a Python from 3.11 to 3.14 the launcher ends with 1 and one line that says so."""
     place = make_checkout(tmp_path / "checkout")
 
     result = launch(place / "lastro", "up", cwd=tmp_path, LASTRO_PYTHON="/nowhere/python")
@@ -128,8 +129,8 @@ def has_its_own_python() -> bool:
 
 
 @pytest.mark.skipif(not has_its_own_python(), reason="the system has no Python that can make environments")
-def test_the_systems_own_python_goes_first(tmp_path: Path) -> None:
-    """Where the system has a fitting Python, an environment is made with that and not with the one that PATH names."""
+def test_the_systems_own_python_is_preferred(tmp_path: Path) -> None:
+    """An environment is created with the system's Python, if it is supported, and not with the one in PATH."""
     place = make_checkout(tmp_path / "checkout")
     named = tmp_path / "bin" / "python3.14"
     named.parent.mkdir()
@@ -143,7 +144,7 @@ def test_the_systems_own_python_goes_first(tmp_path: Path) -> None:
 
 
 def test_a_lock_left_by_a_killed_start_is_taken_over(checkout: Path, tmp_path: Path) -> None:
-    """A preparation that was killed does not keep later starts waiting."""
+    """Later starts do not wait for the lock of a killed preparation."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     (checkout / ".venv.lock").mkdir()

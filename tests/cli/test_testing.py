@@ -1,4 +1,4 @@
-"""`lastro test`: pytest, and what becomes of signals."""
+"""`lastro test`: pytest and signals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pytest_sessionstart(session):
 
 
 def lastro_test(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """`lastro test` with a plugin that tells pytest's process id and waits for a signal."""
+    """Start `lastro test` with a plugin that prints pytest's process id and waits for a signal."""
     (folder / "waiting_plugin.py").write_text(PLUGIN)
     return subprocess.Popen(
         bound(
@@ -54,7 +54,7 @@ def pid_of_pytest(process: subprocess.Popen[str]) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None:
-    """Pytest takes the place of `lastro test`, so that what stops the one stops the other, and its tests clean up."""
+    """Pytest replaces the process of `lastro test`, so that a signal reaches it and its tests clean up."""
     with lastro_test(tmp_path) as process:
         assert pid_of_pytest(process) == process.pid
         process.send_signal(number)
@@ -63,8 +63,8 @@ def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_passed_on_where_json_is_wanted(tmp_path: Path, number: signal.Signals) -> None:
-    """With --json pytest runs beside `lastro test`, which passes a signal on and prints the outcome all the same."""
+def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals) -> None:
+    """With --json pytest runs as a child of `lastro test`, which passes signals on and still prints the outcome."""
     with lastro_test(tmp_path, "--json") as process:
         assert pid_of_pytest(process) != process.pid
         process.send_signal(number)

@@ -1,4 +1,4 @@
-"""`lastro up` as a process: start, signals, what is in its way, and a kill."""
+"""`lastro up` as a process: start, signals, refused starts, and kills."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def test_a_signal_drains_and_ends_with_0(tmp_path: Path, number: int) -> None:
         assert platform.stop(number) == 0
 
 
-def test_folders_named_like_our_packages_do_not_mislead_it(tmp_path: Path) -> None:
-    """Started from a folder that has packages of our names in it, the platform and its writer run their own."""
+def test_folders_with_our_packages_names_are_ignored(tmp_path: Path) -> None:
+    """Started in a folder with packages of the same names, the platform and its writer import their own packages."""
     for name in ("cli", "embedded", "shared"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign')\n")
     with started(tmp_path / "data", cwd=tmp_path) as platform:
         assert platform.stop() == 0
 
 
-def test_a_second_up_on_the_same_directory_says_so(platform: Started) -> None:
-    """Two platforms never share a data directory: the second says which one, in one line, and ends with 1."""
+def test_a_second_up_on_the_same_directory_is_refused(platform: Started) -> None:
+    """A second platform on a data directory ends with 1 and one line that names the directory."""
     second = run("up", "--port", "0", "--data-dir", str(platform.data_dir), LASTRO_DATA_LOCK_SECONDS="0.2")
     assert second.returncode == 1
     assert str(platform.data_dir) in second.stderr
@@ -41,7 +41,7 @@ def test_a_second_up_on_the_same_directory_says_so(platform: Started) -> None:
 
 
 def test_a_port_in_use_is_named(platform: Started, tmp_path: Path) -> None:
-    """A port that somebody listens on is named in one line."""
+    """A port in use is an error of one line that names the port."""
     port = str(platform.address[1])
     second = run("up", "--port", port, "--data-dir", str(tmp_path))
     assert (second.returncode, port in second.stderr) == (1, True)
@@ -49,7 +49,7 @@ def test_a_port_in_use_is_named(platform: Started, tmp_path: Path) -> None:
 
 
 def test_the_same_up_twice_names_port_and_directory(platform: Started) -> None:
-    """Who starts the same platform again is told that it runs, not only that somebody has the port."""
+    """A second start of the same platform reports that it already runs, and not only that the port is in use."""
     port = str(platform.address[1])
     second = run("up", "--port", port, "--data-dir", str(platform.data_dir))
     assert second.returncode == 1
@@ -57,7 +57,7 @@ def test_the_same_up_twice_names_port_and_directory(platform: Started) -> None:
 
 
 def test_after_a_kill_what_was_answered_is_there_and_what_was_under_way_is_finished(tmp_path: Path) -> None:
-    """A kill -9 behind a payment's answer loses nothing: the next start has the payment and settles it."""
+    """After a kill -9 behind the answer to a payment, the next start has the payment and settles it."""
     data_dir = tmp_path / "data"
     option = ("--data-dir", str(data_dir))
     with started(data_dir) as platform:

@@ -18,7 +18,7 @@ from tests.cli.started import ROOT, environment, run
 
 
 def test_no_credentials_says_how_to_get_some(tmp_path: Path) -> None:
-    """Without a platform ever started here, one line tells how to start one, with this very directory."""
+    """Without credentials, one line says how to start a platform with this data directory."""
     result = run("functions", "--data-dir", str(tmp_path))
     assert result.returncode == 1
     assert result.stderr.strip().endswith(f"Or start one: lastro up --data-dir {tmp_path}")
@@ -26,7 +26,7 @@ def test_no_credentials_says_how_to_get_some(tmp_path: Path) -> None:
 
 
 def test_no_server_says_how_to_start_it(tmp_path: Path) -> None:
-    """With credentials but nobody listening, one line tells how to start the platform."""
+    """With credentials but no server, one line says how to start the platform."""
     content = {
         "base_url": "http://127.0.0.1:9",
         "token_url": "http://127.0.0.1:9/token",
@@ -41,21 +41,21 @@ def test_no_server_says_how_to_start_it(tmp_path: Path) -> None:
 
 
 def test_a_broken_credentials_file_is_named(tmp_path: Path) -> None:
-    """A file that is no JSON, or holds something else, is named and not thrown at the user."""
+    """A credentials file that is not valid is an error of one line that names it, without a traceback."""
     (tmp_path / "credentials.json").write_text("{")
     result = run("token", "--data-dir", str(tmp_path))
     assert (result.returncode, "credentials.json is damaged" in result.stderr) == (1, True)
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """A place where no file can be written is told in one line."""
+    """A path to which no file can be written is an error of one line."""
     result = CliRunner().invoke(app, ["openapi", "-o", str(tmp_path / "nowhere" / "openapi.json")])
     assert result.exit_code == 1
     assert str(result.exception).endswith("openapi.json cannot be written: No such file or directory")
 
 
 def test_the_wiring_is_checked_in_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`wiring` ends with 0 when all fits; else it prints each finding with file and line, and ends with 1."""
+    """`wiring` ends with 0 without findings; otherwise it prints each with file and line, and ends with 1."""
     complete = CliRunner().invoke(app, ["wiring"])
     assert (complete.exit_code, complete.stdout, complete.stderr) == (0, "", "the wiring is complete\n")
     for folder in ("knative", "kafka-sources", "functions"):
@@ -75,13 +75,13 @@ def test_the_wiring_is_checked_in_sentences(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_hints_name_the_command_as_it_was_called(tmp_path: Path) -> None:
-    """Who typed ./lastro is told to type ./lastro."""
+    """Hints use the name by which the command was called."""
     result = run("functions", "--data-dir", str(tmp_path), LASTRO_COMMAND="./lastro")
     assert f"Or start one: ./lastro up --data-dir {tmp_path}" in result.stderr
 
 
 def test_an_address_that_does_not_exist_is_named() -> None:
-    """A host that no listening is possible on is told with the system's reason."""
+    """A host on which the platform cannot listen is an error with the system's reason."""
     result = CliRunner().invoke(app, ["up", "--port", "0", "--host", "999.1.1.1"])
     assert result.exit_code == 1
     assert "cannot listen on 999.1.1.1 port 0: " in str(result.exception)
@@ -94,7 +94,7 @@ def test_version() -> None:
 
 
 def test_every_command_has_json_and_help() -> None:
-    """Each command takes --json and says what it is for."""
+    """Each command has the option --json and a help text."""
 
     def commands(group: object, names: tuple[str, ...]) -> list[tuple[str, ...]]:
         found = getattr(group, "commands", None)
@@ -126,7 +126,7 @@ def test_help_is_quick() -> None:
     reason="this system does not tell which shell a command is started from",
 )
 def test_completion_is_offered() -> None:
-    """The completion script of the shell that the command is started from can be printed."""
+    """The completion script of the present shell can be printed."""
     ended = subprocess.run(
         ["bash", "-c", '"$0" -m cli --show-completion; exit', sys.executable],
         cwd=ROOT,
@@ -140,7 +140,8 @@ def test_completion_is_offered() -> None:
 
 
 def test_test_runs_pytest_from_anywhere(tmp_path: Path) -> None:
-    """`lastro test` hands its arguments to pytest in the repository, whatever the directory, and passes its code on."""
+    """`lastro test` passes its arguments to pytest, runs it in the repository from any directory, and returns its
+    exit code."""
     ended = subprocess.run(
         [sys.executable, "-m", "cli", "test", "--json", "tests/shared/core/test_version.py", "-q", "-n0"],
         cwd=tmp_path,
@@ -161,6 +162,6 @@ def test_test_runs_pytest_from_anywhere(tmp_path: Path) -> None:
         (7, "JPY", "7 JPY (minor units)"),
     ],
 )
-def test_money_is_written_for_people(value: int, currency: str, shown: str) -> None:
-    """Amounts have two decimals where the currency has hundredths, and say so where it has not."""
+def test_amounts_are_formatted_by_currency(value: int, currency: str, shown: str) -> None:
+    """Amounts have two decimals when the currency has hundredths, and are otherwise marked as minor units."""
     assert money({"value": value, "currency": currency}) == shown

@@ -1,4 +1,4 @@
-"""A client as a tenant would write one from the contract alone, and the platform that it calls."""
+"""A client that is written only from the contract, and the platform that it calls."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def unused_key() -> str:
-    """An Idempotency-Key that no other test has."""
+    """Return an unused Idempotency-Key."""
     return f"key-{next(_numbers)}"
 
 
 def as_body(value: Any) -> bytes:
-    """JSON bytes of a value; bytes are left as they are, None is no body."""
+    """Return the JSON bytes of a value; bytes are unchanged, and None is no body."""
     if isinstance(value, bytes):
         return value
     return b"" if value is None else json.dumps(value).encode()
@@ -64,7 +64,7 @@ class Key:
         idempotency_key: str = "",
         key_id: str | None = None,
     ) -> str:
-        """X-Signature over the canonical string, written here a second time, from the contract."""
+        """Return X-Signature over the canonical string, which is implemented here again from the contract."""
         path, _, raw_query = target.partition("?")
         lines = (
             "v1",
@@ -99,7 +99,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody with a token and, when it is a tenant's, a signing key."""
+    """A client with a token and, if it is a tenant's, a signing key."""
 
     wire: Wire
     clock: Clock
@@ -116,13 +116,13 @@ class Client:
         return replace(self, access=Access(token))
 
     def timestamp(self) -> str:
-        """X-Timestamp of now, never the same twice."""
+        """Return X-Timestamp for now, different each time."""
         return self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.") + f"{next(_numbers) % 1_000_000:06d}Z"
 
     def headers(
         self, method: str, target: str, body: bytes, *, key: str | None = None, timestamp: str | None = None
     ) -> dict[str, str]:
-        """What an honest request carries. `key` is its Idempotency-Key, a new one for a POST when None."""
+        """Return the headers of a valid request. `key` is its Idempotency-Key; by default a POST gets a new one."""
         headers = {"authorization": f"Bearer {self.token}"}
         if body:
             headers["content-type"] = "application/json"
@@ -135,7 +135,7 @@ class Client:
     def signature(
         self, method: str, target: str, body: bytes, idempotency_key: str = "", timestamp: str | None = None
     ) -> dict[str, str]:
-        """The three headers of a signature."""
+        """Return the three headers of a signature."""
         assert self.key is not None
         timestamp = timestamp or self.timestamp()
         signature = self.key.sign(
@@ -154,8 +154,8 @@ class Client:
         change: Mapping[str, str | None] | None = None,
         also: Pairs = (),
     ) -> Answer:
-        """Send an honest request, but for `change` (header values put in place after signing; None: left out) and
-        `also` (further headers, repeated ones too)."""
+        """Send a valid request with the headers in `change` replaced after signing (None: removed) and those in
+        `also` added."""
         content = as_body(body)
         await self.access.renew_when_old()
         headers: dict[str, str | None] = dict(self.headers(method, target, content, key=key, timestamp=timestamp))
@@ -170,14 +170,14 @@ class Client:
         return await self.send("POST", target, body, **options)
 
     async def made(self, target: str, body: Any = None, **options: Any) -> dict[str, Any]:
-        """The resource that a POST makes; fails when it is refused."""
+        """Send a POST, which must be accepted, and return its resource."""
         answer = await self.post(target, body, **options)
         assert answer.status in (200, 201), answer.body
         document: dict[str, Any] = answer.document
         return document
 
     async def read(self, target: str) -> dict[str, Any]:
-        """The document of a GET; fails when it is refused."""
+        """Send a GET, which must be accepted, and return its document."""
         answer = await self.get(target)
         assert answer.status == 200, answer.body
         document: dict[str, Any] = answer.document
@@ -197,7 +197,7 @@ async def eventually(client: Client, target: str, ready: Callable[[dict[str, Any
 
 
 async def in_status(client: Client, target: str, status: str) -> dict[str, Any]:
-    """A resource once it has this status."""
+    """Read a resource until it has this status, and return it."""
     return await eventually(client, target, lambda resource: resource["status"] == status)
 
 
@@ -211,7 +211,7 @@ class House:
     tenants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def token_of(self, client_id: str, secret: str, scope: str | None = None) -> str:
-        """An access token by client credentials."""
+        """Get an access token with client credentials."""
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
         if scope is not None:
             form["scope"] = scope
@@ -223,20 +223,20 @@ class House:
         return token
 
     async def operator(self) -> Client:
-        """A client with a platform token."""
+        """Return a client with a platform token."""
         known = self.platform.credentials.platform
         assert known is not None
         return Client(self.wire, self.clock, await self._access(known["client_id"], known["client_secret"]))
 
     async def tenant(self, scope: str | None = None) -> Client:
-        """The demo tenant's client, with these scopes or all of them."""
+        """Return the demo tenant's client, with these scopes or all."""
         known = self.platform.credentials.demo
         assert known is not None
         access = await self._access(known["client_id"], known["client_secret"], scope)
         return Client(self.wire, self.clock, access, known["tenant_id"], Key(known["key_id"], known["signing_secret"]))
 
     async def new_tenant(self, **fields: Any) -> Client:
-        """The client of a tenant made for one test."""
+        """Create a tenant for one test and return its client."""
         made = await (await self.operator()).made("/v1/tenants", {"name": "Made for a test", **fields})
         self.tenants[made["id"]] = made
         access = await self._access(made["client"]["client_id"], made["client"]["client_secret"])
@@ -270,15 +270,15 @@ async def running(
 
 
 def still_clock() -> ManualClock:
-    """A clock that stands at a plain second."""
+    """Return a stopped clock at a whole second."""
     return ManualClock(datetime.fromisoformat("2026-11-20T12:00:00+00:00"))
 
 
-# A story's first lines
+# The first resources of a test
 
 
 def cpf(number: int) -> str:
-    """A taxpayer number of a person with its two check digits."""
+    """Return a CPF with its two check digits."""
     digits = [int(digit) for digit in f"{number:09d}"]
     for length in (9, 10):
         total = sum(digit * weight for digit, weight in zip(digits, range(length + 1, 1, -1), strict=True))
@@ -287,7 +287,7 @@ def cpf(number: int) -> str:
 
 
 def user_body(**fields: Any) -> dict[str, Any]:
-    """A user that nobody has registered yet."""
+    """Return the body of a new user."""
     number = next(_numbers)
     return {
         "kind": "customer",
@@ -299,7 +299,7 @@ def user_body(**fields: Any) -> dict[str, Any]:
 
 
 async def new_account(client: Client, **fields: Any) -> str:
-    """An account of a new user, in BRL and with 1,000.00 of overdraft unless told otherwise."""
+    """Open an account of a new user, by default in BRL and with an overdraft limit of 1,000.00."""
     owner = await client.made("/v1/users", user_body())
     body = {"owner_id": owner["id"], "currency": "BRL", "overdraft_limit": 100_000, **fields}
     account: str = (await client.made("/v1/accounts", body))["id"]
@@ -319,7 +319,7 @@ class Pair:
     payee: str
 
     def payment(self, **fields: Any) -> dict[str, Any]:
-        """A payment of 1.00 from one to the other."""
+        """Return the body of a payment of 1.00 from one account to the other."""
         return {
             "amount": brl(100),
             "method": "internal",
@@ -329,20 +329,20 @@ class Pair:
         }
 
     async def paid(self, *, wait: int = 10, **fields: Any) -> dict[str, Any]:
-        """A payment, waited for."""
+        """Create a payment, wait for its end, and return it."""
         return await self.client.made("/v1/payments", self.payment(**fields), also=(("prefer", f"wait={wait}"),))
 
 
 async def new_pair(client: Client) -> Pair:
-    """Two accounts of two users."""
+    """Open two accounts of two users."""
     return Pair(client, await new_account(client), await new_account(client))
 
 
 def without(document: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The document without these members."""
+    """Return the document without these members."""
     return {name: value for name, value in document.items() if name not in names}
 
 
 def names_of(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The ids of what a list answered."""
+    """Return the ids in the answer of a list."""
     return [item["id"] for item in found]

@@ -1,4 +1,4 @@
-"""One platform for all tests of the contract; those that move time or restart it bring their own."""
+"""One platform for all tests of the contract; tests that move the clock or restart it start their own."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OWN_PLATFORM = frozenset({"start", "scene", "described"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With LASTRO_TEST_FAITHFUL only one platform fits into the process: the framework's targets find their runtime
-    there, and not by the platform that calls them."""
+    """With LASTRO_TEST_FAITHFUL only one platform can run in the process, because functions-framework's targets find
+    their runtime by the process."""
     if not FAITHFUL:
         return
     for item in items:
@@ -31,7 +31,7 @@ Start = Callable[..., AbstractAsyncContextManager[House]]
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """The platform of all tests that leave it as they found it."""
+    """The platform of all tests that do not change its clock or stop it."""
     async with running(tmp_path_factory.mktemp("contract")) as started:
         yield started
 
@@ -56,6 +56,6 @@ async def pair(demo: Client) -> Pair:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Starts a platform on this test's own data directory; again, on the same one."""
+    """Starts a platform on this test's data directory; a second call starts another on the same directory."""
     starting: Callable[..., Any] = partial(running, tmp_path / "data")
     return starting

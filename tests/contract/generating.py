@@ -1,7 +1,7 @@
 """Generates a Python client from an OpenAPI document, with openapi-python-client.
 
-The generator is installed from requirements-client.lock into a folder beside the user's caches, once for each lock and
-version of Python: it wants an older typer than the command line of this repository.
+The generator is installed from requirements-client.lock into the user's cache folder, once for each lock and Python
+version, because it requires an older typer than the command line of this repository.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class NotInstalled(Exception):
 
 
 def installed_generator() -> Path:
-    """The folder that the generator is installed in; installs it first where it is not. Raises NotInstalled."""
+    """Return the folder of the generator, which is installed first if necessary. Raises NotInstalled."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = CACHE / f"client-generator-{version}-{sha256(LOCK.read_bytes()).hexdigest()[:16]}"
     if folder.is_dir():
         return folder
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Installed beside its place and then renamed, so that a run that is cut off leaves no half of it.
+    # Installed into another folder and then renamed, so that an interrupted run leaves no partial installation.
     made = Path(tempfile.mkdtemp(prefix="client-generator-", dir=CACHE))
     try:
         uv = Path(sys.executable).with_name("uv")
@@ -64,7 +64,7 @@ def installed_generator() -> Path:
 def generate(document: dict[str, Any], folder: Path) -> str:
     """Generate the package PACKAGE into a folder, and return what the generator prints. Fails on any warning."""
     (folder / "openapi.json").write_text(json.dumps(document), encoding="utf-8")
-    # The generator would tidy its output with the ruff of the machine.
+    # The generator would format its output with the system's ruff.
     (folder / "config.yaml").write_text("post_hooks: []\n", encoding="utf-8")
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning", "--meta", "none"]
     files = ["--path", "openapi.json", "--config", "config.yaml", "--output-path", PACKAGE]
@@ -82,7 +82,7 @@ def generate(document: dict[str, Any], folder: Path) -> str:
 
 
 def load(folder: Path) -> dict[str, ModuleType]:
-    """Import every module of the generated package; the modules of operations by their names."""
+    """Import every module of the generated package, and return the modules of operations by name."""
     sys.path.insert(0, str(folder))
     try:
         package = importlib.import_module(PACKAGE)

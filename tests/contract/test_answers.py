@@ -1,4 +1,5 @@
-"""What every answer carries: request ids, problem documents, places of what was made, and the codes of the contract."""
+"""The parts of every response: request ids, problem documents, locations of created resources, and the codes of the
+contract."""
 
 from __future__ import annotations
 
@@ -39,13 +40,13 @@ TABLE = {
 STATUS_OF = {code: status for status, codes in TABLE.items() for code in codes.split()}
 
 
-async def test_the_codes_are_the_table_s() -> None:
+async def test_the_codes_are_those_of_the_contract() -> None:
     """The platform has the contract's codes with their statuses, and no others."""
     assert {code: kind.status for code, kind in CODES.items()} == STATUS_OF
 
 
 def assert_problem(answer: Answer, code: str, *, instance: str | None = None) -> None:
-    """The answer is a whole problem document of this code."""
+    """Check that the answer is a complete problem document with this code."""
     assert answer.header("content-type") == "application/problem+json"
     document = answer.document
     assert (document["code"], document["status"], answer.status) == (code, STATUS_OF[code], STATUS_OF[code])
@@ -67,7 +68,7 @@ def assert_problem(answer: Answer, code: str, *, instance: str | None = None) ->
 
 @pytest.mark.parametrize("code", sorted(STATUS_OF))
 async def test_each_code_has_its_page(house: House, code: str) -> None:
-    """A problem's `type` leads to a page with cause and remedy, for everybody."""
+    """A problem's `type` is the URL of a public page with cause and remedy."""
     answer = await house.wire.send("GET", f"/problems/{code}")
     assert (answer.status, answer.header("content-type")) == (200, "text/html; charset=utf-8")
     assert code in answer.body.decode()
@@ -75,15 +76,15 @@ async def test_each_code_has_its_page(house: House, code: str) -> None:
 
 
 async def test_an_unknown_page_is_not_found(house: House) -> None:
-    """There is no page for what is no code."""
+    """There is no page for an unknown code."""
     assert_problem(await house.wire.send("GET", "/problems/no_such_code"), "not_found")
 
 
-# Codes that need more than a bad request
+# Codes that need more than one invalid request
 
 
 async def refusals(house: House, pair: Pair) -> dict[str, tuple[Answer, str]]:
-    """Problems that each take a line to provoke, with the paths they were provoked at."""
+    """Return problems of many kinds, with the paths of their requests."""
     client, wire = pair.client, house.wire
     manual = await pair.paid(capture="manual")
     settled = await pair.paid()
@@ -111,7 +112,7 @@ async def refusals(house: House, pair: Pair) -> dict[str, tuple[Answer, str]]:
 
 
 async def test_problems_are_whole(house: House, pair: Pair) -> None:
-    """Each problem has its members, its headers and the path that was asked for; the query is not shown."""
+    """Each problem has all members and headers, and the path of its request without the query."""
     found = await refusals(house, pair)
     for code, (answer, path) in found.items():
         assert_problem(answer, code, instance=path)
@@ -123,7 +124,7 @@ async def test_problems_are_whole(house: House, pair: Pair) -> None:
 
 
 async def test_the_payer_is_not_the_payee(pair: Pair) -> None:
-    """A payment to the payer's own account is invalid, at the payee."""
+    """A payment to the payer's own account is refused with a pointer to the payee."""
     answer = await pair.client.post("/v1/payments", pair.payment(payee_account_id=pair.payer))
     assert_problem(answer, "validation_failed")
     assert answer.pointers == ["/payee_account_id"]
@@ -131,7 +132,7 @@ async def test_the_payer_is_not_the_payee(pair: Pair) -> None:
 
 @pytest.mark.parametrize("field", ["payer_account_id", "payee_account_id"])
 async def test_currencies_must_agree(pair: Pair, field: str) -> None:
-    """A payment between accounts is in the currency of both."""
+    """A payment in another currency than that of both accounts is refused."""
     dollars = await new_account(pair.client, currency="USD")
     answer = await pair.client.post("/v1/payments", pair.payment(**{field: dollars}))
     assert_problem(answer, "currency_mismatch")
@@ -139,7 +140,7 @@ async def test_currencies_must_agree(pair: Pair, field: str) -> None:
 
 
 async def stored(house: House, collection: Any, tenant_id: str, id: str, **fields: object) -> None:
-    """Put a document into a state to which no operation leads yet."""
+    """Change a stored document into a state for which there is no operation."""
     documents = house.platform.runtime.documents
     document = await documents.get(collection, tenant_id, id)
     assert document is not None
@@ -148,7 +149,8 @@ async def stored(house: House, collection: Any, tenant_id: str, id: str, **field
 
 @pytest.mark.parametrize("field", ["payer_account_id", "payee_account_id"])
 async def test_a_closed_account_neither_pays_nor_is_paid(house: House, pair: Pair, field: str) -> None:
-    """422 account_closed at the side that is closed; a deposit to it as well."""
+    """A payment from or to a closed account, and a deposit to it, is answered with 422 `account_closed` at the
+    account's field."""
     account = await new_account(pair.client)
     await stored(house, ACCOUNTS, "demo", account, status="closed")
     answer = await pair.client.post("/v1/payments", pair.payment(**{field: account}))
@@ -160,7 +162,7 @@ async def test_a_closed_account_neither_pays_nor_is_paid(house: House, pair: Pai
 
 @pytest.mark.parametrize("status", ["pending", "suspended", "closed"])
 async def test_only_an_active_user_opens_accounts(house: House, demo: Client, status: str) -> None:
-    """422 user_not_active at the owner."""
+    """A user that is not active cannot open an account: 422 `user_not_active` at the owner's field."""
     user = await demo.made("/v1/users", user_body())
     await stored(house, USERS, "demo", user["id"], status=status)
     answer = await demo.post("/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
@@ -169,7 +171,7 @@ async def test_only_an_active_user_opens_accounts(house: House, demo: Client, st
 
 
 async def test_a_blocked_payer_is_no_http_error(house: House, demo: Client) -> None:
-    """The payment is made and then declined: account_blocked."""
+    """A payment of a blocked payer is created and then declined as `account_blocked`."""
     pair = await new_pair(demo)
     await stored(house, ACCOUNTS, "demo", pair.payer, status="blocked", block_mode="debits")
     payment = await pair.paid()
@@ -177,7 +179,7 @@ async def test_a_blocked_payer_is_no_http_error(house: House, demo: Client) -> N
 
 
 async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing can be made durable, nothing is said to be done: dependency_unavailable, at every door."""
+    """While the store cannot make changes durable, every command is answered with 503 `dependency_unavailable`."""
 
     async def never(read_token: ReadToken | None = None) -> None:
         raise Unavailable("the disk is full")
@@ -197,8 +199,8 @@ async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, mon
         assert_problem(answer, "dependency_unavailable")
 
 
-async def test_a_defect_is_500_and_tells_nothing(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of our own is internal_error; what went wrong stands in the log and not in the answer."""
+async def test_a_defect_is_500_without_details(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception is answered with `internal_error`; its details are in the log and not in the response."""
     user = await demo.made("/v1/users", user_body())
 
     async def broken(*_arguments: Any) -> list[str]:
@@ -218,8 +220,8 @@ DOORS = ["/v1/payments", "/v1/nowhere", "/healthz", "/v1/openapi.json", "/proble
 
 @pytest.mark.parametrize("target", DOORS)
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE"])
-async def test_a_request_id_of_the_form_is_kept(house: House, target: str, method: str) -> None:
-    """1 to 128 of `[A-Za-z0-9_.:-]` come back as they were sent, in every answer."""
+async def test_a_valid_request_id_is_returned(house: House, target: str, method: str) -> None:
+    """A request id of 1 to 128 characters of `[A-Za-z0-9_.:-]` is returned unchanged in every response."""
     for sent in ("a", "A_z.0:9-", "x" * 128):
         answer = await house.wire.send(method, target, [("x-request-id", sent)])
         assert answer.header("x-request-id") == sent
@@ -228,15 +230,15 @@ async def test_a_request_id_of_the_form_is_kept(house: House, target: str, metho
 @pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", "a/b", "ção", 'a"b', "a,b", "{}"])
 @pytest.mark.parametrize("target", ["/v1/payments", "/healthz", "/v1/nowhere"])
 async def test_another_request_id_is_replaced(house: House, target: str, sent: str | None) -> None:
-    """Absent or of another form, a new one is made, a different one each time."""
+    """An absent or invalid request id is replaced by a new one, different each time."""
     headers = [] if sent is None else [("x-request-id", sent)]
     made = {(await house.wire.send("GET", target, headers)).header("x-request-id") for _ in range(2)}
     assert len(made) == 2
     assert all(id is not None and id != sent and re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", id) for id in made)
 
 
-async def test_the_request_id_goes_with_what_it_causes(pair: Pair) -> None:
-    """It stands in the answer and in the events that the request set going."""
+async def test_the_request_id_is_in_the_events_of_the_request(pair: Pair) -> None:
+    """The request id is in the response and in all events that the request caused."""
     answer = await pair.client.post(
         "/v1/payments", pair.payment(), also=(("x-request-id", "found-again"), ("prefer", "wait=10"))
     )
@@ -255,11 +257,11 @@ async def test_the_request_id_goes_with_what_it_causes(pair: Pair) -> None:
     ]
 
 
-# Places of what was made
+# Locations of created resources
 
 
-async def test_what_is_made_has_a_place(house: House, operator: Client) -> None:
-    """201 with the resource and Location, where a GET finds the same resource."""
+async def test_a_created_resource_has_a_location(house: House, operator: Client) -> None:
+    """A created resource is returned with 201 and Location, where a GET returns the same resource."""
     client = await house.new_tenant()
     pair = await new_pair(client)
     owner = (await client.read(f"/v1/accounts/{pair.payer}"))["owner_id"]
@@ -283,8 +285,8 @@ async def test_what_is_made_has_a_place(house: House, operator: Client) -> None:
     assert (await operator.read(key.header("location") or ""))["key_id"] == key.document["key_id"]
 
 
-async def test_an_action_answers_200_without_a_place(pair: Pair) -> None:
-    """An action answers with the resource as it is now."""
+async def test_an_action_answers_200_without_a_location(pair: Pair) -> None:
+    """An action is answered with 200, the present resource and no Location."""
     payment = await pair.paid(capture="manual")
     answer = await pair.client.post(f"/v1/payments/{payment['id']}/cancel")
     assert (answer.status, answer.header("location"), answer.document["id"]) == (200, None, payment["id"])

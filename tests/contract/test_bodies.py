@@ -1,4 +1,4 @@
-"""Bodies that must not pass, and those that look odd and must."""
+"""Invalid bodies, and unusual but valid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BIGGEST = 2**63 - 1
 
 
 async def pay(pair: Pair, body: Any) -> tuple[int, str | None, list[str]]:
-    """Status, code and pointers of the answer to a payment."""
+    """Send a payment and return the status, code and pointers of the answer."""
     answer = await pair.client.post("/v1/payments", body)
     return answer.status, answer.code, answer.pointers if answer.code else []
 
@@ -52,21 +52,22 @@ NOT_JSON: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
 async def test_a_body_that_is_not_json_is_malformed(demo: Client, body: bytes) -> None:
-    """What is not JSON in UTF-8, names a key twice or is nested too deeply is 400 malformed_request."""
+    """A body that is not JSON in UTF-8, has a repeated key or is nested too deeply is answered with 400
+    `malformed_request`."""
     answer = await demo.post("/v1/payments", body, change={"content-type": "application/json"})
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-async def test_a_repeated_key_is_pointed_at(demo: Client) -> None:
-    """The problem names the place of a key that stands twice."""
+async def test_a_repeated_key_is_refused_with_its_pointer(demo: Client) -> None:
+    """The problem has the pointer of a repeated key."""
     answer = await demo.post("/v1/payments", b'{"amount": {"value": 1, "value": 1}}')
     assert answer.pointers == ["/amount/value"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"a"', b"true", b'[{"amount": 1}]'])
 @pytest.mark.parametrize("target", ["/v1/payments", "/v1/payments/pay_x/capture"])
-async def test_a_body_that_is_no_object_is_invalid(demo: Client, target: str, body: bytes) -> None:
-    """JSON of another kind than an object is 422, for what takes fields and for actions alike."""
+async def test_a_body_that_is_not_an_object_is_invalid(demo: Client, target: str, body: bytes) -> None:
+    """A body that is JSON but not an object is answered with 422, also for actions."""
     answer = await demo.post(target, body)
     assert (answer.status, answer.code, answer.pointers) == (422, "validation_failed", [""])
 
@@ -95,7 +96,8 @@ BAD_VALUES: dict[str, bytes] = {
 
 @pytest.mark.parametrize("value", BAD_VALUES.values(), ids=BAD_VALUES.keys())
 async def test_an_amount_is_a_positive_64_bit_integer(pair: Pair, value: bytes) -> None:
-    """Whatever else stands for an amount is 422 at its place; nothing is rounded, converted or wrapped."""
+    """An amount that is not a positive 64-bit integer is answered with 422 and its pointer, and is not rounded,
+    converted or wrapped."""
     body = (
         b'{"method": "internal", "payer_account_id": "%s", "payee_account_id": "%s", '
         b'"amount": {"currency": "BRL", "value": %s}}' % (pair.payer.encode(), pair.payee.encode(), value)
@@ -104,7 +106,7 @@ async def test_an_amount_is_a_positive_64_bit_integer(pair: Pair, value: bytes) 
 
 
 async def test_the_largest_amount_is_an_amount(pair: Pair) -> None:
-    """2^63 - 1 is taken to the last unit; that the payer has not so much shows later."""
+    """An amount of 2^63 - 1 is accepted; the payment is declined later for its funds."""
     payment = await pair.paid(amount=brl(BIGGEST))
     assert payment["amount"] == brl(BIGGEST)
     assert (payment["status"], payment["failure"]["code"]) == ("declined", "insufficient_funds")
@@ -151,25 +153,25 @@ BAD_PAYMENTS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "pointer"), [case[1:] for case in BAD_PAYMENTS], ids=[c[0] for c in BAD_PAYMENTS])
-async def test_a_field_that_does_not_fit_is_pointed_at(pair: Pair, fields: dict[str, Any], pointer: str) -> None:
-    """Each field out of its form is 422 validation_failed, with a JSON pointer to it."""
+async def test_an_invalid_field_is_refused_with_its_pointer(pair: Pair, fields: dict[str, Any], pointer: str) -> None:
+    """Each invalid field is answered with 422 `validation_failed` and a JSON pointer to it."""
     assert await pay(pair, pair.payment(**fields)) == (422, "validation_failed", [pointer])
 
 
 @pytest.mark.parametrize("name", ["amount", "method", "payer_account_id", "payee_account_id"])
-async def test_a_missing_field_is_pointed_at(pair: Pair, name: str) -> None:
-    """A required field that is absent is named by its pointer."""
+async def test_a_missing_field_is_refused_with_its_pointer(pair: Pair, name: str) -> None:
+    """A missing required field is refused with its pointer."""
     assert await pay(pair, without(pair.payment(), name)) == (422, "validation_failed", [f"/{name}"])
 
 
-async def test_every_wrong_field_is_told_at_once(pair: Pair) -> None:
-    """One answer lists all that is wrong, so that a developer need not find it out one by one."""
+async def test_all_invalid_fields_are_reported_at_once(pair: Pair) -> None:
+    """One response lists all invalid fields."""
     answer = await pair.client.post("/v1/payments", pair.payment(amount=brl(0), capture="x", more=1))
     assert sorted(answer.pointers) == ["/amount/value", "/capture", "/more"]
 
 
 async def test_limits_are_inclusive(pair: Pair) -> None:
-    """The longest of everything that is allowed is taken and given back unchanged."""
+    """The longest allowed values are accepted and returned unchanged."""
     most = {
         "reference": "r" * 140,
         "description": "ção 💸 " + "d" * 494,
@@ -180,8 +182,8 @@ async def test_limits_are_inclusive(pair: Pair) -> None:
     assert {name: payment[name] for name in ("reference", "description", "metadata")} == without(most, "expires_in")
 
 
-async def test_null_stands_for_an_optional_field_left_out(pair: Pair) -> None:
-    """What was not given is null in the resource, and may be sent as null."""
+async def test_null_means_an_omitted_optional_field(pair: Pair) -> None:
+    """An omitted optional field is null in the resource, and may be sent as null."""
     payment = await pair.client.made("/v1/payments", pair.payment(reference=None, description=None, metadata=None))
     assert (payment["reference"], payment["description"], payment["metadata"]) == (None, None, None)
 
@@ -205,15 +207,15 @@ BAD_USERS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "pointer"), [case[1:] for case in BAD_USERS], ids=[c[0] for c in BAD_USERS])
-async def test_a_user_that_does_not_fit_is_refused(demo: Client, fields: dict[str, Any], pointer: str) -> None:
-    """Names, taxpayer numbers with their check digits, e-mail and phone are checked at registration."""
+async def test_an_invalid_user_is_refused(demo: Client, fields: dict[str, Any], pointer: str) -> None:
+    """A registration with an invalid name, taxpayer number, e-mail or phone is refused."""
     answer = await demo.post("/v1/users", user_body(**fields))
     assert (answer.status, answer.code, answer.pointers) == (422, "validation_failed", [pointer])
 
 
 @pytest.mark.parametrize("limit", [-1, 2**63, 1.0, "1", True])
 async def test_an_overdraft_limit_is_an_integer_of_minor_units(demo: Client, limit: Any) -> None:
-    """It is an integer from 0 to 2^63 - 1."""
+    """An overdraft limit that is not an integer from 0 to 2^63 - 1 is refused."""
     body = {"owner_id": "usr_x", "currency": "BRL", "overdraft_limit": limit}
     answer = await demo.post("/v1/accounts", body)
     assert (answer.code, answer.pointers) == ("validation_failed", ["/overdraft_limit"])
@@ -236,21 +238,21 @@ BAD_TENANTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "pointer"), BAD_TENANTS)
-async def test_a_tenant_that_does_not_fit_is_refused(operator: Client, fields: dict[str, Any], pointer: str) -> None:
-    """A tenant's id, name and limits have a form."""
+async def test_an_invalid_tenant_is_refused(operator: Client, fields: dict[str, Any], pointer: str) -> None:
+    """A tenant with an invalid id, name or limit is refused."""
     answer = await operator.post("/v1/tenants", {"name": "T", **fields})
     assert (answer.status, answer.code, answer.pointers) == (422, "validation_failed", [pointer])
 
 
 @pytest.mark.parametrize("seconds", [-1, 604_801, "0", 1.5, True])
 async def test_a_grace_is_at_most_a_week(operator: Client, seconds: Any) -> None:
-    """`grace_seconds` is an integer from 0 to 604800."""
+    """`grace_seconds` that is not an integer from 0 to 604800 is refused."""
     answer = await operator.post("/v1/tenants/demo/signing-keys", {"grace_seconds": seconds})
     assert (answer.code, answer.pointers) == ("validation_failed", ["/grace_seconds"])
 
 
 async def test_an_action_takes_no_body_for_an_empty_object(pair: Pair) -> None:
-    """No body, no body with a media type, and `{}` are the same to an action."""
+    """For an action no body, no body with a media type, and `{}` are equal."""
     for body, change in ((None, {}), (None, {"content-type": "text/plain"}), (b"{}", {}), (b" {} ", {})):
         payment = await pair.paid(capture="manual")
         answer = await pair.client.post(f"/v1/payments/{payment['id']}/capture", body, change=change)
@@ -258,7 +260,7 @@ async def test_an_action_takes_no_body_for_an_empty_object(pair: Pair) -> None:
 
 
 async def test_an_action_refuses_fields_that_it_does_not_know(pair: Pair) -> None:
-    """An unknown field of an action is as wrong as any other, and so is a blank body."""
+    """An unknown field of an action, and a blank body, are refused."""
     payment = await pair.paid(capture="manual")
     target = f"/v1/payments/{payment['id']}/cancel"
     assert (await pair.client.post(target, {"amount": brl(1)})).code == "validation_failed"
@@ -281,7 +283,7 @@ MEDIA_TYPES = [
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
 async def test_another_media_type_is_415(pair: Pair, media_type: str | None) -> None:
-    """A body is application/json in UTF-8 and says so."""
+    """A body whose media type is not application/json in UTF-8 is answered with 415."""
     answer = await pair.client.post("/v1/payments", pair.payment(), change={"content-type": media_type})
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
@@ -290,21 +292,21 @@ async def test_another_media_type_is_415(pair: Pair, media_type: str | None) -> 
     "media_type",
     ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
 )
-async def test_the_media_type_s_spellings_are_taken(pair: Pair, media_type: str) -> None:
-    """Case and a charset of UTF-8 make no difference (RFC 9110 §8.3)."""
+async def test_notations_of_the_media_type_are_accepted(pair: Pair, media_type: str) -> None:
+    """The media type is accepted in any case and with a charset of UTF-8 (RFC 9110 §8.3)."""
     answer = await pair.client.post("/v1/payments", pair.payment(), change={"content-type": media_type})
     assert answer.status == 201
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip"])
 async def test_an_encoded_body_is_415(pair: Pair, coding: str) -> None:
-    """A compressed body is refused by its header, before anybody tries to read it."""
+    """A compressed body is refused for its header with 415 before it is read."""
     answer = await pair.client.post("/v1/payments", pair.payment(), also=(("content-encoding", coding),))
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
 
 
 async def test_300_kib_are_too_large(demo: Client) -> None:
-    """A body beyond 256 KiB is 413, however it is sent, and the connection ends."""
+    """A body over 256 KiB is answered with 413 and the connection is closed, with or without Content-Length."""
     body = b'{"description": "' + b"a" * (300 * 1024) + b'"}'
     told = await demo.post("/v1/payments", body)
     chunked = await demo.post(
@@ -316,7 +318,7 @@ async def test_300_kib_are_too_large(demo: Client) -> None:
 
 
 async def test_256_kib_are_not_too_large(demo: Client) -> None:
-    """A body of exactly 256 KiB is read, and refused for what it says; one byte more is not."""
+    """A body of exactly 256 KiB is read and validated; one with one byte more is answered with 413."""
     fits = b'{"description": "' + b"a" * (256 * 1024 - 19) + b'"}'
     assert len(fits) == 256 * 1024
     assert (await demo.post("/v1/payments", fits)).code == "validation_failed"
@@ -324,14 +326,15 @@ async def test_256_kib_are_not_too_large(demo: Client) -> None:
 
 
 async def test_an_oversized_body_is_refused_anywhere(demo: Client) -> None:
-    """Size is checked first of all: also where there is nothing, and without a token."""
+    """The size is checked before all else, also on an unknown path and without a token."""
     for target in ("/v1/nothing", "/v1/payments", TOKEN_PATH):
         answer = await demo.wire.send("POST", target, [], b" " * (256 * 1024 + 1))
         assert answer.code == "payload_too_large"
 
 
-async def test_sums_beyond_64_bits_are_refused_and_never_stuck(demo: Client) -> None:
-    """Amounts that fit alone and not together: the second is declined or failed, and nothing stays under way."""
+async def test_sums_beyond_64_bits_end_the_payment(demo: Client) -> None:
+    """When two amounts exceed 64 bits together, the second payment is declined or fails, and nothing stays in
+    progress."""
     payers = [await new_account(demo, overdraft_limit=BIGGEST) for _ in range(2)]
     payee = await new_account(demo, overdraft_limit=BIGGEST)
     first, second = [await Pair(demo, payer, payee).paid(amount=brl(BIGGEST)) for payer in payers]

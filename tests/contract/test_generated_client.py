@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300
 
 
 class Signing(httpx.Auth):
-    """Signs each request as it is about to be sent: over its very bytes."""
+    """Signs the bytes of each request when it is sent."""
 
     requires_request_body = True
 
@@ -58,7 +58,7 @@ async def document(house: House) -> dict[str, Any]:
 async def operations(
     generator: Path, document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, ModuleType]:
-    """The generated modules, one for each operation. The platform goes on answering while they are made."""
+    """The generated modules, one for each operation. The platform answers requests while they are generated."""
     folder = tmp_path_factory.mktemp("generated")
     printed = await asyncio.to_thread(generate, document, folder)
     assert "WARNING" not in printed.upper()
@@ -76,14 +76,14 @@ def _model(name: str) -> Any:
     return getattr(sys.modules[f"{PACKAGE}.models"], name)
 
 
-async def test_no_operation_is_dropped(operations: dict[str, ModuleType], document: dict[str, Any]) -> None:
+async def test_every_operation_is_generated(operations: dict[str, ModuleType], document: dict[str, Any]) -> None:
     """The generator makes a module for every operation of the document, without a warning."""
     described = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
     assert operations.keys() == described
 
 
 async def test_the_generated_client_pays(operations: dict[str, ModuleType], house: House, demo: Client) -> None:
-    """With a token and a hook that signs, the generated client creates a payment and sees it settled."""
+    """With a token and a signing hook, the generated client creates a payment and reads it as settled."""
     pair = await new_pair(demo)
     make_client = sys.modules[f"{PACKAGE}.client"].AuthenticatedClient
     url = f"http://{house.wire.host}:{house.wire.port}"

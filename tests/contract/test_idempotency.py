@@ -18,12 +18,12 @@ PAY = "/v1/payments"
 
 
 def kept(answer: Answer) -> tuple[int, bytes, str | None, str | None]:
-    """What an idempotent replay repeats."""
+    """Return the parts of a response that an idempotent replay repeats."""
     return answer.status, answer.body, answer.header("location"), answer.header("content-type")
 
 
 def assert_replayed(first: Answer, again: Answer) -> None:
-    """The second answer is the first, byte for byte, and says so; the first does not."""
+    """Check that the second response has the bytes of the first, and that only the second is marked as replayed."""
     assert first.header("idempotent-replayed") is None
     assert again.header("idempotent-replayed") == "true"
     assert kept(again) == kept(first)
@@ -31,7 +31,7 @@ def assert_replayed(first: Answer, again: Answer) -> None:
 
 @pytest.mark.parametrize("value", [None, "", " "])
 async def test_a_post_needs_a_key(pair: Pair, value: str | None) -> None:
-    """Without an Idempotency-Key, or with an empty one, 400 missing_idempotency_key."""
+    """A POST without an Idempotency-Key, or with an empty one, is answered with 400 `missing_idempotency_key`."""
     body = json.dumps(pair.payment()).encode()
     headers = pair.client.headers("POST", PAY, body) | dict(pair.client.signature("POST", PAY, body, ""))
     del headers["idempotency-key"]
@@ -45,34 +45,34 @@ MALFORMED = ["a b", "a\tb", '"', '""', '"a', 'a"', 'a"b', '"a"b"', "a" * 256, f'
 
 @pytest.mark.parametrize("key", MALFORMED)
 async def test_a_malformed_key_is_refused(pair: Pair, key: str) -> None:
-    """A key is 1 to 255 printable ASCII characters without space and quote; another form is 400."""
+    """A key that is not 1 to 255 printable ASCII characters without space and quote is answered with 400."""
     answer = await pair.client.post(PAY, pair.payment(), key=key)
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
 @pytest.mark.parametrize("key", ["a" * 255, f'"{"b" * 255}"', "!#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", "0"])
-async def test_every_printable_key_is_taken(pair: Pair, key: str) -> None:
-    """255 characters, punctuation of every kind."""
+async def test_every_printable_key_is_accepted(pair: Pair, key: str) -> None:
+    """A key of 255 characters with every kind of punctuation is accepted."""
     first = await pair.client.post(PAY, pair.payment(), key=key)
     assert first.status == 201
     assert_replayed(first, await pair.client.post(PAY, pair.payment(), key=key))
 
 
-async def test_a_quoted_key_is_the_bare_one(pair: Pair) -> None:
-    """Clients that quote the key, as a draft had it, mean the same key."""
+async def test_a_quoted_key_is_equal_to_the_bare_one(pair: Pair) -> None:
+    """A key in quotes, as in an earlier draft of the header, is the same key as without them."""
     key = unused_key()
     first = await pair.client.post(PAY, pair.payment(), key=key)
     assert_replayed(first, await pair.client.post(PAY, pair.payment(), key=f'"{key}"'))
 
 
 async def test_a_key_s_case_matters(pair: Pair) -> None:
-    """Keys are compared as they are."""
+    """Two keys that differ in case are different keys."""
     made = [await pair.client.made(PAY, pair.payment(), key=key) for key in ("CaseMatters", "casematters")]
     assert made[0]["id"] != made[1]["id"]
 
 
 async def test_the_same_value_gets_the_same_answer(pair: Pair) -> None:
-    """Order of keys, blanks and escapes make no other value: the first answer comes again, byte for byte."""
+    """A body that differs only in the order of keys, blanks and escapes gets the first response, byte for byte."""
     key, body = unused_key(), pair.payment(reference="ação", metadata={"a": "1", "b": "2"})
     first = await pair.client.post(PAY, body, key=key)
     turned = {name: body[name] for name in reversed(body)} | {"metadata": {"b": "2", "a": "1"}}
@@ -84,8 +84,9 @@ async def test_the_same_value_gets_the_same_answer(pair: Pair) -> None:
         assert_replayed(first, await pair.client.post(PAY, spelling, key=key))
 
 
-async def test_the_first_answer_comes_again_however_things_went_on(pair: Pair) -> None:
-    """A payment that has settled since is answered as it was made, and its events once."""
+async def test_the_first_response_is_repeated_after_later_changes(pair: Pair) -> None:
+    """A repeated request gets the payment as it was created, also after it has settled, and its events are published
+    once."""
     key = unused_key()
     first = await pair.client.post(PAY, pair.payment(), key=key)
     payment = first.document
@@ -110,7 +111,7 @@ OTHER_VALUES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", OTHER_VALUES)
 async def test_another_value_under_the_key_is_refused(pair: Pair, fields: dict[str, Any]) -> None:
-    """Even a value that would mean the same is another: 422 idempotency_key_reused."""
+    """Another body under a used key, even with the same meaning, is answered with 422 `idempotency_key_reused`."""
     key = unused_key()
     await pair.client.made(PAY, pair.payment(), key=key)
     answer = await pair.client.post(PAY, pair.payment(**fields), key=key)
@@ -118,7 +119,7 @@ async def test_another_value_under_the_key_is_refused(pair: Pair, fields: dict[s
 
 
 async def test_a_key_belongs_to_a_path(pair: Pair) -> None:
-    """The same key on another path is another key: on two payments it captures both."""
+    """The same key on two paths is two keys: it captures two payments."""
     key = unused_key()
     first, second = [await pair.paid(capture="manual") for _ in range(2)]
     for payment in (first, second):
@@ -127,7 +128,7 @@ async def test_a_key_belongs_to_a_path(pair: Pair) -> None:
 
 
 async def test_a_key_belongs_to_a_tenant(house: House, demo: Client) -> None:
-    """Two tenants may choose the same key."""
+    """Two tenants can use the same key."""
     other, key = await house.new_tenant(), unused_key()
     mine = await demo.post("/v1/users", user_body(), key=key)
     theirs = await other.post("/v1/users", user_body(), key=key)
@@ -136,7 +137,7 @@ async def test_a_key_belongs_to_a_tenant(house: House, demo: Client) -> None:
 
 
 async def test_an_empty_body_of_an_action_is_an_empty_object(pair: Pair) -> None:
-    """No body and `{}` are the same value under a key."""
+    """For an action, no body and `{}` are the same value under a key."""
     key, payment = unused_key(), await pair.paid(capture="manual")
     target = f"{PAY}/{payment['id']}/cancel"
     first = await pair.client.post(target, key=key)
@@ -145,8 +146,8 @@ async def test_an_empty_body_of_an_action_is_an_empty_object(pair: Pair) -> None
     assert (await pair.client.post(target, {"reason": "x"}, key=key)).code == "idempotency_key_reused"
 
 
-async def test_an_action_again_under_a_new_key_meets_the_new_state(pair: Pair) -> None:
-    """Another key is another command: the state does not allow it twice."""
+async def test_a_repeated_action_under_a_new_key_is_a_new_command(pair: Pair) -> None:
+    """An action that is repeated under another key is refused, because the status does not allow it twice."""
     payment = await pair.paid(capture="manual")
     target = f"{PAY}/{payment['id']}/cancel"
     assert (await pair.client.post(target)).status == 200
@@ -154,8 +155,8 @@ async def test_an_action_again_under_a_new_key_meets_the_new_state(pair: Pair) -
     assert (answer.status, answer.code) == (409, "illegal_state")
 
 
-async def test_a_refused_request_does_not_burn_its_key(pair: Pair) -> None:
-    """After each kind of 4xx the same key serves the corrected request."""
+async def test_a_refused_request_does_not_use_up_its_key(pair: Pair) -> None:
+    """After each kind of 4xx the corrected request can use the same key."""
     key = unused_key()
     refusals = [
         ((b"{"), "malformed_request"),
@@ -172,7 +173,7 @@ async def test_a_refused_request_does_not_burn_its_key(pair: Pair) -> None:
 
 
 async def test_a_state_that_refused_may_allow_it_later(pair: Pair) -> None:
-    """409 illegal_state leaves the key as it was."""
+    """After 409 `illegal_state` the same request may succeed later under its key."""
     key = unused_key()
     payment = await pair.client.made(PAY, pair.payment(capture="manual"))
     target = f"{PAY}/{payment['id']}/refunds"
@@ -182,8 +183,9 @@ async def test_a_state_that_refused_may_allow_it_later(pair: Pair) -> None:
     assert (await pair.client.post(target, key=key)).status == 201
 
 
-async def test_in_flight_is_a_conflict(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the first is being answered the same key is 409 request_in_progress with Retry-After, whatever its body."""
+async def test_a_key_in_progress_is_a_conflict(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first request is in progress, another with its key and any body gets 409 `request_in_progress` with
+    Retry-After."""
     secrets, entered, go_on = house.platform.runtime.secrets, asyncio.Event(), asyncio.Event()
     seal = secrets.seal
 
@@ -205,8 +207,8 @@ async def test_in_flight_is_a_conflict(house: House, demo: Client, monkeypatch: 
     assert_replayed(await first, await demo.post("/v1/users", body, key=key))
 
 
-async def test_an_answer_with_secrets_comes_again_whole(house: House, operator: Client) -> None:
-    """A new tenant's and a new key's secrets are shown by the replay as well, and by nothing else."""
+async def test_a_response_with_secrets_is_repeated_completely(house: House, operator: Client) -> None:
+    """The secrets of a new tenant and a new key are in the replayed response, and in no other."""
     key = unused_key()
     first = await operator.post("/v1/tenants", {"name": "Twice"}, key=key)
     assert_replayed(first, await operator.post("/v1/tenants", {"name": "Twice"}, key=key))
@@ -220,7 +222,7 @@ async def test_an_answer_with_secrets_comes_again_whole(house: House, operator: 
 
 
 async def test_a_key_is_remembered_over_a_restart(start: Start) -> None:
-    """The first answer comes again from another process, and the effect is still one."""
+    """After a restart, a repeated request gets the first response and has no second effect."""
     async with start(still_clock()) as house:
         pair = await new_pair(await house.tenant())
         first = await pair.client.post(PAY, pair.payment(), key="over-a-restart")
@@ -234,5 +236,5 @@ async def test_a_key_is_remembered_over_a_restart(start: Start) -> None:
 
 
 async def test_a_get_needs_no_key(demo: Client) -> None:
-    """Reading is idempotent by itself; a key on it is not looked at."""
+    """A GET needs no key, and a key on it is ignored."""
     assert (await demo.get(PAY, also=(("idempotency-key", "not even well formed"),))).status == 200

@@ -1,4 +1,4 @@
-"""Rate limits: per tenant, told on every answer, refused with the time to wait."""
+"""Rate limits by tenant, which every response shows; a refusal has the time to wait."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NAMES = ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "x-ratelimit-limit-second"]
 
 
-async def test_the_gateway_s_limit_is_told(demo: Client) -> None:
-    """The embedded gateway's 20,000 requests a second stand on every answer to a known tenant, refusals as well."""
+async def test_the_gateways_limit_is_in_every_response(demo: Client) -> None:
+    """Every response to a known tenant, also a refusal, has the embedded gateway's limit of 20,000 requests a
+    second."""
     for answer in (await demo.get("/v1/payments"), await demo.get("/v1/payments/pay_x"), await demo.post("/v1/users")):
         assert answer.header("ratelimit-limit") == "20000"
         assert all(answer.header(name) is not None for name in NAMES)
 
 
-async def test_a_tenant_s_own_limit_is_held(start: Start) -> None:
-    """Its burst is one second's worth; the next is 429 with Retry-After, until time has filled the bucket again."""
+async def test_a_tenants_own_limit_is_applied(start: Start) -> None:
+    """A tenant with its own limit can send one second's requests at once; more get 429 with Retry-After until the
+    bucket is refilled."""
     clock = still_clock()
     async with start(clock) as house:
         client = await house.new_tenant(limits={"requests_per_second": 3})
@@ -38,20 +40,20 @@ async def test_a_tenant_s_own_limit_is_held(start: Start) -> None:
             assert answer.header("ratelimit-remaining") == "0"
         clock.advance(timedelta(seconds=1))
         assert (await client.get("/v1/payments")).status == 200
-        # Another tenant is not held to it.
+        # The limit does not apply to another tenant.
         assert (await (await house.tenant()).get("/v1/payments")).status == 200
 
 
-async def test_requests_at_once_do_not_slip_through(start: Start) -> None:
-    """Of twenty at once five pass when five are left."""
+async def test_concurrent_requests_do_not_exceed_the_limit(start: Start) -> None:
+    """Of twenty concurrent requests five are accepted when the bucket has five."""
     async with start(still_clock()) as house:
         client = await house.new_tenant(limits={"requests_per_second": 5})
         answers = await asyncio.gather(*(client.get("/v1/payments") for _ in range(20)))
         assert sorted(answer.status for answer in answers) == [200] * 5 + [429] * 15
 
 
-async def test_what_is_refused_before_costs_the_tenant_nothing(start: Start) -> None:
-    """Requests without a good token for the tenant are not counted against it: nobody else can use its rate up."""
+async def test_requests_without_a_valid_token_do_not_count(start: Start) -> None:
+    """Requests without a valid token of the tenant do not count for its limit."""
     async with start(still_clock()) as house:
         client = await house.new_tenant(limits={"requests_per_second": 1})
         for change in ({"authorization": None}, {"authorization": "Bearer forged"}, {"x-tenant-id": "other"}):
@@ -61,7 +63,8 @@ async def test_what_is_refused_before_costs_the_tenant_nothing(start: Start) -> 
 
 
 async def test_a_refused_request_may_be_sent_again_as_it_is(start: Start) -> None:
-    """The limit is before the signature: what it refused has not used its signature up, nor its key."""
+    """A request that the limit refuses has used up neither its signature nor its key, and may be sent again
+    unchanged."""
     clock = still_clock()
     async with start(clock) as house:
         client = await house.new_tenant(limits={"requests_per_second": 1})
@@ -75,7 +78,7 @@ async def test_a_refused_request_may_be_sent_again_as_it_is(start: Start) -> Non
 
 
 async def test_the_limit_is_shown_in_the_tenant(house: House, operator: Client) -> None:
-    """A tenant's limits are answered as they were given; null is the gateway's own."""
+    """A tenant's resource shows its own limits; null means the gateway's."""
     limited = await house.new_tenant(limits={"requests_per_second": 20_000})
     plain = await house.new_tenant()
     assert (await operator.read(f"/v1/tenants/{limited.tenant_id}"))["limits"] == {"requests_per_second": 20_000}

@@ -28,7 +28,7 @@ class Shelf:
 
     @property
     def lists(self) -> dict[str, tuple[str, int, bool]]:
-        """By name: path, how many are in it, and whether the newest comes first."""
+        """Return the lists by name: path, number of items, and whether the newest is first."""
         first = self.payments[0]["id"]
         return {
             "payments": ("/v1/payments", 5, True),
@@ -55,7 +55,7 @@ LISTS = ["payments", "users", "accounts", "refunds", "timeline", "statement", "e
 
 
 async def walked(client: Client, path: str, limit: int) -> list[list[dict[str, Any]]]:
-    """Every page of a list, by its cursors."""
+    """Return every page of a list by following the cursors."""
     pages, target = [], f"{path}?limit={limit}"
     while True:
         page = await client.read(target)
@@ -68,8 +68,8 @@ async def walked(client: Client, path: str, limit: int) -> list[list[dict[str, A
 
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("limit", [1, 2, 100])
-async def test_pages_join_to_the_list(shelf: Shelf, name: str, limit: int) -> None:
-    """Pages of any size hold each item once and in order, and only the last has no cursor."""
+async def test_pages_contain_the_whole_list(shelf: Shelf, name: str, limit: int) -> None:
+    """Pages of any size contain each item once and in order, and only the last has no cursor."""
     path, count, newest_first = shelf.lists[name]
     pages = await walked(shelf.client, path, limit)
     items = [item for page in pages for item in page]
@@ -82,7 +82,7 @@ async def test_pages_join_to_the_list(shelf: Shelf, name: str, limit: int) -> No
 
 
 async def test_twenty_come_when_no_limit_is_given(house: House) -> None:
-    """The default page has 20, the largest 100."""
+    """A page has 20 items by default and at most 100."""
     client = await house.new_tenant()
     for _ in range(21):
         await client.made("/v1/users", user_body())
@@ -93,20 +93,20 @@ async def test_twenty_come_when_no_limit_is_given(house: House) -> None:
 @pytest.mark.parametrize("name", LISTS)
 @pytest.mark.parametrize("limit", ["0", "101", "x"])
 async def test_a_limit_is_1_to_100(shelf: Shelf, name: str, limit: str) -> None:
-    """Another is 400 at every list."""
+    """A limit out of 1 to 100 is answered with 400 at every list."""
     answer = await shelf.client.get(f"{shelf.lists[name][0]}?limit={limit}")
     assert (answer.status, answer.code, answer.parameters) == (400, "malformed_request", ["limit"])
 
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_an_unknown_parameter_is_400_at_every_list(shelf: Shelf, name: str) -> None:
-    """What is not known is not passed over."""
+    """An unknown parameter is answered with 400 at every list."""
     answer = await shelf.client.get(f"{shelf.lists[name][0]}?sort=asc")
     assert (answer.code, answer.parameters) == ("malformed_request", ["sort"])
 
 
-async def test_what_comes_in_between_moves_no_page(house: House) -> None:
-    """A page goes on from where the one before ended, whatever was added at the front meanwhile."""
+async def test_new_items_do_not_move_later_pages(house: House) -> None:
+    """A page continues where the previous one ended, also when items were added at the front meanwhile."""
     client = await house.new_tenant()
     users = [(await client.made("/v1/users", user_body()))["id"] for _ in range(3)]
     page = await client.read("/v1/users?limit=2")
@@ -132,8 +132,8 @@ async def refused(client: Client, path: str, cursor: str) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_cursor_is_one_tenant_s(house: House, shelf: Shelf, name: str) -> None:
-    """Another tenant's cursor is refused, even for a list that is the other's own."""
+async def test_a_cursor_is_valid_for_one_tenant(house: House, shelf: Shelf, name: str) -> None:
+    """A cursor of another tenant is refused, also for the same list."""
     other = await new_pair(await house.new_tenant())
     payment = await other.paid()
     theirs = {
@@ -150,16 +150,16 @@ async def test_a_cursor_is_one_tenant_s(house: House, shelf: Shelf, name: str) -
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_cursor_is_one_list_s(shelf: Shelf, name: str) -> None:
-    """A cursor of one list is none of another."""
+async def test_a_cursor_is_valid_for_one_list(shelf: Shelf, name: str) -> None:
+    """A cursor of one list is refused by another."""
     cursor = await cursor_of(shelf.client, shelf.lists[name][0])
     for other in LISTS:
         if other != name:
             await refused(shelf.client, shelf.lists[other][0], cursor)
 
 
-async def test_a_cursor_is_one_account_s(shelf: Shelf) -> None:
-    """A cursor into one account's lines or entries is refused for another account of the tenant."""
+async def test_a_cursor_is_valid_for_one_account(shelf: Shelf) -> None:
+    """A cursor of one account's lines or entries is refused for another account of the tenant."""
     pair = shelf.pair
     for path in ("/v1/accounts/{}/statement", "/v1/ledger/accounts/{}/entries"):
         await refused(shelf.client, path.format(pair.payee), await cursor_of(shelf.client, path.format(pair.payer)))
@@ -169,7 +169,7 @@ async def test_a_cursor_is_one_account_s(shelf: Shelf) -> None:
 
 
 async def test_a_cursor_carries_its_filters(shelf: Shelf) -> None:
-    """It goes on with the filters that it was made with; sent beside it they must be the same."""
+    """A cursor contains the filters of its list; filters that are sent with it must be the same."""
     cursor = await cursor_of(shelf.client, "/v1/payments?reference=order-0")
     for filters in ("", "&reference=order-0"):
         page = await shelf.client.read(f"/v1/payments?cursor={cursor}{filters}")
@@ -205,8 +205,8 @@ FORGERIES: dict[str, Callable[[list[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
-async def test_a_cursor_of_one_s_own_making_opens_nothing(shelf: Shelf, forge: Callable[[list[Any]], Any]) -> None:
-    """What the list could not be asked for without a cursor cannot be asked for with one."""
+async def test_a_crafted_cursor_is_checked_as_a_query(shelf: Shelf, forge: Callable[[list[Any]], Any]) -> None:
+    """A crafted cursor with conditions that the list does not accept is refused."""
     for name in ("accounts", "users", "payments", "refunds"):
         path = shelf.lists[name][0]
         content = opened(await cursor_of(shelf.client, path))
@@ -215,8 +215,8 @@ async def test_a_cursor_of_one_s_own_making_opens_nothing(shelf: Shelf, forge: C
         await refused(shelf.client, path, closed(forge(content)))
 
 
-async def test_a_place_of_one_s_own_making_leads_nowhere(shelf: Shelf) -> None:
-    """A place that no page ended at is a place all the same, and never another tenant's."""
+async def test_a_crafted_place_shows_no_other_tenant(shelf: Shelf) -> None:
+    """A crafted cursor with an arbitrary place shows only items of the own tenant."""
     for name in LISTS:
         path, count, _ = shelf.lists[name]
         content = opened(await cursor_of(shelf.client, path))
@@ -230,7 +230,7 @@ async def test_a_place_of_one_s_own_making_leads_nowhere(shelf: Shelf) -> None:
 
 
 async def test_payments_are_filtered(shelf: Shelf) -> None:
-    """Status, account on either side and reference narrow the list, together too."""
+    """Payments are filtered by status, account on either side, and reference, alone and together."""
 
     async def found(query: str) -> list[str]:
         return names_of((await shelf.client.read(f"/v1/payments?{query}"))["data"])
@@ -253,20 +253,20 @@ async def test_payments_are_filtered(shelf: Shelf) -> None:
         "/v1/payments?account={foreign}",
     ],
 )
-async def test_a_filter_by_what_is_not_there_is_an_empty_list(shelf: Shelf, pair: Pair, target: str) -> None:
-    """An unknown id, or another tenant's, filters everything out."""
+async def test_a_filter_by_an_unknown_id_gives_an_empty_list(shelf: Shelf, pair: Pair, target: str) -> None:
+    """A filter by an unknown id, or by another tenant's, gives an empty list."""
     page = await shelf.client.read(target.format(foreign=pair.payer))
     assert page == {"data": [], "next_cursor": None}
 
 
 async def test_accounts_are_filtered_by_owner(shelf: Shelf) -> None:
-    """`owner_id` leaves one user's accounts."""
+    """`owner_id` filters the accounts of one user."""
     account = await shelf.client.read(f"/v1/accounts/{shelf.pair.payer}")
     assert (await shelf.client.read(f"/v1/accounts?owner_id={account['owner_id']}"))["data"] == [account]
 
 
 async def test_from_is_inclusive_and_to_is_exclusive(shelf: Shelf) -> None:
-    """To the microsecond, of payments and of statement lines."""
+    """For payments and statement lines, `from` is inclusive and `to` exclusive, to the microsecond."""
     middle = shelf.payments[2]["created_at"]
     path, after = "/v1/payments", shelf.payments[2:]
     assert names_of((await shelf.client.read(f"{path}?from={middle}"))["data"]) == names_of(after)[::-1]
@@ -276,13 +276,13 @@ async def test_from_is_inclusive_and_to_is_exclusive(shelf: Shelf) -> None:
     at = lines[3]["recorded_at"]
     assert (await shelf.client.read(f"{statement}?from={at}"))["data"] == lines[3:]
     assert (await shelf.client.read(f"{statement}?to={at}"))["data"] == lines[:3]
-    # The same instant in another zone's words, its plus sign encoded.
+    # The same instant with another offset, whose plus sign is encoded.
     local = (datetime.fromisoformat(at) + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S.%f") + "%2B02:00"
     assert (await shelf.client.read(f"{statement}?from={local}"))["data"] == lines[3:]
 
 
 async def test_at_is_inclusive(shelf: Shelf) -> None:
-    """A balance at a time counts what was recorded at that very time; then held and available are unknown."""
+    """The balance at a time includes entries recorded at that time, and has no held and available amounts."""
     path = f"/v1/accounts/{shelf.pair.payee}/"
     lines = (await shelf.client.read(f"{path}statement"))["data"]
     at = lines[2]["recorded_at"]
@@ -296,7 +296,7 @@ async def test_at_is_inclusive(shelf: Shelf) -> None:
 
 
 async def test_before_an_account_was_opened_its_balance_is_0(shelf: Shelf) -> None:
-    """A time before everything is no error; one after everything is the last balance."""
+    """The balance is 0 before the account was opened, and the last balance for a time in the future."""
     path = f"/v1/accounts/{shelf.pair.payee}/balance"
     now = await shelf.client.read(path)
     assert (await shelf.client.read(f"{path}?at=1970-01-01T00:00:00Z"))["posted"] == 0
@@ -306,8 +306,8 @@ async def test_before_an_account_was_opened_its_balance_is_0(shelf: Shelf) -> No
 @pytest.mark.parametrize(
     "query", ["at=now", "at=2026-01-01", "at=", "at=2026-01-01T00:00:00Z&at=x", "to=2026-01-01T00:00:00Z"]
 )
-async def test_a_balance_at_no_time_is_malformed(shelf: Shelf, query: str) -> None:
-    """`at` is RFC 3339 with an offset, once."""
+async def test_a_balance_at_an_invalid_time_is_malformed(shelf: Shelf, query: str) -> None:
+    """`at` that is repeated or not an RFC 3339 time with an offset is refused."""
     answer = await shelf.client.get(f"/v1/accounts/{shelf.pair.payee}/balance?{query}")
     assert (answer.status, answer.code) == (400, "malformed_request")
 
@@ -322,13 +322,13 @@ async def test_a_balance_at_no_time_is_malformed(shelf: Shelf, query: str) -> No
         "/v1/payments/pay_none/events",
     ],
 )
-async def test_a_list_of_what_is_not_there_is_not_found(demo: Client, target: str) -> None:
-    """An id in the path that does not exist is 404, not an empty list."""
+async def test_a_list_of_an_unknown_parent_is_not_found(demo: Client, target: str) -> None:
+    """A list with an unknown id in its path is answered with 404."""
     assert (await demo.get(target)).code == "not_found"
 
 
-async def test_a_list_of_nothing_is_empty(house: House) -> None:
-    """A new tenant's lists are there and empty."""
+async def test_lists_of_a_new_tenant_are_empty(house: House) -> None:
+    """The lists of a new tenant are empty."""
     pair = await new_pair(await house.new_tenant())
     empty: dict[str, Any] = {"data": [], "next_cursor": None}
     for path in ("/v1/payments", "/v1/dead-letters", f"/v1/accounts/{pair.payer}/statement"):

@@ -1,4 +1,4 @@
-"""The order of the checks: of two things wrong with a request, the answer names the one that is checked first."""
+"""The order of the checks: for a request with two faults, the response has the code of the first check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAY = "/v1/payments"
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A tenant with room and one whose rate is used up, each with a token that lacks the scope, and a used key."""
+    """A tenant, and one whose rate limit is used up, each with a token without the scope, and a used key."""
 
     free: Pair
     exhausted: Pair
@@ -30,7 +30,7 @@ class Scene:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """The clock stands still, so that a rate that is used up stays so."""
+    """The clock is stopped, so that a used-up rate limit is not refilled."""
     async with running(tmp_path_factory.mktemp("order"), still_clock()) as house:
         free = await new_pair(await house.tenant())
         used_key = unused_key()
@@ -42,7 +42,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 
 
 async def narrowed(house: House, client: Client) -> str:
-    """A token of the tenant without payments:write."""
+    """Return a token of the tenant without payments:write."""
     if client.tenant_id == "demo":
         return (await house.tenant("payments:read")).token
     made = house.tenants[client.tenant_id]["client"]
@@ -51,7 +51,7 @@ async def narrowed(house: House, client: Client) -> str:
 
 @dataclass(slots=True)
 class Draft:
-    """A request that is being spoiled."""
+    """A request to which faults are added."""
 
     pair: Pair
     body: Any
@@ -64,7 +64,7 @@ class Draft:
     padding: bytes = b""
 
     async def sent(self) -> tuple[int, str | None]:
-        """Status and code of its answer."""
+        """Send the draft and return the status and code of the answer."""
         client, content = self.pair.client, as_body(self.body) + self.padding
         key = self.key if self.key is not None else unused_key()
         headers: dict[str, str | None] = {
@@ -112,7 +112,7 @@ def another_tenant(draft: Draft, _scene: Scene) -> None:
 
 
 def used_up(_draft: Draft, _scene: Scene) -> None:
-    """Sent by the tenant whose rate is used up: see `spoiled`."""
+    """Mark the draft as of the tenant whose rate limit is used up: see `spoiled`."""
 
 
 def unsigned(draft: Draft, _scene: Scene) -> None:
@@ -139,8 +139,7 @@ def unknown_account(draft: Draft, _scene: Scene) -> None:
     draft.body = {**draft.body, "payee_account_id": "acc_unknown"}
 
 
-# In the order of the contract. A key that was used for another value needs one: `key_reused` changes the body, too,
-# by the reference that every draft here carries.
+# In the order of the contract. `key_reused` also changes the body, because a reused key needs another value.
 CHECKS: list[tuple[str, Fault, int, str]] = [
     ("size", too_large, 413, "payload_too_large"),
     ("path", nowhere, 404, "not_found"),
@@ -160,7 +159,7 @@ CHECKS: list[tuple[str, Fault, int, str]] = [
 
 
 def spoiled(scene: Scene, *faults: Fault) -> Draft:
-    """A good payment with these faults in it."""
+    """Return a valid payment with these faults."""
     pair = scene.exhausted if used_up in faults else scene.free
     draft = Draft(pair, pair.payment(reference="draft"))
     for fault in faults:
@@ -168,14 +167,14 @@ def spoiled(scene: Scene, *faults: Fault) -> Draft:
     return draft
 
 
-async def test_a_draft_without_a_fault_is_taken(scene: Scene) -> None:
-    """What the faults are put into is a good request."""
+async def test_a_draft_without_a_fault_is_accepted(scene: Scene) -> None:
+    """The draft without faults is a valid request."""
     assert await spoiled(scene).sent() == (201, None)
 
 
 @pytest.mark.parametrize(("fault", "status", "code"), [check[1:] for check in CHECKS], ids=[c[0] for c in CHECKS])
 async def test_each_fault_has_its_code(scene: Scene, fault: Fault, status: int, code: str) -> None:
-    """Alone, each fault is answered by its own code."""
+    """A request with one fault is answered with the code of the fault."""
     assert await spoiled(scene, fault).sent() == (status, code)
 
 
@@ -186,13 +185,13 @@ PAIRS = list(combinations(CHECKS, 2))
 async def test_of_two_faults_the_earlier_check_answers(
     scene: Scene, first: tuple[str, Fault, int, str], second: tuple[str, Fault, int, str]
 ) -> None:
-    """Size, path, method, headers sent twice, token, scope, tenant, rate limit, signature, media type, idempotency
-    key, idempotent replay, body, rules."""
+    """The order is: size, path, method, repeated headers, token, scope, tenant, rate limit, signature, media type,
+    idempotency key, idempotent replay, body, rules."""
     assert await spoiled(scene, first[1], second[1]).sent() == first[2:]
 
 
 async def test_within_the_signature(scene: Scene) -> None:
-    """A form that is none, then a time that is none, then the key, then the window, then the HMAC itself."""
+    """Within the signature the order is: form, timestamp, key, window, HMAC."""
     faults: list[tuple[dict[str, str], str]] = [
         ({"x-signature": "v0=abc"}, "invalid_signature"),
         ({"x-timestamp": "now"}, "malformed_request"),
@@ -209,7 +208,7 @@ async def test_within_the_signature(scene: Scene) -> None:
 
 
 async def test_malformed_json_comes_before_what_it_says(scene: Scene) -> None:
-    """A key that stands twice is told before a field that is unknown, and that before a reference that is."""
+    """A repeated key is reported before an unknown field, and that before an unknown reference."""
     body = json.dumps(scene.free.payment(payee_account_id="acc_unknown", unknown=1))
     draft = spoiled(scene)
     draft.body = body[:-1].encode() + b', "method": "internal"}'

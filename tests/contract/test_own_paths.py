@@ -1,4 +1,4 @@
-"""What the platform answers itself: the same rules of headers, numbers and problems as everywhere."""
+"""The platform's own paths have the same rules for headers, numbers and problems as the operations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVENT = b'{"specversion": "1.0", "id": "1", "source": "/tests", "type": "tests.n
     ],
 )
 async def test_a_header_sent_twice_is_400_here_too(house: House, method: str, target: str, header: str) -> None:
-    """The headers of the contract stand once, at every door."""
+    """A repeated header of the contract is answered with 400 on the platform's own paths, too."""
     body = b"x=1" if method == "POST" else b""
     answer = await house.wire.send(method, target, [(header, "a"), (header, "a"), FORM], body)
     assert (answer.status, answer.code) == (400, "malformed_request")
@@ -34,13 +34,13 @@ BAD_PLACES = ["after=99999999999999999999", "after=x", "after=", "limit=1.0", "l
 
 @pytest.mark.parametrize("query", BAD_PLACES)
 async def test_the_events_query_is_strict(demo: Client, query: str) -> None:
-    """Places and limits are whole numbers; anything else is 400 and no error of ours."""
+    """A place or limit that is not a whole number is answered with 400."""
     answer = await demo.get(f"/platform/events?{query}")
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-async def test_a_tenant_sees_its_own_events_alone(house: House, demo: Client, operator: Client) -> None:
-    """The log shows a tenant what is its own, and the operator what is no tenant's."""
+async def test_a_tenant_sees_only_its_own_events(house: House, demo: Client, operator: Client) -> None:
+    """The log shows a tenant its own events, and the operator the events without a tenant."""
     other = await house.new_tenant()
     page = await other.read("/platform/events?limit=500")
     while page["data"] or page["next"] < house.platform.store.durable_sequence:
@@ -51,13 +51,14 @@ async def test_a_tenant_sees_its_own_events_alone(house: House, demo: Client, op
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions", "/platform/events"])
-async def test_what_is_not_for_everybody_needs_a_token(house: House, target: str) -> None:
-    """The platform's state is shown to nobody without one."""
+async def test_paths_that_are_not_public_require_a_token(house: House, target: str) -> None:
+    """The platform's state is not shown without a token."""
     assert (await house.wire.send("GET", target)).code == "missing_token"
 
 
-async def test_the_ingress_is_the_operator_s(house: House, demo: Client, operator: Client) -> None:
-    """A CloudEvent of a platform token is 202; a tenant's token, another Broker and a bad event are refused."""
+async def test_the_ingress_requires_a_platform_token(house: House, demo: Client, operator: Client) -> None:
+    """A CloudEvent with a platform token is answered with 202; a tenant's token, an unknown Broker and an invalid
+    event are refused."""
     kind = {"content-type": "application/cloudevents+json"}
     assert (await operator.post("/brokers/default", EVENT, change=kind)).status == 202
     assert (await demo.post("/brokers/default", EVENT, change=kind)).code == "insufficient_scope"
@@ -68,7 +69,7 @@ async def test_the_ingress_is_the_operator_s(house: House, demo: Client, operato
 
 
 async def test_an_event_s_data_is_bounded(operator: Client) -> None:
-    """More than 64 KiB of data is 413 at the ingress."""
+    """An event with more than 64 KiB of data is answered with 413 at the ingress."""
     large = EVENT.replace(b"{}", b'{"a": "' + b"x" * (64 * 1024) + b'"}')
     answer = await operator.post("/brokers/default", large, change={"content-type": "application/cloudevents+json"})
     assert (answer.status, answer.code) == (413, "payload_too_large")
@@ -85,7 +86,7 @@ async def test_an_event_s_data_is_bounded(operator: Client) -> None:
     ],
 )
 async def test_the_token_endpoint_speaks_oauth(house: House, body: bytes, status: int, error: str) -> None:
-    """Its refusals are RFC 6749's, and never cached."""
+    """The token endpoint's refusals are those of RFC 6749 and forbid caching."""
     answer = await house.wire.send("POST", TOKEN_PATH, [FORM], body)
     assert (answer.status, answer.document["error"]) == (status, error)
     assert answer.header("cache-control") == "no-store"

@@ -1,4 +1,4 @@
-"""Paths as they are sent: the only spelling of a path is its own."""
+"""Paths are compared as they are sent."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ GAMES = [
 
 
 @pytest.mark.parametrize("target", GAMES)
-async def test_a_path_has_one_spelling(pair: Pair, target: str) -> None:
-    """Nothing in a path is decoded or put in order: whatever is not the path itself makes and pays nothing."""
+async def test_a_path_has_one_notation(pair: Pair, target: str) -> None:
+    """Paths are not decoded or normalised: another notation of a path is not that path and has no effect."""
     answer = await pair.client.post(target, pair.payment())
     assert answer.status in (404, 405), answer.body
     assert answer.code in ("not_found", "method_not_allowed")
 
 
 @pytest.mark.parametrize("target", ["/v1/payments/%70ay_x", "/v1/payments/..", "/v1/payments/a%2fb", "/v1/payments/-"])
-async def test_an_id_that_is_none_is_not_found(demo: Client, target: str) -> None:
-    """Any segment in the place of an id is read as one, and leads to 404 where it is none."""
+async def test_an_unknown_id_is_not_found(demo: Client, target: str) -> None:
+    """Any segment in the place of an id is treated as an id, and is answered with 404 when it is unknown."""
     assert (await demo.get(target)).code == "not_found"
 
 
 async def test_an_encoded_id_is_another_id(pair: Pair) -> None:
-    """An id that exists is not found under a percent-encoded spelling."""
+    """An existing id is not found in a percent-encoded notation."""
     payment = await pair.client.made("/v1/payments", pair.payment())
     spelled = payment["id"].replace("pay_", "pay%5F")
     assert (await pair.client.get(f"/v1/payments/{spelled}")).code == "not_found"
@@ -79,8 +79,8 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("target", "allow"), ALLOWED)
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "TRACE", "PROPFIND"])
-async def test_a_method_that_is_not_taken(house: House, target: str, allow: str, method: str) -> None:
-    """405 method_not_allowed with the methods that are, before anybody asks for a token."""
+async def test_an_unsupported_method_is_refused(house: House, target: str, allow: str, method: str) -> None:
+    """An unsupported method is answered with 405 and Allow before the token is checked."""
     answer = await house.wire.send(method, target)
     if answer.status == 400:
         pytest.skip("the server knows no such method")
@@ -90,8 +90,8 @@ async def test_a_method_that_is_not_taken(house: House, target: str, allow: str,
 
 
 @pytest.mark.parametrize(("target", "allow"), ALLOWED)
-async def test_options_tells_the_methods(house: House, target: str, allow: str) -> None:
-    """OPTIONS is answered 204 with Allow and no body."""
+async def test_options_lists_the_methods(house: House, target: str, allow: str) -> None:
+    """OPTIONS is answered with 204, Allow and no body."""
     answer = await house.wire.send("OPTIONS", target)
     assert (answer.status, answer.header("allow"), answer.body) == (204, allow, b"")
 
@@ -104,8 +104,8 @@ async def test_head_is_get_without_its_body(demo: Client) -> None:
     assert (await demo.send("HEAD", "/v1/payments/pay_x")).status == 404
 
 
-async def test_nowhere_is_not_found_without_a_token(house: House) -> None:
-    """Path and method are looked at before the token."""
+async def test_an_unknown_path_is_not_found_without_a_token(house: House) -> None:
+    """Path and method are checked before the token."""
     assert (await house.wire.send("GET", "/v1/nowhere")).code == "not_found"
     assert (await house.wire.send("POST", "/v1/nowhere")).code == "not_found"
 
@@ -161,8 +161,8 @@ BAD_QUERIES = [
 
 
 @pytest.mark.parametrize(("query", "parameter"), BAD_QUERIES)
-async def test_a_query_that_does_not_fit_is_malformed(demo: Client, query: str, parameter: str) -> None:
-    """A parameter that is unknown, repeated or out of its form is 400, and named."""
+async def test_an_invalid_query_is_malformed(demo: Client, query: str, parameter: str) -> None:
+    """An unknown, repeated or invalid parameter is answered with 400 and its name."""
     answer = await demo.get(f"/v1/payments?{query}")
     assert (answer.status, answer.code, answer.parameters) == (400, "malformed_request", [parameter])
 
@@ -170,18 +170,18 @@ async def test_a_query_that_does_not_fit_is_malformed(demo: Client, query: str, 
 @pytest.mark.parametrize(
     "query", ["%", "limit=%2", "limit=%zz", "reference=%ff", "reference=%ED%A0%80", "%ff=1", "\xe9=1"]
 )
-async def test_a_query_that_cannot_be_read_is_malformed(demo: Client, query: str) -> None:
-    """Broken escapes and what is not UTF-8 are 400."""
+async def test_an_undecodable_query_is_malformed(demo: Client, query: str) -> None:
+    """A query with broken escapes or that is not UTF-8 is answered with 400."""
     answer = await demo.get(f"/v1/payments?{query}")
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
 async def test_from_after_to_is_malformed(demo: Client) -> None:
-    """A period that ends before it begins is 400; an empty one is an empty list."""
+    """A period that ends before it begins is answered with 400; an empty one gives an empty list."""
     early, late = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
     assert (await demo.get(f"/v1/payments?from={late}&to={early}")).code == "malformed_request"
     assert (await demo.read(f"/v1/payments?from={early}&to={early}")) == {"data": [], "next_cursor": None}
-    # The same instant by two offsets is no period backwards.
+    # The same instant with two offsets is an empty period.
     same = await demo.get(f"/v1/payments?from={early}&to=2025-12-31T21:00:00-03:00")
     assert same.status == 200
 
@@ -190,13 +190,13 @@ WITHOUT_QUERY = ["/v1/payments/pay_x?a=1", "/v1/users/usr_x?expand=all", "/v1/le
 
 
 @pytest.mark.parametrize("target", WITHOUT_QUERY)
-async def test_what_takes_no_query_refuses_one(demo: Client, target: str) -> None:
-    """An unknown parameter is 400 also where there is none to know."""
+async def test_an_operation_without_a_query_refuses_one(demo: Client, target: str) -> None:
+    """Any parameter of an operation without a query is answered with 400."""
     assert (await demo.get(target)).code == "malformed_request"
 
 
 async def test_a_post_takes_no_query(pair: Pair) -> None:
-    """A signed query on a POST is refused for what it is, and nothing is made."""
+    """A POST with a query, even a signed one, is refused and has no effect."""
     answer = await pair.client.post("/v1/payments?dry_run=true", pair.payment())
     assert (answer.status, answer.code) == (400, "malformed_request")
 
@@ -216,8 +216,8 @@ async def test_a_post_takes_no_query(pair: Pair) -> None:
         b"POST /v1/payments HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
     ],
 )
-async def test_what_is_no_http_ends_with_400(house: House, message: bytes) -> None:
-    """What could be read in two ways as HTTP is not read at all."""
+async def test_ambiguous_http_is_refused_with_400(house: House, message: bytes) -> None:
+    """A request that is ambiguous HTTP is answered with 400 and not processed."""
     answer = await house.wire.raw(message)
     assert (answer.status, answer.code) == (400, "malformed_request")
     assert (await house.wire.send("GET", "/healthz")).status == 200

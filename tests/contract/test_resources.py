@@ -1,4 +1,4 @@
-"""The resources of the contract, field by field, as they stand in JSON."""
+"""The resources of the contract, field by field, in JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 class _Like:
-    """Equal to every text of a form."""
+    """A value that is equal to every text with this pattern."""
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -42,12 +42,12 @@ def an_id(prefix: str) -> _Like:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def pair(house: House) -> AsyncIterator[Pair]:
-    """Two accounts of a tenant of this module's own, so that its ledger holds nothing else."""
+    """Two accounts of a tenant that only this module uses, so that its ledger has nothing else."""
     yield await new_pair(await house.new_tenant())
 
 
 async def test_a_tenant(house: House, operator: Client) -> None:
-    """With its secrets once, without them ever after."""
+    """A tenant is returned with its secrets when it is created, and without them afterwards."""
     body = {"id": "golden-tenant", "name": "Açaí & Cia", "limits": {"requests_per_second": 7}}
     made = await operator.made("/v1/tenants", body)
     tenant = {
@@ -65,15 +65,15 @@ async def test_a_tenant(house: House, operator: Client) -> None:
     assert await operator.read("/v1/tenants/golden-tenant") == tenant
 
 
-async def test_a_tenant_s_id_is_made_when_it_has_none(operator: Client) -> None:
-    """An id that is made has the form of one that is chosen."""
+async def test_a_tenants_id_is_generated_when_omitted(operator: Client) -> None:
+    """A generated tenant id has the form of a chosen one."""
     made = await operator.made("/v1/tenants", {"name": "No id"})
     assert made["id"] == _Like("[a-z0-9][a-z0-9-]{1,62}")
     assert made["limits"] == {"requests_per_second": None}
 
 
 async def test_a_signing_key(house: House, operator: Client) -> None:
-    """Its secret is shown when it is made; its status goes from active by grace to revoked."""
+    """A signing key shows its secret when it is created; its status is active, then grace, then revoked."""
     client = await house.new_tenant()
     path = f"/v1/tenants/{client.tenant_id}/signing-keys"
     made = await operator.made(path, {"grace_seconds": 60})
@@ -92,7 +92,7 @@ async def test_a_signing_key(house: House, operator: Client) -> None:
 
 
 async def test_a_user(demo: Client) -> None:
-    """Personal data comes back as it was registered, the taxpayer number without its punctuation."""
+    """A user is returned with the registered personal data, the taxpayer number without punctuation."""
     number = cpf(987_654_321)
     body = {
         "kind": "merchant",
@@ -115,7 +115,7 @@ async def test_a_user(demo: Client) -> None:
 
 
 async def test_a_user_s_optional_fields_are_null(demo: Client) -> None:
-    """What was not given is there, as null."""
+    """Omitted optional fields of a user are null."""
     document = {"type": "cnpj", "number": "12ABC34501DE35"}
     body = {"kind": "customer", "name": "A", "document": document, "email": "a@b.co"}
     made = await demo.made("/v1/users", body)
@@ -124,7 +124,7 @@ async def test_a_user_s_optional_fields_are_null(demo: Client) -> None:
 
 
 async def test_an_account(demo: Client, pair: Pair) -> None:
-    """Its overdraft limit is 0 unless given; its balance is not here."""
+    """An account has an overdraft limit of 0 by default and no balance."""
     owner = await pair.client.read(f"/v1/accounts/{pair.payer}")
     made = await pair.client.made("/v1/accounts", {"owner_id": owner["owner_id"], "currency": "JPY"})
     assert made == {
@@ -140,8 +140,9 @@ async def test_an_account(demo: Client, pair: Pair) -> None:
     assert await pair.client.read(f"/v1/accounts/{made['id']}") == made
 
 
-async def test_a_payment_from_its_making_to_its_refund(pair: Pair) -> None:
-    """Payment, refund, transfer, entries, statement, balance, timeline and trial balance of one small story."""
+async def test_a_payment_from_its_creation_to_its_refund(pair: Pair) -> None:
+    """Payment, refund, transfer, entries, statement, balance, timeline and trial balance of one payment have all
+    their fields."""
     client = pair.client
     given = {"reference": "order 7", "description": "Sete pães", "metadata": {"till": "3"}}
     created = await client.made("/v1/payments", pair.payment(capture="manual", expires_in=3600, **given))
@@ -195,7 +196,7 @@ async def test_a_payment_from_its_making_to_its_refund(pair: Pair) -> None:
 
 
 async def settled_lines(pair: Pair, account: str, count: int) -> list[dict[str, Any]]:
-    """The statement once it has this many lines: it is made after the payment has settled."""
+    """Return the statement when it has this many lines, which are made after the payment has settled."""
     target = f"/v1/accounts/{account}/statement"
     page = await eventually(pair.client, target, lambda page: len(page["data"]) >= count)
     lines: list[dict[str, Any]] = page["data"]
@@ -203,7 +204,7 @@ async def settled_lines(pair: Pair, account: str, count: int) -> list[dict[str, 
 
 
 async def assert_statement(pair: Pair, payment_id: str) -> None:
-    """Two lines on either account, with running balances."""
+    """Check the two lines of each account and their running balances."""
 
     def line(account: str, other: str, direction: str, amount: int, after: int, description: str | None) -> Any:
         return {
@@ -233,7 +234,7 @@ async def assert_statement(pair: Pair, payment_id: str) -> None:
 
 
 async def assert_ledger(pair: Pair, payment_id: str, refund_id: str) -> None:
-    """A transfer for the capture and one for the refund, their entries, and the turnover."""
+    """Check the transfers of capture and refund, their entries, and the turnover."""
     client, payer, payee = pair.client, pair.payer, pair.payee
     entries = (await client.read(f"/v1/ledger/accounts/{payer}/entries"))["data"]
     assert entries == [
@@ -273,7 +274,7 @@ async def assert_ledger(pair: Pair, payment_id: str, refund_id: str) -> None:
 
 
 async def assert_timeline(client: Client, path: str, payment_id: str, refund_id: str) -> None:
-    """Every fact with its CloudEvents type in full, oldest first, the refund's among them."""
+    """Check that the timeline has every fact with its full CloudEvents type, oldest first, with those of the refund."""
     facts = (await client.read(f"{path}/events"))["data"]
     assert [fact["type"] for fact in facts] == [
         "lastro.payment.created.v1",
@@ -289,8 +290,8 @@ async def assert_timeline(client: Client, path: str, payment_id: str, refund_id:
     assert facts[-1]["data"]["refund_id"] == refund_id
 
 
-async def test_a_declined_payment_says_why(pair: Pair) -> None:
-    """Its failure has a code and words."""
+async def test_a_declined_payment_has_a_failure(pair: Pair) -> None:
+    """A declined payment has a failure with a code and a detail."""
     declined = await pair.paid(amount=brl(10**9))
     assert (declined["status"], declined["amount_captured"]) == ("declined", brl(0))
     assert set(declined["failure"]) == {"code", "detail"}
@@ -298,7 +299,7 @@ async def test_a_declined_payment_says_why(pair: Pair) -> None:
 
 
 async def test_a_deposit(house: House) -> None:
-    """The simulated provider pays at once, and the money is on the account."""
+    """A deposit is paid by the simulated provider at once and credited to the account."""
     pair = await new_pair(await house.new_tenant())
     client = pair.client
     body = {"account_id": pair.payer, "amount": brl(5_000), "method": "pix"}
@@ -317,7 +318,7 @@ async def test_a_deposit(house: House) -> None:
 
 
 async def test_a_dead_letter(house: House) -> None:
-    """An event that its consumer refuses is kept whole, with who refused it and why."""
+    """A dead letter has the whole event, the consumer and the cause."""
     client = await house.new_tenant()
     tenant = client.tenant_id
     broken = Envelope(

@@ -1,6 +1,6 @@
-"""The served OpenAPI document against the platform that serves it: good and bad data, and every answer as described.
+"""The platform tested against its OpenAPI document: valid and invalid data, and responses as described.
 
-LASTRO_SCHEMATHESIS_EXAMPLES makes it more than the ordinary run's few random cases for each operation.
+LASTRO_SCHEMATHESIS_EXAMPLES sets the number of random cases for each operation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHECKS: Final = (
     "allow_header_conformance",
 )
 
-# What the signing below sets itself; the tests of signatures, tokens and keys vary these.
+# Headers that the signing hook sets; other tests vary them.
 OWN_HEADERS: Final = frozenset(
     {"X-Tenant-Id", "X-Timestamp", "X-Key-Id", "X-Signature", "Idempotency-Key", "X-Request-Id", "Prefer"}
 )
@@ -46,7 +46,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:~-]{1,255}")
 
 
 class Signing(AuthBase):
-    """Puts token, key and signature on a request as it is about to be sent: over its very bytes."""
+    """Adds token, key and signature over the request's bytes when it is sent."""
 
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         self.client = client
@@ -65,7 +65,7 @@ class Signing(AuthBase):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A platform in a thread of its own, who calls it, and what there is to be called."""
+    """A platform in its own thread, the client that calls it, and existing ids."""
 
     url: str
     tenant: Signing
@@ -95,7 +95,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
             "refund_id": refund["id"],
             "deposit_id": (await tenant.made("/v1/deposits", deposit))["id"],
             "transfer_id": entries["data"][0]["transfer_id"],
-            # Not the one that signs: its keys are rotated and revoked.
+            # Not the tenant that signs, because the test rotates and revokes keys.
             "tenant_id": (await house.new_tenant()).tenant_id,
             "provider": "pix",
         }
@@ -107,7 +107,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
 
 
 class _Thread(threading.Thread):
-    """Runs the platform on a loop of its own, for schemathesis calls it synchronously."""
+    """Runs the platform on its own event loop, because schemathesis calls it synchronously."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(name="platform", daemon=True)
@@ -137,7 +137,7 @@ class _Thread(threading.Thread):
         await task
 
     def started(self) -> Target:
-        """What there is to call, once it answers."""
+        """Start the platform and return its existing ids when it answers."""
         self.start()
         self._up.wait(PATIENCE_SECONDS)
         if self.target is None:
@@ -145,7 +145,7 @@ class _Thread(threading.Thread):
         return self.target
 
     def stopped(self) -> None:
-        """Stop it, and fail if it had failed."""
+        """Stop the platform, and fail if it has failed."""
         if self.is_alive():
             self._finish()
             self.join(PATIENCE_SECONDS)
@@ -162,7 +162,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def described(target: Target) -> Iterator[schemathesis.BaseSchema]:
-    """The served document, without the headers that are signed for each request."""
+    """Return the served document without the headers that the signing hook sets."""
     document = target.document
     for methods in document["paths"].values():
         for operation in methods.values():
@@ -205,7 +205,7 @@ def _name(document: dict[str, Any], parameter: dict[str, Any]) -> str:
 
 
 def _make_real(case: schemathesis.Case[Any], known: dict[str, str]) -> None:
-    """Put ids that exist in place of half of those that might: else nearly every answer would be 404 or 422."""
+    """Replace half of the generated ids by existing ones, because else nearly every answer would be 404 or 422."""
     if sum(map(ord, repr(case.path_parameters) + repr(case.body))) % 2:
         return
     for place in (case.path_parameters, case.body):
@@ -219,7 +219,8 @@ def _make_real(case: schemathesis.Case[Any], known: dict[str, str]) -> None:
 
 @pytest.mark.timeout(3000)
 def test_every_answer_is_described(described: schemathesis.BaseSchema) -> None:
-    """No 5xx, no status, header or body that the document does not describe, and bad data is refused."""
+    """Every response has a status, headers and a body that the document describes, none is 5xx, and invalid data is
+    refused."""
     failures: dict[str, str] = {}
     statuses: Counter[int] = Counter()
     for event in from_schema(described).execute():
@@ -240,6 +241,6 @@ def test_every_answer_is_described(described: schemathesis.BaseSchema) -> None:
 
 
 def _told(recorder: ScenarioRecorder, case_id: str, found: Any) -> str:
-    """A failure with the command that repeats it."""
+    """Return the text of a failure with the command that repeats it."""
     failure = found.failure
     return f"{failure.title} {failure.message}\n{found.code_sample}\n{recorder.interactions[case_id].response}"

@@ -1,4 +1,4 @@
-"""Signed requests: what a signature covers, when it counts, and that it counts once."""
+"""Signed requests: the parts that a signature covers, its time window, and its single use."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ PAY = "/v1/payments"
 
 
 def refused(answer: Any) -> tuple[int, str | None]:
-    """Status and code, once the answer is a problem."""
+    """Return the status and code of a problem."""
     return answer.status, answer.code
 
 
 @pytest.mark.parametrize("name", ["x-timestamp", "x-key-id", "x-signature"])
 @pytest.mark.parametrize("value", [None, "", "  "])
 async def test_a_signature_has_three_headers(pair: Pair, name: str, value: str | None) -> None:
-    """One of the three left out, or empty, is 401 missing_signature."""
+    """A request without one of the three signature headers, or with an empty one, is answered with 401
+    `missing_signature`."""
     answer = await pair.client.post(PAY, pair.payment(), change={name: value})
     assert refused(answer) == (401, "missing_signature")
     assert (answer.header("www-authenticate") or "").startswith("Lastro-HMAC-SHA256")
@@ -43,20 +44,20 @@ TAMPERED: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED.keys())
 async def test_what_is_signed_cannot_be_changed(pair: Pair, change: dict[str, str]) -> None:
-    """A header under the signature that was changed after signing is 401 invalid_signature."""
+    """A signed header that was changed after signing is answered with 401 `invalid_signature`."""
     answer = await pair.client.post(PAY, pair.payment(), key="quoted-later", change=change)
     assert refused(answer) == (401, "invalid_signature")
 
 
 async def test_the_timestamp_is_signed(pair: Pair) -> None:
-    """The same instant in another spelling is another timestamp."""
+    """A timestamp in another notation of the same instant makes the signature invalid."""
     at = pair.client.timestamp()
     answer = await pair.client.post(PAY, pair.payment(), timestamp=at, change={"x-timestamp": at[:-1] + "+00:00"})
     assert refused(answer) == (401, "invalid_signature")
 
 
 async def test_the_body_is_signed_byte_for_byte(pair: Pair) -> None:
-    """Even a blank more in the body is another body."""
+    """An additional blank in the body makes the signature invalid."""
     headers = pair.client.headers("POST", PAY, b"{}")
     answer = await pair.client.wire.send("POST", PAY, headers.items(), b"{ }")
     assert refused(answer) == (401, "invalid_signature")
@@ -79,20 +80,20 @@ async def test_the_body_is_signed_byte_for_byte(pair: Pair) -> None:
     ],
 )
 async def test_path_and_query_are_signed_as_they_are_sent(pair: Pair, signed: str, sent: str) -> None:
-    """Nothing of the target is decoded, sorted or normalised before it is compared with what was signed."""
+    """Path and query are signed as they are sent, without decoding, sorting or normalisation."""
     headers = pair.client.headers("POST", signed, b"{}")
     answer = await pair.client.wire.send("POST", sent, headers.items(), b"{}")
     assert refused(answer) == (401, "invalid_signature")
 
 
 async def test_the_method_is_signed(pair: Pair) -> None:
-    """A signature over another method opens nothing."""
+    """A signature over another method is refused."""
     signature = pair.client.signature("POST", PAY, b"")
     assert refused(await pair.client.get(PAY, change=dict(signature))) == (401, "invalid_signature")
 
 
 async def test_the_tenant_is_signed_whether_or_not_it_is_named(pair: Pair) -> None:
-    """The tenant's id stands in the canonical string, with and without the header."""
+    """The canonical string contains the tenant's id, with and without the header X-Tenant-Id."""
     for also in ((), (("x-tenant-id", "demo"),)):
         assert (await pair.client.post(PAY, pair.payment(), also=also)).status == 201
     stranger = replace(pair.client, tenant_id="")
@@ -100,7 +101,7 @@ async def test_the_tenant_is_signed_whether_or_not_it_is_named(pair: Pair) -> No
 
 
 async def test_a_lone_question_mark_is_an_empty_query(pair: Pair) -> None:
-    """`/v1/payments?` and `/v1/payments` are signed alike."""
+    """`/v1/payments?` and `/v1/payments` have the same canonical string."""
     content = b'{"x": 1}'
     headers = pair.client.headers("POST", PAY, content)
     answer = await pair.client.wire.send("POST", PAY + "?", headers.items(), content)
@@ -112,7 +113,7 @@ async def test_a_lone_question_mark_is_an_empty_query(pair: Pair) -> None:
     ["{}", "v0={}", "V1={}", "v1={} ,v1={}", "v1= {}", "v1:{}", "sha256={}"],
 )
 async def test_a_signature_of_another_form_is_invalid(pair: Pair, form: str) -> None:
-    """Only `v1=` and the base64 of 32 bytes is a signature."""
+    """A signature that is not `v1=` and the base64 of 32 bytes is refused."""
     content = b"{}"
     headers = pair.client.headers("POST", PAY, content)
     right = headers["x-signature"].removeprefix("v1=")
@@ -121,8 +122,8 @@ async def test_a_signature_of_another_form_is_invalid(pair: Pair, form: str) -> 
 
 
 @pytest.mark.parametrize("spelling", ["hex", "urlsafe", "unpadded", "last bits", "upper case"])
-async def test_a_signature_has_one_spelling(pair: Pair, spelling: str) -> None:
-    """The same bytes written otherwise would pass for a new signature: refused."""
+async def test_a_signature_has_one_notation(pair: Pair, spelling: str) -> None:
+    """Another base64 notation of the same bytes is refused, because it would count as a new signature."""
     content = b"{}"
     while True:
         headers = pair.client.headers("POST", PAY, content)
@@ -143,7 +144,7 @@ async def test_a_signature_has_one_spelling(pair: Pair, spelling: str) -> None:
 
 
 async def test_a_signature_on_a_get_is_verified(pair: Pair) -> None:
-    """It may be left out; when it is sent it must hold, and may be used again, for reading has no effect."""
+    """A signature on a GET is optional; it must be valid when sent, and may be used again."""
     target = f"{PAY}?limit=1&reference=a%20b"
     good = dict(pair.client.signature("GET", target, b""))
     assert (await pair.client.get(target)).status == 200
@@ -157,7 +158,7 @@ async def test_a_signature_on_a_get_is_verified(pair: Pair) -> None:
 
 
 async def test_another_tenant_s_key_is_unknown(house: House, pair: Pair) -> None:
-    """A key opens its own tenant only, and says nothing of whether another has it."""
+    """A key of another tenant is answered as an unknown key."""
     other = await house.new_tenant()
     assert refused(await replace(pair.client, key=other.key).post(PAY, pair.payment())) == (401, "unknown_key")
     assert other.key is not None
@@ -166,7 +167,7 @@ async def test_another_tenant_s_key_is_unknown(house: House, pair: Pair) -> None
 
 
 async def test_another_key_s_secret_does_not_sign(house: House, pair: Pair) -> None:
-    """The key that is named is the one that must have signed."""
+    """A signature with the secret of another key than X-Key-Id is refused."""
     other = await house.new_tenant()
     assert other.key is not None
     assert pair.client.key is not None
@@ -174,8 +175,9 @@ async def test_another_key_s_secret_does_not_sign(house: House, pair: Pair) -> N
     assert refused(await mixed.post(PAY, pair.payment())) == (401, "invalid_signature")
 
 
-async def test_a_revoked_key_signs_nothing(house: House, operator: Client) -> None:
-    """After a rotation both keys sign; once revoked, the old one is 401 revoked_key; the last one cannot be."""
+async def test_a_revoked_key_is_refused(house: House, operator: Client) -> None:
+    """After a rotation both keys are accepted; a revoked key is answered with 401 `revoked_key`; the last key cannot
+    be revoked."""
     client = await house.new_tenant()
     keys = f"/v1/tenants/{client.tenant_id}/signing-keys"
     old = client.key
@@ -193,7 +195,7 @@ async def test_a_revoked_key_signs_nothing(house: House, operator: Client) -> No
 
 
 async def test_a_key_s_grace_ends(start: Start) -> None:
-    """The key before a rotation signs until its grace is over, to the microsecond, and not after."""
+    """The previous key is accepted until the end of its grace period, to the microsecond."""
     clock = still_clock()
     async with start(clock) as house:
         client, operator = await house.tenant(), await house.operator()
@@ -209,7 +211,7 @@ async def test_a_key_s_grace_ends(start: Start) -> None:
 
 
 async def test_a_rotation_without_grace_ends_the_old_key_at_once(house: House, operator: Client) -> None:
-    """`grace_seconds` 0 is a revocation."""
+    """`grace_seconds` 0 revokes the previous key at once."""
     client = await house.new_tenant()
     await operator.made(f"/v1/tenants/{client.tenant_id}/signing-keys", {"grace_seconds": 0})
     assert refused(await client.post("/v1/users", {})) == (401, "revoked_key")
@@ -223,7 +225,7 @@ def spelled(clock: ManualClock, offset: timedelta) -> str:
 
 
 async def test_the_window_has_two_sides(start: Start) -> None:
-    """Five minutes to either side are inside, a microsecond more is 401 timestamp_out_of_window."""
+    """A timestamp within five minutes of now is accepted; a microsecond more is 401 `timestamp_out_of_window`."""
     clock = still_clock()
     edge, beyond = timedelta(minutes=5), timedelta(minutes=5, microseconds=1)
     async with start(clock) as house:
@@ -240,8 +242,8 @@ async def test_the_window_has_two_sides(start: Start) -> None:
             assert answer.code == code, offset
 
 
-async def test_fractions_and_spellings_of_utc_are_legal(start: Start) -> None:
-    """A timestamp is ISO 8601 in UTC, with or without fractions of a second."""
+async def test_fractions_and_notations_of_utc_are_accepted(start: Start) -> None:
+    """An ISO 8601 timestamp in UTC is accepted with and without fractions of a second."""
     async with start(still_clock()) as house:
         client = await house.tenant()
         for spelling in (
@@ -273,8 +275,8 @@ async def test_fractions_and_spellings_of_utc_are_legal(start: Start) -> None:
         "2026-11-20T12:00:00\xa0Z",
     ],
 )
-async def test_what_is_no_time_is_malformed(demo: Client, spelling: str) -> None:
-    """A timestamp that is no ISO 8601 time in UTC is 400."""
+async def test_an_invalid_timestamp_is_malformed(demo: Client, spelling: str) -> None:
+    """A timestamp that is not an ISO 8601 time in UTC is answered with 400."""
     answer = await demo.post("/v1/users", {}, timestamp=spelling)
     assert refused(answer) == (400, "malformed_request")
 
@@ -282,8 +284,9 @@ async def test_what_is_no_time_is_malformed(demo: Client, spelling: str) -> None
 # Once
 
 
-async def test_a_signature_counts_once(pair: Pair) -> None:
-    """The very same request again is 401 signature_replayed, with another request id too; signed anew it is served."""
+async def test_a_signature_is_accepted_once(pair: Pair) -> None:
+    """A repeated signed request is answered with 401 `signature_replayed`, also with another request id; with a new
+    signature it is accepted."""
     headers = pair.client.headers("POST", PAY, b"{}")
     codes = []
     for request_id in ("first", "second"):
@@ -293,8 +296,8 @@ async def test_a_signature_counts_once(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("case", ["answered", "media type", "no key", "malformed", "invalid", "rules", "replay"])
-async def test_a_signature_that_held_is_used_up_whatever_comes_after(pair: Pair, case: str) -> None:
-    """Success, each kind of refusal, and an idempotent replay: all of them use the signature up."""
+async def test_a_valid_signature_is_used_up_by_any_outcome(pair: Pair, case: str) -> None:
+    """A valid signature is used up by a success, by each kind of refusal, and by an idempotent replay."""
     body = {
         "answered": pair.payment(),
         "malformed": b"{",
@@ -318,16 +321,16 @@ async def test_a_signature_that_held_is_used_up_whatever_comes_after(pair: Pair,
     assert refused(again) == (401, "signature_replayed")
 
 
-async def test_what_was_refused_before_the_signature_does_not_use_it_up(pair: Pair) -> None:
-    """A request that never came to its signature may be corrected and sent with it."""
+async def test_a_refusal_before_the_signature_check_does_not_use_it_up(pair: Pair) -> None:
+    """A request that was refused before the signature check may be corrected and sent with the same signature."""
     headers = pair.client.headers("POST", PAY, b"{}")
     early = await pair.client.wire.send("POST", PAY, [*headers.items(), ("x-tenant-id", "other")], b"{}")
     late = await pair.client.wire.send("POST", PAY, headers.items(), b"{}")
     assert (early.code, late.code) == ("tenant_mismatch", "validation_failed")
 
 
-async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None:
-    """What was used before a restart, by a request that was served or refused, is used after it."""
+async def test_a_used_signature_is_refused_after_a_restart(start: Start) -> None:
+    """A signature that was used before a restart, by a success or a refusal, is refused after it."""
     clock = still_clock()
     async with start(clock) as house:
         pair = await new_pair(await house.tenant())
@@ -349,8 +352,9 @@ async def test_a_signature_is_not_forgotten_over_a_restart(start: Start) -> None
 
 
 @pytest.mark.parametrize("steps", [(-60,), (60, -60)], ids=["back", "forwards and back"])
-async def test_requests_are_judged_by_the_wall_clock_as_it_is_now(start: Start, steps: tuple[int, ...]) -> None:
-    """After the wall clock was set, rightly stamped requests pass, others do not, and used signatures stay used."""
+async def test_timestamps_are_compared_with_the_present_wall_clock(start: Start, steps: tuple[int, ...]) -> None:
+    """After the wall clock was set, timestamps are compared with the new time, and used signatures are still
+    refused."""
     clock = still_clock()
     async with start(clock) as house:
         pair = await new_pair(await house.tenant())
@@ -368,7 +372,7 @@ async def test_requests_are_judged_by_the_wall_clock_as_it_is_now(start: Start, 
 
 
 async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None:
-    """Of ten that race with one signature, one is served."""
+    """Of ten concurrent requests with one signature, one is accepted."""
     headers = pair.client.headers("POST", PAY, b"{}")
     answers = await asyncio.gather(*(pair.client.wire.send("POST", PAY, headers.items(), b"{}") for _ in range(10)))
     codes = sorted(str(answer.code) for answer in answers)
@@ -391,8 +395,8 @@ SECURITY_HEADERS = [
 
 @pytest.mark.parametrize("name", SECURITY_HEADERS)
 @pytest.mark.parametrize("kind", ["same", "other", "empty", "other case"])
-async def test_a_header_of_the_contract_stands_once(pair: Pair, name: str, kind: str) -> None:
-    """Each of the seven sent twice is 400, whatever the second says and however it is written."""
+async def test_a_repeated_header_of_the_contract_is_refused(pair: Pair, name: str, kind: str) -> None:
+    """Each of the seven headers sent twice is answered with 400, with any values and in any case."""
     content = b"{}"
     headers = pair.client.headers("POST", PAY, content) | {"x-tenant-id": "demo", "x-request-id": "mine"}
     value = {"same": headers[name], "other case": headers[name], "other": "other", "empty": ""}[kind]
@@ -403,14 +407,14 @@ async def test_a_header_of_the_contract_stands_once(pair: Pair, name: str, kind:
         assert name in answer.document["detail"]
 
 
-async def test_a_read_is_held_to_it_as_well(demo: Client) -> None:
-    """Two tokens on a GET are refused, even where they are alike."""
+async def test_a_repeated_header_of_a_get_is_refused(demo: Client) -> None:
+    """A GET with two Authorization headers is refused, also when they are equal."""
     answer = await demo.get(PAY, also=(("authorization", f"Bearer {demo.token}"),))
     assert refused(answer) == (400, "malformed_request")
 
 
-async def test_other_headers_may_stand_twice(demo: Client) -> None:
-    """Headers that are not the contract's are as HTTP has them."""
+async def test_other_headers_may_be_repeated(demo: Client) -> None:
+    """Headers that are not of the contract may be repeated."""
     others = (("accept", "application/json"), ("accept", "*/*"), ("x-other", "1"), ("x-other", "2"))
     answer = await demo.get(PAY, also=others)
     assert answer.status == 200

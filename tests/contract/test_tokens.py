@@ -1,4 +1,4 @@
-"""Tokens: whose they are, what they open, and the forged ones."""
+"""Tokens: tenants, scopes, and forged tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CERTS = "/realms/lastro/protocol/openid-connect/certs"
 
 @cache
 def stranger() -> rsa.RSAPrivateKey:
-    """A key that the issuer does not know."""
+    """A key that is not the issuer's."""
     return rsa.generate_private_key(65537, 2048)
 
 
@@ -48,16 +48,16 @@ class Forger:
         self.genuine = token
 
     def claiming(self, **changes: Any) -> str:
-        """A token with a good signature and other claims; `...` leaves one out."""
+        """Return a token with a valid signature and changed claims; `...` removes a claim."""
         content = {name: value for name, value in {**self.claims, **changes}.items() if value is not ...}
         return jwt.encode(content, self.active.private, "RS256", {"kid": self.active.kid})
 
     def signed(self, key: Any, algorithm: str, **headers: Any) -> str:
-        """A token signed in another way."""
+        """Return a token that is signed in another way."""
         return jwt.encode(self.claims, key, algorithm, {"kid": self.active.kid, **headers})
 
     def by_hand(self, header: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
-        """A token that no library would make."""
+        """Return a token that libraries refuse to make."""
         content = f"{b64(header)}.{b64(self.claims)}"
         return f"{content}.{b64(sign(content.encode()))}"
 
@@ -133,22 +133,24 @@ FORGED: dict[str, Callable[[Forger], str]] = {
 
 @pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
 async def test_a_forged_token_is_refused(demo: Client, forger: Forger, forge: Callable[[Forger], str]) -> None:
-    """A token that its issuer did not make for here and now is 401 invalid_token, and the challenge says so."""
+    """A forged, foreign or expired token is answered with 401 `invalid_token` and a challenge with that error."""
     answer = await demo.with_token(forge(forger)).get("/v1/payments")
     assert (answer.status, answer.code) == (401, "invalid_token")
     assert 'error="invalid_token"' in (answer.header("www-authenticate") or "")
 
 
-async def test_a_genuine_token_with_its_claims_kept_is_taken(demo: Client, forger: Forger) -> None:
-    """The forger's means make good tokens when nothing is changed, so that the refusals above mean something."""
+async def test_a_token_of_the_forger_without_changes_is_accepted(demo: Client, forger: Forger) -> None:
+    """A token that the forger makes without changes is accepted, so that the refusals above are caused by the
+    changes."""
     assert (await demo.with_token(forger.claiming()).get("/v1/payments")).status == 200
     both = forger.claiming(aud=["account", "lastro-api"])
     assert (await demo.with_token(both).get("/v1/payments")).status == 200
 
 
 @pytest.mark.parametrize("value", [None, ""])
-async def test_no_token_is_missing(demo: Client, value: str | None) -> None:
-    """Without a token 401 missing_token with a plain challenge (RFC 6750 §3.1)."""
+async def test_a_request_without_a_token_is_refused(demo: Client, value: str | None) -> None:
+    """A request without a token is answered with 401 `missing_token` and a challenge without an error (RFC 6750
+    §3.1)."""
     answer = await demo.get("/v1/payments", change={"authorization": value})
     assert (answer.status, answer.code) == (401, "missing_token")
     assert answer.header("www-authenticate") == 'Bearer realm="lastro"'
@@ -156,18 +158,18 @@ async def test_no_token_is_missing(demo: Client, value: str | None) -> None:
 
 @pytest.mark.parametrize("form", ["{}", "Basic {}", "Bearer", "Bearer {} {}", "Token {}", "Bearer: {}"])
 async def test_a_header_of_another_form_is_invalid(demo: Client, form: str) -> None:
-    """Only `Bearer <token>` carries a token."""
+    """An Authorization header that is not `Bearer <token>` is refused."""
     answer = await demo.get("/v1/payments", change={"authorization": form.format(demo.token, demo.token)})
     assert (answer.status, answer.code) == (401, "invalid_token")
 
 
 async def test_the_scheme_s_case_does_not_matter(demo: Client) -> None:
-    """RFC 9110 §11.1: the name of a scheme is case-insensitive."""
+    """The scheme `Bearer` is accepted in any case (RFC 9110 §11.1)."""
     assert (await demo.get("/v1/payments", change={"authorization": f"bearer {demo.token}"})).status == 200
 
 
-async def test_a_token_ends_after_five_minutes(start: Start) -> None:
-    """It opens the door for five minutes and the few seconds by which clocks may differ, and not after."""
+async def test_a_token_expires_after_five_minutes(start: Start) -> None:
+    """A token is accepted for five minutes and the leeway, and not after."""
     clock = still_clock()
     async with start(clock) as house:
         client = await house.tenant()
@@ -181,7 +183,7 @@ async def test_a_token_ends_after_five_minutes(start: Start) -> None:
 
 
 async def described(house: House) -> list[tuple[str, str, str]]:
-    """Method, path and scope of every operation, as the platform describes itself."""
+    """Return the method, path and scope of every operation in the OpenAPI document."""
     document = (await house.wire.send("GET", "/v1/openapi.json")).document
     return [
         (method.upper(), path, operation["security"][0]["token"][0])
@@ -192,7 +194,8 @@ async def described(house: House) -> list[tuple[str, str, str]]:
 
 
 async def test_every_operation_needs_its_scope(house: House, demo: Client) -> None:
-    """A token with every scope of the contract but the operation's own is 403 insufficient_scope, which names it."""
+    """A token with every scope except the operation's is answered with 403 `insufficient_scope`, which names the
+    scope."""
     listed = await described(house)
     assert len(listed) > 30
     narrow = {
@@ -223,7 +226,7 @@ SCOPES = {
 }
 
 
-async def test_the_scopes_are_the_contract_s(house: House) -> None:
+async def test_the_scopes_are_those_of_the_contract(house: House) -> None:
     """Each operation's scope is the one of the contract's table: `:write` for what changes, `:read` for the rest."""
     for method, path, scope in await described(house):
         domain = SCOPES[max((prefix for prefix in SCOPES if path.startswith(prefix)), key=len)]
@@ -232,7 +235,7 @@ async def test_the_scopes_are_the_contract_s(house: House) -> None:
 
 
 async def test_a_token_may_be_narrowed_and_not_widened(house: House) -> None:
-    """`scope=` in the token request leaves scopes out; one that the client has not is invalid_scope."""
+    """`scope=` in the token request narrows the client's scopes; a further scope is answered with `invalid_scope`."""
     reader = await house.tenant("payments:read")
     assert (await reader.get("/v1/payments")).status == 200
     assert (await reader.get("/v1/users")).code == "insufficient_scope"
@@ -243,8 +246,8 @@ async def test_a_token_may_be_narrowed_and_not_widened(house: House) -> None:
 # Tenants
 
 
-async def test_the_tenant_header_must_be_the_token_s(house: House, demo: Client) -> None:
-    """X-Tenant-Id may repeat the token's tenant; any other, also one that exists, is 403 tenant_mismatch."""
+async def test_the_tenant_header_must_equal_the_tokens_tenant(house: House, demo: Client) -> None:
+    """X-Tenant-Id may have the token's tenant; any other value is answered with 403 `tenant_mismatch`."""
     other = await house.new_tenant()
     assert (await demo.get("/v1/payments", also=(("x-tenant-id", "demo"),))).status == 200
     for named in (other.tenant_id, "DEMO", "demo,demo", "demo demo", "-", "demo\xa0"):
@@ -252,16 +255,19 @@ async def test_the_tenant_header_must_be_the_token_s(house: House, demo: Client)
         assert (answer.status, answer.code) == (403, "tenant_mismatch"), named
 
 
-async def test_a_token_without_a_tenant_opens_nothing_of_a_tenant(demo: Client, forger: Forger) -> None:
-    """Not even with the scope, and not by naming a tenant."""
+async def test_a_token_without_a_tenant_is_refused_by_tenant_operations(demo: Client, forger: Forger) -> None:
+    """A token without a tenant is refused by a tenant's operations, also with the scope and with X-Tenant-Id."""
     token = forger.claiming(tenant_id=...)
     for also in ((), (("x-tenant-id", "demo"),)):
         answer = await demo.with_token(token).get("/v1/payments", also=also)
         assert (answer.status, answer.code) == (403, "tenant_mismatch")
 
 
-async def test_a_tenant_s_token_opens_nothing_of_the_platform(demo: Client, operator: Client, forger: Forger) -> None:
-    """Not even with platform:admin; nor does the platform's token while it names a tenant."""
+async def test_a_tenants_token_is_refused_by_platform_operations(
+    demo: Client, operator: Client, forger: Forger
+) -> None:
+    """A tenant's token is refused by platform operations, also with platform:admin, and so is a platform token with
+    X-Tenant-Id."""
     admin = demo.with_token(forger.claiming(scope="platform:admin"))
     for answer in (
         await admin.get("/v1/tenants/demo"),
@@ -271,14 +277,14 @@ async def test_a_tenant_s_token_opens_nothing_of_the_platform(demo: Client, oper
         assert (answer.status, answer.code) == (403, "tenant_mismatch")
 
 
-async def test_the_platform_s_token_has_no_tenant_s_scope(operator: Client) -> None:
-    """The operator cannot look into a tenant."""
+async def test_the_platforms_token_has_no_tenant_scope(operator: Client) -> None:
+    """The operator's client gets no tenant scope."""
     answer = await operator.get("/v1/payments", also=(("x-tenant-id", "demo"),))
     assert (answer.status, answer.code) == (403, "insufficient_scope")
 
 
 async def test_a_suspended_tenant_is_refused(house: House) -> None:
-    """While a tenant is suspended everything of it is 403 tenant_suspended."""
+    """While a tenant is suspended, all its requests are answered with 403 `tenant_suspended`."""
     client = await house.new_tenant()
     work = house.platform.runtime.documents
     tenant = await work.get(TENANTS, client.tenant_id, client.tenant_id)

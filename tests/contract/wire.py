@@ -1,4 +1,4 @@
-"""HTTP as it goes over the wire: bytes out, bytes in, nothing normalised on the way."""
+"""HTTP as bytes: requests are sent and answers are read without normalisation."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, its headers in lower case and in the order in which they came."""
+    """An answer, with its headers in lower case and in their order."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """A header's value; None when it is absent. Fails when it came twice."""
+        """Return a header's value, or None. Fails when the header is repeated."""
         found = [value for header, value in self.headers if header == name]
         assert len(found) < 2, f"{name} came {len(found)} times"
         return found[0] if found else None
 
     @property
     def document(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
     @property
     def code(self) -> str | None:
-        """The code of a problem; None for an answer that is none."""
+        """Return the code of a problem, or None for another answer."""
         if self.header("content-type") != "application/problem+json":
             return None
         code: str = self.document["code"]
@@ -46,24 +46,24 @@ class Answer:
 
     @property
     def pointers(self) -> list[str]:
-        """The places of the body that a problem points at."""
+        """Return the JSON pointers of a problem."""
         return [error["pointer"] for error in self.document["errors"] if "pointer" in error]
 
     @property
     def parameters(self) -> list[str]:
-        """The query parameters that a problem names."""
+        """Return the query parameters of a problem."""
         return [error["parameter"] for error in self.document["errors"] if "parameter" in error]
 
 
 class Wire:
-    """Sends requests to an address, each on a connection of its own."""
+    """Sends requests to an address, each on a new connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
 
     async def send(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Answer:
-        """One request, target and headers byte for byte as given (latin-1)."""
+        """Send a request with target and headers byte for byte as given (latin-1)."""
         lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}:{self.port}", "connection: close"]
         given = tuple(headers)
         lines += [f"{name}: {value}" for name, value in given]
@@ -77,7 +77,7 @@ class Wire:
         reader, writer = await asyncio.open_connection(self.host, self.port)
         received = b""
         try:
-            # A server that refuses a large body hangs up without reading it all.
+            # A server that refuses a large body closes the connection without reading all of it.
             with suppress(ConnectionError):
                 for piece in pieces:
                     writer.write(piece)

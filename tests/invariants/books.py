@@ -1,4 +1,5 @@
-"""Whether the books are right: what must be true of every tenant at any moment, and more of it once all is quiet."""
+"""Checks of the books: invariants that hold for every tenant at any moment, and those that hold when nothing is in
+progress."""
 
 from __future__ import annotations
 
@@ -12,29 +13,29 @@ from shared.records.payments import PAYMENTS, REFUNDS
 
 
 class Platform(Protocol):
-    """What has the books: a running platform, or the tests' own world."""
+    """The platform under test: a running one, or the tests' own world."""
 
     @property
     def runtime(self) -> Runtime: ...
 
 
 class Reader(Protocol):
-    """A tenant's client."""
+    """A client that reads a tenant's resources."""
 
     @property
     def id(self) -> str: ...
 
     async def get(self, path: str) -> Any:
-        """The body of a GET that must succeed."""
+        """Send a GET, which must succeed, and return its body."""
         ...
 
     async def listed(self, path: str) -> list[Any]:
-        """Everything of a list, page after page."""
+        """Return all items of a list, page by page."""
         ...
 
 
 async def everything(world: Platform, tenant_id: str, collection: Collection[Any, ...]) -> list[Any]:
-    """All of a tenant's documents of a collection."""
+    """Return all documents of a tenant in a collection."""
     found: list[Any] = []
     while True:
         after = found[-1]["id"] if found else None
@@ -45,7 +46,7 @@ async def everything(world: Platform, tenant_id: str, collection: Collection[Any
 
 
 async def check_always(world: Platform, tenant: Reader) -> None:
-    """What holds between any two steps, whatever is under way."""
+    """Check the invariants that hold between any two steps, whatever is in progress."""
     turnover = await world.runtime.ledger.turnover(tenant.id)
     for currency in {line.currency for line in turnover}:
         lines = [line for line in turnover if line.currency == currency]
@@ -63,7 +64,8 @@ async def check_always(world: Platform, tenant: Reader) -> None:
 
 
 async def check_quiet(world: Platform, tenant: Reader, *, open_ones: bool = False) -> None:
-    """What also holds when nothing is under way; `open_ones`: authorizations may wait for a person."""
+    """Check the invariants that hold when nothing is in progress. With `open_ones`, authorizations may wait for their
+    capture."""
     await check_always(world, tenant)
     assert await tenant.listed("/v1/dead-letters") == []
     payments = await everything(world, tenant.id, PAYMENTS)
@@ -85,17 +87,17 @@ async def _check_holds(world: Platform, tenant: Reader, waiting: set[str]) -> No
 
 
 async def _check_balances(world: Platform, tenant: Reader) -> None:
-    """Account, ledger and statement tell the same of every account, line by line."""
+    """Check that account, ledger and statement agree for every account, line by line."""
     for account in await everything(world, tenant.id, ACCOUNTS):
         entries = await tenant.listed(f"/v1/ledger/accounts/{account['id']}/entries")
         lines = await tenant.listed(f"/v1/accounts/{account['id']}/statement")
-        told = [(line["transfer_id"], line["direction"], line["amount"], line["balance_after"]) for line in lines]
-        assert told == [
+        movements = [(line["transfer_id"], line["direction"], line["amount"], line["balance_after"]) for line in lines]
+        assert movements == [
             (entry["transfer_id"], entry["direction"], entry["amount"], entry["balance_after"]) for entry in entries
         ]
-        assert len({transfer_id for transfer_id, *_ in told}) == len(told)
+        assert len({transfer_id for transfer_id, *_ in movements}) == len(movements)
         balance = 0
-        for _, direction, amount, balance_after in told:
+        for _, direction, amount, balance_after in movements:
             balance += amount["value"] if direction == "credit" else -amount["value"]
             assert balance_after["value"] == balance
         assert account["posted"] == balance
@@ -103,7 +105,7 @@ async def _check_balances(world: Platform, tenant: Reader) -> None:
 
 
 async def _check_causes(world: Platform, tenant: Reader, payments: list[Any], refunds: list[Any]) -> None:
-    """Each settled payment, refund and deposit has exactly its transfer, and each transfer its cause."""
+    """Check that each settled payment, refund and deposit has exactly one transfer, and each transfer has its cause."""
     expected = {paid["transfer_id"]: paid["amount_captured"] for paid in payments if paid["amount_captured"]}
     expected |= {refund["transfer_id"]: refund["amount"] for refund in refunds if refund["status"] == "settled"}
     for deposit in await everything(world, tenant.id, DEPOSITS):

@@ -1,4 +1,4 @@
-"""The worlds that what must hold is tested in."""
+"""The worlds in which the invariants are tested."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ Make = Callable[[int], Awaitable[World]]
 
 @pytest.fixture(params=["one process", "two processes"])
 def make(request: pytest.FixtureRequest) -> Make:
-    """One process on stores in memory, each call of which lets others go first; or two, on stores that misbehave."""
+    """A world of one process on stores in memory whose every call suspends, or of two processes on hostile stores."""
     return World.hostile if request.param == "two processes" else partial(World.in_memory, interleaved=True)

@@ -1,4 +1,5 @@
-"""A platform in a process of its own, and a client that does not give up: it repeats, by the same key, signed anew."""
+"""A platform in its own process, and a client that repeats each command under the same key, with a new signature,
+until it is answered."""
 
 from __future__ import annotations
 
@@ -30,12 +31,12 @@ _AGAIN: Final = frozenset({429, 503})
 
 
 class Died(Exception):
-    """The platform is gone."""
+    """The platform's process has ended."""
 
 
 @dataclass
 class Kept:
-    """The first answer to a command, which must stay the answer."""
+    """The first response to a command. Every repetition must get the same."""
 
     path: str
     body: bytes
@@ -43,10 +44,10 @@ class Kept:
 
 
 class Platform:
-    """`lastro up` on a data directory, armed to die at a crash point or not."""
+    """`lastro up` on a data directory, which dies at a crash point if one is set."""
 
     def __init__(self, data_dir: Path, process: Process, log: Path, log_from: int) -> None:
-        """`log` has what the process says, from the place `log_from` on."""
+        """`log` contains the process's output, from the offset `log_from` on."""
         self.data_dir = data_dir
         self.process = process
         self.base_url = ""
@@ -55,7 +56,7 @@ class Platform:
 
     @classmethod
     async def start(cls, data_dir: Path, crash_at: str | None = None) -> Platform:
-        """Start it and wait until it answers. Raises Died when it dies before that."""
+        """Start the process and wait until it answers. Raises Died when it ends before that."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
         if crash_at is not None:
             environment["LASTRO_CRASH_AT"] = crash_at
@@ -89,19 +90,19 @@ class Platform:
 
     @property
     def lost_its_writer(self) -> bool:
-        """Whether the process that writes was killed under it."""
+        """Return whether the writer process was killed."""
         with self._log.open("rb") as log:
             log.seek(self._log_from)
             return b"memory is dropped: the writer ended" in log.read()
 
     async def kill(self) -> None:
-        """End it at once, as by `kill -9`."""
+        """Kill the process, as `kill -9` does."""
         if self.alive:
             self.process.kill()
         await self.process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end, which it must do well."""
+        """Stop the process, which must end without an error."""
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await self.process.wait() == 0
@@ -109,7 +110,7 @@ class Platform:
 
 @dataclass
 class Client:
-    """A tenant's client that outlives the platforms it talks to."""
+    """A tenant's client, which is used with one platform after another."""
 
     credentials: dict[str, Any]
     kept: dict[str, Kept] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class Client:
     """For whom which token was got, and when."""
 
     async def meet(self, platform: Platform) -> None:
-        """Talk to this platform from now on."""
+        """Send requests to this platform from now on."""
         await self.leave()
         self.platform, self.tokens = platform, {}
         self.http = httpx.AsyncClient(base_url=platform.base_url, timeout=PATIENCE_SECONDS)
@@ -135,7 +136,7 @@ class Client:
         try:
             return await self.http.request(method, path, headers=headers, content=content)
         except httpx.TransportError:
-            # Nobody answers: a dead process shows it in a moment, and a living one has broken a promise.
+            # No answer: either the process has ended, which shows within a moment, or the platform is at fault.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.platform.process.wait()
             raise Died from None
@@ -157,7 +158,7 @@ class Client:
         return text
 
     async def get(self, path: str) -> Any:
-        """The body of a GET, asked for until it is answered."""
+        """Send a GET until it is answered, and return its body."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 headers = {"authorization": f"Bearer {await self._token('demo')}"}
@@ -168,7 +169,7 @@ class Client:
                 await asyncio.sleep(_PAUSE)
 
     async def listed(self, path: str) -> list[Any]:
-        """Everything of a list."""
+        """Return all items of a list."""
         found: list[Any] = []
         page = await self.get(f"{path}?limit=100")
         while True:
@@ -178,7 +179,8 @@ class Client:
             page = await self.get(f"{path}?limit=100&cursor={page['next_cursor']}")
 
     async def post(self, key: str, path: str, body: Any, *, wait: int = 0) -> Any:
-        """The answer to a command, sent again under its key until there is one; ever after it must be the same."""
+        """Send a command under its key until it is answered, and return the answer. Any later answer must be the
+        same."""
         content = json.dumps(body).encode()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -207,7 +209,7 @@ class Client:
         return headers | ({"prefer": f"wait={wait}"} if wait else {})
 
     async def publish(self, event: dict[str, Any]) -> None:
-        """Put an event in at the Broker's ingress, until it is taken; it may be taken twice."""
+        """Send an event to the Broker's ingress until it is accepted. It may be accepted twice."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 headers = {
@@ -220,8 +222,8 @@ class Client:
                     return
                 await asyncio.sleep(_PAUSE)
 
-    async def check_kept(self) -> None:
-        """Send every command that was ever answered once more: each has its first answer still."""
+    async def check_first_responses(self) -> None:
+        """Send every answered command once more, and check that each gets its first response."""
         for key, kept in list(self.kept.items()):
             headers = await self._signed(key, kept.path, kept.body, 0)
             answer = await self._send("POST", kept.path, headers, kept.body)

@@ -1,7 +1,7 @@
-"""What ought to happen, written down a second time: plain Python, no store, no events of its own, no imports of ours.
+"""A reference model of the platform in plain Python, without stores, events or imports of Lastro.
 
-It is told of each command that was taken and of each event that a consumer applied, by name and data, and works out
-from the words of the design (domains, accounts, ledger) what must then be true.
+It gets each accepted command and each event that a consumer has applied, by name and data, and computes the expected
+state from the rules of the design (domains, accounts, ledger).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SAGA_ATTEMPTS = 10
 
 @dataclass
 class Book:
-    """An account: what is posted, what is held, how far it may go below zero."""
+    """The posted and held amounts and the overdraft limit of an account."""
 
     posted: int = 0
     held: int = 0
@@ -42,8 +42,8 @@ class Order:
 
 
 @dataclass
-class Wish:
-    """An amount that somebody wants set aside."""
+class HoldRequest:
+    """The hold request of a payment or refund."""
 
     account: str
     amount: int
@@ -52,19 +52,19 @@ class Wish:
 
 @dataclass
 class Reference:
-    """The books as they ought to be."""
+    """The expected books."""
 
     books: dict[str, Book] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
-    wishes: dict[str, Wish] = field(default_factory=dict)
+    holds: dict[str, HoldRequest] = field(default_factory=dict)
     entries: dict[str, tuple[str, str, int]] = field(default_factory=dict)
-    """Cause to (debited, credited, amount): one transfer for each."""
+    """The transfer of each cause: (debited, credited, amount)."""
     refused: set[str] = field(default_factory=set)
     deposits: dict[str, str] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     now: float = 0.0
 
-    # Commands, once they were taken
+    # Accepted commands
 
     def opened(self, account: str, overdraft: int) -> None:
         self.books[account] = Book(overdraft=overdraft)
@@ -88,15 +88,15 @@ class Reference:
         self.orders[id] = Order(paid.payee, paid.payer, amount, payment=payment, deadline=self.now + 300)
 
     def refundable(self, payment: str) -> int:
-        """What is left of a settled payment to give back: refunds that have not failed count as given."""
+        """Return the refundable rest of a settled payment. Refunds that have not failed count as refunded."""
         paid = self.orders[payment]
         given = sum(o.amount for o in self.orders.values() if o.payment == payment and o.status != "failed")
         return paid.capture - given if paid.status == "settled" else 0
 
-    # Events, each time a consumer has taken one
+    # Events that a consumer has processed
 
     def applied(self, consumer: str, event_id: str, data: dict[str, Any]) -> None:
-        """A consumer has taken an event; the second time it does nothing."""
+        """Apply an event of a consumer. The second time, it changes nothing."""
         if (consumer, event_id) in self.seen:
             return
         self.seen.add((consumer, event_id))
@@ -106,22 +106,22 @@ class Reference:
 
     def _hold_funds(self, data: dict[str, Any]) -> None:
         cause = data.get("refund_id") or data["payment_id"]
-        if cause in self.wishes:
+        if cause in self.holds:
             return
         account, amount = data["payer_account_id"], data["amount"]["value"]
         book = self.books[account]
         if book.available >= amount:
             book.held += amount
-            self.wishes[cause] = Wish(account, amount, "active")
+            self.holds[cause] = HoldRequest(account, amount, "active")
         else:
-            self.wishes[cause] = Wish(account, 0, "refused")
+            self.holds[cause] = HoldRequest(account, 0, "refused")
 
     def _release_funds(self, data: dict[str, Any]) -> None:
         cause = data.get("refund_id") or data["payment_id"]
-        wish = self.wishes.setdefault(cause, Wish(data["payer_account_id"], 0, "released"))
-        if wish.status == "active":
-            self.books[wish.account].held -= wish.amount
-            wish.status = "released"
+        hold = self.holds.setdefault(cause, HoldRequest(data["payer_account_id"], 0, "released"))
+        if hold.status == "active":
+            self.books[hold.account].held -= hold.amount
+            hold.status = "released"
 
     def _authorize(self, data: dict[str, Any]) -> None:
         order = self.orders[data["cause_id"]]
@@ -169,11 +169,11 @@ class Reference:
     def _apply_transfer(self, data: dict[str, Any]) -> None:
         cause = data["cause_id"]
         debited, credited, amount = self.entries[cause]
-        wish = self.wishes.get(cause)
-        if wish is not None:
-            assert wish.status == "active"
-            self.books[wish.account].held -= wish.amount
-            wish.status = "captured"
+        hold = self.holds.get(cause)
+        if hold is not None:
+            assert hold.status == "active"
+            self.books[hold.account].held -= hold.amount
+            hold.status = "captured"
         for account, change in ((debited, -amount), (credited, amount)):
             if account in self.books:
                 self.books[account].posted += change
@@ -201,10 +201,10 @@ class Reference:
         if order.status == "created" and order.payment is None and order.attempt > SAGA_ATTEMPTS:
             order.status = "expired"
 
-    # What must then be true
+    # The expected state
 
     def ledger_balance(self, account: str) -> int:
-        """Credits less debits of an account."""
+        """Return credits less debits of an account."""
         return sum(
             (amount if credited == account else 0) - (amount if debited == account else 0)
             for debited, credited, amount in self.entries.values()

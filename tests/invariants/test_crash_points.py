@@ -1,8 +1,8 @@
-"""kill -9 at every commit point of the path: nothing that was answered is lost, and everything ends exactly once.
+"""kill -9 at every commit point of the path: no answered command is lost, and every effect happens exactly once.
 
-Two lanes run beside each other, each a data directory on which one platform after another is started, armed to die
-at the next point. A point is visited while the story of before is being finished and a new one told, so recovery is
-cut off as well. In the end an unarmed platform has everything finished, and all of it is looked at.
+Two lanes run concurrently. In each, one platform after another is started on one data directory and dies at the next
+point. It is killed while it finishes an earlier story and begins a new one, so that recovery is interrupted, too. At
+the end a platform without a crash point finishes everything, and all results are checked.
 
 LASTRO_CRASH_ROUNDS sets how often each point is visited; `pytest -s` shows the number of points and kills.
 """
@@ -27,7 +27,8 @@ from tests.waiting import PATIENCE_SECONDS
 ROUNDS: Final = int(os.environ.get("LASTRO_CRASH_ROUNDS", "1"))
 LANES: Final = 2
 PASSES: Final = (2, 11)
-"""At which pass of each point the platform dies: early, in what it finishes of before, and in the midst of a story."""
+"""The pass of each point at which the platform dies: an early one, in the earlier story, and a late one, in the new
+story."""
 RARE: Final = {
     "broker.dead_lettered": (1, 1),
     "request.closed": (1, 3),
@@ -36,7 +37,7 @@ RARE: Final = {
     "part.committed": (1, 2),
     "ledger.recorded": (1, 5),
 }
-"""Points that one story passes but a few times."""
+"""Points that one story passes only a few times."""
 _PAUSE: Final = 0.02
 
 
@@ -45,7 +46,7 @@ def brl(value: int) -> dict[str, Any]:
 
 
 class Lane:
-    """One data directory, its client, and the stories that were begun on it."""
+    """A data directory, its client, and the stories that were begun on it."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -55,7 +56,7 @@ class Lane:
         self.visited: list[str] = []
 
     async def set_up(self) -> None:
-        """The first start: a tenant, and a user for the accounts."""
+        """Start the platform for the first time and create a tenant and a user."""
         platform = await Platform.start(self.data_dir)
         try:
             await self._first_words(platform)
@@ -70,7 +71,7 @@ class Lane:
         self.owner = (await self.client.post("owner", "/v1/users", body))["id"]
 
     async def visit(self, point: str, passes: int) -> None:
-        """Start a platform that dies at this point, and tell stories until it has."""
+        """Start a platform that dies at this point, and run stories until it has died."""
         try:
             platform = await Platform.start(self.data_dir, f"{point}:{passes}")
         except Died:
@@ -92,12 +93,12 @@ class Lane:
                 self.stories.append(Story(self, f"{len(self.stories)}-{point}"))
             await self.stories[-1].tell()
             if of_writer and platform.lost_its_writer:
-                # The core went on without its writer and got a new one. Now it dies too, as with the power.
+                # The core has continued with a new writer. Now it is killed too, as by a power failure.
                 return
         raise AssertionError(f"{point} is not reached")
 
     async def finish(self) -> None:
-        """Start a platform that lives, finish everything, and look at all of it."""
+        """Start a platform without a crash point, finish every story, and check all results."""
         platform = await Platform.start(self.data_dir)
         try:
             await self._look_at_all(platform)
@@ -109,7 +110,7 @@ class Lane:
         await self.client.meet(platform)
         for story in self.stories:
             await story.tell()
-        await self.client.check_kept()
+        await self.client.check_first_responses()
         for story in self.stories:
             await story.check()
         await self._check_totals()
@@ -127,7 +128,8 @@ class Lane:
 
 
 class Story:
-    """Two accounts, a deposit, payments of every kind, refunds; told from the beginning again after each crash."""
+    """Two accounts, a deposit, payments of every kind, and refunds. It is run again from its beginning after each
+    crash."""
 
     def __init__(self, lane: Lane, name: str) -> None:
         self.lane = lane
@@ -138,7 +140,7 @@ class Story:
         self.ids: dict[str, str] = {}
 
     async def tell(self) -> None:
-        """Say everything that was not answered yet (and, by the same keys, what was), and wait for the ends."""
+        """Send every command again under its key, answered or not, and wait for the final statuses."""
         if self.over:
             return
         account = {"owner_id": self.lane.owner, "currency": "BRL"}
@@ -209,7 +211,7 @@ class Story:
         await eventually(lambda: self.lane.client.get(url), lambda found: found["status"] in statuses)
 
     async def _applied(self) -> None:
-        """The deposit's money must be on the account before it is spent; when told again, some is spent already."""
+        """Return whether the deposit is on the account. In a later run a part of it is already spent."""
 
         async def books() -> tuple[int, int | None]:
             balance = await self.lane.client.get(f"/v1/accounts/{self.payer}/balance")
@@ -219,7 +221,7 @@ class Story:
         await eventually(books, lambda found: found[0] == found[1])
 
     async def check(self) -> None:
-        """Both accounts have what they ought to have, by balance, statement and ledger, and nothing is there twice."""
+        """Check both accounts by balance, statement and ledger, and that nothing exists twice."""
         client = self.lane.client
         await self._check_account(self.payer, 700, [1000, 300, 150, 100, 50])
         await self._check_account(self.payee, 300, [300, 150, 100, 50])
@@ -232,8 +234,8 @@ class Story:
         }
         assert (await client.get(f"/v1/payments/{self.ids['automatic']}"))["amount_refunded"] == brl(150)
         events = await client.listed(f"/v1/payments/{self.ids['automatic']}/events")
-        told = Counter((event["type"], event["data"].get("refund_id")) for event in events)
-        assert set(told.values()) == {1}
+        published = Counter((event["type"], event["data"].get("refund_id")) for event in events)
+        assert set(published.values()) == {1}
 
     async def _check_account(self, account: str, posted: int, amounts: list[int]) -> None:
         client = self.lane.client
@@ -254,7 +256,8 @@ class Story:
 
 
 async def eventually(ask: Callable[[], Awaitable[Any]], enough: Callable[[Any], bool]) -> Any:
-    """What is found once it is as it should be. Raises AssertionError with the last of it when that takes too long."""
+    """Read until the result is as expected, and return it. Raises AssertionError with the last result after the time
+    limit."""
     found: Any = None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -268,7 +271,7 @@ async def eventually(ask: Callable[[], Awaitable[Any]], enough: Callable[[Any], 
 
 
 async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
-    """Visit points one after the other on one data directory, and look at what is left."""
+    """Visit points one after the other on one data directory, and check the results."""
     lane = Lane(data_dir)
     await lane.set_up()
     try:
@@ -282,7 +285,8 @@ async def travel(data_dir: Path, visits: list[tuple[str, int]]) -> Lane:
 
 @pytest.mark.timeout(900 * (1 + ROUNDS))
 async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path) -> None:
-    """Killed at each point there is, and while it recovers, the platform loses no answer and doubles no effect."""
+    """A platform that is killed at each point, also during recovery, loses no answered command and has no effect
+    twice."""
     visits = [visit for number in range(ROUNDS) for visit in round_of(number)]
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -290,11 +294,12 @@ async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path)
         ]
     lanes = [task.result() for task in tasks]
     visited = Counter(point for lane in lanes for point in lane.visited)
-    told = sum(len(lane.stories) for lane in lanes)
-    print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {told} stories")
+    published = sum(len(lane.stories) for lane in lanes)
+    print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {published} stories")
     assert set(visited) == set(NAMES)
 
 
 def round_of(number: int) -> list[tuple[str, int]]:
-    """Every point with the pass at which it kills: half of them early and half late, the other way round each round."""
+    """Return every point with the pass at which the platform dies: early for one half and late for the other,
+    alternating by round."""
     return [(point, RARE.get(point, PASSES)[(place + number) % 2]) for place, point in enumerate(NAMES)]

@@ -1,4 +1,4 @@
-"""No row of another tenant is ever read, written, listed or admitted to exist."""
+"""No document of another tenant is read, written or listed, and no response shows that it exists."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operatio
 LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
 
 BODIES: dict[str, Any] = {"operations/discard_dead_letter": {"reason": "not wanted"}}
-"""Bodies of operations that do not take an empty one."""
+"""Bodies of the operations that require one."""
 
 UNKNOWN = {
     "user_id": "usr_019b76daa800700099999999999fffff",
@@ -50,12 +50,12 @@ UNKNOWN = {
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
     "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
 }
-"""Ids of nothing, by the parameter that they fill."""
+"""Unknown ids, by the path parameter."""
 
 
 @dataclass
 class Stage:
-    """Two tenants; the first has one of everything, the second nothing but an account of its own."""
+    """Two tenants. The first (the victim) has one of each resource, the second only an account."""
 
     world: World
     victim: Tenant
@@ -65,7 +65,7 @@ class Stage:
 
 
 async def stage(make: Make) -> Stage:
-    """Make both tenants and everything that one of them has."""
+    """Create both tenants and the resources of the first."""
     world = await make(0)
     made = Stage(world, await world.tenant("victim"), await world.tenant("attacker"))
     victim, ids = made.victim, made.ids
@@ -88,7 +88,7 @@ async def stage(make: Make) -> Stage:
 
 
 async def park_something(made: Stage) -> str:
-    """Give an event of the victim up, twice over, as the data plane does; one letter's id."""
+    """Send two undeliverable events of the victim to the dead letter sink, and return the id of one dead letter."""
     for event in [e for e in made.world.pool.published if e.tenant_id == made.victim.id][-2:]:
         url = "http://payments-settle.lastro.svc.cluster.local"
         pending = deliveries_of(event) or [Pending(next(iter(_subscriptions())), event, _sink())]
@@ -108,22 +108,22 @@ def _sink() -> EventOperation:
 
 
 def path_of(operation: HttpOperation, ids: dict[str, str]) -> str:
-    """The operation's path with these ids."""
+    """Return the operation's path with these ids."""
     return operation.path.format(**{name: ids[name] for name in operation.path_parameters})
 
 
 def without_ids(answer: Answer) -> bytes:
-    """An answer with everything in it that differs from one request to the next taken out."""
+    """Return an answer without the ids in it, which differ between requests."""
     text = re.sub(rb"[a-z]{3}_[0-9a-f]{32}|sys_[a-z_]+", b"<id>", answer.raw)
     return re.sub(rb'"request_id":"[^"]*"', b"", text)
 
 
 @pytest.mark.parametrize("name", BY_ID)
-async def test_another_tenants_id_is_as_unknown_as_none(make: Make, name: str) -> None:
-    """An operation answers another tenant's real id as it does one of nothing: 404, alike in every byte and header."""
+async def test_another_tenants_id_is_answered_as_unknown(make: Make, name: str) -> None:
+    """An operation answers another tenant's id as an unknown one: 404, equal in every byte and header."""
     made, operation = await stage(make), TENANT_OPERATIONS[name]
     body = BODIES.get(name, {}) if operation.method == "POST" else None
-    # The ids are real: their owner gets past them.
+    # The ids exist: their owner does not get 404.
     own = await made.victim.call(operation.method, path_of(operation, made.ids), body)
     assert own.status != 404
     made = await stage(make)
@@ -138,19 +138,19 @@ async def test_another_tenants_id_is_as_unknown_as_none(make: Make, name: str) -
 
 
 async def every_row(made: Stage) -> str:
-    """All that the victim has, as text."""
+    """Return all documents of the victim, as text."""
     rows = made.world.runtime.documents._rows  # type: ignore[attr-defined]  # the stage is in memory
     return repr(sorted((key, repr(row)) for key, row in rows.items() if key[1] == made.victim.id))
 
 
-def test_the_attack_meets_every_operation_that_takes_an_id() -> None:
-    """The ids above fill the path of every operation, so that a new operation is attacked as soon as it is there."""
+def test_every_operation_with_an_id_is_attacked() -> None:
+    """The ids above fill the path of every operation, so that a new operation is tested too."""
     assert {parameter for name in BY_ID for parameter in TENANT_OPERATIONS[name].path_parameters} <= set(UNKNOWN)
     assert len(BY_ID) >= 17
 
 
-async def test_system_accounts_of_two_tenants_are_apart(make: Make) -> None:
-    """Both tenants have a clearing account of one name; each sees its own entries alone."""
+async def test_system_accounts_of_two_tenants_are_separate(make: Make) -> None:
+    """Two tenants have clearing accounts with the same id, and each sees only its own entries."""
     made = await stage(make)
     clearing = "sys_clearing_pix_brl"
     assert [e["amount"]["value"] for e in await made.victim.listed(f"/v1/ledger/accounts/{clearing}/entries")] == [1000]
@@ -160,7 +160,7 @@ async def test_system_accounts_of_two_tenants_are_apart(make: Make) -> None:
 
 
 def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any, str]]:
-    """Every command that names something, with the place where it does."""
+    """Return every command that contains an id, with the pointer to it."""
     return [
         ("/v1/accounts", {"owner_id": user_id, "currency": "BRL"}, "/owner_id"),
         ("/v1/deposits", {"account_id": account_id, "amount": brl(100), "method": "pix"}, "/account_id"),
@@ -170,8 +170,8 @@ def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any,
 
 
 @pytest.mark.parametrize("number", range(4))
-async def test_another_tenants_id_in_a_body_is_as_unknown_as_none(make: Make, number: int) -> None:
-    """A command that names another tenant's user or account is refused as one that names nothing."""
+async def test_another_tenants_id_in_a_body_is_answered_as_unknown(make: Make, number: int) -> None:
+    """A command with another tenant's user or account is refused as one with an unknown id."""
     made = await stage(make)
     path, body, pointer = bodies_with(made.ids["account_id"], made.ids["user_id"], made.own_account)[number]
     taken = await made.attacker.call("POST", path, body)
@@ -184,7 +184,7 @@ async def test_another_tenants_id_in_a_body_is_as_unknown_as_none(make: Make, nu
 
 
 async def test_every_reference_in_a_body_is_attacked() -> None:
-    """The commands above name every field that holds an id, so that a new one is attacked as soon as it is there."""
+    """The commands above contain every field that is an id, so that a new field is tested too."""
     named = {
         (operation.path, f"/{name}")
         for operation in TENANT_OPERATIONS.values()
@@ -197,7 +197,7 @@ async def test_every_reference_in_a_body_is_attacked() -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_lists_show_nothing_of_another_tenant(make: Make, name: str) -> None:
-    """A list of the tenant, filtered by another's ids or not, holds nothing of that other."""
+    """A tenant's list, with or without filters by another tenant's ids, contains nothing of the other tenant."""
     made, operation = await stage(make), TENANT_OPERATIONS[name]
     if operation.path_parameters:
         return
@@ -214,7 +214,7 @@ async def test_lists_show_nothing_of_another_tenant(make: Make, name: str) -> No
 
 @pytest.mark.parametrize("name", LISTS)
 async def test_a_cursor_of_another_tenant_is_refused(make: Make, name: str) -> None:
-    """A cursor is good for the tenant that it was made for, and 400 for any other."""
+    """A cursor is valid for its tenant, and is answered with 400 for any other."""
     made, operation = await stage(make), TENANT_OPERATIONS[name]
     ids = {**made.ids, "payment_id": made.ids["settled_payment_id"]}
     if name == "users/list_users":
@@ -245,7 +245,7 @@ async def test_one_key_of_two_tenants_is_two_keys(make: Make) -> None:
 
 
 async def test_no_parameter_and_no_header_chooses_the_tenant(make: Make) -> None:
-    """A request that names another tenant in its header is refused, and one that does in its query as well."""
+    """A request with another tenant in a header or in the query is refused."""
     made = await stage(make)
     path = f"/v1/payments/{made.ids['payment_id']}"
     operation = TENANT_OPERATIONS["payments/get_payment"]
@@ -258,7 +258,7 @@ async def test_no_parameter_and_no_header_chooses_the_tenant(make: Make) -> None
 
 
 def forged(event: Envelope, **extensions: str) -> Envelope:
-    """An event with these extension attributes in place of its own."""
+    """Return the event with these extension attributes instead of its own."""
     return Envelope(
         id=f"{event.id}-forged",
         source=event.source,
@@ -272,12 +272,13 @@ def forged(event: Envelope, **extensions: str) -> Envelope:
 
 
 def events_of_the_victim(made: Stage) -> list[Envelope]:
-    """Each of them once, however often the bus was given it."""
+    """Return each event of the victim once, however often it was published."""
     return list({event.id: event for event in made.world.pool.published if event.tenant_id == made.victim.id}.values())
 
 
 async def test_events_whose_key_is_of_another_tenant_are_dead_letters(make: Make) -> None:
-    """An event whose partitionkey is not of its tenant touches nothing and is parked, whoever takes it."""
+    """An event whose `partitionkey` is of another tenant than `tenantid` changes nothing and is parked by every
+    consumer."""
     made = await stage(make)
     parked_before = len(await everything(made.world, made.attacker.id, DEAD_LETTERS))
     stored, attacked = await every_row(made), 0
@@ -294,8 +295,8 @@ async def test_events_whose_key_is_of_another_tenant_are_dead_letters(make: Make
     assert await every_row(made) == stored
 
 
-async def test_events_that_name_another_tenants_things_find_nothing(make: Make) -> None:
-    """An event that is another tenant's from head to foot, but for its data, moves nothing of the data's owner."""
+async def test_events_about_another_tenants_resources_change_nothing(make: Make) -> None:
+    """An event of one tenant whose data contains another tenant's ids changes nothing of the other tenant."""
     made = await stage(make)
     stored = await every_row(made)
     balances = await made.victim.get("/v1/ledger/trial-balance")
@@ -310,7 +311,7 @@ async def test_events_that_name_another_tenants_things_find_nothing(make: Make) 
 
 
 async def test_events_of_no_tenant_are_dead_letters_of_the_platform(make: Make) -> None:
-    """An event that names no tenant is refused by everyone who takes events, and shown to no tenant."""
+    """An event without a tenant is refused by every consumer, and no tenant sees its dead letter."""
     made = await stage(make)
     event = next(event for event in made.world.pool.published if event.type == "lastro.payment.created.v1")
     nobodys = forged(event)
@@ -323,8 +324,8 @@ async def test_events_of_no_tenant_are_dead_letters_of_the_platform(make: Make) 
     assert letter["event"]["id"] == nobodys.id
 
 
-async def test_two_tenants_side_by_side_keep_their_books_apart(make: Make) -> None:
-    """With the same names and amounts in both tenants each has its own money and its own books."""
+async def test_two_tenants_at_once_have_separate_books(make: Make) -> None:
+    """Two tenants that use the same keys and amounts at the same time have separate money and books."""
     made = await stage(make)
     payer = await made.attacker.account(1000)
     await made.attacker.pay(payer, made.own_account, 250)

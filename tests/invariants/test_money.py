@@ -1,4 +1,4 @@
-"""Debits equal credits, and nobody has less than nothing, however things fall."""
+"""Debits equal credits and no available balance is negative, in any order of requests and events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.invariants.world import Tenant, World
 
 @pytest.fixture(params=["memory", "disk", "two processes"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    """A platform on either store, each call of which lets others go first; and two processes on hostile stores."""
+    """A platform on either store, whose every call suspends; and two processes on hostile stores."""
     if request.param == "memory":
         made = await World.in_memory(seed=7, interleaved=True)
     elif request.param == "two processes":
@@ -29,19 +29,20 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def outcomes(tenant: Tenant) -> Counter[str]:
-    """How the tenant's payments have ended."""
+    """Count the tenant's payments by status."""
     payments = await tenant.listed("/v1/payments")
     return Counter(p["status"] if p["failure"] is None else p["failure"]["code"] for p in payments)
 
 
 async def fifty_at_once(tenant: Tenant) -> None:
-    """Fifty payments of 1.00 out of 10.00, asked for at the same time."""
+    """Request fifty payments of 1.00 from an account with 10.00 at the same time."""
     payer, payee = await tenant.account(1000), await tenant.account()
     await asyncio.gather(*(tenant.pay(payer, payee, 100) for _ in range(50)))
 
 
 async def test_ten_of_fifty_payments_settle(world: World) -> None:
-    """Of 50 payments of 1.00 at once out of 10.00 exactly 10 settle, 40 are declined, and nothing stays held."""
+    """Of 50 concurrent payments of 1.00 from an account with 10.00, exactly 10 settle, 40 are declined, and nothing
+    stays held."""
     tenant = await world.tenant()
     await fifty_at_once(tenant)
     while world.pool.pending or await world.left_behind():
@@ -55,7 +56,8 @@ async def test_ten_of_fifty_payments_settle(world: World) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_ten_of_fifty_payments_settle_in_any_order(make: Make, seed: int) -> None:
-    """So it is when every event comes twice, in any order, beside others, and the cache forgets all the time."""
+    """The result is the same when every event is delivered twice, in any order and concurrently, and the cache loses
+    its contents."""
     world = await make(seed)
     tenant = await world.tenant()
     await fifty_at_once(tenant)
@@ -66,7 +68,7 @@ async def test_ten_of_fifty_payments_settle_in_any_order(make: Make, seed: int) 
 
 
 async def test_an_overdraft_is_used_to_its_limit_and_no_further(world: World) -> None:
-    """An account of 3.00 with an overdraft of 2.00 pays five times 1.00, and then has nothing available."""
+    """An account with 3.00 and an overdraft limit of 2.00 pays 1.00 five times, and then has nothing available."""
     tenant = await world.tenant()
     payer, payee = await tenant.account(300, overdraft=200), await tenant.account()
     await asyncio.gather(*(tenant.pay(payer, payee, 100) for _ in range(9)))
@@ -79,8 +81,8 @@ async def test_an_overdraft_is_used_to_its_limit_and_no_further(world: World) ->
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_money_goes_round_without_growing(make: Make, seed: int) -> None:
-    """Payments in a ring, each account paying on what it has not got yet, leave the tenant's money as it was."""
+async def test_payments_in_a_ring_change_no_sum(make: Make, seed: int) -> None:
+    """Payments in a ring, in which each account pays before it has received, do not change the tenant's total."""
     world = await make(seed)
     tenant, random = await world.tenant(), Random(seed)
     ring = [await tenant.account(500) for _ in range(4)]

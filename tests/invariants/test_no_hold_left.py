@@ -1,4 +1,4 @@
-"""What comes to nothing leaves no hold, on whichever path it came there."""
+"""A payment or refund that fails, is canceled or expires leaves no hold."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.invariants.conftest import Make
 from tests.invariants.world import Pending, Tenant, World, brl
 
 Story = Callable[[World, Tenant, str, str, Random], Awaitable[str]]
-"""Makes one payment of the payer (who has 10.00) to the payee and brings it to its end; its id."""
+"""Makes a payment of the payer, who has 10.00, brings it to its end, and returns its id."""
 
 SEEDS = range(3)
 
 
 def hold_back(world: World, *consumers: str) -> list[Pending]:
-    """Take what waits for these consumers out of the pool."""
+    """Take the deliveries to these consumers out of the pool."""
     held = [pending for pending in world.pool.pending if pending.consumer.name in consumers]
     world.pool.pending = [pending for pending in world.pool.pending if pending not in held]
     return held
 
 
 async def settle_but(world: World, *consumers: str) -> list[Pending]:
-    """Deliver everything but what is for these consumers, and return that."""
+    """Deliver everything except the deliveries to these consumers, which are returned."""
     held: list[Pending] = []
     while world.pool.pending or await world.left_behind():
         held += hold_back(world, *consumers)
@@ -37,26 +37,26 @@ async def settle_but(world: World, *consumers: str) -> list[Pending]:
 
 
 async def declined_for_want_of_funds(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """More than there is."""
+    """The amount exceeds the available balance."""
     return await tenant.pay(payer, payee, 1001)
 
 
 async def declined_by_a_block(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The payer's account is blocked when its funds are asked for."""
+    """The payer's account is blocked when the hold is requested."""
     payment_id = await tenant.pay(payer, payee, 500)
     await assign(world, tenant, payer, status="blocked", block_mode="debits")
     return payment_id
 
 
 async def declined_by_a_blocked_payee(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The payee's account takes nothing when the payer's funds are asked for."""
+    """The payee's account is blocked for all movements when the hold is requested."""
     payment_id = await tenant.pay(payer, payee, 500)
     await assign(world, tenant, payee, status="blocked", block_mode="all")
     return payment_id
 
 
 async def canceled_before_the_hold(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The cancellation arrives at accounts before the payment does."""
+    """The cancellation arrives at accounts before the hold request."""
     payment_id = await tenant.pay(payer, payee, 500)
     late = hold_back(world, "hold_funds")
     await tenant.made(f"/v1/payments/{payment_id}/cancel")
@@ -66,7 +66,7 @@ async def canceled_before_the_hold(world: World, tenant: Tenant, payer: str, pay
 
 
 async def canceled_while_held(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The cancellation comes between the hold and payments' hearing of it."""
+    """The payment is canceled after the hold and before payments gets `funds_held`."""
     payment_id = await tenant.pay(payer, payee, 500, capture="manual")
     late = await settle_but(world, "authorize")
     await tenant.made(f"/v1/payments/{payment_id}/cancel")
@@ -75,7 +75,7 @@ async def canceled_while_held(world: World, tenant: Tenant, payer: str, payee: s
 
 
 async def canceled_when_authorized(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The plain case."""
+    """The payment is canceled when it is authorized."""
     payment_id = await tenant.pay(payer, payee, 500, capture="manual")
     await world.settle_wildly(random)
     await tenant.made(f"/v1/payments/{payment_id}/cancel")
@@ -83,7 +83,7 @@ async def canceled_when_authorized(world: World, tenant: Tenant, payer: str, pay
 
 
 async def expired_when_authorized(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """Nobody captures in time; the sweep is run over and over."""
+    """The payment is not captured in time, and the sweep runs repeatedly."""
     payment_id = await tenant.pay(payer, payee, 500, capture="manual", expires_in=60)
     await world.settle_wildly(random)
     world.later(seconds=61)
@@ -92,8 +92,8 @@ async def expired_when_authorized(world: World, tenant: Tenant, payer: str, paye
     return payment_id
 
 
-async def given_up_without_an_answer(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """Accounts does not answer any attempt in time, and then answers all of them."""
+async def expired_without_an_answer(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
+    """Accounts answers no attempt in time, and then all of them."""
     payment_id = await tenant.pay(payer, payee, 500)
     late = hold_back(world, "hold_funds")
     while await tenant.status(payment_id) == "created":
@@ -105,7 +105,7 @@ async def given_up_without_an_answer(world: World, tenant: Tenant, payer: str, p
 
 
 async def failed_past_the_deadline(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
-    """The ledger is asked for the first time when the transfer's deadline is over."""
+    """The first request for the transfer arrives after its deadline."""
     payment_id = await tenant.pay(payer, payee, 500)
     late = await settle_but(world, "post_transfer")
     world.later(seconds=301)
@@ -121,20 +121,20 @@ STORIES: dict[Story, str] = {
     canceled_while_held: "canceled",
     canceled_when_authorized: "canceled",
     expired_when_authorized: "expired",
-    given_up_without_an_answer: "expired",
+    expired_without_an_answer: "expired",
     failed_past_the_deadline: "failed",
 }
 
 
 async def assign(world: World, tenant: Tenant, account_id: str, **fields: str) -> None:
-    """Set fields of an account, which no operation of this version does."""
+    """Set fields of an account for which there is no operation yet."""
     await world.runtime.documents.commit(Commit(tenant.id, changes=[Change(ACCOUNTS, account_id, {}, {}, fields)]))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-async def test_a_payment_that_comes_to_nothing_leaves_no_hold(make: Make, story: Story, seed: int) -> None:
-    """A payment that is declined, canceled, expired or failed gives the payer back all that was set aside for it."""
+async def test_an_unpaid_payment_leaves_no_hold(make: Make, story: Story, seed: int) -> None:
+    """A payment that is declined, canceled, expired or failed leaves no hold on the payer's account."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -152,7 +152,8 @@ async def test_a_payment_that_comes_to_nothing_leaves_no_hold(make: Make, story:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("way", ["spent", "blocked", "late"])
 async def test_a_refund_that_fails_leaves_no_hold(make: Make, way: str, seed: int) -> None:
-    """A refund that the payee cannot fund, or that the ledger is asked for too late, leaves the payee what it had."""
+    """A refund that the payee cannot fund, or whose transfer is requested too late, does not change the payee's
+    balance."""
     world = await make(seed)
     tenant, random = await world.tenant(), Random(seed)
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -171,9 +172,9 @@ async def test_a_refund_that_fails_leaves_no_hold(make: Make, way: str, seed: in
         world.pool.pending += late
     await world.settle_wildly(random)
 
-    told = await tenant.get(f"/v1/refunds/{refund['id']}")
+    ended = await tenant.get(f"/v1/refunds/{refund['id']}")
     codes = {"spent": "insufficient_funds", "blocked": "account_blocked", "late": "deadline_passed"}
-    assert (told["status"], told["failure"]["code"]) == ("failed", codes[way])
+    assert (ended["status"], ended["failure"]["code"]) == ("failed", codes[way])
     balance = await tenant.get(f"/v1/accounts/{payee}/balance")
     assert (balance["posted"], balance["held"], balance["available"]) == (before, 0, before)
     await check_quiet(world, tenant)
@@ -181,7 +182,7 @@ async def test_a_refund_that_fails_leaves_no_hold(make: Make, way: str, seed: in
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_rest_of_a_partial_capture_is_free_again(make: Make, seed: int) -> None:
-    """Of 6.00 held 2.50 are captured, and the other 3.50 are available to the payer again."""
+    """When 2.50 of a hold of 6.00 are captured, the other 3.50 are available to the payer again."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -197,7 +198,8 @@ async def test_the_rest_of_a_partial_capture_is_free_again(make: Make, seed: int
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_settled_payment_is_not_failed_by_a_late_sweep(make: Make, seed: int) -> None:
-    """What the ledger has recorded in time settles, though its word of it is late and sweeps ask again and again."""
+    """A payment whose transfer was recorded in time settles, also when `transfer_posted` is late and sweeps repeat
+    the request."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()

@@ -1,4 +1,4 @@
-"""One command has one effect, however often and in whatever order it and its consequences arrive."""
+"""A command has one effect, however often and in whatever order the command and its events arrive."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SEEDS = range(6)
 
 
 async def at_once(tenant: Tenant, times: int, path: str, body: object, key: str | None) -> list[Answer]:
-    """The same request so many times at the same time."""
+    """Send the same request several times concurrently."""
     return await asyncio.gather(*(tenant.call("POST", path, body, key=key) for _ in range(times)))
 
 
 async def persistent(tenant: Tenant, path: str, body: object, key: str) -> Answer:
-    """Repeat a request for as long as another of its key is under way."""
+    """Repeat a request while another one with its key is in progress."""
     while True:
         answer = await tenant.call("POST", path, body, key=key)
         if answer.code != "request_in_progress":
@@ -37,7 +37,7 @@ async def persistent(tenant: Tenant, path: str, body: object, key: str) -> Answe
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_twenty_requests_of_one_key_make_one_payment(seed: int) -> None:
-    """Of 20 concurrent requests of one key one makes the payment; the others are told to wait, or get its answer."""
+    """Of 20 concurrent requests with one key, one creates the payment; the others get 409 or its response."""
     world = await World.in_memory(seed, interleaved=True)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -54,7 +54,7 @@ async def test_twenty_requests_of_one_key_make_one_payment(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_twenty_requests_of_one_key_without_the_lock(make: Make, seed: int) -> None:
-    """When the cache forgets its locks all the while, 20 requests of one key still get one answer, byte for byte."""
+    """When the cache loses its locks all the time, 20 requests with one key still get one response, byte for byte."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -78,9 +78,9 @@ async def test_twenty_requests_of_one_key_without_the_lock(make: Make, seed: int
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("command", ["register", "capture", "cancel", "refund"])
-async def test_a_command_does_not_stand_in_its_own_way(make: Make, command: str, seed: int) -> None:
-    """Of eight requests of one key at once, with caches that forget their locks, none is refused for what another of
-    them has done: the user that it registers, the state that it changes, the amount that it refunds."""
+async def test_a_command_is_not_refused_for_its_own_effect(make: Make, command: str, seed: int) -> None:
+    """Of eight concurrent requests with one key, whose locks are lost, none is refused because of another's effect:
+    the registered user, the changed status, the refunded amount."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -113,8 +113,8 @@ async def test_a_command_does_not_stand_in_its_own_way(make: Make, command: str,
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_replayed_bytes_have_no_second_effect_in_any_process(seed: int) -> None:
-    """One signed request, replayed ten times at once to processes that know nothing of each other's nonces and locks,
-    has one effect: each replay is refused, told to wait, or given the answer of the first."""
+    """A signed request that is replayed ten times concurrently to processes without common nonces and locks has one
+    effect; each replay is refused, gets 409 or gets the first response."""
     world = await World.hostile(seed, processes=3)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -136,7 +136,8 @@ async def test_replayed_bytes_have_no_second_effect_in_any_process(seed: int) ->
 
 
 async def the_whole_path(world: World, tenant: Tenant, random: Random, *, abreast: int) -> None:
-    """Deposits, payments of both kinds, a partial capture, a cancellation and refunds, all events going wild."""
+    """Run deposits, payments of both kinds, a partial capture, a cancellation and refunds, with all events repeated
+    and out of order."""
     payer, payee = await tenant.account(), await tenant.account()
     await tenant.deposit(payer, 10_000)
     await world.settle_wildly(random, abreast=abreast)
@@ -161,7 +162,8 @@ async def the_whole_path(world: World, tenant: Tenant, random: Random, *, abreas
 @pytest.mark.parametrize("abreast", [1, 5])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_every_event_twice_and_out_of_order(make: Make, seed: int, abreast: int) -> None:
-    """Every event of the path delivered twice, in any order, with the cache wiped between, moves the money once."""
+    """When every event of the path is delivered twice, in any order, and the cache is cleared in between, each
+    transfer is recorded once."""
     world = await make(seed)
     tenant = await world.tenant()
     await the_whole_path(world, tenant, Random(seed), abreast=abreast)
@@ -173,24 +175,24 @@ async def test_every_event_twice_and_out_of_order(make: Make, seed: int, abreast
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_facts_are_told_once(make: Make, seed: int) -> None:
-    """However often its causes come, a fact stands once in the timeline, and under one id among the events."""
+async def test_facts_are_published_once(make: Make, seed: int) -> None:
+    """However often its cause is delivered, a fact is in the timeline once and has one event id."""
     world = await make(seed)
     tenant = await world.tenant()
     await the_whole_path(world, tenant, Random(seed), abreast=1)
 
     for known in await everything(world, tenant.id, PAYMENTS):
         entries = await tenant.listed(f"/v1/payments/{known['id']}/events")
-        told = Counter((entry["type"], entry["data"].get("refund_id")) for entry in entries)
-        assert set(told.values()) == {1}
+        published = Counter((entry["type"], entry["data"].get("refund_id")) for entry in entries)
+        assert set(published.values()) == {1}
     committed: list[Envelope] = world.runtime.documents.events  # type: ignore[attr-defined]  # they are in memory
     ids = Counter((event.source, event.id) for event in committed)
     assert set(ids.values()) == {1}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_of_two_captures_one_counts(make: Make, seed: int) -> None:
-    """Of five captures of one authorization at once, each of another amount, one is taken and four are refused."""
+async def test_of_five_captures_one_is_accepted(make: Make, seed: int) -> None:
+    """Of five concurrent captures of one authorization with different amounts, one is accepted and four are refused."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -208,14 +210,14 @@ async def test_of_two_captures_one_counts(make: Make, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_of_capture_cancel_and_expiry_one_wins(make: Make, seed: int) -> None:
-    """Of a capture, a cancellation and the expiry of one authorization at once one happens, whole, and no other."""
+async def test_of_capture_cancel_and_expiry_one_happens(make: Make, seed: int) -> None:
+    """Of a concurrent capture, cancellation and expiry of one authorization, exactly one happens."""
     world = await make(seed)
     tenant, random = await world.tenant(), Random(seed)
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 500, capture="manual", expires_in=60)
     await world.settle()
-    # The sweep finds the hold in the very instant in which it may still be captured.
+    # The sweep finds the hold at the last instant at which it may be captured.
     world.later(seconds=60 if random.random() < 0.5 else 59)
     if random.random() < 0.5:
         await world.tick("operations-expire-holds")
@@ -242,7 +244,7 @@ async def test_of_capture_cancel_and_expiry_one_wins(make: Make, seed: int) -> N
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_refunds_at_once_never_exceed_what_was_captured(make: Make, seed: int) -> None:
-    """Of ten refunds of 1.00 at once of a payment of 5.50 five are taken; the rest find too little left."""
+    """Of ten concurrent refunds of 1.00 of a payment of 5.50, five are accepted and five exceed the rest."""
     world = await make(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(550), await tenant.account(1000)
@@ -252,7 +254,7 @@ async def test_refunds_at_once_never_exceed_what_was_captured(make: Make, seed: 
     answers = await asyncio.gather(
         *(persistent(tenant, path, {"amount": brl(100)}, f"refund-{number}") for number in range(10))
     )
-    # Some may have met too many others; they are free to try again.
+    # Some may have met too many version conflicts; they are sent again.
     answers = [
         await persistent(tenant, path, {"amount": brl(100)}, f"refund-{number}") if answer.status == 503 else answer
         for number, answer in enumerate(answers)
@@ -265,8 +267,9 @@ async def test_refunds_at_once_never_exceed_what_was_captured(make: Make, seed: 
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_one_charge_is_paid_in_once(make: Make, seed: int) -> None:
-    """A provider's report that comes five times at once, and once more under another id, pays a deposit once."""
+async def test_a_charge_is_credited_once(make: Make, seed: int) -> None:
+    """A provider's report that arrives five times concurrently, and once more under another id, credits the deposit
+    once."""
     world = await make(seed)
     tenant = await world.tenant()
     account = await tenant.account()
@@ -281,8 +284,8 @@ async def test_one_charge_is_paid_in_once(make: Make, seed: int) -> None:
     await check_quiet(world, tenant)
 
 
-async def test_the_cache_forgets_every_deadline_and_the_sweep_finds_them() -> None:
-    """A payment whose first event was lost with the cache is found in the documents, and settles once."""
+async def test_the_sweep_finds_deadlines_that_the_cache_has_lost() -> None:
+    """A payment whose first event and cached deadline were lost is found in the documents, and settles once."""
     world = await World.in_memory()
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()

@@ -1,4 +1,4 @@
-"""Events that come again from the beginning change nothing."""
+"""Repeated delivery of all events changes nothing."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def digest(world: World) -> str:
-    """A digest of all that is stored: documents of every collection, the ledger, and the log of what was told."""
+    """Return a digest of all stored state: the documents of every collection, the ledger, and the event log."""
     await world.runtime.documents.durable()
-    told = [event.to_structured() for event in world.pool.published]
-    return sha256(orjson.dumps([_stored(world), told, sorted(world.rail.charges)], default=str)).hexdigest()
+    events = [event.to_structured() for event in world.pool.published]
+    return sha256(orjson.dumps([_stored(world), events, sorted(world.rail.charges)], default=str)).hexdigest()
 
 
 def _stored(world: World) -> list[Any]:
     if world.store is not None:
         reader = world.store._reader
         names = [row[0] for row in reader.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
-        # Markers and nonces say what was seen, which a replay may add to; effects are everything else.
+        # Without inbox markers and nonces, to which a replay may add.
         effects = [name for name in names if name not in ("acknowledgements", "nonces", "meta")]
         return [(name, sorted(map(repr, reader.execute(f"SELECT * FROM {name}")))) for name in effects]
     documents, ledger = world.runtime.documents, world.runtime.ledger
@@ -48,7 +48,7 @@ def _stored(world: World) -> list[Any]:
 
 
 def as_it_travels(envelope: Envelope, random: Random) -> Envelope:
-    """The event as it comes over HTTP, in one mode or the other."""
+    """Return the event after a round trip over HTTP, in one mode or the other."""
     if random.random() < 0.5:
         return from_structured(envelope.to_structured())
     headers, body = envelope.to_binary()
@@ -57,7 +57,7 @@ def as_it_travels(envelope: Envelope, random: Random) -> Envelope:
 
 @pytest.mark.parametrize("order", ["as it was", "backwards", "shuffled"])
 async def test_a_replay_from_the_beginning_changes_nothing(world: World, order: str) -> None:
-    """Every event that was ever published, delivered anew to each of its consumers, leaves every row as it was."""
+    """When every published event is delivered again to each of its consumers, no stored row changes."""
     tenant, random = await world.tenant(), Random(5)
     await the_whole_path(world, tenant, random, abreast=1)
     payer, payee = await tenant.account(500), await tenant.account()
@@ -84,7 +84,7 @@ async def test_a_replay_from_the_beginning_changes_nothing(world: World, order: 
 
 
 async def test_a_replay_after_a_restart_changes_nothing(tmp_path: Path) -> None:
-    """So it is for a process that has nothing in memory: what was applied is read from disk."""
+    """The same holds for a process with empty memory, which reads the inbox markers from disk."""
     first = await World.on_disk(tmp_path, 3)
     tenant = await first.tenant()
     payer, payee = await tenant.account(500), await tenant.account()

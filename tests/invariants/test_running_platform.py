@@ -1,4 +1,5 @@
-"""The same of a platform that runs: gateway, broker and store as they are, on a socket, with nobody ordering events."""
+"""The invariants on a running platform: gateway, broker and store on a socket, with events in the broker's own
+order."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ WAIT = (("prefer", "wait=10"),)
 
 @dataclass
 class Reader:
-    """A client as the books are read by."""
+    """The client that reads the books."""
 
     client: Client
 
@@ -48,7 +49,7 @@ class Reader:
 
 
 async def funded(client: Client, amount: int) -> Pair:
-    """Two accounts, the payer's with so much on it and no overdraft."""
+    """Create a payer with this balance and no overdraft, and a payee."""
     payer, payee = await new_account(client, overdraft_limit=0), await new_account(client, overdraft_limit=0)
     await client.made("/v1/deposits", {"account_id": payer, "amount": brl(amount), "method": "pix"}, also=WAIT)
     await eventually(client, f"/v1/accounts/{payer}/balance", lambda balance: balance["posted"] == amount)
@@ -56,14 +57,14 @@ async def funded(client: Client, amount: int) -> Pair:
 
 
 async def at_rest(house: House, client: Client) -> None:
-    """The books, once the broker has nothing left to deliver."""
+    """Check the books when the broker has delivered everything."""
     assert await house.platform.broker.idle(PATIENCE_SECONDS)
     await check_always(house.platform, Reader(client))
     await check_quiet(house.platform, Reader(client))
 
 
 async def persistent(client: Client, target: str, body: Any, key: str) -> Answer:
-    """Ask under one key until the platform takes it or refuses it for good."""
+    """Send a request under one key until the platform accepts it or refuses it finally."""
     while True:
         answer = await client.post(target, body, key=key)
         if answer.status != 503 and answer.code != "request_in_progress":
@@ -72,7 +73,7 @@ async def persistent(client: Client, target: str, body: Any, key: str) -> Answer
 
 
 async def test_ten_of_fifty_payments_settle_over_http(tmp_path: Path) -> None:
-    """Of 50 payments of 1.00 sent at once out of 10.00 exactly 10 settle and 40 are declined."""
+    """Of 50 concurrent payments of 1.00 from an account with 10.00, exactly 10 settle and 40 are declined."""
     async with running(tmp_path) as house:
         client = await house.tenant()
         pair = await funded(client, 1000)
@@ -85,7 +86,7 @@ async def test_ten_of_fifty_payments_settle_over_http(tmp_path: Path) -> None:
 
 
 async def test_twenty_requests_of_one_key_make_one_payment_over_http(tmp_path: Path) -> None:
-    """20 requests of one key at once make one payment, and whoever gets an answer gets the same bytes."""
+    """20 concurrent requests with one key create one payment, and all successful responses have the same bytes."""
     async with running(tmp_path) as house:
         client = await house.tenant()
         pair = await funded(client, 1000)
@@ -98,8 +99,8 @@ async def test_twenty_requests_of_one_key_make_one_payment_over_http(tmp_path: P
 
 
 @asynccontextmanager
-async def with_its_writer_apart(data_dir: Path) -> AsyncIterator[House]:
-    """A platform whose writer is a process of its own, as `lastro up` has it."""
+async def with_a_writer_process(data_dir: Path) -> AsyncIterator[House]:
+    """A platform with a writer process, as in `lastro up`."""
     options, settings = Options(writer="process"), Settings(data_dir=str(data_dir))
     platform = await Platform.start(settings, options, clock=SystemClock())
     try:
@@ -111,21 +112,21 @@ async def with_its_writer_apart(data_dir: Path) -> AsyncIterator[House]:
 
 
 def kill_the_writer(platform: Platform) -> None:
-    """End the process that writes, at once."""
+    """Kill the writer process."""
     os.kill(cast("ProcessWriter", platform.store._journal._writer).pid, signal.SIGKILL)
 
 
 async def has_a_writer(platform: Platform, *, wanted: bool) -> None:
-    """Wait until the store has its writer, or knows that it has lost it."""
+    """Wait until the store has a writer, or has noticed that it has none."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (platform.store._journal.refusing is None) is not wanted:  # noqa: ASYNC110 - it has no event for it
             await asyncio.sleep(0.005)
 
 
 async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
-    """When the process that writes is killed again and again under fifty payments, what is answered holds all the
-    same: memory that was not on disk is dropped, clients ask again by their keys, and the books are right."""
-    async with with_its_writer_apart(tmp_path) as house:
+    """When the writer process is killed repeatedly during fifty payments, no answered command is lost: clients repeat
+    unanswered commands under their keys, and the books are right."""
+    async with with_a_writer_process(tmp_path) as house:
         client, platform = await house.tenant(), house.platform
         pair = await funded(client, 1000)
         asking = [persistent(client, "/v1/payments", pair.payment(), f"order-{number}") for number in range(50)]
@@ -142,22 +143,22 @@ async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
         assert [answer.body for answer in again] == [answer.body for answer in answers]
         assert len({answer.document["id"] for answer in answers}) == 50
         await at_rest(house, client)
-        told = await Reader(client).listed("/v1/payments")
-        assert Counter(payment["status"] for payment in told) == {"settled": 10, "declined": 40}
+        payments = await Reader(client).listed("/v1/payments")
+        assert Counter(payment["status"] for payment in payments) == {"settled": 10, "declined": 40}
         assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 1000
 
 
 async def test_a_platform_without_its_writer_stops_in_time(tmp_path: Path) -> None:
-    """Told to stop while it has no writer, with something noted that wants to be written, it ends all the same."""
-    async with with_its_writer_apart(tmp_path) as house:
+    """A platform that is stopped without a writer, and with unwritten changes, ends in time."""
+    async with with_a_writer_process(tmp_path) as house:
         kill_the_writer(house.platform)
         await has_a_writer(house.platform, wanted=False)
         house.platform.store.acknowledge(1, "trigger/none")
 
 
-async def test_what_is_noted_without_a_writer_is_written_by_the_next(tmp_path: Path) -> None:
-    """An acknowledgement that came while there was no writer holds nobody up once there is one."""
-    async with with_its_writer_apart(tmp_path) as house:
+async def test_an_acknowledgement_without_a_writer_is_written_by_the_next(tmp_path: Path) -> None:
+    """An acknowledgement that was made without a writer is written by the next writer and delays nothing."""
+    async with with_a_writer_process(tmp_path) as house:
         client, platform = await house.tenant(), house.platform
         kill_the_writer(platform)
         await has_a_writer(platform, wanted=False)
@@ -168,8 +169,8 @@ async def test_what_is_noted_without_a_writer_is_written_by_the_next(tmp_path: P
             await client.read("/v1/accounts")
 
 
-async def test_two_tenants_at_once_keep_apart(tmp_path: Path) -> None:
-    """Two tenants' payments through one broker at the same time leave each its own books."""
+async def test_two_tenants_at_once_are_separate(tmp_path: Path) -> None:
+    """Concurrent payments of two tenants through one broker leave each tenant's own books right."""
     async with running(tmp_path) as house:
         clients = [await house.tenant(), await house.new_tenant()]
         pairs = [await funded(client, 500) for client in clients]

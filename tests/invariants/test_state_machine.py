@@ -1,6 +1,6 @@
-"""The whole path against a second, independent account of it, step by step, in whatever order Hypothesis finds.
+"""The whole path compared with the reference model, step by step, in an order that Hypothesis chooses.
 
-LASTRO_INVARIANT_EXAMPLES sets how many stories are told; a failing one is printed as a program, with its seed.
+LASTRO_INVARIANT_EXAMPLES sets the number of stories. A failing story is printed as a program, with its seed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STEP_SECONDS = st.sampled_from([1, 29, 31, 61, 299, 301])
 
 
 class WholePath(RuleBasedStateMachine):
-    """Commands, deliveries, losses of the cache and the passing of time, in any order."""
+    """Commands, deliveries, losses of the cache and the progress of time, in any order."""
 
     accounts = Bundle("accounts")
     payments = Bundle("payments")
@@ -59,7 +59,7 @@ class WholePath(RuleBasedStateMachine):
         self.taken: list[Pending] = []
 
     def run(self, work: Awaitable[T]) -> T:
-        """Wait for something on this story's own loop."""
+        """Run a coroutine on the story's event loop."""
 
         async def waited() -> T:
             return await work
@@ -78,7 +78,7 @@ class WholePath(RuleBasedStateMachine):
 
     @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 0, 250]), min_size=2, max_size=4))
     def open_accounts(self, overdrafts: list[int]) -> Any:
-        """Accounts of one user, some with an overdraft, the first with money."""
+        """Open accounts of one user, some with an overdraft; the first gets money."""
         owner = self.run(self.tenant.user())
         ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
         for account_id, overdraft in zip(ids, overdrafts, strict=True):
@@ -88,14 +88,15 @@ class WholePath(RuleBasedStateMachine):
 
     @rule(account=accounts, amount=AMOUNTS, times=st.integers(0, 2))
     def deposit(self, account: str, amount: int, times: int) -> None:
-        """Money is to come in, and the rail reports what was paid so far, or not yet."""
+        """Request a deposit; the rail reports the paid charges now or later."""
         self.expected.deposits[self.run(self.tenant.deposit(account, amount))] = "created"
         if times:
             self.run(self.world.pay_charges(times=times))
 
     @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans(), through=st.booleans())
     def pay(self, payer: str, payee: str, amount: int, manual: bool, through: bool) -> Any:
-        """A payment of either kind, left alone or seen through at once; to oneself it is refused."""
+        """Create a payment of either kind and perhaps deliver all its events; one from an account to itself is
+        refused."""
         more = {"capture": "manual", "expires_in": 60} if manual else {}
         if payer == payee:
             body = {"amount": brl(amount), "method": "internal", "payer_account_id": payer, "payee_account_id": payee}
@@ -109,7 +110,8 @@ class WholePath(RuleBasedStateMachine):
 
     @rule(payment=payments, part=st.integers(1, 10), again=st.booleans())
     def capture(self, payment: str, part: int, again: bool) -> None:
-        """A capture of a part or of all; twice with one key it is one, and it is refused where it does not belong."""
+        """Capture a part or all of a payment, perhaps twice under one key; it is refused where the status does not
+        allow it."""
         order = self.expected.orders[payment]
         amount = max(1, order.amount * part // 10)
         key = f"capture-{next(self.world.numbers)}"
@@ -121,17 +123,17 @@ class WholePath(RuleBasedStateMachine):
                 assert self.run(self.tenant.call("POST", path, body, key=key)).raw == answer.raw
         else:
             assert answer.code == "illegal_state"
-            # An authorization that has run out is over, whether or not the sweep was there yet.
+            # An authorization is expired after its time, also before the sweep has found it.
             assert order.status != "authorized" or self.run(self.has_expired(payment))
 
     async def has_expired(self, payment: str) -> bool:
-        """Whether a payment's authorization is past its time."""
-        told = await self.tenant.get(f"/v1/payments/{payment}")
-        return bool(told["expires_at"] <= f"{self.world.clock.now():%Y-%m-%dT%H:%M:%S.%fZ}")
+        """Return whether a payment's authorization has expired."""
+        payment_now = await self.tenant.get(f"/v1/payments/{payment}")
+        return bool(payment_now["expires_at"] <= f"{self.world.clock.now():%Y-%m-%dT%H:%M:%S.%fZ}")
 
     @rule(payment=payments)
     def cancel(self, payment: str) -> None:
-        """A cancellation, refused once a capture was asked for or the payment has ended."""
+        """Cancel a payment; this is refused after a capture was requested or the payment has ended."""
         allowed = self.expected.orders[payment].status in ("created", "authorized")
         answer = self.run(self.tenant.call("POST", f"/v1/payments/{payment}/cancel"))
         assert answer.status == (200 if allowed else 409), answer.body
@@ -140,7 +142,7 @@ class WholePath(RuleBasedStateMachine):
 
     @rule(payment=payments, amounts=st.lists(st.one_of(st.none(), st.integers(1, 400)), min_size=1, max_size=3))
     def refund(self, payment: str, amounts: list[int | None]) -> None:
-        """Refunds of a part or of the rest, as often as something is left."""
+        """Refund a part or the rest of a payment, as long as something is left."""
         for amount in amounts:
             self._refund(payment, amount)
 
@@ -162,7 +164,7 @@ class WholePath(RuleBasedStateMachine):
     @precondition(lambda self: self.world.pool.pending)
     @rule(number=st.integers(0, 30), copies=st.integers(0, 2))
     def deliver(self, number: int, copies: int) -> None:
-        """One of the deliveries that wait, and copies of it that stay behind."""
+        """Deliver one of the pending deliveries, and leave copies of it in the pool."""
         pool = self.world.pool.pending
         pending = pool.pop(number % len(pool))
         pool += [Pending(pending.subscription, pending.envelope, pending.consumer) for _ in range(copies)]
@@ -171,7 +173,7 @@ class WholePath(RuleBasedStateMachine):
     @precondition(lambda self: self.world.pool.pending)
     @rule(count=st.integers(1, 12), seed=st.integers(0, 99))
     def deliver_some(self, count: int, seed: int) -> None:
-        """Several in any order, so that stories get on."""
+        """Deliver several pending deliveries in any order."""
         random, pool = Random(seed), self.world.pool.pending
         for _ in range(count):
             if pool:
@@ -180,14 +182,14 @@ class WholePath(RuleBasedStateMachine):
     @precondition(lambda self: self.taken)
     @rule(number=st.integers(0, 200))
     def deliver_again(self, number: int) -> None:
-        """One that was taken long ago comes again."""
+        """Deliver an earlier delivery again."""
         old = self.taken[number % len(self.taken)]
         self.run(self.world.deliver(Pending(old.subscription, old.envelope, old.consumer)))
 
     @precondition(lambda self: self.world.pool.pending)
     @rule(consumer=CONSUMERS, forget=st.booleans())
     def all_but(self, consumer: str, forget: bool) -> None:
-        """One function is down, and all others go on; perhaps the cache loses everything too."""
+        """Deliver everything except to one function; perhaps the cache loses everything, too."""
         pool, kept = self.world.pool.pending, []
         while pool:
             pending = pool.pop(0)
@@ -203,22 +205,22 @@ class WholePath(RuleBasedStateMachine):
 
     @rule(seconds=STEP_SECONDS, schedules=st.lists(SCHEDULES, max_size=2))
     def wait(self, seconds: int, schedules: list[str]) -> None:
-        """Time passes, and schedules have their turns."""
+        """Move the clock and deliver the schedules' ticks."""
         self.world.later(seconds=seconds)
         self.expected.now += seconds
         for schedule in schedules:
             self.run(self.world.tick(f"operations-{schedule}"))
 
-    # What must be true
+    # Invariants
 
     @invariant()
     def the_books_are_right(self) -> None:
-        """Debits equal credits, held is the sum of the holds, available is never negative."""
+        """Debits equal credits, `held` is the sum of the active holds, and no available balance is negative."""
         self.run(check_always(self.world, self.tenant))
 
     @invariant()
     def all_is_as_expected(self) -> None:
-        """Accounts, payments, refunds, holds and deposits are as the reference has them."""
+        """Accounts, payments, refunds, holds and deposits are equal to those of the reference model."""
         self.run(self.compare())
 
     async def compare(self) -> None:
@@ -232,7 +234,7 @@ class WholePath(RuleBasedStateMachine):
             id: order.status for id, order in expected.orders.items()
         }
         holds = {hold["cause_id"]: hold["status"] for hold in await everything(world, tenant_id, HOLDS)}
-        assert holds == {cause: wish.status for cause, wish in expected.wishes.items()}
+        assert holds == {cause: hold.status for cause, hold in expected.holds.items()}
         deposits = {deposit["id"]: deposit["status"] for deposit in await everything(world, tenant_id, DEPOSITS)}
         assert deposits == expected.deposits
         turnover = await world.runtime.ledger.turnover(tenant_id)
@@ -243,7 +245,7 @@ class WholePath(RuleBasedStateMachine):
 
     @rule()
     def come_to_rest(self) -> None:
-        """Once everything was delivered, every payment has ended or waits for its capture, and all books agree."""
+        """When everything is delivered, every payment has ended or waits for its capture, and all books agree."""
         self.run(self.rest())
 
     async def rest(self) -> None:
@@ -255,9 +257,9 @@ class WholePath(RuleBasedStateMachine):
         await check_quiet(self.world, self.tenant, open_ones=True)
 
 
-@pytest.mark.timeout(3000)  # a failing story is made as short as can be before it is shown
-def test_the_whole_path_is_as_the_reference_has_it() -> None:
-    """In every story of commands, deliveries and failures the platform's books are those of the reference."""
+@pytest.mark.timeout(3000)  # a failing story is shortened before it is shown
+def test_the_whole_path_agrees_with_the_reference_model() -> None:
+    """In every story of commands, deliveries and failures, the platform's books agree with the reference model."""
     run_state_machine_as_test(
         WholePath,
         settings=settings(

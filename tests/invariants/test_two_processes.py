@@ -1,6 +1,7 @@
-"""Two processes on one set of stores that fail as Hypothesis wants: refused, lost, late, done and not told.
+"""Two processes on common stores whose calls fail as Hypothesis chooses: refused, lost, late, or done without an
+answer.
 
-LASTRO_INVARIANT_EXAMPLES sets how many stories are told; a failing one is printed as a program.
+LASTRO_INVARIANT_EXAMPLES sets the number of stories. A failing story is printed as a program.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ TIMES = st.integers(1, 3)
 
 
 class TwoProcesses(RuleBasedStateMachine):
-    """Commands sent once or several times at once, deliveries, faults, forgotten caches, and the passing of time."""
+    """Commands sent once or several times concurrently, deliveries, faults, lost caches, and the progress of time."""
 
     accounts = Bundle("accounts")
     payments = Bundle("payments")
@@ -58,7 +59,7 @@ class TwoProcesses(RuleBasedStateMachine):
         self.entries_when_closed: dict[str, int] = {}
 
     def run(self, work: Awaitable[T]) -> T:
-        """Wait for something on this story's own loop."""
+        """Run a coroutine on the story's event loop."""
 
         async def waited() -> T:
             return await work
@@ -66,14 +67,14 @@ class TwoProcesses(RuleBasedStateMachine):
         return self.loop.run_until_complete(waited())
 
     def teardown(self) -> None:
-        """Whatever the story was, in the end nothing is left to do and all books are right."""
+        """Check that at the end of every story nothing is in progress and all books are right."""
         try:
             self.run(self.rest())
         finally:
             self.loop.close()
 
     async def sent(self, path: str, body: Any, times: int) -> Answer:
-        """One command, sent so many times at once under one key: there is one answer to it."""
+        """Send a command several times concurrently under one key, and return its one answer."""
         key = f"command-{next(self.world.numbers)}"
         answers = await asyncio.gather(*(self.tenant.call("POST", path, body, key=key) for _ in range(times)))
         assert len({(answer.status, answer.raw) for answer in answers if answer.status < 400}) <= 1, answers
@@ -84,7 +85,7 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 250]), min_size=2, max_size=3))
     def open_accounts(self, overdrafts: list[int]) -> Any:
-        """Accounts of one user, some with an overdraft, the first with money."""
+        """Open accounts of one user, some with an overdraft; the first gets money."""
         owner = self.run(self.tenant.user())
         ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
         self.run(self.tenant.fund(ids[0], 1000))
@@ -93,12 +94,12 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=12))
     def go_wrong(self, faults: list[Fault]) -> None:
-        """The next calls that write go wrong like this."""
+        """Let the next writing calls fail in this way."""
         self.die.script.extend(faults)
 
     @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans(), times=TIMES)
     def pay(self, payer: str, payee: str, amount: int, manual: bool, times: int) -> Any:
-        """A payment of either kind."""
+        """Create a payment of either kind."""
         if payer == payee:
             return multiple()
         more = {"capture": "manual", "expires_in": 60} if manual else {}
@@ -111,20 +112,20 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @rule(payment=payments, part=st.one_of(st.none(), AMOUNTS), times=TIMES)
     def capture(self, payment: str, part: int | None, times: int) -> None:
-        """A capture of a part or of all, refused where it does not belong."""
+        """Capture a part or all of a payment; it is refused where the status does not allow it."""
         body = {} if part is None else {"amount": brl(part)}
         answer = self.run(self.sent(f"/v1/payments/{payment}/capture", body, times))
         assert answer.code in (None, "illegal_state", "amount_exceeds_authorized"), answer.body
 
     @rule(payment=payments, times=TIMES)
     def cancel(self, payment: str, times: int) -> None:
-        """A cancellation, refused where it does not belong."""
+        """Cancel a payment; it is refused where the status does not allow it."""
         answer = self.run(self.sent(f"/v1/payments/{payment}/cancel", {}, times))
         assert answer.code in (None, "illegal_state"), answer.body
 
     @rule(payment=payments, amount=st.one_of(st.none(), AMOUNTS), times=TIMES)
     def refund(self, payment: str, amount: int | None, times: int) -> None:
-        """A refund of a part or of the rest, refused where nothing is left."""
+        """Refund a part or the rest of a payment; it is refused when nothing is left."""
         body = {} if amount is None else {"amount": brl(amount)}
         answer = self.run(self.sent(f"/v1/payments/{payment}/refunds", body, times))
         assert answer.code in (None, "illegal_state", "amount_exceeds_refundable"), answer.body
@@ -149,7 +150,7 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @rule(account=accounts, amount=AMOUNTS, times=TIMES)
     def deposit(self, account: str, amount: int, times: int) -> None:
-        """Money comes in, and the provider reports it as often as it likes."""
+        """Request a deposit, which the provider reports one or several times."""
         body = {"account_id": account, "amount": brl(amount), "method": "pix"}
         answer = self.run(self.sent("/v1/deposits", body, times))
         if answer.code == "account_closed":
@@ -164,7 +165,7 @@ class TwoProcesses(RuleBasedStateMachine):
     @precondition(lambda self: self.world.pool.pending)
     @rule(count=st.integers(1, 12), seed=st.integers(0, 99), abreast=st.integers(1, 4))
     def deliver_some(self, count: int, seed: int, abreast: int) -> None:
-        """Several in any order and several at once, each to whichever process."""
+        """Deliver several pending deliveries in any order and concurrently, each to either process."""
         random, pool = Random(seed), self.world.pool.pending
         while pool and count > 0:
             batch = [pool.pop(random.randrange(len(pool))) for _ in range(min(abreast, count, len(pool)))]
@@ -172,33 +173,33 @@ class TwoProcesses(RuleBasedStateMachine):
             count -= len(batch)
 
     async def delivered(self, batch: list[Pending]) -> None:
-        """Deliver these at once."""
+        """Deliver these concurrently."""
         await asyncio.gather(*(self.world.deliver(pending) for pending in batch))
 
     @precondition(lambda self: self.world.pool.published)
     @rule(number=st.integers(0, 200))
     def deliver_again(self, number: int) -> None:
-        """An event that was published once comes again to all its consumers."""
+        """Deliver an earlier event again to all its consumers."""
         published = self.world.pool.published
         self.run(self.world.replay([published[number % len(published)]]))
 
     @rule()
     def forget(self) -> None:
-        """Every cache loses everything."""
+        """Clear every cache."""
         self.run(self.world.forget())
 
     @rule(seconds=st.sampled_from([1, 31, 61, 301]), schedules=st.lists(SCHEDULES, max_size=2))
     def wait(self, seconds: int, schedules: list[str]) -> None:
-        """Time passes, and schedules have their turns."""
+        """Move the clock and deliver the schedules' ticks."""
         self.world.later(seconds=seconds)
         for schedule in schedules:
             self.run(self.world.tick(schedule))
 
-    # What must be true
+    # Invariants
 
     @invariant()
     def the_books_are_right(self) -> None:
-        """Debits equal credits, held is the sum of the holds, available is never negative."""
+        """Debits equal credits, `held` is the sum of the active holds, and no available balance is negative."""
         self.run(check_always(self.world, self.tenant))
 
     @invariant()
@@ -221,7 +222,7 @@ class TwoProcesses(RuleBasedStateMachine):
             assert self.entries_when_closed.setdefault(id, entries) == entries, account
 
     async def rest(self) -> None:
-        """Everything is delivered and every deadline passes: a command has one effect, and all the money is there."""
+        """Deliver everything and let every deadline pass; each command has had one effect, and the books are right."""
         world, tenant = self.world, self.tenant
         for _ in range(3):
             await world.settle()
@@ -237,9 +238,10 @@ class TwoProcesses(RuleBasedStateMachine):
         assert sum(accounts) == self.money
 
 
-@pytest.mark.timeout(3000)  # a failing story is made as short as can be before it is shown
-def test_two_processes_keep_the_books_whatever_goes_wrong() -> None:
-    """In every story of commands, deliveries and faults a command has one effect and answer, and no money is lost."""
+@pytest.mark.timeout(3000)  # a failing story is shortened before it is shown
+def test_two_processes_have_right_books_on_hostile_stores() -> None:
+    """In every story of commands, deliveries and faults, a command has one effect and one answer, and no money is
+    lost."""
     run_state_machine_as_test(
         TwoProcesses,
         settings=settings(
@@ -253,7 +255,7 @@ def test_two_processes_keep_the_books_whatever_goes_wrong() -> None:
 
 
 async def test_every_fault_happens_to_both_processes() -> None:
-    """In one story by a seed every kind of fault happens, and each process answers requests and takes events."""
+    """In one seeded story every kind of fault happens, and each process answers requests and processes events."""
     world = await World.hostile(3)
     tenant = await world.tenant()
     payer, payee = await tenant.account(5000), await tenant.account()

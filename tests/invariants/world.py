@@ -1,7 +1,7 @@
-"""A platform without servers and without time of its own, for tests of what must hold.
+"""A platform without servers and with a manual clock, for tests of the invariants.
 
-Requests go through the whole pipeline and events along the ways that the manifests say, but nothing moves by itself:
-every delivery lies in a pool until the test takes it out, in the order, as often and beside whatever it likes.
+Requests go through the whole pipeline, and events are routed by the manifests. But nothing is delivered by itself: each
+delivery waits in a pool until the test makes it, in any order, several times or concurrently.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _PLATFORM_TOKEN: Final = "platform"
 _CALLBACK_SECRET: Final = b"the rail's and ours"
 _MOST_ATTEMPTS: Final = 60
-"""How often a delivery may be refused for now before the test fails: nothing here stays refused."""
+"""The number of times that a delivery may be refused temporarily before the test fails."""
 
 
 @cache
@@ -80,7 +80,7 @@ def the_plan() -> Plan:
 
 @cache
 def operations() -> dict[str, Operation]:
-    """Every deployed function by the name of its Service."""
+    """Return every deployed function, by the name of its Service."""
     found: dict[str, Operation] = {}
     for name, service in the_plan().services.items():
         operation = operation_of(getattr(importlib.import_module(service.module), service.target))
@@ -96,7 +96,7 @@ def http_operations() -> list[HttpOperation]:
 
 @dataclass(slots=True)
 class Answer:
-    """What a request was answered."""
+    """The response to a request."""
 
     status: int
     body: Any
@@ -111,7 +111,7 @@ class Answer:
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """One delivery that waits in the pool."""
+    """A delivery in the pool."""
 
     subscription: Subscription
     envelope: Envelope
@@ -121,7 +121,7 @@ class Pending:
 
 
 class _Verifier:
-    """Takes a tenant's id for a token with every scope: who signs tokens is tested elsewhere."""
+    """Accepts a tenant's id as a token with every scope. The verification of tokens has its own tests."""
 
     async def verify(self, token: str) -> Caller:
         if token == _PLATFORM_TOKEN:
@@ -130,7 +130,7 @@ class _Verifier:
 
 
 class _Pool:
-    """The bus: what is published becomes one delivery for each consumer."""
+    """The bus. A published event becomes one delivery for each consumer."""
 
     reads_the_outbox = False
 
@@ -159,7 +159,7 @@ class _Rail(PixHttpRail):
 
 
 def deliveries_of(envelope: Envelope) -> list[Pending]:
-    """Where the manifests send an event."""
+    """Return the deliveries of an event according to the manifests."""
     found = []
     for route in the_plan().routes(envelope):
         if route.rest is None or route.rest(envelope):
@@ -171,7 +171,7 @@ def deliveries_of(envelope: Envelope) -> list[Pending]:
 
 
 class _Interleaved:
-    """A port whose every call lets others go first, for as long as a seeded die says."""
+    """A port whose every call suspends a random number of times, by a seed."""
 
     def __init__(self, port: Any, random: Random) -> None:
         self._port = port
@@ -197,7 +197,7 @@ class _Interleaved:
 
 @dataclass(slots=True)
 class Tenant:
-    """A tenant with what it signs by. `call` is a request with a signature of its own."""
+    """A tenant and its signing key."""
 
     world: World
     id: str
@@ -207,7 +207,7 @@ class Tenant:
     async def call(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, query: str = ""
     ) -> Answer:
-        """Send a request; a POST without `key` gets a new one."""
+        """Send a signed request; a POST without `key` gets a new key."""
         content = b"" if body is None else orjson.dumps(body)
         headers = {"authorization": f"Bearer {self.id}"}
         if method == "POST":
@@ -222,10 +222,10 @@ class Tenant:
         return answer
 
     def signed(self, method: str, path: str, query: str, headers: dict[str, str], content: bytes) -> HttpRequest:
-        """The request with a signature of its own: the same command may be sent again under its key."""
+        """Return the request with a new signature, so that a command can be repeated under its key."""
         signed = dict(headers)
         if method == "POST":
-            # Digits past the microsecond: requests of one instant differ, and no signature comes twice.
+            # The timestamp has digits beyond the microsecond, so that no two signatures are equal.
             timestamp = f"{format_time(self.world.clock.now())[:-1]}{next(self.world.numbers):09d}Z"
             canonical = signing.canonical_string(
                 method, path, query, content, self.id, headers["idempotency-key"], timestamp, self.key_id
@@ -235,13 +235,13 @@ class Tenant:
         return HttpRequest(method, path, query, signed, content)
 
     async def get(self, path: str, query: str = "") -> Any:
-        """The body of a GET that must succeed."""
+        """Send a GET, which must succeed, and return its body."""
         answer = await self.call("GET", path, query=query)
         assert answer.status == 200, answer.body
         return answer.body
 
     async def listed(self, path: str, query: str = "") -> list[Any]:
-        """Everything of a list, page after page."""
+        """Return all items of a list, page by page."""
         found: list[Any] = []
         page = await self.get(path, f"limit=100&{query}" if query else "limit=100")
         while True:
@@ -251,13 +251,13 @@ class Tenant:
             page = await self.get(path, f"limit=100&cursor={page['next_cursor']}")
 
     async def made(self, path: str, body: Any = None, *, key: str | None = None) -> Any:
-        """The body of a POST that must succeed."""
+        """Send a POST, which must succeed, and return its body."""
         answer = await self.call("POST", path, body, key=key)
         assert answer.status in (200, 201), answer.body
         return answer.body
 
     async def user(self) -> str:
-        """Register a customer; its id."""
+        """Register a customer and return its id."""
         body = {
             "kind": "customer",
             "name": "Ana Souza",
@@ -267,7 +267,7 @@ class Tenant:
         return str((await self.made("/v1/users", body))["id"])
 
     async def account(self, posted: int = 0, *, overdraft: int = 0, owner: str | None = None) -> str:
-        """Open an account in BRL and put `posted` minor units on it; its id."""
+        """Open an account in BRL with a balance of `posted` minor units, and return its id."""
         body = {"owner_id": owner or await self.user(), "currency": "BRL", "overdraft_limit": overdraft}
         account_id = str((await self.made("/v1/accounts", body))["id"])
         if posted:
@@ -275,7 +275,8 @@ class Tenant:
         return account_id
 
     async def fund(self, account_id: str, amount: int) -> str:
-        """Deposit an amount and see it through; the deposit's id. Other deliveries in the pool are left alone."""
+        """Deposit an amount, deliver all events of the deposit, and return its id. Other deliveries stay in the
+        pool."""
         before, self.world.pool.pending = self.world.pool.pending, []
         deposit = await self.deposit(account_id, amount)
         await self.world.settle()
@@ -286,33 +287,33 @@ class Tenant:
         return deposit
 
     async def deposit(self, account_id: str, amount: int) -> str:
-        """Ask for a deposit; its id."""
+        """Request a deposit and return its id."""
         body = {"account_id": account_id, "amount": brl(amount), "method": "pix"}
         return str((await self.made("/v1/deposits", body))["id"])
 
     async def pay(self, payer: str, payee: str, amount: int, **more: Any) -> str:
-        """Ask for a payment; its id."""
+        """Request a payment and return its id."""
         return str((await self.made("/v1/payments", payment(payer, payee, amount, **more)))["id"])
 
     async def status(self, payment_id: str) -> str:
-        """A payment's status."""
+        """Return a payment's status."""
         return str((await self.get(f"/v1/payments/{payment_id}"))["status"])
 
 
 @dataclass(slots=True)
 class World:
-    """Everything that a test needs. Make it with `World.in_memory` or `World.on_disk`."""
+    """The platform under test. Create it with `World.in_memory`, `World.on_disk` or `World.hostile`."""
 
     runtime: Runtime
-    """What a test reads by; where there is one process alone it serves as well."""
+    """The runtime with which a test reads. With a single process, it also processes requests and events."""
     clock: ManualClock
     pool: _Pool
     rail: _Rail
     processes: list[Runtime]
-    """Those that answer requests and take events; which of them, the seed says."""
+    """The runtimes that process requests and events; the seed chooses one each time."""
     chooser: Random
     servers: Servers | None = None
-    """The stores that misbehave, if they do."""
+    """The hostile stores, or None."""
     store: SqliteStore | None = None
     numbers: count[int] = field(default_factory=lambda: count(1))
     paid: set[str] = field(default_factory=set)
@@ -320,14 +321,14 @@ class World:
 
     @classmethod
     async def in_memory(cls, seed: int = 0, *, interleaved: bool = False) -> World:
-        """A platform on plain dictionaries; `interleaved` suspends at each call of a port, by the seed."""
+        """Create a platform on the stores in memory; with `interleaved`, each call of a port suspends, by the seed."""
         clock = ManualClock()
         documents, ledger, memory_cache = MemoryDocuments(COLLECTIONS), MemoryLedger(), MemoryCache(clock)
         return await cls._on(documents, ledger, memory_cache, clock, seed, interleaved=interleaved)
 
     @classmethod
     async def on_disk(cls, data_dir: Path, seed: int = 0, *, interleaved: bool = False) -> World:
-        """A platform on the embedded store. Close it."""
+        """Create a platform on the embedded store. The caller closes it."""
         clock = ManualClock()
         store = await SqliteStore.open(
             data_dir, collections=COLLECTIONS, settings=Settings(data_dir=str(data_dir)), clock=clock
@@ -338,7 +339,7 @@ class World:
 
     @classmethod
     async def hostile(cls, seed: int = 0, *, die: Die | None = None, processes: int = 2) -> World:
-        """Several processes, each with a cache of its own, on stores in memory that they share and that misbehave."""
+        """Create several processes, each with its own cache, on common hostile stores in memory."""
         servers, clock, pool, rail = Servers(die or SeededDie(seed)), ManualClock(), _Pool(), _Rail()
         turns, secrets = Random(seed + 1), MemorySecrets()
         await secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
@@ -373,12 +374,12 @@ class World:
         return cls(runtime, clock, pool, rail, [runtime], Random(seed))
 
     async def close(self) -> None:
-        """Close the store, when there is one to close."""
+        """Close the store, if it is on disk."""
         if self.store is not None:
             await self.store.close()
 
     async def tenant(self, id: str = "tenant-a") -> Tenant:
-        """Take a tenant on."""
+        """Create a tenant."""
         number = next(self.numbers)
         headers = {
             "authorization": f"Bearer {_PLATFORM_TOKEN}",
@@ -392,14 +393,14 @@ class World:
         return Tenant(self, id, key["key_id"], key["secret"])
 
     async def request(self, request: HttpRequest) -> Answer:
-        """Send a request to the operation of its method and path."""
+        """Send a request to the operation with its method and path."""
         for operation in http_operations():
             if operation.method == request.method and operation.pattern.fullmatch(request.path):
                 return _answer(await serve(operation, request, self.process()))
         raise AssertionError(f"there is no {request.method} {request.path}")
 
     async def _persistent(self, request: HttpRequest) -> Answer:
-        """Send a request that carries no signature of ours, as often as it is told to come again."""
+        """Send a request without a signature, and repeat it while the response asks for that."""
         answer = await self.request(request)
         for _ in range(0 if self.servers is None else _MOST_ATTEMPTS):
             if answer.status != 503 and answer.code != "request_in_progress":
@@ -408,18 +409,19 @@ class World:
         return answer
 
     def process(self) -> Runtime:
-        """One of the processes."""
+        """Return one of the processes."""
         return self.chooser.choice(self.processes)
 
     async def forget(self) -> None:
-        """Have every cache lose everything."""
+        """Clear every cache."""
         for process in self.processes:
             await process.cache.clear()
 
     # Events
 
     async def deliver(self, pending: Pending) -> None:
-        """Deliver once. What is refused for now goes back into the pool; what is refused for good is parked."""
+        """Deliver once. A delivery that is refused temporarily goes back into the pool; one that is refused finally
+        is parked."""
         outcome = await deliver(pending.consumer, pending.envelope, self.process())
         if outcome.status == 204:
             for observer in self.observers:
@@ -441,7 +443,7 @@ class World:
         await self._deliver_at_last(consumer, letter)
 
     async def _deliver_at_last(self, consumer: EventOperation, envelope: Envelope) -> None:
-        """Deliver an event until it is taken, where stores misbehave; else it must be the first time."""
+        """Deliver an event until it is accepted, on hostile stores; on others the first delivery must be accepted."""
         status = None
         for _ in range(1 if self.servers is None else _MOST_ATTEMPTS):
             status = (await deliver(consumer, envelope, self.process())).status
@@ -450,12 +452,12 @@ class World:
         raise Unavailable(f"{consumer.id} answered {status}")
 
     async def settle(self) -> None:
-        """Deliver what there is and what comes of it, in order, until nothing is left."""
+        """Deliver all pending deliveries and those that follow, in order, until none is left."""
         while self.pool.pending or await self.left_behind():
             await self.deliver(self.pool.pending.pop(0))
 
     async def left_behind(self) -> bool:
-        """Whether there was something in the outbox that no process had published; now it is."""
+        """Publish the events in the outbox that no process has published, and return whether there were any."""
         if self.servers is None:
             return False
         await self.servers.arrived()
@@ -465,9 +467,9 @@ class World:
         return bool(self.pool.pending)
 
     async def settle_wildly(self, random: Random, *, times: int = 2, forgetful: bool = True, abreast: int = 1) -> None:
-        """Deliver everything `times` times over in any order, `abreast` at once, until nothing is left.
+        """Deliver everything `times` times in any order, `abreast` concurrently, until nothing is left.
 
-        `forgetful` wipes the cache between every two deliveries, locks and deadlines and all.
+        With `forgetful`, the cache loses values, locks and deadlines between every two deliveries.
         """
         while self.pool.pending or await self.left_behind():
             batch = []
@@ -493,14 +495,14 @@ class World:
                 await self.deliver(pending)
 
     async def pay_charges(self, *, times: int = 1) -> None:
-        """Have strangers pay every charge that the rail was asked for; it reports each `times` times."""
+        """Pay every requested charge; the rail reports each payment `times` times."""
         for reference in [reference for reference in self.rail.charges if reference not in self.paid]:
             self.paid.add(reference)
             for _ in range(times):
                 await self.report(reference, self.rail.charges[reference])
 
     async def report(self, reference: str, amount: int, *, end_to_end_id: str | None = None) -> None:
-        """Report money for a charge as the rail does."""
+        """Report a payment of a charge, as the rail does."""
         paid = {
             "endToEndId": end_to_end_id or f"E{reference[:31]}",
             "txid": reference,
@@ -514,7 +516,7 @@ class World:
         assert answer.status == 200, answer.body
 
     async def tick(self, schedule: str) -> None:
-        """Let a schedule have its turn now, by the PingSource of that name."""
+        """Deliver a tick of the PingSource with this name."""
         source, subscription = the_plan().pings[schedule]
         assert isinstance(subscription.target, ToService)
         assert subscription.policy is PING_SOURCE_POLICY
@@ -533,17 +535,16 @@ class World:
         await self._deliver_at_last(consumer, envelope)
 
     def later(self, **step: float) -> None:
-        """Move the clock by a timedelta's arguments."""
+        """Move the clock forwards; the arguments are those of timedelta."""
         self.clock.advance(timedelta(**step))
 
 
 _AT_ONCE: Final = Settings(outbox_grace_seconds=0, commit_pause_seconds=0.0)
-"""A test's time stands still: what a process left in the outbox need not be given time to get published by it, and
-nothing is gained by a pause."""
+"""Settings for a manual clock: the outbox needs no grace time, and retries need no pause."""
 
 
 _SECRETS: Final = PredictableSecretSource(1)
-"""One for all processes: no two tenants have the same."""
+"""One counter for all processes, so that tenants have different numbers."""
 
 
 def _runtime(
@@ -573,12 +574,12 @@ def _answer(response: HttpResponse) -> Answer:
 
 
 def brl(value: int) -> dict[str, Any]:
-    """An amount as the contract writes it."""
+    """Return an amount in BRL as the API writes it."""
     return {"value": value, "currency": "BRL"}
 
 
 def payment(payer: str, payee: str, amount: int, **more: Any) -> dict[str, Any]:
-    """A payment's command."""
+    """Return the command of a payment."""
     return {
         "amount": brl(amount),
         "method": "internal",
@@ -589,7 +590,7 @@ def payment(payer: str, payee: str, amount: int, **more: Any) -> dict[str, Any]:
 
 
 def cpf(number: int) -> str:
-    """The `number`-th CPF of some, with its check digits (modulus 11)."""
+    """Return the `number`-th CPF of a series, with its check digits (modulus 11)."""
     digits = [int(digit) for digit in f"{number + 100:09d}"]
     for _ in range(2):
         rest = sum(digit * weight for digit, weight in zip(reversed(digits), range(2, 12), strict=False)) % 11

@@ -1,4 +1,5 @@
-"""What every adapter of the cache port does; each adapter's tests inherit it with `cache` and `clock` fixtures."""
+"""The behaviour of every adapter of the cache port. Each adapter's tests inherit it, with fixtures `cache` and
+`clock`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ class CacheSuite:
     """Behaviour of the cache port."""
 
     async def test_a_value_lives_for_its_time(self, cache: Cache, clock: ManualClock) -> None:
-        """A value is there until its time is over, and replaced by a later one."""
+        """A value is stored for its lifetime, and a later value replaces it."""
         assert await cache.get("k") is None
         await cache.set("k", b"1", 10)
         await cache.set("k", b"2", 5)
@@ -23,7 +24,7 @@ class CacheSuite:
         assert await cache.get("k") is None
 
     async def test_a_lock_has_one_holder(self, cache: Cache) -> None:
-        """While a lock is held nobody else gets it; let go, the next holder's token is greater."""
+        """A held lock is refused to others; after its release the next holder gets a greater token."""
         first = await cache.lock("k", 30)
         assert first is not None
         assert await cache.lock("k", 30) is None
@@ -33,8 +34,8 @@ class CacheSuite:
         assert second is not None
         assert second > first
 
-    async def test_a_lock_runs_out(self, cache: Cache, clock: ManualClock) -> None:
-        """A lock whose time is over goes to the next; its late holder cannot take it away from them."""
+    async def test_a_lock_expires(self, cache: Cache, clock: ManualClock) -> None:
+        """An expired lock is given to the next caller, and its former holder cannot release it."""
         first = await cache.lock("k", 30)
         clock.advance(30 * SECOND)
         second = await cache.lock("k", 30)
@@ -44,8 +45,8 @@ class CacheSuite:
         await cache.unlock("k", first)
         assert await cache.lock("k", 30) is None
 
-    async def test_lives_are_not_the_wall_clock_s(self, cache: Cache, clock: ManualClock) -> None:
-        """A jump of the wall clock, either way, neither ends nor prolongs a value's or a lock's life."""
+    async def test_lifetimes_do_not_depend_on_the_wall_clock(self, cache: Cache, clock: ManualClock) -> None:
+        """A jump of the wall clock in either direction does not change the lifetime of a value or lock."""
         for number, step in enumerate((-3600 * SECOND, 3600 * SECOND, 7200 * SECOND)):
             key = f"k{number}"
             await cache.set(key, b"1", 10)
@@ -59,7 +60,7 @@ class CacheSuite:
             assert await cache.lock(key, 10) is not None
 
     async def test_deadlines_come_in_their_order(self, cache: Cache, clock: ManualClock) -> None:
-        """Passed deadlines are returned earliest first, bounded, and stay until they are unscheduled."""
+        """`due` returns passed deadlines, earliest first and at most `limit`; they stay until they are unscheduled."""
         start = clock.now()
         for seconds, key in ((3, "c"), (1, "a"), (2, "b"), (9, "z")):
             await cache.schedule(key, start + seconds * SECOND)
@@ -71,7 +72,7 @@ class CacheSuite:
         assert list(await cache.due(start + 5 * SECOND, 10)) == ["b", "c"]
 
     async def test_a_deadline_can_be_moved(self, cache: Cache, clock: ManualClock) -> None:
-        """A moved deadline counts at its new time only, however often it was set."""
+        """A changed deadline is due only at its new time, however often it was changed."""
         start = clock.now()
         for seconds in (1, 5, 5, 2, 2):
             await cache.schedule("a", start + seconds * SECOND)
@@ -81,8 +82,8 @@ class CacheSuite:
         assert list(await cache.due(start + 6 * SECOND, 10)) == []
         assert list(await cache.due(start + 7 * SECOND, 10)) == ["a"]
 
-    async def test_a_wiped_cache_has_forgotten(self, cache: Cache, clock: ManualClock) -> None:
-        """After `clear` there are no values, locks or deadlines, and tokens go on growing."""
+    async def test_a_cleared_cache_is_empty(self, cache: Cache, clock: ManualClock) -> None:
+        """After `clear` there are no values, locks or deadlines, and tokens still increase."""
         await cache.set("k", b"1", 100)
         token = await cache.lock("k", 100)
         await cache.schedule("k", clock.now())

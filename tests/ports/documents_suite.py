@@ -1,4 +1,4 @@
-"""What every adapter of the documents port does; each adapter's tests inherit it with a `documents` fixture."""
+"""The behaviour of every adapter of the documents port. Each adapter's tests inherit it, with a fixture `documents`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from shared.ports.documents import (
 
 
 class AccountDocument(Document):
-    """What the suite does sums with."""
+    """A document with sums and a floor."""
 
     status: str | None
     due: str | None
@@ -43,7 +43,7 @@ class AccountDocument(Document):
 
 
 class AccountChanges(TypedDict, total=False):
-    """What may change of it: all but the overdraft."""
+    """The fields that may change: all except the overdraft."""
 
     status: str | None
     due: str | None
@@ -53,7 +53,7 @@ class AccountChanges(TypedDict, total=False):
 
 
 class NoteDocument(Document):
-    """What the suite searches by."""
+    """A document with the fields for queries."""
 
     a: Any
     b: Any
@@ -61,7 +61,7 @@ class NoteDocument(Document):
 
 
 class NoteChanges(TypedDict, total=False):
-    """What may change of it."""
+    """The fields that may change."""
 
     a: Any
 
@@ -85,13 +85,13 @@ COLLECTIONS: Final = (ACCOUNTS, NOTES)
 
 
 def account(id: str, tenant_id: str = "ten_1", **fields: Any) -> dict[str, Any]:
-    """A new account, with nothing on it unless said otherwise."""
+    """Return a new account, empty by default."""
     empty = {"status": None, "due": None, "iban": None, "posted": 0, "held": 0, "overdraft": 0}
     return {"id": id, "tenant_id": tenant_id, "version": 1, **empty, **fields}
 
 
 def note(id: str, tenant_id: str = "ten_1", **fields: Any) -> dict[str, Any]:
-    """A new note, empty unless said otherwise."""
+    """Return a new note, empty by default."""
     return {"id": id, "tenant_id": tenant_id, "version": 1, "a": None, "b": None, "c": None, **fields}
 
 
@@ -125,7 +125,7 @@ async def change(
 
 
 def ids(found: Any) -> list[str]:
-    """The ids of a page."""
+    """Return the ids of a page."""
     return [each["id"] for each in found]
 
 
@@ -133,20 +133,20 @@ class DocumentsSuite:
     """Behaviour of the documents port."""
 
     async def test_what_was_inserted_is_read_back(self, documents: Documents) -> None:
-        """A committed document is there as it was given, for its tenant."""
+        """A committed document is read back unchanged by its tenant."""
         await insert(documents, NOTES, note("n1", a="x", c={"list": [1, None, True]}))
         assert await documents.get(NOTES, "ten_1", "n1") == note("n1", a="x", c={"list": [1, None, True]})
         await documents.durable()
         assert await documents.get(NOTES, "ten_1", "n1") == note("n1", a="x", c={"list": [1, None, True]})
 
     async def test_another_tenants_document_is_not_there(self, documents: Documents) -> None:
-        """A tenant sees neither by id nor by query what belongs to another."""
+        """A tenant finds no document of another tenant, neither by id nor by query."""
         await insert(documents, NOTES, note("n1", a="x"))
         assert await documents.get(NOTES, "ten_2", "n1") is None
         assert list(await documents.find(NOTES, "ten_2", Query(where={"a": "x"}))) == []
 
     async def test_two_tenants_may_use_one_id(self, documents: Documents) -> None:
-        """Ids are a tenant's own."""
+        """Two tenants may have documents with the same id."""
         await insert(documents, NOTES, note("n1", a="x"))
         await insert(documents, NOTES, note("n1", "ten_2", a="y"))
         found = await documents.get(NOTES, "ten_2", "n1")
@@ -154,7 +154,7 @@ class DocumentsSuite:
         assert found["a"] == "y"
 
     async def test_one_commit_may_hold_documents_of_the_platform_too(self, documents: Documents) -> None:
-        """An inserted document is kept under its own tenant_id, whole with the rest of the commit."""
+        """A commit may insert a document under the platform, atomically with its other documents."""
         commit = Commit("ten_1", inserts=[(NOTES, note("n1")), (NOTES, note("n2", "-"))])
         await documents.commit(commit)
         assert await documents.get(NOTES, "-", "n2") is not None
@@ -177,7 +177,7 @@ class DocumentsSuite:
             await insert(documents, NOTES, note("n1"), note("n1"))
 
     async def test_a_replace_counts_the_version_on(self, documents: Documents) -> None:
-        """A replaced document has the next version; replacing the old one again is a conflict."""
+        """A replacement increases the version; replacing the former version again is a conflict."""
         await insert(documents, NOTES, note("n1", a="x"))
         await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))]))
         assert await documents.get(NOTES, "ten_1", "n1") == {**note("n1", a="y"), "version": 2}
@@ -187,13 +187,13 @@ class DocumentsSuite:
         with pytest.raises(VersionConflict):
             await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="z"))]))
 
-    async def test_what_is_not_there_is_not_replaced(self, documents: Documents) -> None:
-        """Replacing an absent document is a conflict: it was deleted since it was read."""
+    async def test_an_absent_document_is_not_replaced(self, documents: Documents) -> None:
+        """Replacing an absent document is a version conflict, because it was deleted since it was read."""
         with pytest.raises(VersionConflict):
             await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))]))
 
     async def test_documents_are_values(self, documents: Documents) -> None:
-        """What a caller does to a document that it replaced with does not reach the store."""
+        """A caller's later change of a document that it has committed does not change the store."""
         await insert(documents, NOTES, note("n1", a="x"))
         mine = note("n1", a="y")
         await documents.commit(Commit("ten_1", replaces=[(NOTES, mine)]))
@@ -204,7 +204,7 @@ class DocumentsSuite:
         assert found["a"] == "y"
 
     async def test_increments_add_up(self, documents: Documents) -> None:
-        """Changes without a version in hand never conflict; each counts the version on."""
+        """Changes without an expected version never conflict, and each increases the version."""
         await insert(documents, ACCOUNTS, account("a1", posted=100, held=0, overdraft=0, status="active"))
         for _ in range(3):
             await change(documents, "a1", {"held": 10, "posted": 1})
@@ -213,7 +213,7 @@ class DocumentsSuite:
         assert (found["held"], found["posted"], found["version"]) == (30, 103, 4)
 
     async def test_two_changes_of_one_document_in_a_commit(self, documents: Documents) -> None:
-        """A later change of a commit sees the earlier one, and only what is left of both is held to the floor."""
+        """The changes of a commit add up, and the floor is checked after all of them."""
         await insert(documents, ACCOUNTS, account("a1", posted=10, held=0, overdraft=0))
         changes = [Change(ACCOUNTS, "a1", {"held": 50}), Change(ACCOUNTS, "a1", {"held": -45, "posted": -1})]
         await documents.commit(Commit("ten_1", changes=changes))
@@ -222,7 +222,7 @@ class DocumentsSuite:
         assert (found["held"], found["posted"]) == (5, 9)
 
     async def test_a_floor_holds(self, documents: Documents) -> None:
-        """No commit leaves a floor's sum below zero, whether by change, insert or replace."""
+        """No change, insert or replacement may leave a floor's sum below zero."""
         await insert(documents, ACCOUNTS, account("a1", posted=10, held=0, overdraft=5))
         await change(documents, "a1", {"held": 15})
         with pytest.raises(GuardRefused):
@@ -234,7 +234,7 @@ class DocumentsSuite:
             await documents.commit(Commit("ten_1", replaces=[(ACCOUNTS, refilled)]))
 
     async def test_a_condition_holds(self, documents: Documents) -> None:
-        """A change is made where its condition holds, and refused with all of its commit where not."""
+        """A change whose condition is not met refuses the whole commit."""
         await insert(documents, ACCOUNTS, account("a1", posted=10, status="active"))
         await change(documents, "a1", {"posted": 1}, {"status": "active"})
         refused = Commit("ten_1", inserts=[(NOTES, note("n1"))], events=[event("e1")])
@@ -270,7 +270,8 @@ class DocumentsSuite:
     async def test_a_field_that_its_collection_does_not_know_is_refused(
         self, documents: Documents, misspelt: Commit
     ) -> None:
-        """A misspelt or missing field, or a change of one that may not change, is an error and writes nothing."""
+        """A misspelt or missing field, or a change of a field that may not change, is an error and nothing is
+        written."""
         await insert(documents, NOTES, note("n1"))
         await insert(documents, ACCOUNTS, account("a1", posted=5, status="active"))
         misspelt.events = [event("e1")]
@@ -283,7 +284,7 @@ class DocumentsSuite:
         assert not await documents.seen(InboxMarker("suite", "/s", "e0"))
 
     async def test_a_collection_that_is_not_in_the_stores_list_is_refused(self, documents: Documents) -> None:
-        """A store makes no collection at first use: another, even of a known name, is neither read nor written."""
+        """A collection that is not in the store's list, even with a known name, is neither read nor written."""
         for name in ("unlisted", "suite_notes"):
             other = Collection(name, owner="suite", document=NoteDocument, changes=NoteChanges)
             with pytest.raises(UnknownCollection, match=name):
@@ -304,7 +305,7 @@ class DocumentsSuite:
         "misspelt", [Query(where={"aa": 1}), Query(any_of=({"a": 1}, {"aa": 1})), Query(ranges={"aa": (None, 1)})]
     )
     async def test_a_query_by_an_unknown_field_is_refused(self, documents: Documents, misspelt: Query) -> None:
-        """A condition on a field that the documents do not have is an error, and not a list without hits."""
+        """A query by a field that the documents do not have is an error and not an empty list."""
         with pytest.raises(ValueError, match="suite_notes have no field aa"):
             await documents.find(NOTES, "ten_1", misspelt)
 
@@ -319,8 +320,8 @@ class DocumentsSuite:
         with pytest.raises(GuardRefused):
             await change(documents, "a1", {"posted": 1})
 
-    async def test_a_deleted_document_is_gone(self, documents: Documents) -> None:
-        """A delete takes effect at once, is no error for what is absent, and lets the id be used anew."""
+    async def test_a_deleted_document_is_absent(self, documents: Documents) -> None:
+        """A deletion has effect at once, is no error for an absent document, and allows a new document with the id."""
         await insert(documents, NOTES, note("n1", a="x"))
         for _ in range(2):
             await documents.commit(Commit("ten_1", deletes=[(NOTES, "n1")]))
@@ -331,7 +332,7 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", Query())) == ["n1"]
 
     async def test_a_unique_value_is_taken_once(self, documents: Documents) -> None:
-        """A unique index is held per tenant, before and after its owner is on disk; None is not a value."""
+        """A unique value is taken once in a tenant, before and after its document is on disk; None is not a value."""
         await insert(documents, ACCOUNTS, account("a1", iban="BR1", posted=0))
         for _ in range(2):
             with pytest.raises(AlreadyExists):
@@ -342,8 +343,9 @@ class DocumentsSuite:
         with pytest.raises(AlreadyExists):
             await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
 
-    async def test_what_was_only_read_is_held(self, documents: Documents) -> None:
-        """A commit that expects a document is made while that is as it was read, leaves it so, and is refused after."""
+    async def test_an_expected_document_must_not_have_changed(self, documents: Documents) -> None:
+        """A commit that expects a document is made if the document has not changed, does not change it, and is
+        refused otherwise."""
         await insert(documents, NOTES, note("n1", a="x"))
         for number in range(2):
             made = Commit(
@@ -362,7 +364,7 @@ class DocumentsSuite:
             assert not await documents.seen(InboxMarker("suite", "/s", "e9"))
             await documents.durable()
 
-    async def test_what_is_gone_or_another_tenants_is_not_as_it_was_read(self, documents: Documents) -> None:
+    async def test_an_absent_expected_document_refuses_the_commit(self, documents: Documents) -> None:
         """An expected document that was deleted, or is of another tenant, refuses the commit."""
         await insert(documents, NOTES, note("n1"))
         await insert(documents, NOTES, note("n2", "ten_2"))
@@ -374,8 +376,8 @@ class DocumentsSuite:
             Commit("ten_1", inserts=[(NOTES, note("m1"))], expects=[Expectation(NOTES, "ten_2", "n2", 1)])
         )
 
-    async def test_an_expectation_is_about_what_was_there_before(self, documents: Documents) -> None:
-        """A commit may write what it expects: the expected version is the one before its own write."""
+    async def test_an_expectation_is_checked_before_the_commits_own_writes(self, documents: Documents) -> None:
+        """A commit may write a document that it expects; the expected version is the one before its own write."""
         await insert(documents, ACCOUNTS, account("a1", posted=5))
         changed = Commit("ten_1", changes=[Change(ACCOUNTS, "a1", {"posted": 1})])
         changed.expects.append(Expectation(ACCOUNTS, "ten_1", "a1", 1))
@@ -383,8 +385,8 @@ class DocumentsSuite:
         with pytest.raises(VersionConflict):
             await documents.commit(changed)
 
-    async def test_of_two_that_write_what_the_other_read_one_is_refused(self, documents: Documents) -> None:
-        """Write skew: each commit rests on the document that the other writes, and both were read before either."""
+    async def test_write_skew_is_refused(self, documents: Documents) -> None:
+        """Of two commits that each expect the document that the other writes, one is refused (write skew)."""
         await insert(documents, NOTES, note("on-call-1", a="on"), note("on-call-2", a="on"))
         commits = []
         for mine, other in (("on-call-1", "on-call-2"), ("on-call-2", "on-call-1")):
@@ -398,7 +400,7 @@ class DocumentsSuite:
         assert len(await documents.find(NOTES, "ten_1", Query(where={"a": "on"}))) == 1
 
     async def test_a_refusal_names_the_index(self, documents: Documents) -> None:
-        """What exists already is told by the collection and the index that has it: the primary one, or a unique one."""
+        """AlreadyExists has the collection and the index, which is the primary or a unique one."""
         await insert(documents, ACCOUNTS, account("a1", iban="BR1", posted=0), account("a2", iban="BR2", posted=0))
         for _ in range(2):
             with pytest.raises(AlreadyExists) as refused:
@@ -416,8 +418,8 @@ class DocumentsSuite:
             await insert(documents, ACCOUNTS, account("a5", iban="BR5"), account("a6", iban="BR5"))
         assert refused.value.index == "iban"
 
-    async def test_a_commit_that_was_made_is_known_by_its_marker(self, documents: Documents) -> None:
-        """The same commit again is refused for its marker, whatever else would refuse it, and changes nothing."""
+    async def test_a_repeated_commit_is_refused_by_its_marker(self, documents: Documents) -> None:
+        """A repeated commit is refused with AlreadyApplied before any other check, and changes nothing."""
         await insert(documents, ACCOUNTS, account("a1", posted=10, held=0, overdraft=0))
         made = Commit("ten_1", inserts=[(NOTES, note("n1"))], inbox=InboxMarker("suite", "/s", "e1"))
         made.replaces.append((ACCOUNTS, account("a1", posted=10, held=0, overdraft=5)))
@@ -431,8 +433,8 @@ class DocumentsSuite:
         assert found is not None
         assert (found["held"], found["version"]) == (8, 3)
 
-    async def test_a_unique_value_can_be_handed_on(self, documents: Documents) -> None:
-        """A value that its owner gives up may be taken, even before that is on disk."""
+    async def test_a_released_unique_value_can_be_taken(self, documents: Documents) -> None:
+        """A unique value that its document releases may be taken, even before the release is on disk."""
         await insert(documents, ACCOUNTS, account("a1", iban="BR1", posted=0))
         await documents.durable()
         await documents.commit(Commit("ten_1", replaces=[(ACCOUNTS, account("a1", iban="BR2", posted=0))]))
@@ -445,7 +447,7 @@ class DocumentsSuite:
         assert ids(await documents.find(ACCOUNTS, "ten_1", Query(where={"iban": "BR2"}))) == ["a3"]
 
     async def test_an_inbox_marker_is_committed_once(self, documents: Documents) -> None:
-        """The same event has its effect once for a consumer, before and after the first is on disk."""
+        """An inbox marker is committed once for a consumer and event, before and after it is on disk."""
         marker = InboxMarker("accounts/hold_funds", "/lastro/x", "e1")
         assert not await documents.seen(marker)
         await documents.commit(Commit("ten_1", inserts=[(NOTES, note("n1"))], inbox=marker))
@@ -460,7 +462,7 @@ class DocumentsSuite:
         assert not await documents.seen(InboxMarker("accounts/hold_funds", "/lastro/y", "e1"))
 
     async def test_markers_come_in_any_order(self, documents: Documents) -> None:
-        """An older event's marker is found absent and then present among newer ones."""
+        """The marker of an older event is absent before and present after its commit, among newer ones."""
         for id in ("e5", "e3", "e9", "e1"):
             marker = InboxMarker("c", "/s", id)
             assert not await documents.seen(marker)
@@ -493,7 +495,7 @@ class DocumentsSuite:
         assert not await documents.history("ten_1", "pay_3", None, 10)
 
     async def test_pages_in_both_directions(self, documents: Documents) -> None:
-        """Pages are in the order of ids, or against it, and go on behind an id."""
+        """Pages are in ascending or descending order of ids, and continue after an id."""
         await insert(documents, NOTES, *(note(f"n{number}", a="x") for number in range(7)))
         assert ids(await documents.find(NOTES, "ten_1", Query(limit=3))) == ["n0", "n1", "n2"]
         assert ids(await documents.find(NOTES, "ten_1", Query(limit=3, after="n2"))) == ["n3", "n4", "n5"]
@@ -502,7 +504,7 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", newest)) == ["n0"]
 
     async def test_conditions_are_joined_by_and(self, documents: Documents) -> None:
-        """`where` wants every field; None wants the field null; booleans and numbers are found."""
+        """A document must match every field of `where`; None matches null; booleans and numbers are supported."""
         await insert(
             documents,
             NOTES,
@@ -516,7 +518,7 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", Query(where={"c": True}))) == ["n2"]
 
     async def test_alternatives_are_joined_by_or(self, documents: Documents) -> None:
-        """A document that fits several alternatives is found once, in its place."""
+        """A document that matches several alternatives is found once, in its order."""
         await insert(
             documents,
             NOTES,
@@ -532,7 +534,7 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", newest)) == ["n3", "n2"]
 
     async def test_ranges_are_half_open(self, documents: Documents) -> None:
-        """A range takes its beginning and leaves its end; what has null there is in no range."""
+        """A range includes its beginning and excludes its end; null is in no range."""
         await insert(documents, NOTES, *(note(f"n{number}", a=number, b=f"t{number}") for number in range(5)))
         await insert(documents, NOTES, note("n9"))
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"a": (1, 3)}))) == ["n1", "n2"]
@@ -540,7 +542,8 @@ class DocumentsSuite:
         assert ids(await documents.find(NOTES, "ten_1", Query(ranges={"b": (None, "t2")}))) == ["n0", "n1"]
 
     async def test_pages_are_ordered_by_a_field(self, documents: Documents) -> None:
-        """By a field and then by id, in both directions, each page behind the place of the last; None is not found."""
+        """`order_by` orders by the field and then by id, in both directions, and continues after a place; null is not
+        found."""
         due = {"a1": "3", "a2": "1", "a3": "2", "a4": None, "a5": "2", "a6": "9", "a7": "2"}
         new = [account(id, status="late", due=when) for id, when in due.items()]
         await insert(documents, ACCOUNTS, *new, account("a8", status="done", due="1"))
@@ -559,7 +562,7 @@ class DocumentsSuite:
         assert ids(await documents.find(ACCOUNTS, "ten_1", either)) == ["a2", "a8"]
 
     async def test_a_sweep_reads_across_tenants(self, documents: Documents) -> None:
-        """Without a tenant a query finds every tenant's documents in the order of their ids."""
+        """A query without a tenant finds the documents of all tenants in the order of their ids."""
         await insert(documents, ACCOUNTS, account("a2", status="late", due="1"))
         await insert(documents, ACCOUNTS, account("a1", "ten_2", status="late", due="2"))
         await insert(documents, ACCOUNTS, account("a3", "ten_3", status="late", due="3"))
@@ -568,21 +571,21 @@ class DocumentsSuite:
         assert [(each["id"], each["tenant_id"]) for each in found] == [("a1", "ten_2"), ("a2", "ten_1")]
 
     async def test_a_query_sees_what_was_just_committed(self, documents: Documents) -> None:
-        """Own writes are found at once, in their newest version, and deleted ones no more."""
+        """A query finds the newest version of just committed documents, and no deleted ones."""
         await insert(documents, NOTES, note("n1", a="x"), note("n2", a="x"))
         await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1", a="y"))], deletes=[(NOTES, "n2")]))
         assert ids(await documents.find(NOTES, "ten_1", Query(where={"a": "x"}))) == []
         assert ids(await documents.find(NOTES, "ten_1", Query(where={"a": "y"}))) == ["n1"]
 
-    async def test_text_is_kept_to_the_letter(self, documents: Documents) -> None:
-        """Quotes, accents, emoji and NUL-like escapes come back as they went in, also as ids and conditions."""
+    async def test_text_is_stored_unchanged(self, documents: Documents) -> None:
+        """Quotes, accents, emoji and NUL-like escapes are stored unchanged, also in ids and conditions."""
         text = 'd\'Ávila "ção" 💸 \\u0000 %_'
         await insert(documents, NOTES, note("ñ'1", a=text))
         await documents.durable()
         assert ids(await documents.find(NOTES, "ten_1", Query(where={"a": text}))) == ["ñ'1"]
 
     async def test_many_documents_written_many_times(self, documents: Documents) -> None:
-        """Documents written again and again end up in their last version."""
+        """Documents that are written many times have their last version."""
         await insert(documents, ACCOUNTS, *(account(f"a{number:03}", posted=0) for number in range(50)))
         for round_number in range(1, 11):
             for number in range(50):

@@ -1,4 +1,4 @@
-"""What every adapter of the ledger port does; each adapter's tests inherit it with a `ledger` fixture."""
+"""The behaviour of every adapter of the ledger port. Each adapter's tests inherit it, with a fixture `ledger`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PAYMENT = Cause("payment", "pay_1")
 
 
 def legs(debit: str, credit: str, amount: int, currency: str = "BRL") -> tuple[Leg, ...]:
-    """Money from one account to another."""
+    """Return the legs of a transfer from one account to another."""
     return (Leg(debit, "debit", amount, currency), Leg(credit, "credit", amount, currency))
 
 
 def transfer(id: str, *legs: Leg, tenant_id: str = "ten_1", cause: Cause = PAYMENT) -> Transfer:
-    """A transfer for a payment."""
+    """Return a transfer for a payment."""
     return Transfer(tenant_id, id, cause, legs, "pay_1", "coffee")
 
 
 async def recorded(ledger: LedgerStore, wanted: Transfer, at: str = "2026-01-01") -> RecordedTransfer:
-    """Append, and expect that it was recorded."""
+    """Append a transfer, which must be recorded."""
     outcome = await ledger.append(wanted, at)
     assert isinstance(outcome, RecordedTransfer)
     return outcome
@@ -42,7 +42,8 @@ class LedgerSuite:
     """Behaviour of the ledger port."""
 
     async def test_a_transfer_is_recorded_with_its_entries(self, ledger: LedgerStore) -> None:
-        """Every leg becomes an entry with its account's number and balance, and the transfer reads back the same."""
+        """Every leg becomes an entry with the account's next number and balance, and the transfer is read back
+        unchanged."""
         wanted = transfer("t1", *legs("a", "b", 500))
         outcome = await recorded(ledger, wanted)
         assert [(entry.account_id, entry.sequence, entry.balance_after) for entry in outcome.entries] == [
@@ -63,8 +64,8 @@ class LedgerSuite:
         assert await ledger.balance("ten_1", "c") == 0
         assert await ledger.balance("ten_2", "a") == 0
 
-    async def test_posting_twice_is_one_posting(self, ledger: LedgerStore) -> None:
-        """The same transfer again returns what was recorded the first time, and adds nothing."""
+    async def test_a_repeated_transfer_is_recorded_once(self, ledger: LedgerStore) -> None:
+        """A repeated transfer returns the recorded one and adds nothing."""
         wanted = transfer("t1", *legs("a", "b", 500))
         first = await recorded(ledger, wanted)
         for _ in range(2):
@@ -72,7 +73,7 @@ class LedgerSuite:
             assert again == first
             assert len(await ledger.entries("ten_1", "a", 0, 10)) == 1
 
-    async def test_an_id_stands_for_one_transfer(self, ledger: LedgerStore) -> None:
+    async def test_an_id_identifies_one_transfer(self, ledger: LedgerStore) -> None:
         """The same id with other legs or another cause is refused; another tenant may use it."""
         await recorded(ledger, transfer("t1", *legs("a", "b", 500)))
         for other in (
@@ -85,7 +86,7 @@ class LedgerSuite:
         await recorded(ledger, transfer("t1", *legs("a", "b", 7), tenant_id="ten_2"))
 
     async def test_debits_equal_credits(self, ledger: LedgerStore) -> None:
-        """What does not balance in each currency, has one leg, or an amount below one, is refused whole."""
+        """A transfer that is not balanced in each currency, has one leg, or has an amount below 1, is refused."""
         for wrong in (
             (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 4, "BRL")),
             (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "USD")),
@@ -100,7 +101,7 @@ class LedgerSuite:
         assert list(await ledger.turnover("ten_1")) == []
 
     async def test_many_legs_and_one_account_twice(self, ledger: LedgerStore) -> None:
-        """A transfer may have many legs, and an account several of them: its numbers and balance go on within it."""
+        """A transfer may have many legs, several of one account, whose numbers and balances follow each other."""
         many = (
             Leg("a", "debit", 10, "BRL"),
             Leg("b", "credit", 7, "BRL"),
@@ -131,8 +132,8 @@ class LedgerSuite:
         assert len(await ledger.entries("ten_1", "b", 5, 100)) == 2
         assert list(await ledger.entries("ten_1", "nobody", 0, 100)) == []
 
-    async def test_an_accounts_time_does_not_run_backwards(self, ledger: LedgerStore) -> None:
-        """A transfer whose time lies before the last entry of one of its accounts takes that entry's time."""
+    async def test_the_times_of_an_account_do_not_decrease(self, ledger: LedgerStore) -> None:
+        """A transfer with an earlier time than the last entry of one of its accounts gets that entry's time."""
         await recorded(ledger, transfer("t1", *legs("a", "b", 1)), "2026-05-05")
         assert (await recorded(ledger, transfer("t2", *legs("c", "b", 1)), "2026-04-04")).recorded_at == "2026-05-05"
         assert (await recorded(ledger, transfer("t3", *legs("c", "d", 1)), "2026-04-04")).recorded_at == "2026-05-05"
@@ -159,14 +160,14 @@ class LedgerSuite:
         assert list(await ledger.entries("ten_1", "c", 0, 10)) == []
 
     async def test_sums_stay_within_64_bits(self, ledger: LedgerStore) -> None:
-        """The largest amount is taken once; one more minor unit is refused rather than wrapped."""
+        """The largest amount is recorded once; one more minor unit is refused and does not overflow."""
         await recorded(ledger, transfer("t1", *legs("a", "b", MAX)))
         with pytest.raises(LedgerRefused):
             await ledger.append(transfer("t2", *legs("c", "b", 1)), "2026-01-01")
         assert await ledger.transfer("ten_1", "t2") is None
 
-    async def test_a_refused_id_is_given_up(self, ledger: LedgerStore) -> None:
-        """Nothing can be recorded under a refused id any more; the refusal is returned instead, for good."""
+    async def test_nothing_is_recorded_under_a_refused_id(self, ledger: LedgerStore) -> None:
+        """After a refusal nothing can be recorded under the id; each attempt returns the refusal."""
         refusal = await ledger.refuse("ten_1", "t1", PAYMENT, "expired", "2026-01-01")
         assert refusal == Refusal("ten_1", "t1", PAYMENT, "expired", "2026-01-01")
         for _ in range(2):
@@ -176,14 +177,14 @@ class LedgerSuite:
             assert list(await ledger.turnover("ten_1")) == []
 
     async def test_a_recorded_transfer_is_not_refused(self, ledger: LedgerStore) -> None:
-        """Giving up an id that is recorded returns the transfer."""
+        """A refusal of a recorded id returns the recorded transfer."""
         first = await recorded(ledger, transfer("t1", *legs("a", "b", 5)))
         for _ in range(2):
             assert await ledger.refuse("ten_1", "t1", PAYMENT, "late", "2026-01-02") == first
             await ledger.turnover("ten_1")
 
     async def test_ids_come_in_any_order(self, ledger: LedgerStore) -> None:
-        """An older id is recorded once among newer ones."""
+        """A transfer with an older id than others is recorded once."""
         for id in ("t5", "t3", "t9", "t1"):
             await recorded(ledger, transfer(id, *legs("a", "b", 1)))
             await ledger.turnover("ten_1")

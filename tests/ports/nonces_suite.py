@@ -1,4 +1,5 @@
-"""What every adapter of the nonces port does; each adapter's tests inherit it with `nonces` and `clock` fixtures."""
+"""The behaviour of every adapter of the nonces port. Each adapter's tests inherit it, with fixtures `nonces` and
+`clock`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ class NoncesSuite:
     """Behaviour of the nonces port."""
 
     async def test_a_nonce_is_used_once_however_the_wall_clock_jumps(self, nonces: Nonces, clock: ManualClock) -> None:
-        """A nonce is refused again after an hour's jump forwards, while others come in there, and the way back."""
+        """A used nonce is refused after the wall clock jumped an hour forwards and back, also when others were used
+        meanwhile."""
         start = clock.now()
         assert await nonces.use_once(Nonce("ten_1", b"n", start, start + 300 * SECOND))
         clock.jump(3600 * SECOND)
@@ -35,7 +37,7 @@ class NoncesSuite:
         assert await nonces.use_once(Nonce("ten_1", b"m", now, now + 300 * SECOND))
 
     async def test_a_nonce_of_any_age_is_used_once(self, nonces: Nonces, clock: ManualClock) -> None:
-        """Stale and future times of issue are remembered like fresh ones, now and minutes later."""
+        """Nonces with old and future times of issue are refused a second time, at once and minutes later."""
         start = clock.now()
         ages = [timedelta(seconds=seconds) for seconds in (-299, -120, -31, -29, -1, 0, 1, 4, 6, 299)]
         for age in ages:

@@ -1,4 +1,4 @@
-"""What every adapter of the secrets port does; each adapter's tests inherit it with a `secrets` fixture."""
+"""The behaviour of every adapter of the secrets port. Each adapter's tests inherit it, with a fixture `secrets`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from shared.ports.secrets import Secrets
 class SecretsSuite:
     """Behaviour of the secrets port."""
 
-    async def test_a_named_secret_is_kept(self, secrets: Secrets) -> None:
-        """A secret is returned as it was put; an unknown one is None; a later one replaces it."""
+    async def test_a_named_secret_is_stored(self, secrets: Secrets) -> None:
+        """A named secret is returned unchanged, an unknown one is None, and a later value replaces it."""
         assert await secrets.get("key") is None
         await secrets.put("key", b"\x00\xff")
         await secrets.put("other", b"2")
@@ -20,14 +20,14 @@ class SecretsSuite:
         assert await secrets.get("other") == b"2"
 
     async def test_a_sealed_field_opens_in_its_context(self, secrets: Secrets) -> None:
-        """Fields come back in their order, and the sealed text does not show them."""
+        """Sealed fields are opened in their order, and the sealed text does not contain them."""
         fields = ["529.982.247-25", "", "ção 💸"]
         sealed = await secrets.seal(fields, "ten_1")
         assert not any(field and field in text for field, text in zip(fields, sealed, strict=True))
         assert await secrets.open(sealed, "ten_1") == fields
 
     async def test_a_sealed_field_does_not_open_elsewhere(self, secrets: Secrets) -> None:
-        """Another context, or a text that was not sealed here, is an error that shows nothing."""
+        """A text of another context, or one that was not sealed here, is an error that does not show the text."""
         sealed = await secrets.seal(["secret"], "ten_1")
         with pytest.raises(ValueError, match="not sealed here"):
             await secrets.open(sealed, "ten_2")
@@ -36,7 +36,7 @@ class SecretsSuite:
                 await secrets.open([other], "ten_1")
 
     async def test_a_blind_index_finds_equal_values(self, secrets: Secrets) -> None:
-        """Equal values of a context have one digest; other values and contexts have others."""
+        """Equal values have equal blind indexes in one context; other values and contexts have different ones."""
         digest = await secrets.blind_index("a@example.com", "ten_1")
         assert digest == await secrets.blind_index("a@example.com", "ten_1")
         assert digest != await secrets.blind_index("b@example.com", "ten_1")

@@ -1,4 +1,4 @@
-"""The ports on stores that misbehave, for a caller that tries the same again as ours does: all behave as promised."""
+"""The ports on hostile stores: for a caller that retries as Lastro's commit loop does, all suites pass."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tests.ports.ledger_suite import LedgerSuite
 T = TypeVar("T")
 _ATTEMPTS = 30
 _CONFLICTS = 6
-"""How often a conflict is met in a row before it is believed."""
+"""The number of conflicts in a row after which a conflict counts as real."""
 
 
 class PersistentDocuments:
-    """Documents for a caller that tries a commit again while its outcome is not known."""
+    """The documents port for a caller that repeats a commit while its outcome is unknown."""
 
     def __init__(self, servers: Servers) -> None:
         self._hostile = HostileDocuments(servers)
@@ -44,7 +44,7 @@ class PersistentDocuments:
         self.seen = self._hostile.seen
 
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
-        # A sweep across tenants may read what was true a moment ago; the suite asks for what is true now.
+        # A query across tenants may return stale documents; the suite expects the present ones.
         self._hostile._servers.die.calm = tenant_id is None  # type: ignore[attr-defined]  # a seeded die
         try:
             return await self._hostile.find(collection, tenant_id, query)
@@ -95,7 +95,7 @@ class PersistentDocuments:
 
 
 class PersistentLedger:
-    """A ledger for a caller that tries the same again while it gets no answer."""
+    """The ledger port for a caller that repeats a call while it gets no answer."""
 
     def __init__(self, servers: Servers) -> None:
         self._hostile = HostileLedger(servers)
@@ -122,7 +122,7 @@ class PersistentLedger:
 
 
 async def persistently(call: Callable[[], Awaitable[T]]) -> T:
-    """What a call returns once it is answered. An adapter waits where its server is busy, and so does this."""
+    """Repeat a call until it is answered, and return its result. An adapter also waits for a busy server."""
     for _ in range(_ATTEMPTS):
         try:
             return await call()
@@ -133,7 +133,7 @@ async def persistently(call: Callable[[], Awaitable[T]]) -> T:
 
 @pytest.fixture(params=range(3))
 def servers(request: pytest.FixtureRequest) -> Servers:
-    """Stores that go wrong in a third of the calls, by a seed."""
+    """Stores that fail in a third of the calls, by a seed."""
     return Servers(SeededDie(request.param, share=0.3), COLLECTIONS)
 
 
@@ -145,7 +145,7 @@ class TestDocuments(DocumentsSuite):
         return PersistentDocuments(servers)
 
     async def test_everything_goes_wrong(self, servers: Servers) -> None:
-        """In a hundred commits every kind of fault happens, and each commit once."""
+        """In a hundred commits every kind of fault happens, and each commit is made once."""
         documents = PersistentDocuments(servers)
         for number in range(100):
             await insert(documents, NOTES, note(f"n{number:03}"))

@@ -20,7 +20,7 @@ class TestKeyFile(SecretsSuite):
         return KeyFileSecrets(tmp_path / "data")
 
     async def test_only_the_owner_reads_the_files(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
-        """The directory has mode 0700 and both files 0600; a key file that others can read is refused."""
+        """The directory has mode 0700 and both files 0600; a key file that other users can read is refused."""
         await secrets.put("key", b"1")
         data = tmp_path / "data"
         assert data.stat().st_mode & 0o777 == 0o700
@@ -30,7 +30,7 @@ class TestKeyFile(SecretsSuite):
         with pytest.raises(BadKeyFile, match=f"{KEY_FILE} has mode 0644: .*chmod 600"):
             await KeyFileSecrets(data).seal(["x"], "ten_1")
 
-    async def test_no_secret_lies_open(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
+    async def test_named_secrets_are_sealed_on_disk(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
         """A named secret is sealed on disk, and bound to its name."""
         await secrets.put("mine", b"very secret")
         path = tmp_path / "data" / SECRETS_FILE
@@ -42,7 +42,7 @@ class TestKeyFile(SecretsSuite):
             await secrets.get("yours")
 
     async def test_everything_survives_a_restart(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
-        """Another process on the same directory opens what this one sealed."""
+        """Another process on the same directory opens the sealed texts of this one."""
         sealed = await secrets.seal(["x"], "ten_1")
         await secrets.put("key", b"1")
         other = KeyFileSecrets(tmp_path / "data")
@@ -51,7 +51,7 @@ class TestKeyFile(SecretsSuite):
         assert await other.blind_index("x", "c") == await secrets.blind_index("x", "c")
 
     async def test_keys_are_rotated(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
-        """After a rotation old texts still open, new ones carry the new key's id, and digests stay."""
+        """After a rotation old texts can be opened, new ones have the new key's id, and blind indexes do not change."""
         old = await secrets.seal(["x"], "ten_1")
         digest = await secrets.blind_index("x", "c")
         key_id = secrets.rotate()
@@ -63,7 +63,7 @@ class TestKeyFile(SecretsSuite):
             assert await each.blind_index("x", "c") == digest
 
     async def test_a_changed_text_does_not_open(self, secrets: KeyFileSecrets) -> None:
-        """Any changed character of a sealed text is found out."""
+        """A sealed text with any changed character is refused."""
         sealed = (await secrets.seal(["x"], "ten_1"))[0]
         for position in range(len(sealed) - 2):
             changed = sealed[:position] + ("A" if sealed[position] != "A" else "B") + sealed[position + 1 :]
@@ -71,7 +71,7 @@ class TestKeyFile(SecretsSuite):
                 await secrets.open([changed], "ten_1")
 
     async def test_a_newer_file_is_refused(self, secrets: KeyFileSecrets, tmp_path: Path) -> None:
-        """A key file of another version is not guessed at."""
+        """A key file of another version is refused."""
         await secrets.seal(["x"], "ten_1")
         path = tmp_path / "data" / KEY_FILE
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "version": 2}))
@@ -80,7 +80,7 @@ class TestKeyFile(SecretsSuite):
 
 
 def test_flags_are_read_from_the_file(tmp_path: Path) -> None:
-    """A flag is on for everybody, for the tenants listed, or off; without a file all are off."""
+    """A flag is on for all tenants, on for the listed tenants, or off; without a file all flags are off."""
     path = tmp_path / "flags.yaml"
     assert not YamlFlags(path).enabled("pix", "ten_1")
     path.write_text("pix: true\ncard: [ten_1]\nbank: false\n")
@@ -94,7 +94,7 @@ def test_flags_are_read_from_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["- a", "pix: 3", "pix: [1]", "pix: [", "pix: true\npix: false"])
 def test_a_bad_flag_file_is_refused(tmp_path: Path, content: str) -> None:
-    """What is no mapping of flags is named and not read as something else."""
+    """A file that is not a mapping of flags is refused with an error that says so."""
     path = tmp_path / "flags.yaml"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"flags\.yaml"):

@@ -38,7 +38,7 @@ class TestDocuments(DocumentsSuite):
         return MemoryDocuments(COLLECTIONS)
 
     async def test_a_document_that_was_read_can_be_changed_without_effect(self, documents: MemoryDocuments) -> None:
-        """A handler that changes what it read in place changes its own copy, which a test then sees."""
+        """A handler that changes a document in place changes only its own copy."""
         await insert(documents, NOTES, note("n1", a=[1]))
         found = await documents.get(NOTES, "ten_1", "n1")
         assert found is not None
@@ -47,13 +47,13 @@ class TestDocuments(DocumentsSuite):
 
     @pytest.mark.parametrize("wrong", [{"status": 5}, {"held": "5"}, {"held": True}, {"iban": ["BR1"]}])
     async def test_a_value_of_another_type_is_refused(self, documents: MemoryDocuments, wrong: dict[str, Any]) -> None:
-        """A document whose values are not of its type's is an error, whatever the type checker was told."""
+        """A document whose values do not match its type is an error."""
         with pytest.raises(InvalidWrite, match=next(iter(wrong))):
             await insert(documents, ACCOUNTS, account("a1", **wrong))
         assert await documents.get(ACCOUNTS, "ten_1", "a1") is None
 
-    async def test_events_wait_until_they_are_marked_sent(self, documents: MemoryDocuments) -> None:
-        """The outbox returns what is older than a time and was not marked sent, oldest first."""
+    async def test_unsent_events_are_returned_until_they_are_marked(self, documents: MemoryDocuments) -> None:
+        """`unsent` returns the events that are older than a time and not marked as sent, oldest first."""
         events = [event("e2", "2026-01-02"), event("e1", "2026-01-01"), event("e3", "2026-01-03")]
         await documents.commit(Commit("ten_1", events=events))
         assert [each.id for each in await documents.unsent("2026-01-03", 10)] == ["e1", "e2"]
@@ -94,22 +94,22 @@ class TestSecrets(SecretsSuite):
         return MemorySecrets()
 
 
-async def test_the_bus_keeps_what_was_published() -> None:
-    """A test sees what a handler published, in order."""
+async def test_the_bus_stores_published_events() -> None:
+    """The bus returns the published events in order."""
     bus = MemoryBus()
     await bus.publish([event("e1"), event("e2")])
     assert [each.id for each in bus.published] == ["e1", "e2"]
 
 
-def test_a_flag_is_on_when_it_was_named() -> None:
-    """Named flags are on, all others off."""
+def test_a_named_flag_is_on() -> None:
+    """Named flags are on and all others are off."""
     flags = MemoryFlags("pix")
     assert flags.enabled("pix", "ten_1")
     assert not flags.enabled("card", None)
 
 
 async def test_a_nonce_is_committed_once() -> None:
-    """A second commit with the nonce of an earlier one is refused, and nothing of it happens."""
+    """A second commit with the nonce of an earlier one is refused and changes nothing."""
     documents = MemoryDocuments(())
     now = ManualClock().now()
     nonce = Nonce("ten_1", b"n", now, now)

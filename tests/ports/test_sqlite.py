@@ -29,7 +29,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 async def threaded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
-    """A store with the writer in a thread, and memory for two documents and accounts at most."""
+    """A store with the writer in a thread, which caches at most two documents and accounts."""
     settings = Settings(document_cache_entries=2, store_batch_seconds=0.0)
     store = await SqliteStore.open(
         tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=clock, writer="thread"
@@ -40,7 +40,7 @@ async def threaded(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteSt
 
 @pytest.fixture
 async def processed(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteStore]:
-    """A store with the writer in a process of its own, as the platform has it."""
+    """A store with a writer process, as in the platform."""
     store = await SqliteStore.open(
         tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=clock, writer="process"
     )
@@ -49,7 +49,7 @@ async def processed(tmp_path: Path, clock: ManualClock) -> AsyncIterator[SqliteS
 
 
 class TestDocumentsThread(DocumentsSuite):
-    """Documents; nearly every read is a miss."""
+    """The documents port, when nearly every document must be read from disk."""
 
     @pytest.fixture
     def documents(self, threaded: SqliteStore) -> SqliteDocuments:
@@ -57,7 +57,7 @@ class TestDocumentsThread(DocumentsSuite):
 
 
 class TestDocumentsProcess(DocumentsSuite):
-    """Documents; nearly every read is a hit."""
+    """The documents port, when nearly every document is in memory."""
 
     @pytest.fixture
     def documents(self, processed: SqliteStore) -> SqliteDocuments:
@@ -65,7 +65,7 @@ class TestDocumentsProcess(DocumentsSuite):
 
 
 class TestLedgerThread(LedgerSuite):
-    """The ledger; nearly every account's last entry is read from disk."""
+    """The ledger port, when nearly every account's last entry must be read from disk."""
 
     @pytest.fixture
     def ledger(self, threaded: SqliteStore) -> SqliteLedger:
@@ -73,7 +73,7 @@ class TestLedgerThread(LedgerSuite):
 
 
 class TestLedgerProcess(LedgerSuite):
-    """The ledger; last entries are in memory."""
+    """The ledger port, when the last entries are in memory."""
 
     @pytest.fixture
     def ledger(self, processed: SqliteStore) -> SqliteLedger:
@@ -96,7 +96,7 @@ class TestNonces(NoncesSuite):
         return threaded.nonces
 
     async def test_used_nonces_survive_a_restart(self, tmp_path: Path, clock: ManualClock) -> None:
-        """A nonce that was used before a restart is refused after it, until long after it has expired."""
+        """A nonce that was used before a restart is refused after it, until after it has expired."""
         now = clock.now()
         for restart in range(4):
             clock.advance(timedelta(seconds=50))
@@ -107,8 +107,8 @@ class TestNonces(NoncesSuite):
                 assert used == (restart == 0)
             await store.close()
 
-    async def test_expired_nonces_leave_the_store(self, tmp_path: Path, clock: ManualClock) -> None:
-        """Rows of expired nonces are removed as new ones come in."""
+    async def test_expired_nonces_are_deleted(self, tmp_path: Path, clock: ManualClock) -> None:
+        """The rows of expired nonces are deleted when new ones are stored."""
         store = await SqliteStore.open(tmp_path / "kept", collections=COLLECTIONS, settings=Settings(), clock=clock)
         for number in range(60):
             now = clock.advance(timedelta(seconds=60))

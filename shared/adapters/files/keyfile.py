@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_FILE: Final = "keys.json"
-"""Holds the keys that seal fields and named secrets, and the key of blind indexes."""
+"""The file of the keys that seal fields and named secrets, and of the key of blind indexes."""
 SECRETS_FILE: Final = "secrets.json"
-"""Holds the named secrets, sealed."""
+"""The file of the sealed named secrets."""
 _VERSION: Final = 1
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
@@ -30,7 +30,7 @@ _PREFIX: Final = "lst"
 
 
 class BadKeyFile(Exception):
-    """A key file cannot be used: the text names the file, says what is wrong with it and what to do."""
+    """A key file cannot be used. The text has the file, the reason and the remedy."""
 
     def __init__(self, path: Path, wrong: str, remedy: str = "put it back from a backup of the data directory") -> None:
         super().__init__(f"{path} {wrong}: {remedy}")
@@ -132,7 +132,7 @@ class KeyFileSecrets:
 
 
 def check_key_files(data_dir: Path) -> None:
-    """See that the key files of a data directory, where there are any, can be used. Raises BadKeyFile."""
+    """Check that the existing key files of a data directory can be used. Raises BadKeyFile."""
     keys, secrets = data_dir / KEY_FILE, data_dir / SECRETS_FILE
     if _is_there(keys):
         _read_keys(keys)
@@ -143,12 +143,12 @@ def check_key_files(data_dir: Path) -> None:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError as error:  # the directory may not be entered
+    except OSError as error:  # no permission for the directory
         raise BadKeyFile(path, f"cannot be read ({error.strerror})", "let this user read it") from None
 
 
 def _read_keys(path: Path) -> dict[str, Any]:
-    """The content of a file of keys, each of which has its length. Raises BadKeyFile."""
+    """Read a file of keys and check their lengths. Raises BadKeyFile."""
     content = _read(path)
     keys, current = content.get("keys"), content.get("current")
     if not isinstance(keys, dict) or current not in keys:
@@ -185,7 +185,7 @@ def _new_key() -> tuple[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of the owner's. Raises BadKeyFile."""
+    """Read the JSON object in a file that only its owner can read. Raises BadKeyFile."""
     try:
         mode = path.stat().st_mode & 0o777
         text = path.read_bytes()

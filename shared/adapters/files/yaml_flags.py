@@ -11,7 +11,7 @@ FLAGS_FILE: Final = "flags.yaml"
 
 
 class YamlFlags:
-    """Flags as they stood in the file at first use. Raises InvalidSettings for a file that cannot be followed."""
+    """Flags, read from the file at first use. Raises InvalidSettings for an invalid file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -31,7 +31,7 @@ _UNNAMED: Final = "unknown_service"
 
 
 def connect(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
-    """Start sending what the variables say; None when that is nothing. Raises InvalidSettings."""
+    """Start the export that the variables describe, or return None without one. Raises InvalidSettings."""
     if not variables.traces and not variables.metrics:
         return None
     try:
@@ -44,8 +44,8 @@ def connect(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
 
 
 def _resource() -> Resource:
-    """What the spans and metrics are of: as OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say, or else the Knative
-    Service's name, or else `lastro`."""
+    """Return the resource of spans and metrics. Its service name is from OTEL_RESOURCE_ATTRIBUTES or
+    OTEL_SERVICE_NAME, or else the Knative Service's name, or else `lastro`."""
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 
     found = Resource.create()
@@ -55,7 +55,7 @@ def _resource() -> Resource:
 
 
 class OtlpLink:
-    """The SDK's exporters behind Telemetry: they read their endpoints, headers and times from the environment."""
+    """The exporters of the SDK. They read their endpoints, headers and intervals from the environment."""
 
     def __init__(self, telemetry: Telemetry, variables: OtlpVariables) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -96,7 +96,8 @@ class OtlpLink:
         )
 
     async def close(self) -> None:
-        """Send what is gathered, within a second or so: a collector that hangs does not hold up the process."""
+        """Send the remaining spans and metrics, for at most about a second: a collector that hangs must not delay the
+        end."""
         self._telemetry.export_to(None)
         closing = threading.Thread(target=self._close, name="otlp-close", daemon=True)
         closing.start()

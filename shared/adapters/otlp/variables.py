@@ -1,7 +1,7 @@
-"""OpenTelemetry's own environment variables: which of them are followed, and what is refused at start.
+"""OpenTelemetry's own environment variables: reading and validation.
 
-Most are read by the SDK itself; it answers a wrong value with a warning and goes on with a default, or sends nowhere.
-Here a wrong value stops the process instead. docs/settings.md lists what is followed.
+The SDK reads most of them itself; for an invalid value it logs a warning and uses a default, or sends nothing. Here an
+invalid value stops the process instead. docs/settings.md lists the supported variables.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ _WHOLE_NUMBERS: Final = (
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
     "OTEL_METRIC_EXPORT_INTERVAL",
 )
-# Names are those of HTTP fields; a value is anything printable that does not end it, URL-encoded or not.
+# A name is that of an HTTP field; a value is printable text without a comma, URL-encoded or not.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20-\x2b\x2d-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpVariables:
-    """What is to be sent, and how much of it."""
+    """The configuration of the export."""
 
     traces: bool
     metrics: bool
     ratio: float
-    """The share of traces that is sampled."""
+    """The share of traces that is sampled, from 0 to 1."""
     parent_based: bool
-    """Whether a trace that began elsewhere is sampled as its beginning was."""
+    """Whether a trace that another process began is sampled as its parent says."""
     metric_seconds: float
-    """How often metrics are sent."""
+    """The seconds between two exports of metrics."""
 
 
 def read_variables(environment: Mapping[str, str], ratio: float) -> OtlpVariables:
-    """What the environment says; `ratio` holds where it names no sampler. Raises InvalidSettings."""
+    """Read the environment. `ratio` is used when it has no sampler. Raises InvalidSettings, with all invalid
+    variables."""
     set_here = {name: text.strip() for name, text in environment.items() if name.startswith("OTEL_") and text.strip()}
     wrong = _wrong(set_here)
     sampler, parent_based = _sampler(set_here, wrong)
@@ -66,7 +67,7 @@ def _is_sent(environment: Mapping[str, str], signal: str) -> bool:
 
 
 def _wrong(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with each variable that takes one of a few values, a URL, a number or headers."""
+    """Return the errors of variables that have fixed values, a URL, a number or headers."""
     wrong = [
         f"{name}={environment[name]!r} is not one of {', '.join(accepted)}"
         for name, accepted in _CHOICES.items()
@@ -80,7 +81,7 @@ def _wrong(environment: Mapping[str, str]) -> list[str]:
             wrong.append(f"{endpoint} is not an http:// or https:// URL")
         if not _is_above_zero(environment.get(timeout, "1")):
             wrong.append(f"{timeout}={environment[timeout]!r} is not a number of seconds above 0")
-        # What stands in them is most likely a key: it is not shown.
+        # The value is not shown, because it is probably an access key.
         if not all(_HEADER.fullmatch(part.strip()) for part in environment.get(headers, "").split(",") if part.strip()):
             wrong.append(f"{headers} is not a list of the form name=value,name=value")
     return wrong + [
@@ -98,7 +99,7 @@ def _is_above_zero(text: str) -> bool:
 
 
 def _sampler(environment: Mapping[str, str], wrong: list[str]) -> tuple[str, bool]:
-    """The sampler's kind ("" where none is named), and whether it goes by a trace's beginning."""
+    """Return the kind of the sampler ("" for none), and whether it is parent-based."""
     text = environment.get("OTEL_TRACES_SAMPLER", "").lower()
     kind = text.removeprefix(_PARENT_BASED)
     if text and kind not in _SAMPLERS:

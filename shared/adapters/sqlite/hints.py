@@ -26,7 +26,7 @@ NO_HINTS: Final = Hints()
 HINTS: Final[Mapping[str, Hints]] = MappingProxyType(
     {
         "idempotency": Hints(read_rarely=True),
-        # The id of a line begins with its account's and goes on with the time.
+        # The id of a line is made of the account's id and the time.
         "statement_lines": Hints(read_rarely=True, grows_by="."),
     }
 )

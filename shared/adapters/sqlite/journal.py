@@ -1,11 +1,11 @@
 """Group commit: commits that were applied in memory are gathered into batches, which one writer makes durable in order.
 
-One batch is with the writer at a time, and the next is gathered meanwhile; so the slower the disk, the larger
-the batches. When a batch fails, all that was decided and is not on disk never happened: memory is dropped, the
-generation grows, and whoever waits is refused.
+One batch is with the writer at a time, and the next is gathered meanwhile, so batches are larger on a slower disk. When
+a batch fails, every commit that is not on disk is lost: memory is dropped, the generation increases, and the requests
+that wait for durability get Unavailable.
 
-When it failed because nothing can be written (the disk is full, the file is damaged, the writer ended), new decisions
-are refused too, with the reason, until a trial shows that there is something to write to again.
+When it failed because nothing can be written (the disk is full, the file is damaged, the writer ended), new commits
+are refused too, with the reason, until a trial write succeeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _END_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 _TRIAL_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
-# A trial writes next to nothing: it would succeed on a disk that has no room for the next batch.
+# A trial write is small: it could succeed on a disk without room for the next batch.
 _LEAST_FREE_BYTES: Final = 4 * 1024 * 1024
 
 WriterFactory = Callable[[Report, Callable[[], None], bool], Writer]
@@ -49,14 +49,14 @@ class Part(Protocol):
 
 
 class Journal:
-    """Gathers, submits, and tells."""
+    """Gathers changes into batches, submits them to the writer, and wakes the requests that wait for durability."""
 
     def __init__(
         self, make_writer: WriterFactory, free_bytes: Callable[[], int], *, interval: float, limit_bytes: int
     ) -> None:
-        """`free_bytes` says how much room the disk has. `interval` is the least time between two batches in seconds: at
-        low load it joins what comes together. `limit_bytes` is how much may wait for the writer before commits wait
-        too."""
+        """`free_bytes` returns the free bytes of the disk. `interval` is the least time between two batches in
+        seconds: at low load it joins commits into a batch. `limit_bytes` is the greatest size of the changes that
+        wait for the writer; beyond it, commits wait."""
         self._make_writer = make_writer
         self._free_bytes = free_bytes
         self._writer = make_writer(self._reported, self._writer_lost, False)
@@ -78,7 +78,7 @@ class Journal:
         self._trial: asyncio.Future[str | None] | None = None
         self._failures = 0
         self.refusing: str | None = None
-        """Why nothing can be decided now, or None."""
+        """The reason for which commits are refused now, or None."""
         self.generation = 0
         self.batches = 0
 
@@ -130,7 +130,8 @@ class Journal:
         await waiter
 
     async def close(self, seconds: float) -> str | None:
-        """Write what is left and close the writer, within so many seconds. Returns why something was not written."""
+        """Write all remaining changes and close the writer, within `seconds`. Returns why some were not written, or
+        None."""
         if self._recovery is not None:
             self._recovery.cancel()
         wrong: str | None = None
@@ -228,9 +229,9 @@ class Journal:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Take decisions again: there is something to write to."""
+        """Accept commits again after a successful trial write."""
         self.refusing = self._recovery = None
-        if self._touched:  # acknowledgements are taken meanwhile, and wait
+        if self._touched:  # acknowledgements were accepted meanwhile and wait
             self._schedule()
         self._tell_reset()
 

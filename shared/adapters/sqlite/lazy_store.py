@@ -32,7 +32,7 @@ class LazyStore:
     def __init__(
         self, settings: Settings, clock: Clock, collections: Callable[[], Iterable[Collection[Any, ...]]]
     ) -> None:
-        """`collections` is called when the store is opened: to load their types is part of that."""
+        """`collections` is called when the store is opened, because it loads the types of their documents."""
         self._settings = settings
         self._clock = clock
         self._collections = collections
@@ -45,8 +45,9 @@ class LazyStore:
         self.nonces = LazyNonces(self.store)
 
     async def store(self) -> SqliteStore:
-        """The store. Raises Unavailable, with the reason, while it cannot be opened: another process works in the data
-        directory, say. The first call waits for that to end (`data_lock_seconds`), later ones do not."""
+        """Return the store, opened if necessary. Raises Unavailable, with the reason, while it cannot be opened, for
+        example because another process uses the data directory. Only the first call waits for that process
+        (`data_lock_seconds`)."""
         return self.opened or await self._opened(wait=True)
 
     async def _opened(self, *, wait: bool) -> SqliteStore:
@@ -73,7 +74,7 @@ class LazyStore:
         return store
 
     async def trouble(self) -> str | None:
-        """Why the store cannot serve now, or None when it can. Opens it where that was not done yet."""
+        """Return why the store cannot be used now, or None. Opens it if necessary."""
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 return (self.opened or await self._opened(wait=False)).trouble()

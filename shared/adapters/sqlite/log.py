@@ -148,8 +148,8 @@ class SqliteLog:
         return found
 
     def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> list[Envelope]:
-        """Events on disk whose place in a history is `<name>/<anything>`, in the order of their places."""
-        # "0" is the character behind "/".
+        """Return events on disk whose place in a history is `<name>/…`, in the order of their places."""
+        # "0" is the character after "/".
         places = (f"{name}/" if after is None else after, f"{name}0")
         sql = (
             f"SELECT {_COLUMNS}, history FROM events "

@@ -1,4 +1,5 @@
-"""The connection that reads: what cannot be read is an outage, with its reason, until it can be read again."""
+"""The connection that reads. A read error makes the store unavailable, with the reason, until reading succeeds
+again."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ _Failed = tuple[str, Any]
 
 
 class Reader(sqlite3.Connection):
-    """Sees what is committed and can change nothing. Raises Unavailable instead of SQLite's own errors."""
+    """A connection that reads committed data and cannot write. Raises Unavailable instead of SQLite's errors."""
 
     path: Path
     _failed: _Failed | None = None
 
     @classmethod
     def open(cls, data_dir: Path) -> Reader:
-        """A reader of a data directory's database. Raises Unavailable."""
+        """Open a reader of a data directory's database. Raises Unavailable."""
         try:
             reader = open_for_reading(data_dir, cls)
         except sqlite3.Error as error:
@@ -32,11 +33,11 @@ class Reader(sqlite3.Connection):
         return reader
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
-        """Run a statement. Raises Unavailable, as the cursor's methods do that read its rows."""
+        """Run a statement. It and the methods of the cursor that read rows raise Unavailable."""
         return self.cursor(_Cursor).execute(sql, parameters)
 
     def trouble(self) -> str | None:
-        """Why something could not be read, or None. The read that failed last is tried again for that."""
+        """Return why reading fails, or None. Repeats the last failed read to find out."""
         if self._failed is None:
             return None
         try:
@@ -48,7 +49,7 @@ class Reader(sqlite3.Connection):
         return None
 
     def refuse(self, error: sqlite3.Error, failed: _Failed) -> Unavailable:
-        """The outage that an error of SQLite's stands for, once it is noted."""
+        """Record an error of SQLite and return it as Unavailable."""
         self._failed = failed
         damaged = is_damage(error)
         remedy = ": stop the process and put the data directory back from a backup" if damaged else ""
@@ -58,7 +59,7 @@ class Reader(sqlite3.Connection):
 
 
 class _Cursor(sqlite3.Cursor):
-    """Reads pages when it is executed and with each row."""
+    """A cursor whose reads raise Unavailable, when it is executed and for each row."""
 
     connection: Reader
     _statement: _Failed = ("", ())

@@ -66,7 +66,7 @@ CREATE TABLE entries (
 ) STRICT, WITHOUT ROWID;
 """
 
-# Before, a payment's timeline was a collection of its own, with a copy of each event's data.
+# In older versions a payment's timeline was a collection with a copy of each event's data.
 _HISTORY: Final = """
 ALTER TABLE events ADD COLUMN history TEXT;
 
@@ -101,7 +101,7 @@ class CannotOpen(Exception):
 
 
 class DataDirectoryInUse(Exception):
-    """Another process, or the writer that one left behind, works in the data directory."""
+    """Another process uses the data directory, or the writer of a process that was killed."""
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -211,7 +211,7 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(data_dir: Path, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
-    """A connection of this class that sees what is committed and can change nothing."""
+    """Open a connection of this class that reads committed data and cannot write."""
     with _closed_on_failure(sqlite3.connect(data_dir / DATABASE, isolation_level=None, factory=factory)) as connection:
         for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "query_only = ON", "cache_size = -32768"):
             connection.execute(f"PRAGMA {pragma}")

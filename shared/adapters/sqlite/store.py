@@ -40,7 +40,7 @@ WriterKind = Literal["thread", "process"]
 
 
 class NotWritten(Exception):
-    """The store was closed while something that was decided was not on disk: the text says what and why."""
+    """The store was closed with commits that are not on disk. The text has the reason."""
 
 
 class SqliteStore:
@@ -110,13 +110,13 @@ class SqliteStore:
             raise WriterFailed(f"the collections cannot be defined: {error}") from None
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what is left, within so many seconds, and let go of the directory. Closing twice does nothing.
+        """Write all remaining changes, within `seconds`, and release the directory. A second call does nothing.
 
-        Raises NotWritten when something that was decided is not on disk.
+        Raises NotWritten when commits are not on disk.
         """
         if self._lock is None:
             return
-        self._journal.touch(0)  # so that the low-water mark goes along
+        self._journal.touch(0)  # the low-water mark is stored with the batch
         try:
             wrong = await self._journal.close(seconds)
             if wrong is not None:
@@ -137,10 +137,10 @@ class SqliteStore:
         )
 
     def trouble(self) -> str | None:
-        """Why nothing can be served now, or None."""
+        """The reason for which the store cannot be used now, or None."""
         return self._journal.refusing or self._reader.trouble()
 
-    # The log, as the broker and the command line use it
+    # The log, for the broker and the command line
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with each commit's events when it is applied, before they are on disk. It must not raise."""
@@ -155,7 +155,7 @@ class SqliteStore:
         self._log.acknowledge(sequence, consumer)
 
     def applied(self, consumer: str, envelope: Envelope) -> bool:
-        """Whether a consumer has applied an event: its inbox marker is there. Mostly answered from memory."""
+        """Return whether a consumer has applied an event (inbox marker). Mostly answered from memory."""
         return self._log.applied(InboxMarker(consumer, envelope.source, envelope.id))
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:

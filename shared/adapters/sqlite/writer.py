@@ -38,10 +38,10 @@ Statement = tuple[str, list[Row], bool]
 """SQL, its rows of parameters (none: run it once), and whether each row must change exactly one row of the table."""
 
 Report = Callable[[int, str | None], None]
-"""Called on the loop with a batch's number and why it failed, or None when it is on disk."""
+"""Called on the event loop with the number of a batch and its error; None means that the batch is on disk."""
 
 CANNOT_WRITE: Final = "cannot write: "
-"""How a report begins when no batch could have been written, whatever it holds: the disk is full, say."""
+"""The beginning of a report when no batch can be written, for example because the disk is full."""
 
 READY: Final = 0
 """The batch number with which a writer reports that it is open."""
@@ -73,8 +73,8 @@ class Writer(Protocol):
         ...
 
     async def close(self, seconds: float) -> bool:
-        """End once everything that was submitted is written and the file is closed; False when that takes longer than
-        so many seconds: then a writer that can be ended without it is."""
+        """Return True when all submitted batches are written and the file is closed, or False after `seconds`. Then a
+        writer process is killed."""
         ...
 
 
@@ -267,8 +267,9 @@ class ProcessWriter(asyncio.Protocol):
                 await self._ended.wait()
                 await self._reaped()
         except TimeoutError:
-            # Stopped, or waiting for a disk that hangs. It is ended, so that it does not hold the data directory: what
-            # it had not written was never answered. One that waits for its disk ends when the disk answers.
+            # The process is stopped, or waits for a disk that hangs. It is killed, so that it releases the data
+            # directory; its unwritten changes were never acknowledged. If it waits for the disk, it ends when the
+            # disk answers.
             assert self._process is not None
             self._process.kill()
             if self._transport is not None:
@@ -365,13 +366,13 @@ def main() -> None:
     # It ends when the core has ended and everything is written, not by a signal to the process group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    gc.disable()  # rows are tuples of text and numbers: there are no cycles to look for
+    gc.disable()  # rows are tuples of text and numbers, so there are no reference cycles to collect
     logs = Logs(os.environ.get("LASTRO_LOG_LEVEL") or "info", os.environ.get("LASTRO_LOG_FORMAT", ""))
     with socket.socket(fileno=int(sys.argv[2])) as connection:
         try:
             serve(Path(sys.argv[1]), connection)
         except Exception:
-            # The core sees that this process has ended, and starts another.
+            # The core notices that this process has ended, and starts another.
             log.exception("the store's writer failed")
             logs.close()
             sys.exit(1)

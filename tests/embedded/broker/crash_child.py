@@ -1,4 +1,4 @@
-"""A broker over a real store in a process of its own, for a parent that kills it.
+"""A broker on the embedded store in its own process, which a test kills.
 
 `python crash_child.py <folder> <first> <count>`: logs that many sales, each packed and then shipped, prints `begun`
 once they are logged and `done <low-water mark> <head>` once nothing is left to do.
@@ -26,7 +26,7 @@ from tests.waiting import PATIENCE_SECONDS
 
 
 class EffectDocument(Document):
-    """What a handler did, and for which event."""
+    """The effect of a handler on an event."""
 
     of: str
 
@@ -35,7 +35,7 @@ SALES: Final = Collection("sales", owner="tests", document=Document, changes=NoC
 EFFECTS: Final = Collection("effects", owner="tests", document=EffectDocument, changes=NoChanges)
 NEXT = {"pack": "packed", "ship": None, "bill": None}
 UNPAID = 17
-"""Bill refuses each sale whose number this divides, for good."""
+"""Bill finally refuses each sale whose number is divisible by this."""
 QUICK = (
     "{retry: 9, backoffPolicy: linear, backoffDelay: PT0.003S, "
     "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}}"
@@ -43,7 +43,8 @@ QUICK = (
 
 
 def wiring(folder: Path) -> Plan:
-    """Pack reacts to sold and emits packed, for which ship waits; bill reacts to sold, in order."""
+    """The wiring: pack processes `sold` and publishes `packed`, which ship processes; bill processes `sold` in
+    order."""
     return plan_of(
         folder,
         *(service(name) for name in NEXT),
@@ -54,7 +55,7 @@ def wiring(folder: Path) -> Plan:
 
 
 class Functions:
-    """Handlers that commit an effect with their inbox marker, and now and then suspend or fail first."""
+    """Handlers that commit an effect with their inbox marker, and sometimes suspend or fail before that."""
 
     def __init__(self, store: SqliteStore, seed: int) -> None:
         self._documents = store.documents
@@ -85,7 +86,7 @@ class Functions:
 
 
 async def main(folder: Path, first: int, count: int) -> None:
-    """Run until nothing is left to do."""
+    """Run until all events are processed."""
     clock = SystemClock()
     store = await SqliteStore.open(
         folder / "data", collections=(SALES, EFFECTS), settings=Settings(), clock=clock, writer="thread"

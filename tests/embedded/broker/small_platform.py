@@ -1,4 +1,5 @@
-"""A small wiring for tests: manifests as text, a log in memory that can lose its tail, functions that do as told."""
+"""A small platform for tests: manifests as text, a log in memory that can lose its tail, and functions with a given
+behaviour."""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ spec:
 
 
 def write(root: Path, *documents: str) -> Manifests:
-    """Put the documents where a repository has them, and read them."""
+    """Write the manifests into the folders of a repository, and read them."""
     (root / "knative").mkdir(exist_ok=True)
     (root / "kafka-sources").mkdir(exist_ok=True)
     (root / "knative" / "all.yaml").write_text("---".join(documents))
@@ -106,7 +107,7 @@ def write(root: Path, *documents: str) -> Manifests:
 
 
 def plan_of(root: Path, *documents: str) -> Plan:
-    """The usual Broker, source and parking function, and these."""
+    """Return the plan of a Broker, a source, a parking function and these documents."""
     usual = (BROKER, SOURCE, TOPIC.format(topic="lastro.shop.v1"), service("parking"))
     return make_plan(write(root, *usual, *documents))
 
@@ -120,7 +121,7 @@ def event(
     source: str = "/lastro/shop/sell",
     **more: str,
 ) -> Envelope:
-    """An event of the shop."""
+    """Return an event of the shop."""
     extensions = {
         "tenantid": tenant,
         "partitionkey": f"{tenant}/{key or number}",
@@ -147,8 +148,8 @@ _Saved = tuple[list[Envelope], int, set[tuple[str, str, str]], set[tuple[int, st
 
 
 class MemoryLog:
-    """EventLog and the part of the documents port that the broker uses, in one. `durable_to` moves only by hand
-    when `lazy`; `crash` forgets the rest."""
+    """The event log and the part of the documents port that the broker uses. With `lazy`, only `save` makes events
+    durable; `lose` drops the others."""
 
     def __init__(self, *, lazy: bool = False) -> None:
         self.entries: list[Envelope] = []
@@ -156,12 +157,12 @@ class MemoryLog:
         self.markers: set[tuple[str, str, str]] = set()
         self.acknowledgements: set[tuple[int, str]] = set()
         self.broken_promises: list[tuple[str, str, bool]] = []
-        """Deliveries to who had applied the event already."""
+        """Deliveries to consumers that had already applied the event."""
         self.lazy = lazy
         self._listeners: list[Callable[[int, Sequence[Envelope]], None]] = []
         self._resets: list[Callable[[], None]] = []
         self.effects: list[tuple[str, str, str]] = []
-        """Who applied which event of which key, in order; taken back with the rest."""
+        """The consumer, key and event of each effect, in order; a lost batch takes its effects with it."""
         self._saved: _Saved = ([], 0, set(), set(), [])
 
     @property
@@ -207,7 +208,7 @@ class MemoryLog:
             self.save()
 
     def save(self) -> None:
-        """What was decided so far is on disk."""
+        """Make all events up to now durable."""
         self._saved = (
             list(self.entries),
             self.low_water_mark,
@@ -217,20 +218,20 @@ class MemoryLog:
         )
 
     def lose(self) -> None:
-        """Forget what is not on disk."""
+        """Drop the events that are not durable."""
         entries, mark, markers, acknowledgements, effects = self._saved
         self.effects = list(effects)
         self.entries, self.low_water_mark = list(entries), mark
         self.markers, self.acknowledgements = set(markers), set(acknowledgements)
 
     def reset(self) -> None:
-        """A batch failed."""
+        """Lose a batch and call the reset listeners."""
         self.lose()
         for callback in self._resets:
             callback()
 
     def forget_listeners(self) -> None:
-        """The process that listened is gone."""
+        """Remove the listeners of a killed process."""
         self._listeners.clear()
         self._resets.clear()
 
@@ -240,7 +241,7 @@ Behaviour = Callable[[str, Envelope, bool], Awaitable[Answer]]
 
 @dataclass
 class Shop:
-    """Functions that write down what they are given; `behaviour` says what they answer."""
+    """Functions that record the events that they receive; `behaviour` returns their answers."""
 
     log: MemoryLog
     plan: Plan
@@ -260,12 +261,12 @@ class Shop:
         return answer
 
     def ids(self, name: str) -> list[str]:
-        """The ids of the events that a function was given, in order."""
+        """Return the ids of the events that a function received, in order."""
         return [envelope.id for given, envelope, _ in self.given if given == name]
 
 
 def answering(*statuses: int) -> Behaviour:
-    """Answer with these statuses in turn, and with the last ever after."""
+    """Answer with these statuses one after the other, and then always with the last."""
     left = list(statuses)
 
     async def behave(name: str, envelope: Envelope, first: bool) -> Answer:
@@ -285,11 +286,11 @@ class Stage:
     clock: ManualClock
 
     async def settled(self) -> None:
-        """Return when nothing is under way that time would not have to move for."""
+        """Return when everything is delivered except what waits for the clock."""
         assert await self.broker.idle(PATIENCE_SECONDS)
 
     async def crash(self, limits: Limits | None = None) -> Stage:
-        """Kill the process and start another on what is on disk."""
+        """Kill the process and start another on the durable events."""
         self.log.forget_listeners()
         self.broker._running = False
         self.broker.timers.close()
@@ -301,7 +302,7 @@ class Stage:
 async def start(
     plan: Plan, log: MemoryLog | None = None, *, clock: ManualClock | None = None, limits: Limits | None = None
 ) -> Stage:
-    """A broker over the plan, running."""
+    """Start a broker with the plan."""
     log = log or MemoryLog()
     clock = clock or ManualClock()
     shop = Shop(log, plan)

@@ -1,4 +1,4 @@
-"""The broker against a log in memory: what is delivered to whom, how often, in which order, and what failures do."""
+"""The broker on a log in memory: consumers, retries, order and failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.waiting import PATIENCE_SECONDS, rest
 
 
 async def move(stage: Stage, seconds: float) -> None:
-    """Move the clock and let what is due happen."""
+    """Move the clock and run the due actions."""
     stage.clock.advance(timedelta(seconds=seconds))
     stage.broker.timers.run_due()
     await stage.settled()
@@ -56,8 +56,8 @@ async def test_an_event_reaches_every_matching_trigger_once(tmp_path: Path) -> N
     await stage.broker.stop()
 
 
-async def test_an_event_whose_topic_no_source_reads_goes_nowhere(tmp_path: Path) -> None:
-    """What lies in a topic without a KafkaSource reaches no Trigger, and holds nothing up."""
+async def test_an_event_of_a_topic_without_a_source_is_not_delivered(tmp_path: Path) -> None:
+    """An event in a topic without a KafkaSource is delivered to no Trigger and delays no other event."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.log.log(event(1, source="/lastro/elsewhere/x"), event(2, source="nowhere"))
     await stage.settled()
@@ -67,7 +67,7 @@ async def test_an_event_whose_topic_no_source_reads_goes_nowhere(tmp_path: Path)
 
 
 async def test_retries_follow_the_policy_and_the_clock(tmp_path: Path) -> None:
-    """A 503 is tried again after delay·2^n by the platform's clock, and the later attempts are not promised first."""
+    """A 503 is retried after delay·2^n by the platform's clock, and the retries are marked as repeated."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(503, 503, 204)
     stage.log.log(event(1))
@@ -89,7 +89,7 @@ async def test_retries_follow_the_policy_and_the_clock(tmp_path: Path) -> None:
 
 
 async def test_a_refused_event_goes_to_the_dead_letters_at_once(tmp_path: Path) -> None:
-    """A 422 is not retried; the dead letter says where, with what status and why, by the Kne- headers too."""
+    """A 422 is not retried; the dead letter has the destination, the status, the body and the Kne- headers."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(422)
     stage.log.log(event(1))
@@ -105,7 +105,7 @@ async def test_a_refused_event_goes_to_the_dead_letters_at_once(tmp_path: Path) 
 
 
 async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> None:
-    """After `retry` retries the event is given up to the sink."""
+    """After `retry` retries the event is sent to the dead letter sink."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(500)
     stage.log.log(event(1))
@@ -122,7 +122,7 @@ async def test_retries_that_run_out_end_in_the_dead_letters(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), asyncio.CancelledError()])
 async def test_an_invocation_that_raises_is_retried_as_a_network_error(tmp_path: Path, failure: BaseException) -> None:
-    """No answer at all is retried, and the dead letter then carries the destination alone; the worker lives on."""
+    """A delivery without an answer is retried; its dead letter has only the destination, and the worker continues."""
     delivery = f"{{retry: 1, backoffDelay: PT0S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
 
@@ -140,7 +140,7 @@ async def test_an_invocation_that_raises_is_retried_as_a_network_error(tmp_path:
 
 
 async def test_a_success_with_a_body_is_a_failure_without_retry(tmp_path: Path) -> None:
-    """The trap of the framework's `OK`: a 200 with a body that is no event goes straight to the dead letters."""
+    """A 200 with a body that is not an event is sent to the dead letter sink without a retry."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
 
     async def chat(name: str, envelope: Envelope, first: bool) -> Answer:
@@ -156,7 +156,7 @@ async def test_a_success_with_a_body_is_a_failure_without_retry(tmp_path: Path) 
 
 
 async def test_a_reply_is_published_to_the_broker(tmp_path: Path) -> None:
-    """An event in the answer is offered to the Broker's Triggers, without the broker's own mark on it."""
+    """An event in the response is delivered to the Broker's Triggers, without the broker's internal extension."""
     plan = plan_of(
         tmp_path,
         service("pack"),
@@ -180,8 +180,9 @@ async def test_a_reply_is_published_to_the_broker(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
-    """What the dead letter sink keeps refusing stays unacknowledged and is offered again until it is taken."""
+async def test_an_event_that_the_sink_refuses_is_not_lost(tmp_path: Path) -> None:
+    """An event that the dead letter sink refuses stays unacknowledged and is delivered again until the sink accepts
+    it."""
     stage = await start(
         plan_of(tmp_path, service("pack"), trigger("pack", "pack")), limits=Limits(dead_letter_pause_seconds=60)
     )
@@ -202,8 +203,8 @@ async def test_a_sink_that_fails_keeps_the_event(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_a_refused_fact_about_a_dead_letter_does_not_go_round(tmp_path: Path) -> None:
-    """A consumer of every type that refuses all of them makes one dead letter, and not one of each fact about it."""
+async def test_a_refused_fact_about_a_dead_letter_causes_no_loop(tmp_path: Path) -> None:
+    """A consumer that refuses events of every type causes one dead letter, and none for the facts about it."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(400)
 
@@ -224,7 +225,7 @@ async def test_a_refused_fact_about_a_dead_letter_does_not_go_round(tmp_path: Pa
 
 
 async def test_a_reply_to_a_fact_about_a_dead_letter_is_one_too(tmp_path: Path) -> None:
-    """The mark goes over to the event that a consumer answers with, whatever that event says."""
+    """A consumer's reply to a fact about a dead letter gets the mark, whatever extensions the reply has."""
     plan = plan_of(
         tmp_path,
         service("pack"),
@@ -248,8 +249,8 @@ async def test_a_reply_to_a_fact_about_a_dead_letter_is_one_too(tmp_path: Path) 
     await stage.broker.stop()
 
 
-async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_path: Path) -> None:
-    """With an ordered Trigger a failing event holds up its key and no other; the order holds through retries."""
+async def test_ordered_delivery_waits_for_earlier_events_of_the_key(tmp_path: Path) -> None:
+    """With ordered delivery a failing event delays only its own key, whose order is the same after retries."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)))
     stage.shop.behaviour["pack"] = answering(503, 204)
     stage.log.log(event(1, key="a"), event(2, key="a"), event(3, key="b"))
@@ -260,8 +261,8 @@ async def test_ordered_delivery_waits_for_the_one_before_of_the_same_key(tmp_pat
     await stage.broker.stop()
 
 
-async def test_unordered_delivery_goes_past_a_failing_event(tmp_path: Path) -> None:
-    """Without ordering, a retry holds up nobody."""
+async def test_unordered_delivery_does_not_wait_for_a_failing_event(tmp_path: Path) -> None:
+    """With unordered delivery a retry delays no other event."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(503, 204)
     stage.log.log(event(1, key="a"), event(2, key="a"))
@@ -272,8 +273,8 @@ async def test_unordered_delivery_goes_past_a_failing_event(tmp_path: Path) -> N
     await stage.broker.stop()
 
 
-async def test_container_concurrency_is_kept(tmp_path: Path) -> None:
-    """A function gets at most so many events at once as its Service says, and in the end all of them."""
+async def test_container_concurrency_is_respected(tmp_path: Path) -> None:
+    """A function gets at most `containerConcurrency` events at the same time, and all events in the end."""
     stage = await start(plan_of(tmp_path, service("pack", concurrency=2), trigger("pack", "pack")))
     now, most = 0, 0
 
@@ -293,8 +294,8 @@ async def test_container_concurrency_is_kept(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> None:
-    """While one delivery waits for something, other events are delivered."""
+async def test_a_suspended_handler_does_not_delay_others(tmp_path: Path) -> None:
+    """While one handler is suspended, other events are delivered."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     gate = asyncio.Event()
 
@@ -313,7 +314,7 @@ async def test_a_suspended_handler_does_not_hold_up_others(tmp_path: Path) -> No
 
 
 async def test_a_delivery_that_takes_too_long_is_canceled_and_retried(tmp_path: Path) -> None:
-    """A timeout counts as no answer."""
+    """A delivery that exceeds its timeout is canceled and retried as one without an answer."""
     delivery = f"{{retry: 1, backoffDelay: PT0S, timeout: PT0.02S, {TO_PARKING}}}"
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", delivery=delivery)))
     canceled = 0
@@ -339,7 +340,7 @@ async def test_a_delivery_that_takes_too_long_is_canceled_and_retried(tmp_path: 
 
 
 async def test_a_burst_of_one_tenant_does_not_starve_another(tmp_path: Path) -> None:
-    """Behind 5,000 events of one tenant, another's event is delivered within a few deliveries."""
+    """After 5,000 events of one tenant, the event of another tenant is delivered within a few deliveries."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.log.log(*(event(n, tenant="loud") for n in range(5000)))
     stage.log.log(event(9001, tenant="quiet"))
@@ -349,8 +350,8 @@ async def test_a_burst_of_one_tenant_does_not_starve_another(tmp_path: Path) -> 
     await stage.broker.stop()
 
 
-async def test_two_triggers_of_one_function_promise_nothing(tmp_path: Path) -> None:
-    """Where two ways lead to one function, neither delivery may say that it is the first."""
+async def test_two_triggers_of_one_function_mark_events_as_repeated(tmp_path: Path) -> None:
+    """A function with two Triggers gets each event marked as repeated, because it may get it twice."""
     plan = plan_of(tmp_path, service("pack"), trigger("a", "pack"), trigger("b", "pack"))
     stage = await start(plan)
     stage.log.log(event(1))
@@ -376,8 +377,8 @@ async def test_an_event_that_may_come_again_is_promised_new_until_it_was_applied
     await stage.broker.stop()
 
 
-async def test_dead_letters_that_come_back_do_so_slowly(tmp_path: Path) -> None:
-    """Where a sink's own dead letters lead to itself, a letter that it refuses goes round once a minute."""
+async def test_a_sink_that_dead_letters_to_itself_gets_one_delivery_a_minute(tmp_path: Path) -> None:
+    """A dead letter sink that is its own sink gets a refused dead letter again once a minute."""
     sink = """
 apiVersion: eventing.knative.dev/v1alpha1
 kind: KafkaSink
@@ -410,7 +411,7 @@ spec:
 
 
 async def test_a_backlog_larger_than_memory_is_read_on_from_the_log(tmp_path: Path) -> None:
-    """Past the bound events stay in the log and are delivered once there is room, none left out, in order per key."""
+    """Events beyond the bound stay in the log and are delivered later, all of them and in order by key."""
     limits = Limits(events_in_memory=20, page=7)
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)), limits=limits)
     most = 0
@@ -434,8 +435,8 @@ async def test_a_backlog_larger_than_memory_is_read_on_from_the_log(tmp_path: Pa
     await stage.broker.stop()
 
 
-async def test_after_a_crash_what_was_not_done_is_delivered(tmp_path: Path) -> None:
-    """A new process delivers the events on disk that a consumer has no marker for, to that consumer alone."""
+async def test_after_a_crash_unprocessed_events_are_delivered(tmp_path: Path) -> None:
+    """A new process delivers each event on disk to the consumers that have no inbox marker for it."""
     plan = plan_of(tmp_path, service("pack"), service("bill"), trigger("pack", "pack"), trigger("bill", "bill"))
     stage = await start(plan)
     stage.shop.behaviour["bill"] = answering(503)
@@ -451,8 +452,8 @@ async def test_after_a_crash_what_was_not_done_is_delivered(tmp_path: Path) -> N
     assert after.log.low_water_mark == 3
 
 
-async def test_a_lost_batch_is_forgotten_and_the_rest_delivered_again(tmp_path: Path) -> None:
-    """When a batch fails, its events never were: in-flight deliveries are canceled, what is on disk comes again."""
+async def test_after_a_failed_batch_only_durable_events_are_delivered(tmp_path: Path) -> None:
+    """When a batch fails, the deliveries in progress are canceled, and only the events on disk are delivered again."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     gate = asyncio.Event()
     finished: list[str] = []
@@ -477,7 +478,8 @@ async def test_a_lost_batch_is_forgotten_and_the_rest_delivered_again(tmp_path: 
 
 
 async def test_the_ingress_offers_an_event_to_its_broker(tmp_path: Path) -> None:
-    """A published event goes to the Broker's Triggers whatever its source says; an unknown Broker is refused."""
+    """An event at the ingress is delivered to the Broker's Triggers, whatever its source; an unknown Broker is
+    refused."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     await stage.broker.publish("default", event(1, source="https://outside.example", embeddedroute="topic/forged"))
     await stage.settled()
@@ -489,8 +491,9 @@ async def test_the_ingress_offers_an_event_to_its_broker(tmp_path: Path) -> None
     await stage.broker.stop()
 
 
-async def test_a_dead_letter_can_be_put_back_where_it_came_from(tmp_path: Path) -> None:
-    """The dead letter of an event that came by the ingress names its Broker: logged again, it goes there again."""
+async def test_a_dead_letter_can_be_returned_to_its_broker(tmp_path: Path) -> None:
+    """The dead letter of an event from the ingress has the name of its Broker, to whose Triggers a replay delivers
+    it."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.shop.behaviour["pack"] = answering(422, 204)
     await stage.broker.publish("default", event(1, source="https://outside.example"))
@@ -504,7 +507,7 @@ async def test_a_dead_letter_can_be_put_back_where_it_came_from(tmp_path: Path) 
 
 
 async def test_dead_letters_may_go_to_a_topic(tmp_path: Path) -> None:
-    """A KafkaSink as dead letter sink puts the event into its topic, from where a source brings it to a function."""
+    """A KafkaSink as dead letter sink writes the event to its topic, from which a source delivers it to a function."""
     sink = """
 apiVersion: eventing.knative.dev/v1alpha1
 kind: KafkaSink
@@ -572,7 +575,7 @@ async def test_a_request_is_quiet_when_its_deliveries_have_ended(tmp_path: Path)
 
 
 async def test_stopping_waits_for_what_is_in_flight(tmp_path: Path) -> None:
-    """A stop lets a running delivery finish, takes up nothing new, and moves the low-water mark."""
+    """A stop waits for running deliveries, starts no others, and moves the low-water mark."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")), limits=Limits(workers=1))
     begun, finish = asyncio.Event(), asyncio.Event()
     done: list[str] = []

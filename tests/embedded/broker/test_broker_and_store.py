@@ -1,4 +1,4 @@
-"""The broker over the real store: kill -9 at any moment, and batches that fail."""
+"""The broker on the embedded store, with kill -9 at any moment and failed batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @contextmanager
 def child(folder: Path, first: int, count: int, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """The crash child, started, with these environment variables besides; killed at the end if it is still there."""
+    """Start the crash child with these additional environment variables, and kill it at the end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
     command = [sys.executable, "-m", "tests.embedded.broker.crash_child", str(folder), str(first), str(count)]
     with subprocess.Popen(bound(command), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -41,9 +41,9 @@ def child(folder: Path, first: int, count: int, **more: str) -> Iterator[subproc
             process.kill()
 
 
-def test_nothing_is_lost_and_nothing_twice_over_kill_9(tmp_path: Path) -> None:
-    """A process is killed at random moments and started again; in the end every sale on disk is packed, shipped and
-    billed (or its dead letter parked) exactly once, and the low-water mark has passed them all."""
+def test_kill_9_loses_no_event_and_repeats_no_effect(tmp_path: Path) -> None:
+    """After kills at random moments and restarts, every sale on disk is packed, shipped and billed (or its dead
+    letter is parked) exactly once, and the low-water mark has passed them all."""
     random = Random(7)
     for attempt in range(3):
         with child(tmp_path, attempt * 400, 400) as process:
@@ -55,7 +55,7 @@ def test_nothing_is_lost_and_nothing_twice_over_kill_9(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", [name for name in crash_points.NAMES if name.startswith("broker.")])
 def test_each_of_the_brokers_crash_points_is_survived(tmp_path: Path, point: str) -> None:
-    """The process dies at the point, in the middle of its work, and the next one finishes it."""
+    """A process dies at the crash point, and the next one finishes its work."""
     with child(tmp_path, 0, 120, **{crash_points.VARIABLE: f"{point}:4"}) as process:
         process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -63,7 +63,7 @@ def test_each_of_the_brokers_crash_points_is_survived(tmp_path: Path, point: str
 
 
 def finish(folder: Path, first: int) -> None:
-    """Let a child do what is left, and check what came of it all."""
+    """Let a child process the remaining events, and check all effects."""
     with child(folder, first, 20) as process:
         output, _ = process.communicate()
     assert process.returncode == 0
@@ -73,7 +73,7 @@ def finish(folder: Path, first: int) -> None:
 
 
 def check_effects(database: Path) -> None:
-    """Each sold event has a packed one, and each its effects; nothing else has any."""
+    """Check that each `sold` event has a `packed` one, that each has its effects, and that there are no others."""
     connection = sqlite3.connect(database)
     try:
         events = connection.execute("SELECT id, type FROM events").fetchall()
@@ -94,8 +94,8 @@ def check_effects(database: Path) -> None:
     assert len(markers) == len(expected)
 
 
-async def test_a_failed_batch_is_taken_back_and_its_causes_delivered_again(tmp_path: Path) -> None:
-    """When the store loses a batch, what it held is decided again from the events that are on disk."""
+async def test_the_events_of_a_failed_batch_are_processed_again(tmp_path: Path) -> None:
+    """When the store loses a batch, its effects are made again from the events on disk."""
     clock = SystemClock()
     store = await SqliteStore.open(
         tmp_path / "data", collections=(EFFECTS,), settings=Settings(), clock=clock, writer="thread"
@@ -120,6 +120,6 @@ async def test_a_failed_batch_is_taken_back_and_its_causes_delivered_again(tmp_p
 
 
 def fail_next_batch(store: SqliteStore) -> None:
-    """Put a statement into the batch being gathered that the database refuses."""
+    """Add a statement that the database refuses to the next batch."""
     store._log._rows.append((1, *store._log._rows[-1][1:]))
     store._journal.touch(1)

@@ -1,4 +1,4 @@
-"""The broker's promises under random traffic, failures, resets and crashes, against the plainest model of them."""
+"""The broker's guarantees under random traffic, failures, resets and crashes, compared with a simple model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ACTIONS = st.lists(
 
 
 class Chaos:
-    """Answers at random, sometimes late."""
+    """A function that answers at random, and sometimes late."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -97,7 +97,7 @@ def check(stage: Stage) -> None:
         for name in ("strict", "loose"):
             done = (f"shop/{name}", envelope.source, envelope.id) in log.markers
             assert done or (sequence, f"trigger/{name}") in dead, (name, envelope.id)
-    # Within one key an ordered subscriber has its effects in the order of the log, each once.
+    # For one key, an ordered subscriber has its effects in the order of the log, each once.
     for key in ("a/k", "b/k"):
         numbers = [int(id[4:]) for name, of, id in log.effects if (name, of) == ("strict", key)]
         assert numbers == sorted(set(numbers))
@@ -112,6 +112,6 @@ def check(stage: Stage) -> None:
 def test_every_surviving_event_is_applied_or_dead_lettered(
     tmp_path: Path, seed: int, actions: list[tuple[str, int]]
 ) -> None:
-    """Whatever fails, whenever the process dies or a batch is lost: each event that survives is applied or given up
-    to the dead letters by every consumer, an ordered consumer applies a key's events in order, and nothing leaks."""
+    """After any failures, crashes and lost batches, each durable event is applied or dead-lettered for every
+    consumer, an ordered consumer applies the events of a key in order, and nothing leaks."""
     asyncio.run(play(tmp_path, seed, actions))

@@ -1,4 +1,4 @@
-"""Delivery policy and the meaning of answers, by the table of the Kafka broker's data plane."""
+"""The delivery policy and the meaning of responses, as in the data plane of Knative's Kafka broker."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.embedded.broker.small_platform import event
 
 
 def test_backoff_grows_as_knative_has_it() -> None:
-    """Before the n-th retry: delay·n, or delay·2^n."""
+    """The pause before the n-th retry is delay·n (linear) or delay·2^n (exponential)."""
     linear = DeliveryPolicy(retry=3, backoff="linear", delay=0.5)
     assert [linear.delay_before(n) for n in (1, 2, 3)] == [0.5, 1.0, 1.5]
     exponential = DeliveryPolicy(retry=3, backoff="exponential", delay=0.5)
     assert [exponential.delay_before(n) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
 
 
-def test_a_policy_has_the_brokers_defaults_for_what_is_not_said() -> None:
-    """No retry, an exponential back-off from one second, and Knative's ten minutes for an answer."""
+def test_a_policy_has_the_brokers_defaults() -> None:
+    """The default policy has no retries, exponential back-off from one second, and Knative's timeout of ten minutes."""
     assert policy_of(DeliverySpec()) == DeliveryPolicy(retry=0, backoff="exponential", delay=1.0, timeout=600.0)
     said = DeliverySpec(retry=5, backoff_policy="linear", backoff_delay="PT2S", timeout="PT9S")
     assert policy_of(said) == DeliveryPolicy(retry=5, backoff="linear", delay=2.0, timeout=9.0)
@@ -42,13 +42,14 @@ def test_a_policy_has_the_brokers_defaults_for_what_is_not_said() -> None:
     ],
 )
 def test_statuses(status: int, outcome: Outcome) -> None:
-    """An empty answer means what its status means, to a Trigger and to a source alike."""
+    """The status of an empty response decides, for a Trigger and for a source."""
     assert outcome_of(PlainAnswer(status), replies=True) is outcome
     assert outcome_of(PlainAnswer(status), replies=False) is outcome
 
 
 def test_bodies_of_successes() -> None:
-    """A Trigger reads an event as a reply and takes anything else for a failure; a source ignores bodies."""
+    """For a Trigger, an event in a successful response is a reply and any other body is a failure; a source ignores
+    bodies."""
     headers, body = event(1).to_binary()
     reply, chat = PlainAnswer(200, headers, body), PlainAnswer(200, {}, b"OK")
     assert outcome_of(reply, replies=True) is Outcome.REPLY
@@ -58,8 +59,9 @@ def test_bodies_of_successes() -> None:
     assert outcome_of(None, replies=True) is Outcome.RETRY
 
 
-def test_a_dead_letter_carries_where_why_and_the_kne_headers() -> None:
-    """Destination, code, the first 1,024 bytes in base64, and `Kne-` headers without their prefix."""
+def test_a_dead_letter_has_the_destination_the_cause_and_the_kne_headers() -> None:
+    """A dead letter has the destination, the code, the first 1,024 bytes of the body in base64, and the `Kne-`
+    headers without their prefix."""
     answer = PlainAnswer(422, {"Kne-Code": "validation_failed", "kne-tenant": "acme", "X-Other": "no"}, b"x" * 3000)
     letter = dead_letter(event(1), "http://pack", Outcome.DEAD, answer)
     assert letter.extensions["knativeerrordest"] == "http://pack"
@@ -74,13 +76,14 @@ def test_a_dead_letter_carries_where_why_and_the_kne_headers() -> None:
     ("header", "value"), [("Kne-Id", "forged"), ("Kne-Type", "x"), ("Kne-With-Dash", "x"), ("Kne-Note", "a\x85b")]
 )
 def test_a_kne_header_does_not_spoil_the_event(header: str, value: str) -> None:
-    """A header whose name is an attribute's of the event, or that makes no attribute, is left out."""
+    """A Kne- header with the name of an attribute of the event, or with an invalid name, is ignored."""
     letter = dead_letter(event(1), "http://pack", Outcome.DEAD, PlainAnswer(422, {header: value}))
     assert letter.extensions.keys() - event(1).extensions.keys() == {"knativeerrordest", "knativeerrorcode"}
 
 
-def test_a_dead_letter_without_an_answer_carries_the_destination_alone() -> None:
-    """So it is after a network error, and after a success with a body that is no event."""
+def test_a_dead_letter_without_an_answer_has_only_the_destination() -> None:
+    """After a network error, and after a success with a body that is not an event, the dead letter has only the
+    destination."""
     for outcome, answer in ((Outcome.RETRY, None), (Outcome.BAD_REPLY, PlainAnswer(200, {"Kne-Code": "x"}, b"OK"))):
         added = dead_letter(event(1), "http://pack", outcome, answer).extensions.keys() - event(1).extensions.keys()
         assert added == {"knativeerrordest"}

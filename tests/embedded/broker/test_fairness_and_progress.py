@@ -1,4 +1,4 @@
-"""The small parts of the broker: turns, the queue, progress, timers, and running a coroutine in place."""
+"""The small parts of the broker: fair queues, progress, admission, timers, and running a coroutine in place."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tests.waiting import PATIENCE_SECONDS, rest
 
 @given(items=st.lists(st.sampled_from("abc"), max_size=40))
 def test_a_tenant_waits_at_most_one_round(items: list[str]) -> None:
-    """Between two turns of a tenant that has something waiting, every other gets at most one; its own order holds."""
+    """Between two items of a tenant in the queue, every other tenant gets at most one; the order of a tenant's items
+    is kept."""
     queue: FairQueue[tuple[str, int]] = FairQueue()
     for number, tenant in enumerate(items):
         queue.put(tenant, (tenant, number))
@@ -38,7 +39,7 @@ def test_a_tenant_waits_at_most_one_round(items: list[str]) -> None:
 
 
 def test_an_empty_queue_has_nothing_to_take() -> None:
-    """Taking from an empty queue is an error, also after it was cleared or its last item removed."""
+    """Taking an item from an empty queue is an error, also after it was cleared or its last item was removed."""
     queue: FairQueue[int] = FairQueue()
     queue.put("a", 1)
     assert queue.remove("a", 1)
@@ -50,7 +51,7 @@ def test_an_empty_queue_has_nothing_to_take() -> None:
 
 
 async def test_progress_counts_by_correlation() -> None:
-    """A correlation is quiet when its last delivery has ended, whatever others do."""
+    """A correlation is quiet when its last delivery has ended, independent of other correlations."""
     progress = Progress()
     one, other = progress.began("one", 2), progress.began("other", 1)
     progress.ended(one)
@@ -65,8 +66,8 @@ async def test_progress_counts_by_correlation() -> None:
     assert await progress.idle(0)
 
 
-async def test_clearing_lets_everybody_look_again() -> None:
-    """Whoever waits is released when everything is forgotten, and late ends of the forgotten count for nothing."""
+async def test_clearing_releases_all_waiters() -> None:
+    """When progress is cleared, all waiters are released, and later ends of the cleared deliveries are ignored."""
     progress = Progress()
     old = progress.began("one", 1)
     waiting = asyncio.create_task(progress.quiet("one", PATIENCE_SECONDS))
@@ -79,7 +80,7 @@ async def test_clearing_lets_everybody_look_again() -> None:
 
 
 async def test_the_admission_queue_admits_as_others_end_each_tenant_in_turn() -> None:
-    """Past the limit requests wait; a tenant with one waiting request is let in before another's second."""
+    """Requests beyond the limit wait; a tenant's first waiting request is admitted before another tenant's second."""
     progress = Progress()
     queue = AdmissionQueue(progress, limit=1, room=10, patience_seconds=PATIENCE_SECONDS)
     await queue.admit("loud")
@@ -106,8 +107,8 @@ async def test_the_admission_queue_admits_as_others_end_each_tenant_in_turn() ->
     assert queue.waiting == 0
 
 
-async def test_the_waiting_room_has_a_bound() -> None:
-    """Who finds the room full, or has waited long enough, is told to come again."""
+async def test_the_admission_queue_is_bounded() -> None:
+    """A request that finds the queue full, or has waited too long, is refused and may be repeated."""
     progress = Progress()
     queue = AdmissionQueue(progress, limit=1, room=1, patience_seconds=0.02)
     progress.began("busy", 1)
@@ -121,8 +122,8 @@ async def test_the_waiting_room_has_a_bound() -> None:
     assert queue.waiting == 0
 
 
-async def test_a_client_that_leaves_gives_its_turn_on() -> None:
-    """A canceled wait neither keeps a place nor loses a turn."""
+async def test_a_client_that_disconnects_leaves_the_queue() -> None:
+    """A canceled wait occupies no place in the queue, and the next request is admitted."""
     progress = Progress()
     queue = AdmissionQueue(progress, limit=1, room=10, patience_seconds=PATIENCE_SECONDS)
     busy = progress.began("busy", 1)
@@ -136,7 +137,7 @@ async def test_a_client_that_leaves_gives_its_turn_on() -> None:
 
 
 async def test_timers_run_by_the_clock_in_order() -> None:
-    """Due actions run earliest first; a canceled one never, and one that fails stops nobody."""
+    """Due actions run earliest first; a canceled action does not run, and a failing one does not stop the others."""
     clock = ManualClock()
     timers = Timers(clock)
     done: list[int] = []
@@ -153,8 +154,8 @@ async def test_timers_run_by_the_clock_in_order() -> None:
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(hours=1)], ids=str)
-async def test_timers_do_not_see_the_wall_clock_jump(step: timedelta) -> None:
-    """An action runs after the seconds that it was to wait, neither sooner nor later for a jump of the wall clock."""
+async def test_timers_do_not_depend_on_the_wall_clock(step: timedelta) -> None:
+    """An action runs after its delay, neither sooner nor later when the wall clock jumps."""
     clock = ManualClock()
     timers = Timers(clock)
     done: list[int] = []
@@ -168,7 +169,7 @@ async def test_timers_do_not_see_the_wall_clock_jump(step: timedelta) -> None:
 
 
 async def test_timers_wake_by_themselves_on_a_real_clock() -> None:
-    """On the machine's clock nobody needs to ask."""
+    """On the system clock, timers run without a call."""
     timers = Timers(SystemClock())
     happened = asyncio.Event()
     timers.after(0.01, happened.set)
@@ -176,8 +177,8 @@ async def test_timers_wake_by_themselves_on_a_real_clock() -> None:
     timers.close()
 
 
-async def test_going_on_passes_everything_on() -> None:
-    """Results, exceptions and cancellations go through to a coroutine whose first step was made elsewhere."""
+async def test_resuming_a_coroutine_passes_results_and_errors() -> None:
+    """Results, exceptions and cancellations reach a coroutine whose first step was made by another caller."""
     calls: list[int] = []
 
     async def slow() -> int:

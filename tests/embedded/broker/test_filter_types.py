@@ -1,4 +1,4 @@
-"""Which event types a filter can let through: what the broker asks once per type and not once per event."""
+"""The event types that a filter can pass, which the broker determines once for a type and not for each event."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CAUSE = {"exact": {"cause": "x"}}
     ],
 )
 def test_types_that_can_pass(filters: list[dict[str, Any]], admitted: str) -> None:
-    """A filter admits a type unless its parts rule it out, whatever the event's other attributes."""
+    """A filter admits a type if an event of the type can pass, whatever its other attributes."""
     compiled = compile_filter(None, filters)
 
     assert "".join(name for name in "abc" if compiled.admits(name)) == admitted
@@ -39,7 +39,9 @@ def test_types_that_can_pass(filters: list[dict[str, Any]], admitted: str) -> No
 @pytest.mark.parametrize("cause", ["x", "y", None])
 @pytest.mark.parametrize("name", ["a", "b", "c"])
 @pytest.mark.parametrize("filters", [[{"any": [A, {"all": [B, CAUSE]}]}], [{"any": [A, B]}, CAUSE], [A, B]])
-def test_what_passes_was_admitted(filters: list[dict[str, Any]], name: str, cause: str | None) -> None:
+def test_an_event_that_passes_is_of_an_admitted_type(
+    filters: list[dict[str, Any]], name: str, cause: str | None
+) -> None:
     """No event passes a filter that does not admit its type."""
     compiled = compile_filter(None, filters)
     extensions = {} if cause is None else {"cause": cause}
@@ -52,7 +54,7 @@ def test_what_passes_was_admitted(filters: list[dict[str, Any]], name: str, caus
     ("filters", "passing"), [([{"any": [A, B]}], "ab"), ([{"any": [A, B]}, A], "a"), ([{"any": [B]}, A], "")]
 )
 def test_a_choice_of_types_is_settled_by_the_type(filters: list[dict[str, Any]], passing: str) -> None:
-    """Filters that speak of types alone let just those types pass, and ask nothing else of an event."""
+    """A filter that names only types passes exactly these types, whatever the other attributes."""
     compiled = compile_filter(None, filters)
     events = [Envelope("1", "/s", name, None, None, {}, data=b"{}") for name in "abc"]
 

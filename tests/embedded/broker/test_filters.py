@@ -1,4 +1,4 @@
-"""Trigger filters, by the tables of the CloudEvents Subscriptions API and Knative's own rules."""
+"""Trigger filters, by the CloudEvents Subscriptions API and Knative's rules."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ OTHER = {"exact": {"type": "other"}}
     ],
 )
 def test_dialects(filters: list[dict[str, Any]], passes: bool) -> None:
-    """Each dialect passes and refuses what the specification says, nested ones too."""
+    """Each dialect, also nested, passes and refuses the events that the specification says."""
     assert compile_filter(None, filters)(EVENT) is passes
 
 
@@ -82,17 +82,17 @@ def test_dialects(filters: list[dict[str, Any]], passes: bool) -> None:
     ],
 )
 def test_legacy_attributes(attributes: dict[str, str] | None, passes: bool) -> None:
-    """The older filter compares exactly; an empty value is any value, but one there must be."""
+    """The legacy filter compares exactly; an empty value matches any value of a present attribute."""
     assert compile_filter(attributes, [])(EVENT) is passes
 
 
 def test_filters_override_the_legacy_filter() -> None:
-    """With both set only `filters` counts."""
+    """When both are set, only `filters` is used."""
     assert compile_filter({"type": "other"}, [SOLD])(EVENT)
 
 
 def test_an_exact_type_is_known_for_dispatch() -> None:
-    """A type that must be exactly so is taken out of the predicate, from inside `all` too; from `any` it is not."""
+    """An exact type is used for dispatch and removed from the predicate, also inside `all` but not inside `any`."""
     assert compile_filter({"type": "a"}, []).type == "a"
     assert compile_filter({"type": "a"}, []).rest is None
     nested = compile_filter(None, [{"all": [SOLD, {"exact": {"causetype": "order"}}]}])
@@ -123,7 +123,7 @@ def test_the_types_that_can_pass_are_known(filters: list[dict[str, Any]], types:
 
 
 def test_an_event_without_optional_attributes_fails_every_comparison() -> None:
-    """A subject or time that is not set matches nothing and raises nothing."""
+    """A comparison with an absent subject or time is false and raises no error."""
     for dialect in ("exact", "prefix", "suffix"):
         for name in ("subject", "time", "tenantid"):
             assert not compile_filter(None, [{dialect: {name: "x"}}])(BARE)
@@ -149,8 +149,8 @@ def test_an_event_without_optional_attributes_fails_every_comparison() -> None:
         (["exact"], "filters.0"),
     ],
 )
-def test_what_cannot_be_understood_is_refused(filters: list[Any], message: str) -> None:
-    """A filter of unknown or broken form is refused by the name of its field."""
+def test_an_invalid_filter_is_refused(filters: list[Any], message: str) -> None:
+    """A filter of unknown or invalid form is refused with the name of its field."""
     with pytest.raises(FieldError) as refused:
         compile_filter(None, filters)
     assert message in str(refused.value)
@@ -197,7 +197,7 @@ def _reference(entry: dict[str, Any], attributes: dict[str, str]) -> bool:
 def test_a_compiled_filter_agrees_with_the_definition(
     filters: list[dict[str, Any]], type: str, id: str, subject: str | None, tenant: str
 ) -> None:
-    """For any nesting, the compiled form passes exactly what the plain reading of the definition passes."""
+    """For any nesting, the compiled filter passes exactly the events that the definition passes."""
     envelope = Envelope(
         id=id, source="s", type=type, subject=subject, time=None, extensions={"tenantid": tenant}, data=b"{}"
     )

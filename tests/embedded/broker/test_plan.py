@@ -1,4 +1,4 @@
-"""Wiring that leads nowhere, or that would lose events, is refused: a sentence with file and line."""
+"""Wiring with a missing target, or that would lose events, is refused with a sentence, file and line."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TO_BROKER = "deadLetterSink: {ref: {apiVersion: eventing.knative.dev/v1, kind: B
 
 
 def subscriber(text: str) -> str:
-    """A Trigger with this subscriber."""
+    """Return a Trigger with this subscriber."""
     return trigger("t", "pack").replace(
         "{ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: pack}}", f"{{{text}}}"
     )
 
 
 def refusal(root: Path, *documents: str) -> str:
-    """What a start says of the documents."""
+    """Return the error of a start with these documents."""
     with pytest.raises(ManifestError) as refused:
         make_plan(write(root, *documents))
     return str(refused.value)
@@ -105,8 +105,9 @@ def refusal(root: Path, *documents: str) -> str:
         ),
     ],
 )
-def test_wiring_that_leads_nowhere_is_refused(tmp_path: Path, document: str, text: str) -> None:
-    """A manifest names what exists, by its kind, version and namespace; the sentence says where it does not."""
+def test_a_reference_to_a_missing_resource_is_refused(tmp_path: Path, document: str, text: str) -> None:
+    """A reference to a resource that does not exist, with its kind, version and namespace, is refused with file and
+    line."""
     found = refusal(tmp_path, BROKER, SOURCE, *USUAL, document)
     assert found.startswith("knative/all.yaml:")
     assert text in found
@@ -148,15 +149,16 @@ def test_wiring_that_leads_nowhere_is_refused(tmp_path: Path, document: str, tex
         ),
     ],
 )
-def test_an_event_that_is_given_up_has_somewhere_to_go(tmp_path: Path, documents: tuple[str, ...], text: str) -> None:
-    """Without a sink an event would be lost, and with one that leads back it would go round without end."""
+def test_every_trigger_needs_a_dead_letter_sink(tmp_path: Path, documents: tuple[str, ...], text: str) -> None:
+    """A Trigger without a dead letter sink, or with one that leads back to it, is refused."""
     found = refusal(tmp_path, *USUAL, *documents)
     assert found.startswith("knative/all.yaml:")
     assert text in found
 
 
-def test_a_topic_that_a_source_reads_into_a_function_is_a_dead_letter_sink(tmp_path: Path) -> None:
-    """Dead letters may go by a topic, and a Trigger may leave its delivery to its Broker."""
+def test_a_topic_can_be_a_dead_letter_sink(tmp_path: Path) -> None:
+    """A topic that a source delivers to a function can be the dead letter sink, and a Trigger may use its Broker's
+    delivery."""
     letter = trigger("t", "pack", delivery=f"{{retry: 100, backoffDelay: PT0.01S, backoffPolicy: linear, {TO_GRAVES}}}")
     plan = plan_of(tmp_path, service("pack"), GRAVES, GRAVE_TOPIC, READER, letter, trigger("u", "pack"))
     policies = {subscription.name: subscription.policy for subscription in plan.subscriptions}
@@ -165,13 +167,13 @@ def test_a_topic_that_a_source_reads_into_a_function_is_a_dead_letter_sink(tmp_p
 
 
 def test_a_triggers_delivery_replaces_its_brokers_entirely(tmp_path: Path) -> None:
-    """Nothing of the Broker's delivery is left when the Trigger has one of its own."""
+    """A Trigger's delivery replaces all fields of its Broker's delivery."""
     plan = plan_of(tmp_path, service("pack"), trigger("t", "pack", delivery=f"{{timeout: PT9S, {TO_PARKING}}}"))
     policy = plan.subscriptions[0].policy
     assert (policy.retry, policy.delay, policy.timeout) == (0, 1.0, 9.0)
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
-    """Each resource that leads nowhere is named, and not only the first."""
+def test_all_findings_are_reported_at_once(tmp_path: Path) -> None:
+    """Each wrong reference is reported, and not only the first."""
     found = refusal(tmp_path, BROKER, *USUAL, trigger("a", "nobody"), trigger("b", "pack", delivery="{retry: 1}"))
     assert [line.split(": ")[1].partition(",")[0] for line in found.splitlines()] == ["Trigger a", "Trigger b"]

@@ -28,7 +28,7 @@ spec:
 def ping(
     name: str = "tick", schedule: str = "* * * * *", *, timezone: str = "", data: str = '{"a": 1}', broker: bool = False
 ) -> str:
-    """A PingSource to the function `sweep`, or to the Broker."""
+    """Return a PingSource with the sink `sweep`, or the Broker."""
     api, kind, sink = (
         ("eventing.knative.dev/v1", "Broker", "default") if broker else ("serving.knative.dev/v1", "Service", "sweep")
     )
@@ -36,7 +36,7 @@ def ping(
 
 
 async def begin(tmp_path: Path, *documents: str) -> tuple[Stage, Schedules]:
-    """A broker and its schedules, running."""
+    """Start a broker and its schedules."""
     plan = plan_of(tmp_path, service("sweep"), *documents)
     stage = await start(plan)
     ids = IdSource(stage.clock, Random(1))
@@ -46,7 +46,7 @@ async def begin(tmp_path: Path, *documents: str) -> tuple[Stage, Schedules]:
 
 
 async def move(stage: Stage, **step: float) -> None:
-    """Move the clock and let what is due happen."""
+    """Move the clock and run the due actions."""
     stage.clock.advance(timedelta(**step))
     stage.broker.timers.run_due()
     await rest()
@@ -54,7 +54,7 @@ async def move(stage: Stage, **step: float) -> None:
 
 
 async def test_a_tick_is_an_event_for_the_sink(tmp_path: Path) -> None:
-    """Each minute the sink gets one event of Knative's type, with the source's data and a new id."""
+    """Each minute the sink gets one event of Knative's ping type, with the source's data and a new id."""
     stage, schedules = await begin(tmp_path, ping())
     await move(stage, seconds=59)
     assert stage.shop.given == []
@@ -71,7 +71,7 @@ async def test_a_tick_is_an_event_for_the_sink(tmp_path: Path) -> None:
 
 
 async def test_missed_ticks_are_not_made_up_for(tmp_path: Path) -> None:
-    """After an hour's sleep there is one tick, and the next one is in the future."""
+    """After the process was suspended for an hour there is one tick, and the next one is in the future."""
     stage, schedules = await begin(tmp_path, ping())
     await move(stage, hours=1, seconds=30)
     assert len(stage.shop.given) == 1
@@ -84,8 +84,8 @@ async def test_missed_ticks_are_not_made_up_for(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_a_schedule_goes_on_when_the_wall_clock_is_set_back(tmp_path: Path) -> None:
-    """Set back an hour, a schedule of every minute ticks in the next minute and not an hour later."""
+async def test_a_schedule_continues_when_the_wall_clock_is_set_back(tmp_path: Path) -> None:
+    """After the wall clock was set back by an hour, a schedule of every minute ticks in the next minute."""
     stage, schedules = await begin(tmp_path, ping())
     await move(stage, seconds=60)
     stage.clock.jump(timedelta(hours=-1))
@@ -102,7 +102,7 @@ async def test_a_schedule_goes_on_when_the_wall_clock_is_set_back(tmp_path: Path
 
 
 async def test_a_schedule_follows_the_wall_clock_forwards_and_back(tmp_path: Path) -> None:
-    """A jump forwards over many ticks makes one, at the next look; set back again, ticks come at the right minutes."""
+    """A jump forwards over many ticks causes one tick; after a jump back, ticks are made at the right minutes."""
     stage, schedules = await begin(tmp_path, ping())
     stage.clock.jump(timedelta(hours=1, seconds=30))
     await move(stage, seconds=1)
@@ -117,7 +117,7 @@ async def test_a_schedule_follows_the_wall_clock_forwards_and_back(tmp_path: Pat
 
 
 async def test_a_tick_is_retried_as_the_ping_adapter_does_and_then_dropped(tmp_path: Path) -> None:
-    """Five retries from 50 ms, then the tick is gone; the next one comes all the same."""
+    """A tick is retried five times, from 50 ms on, and then dropped; the next tick is sent normally."""
     stage, schedules = await begin(tmp_path, ping())
     stage.shop.behaviour["sweep"] = answering(503)
     for seconds in (60, 2, 2, 2, 2, 2, 2):
@@ -133,8 +133,8 @@ async def test_a_tick_is_retried_as_the_ping_adapter_does_and_then_dropped(tmp_p
     await stage.broker.stop()
 
 
-async def test_a_tick_for_a_broker_goes_into_the_log(tmp_path: Path) -> None:
-    """A sink that is a Broker gets the event as from its ingress."""
+async def test_a_tick_for_a_broker_is_logged(tmp_path: Path) -> None:
+    """A tick whose sink is a Broker is logged as an event from its ingress."""
     stage, schedules = await begin(tmp_path, ping(broker=True))
     await move(stage, seconds=60)
     assert [envelope.type for envelope in stage.log.entries] == [PING_TYPE]

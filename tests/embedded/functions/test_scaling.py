@@ -1,4 +1,4 @@
-"""Loading functions, unloading them, and the two invokers that call them; the functions are files of the test."""
+"""Loading and unloading functions, and the two invokers. The functions are files of the test."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ _packages = iter(f"testfunctions{number}" for number in range(1000))
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A package of functions that nobody has imported before; returns its name."""
+    """Create a package of functions with a new name, and return the name."""
     name = next(_packages)
     shop = tmp_path / name / "shop"
     shop.mkdir(parents=True)
@@ -152,26 +152,26 @@ def shop(tmp_path: Path, package: str, *more: str, core: bool = False, filter: s
 
 
 def shop_plan(tmp_path: Path, package: str, *, core: bool = False) -> Plan:
-    """What the broker makes of it."""
+    """Return the broker's plan of the wiring."""
     return make_plan(shop(tmp_path, package, core=core))
 
 
 def check(manifests: Manifests) -> Functions:
-    """The functions, checked as at the start."""
+    """Return the functions, checked as at the start."""
     functions = Functions(manifests.services, ManualClock(), Timers(ManualClock()))
     functions.check(make_plan(manifests), manifests)
     return functions
 
 
 def refusal(manifests: Manifests) -> str:
-    """What the check says."""
+    """Return the error of the check."""
     with pytest.raises(ManifestError) as refused:
         check(manifests)
     return str(refused.value)
 
 
 def state_of(functions: Functions, name: str) -> str:
-    """What `lastro functions` would say of a function."""
+    """Return the state of a function as `lastro functions` shows it."""
     return {status.service: status.state for status in functions.status()}[name]
 
 
@@ -189,9 +189,9 @@ services:
 """
 
 
-async def test_support_functions_come_at_first_use_and_go_when_idle(tmp_path: Path, package: str) -> None:
-    """A support function is loaded by its first call, stays while in use and through its window, then its module and
-    what only it held are freed; what it shares with its domain stays, and the next call brings it back."""
+async def test_support_functions_are_loaded_at_first_use_and_unloaded_when_idle(tmp_path: Path, package: str) -> None:
+    """A support function is loaded by its first call and unloaded after its idle window, with the modules that only
+    it uses; modules of its domain stay, and the next call loads it again."""
     clock = ManualClock()
     timers = Timers(clock)
     functions = Functions(shop_plan(tmp_path, package).services, clock, timers)
@@ -225,8 +225,9 @@ async def test_support_functions_come_at_first_use_and_go_when_idle(tmp_path: Pa
 
 
 @pytest.mark.parametrize("step", [timedelta(days=-1), timedelta(days=1)], ids=str)
-async def test_idleness_is_not_the_wall_clock_s(tmp_path: Path, package: str, step: timedelta) -> None:
-    """A jump of the wall clock, either way, neither lets go of a function that was just used nor keeps an idle one."""
+async def test_idle_time_does_not_depend_on_the_wall_clock(tmp_path: Path, package: str, step: timedelta) -> None:
+    """A jump of the wall clock in either direction neither unloads a recently used function nor keeps an idle one
+    loaded."""
     clock = ManualClock()
     timers = Timers(clock)
     functions = Functions(shop_plan(tmp_path, package).services, clock, timers)
@@ -242,8 +243,8 @@ async def test_idleness_is_not_the_wall_clock_s(tmp_path: Path, package: str, st
     timers.close()
 
 
-async def test_core_functions_are_loaded_at_start_and_kept(tmp_path: Path, package: str) -> None:
-    """A function with a minimum scale is there before its first call and never let go."""
+async def test_core_functions_are_always_loaded(tmp_path: Path, package: str) -> None:
+    """A function with a minimum scale is loaded at the start and never unloaded."""
     clock = ManualClock()
     timers = Timers(clock)
     functions = Functions(shop_plan(tmp_path, package, core=True).services, clock, timers)
@@ -255,8 +256,8 @@ async def test_core_functions_are_loaded_at_start_and_kept(tmp_path: Path, packa
     timers.close()
 
 
-async def test_checking_notes_the_ways_in_and_leaves_support_functions_unloaded(tmp_path: Path, package: str) -> None:
-    """Every function is tried once; afterwards each knows its routes, triggers and dead letters."""
+async def test_the_check_finds_the_ways_in_and_unloads_support_functions(tmp_path: Path, package: str) -> None:
+    """The check loads every function once and records its routes, triggers and dead letters."""
     functions = check(shop(tmp_path, package, kong()))
     ways = {status.service: status.ways_in for status in functions.status()}
     assert ways["pack"] == ("trigger pack",)
@@ -279,10 +280,8 @@ async def test_checking_notes_the_ways_in_and_leaves_support_functions_unloaded(
         ("[{exact: {type: sold}}, {exact: {type: packed}}]", "no event can pass: the filters name different types"),
     ],
 )
-async def test_a_trigger_lets_pass_what_its_function_takes(
-    tmp_path: Path, package: str, filter: str, reason: str
-) -> None:
-    """A Trigger that lets a type pass which its function would refuse is refused, with its file and line."""
+async def test_a_trigger_may_pass_only_accepted_types(tmp_path: Path, package: str, filter: str, reason: str) -> None:
+    """A Trigger that passes a type that its function does not accept is refused with file and line."""
     text = refusal(shop(tmp_path, package, filter=filter))
     assert text.startswith("knative/all.yaml:")
     assert ": Trigger pack, spec.filters: " in text
@@ -290,8 +289,8 @@ async def test_a_trigger_lets_pass_what_its_function_takes(
     assert text.endswith(".")
 
 
-async def test_a_trigger_may_choose_among_what_its_function_takes(tmp_path: Path, package: str) -> None:
-    """A filter that narrows a type further, or names it by the older field, is no reason to refuse."""
+async def test_a_trigger_may_pass_fewer_events_than_accepted(tmp_path: Path, package: str) -> None:
+    """A filter that narrows a type further, or uses the legacy field, is accepted."""
     check(shop(tmp_path, package, filter="[{exact: {type: sold}}, {prefix: {source: /lastro/}}]"))
     legacy = trigger("older", "pack") + "  filter: {attributes: {type: sold}}\n"
     check(shop(tmp_path, package, legacy))
@@ -344,10 +343,11 @@ async def test_a_trigger_may_choose_among_what_its_function_takes(tmp_path: Path
         ),
     ],
 )
-async def test_what_does_not_fit_is_refused_at_the_start(
+async def test_a_mismatch_of_wiring_and_function_is_refused(
     tmp_path: Path, package: str, document: str, reason: str
 ) -> None:
-    """Each way by which something comes that its function would refuse is a sentence with file and line."""
+    """Each route, Trigger or source whose requests or events its function does not accept is refused with file and
+    line."""
     text = refusal(shop(tmp_path, package, document))
     assert text.startswith("knative/all.yaml:")
     assert reason in text
@@ -375,7 +375,7 @@ def runtime(clock: ManualClock) -> Runtime:
 
 @pytest.fixture(params=["direct", "faithful"])
 def invoker(request: pytest.FixtureRequest, tmp_path: Path, package: str) -> Iterator[DirectInvoker | FrameworkInvoker]:
-    """Each invoker in turn."""
+    """Each of the invokers."""
     clock = ManualClock()
     plan = shop_plan(tmp_path, package)
     functions = Functions(plan.services, clock, Timers(clock))
@@ -390,7 +390,8 @@ def invoker(request: pytest.FixtureRequest, tmp_path: Path, package: str) -> Ite
 
 
 async def test_both_invokers_deliver_alike(invoker: DirectInvoker | FrameworkInvoker, package: str) -> None:
-    """An event has its effect once and is answered 204 without a body; a bad one is refused with Kne- headers."""
+    """With both invokers an event has its effect once and is answered with 204 without a body, and an invalid one is
+    refused with Kne- headers."""
     answer = await invoker.invoke("pack", event(1), True)
     assert (answer.status, answer.body) == (204, b"")
     assert (await invoker.invoke("pack", event(1), False)).status == 204
@@ -411,7 +412,7 @@ async def test_both_invokers_deliver_alike(invoker: DirectInvoker | FrameworkInv
 
 
 async def test_both_invokers_serve_alike(invoker: DirectInvoker | FrameworkInvoker) -> None:
-    """A request is answered with the same status and body."""
+    """Both invokers answer a request with the same status and body."""
     response = await invoker.serve("show-item", HttpRequest("GET", "/v1/items/itm_1", "", {}, b""))
     assert (response.status, response.body) == (200, b'{"item":"itm_1"}')
     missing = await invoker.serve("show-item", HttpRequest("GET", "/v1/items/", "", {}, b""))

@@ -23,8 +23,8 @@ def test_the_page_loads_its_own_files_alone() -> None:
     assert all(link.startswith(("/", "data:")) for link in re.findall(r'href="([^"]+)"', text))
 
 
-def test_nothing_of_ours_names_another_server() -> None:
-    """Page, style and start script hold no address of another server, and no inline script or style."""
+def test_our_files_contain_no_other_server() -> None:
+    """Page, style and start script contain no address of another server, and no inline script or style."""
     ours = [docs_page(), docs_asset("docs.css"), docs_asset("docs.js")]
     assert not any(re.search(rb"https?://|//[a-z]+\.", response.body) for response in ours)
     assert not re.search(rb"<style|style=|<script>|onload=", ours[0].body)
@@ -42,7 +42,7 @@ def test_the_policy_forbids_other_servers(name: str) -> None:
 
 
 def test_a_file_that_is_not_of_the_page_is_not_found() -> None:
-    """Only the files of the page are served, whatever else lies beside them."""
+    """Only the files of the page are served, whatever other files are in the folder."""
     for name in ("README.md", "problem.html", "..", "own_paths.py"):
         with pytest.raises(Problem, match="not_found"):
             docs_asset(name)
@@ -50,6 +50,6 @@ def test_a_file_that_is_not_of_the_page_is_not_found() -> None:
 
 @pytest.mark.parametrize("name", ["swagger-ui-bundle.js", "swagger-ui.css"])
 def test_the_vendored_files_are_those_that_the_readme_names(name: str) -> None:
-    """The renderer is the published one: its files have the hashes that are written beside them."""
+    """The files of the renderer have the hashes in the README beside them, so they are the published ones."""
     digest = sha256((GATEWAY / "swagger_ui" / name).read_bytes()).hexdigest()
     assert f"| `{name}` | `{digest}` |" in (GATEWAY / "swagger_ui" / "README.md").read_text(encoding="utf-8")

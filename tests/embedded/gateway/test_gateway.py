@@ -23,7 +23,7 @@ ROUTES = [
 
 
 class Own:
-    """The platform's own paths: one."""
+    """The platform's own paths, of which there is one."""
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         if request.path == "/own":
@@ -32,7 +32,7 @@ class Own:
 
 
 class Place:
-    """A gateway whose invoker notes each call."""
+    """A gateway whose invoker records each call."""
 
     def __init__(self, runtime: Any, **options: Any) -> None:
         self.seen: list[tuple[str, HttpRequest]] = []
@@ -90,15 +90,15 @@ async def test_a_request_reaches_its_function_as_it_was_sent(place: Place) -> No
     assert (place.seen[1][0], place.seen[1][1].path) == ("things-get", "/v1/things/a%2Fb")
 
 
-async def test_what_is_not_routed_may_be_the_platform_s_own(place: Place) -> None:
-    """A path without a route is offered to the platform's own paths, and is 404 when it is not theirs either."""
+async def test_a_path_without_a_route_may_be_the_platforms_own(place: Place) -> None:
+    """A path without a route is answered by the platform's own paths, and with 404 when it is not one of them."""
     own = await place.send("GET", "/own")
     assert own.body == b"own"
     assert _code(await place.send("GET", "/v1/nothing")) == (404, "not_found")
 
 
 async def test_another_method_is_405_with_allow(place: Place) -> None:
-    """A path that exists, but not for this method, says for which it does; OPTIONS says so as an answer."""
+    """A path without this method is answered with 405 and Allow, and OPTIONS with 204 and Allow."""
     refused = await place.send("DELETE", "/v1/things")
     options = await place.send("OPTIONS", "/v1/things")
     assert _code(refused) == (405, "method_not_allowed")
@@ -113,7 +113,7 @@ async def test_head_is_asked_of_the_get_operation(place: Place) -> None:
 
 
 async def test_a_route_may_have_a_smaller_cap(place: Place) -> None:
-    """Kong's request-size-limiting on a route holds where it is stricter than the platform's bound."""
+    """Kong's request-size-limiting of a route applies when it is stricter than the platform's bound."""
     assert _code(await place.send("POST", "/v1/small", body=b"123456789")) == (413, "payload_too_large")
     assert (await place.send("POST", "/v1/small", body=b"12345678")).status == 200
 
@@ -129,23 +129,23 @@ async def test_new_work_waits_in_the_admission_queue(place: Place) -> None:
 
 
 async def test_a_failure_behind_the_gateway_is_a_500_problem(place: Place) -> None:
-    """Whatever an invoker raises is logged and answered as a problem without its particulars."""
+    """An exception of an invoker is logged and answered as a problem without details."""
     place.failure = RuntimeError("secret particulars")
     response = await place.send("GET", "/v1/things")
     assert _code(response) == (500, "internal_error")
     assert b"particulars" not in response.body
 
 
-async def test_requests_under_way_are_bounded(harness: Harness) -> None:
-    """Beyond the bound a request is 503 with Retry-After, at once."""
+async def test_requests_in_progress_are_bounded(harness: Harness) -> None:
+    """A request beyond the bound is answered with 503 and Retry-After at once."""
     place = Place(harness.runtime, max_in_flight=0)
     response = await place.send("GET", "/v1/things")
     assert _code(response) == (503, "dependency_unavailable")
     assert int(response.headers["retry-after"]) > 0
 
 
-async def test_the_rate_gate_goes_along_or_is_asked_here(harness: Harness) -> None:
-    """An invoker that passes the rate gate on is given it; for one that does not, the gateway counts by itself."""
+async def test_the_rate_limit_is_checked_once(harness: Harness) -> None:
+    """An invoker that can check the rate limit gets the check; for another one the gateway checks it."""
     along, here = Place(harness.runtime), Place(harness.runtime, limits_here=True)
     await along.send("GET", "/v1/things", headers=TOKEN)
     assert along.seen[0][1].rate_gate is not None

@@ -1,4 +1,4 @@
-"""What the platform answers itself, on a running platform."""
+"""The platform's own paths, on a running platform."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def tenant(house: House) -> Client:
 
 
 async def test_probes(house: House) -> None:
-    """The process says that it lives, and that it can serve until it stops."""
+    """`/livez` answers while the process runs, and `/readyz` until it stops."""
     assert (await house.wire.send("GET", "/healthz")).document == {"status": "alive"}
     assert (await house.wire.send("GET", "/readyz")).document == {"status": "ready"}
     house.platform.state.stop()
@@ -48,7 +48,7 @@ async def test_probes(house: House) -> None:
 
 
 async def test_every_problem_has_its_page(house: House) -> None:
-    """The type of each problem leads to a page; a code that does not exist leads to none."""
+    """The type of each problem is the URL of a page; there is no page for an unknown code."""
     for code in (*CODES, *FAILURE_REASONS):
         page = await house.wire.send("GET", f"/problems/{code}")
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
@@ -60,7 +60,7 @@ async def test_every_problem_has_its_page(house: House) -> None:
 
 
 async def test_the_docs_page_and_its_files_are_served(house: House) -> None:
-    """/docs is a page, and each file that it loads is there with its media type."""
+    """/docs is a page, and each file that it loads is served with its media type."""
     page = await house.wire.send("GET", "/docs")
     assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
     for link in re.findall(r'(?:src|rel="stylesheet" href)="([^"]+)"', page.body.decode()):
@@ -72,7 +72,7 @@ async def test_the_docs_page_and_its_files_are_served(house: House) -> None:
 
 
 async def test_every_event_type_has_its_schema(house: House) -> None:
-    """`dataschema` of each type leads to its JSON Schema."""
+    """The `dataschema` of each type has the path of its JSON Schema."""
     for name in CATALOGUE:
         schema = await house.wire.send("GET", f"/schemas/{name}.json")
         assert schema.document["$id"] == f"https://lastro.dev/schemas/{name}.json"
@@ -92,7 +92,7 @@ async def test_openapi_describes_every_route(house: House) -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/openapi.json", "/metrics", "/platform/functions", JWKS])
 async def test_another_method_is_405(house: House, path: str) -> None:
-    """The platform's own paths say which methods they take, to OPTIONS and to a wrong one alike."""
+    """The platform's own paths answer OPTIONS and an unsupported method with Allow."""
     refused = await house.wire.send("PUT", path)
     options = await house.wire.send("OPTIONS", path)
     assert (refused.status, refused.code) == (405, "method_not_allowed")
@@ -102,19 +102,19 @@ async def test_another_method_is_405(house: House, path: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions", "/platform/events"])
-async def test_what_is_not_public_needs_a_token(house: House, target: str) -> None:
-    """Without a token there is nothing to be seen of the platform's inside."""
+async def test_paths_that_are_not_public_require_a_token(house: House, target: str) -> None:
+    """Without a token the paths that are not public are answered with 401."""
     assert (await house.wire.send("GET", target)).code == "missing_token"
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions"])
-async def test_the_inside_is_the_operator_s(tenant: Client, target: str) -> None:
-    """A tenant's token opens nothing that is the platform's."""
+async def test_operator_paths_refuse_a_tenants_token(tenant: Client, target: str) -> None:
+    """The operator's paths refuse a tenant's token."""
     assert (await tenant.get(target)).code == "insufficient_scope"
 
 
 async def test_metrics_count_requests_and_deliveries(house: House, operator: Client, tenant: Client) -> None:
-    """Metrics are Prometheus text with counts by operation and by consumer, and leave out nobody's labels."""
+    """Metrics are Prometheus text with counts by operation and by consumer, each with all labels."""
     pair = await new_pair(tenant)
     await pair.paid()
     answer = await operator.get("/metrics")
@@ -130,7 +130,7 @@ async def test_metrics_count_requests_and_deliveries(house: House, operator: Cli
 
 
 async def test_functions_are_listed_with_their_ways_in(operator: Client) -> None:
-    """Each function stands with its state, its ways in as templates, and its counts."""
+    """Each function is listed with its state, its ways in as templates, and its counts."""
     found = {entry["function"]: entry for entry in (await operator.read("/platform/functions"))["data"]}
     settle, create = found["payments/settle"], found["payments/create_payment"]
     assert (settle["state"], settle["scale"]) == ("ready", "core")
@@ -141,7 +141,7 @@ async def test_functions_are_listed_with_their_ways_in(operator: Client) -> None
 
 
 async def test_a_tenant_reads_its_own_events(house: House, tenant: Client, operator: Client) -> None:
-    """The log is read in its order from a place on, each tenant its own events only, the operator nobody's."""
+    """A tenant reads its own events in their order from a place on; the operator reads no tenant's events."""
     stranger = await house.new_tenant()
     place = (await tenant.read("/platform/events?after=-1"))["next"]
     await tenant.made("/v1/users", _user())
@@ -159,12 +159,13 @@ async def test_a_tenant_reads_its_own_events(house: House, tenant: Client, opera
 
 @pytest.mark.parametrize("query", ["after=x", "limit=x", "after=1&after=2"])
 async def test_a_bad_place_is_refused(tenant: Client, query: str) -> None:
-    """A place or limit that is no number is a malformed request."""
+    """A place or limit that is not a number is answered with 400 `malformed_request`."""
     assert (await tenant.get(f"/platform/events?{query}")).code == "malformed_request"
 
 
-async def test_the_ingress_takes_events_from_the_operator(house: House, operator: Client, tenant: Client) -> None:
-    """An event in either mode is 202 and delivered; what is no event is 400; an unknown Broker is 404."""
+async def test_the_ingress_accepts_events_from_the_operator(house: House, operator: Client, tenant: Client) -> None:
+    """An event in either mode is answered with 202 and delivered; an invalid one with 400, an unknown Broker with
+    404."""
     event = {
         "specversion": "1.0",
         "id": "evt_outside",
@@ -207,22 +208,23 @@ async def test_the_ingress_takes_events_from_the_operator(house: House, operator
     ],
 )
 async def test_the_ingress_refuses_what_is_no_cloudevent(operator: Client, change: dict[str, Any]) -> None:
-    """An event that breaks a rule of CloudEvents 1.0, or a bound of the platform, is 400 and named by its attribute."""
+    """An event that breaks a rule of CloudEvents 1.0, or a bound of the platform, is answered with 400 and the
+    attribute's name."""
     event = {"specversion": "1.0", "id": "evt_bad", "source": "/outside", "type": "lastro.test.x.v1", **change}
     answer = await _ingress(operator, event)
     assert (answer.status, answer.code) == (400, "malformed_request")
     assert answer.document["detail"].startswith("The request is not a CloudEvent: ")
 
 
-async def test_an_attribute_comes_once(operator: Client) -> None:
-    """A ce- header that came twice is 400: which of the values counts cannot be known."""
+async def test_a_repeated_attribute_is_refused(operator: Client) -> None:
+    """An event with a repeated ce- header is answered with 400."""
     event = {"ce-specversion": "1.0", "ce-id": "evt_2", "ce-source": "/outside", "ce-type": "lastro.test.x.v1"}
     answer = await operator.send("POST", "/brokers/default", {}, change=event, also=(("CE-Id", "evt_3"),))
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
 async def test_a_simulator_answers_under_its_rail_s_name(house: House) -> None:
-    """The PIX simulator speaks the rail's protocol; a rail without a simulator is nothing."""
+    """The PIX simulator answers under its rail's name; a rail without a simulator is answered with 404."""
     assert (await house.wire.send("GET", "/simulators/pix/cob/none")).status == 404
     assert (await house.wire.send("GET", "/simulators/none/cob")).code == "not_found"
 

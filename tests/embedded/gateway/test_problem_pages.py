@@ -19,7 +19,7 @@ EVERY_CODE = sorted({*CODES, *FAILURE_REASONS})
 
 
 def _shown(body: bytes) -> str:
-    """The page's text as a reader sees it."""
+    """Return the text of the page as a reader sees it."""
     return html.unescape(re.sub(r"</?code>", "", body.decode()))
 
 
@@ -54,20 +54,20 @@ def test_a_page_loads_nothing(code: str) -> None:
 
 
 def test_a_code_without_a_page_is_not_found() -> None:
-    """A name that is no code is 404, and is not shown."""
+    """An unknown code is answered with 404, and the page does not repeat it."""
     with pytest.raises(Problem, match="not_found") as caught:
         problem_page("<script>")
     assert "<script>" not in caught.value.detail
 
 
 def test_responses_do_not_share_their_headers() -> None:
-    """What the gateway adds to one response does not show in the next."""
+    """Headers that the gateway adds to one response are not in the next."""
     problem_page("not_found").headers["x-request-id"] = "req_1"
     assert "x-request-id" not in problem_page("not_found").headers
 
 
 def _emitted() -> Iterator[tuple[str, str]]:
-    """Every failure code that the functions give, with the file: `Failure(code="…")`, `failure_document("…", …)`, and
+    """Return every failure code of the functions, with the file: `Failure(code="…")`, `failure_document("…", …)`, and
     the `code: detail` that the ledger's refusals begin with."""
     for path in sorted((ROOT / "functions").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -87,14 +87,14 @@ def _emitted() -> Iterator[tuple[str, str]]:
 
 
 def _literal(node: ast.expr) -> str:
-    """The text that an expression begins with, as far as it is written there."""
+    """Return the constant text with which an expression begins."""
     if isinstance(node, ast.JoinedStr):
         node = node.values[0]
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def test_every_failure_that_is_given_is_in_the_catalogue() -> None:
-    """No function gives a failure code that has no page."""
+def test_every_failure_code_of_a_function_is_in_the_catalogue() -> None:
+    """Every failure code of a function has a page."""
     emitted = dict(_emitted())
     assert {"insufficient_funds", "deadline_passed", "provider_refused", "hold_timed_out"} <= emitted.keys()
     assert {code: place for code, place in emitted.items() if code not in FAILURE_REASONS} == {}

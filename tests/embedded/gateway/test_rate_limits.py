@@ -10,7 +10,7 @@ from shared.core.problems import Problem
 
 
 class Seconds:
-    """A clock that stands still until it is moved."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -19,8 +19,8 @@ class Seconds:
         return self.now
 
 
-def test_a_second_s_worth_may_come_at_once_and_no_more() -> None:
-    """The bucket is one second deep: what exceeds it is refused with Retry-After and the limit's headers."""
+def test_the_bucket_holds_one_second_of_requests() -> None:
+    """A tenant may send one second's requests at once; more are refused with Retry-After and the limit's headers."""
     limits = RateLimits(3, Seconds())
     left = [limits.take("t", None)["ratelimit-remaining"] for _ in range(3)]
     with pytest.raises(Problem) as refused:
@@ -34,7 +34,7 @@ def test_a_second_s_worth_may_come_at_once_and_no_more() -> None:
 
 
 def test_time_fills_the_bucket_again() -> None:
-    """Requests come back evenly with the time, never beyond one second's worth."""
+    """The bucket is refilled evenly over time, up to one second's requests."""
     seconds = Seconds()
     limits = RateLimits(2, seconds)
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_time_fills_the_bucket_again() -> None:
 
 
 def test_a_tenant_s_own_limit_overrides_the_file_s() -> None:
-    """A tenant with a limit of its own is held to it, others to the gateway's, each by itself."""
+    """A tenant with its own limit has that limit, and each other tenant the gateway's."""
     limits = RateLimits(1, Seconds())
     limits.take("small", None)
     assert limits.take("big", 10)["ratelimit-limit"] == "10"
@@ -55,7 +55,7 @@ def test_a_tenant_s_own_limit_overrides_the_file_s() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound the tenant that was quiet longest is forgotten, which fills its bucket."""
+    """Beyond the bound, the bucket of the tenant that was idle longest is dropped, which refills it."""
     monkeypatch.setattr(rate_limits, "MAX_TENANTS", 2)
     limits = RateLimits(1, Seconds())
     for tenant in ("a", "b", "c"):

@@ -40,24 +40,24 @@ def router() -> Router:
         ("/v1/payments/pay_1/capture/more", {}),
     ],
 )
-def test_a_path_leads_to_its_routes(router: Router, path: str, expected: dict[str, str]) -> None:
-    """A path is matched whole and raw, a word before a parameter, and leads to the routes of its methods."""
+def test_a_path_has_its_routes(router: Router, path: str, expected: dict[str, str]) -> None:
+    """The whole raw path is matched, fixed words before parameters, and gives the routes of its methods."""
     assert expected == router.routes(path)
 
 
 def test_an_escaped_slash_stays_inside_its_segment(router: Router) -> None:
-    """Nothing is decoded: an escaped slash is part of the id and not a cut between two segments."""
+    """Paths are not decoded: an escaped slash is part of an id and does not separate segments."""
     assert router.routes("/v1/payments/a%2Fcapture") == {"GET": "get"}
 
 
 def test_the_first_of_two_routes_wins() -> None:
-    """Two routes for one path and method: the one that stands first in the file answers."""
+    """Of two routes with the same path and method, the first in the file is used."""
     router = Router.of([(["GET"], "~/a$", "one"), (["GET"], "~/a$", "two")])
     assert router.routes("/a") == {"GET": "one"}
 
 
 @pytest.mark.parametrize("path", ["~/a/(", "a/b"])
-def test_a_path_that_cannot_be_is_refused(path: str) -> None:
-    """A broken expression, or a path without a beginning, is an error that quotes it."""
+def test_an_invalid_path_is_refused(path: str) -> None:
+    """An invalid expression, or a path that does not begin with a slash, is an error that quotes it."""
     with pytest.raises(BadRoute, match="a/"):
         Router.of([(["GET"], path, "x")])

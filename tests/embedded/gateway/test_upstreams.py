@@ -1,4 +1,4 @@
-"""Kong's file as the gateway plays it."""
+"""Kong's declarative file, as the gateway interprets it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 def _manifests(
     root: Path, route: dict[str, Any] | None = None, plugins: Sequence[dict[str, Any]] = (), *, more: Sequence[Any] = ()
 ) -> Manifests:
-    """A Service behind a route, and `more` routes; JSON is YAML."""
+    """Return the manifests of a Service with a route, and `more` routes."""
     route = {"name": "r", "methods": ["GET"], "paths": ["~/v1/x$"], "strip_path": False, **(route or {})}
     kong = {
         "_format_version": "3.0",
@@ -35,8 +35,8 @@ def _limit(**config: Any) -> dict[str, Any]:
     return {"name": "rate-limiting", "config": {"limit_by": "header", "header_name": "X-Tenant-Id", **config}}
 
 
-def test_the_deployed_file_is_played() -> None:
-    """Every deployed route leads to a Service, under the embedded overlay's limit and Kong's size."""
+def test_the_deployed_file_is_interpreted() -> None:
+    """Every deployed route has a Service, the rate limit of the embedded overlay, and Kong's size limit."""
     manifests = load(ROOT)
     router, upstreams = upstreams_of(manifests, max_body_bytes=2**20, seconds=lambda: 0.0)
     route = router.routes("/v1/payments")["POST"]
@@ -49,7 +49,7 @@ def test_the_deployed_file_is_played() -> None:
 
 
 def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
-    """A tenant that has used up the general limit on one route has used it up on all."""
+    """Requests of a tenant on all routes count together for the general limit."""
     other = {"name": "r2", "methods": ["POST"], "paths": ["~/v1/x$"], "strip_path": False}
     manifests = _manifests(tmp_path, plugins=[_limit(second=1)], more=[other])
     _, upstreams = upstreams_of(manifests, max_body_bytes=10, seconds=lambda: 0.0)
@@ -75,16 +75,17 @@ def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
         ({"paths": ["v1/x"]}, [], "services.0.routes.0.paths.0: 'v1/x' must begin with /"),
     ],
 )
-def test_what_cannot_be_played_is_refused(
+def test_an_unsupported_route_or_plugin_is_refused(
     tmp_path: Path, route: dict[str, Any], plugins: list[dict[str, Any]], reason: str
 ) -> None:
-    """A route or plugin that would silently work otherwise than on Kong is a sentence at start with file and line."""
+    """A route or plugin that the gateway would interpret differently from Kong is refused at the start with file and
+    line."""
     with pytest.raises(ManifestError, match=rf"knative/all\.yaml:18: Kong, {reason}"):
         upstreams_of(_manifests(tmp_path, route, plugins), max_body_bytes=10, seconds=lambda: 0.0)
 
 
-def test_a_route_to_nowhere_is_refused(tmp_path: Path) -> None:
-    """A route whose host is no Service, or no file of Kong's at all, is an error."""
+def test_a_route_without_a_service_is_refused(tmp_path: Path) -> None:
+    """A route whose host is not a Service, and a missing Kong file, are errors."""
     manifests = _manifests(tmp_path)
     manifests.services.clear()
     with pytest.raises(ManifestError, match=r"services\.0\.host: there is no Service x-f"):

@@ -1,4 +1,4 @@
-"""The local issuer: keys, tokens, documents and its HTTP face."""
+"""The local issuer: keys, tokens, documents and HTTP endpoints."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Directory:
 
 @pytest.fixture(scope="module")
 def stored() -> dict[str, bytes]:
-    """Keys made once for the module: making them is slow."""
+    """Stored keys for all tests of the module, because making keys is slow."""
     return {}
 
 
@@ -94,7 +94,7 @@ async def refused(issuer: Issuer, form: dict[str, str], authorization: str | Non
 
 
 async def test_a_token_of_the_issuer_verifies(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
-    """What the issuer signs, the functions' verifier accepts, with tenant and scopes."""
+    """The functions' verifier accepts a token of the issuer, with its tenant and scopes."""
     answer = await issuer.token(grant())
     assert answer["token_type"] == "Bearer"
     assert answer["expires_in"] == 300
@@ -106,7 +106,8 @@ async def test_a_token_of_the_issuer_verifies(issuer: Issuer, ring: KeyRing, clo
 
 
 async def test_a_token_carries_the_contracts_claims(issuer: Issuer, clock: ManualClock) -> None:
-    """Exactly the claims of the contract, five minutes, and no tenant on a platform token."""
+    """A token has exactly the claims of the contract, is valid for five minutes, and has no tenant for the platform's
+    client."""
     token = (await issuer.token(grant()))["access_token"]
     claims = jwt.decode(token, options={"verify_signature": False})
     now = int(clock.now().timestamp())
@@ -127,13 +128,13 @@ async def test_a_token_carries_the_contracts_claims(issuer: Issuer, clock: Manua
     assert "tenant_id" not in jwt.decode(platform, options={"verify_signature": False})
 
 
-async def test_every_token_is_another(issuer: Issuer) -> None:
+async def test_every_token_is_different(issuer: Issuer) -> None:
     """Two tokens of one second differ by their id."""
     assert (await issuer.token(grant()))["access_token"] != (await issuer.token(grant()))["access_token"]
 
 
 async def test_scope_narrows_and_never_widens(issuer: Issuer) -> None:
-    """A part of the client's scopes is granted; anything beyond them is refused; empty counts as absent."""
+    """A request may narrow the client's scopes; a further scope is refused, and an empty scope counts as absent."""
     assert (await issuer.token(grant(scope="payments:read")))["scope"] == "payments:read"
     assert (await issuer.token(grant(scope=" payments:read  payments:read ")))["scope"] == "payments:read"
     assert (await issuer.token(grant(scope="")))["scope"] == "payments:read payments:write"
@@ -142,7 +143,8 @@ async def test_scope_narrows_and_never_widens(issuer: Issuer) -> None:
 
 
 async def test_credentials_come_in_the_header_or_in_the_body(issuer: Issuer) -> None:
-    """client_secret_basic, form-encoded as RFC 6749 asks, and client_secret_post; never both."""
+    """Credentials are accepted by client_secret_basic (form-encoded, RFC 6749) or client_secret_post, and not by
+    both."""
     form = {"grant_type": "client_credentials"}
     assert await issuer.token(form, basic("shop", SECRET))
     assert await issuer.token(form, basic("a:b", SECRET))
@@ -151,8 +153,8 @@ async def test_credentials_come_in_the_header_or_in_the_body(issuer: Issuer) -> 
     assert await refused(issuer, {**form, "client_id": "platform"}, basic("shop", SECRET)) == ("invalid_request", 400)
 
 
-async def test_wrong_credentials_are_all_alike(issuer: Issuer) -> None:
-    """Unknown client, wrong, empty and absent secrets are one answer."""
+async def test_wrong_credentials_get_one_answer(issuer: Issuer) -> None:
+    """An unknown client and a wrong, empty or absent secret get the same answer."""
     form = {"grant_type": "client_credentials"}
     for wrong in (
         grant(client_secret="x"),
@@ -169,7 +171,7 @@ async def test_wrong_credentials_are_all_alike(issuer: Issuer) -> None:
 
 
 async def test_other_grants_are_not_supported(issuer: Issuer) -> None:
-    """Token exchange and passwords are named as unsupported, a missing grant as an invalid request."""
+    """Other grant types are answered with `unsupported_grant_type`, and a missing one with `invalid_request`."""
     for grant_type in ("password", "authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"):
         assert await refused(issuer, grant(grant_type=grant_type)) == ("unsupported_grant_type", 400)
     assert await refused(issuer, grant(grant_type="")) == ("invalid_request", 400)
@@ -183,7 +185,7 @@ async def test_keys_are_made_once(ring: KeyRing, stored: dict[str, bytes]) -> No
 
 
 async def test_a_key_id_is_its_thumbprint(ring: KeyRing) -> None:
-    """RFC 7638: the digest of the required members in their order."""
+    """A key's id is its RFC 7638 thumbprint: the digest of the required members in their order."""
     jwk = ring.active.jwk
     text = json.dumps({"e": jwk["e"], "kty": "RSA", "n": jwk["n"]}, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).digest()
@@ -191,13 +193,13 @@ async def test_a_key_id_is_its_thumbprint(ring: KeyRing) -> None:
 
 
 async def test_only_public_halves_are_published(issuer: Issuer) -> None:
-    """No private member of a key leaves the issuer."""
+    """The published keys have no private members."""
     for key in issuer.jwks()["keys"]:
         assert set(key) == {"kty", "n", "e", "kid", "use", "alg"}
 
 
-async def test_rotation_keeps_one_key_before(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
-    """A token of before a rotation verifies after it, also after a restart; after a second one it does not."""
+async def test_rotation_keeps_the_previous_key(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
+    """A token from before a rotation is accepted after it, also after a restart, but not after a second rotation."""
     token = (await issuer.token(grant()))["access_token"]
     before = ring.active.kid
 
@@ -216,7 +218,7 @@ async def test_rotation_keeps_one_key_before(issuer: Issuer, ring: KeyRing, cloc
 
 
 def test_a_stored_key_of_another_kind_is_refused() -> None:
-    """What was stored must be an RSA key."""
+    """A stored key that is not an RSA key is refused."""
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -233,7 +235,7 @@ async def post(issuer: Issuer, body: bytes | dict[str, str], **headers: str) -> 
 
 
 async def test_the_token_endpoint_answers_over_http(issuer: Issuer) -> None:
-    """A form in, a token out, and nothing may cache it."""
+    """The token endpoint answers a form with a token, and forbids caching."""
     status, headers, answer = await post(issuer, grant(), **{"content-type": FORM_TYPE["content-type"] + "; charset=x"})
     assert status == 200
     assert headers == {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -241,7 +243,8 @@ async def test_the_token_endpoint_answers_over_http(issuer: Issuer) -> None:
 
 
 async def test_a_refusal_is_rfc_6749s(issuer: Issuer) -> None:
-    """A wrong client is 401 with a challenge; a refusal is not cached either and tells no secret."""
+    """Wrong client credentials are answered with 401 and a challenge; a refusal forbids caching and contains no
+    secret."""
     status, headers, answer = await post(issuer, grant(client_secret="guess"))
     assert status == 401
     assert headers["WWW-Authenticate"].startswith("Basic")
@@ -264,14 +267,14 @@ async def test_a_refusal_is_rfc_6749s(issuer: Issuer) -> None:
     ],
     ids=["json", "no type", "twice", "not utf-8", "not utf-8, encoded", "many", "large", "empty"],
 )
-async def test_a_body_that_is_no_form_is_an_invalid_request(issuer: Issuer, body: bytes, content_type: str) -> None:
-    """Whatever cannot be read as one form is 400 invalid_request."""
+async def test_a_body_that_is_not_a_form_is_an_invalid_request(issuer: Issuer, body: bytes, content_type: str) -> None:
+    """A body that cannot be read as one form is answered with 400 `invalid_request`."""
     status, _, answer = await post(issuer, body, **{"content-type": content_type})
     assert (status, answer["error"]) == (400, "invalid_request")
 
 
 async def test_discovery_leads_to_the_endpoints(issuer: Issuer, clock: ManualClock) -> None:
-    """A verifier that knows the issuer's URL alone finds the keys and accepts a token."""
+    """A verifier that has only the issuer's URL finds the keys and accepts a token."""
     answers = {DISCOVERY_PATH: issuer.answer_discovery, CERTS_PATH: issuer.answer_jwks}
 
     async def fetch(url: str) -> bytes:

@@ -67,8 +67,8 @@ def test_cron(schedule: str, timezone: str, expected: datetime) -> None:
         ("0 0 99999999999999999999 * *", "is no day of month of standard cron"),
     ],
 )
-def test_what_knative_would_refuse_is_refused(schedule: str, reason: str) -> None:
-    """The refusal says which field is wrong and what it can be."""
+def test_a_schedule_that_knative_would_refuse_is_refused(schedule: str, reason: str) -> None:
+    """The error names the wrong field and its allowed values."""
     with pytest.raises(FieldError, match=reason) as refused:
         Cron(schedule)
     assert refused.value.path == ("schedule",)
@@ -76,7 +76,7 @@ def test_what_knative_would_refuse_is_refused(schedule: str, reason: str) -> Non
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "a\x00b", "America", "UTC+1"])
 def test_an_unknown_timezone_is_refused(name: str) -> None:
-    """A timezone is one of the IANA database."""
+    """A timezone that is not in the IANA database is refused."""
     with pytest.raises(FieldError, match="no timezone") as refused:
         Cron("* * * * *", name)
     assert refused.value.path == ("timezone",)
@@ -90,7 +90,7 @@ def test_an_unknown_timezone_is_refused(name: str) -> None:
     start=st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
 def test_ticks_follow_each_other(minute: str, hour: str, day: str, weekday: str, start: datetime) -> None:
-    """Ticks grow strictly and fall on minutes and hours that the schedule names."""
+    """Ticks increase strictly and are at minutes and hours of the schedule."""
     cron = Cron(f"{minute} {hour} {day} * {weekday}")
     ticks = [start]
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Durations in the two forms that manifests have."""
+"""The two formats of durations in manifests."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def test_durations_of_fixed_length_are_read(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "text", ["1s", "", "P", "PT", "P1DT", "P1M", "P1Y", "-PT1S", "+PT1S", "pt1s", "PT1S ", "P999999999999D", "PT1X"]
 )
-def test_other_text_is_no_duration_of_fixed_length(text: str) -> None:
-    """Months and years have no fixed length, and nothing is before it begins."""
+def test_other_texts_are_refused(text: str) -> None:
+    """Months and years, which have no fixed length, and negative durations are refused."""
     with pytest.raises(ValueError, match="no ISO 8601 duration of fixed length"):
         iso_seconds(text)
 
@@ -30,12 +30,12 @@ def test_other_text_is_no_duration_of_fixed_length(text: str) -> None:
     [("60s", 60), ("1m30s", 90), ("1h", 3600), ("250ms", 0.25), ("0s", 0), ("0", 0), ("1.5h", 5400), (".5s", 0.5)],
 )
 def test_go_durations_are_read(text: str, seconds: float) -> None:
-    """Annotations hold durations as Go writes them."""
+    """The durations of annotations are read in Go's format."""
     assert go_seconds(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "60", "1d", "s", "1m 30s", "-1s", "1s\n"])
-def test_other_text_is_no_go_duration(text: str) -> None:
-    """A number needs its unit, and a duration is not negative."""
+def test_other_texts_are_not_go_durations(text: str) -> None:
+    """A number without a unit and a negative duration are refused."""
     with pytest.raises(ValueError, match="no duration of Go"):
         go_seconds(text)

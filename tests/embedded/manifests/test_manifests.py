@@ -1,4 +1,4 @@
-"""Reading manifests: what is understood, and what is left out. test_refusals.py has what is refused."""
+"""Reading manifests. The tests of refused manifests are in test_refusals.py."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ services:
 
 
 def test_everything_of_a_service_is_read(tmp_path: Path) -> None:
-    """Target, source, module, consumer, scale class, window and retention, timeout and concurrency."""
+    """A Service is read with its target, source, module, consumer, scale class, window, retention, timeout and
+    concurrency."""
     text = service("pack", core=False, concurrency=4).replace(
         "annotations: {}",
         "annotations: {autoscaling.knative.dev/window: 90s, "
@@ -52,7 +53,7 @@ def test_everything_of_a_service_is_read(tmp_path: Path) -> None:
 
 
 def test_eventing_kinds_are_read(tmp_path: Path) -> None:
-    """Broker, Trigger, KafkaSource, KafkaTopic and PingSource, each by its name; a topic by its name in Kafka."""
+    """Broker, Trigger, KafkaSource, KafkaTopic and PingSource are read by their names, a topic by its name in Kafka."""
     ping = """
 apiVersion: sources.knative.dev/v1
 kind: PingSource
@@ -73,7 +74,7 @@ spec:
 
 
 def test_kong_is_read(tmp_path: Path) -> None:
-    """Routes with their patterns, and the plugin in force: the route's own before the general one."""
+    """Routes are read with their patterns and their plugins; a route's own plugin replaces the general one."""
     kong = write(tmp_path, KONG).kong
     assert kong is not None
     (upstream,) = kong.services
@@ -90,8 +91,8 @@ def test_kong_is_read(tmp_path: Path) -> None:
     assert kong.max_body_bytes(upstream, orders) == 256 * 1024
 
 
-def test_overlays_kustomizations_and_other_kinds_are_left_out(tmp_path: Path) -> None:
-    """Only the base manifests of the kinds that are played are read."""
+def test_overlays_kustomizations_and_other_kinds_are_ignored(tmp_path: Path) -> None:
+    """Only base manifests of the supported kinds are read."""
     write(tmp_path, service("pack"))
     overlay = tmp_path / "knative" / "overlays" / "kind"
     overlay.mkdir(parents=True)
@@ -102,7 +103,7 @@ def test_overlays_kustomizations_and_other_kinds_are_left_out(tmp_path: Path) ->
 
 
 def test_the_embedded_overlay_replaces_the_general_plugins_of_its_names(tmp_path: Path) -> None:
-    """The overlay's rate limit stands in place of Kong's general one; what it does not name, and routes' own, stay."""
+    """The overlay's plugins replace the general plugins with the same name; other plugins and those of routes stay."""
     overlay = tmp_path / "knative" / "overlays" / "embedded"
     overlay.mkdir(parents=True)
     (overlay / "kong.yaml").write_text(
@@ -122,8 +123,8 @@ plugins: [{name: rate-limiting, config: {second: 7, limit_by: header, header_nam
     assert kong.max_body_bytes(upstream, orders) == 256 * 1024
 
 
-def test_an_overlay_holds_plugins_alone(tmp_path: Path) -> None:
-    """Services in the embedded overlay are refused: the base alone says what is routed where."""
+def test_an_overlay_may_contain_only_plugins(tmp_path: Path) -> None:
+    """Services and routes in the embedded overlay are refused; they belong to the base."""
     overlay = tmp_path / "knative" / "overlays" / "embedded"
     overlay.mkdir(parents=True)
     (overlay / "kong.yaml").write_text('_format_version: "3.0"\nservices: [{name: x, host: x}]\n')
@@ -132,7 +133,7 @@ def test_an_overlay_holds_plugins_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """A repository without manifests is told so."""
+    """A repository without manifests gets an error that names the missing folder."""
     with pytest.raises(ManifestError) as refused:
         load(tmp_path)
     assert str(refused.value).splitlines() == [

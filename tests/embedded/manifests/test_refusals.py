@@ -1,4 +1,4 @@
-"""What is wrong in a manifest is refused at the start, as a cluster's webhook would: a sentence with file and line."""
+"""An invalid manifest is refused at the start, as a cluster's webhook does, with file and line."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def delivery(text: str) -> str:
         (PACK + "---" + PACK, 20, "Service pack, metadata.name: the name is used already, in knative/all.yaml:2."),
     ],
 )
-def test_a_document_that_is_no_resource(tmp_path: Path, document: str, line: int, text: str) -> None:
-    """The sentence begins with the file and the line where it has to be mended."""
+def test_a_document_that_is_not_a_resource_is_refused(tmp_path: Path, document: str, line: int, text: str) -> None:
+    """The error begins with the file and the line of the mistake."""
     assert refusal(tmp_path, document).startswith(f"knative/all.yaml:{line}: {text}")
 
 
@@ -170,7 +170,7 @@ def test_a_document_that_is_no_resource(tmp_path: Path, document: str, line: int
     ],
 )
 def test_a_service_that_serving_would_refuse(tmp_path: Path, document: str, text: str) -> None:
-    """Names, bounds, the environment and traffic are held to the rules of Knative Serving's webhook."""
+    """Names, bounds, environment and traffic must meet the rules of Knative Serving's webhook."""
     found = refusal(tmp_path, document)
     assert found.startswith("knative/all.yaml:")
     assert text in found
@@ -196,7 +196,7 @@ def test_a_service_that_serving_would_refuse(tmp_path: Path, document: str, text
     ],
 )
 def test_annotations_that_the_autoscaler_would_refuse(tmp_path: Path, annotation: str, reason: str) -> None:
-    """Each annotation for the autoscaler has its form and bounds; one that it does not know is refused as well."""
+    """An annotation for the autoscaler with an invalid value, or an unknown one, is refused."""
     found = refusal(tmp_path, annotated(f"autoscaling.knative.dev/{annotation}"))
     assert "Service pack, spec.template.metadata.annotations.autoscaling.knative.dev/" in found
     assert reason in found
@@ -252,15 +252,15 @@ def test_annotations_that_the_autoscaler_would_refuse(tmp_path: Path, annotation
         ),
     ],
 )
-def test_a_delivery_that_is_not_sane(tmp_path: Path, document: str, field: str, reason: str) -> None:
-    """Durations, counts and sinks are held to the webhook's rules, and to bounds that the refusal names."""
+def test_an_invalid_delivery_is_refused(tmp_path: Path, document: str, field: str, reason: str) -> None:
+    """Durations, counts and sinks of a delivery must meet the webhook's rules and the bounds that the error names."""
     found = refusal(tmp_path, document)
     assert found.startswith(f"knative/all.yaml:8: Trigger t, spec.delivery.{field}: {reason}")
     assert "\n" not in found
 
 
 def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
-    """What a Trigger may not say its Broker may not either."""
+    """A Broker's delivery must meet the same rules as a Trigger's."""
     found = refusal(tmp_path, BROKER.replace("retry: 3", "retry: 100000"))
     assert (
         found
@@ -371,14 +371,15 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
     ],
 )
 def test_eventing_and_kong(tmp_path: Path, document: str, text: str) -> None:
-    """What the webhooks of Eventing and of its Kafka sources, Strimzi's schema or Kong would refuse is refused."""
+    """A manifest that the webhooks of Eventing and its Kafka sources, Strimzi's schema or Kong would refuse is
+    refused."""
     found = refusal(tmp_path, document)
     assert found.startswith("knative/all.yaml:")
     assert text in found
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
-    """A start names every finding, each on a line of its own, and not only the first."""
+def test_all_findings_are_reported_at_once(tmp_path: Path) -> None:
+    """A start reports every finding on its own line, and not only the first."""
     found = refusal(
         tmp_path, service("a", concurrency=2000), delivery("retry: -1, timeout: PT0S"), PING.replace("*", "x", 1)
     )
@@ -394,7 +395,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     "file", ["knative/kustomization.yaml", "knative/overlays/kind/patch.yaml", "kafka-sources/x.yml"]
 )
 def test_no_yaml_of_the_repository_has_a_key_twice(tmp_path: Path, file: str) -> None:
-    """Kustomizations and overlays, which a cluster reads, are held to the same as the manifests that are read here."""
+    """Kustomizations and overlays have no repeated keys, as the manifests that are read here."""
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("resources: [a]\npatches: []\nresources: [b]\n")
@@ -404,7 +405,7 @@ def test_no_yaml_of_the_repository_has_a_key_twice(tmp_path: Path, file: str) ->
 
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
-    """Bytes that are no text are refused by the file's name."""
+    """A file that is not UTF-8 is refused with its name."""
     (tmp_path / "knative").mkdir()
     (tmp_path / "knative" / "latin.yaml").write_bytes(b"a: \xe9\n")
     assert refusal(tmp_path, PACK) == "knative/latin.yaml: The file is not UTF-8 (byte 3)."

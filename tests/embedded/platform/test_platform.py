@@ -1,4 +1,4 @@
-"""The platform as a whole: its first start, the next ones, and what it is wired from."""
+"""The platform as a whole: its first start, later starts and its wiring."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _settings(data_dir: Path) -> Settings:
 
 
 async def test_the_first_start_writes_the_credentials(tmp_path: Path) -> None:
-    """credentials.json holds what the contract says, readable by its owner alone."""
+    """credentials.json has the fields of the contract and is readable only by its owner."""
     platform = await Platform.start(_settings(tmp_path), Options(writer="thread"))
     await platform.stop()
     path = tmp_path / "credentials.json"
@@ -34,8 +34,8 @@ async def test_the_first_start_writes_the_credentials(tmp_path: Path) -> None:
     assert content["token_url"] == content["base_url"] + "/realms/lastro/protocol/openid-connect/token"
 
 
-async def test_a_later_start_leaves_the_credentials_alone(tmp_path: Path) -> None:
-    """The next start changes no secret, follows another address, and keeps what the file holds besides."""
+async def test_a_later_start_keeps_the_credentials(tmp_path: Path) -> None:
+    """A later start changes no secret, writes a changed address, and keeps other fields of the file."""
     async with running(tmp_path):
         pass
     path = tmp_path / "credentials.json"
@@ -49,8 +49,8 @@ async def test_a_later_start_leaves_the_credentials_alone(tmp_path: Path) -> Non
     assert {**second, "base_url": "", "token_url": ""} == {**first, "base_url": "", "token_url": ""}
 
 
-async def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
-    """When the file was never written, the next start writes it with the very secrets that were made."""
+async def test_an_interrupted_first_start_is_finished_by_the_next(tmp_path: Path) -> None:
+    """When the file was not written, the next start writes it with the secrets that were made."""
     async with running(tmp_path):
         pass
     path = tmp_path / "credentials.json"
@@ -62,7 +62,7 @@ async def test_a_start_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) 
 
 
 async def test_without_a_demo_tenant(tmp_path: Path) -> None:
-    """--no-demo makes none; a later start without it does."""
+    """`--no-demo` creates no demo tenant, and a later start without it creates one."""
     for demo in (False, True):
         platform = await Platform.start(_settings(tmp_path), Options(demo=demo, writer="thread"))
         await platform.stop()
@@ -70,7 +70,7 @@ async def test_without_a_demo_tenant(tmp_path: Path) -> None:
 
 
 async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
-    """A second platform on the same directory is refused by name, and the first goes on."""
+    """A second platform on the same directory is refused with the directory's name, and the first continues."""
     async with running(tmp_path) as house:
         with pytest.raises(DataDirectoryInUse, match=str(tmp_path)):
             await Platform.start(_settings(tmp_path), Options(writer="thread"))
@@ -95,14 +95,14 @@ async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None
 
 
 async def test_a_server_that_this_version_cannot_use_is_refused(tmp_path: Path) -> None:
-    """A port's URL without an adapter is an error that names the setting, before anything is made."""
+    """A URL without an adapter is an error that names the setting, before any file is created."""
     with pytest.raises(ValueError, match="LASTRO_DOCUMENTS"):
         await Platform.start(Settings(data_dir=str(tmp_path / "x"), documents="mongodb://somewhere"))
     assert not (tmp_path / "x").exists()
 
 
-async def test_money_moves_through_the_frameworks_own_application(tmp_path: Path) -> None:
-    """--faithful: deposit, payment and statement, each function called as its container would be."""
+async def test_payments_settle_with_the_framework_invoker(tmp_path: Path) -> None:
+    """With `--faithful`, deposit, payment and statement work through functions-framework, as in a container."""
     async with running(tmp_path, faithful=True) as house:
         client = await house.tenant()
         payer, payee = await new_account(client, overdraft_limit=0), await new_account(client)
@@ -122,8 +122,8 @@ async def test_money_moves_through_the_frameworks_own_application(tmp_path: Path
         assert page.code == "not_found"
 
 
-async def test_what_was_answered_is_there_after_a_restart(tmp_path: Path) -> None:
-    """A stopped platform comes back with every account, payment and balance."""
+async def test_all_state_is_present_after_a_restart(tmp_path: Path) -> None:
+    """After a stop and a restart, every account, payment and balance is present."""
     async with running(tmp_path) as house:
         pair = await new_pair(await house.tenant())
         payment = await pair.paid()

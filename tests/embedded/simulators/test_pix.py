@@ -31,7 +31,7 @@ BASE = f"http://platform.test{PREFIX}"
 
 
 class Platform:
-    """Takes callbacks as a platform would: checks the signature, notes the reports, and may be down."""
+    """A platform that checks the signature of callbacks, records their reports, and can be made unavailable."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class Platform:
 
 
 class Bench:
-    """A simulator, the platform that it tells, and how long it wanted to sleep in between."""
+    """A simulator, the platform to which it sends callbacks, and the pauses that it made."""
 
     def __init__(self, journal: Path | None = None) -> None:
         self.clock = ManualClock()
@@ -72,12 +72,12 @@ class Bench:
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
     async def send(self, method: str, path: str, body: Any = None) -> HttpResponse:
-        """A request to the simulator."""
+        """Send a request to the simulator."""
         raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         return await self.simulator(HttpRequest(method, PREFIX + path, "", {}, raw))
 
     async def charge(self, txid: str = TXID, centavos: int = 1050) -> None:
-        """Ask for a charge through the adapter, and let the bank do what it does then."""
+        """Request a charge through the adapter, and run the simulator's tasks."""
         await self.rail.request_charge(txid, centavos, "BRL", WEBHOOK)
         await self.settle()
 
@@ -105,8 +105,8 @@ async def bench() -> AsyncIterator[Bench]:
     await made.close()
 
 
-async def test_a_charge_is_paid_at_once_and_told_by_a_signed_callback(bench: Bench) -> None:
-    """The report names the charge, the amount as the rail writes it, and an end-to-end id of its form."""
+async def test_a_charge_is_paid_at_once_and_reported_by_a_signed_callback(bench: Bench) -> None:
+    """The report has the id of the charge, the amount in the rail's format, and a valid end-to-end id."""
     await bench.charge()
     (report,) = bench.platform.reports
     assert (report["txid"], report["valor"], report["chave"]) == (TXID, "10.50", DEFAULT_KEY)
@@ -116,23 +116,23 @@ async def test_a_charge_is_paid_at_once_and_told_by_a_signed_callback(bench: Ben
     assert (shown["status"], shown["valor"]) == ("CONCLUIDA", {"original": "10.50"})
 
 
-async def test_asking_for_the_same_charge_again_has_no_further_effect(bench: Bench) -> None:
-    """It is paid once, however often it is asked for."""
+async def test_a_repeated_charge_has_no_further_effect(bench: Bench) -> None:
+    """A charge that is requested several times is paid once."""
     for _ in range(3):
         await bench.charge()
     assert len(bench.platform.reports) == 1
 
 
 async def test_another_charge_under_a_txid_in_use_is_refused(bench: Bench) -> None:
-    """The adapter tells a refusal from a repetition."""
+    """A different charge under a used txid is refused, and the adapter distinguishes this from a repetition."""
     await bench.charge()
     with pytest.raises(RailRefused) as refused:
         await bench.charge(centavos=1)
     assert refused.value.code == "txid"
 
 
-async def test_a_callback_is_sent_until_it_is_understood(bench: Bench) -> None:
-    """Refusals and silence are met with longer and longer pauses."""
+async def test_a_callback_is_sent_until_it_is_accepted(bench: Bench) -> None:
+    """A callback that is refused or not answered is sent again after increasing pauses."""
     bench.platform.refusals = [503, OSError("refused"), 401, 500]
     await bench.charge()
     assert len(bench.platform.reports) == 1
@@ -150,10 +150,10 @@ async def test_a_callback_is_sent_until_it_is_understood(bench: Bench) -> None:
     ],
 )
 @pytest.mark.parametrize("addressed", [True, False])
-async def test_faults_happen_as_they_are_ordered(
+async def test_a_fault_concerns_one_charge(
     bench: Bench, fault: str, values: list[str], slept: list[float], addressed: bool
 ) -> None:
-    """A fault is of the charge that it names, or of the next one, and of no other."""
+    """A fault concerns the charge that it names, or the next one, and no other."""
     await bench.fault(fault, seconds=7.5, **({"txid": TXID} if addressed else {}))
     await bench.charge()
     assert [report["valor"] for report in bench.platform.reports] == values
@@ -164,8 +164,8 @@ async def test_faults_happen_as_they_are_ordered(
     assert [report["valor"] for report in bench.platform.reports] == ["0.07"]
 
 
-async def test_out_of_order_the_callback_overtakes_the_answer(bench: Bench) -> None:
-    """The report is there before the charge is answered, and the answer says that it is not paid."""
+async def test_out_of_order_the_callback_arrives_before_the_answer(bench: Bench) -> None:
+    """With the fault `out_of_order`, the callback arrives before the answer, which shows the charge as unpaid."""
     await bench.send("PUT", f"/webhook/{DEFAULT_KEY}", {"webhookUrl": WEBHOOK})
     await bench.fault("out_of_order")
     body = {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY}
@@ -189,17 +189,15 @@ async def test_out_of_order_the_callback_overtakes_the_answer(bench: Bench) -> N
         ("GET", "/elsewhere", None, 404),
     ],
 )
-async def test_what_the_bank_does_not_take_it_refuses(
-    bench: Bench, method: str, path: str, body: Any, status: int
-) -> None:
-    """Each with its status, and problems as the rail writes them."""
+async def test_an_invalid_request_is_refused(bench: Bench, method: str, path: str, body: Any, status: int) -> None:
+    """An invalid request gets its status, and a problem in the rail's format."""
     answer = await bench.send(method, path, body)
     assert answer.status == status
     assert orjson.loads(answer.body)["type"].startswith("https://pix.bcb.gov.br/api/v2/error/")
 
 
-async def test_a_method_that_the_bank_does_not_allow(bench: Bench) -> None:
-    """405 names the methods of the path, and OPTIONS answers with them."""
+async def test_a_method_that_is_not_allowed(bench: Bench) -> None:
+    """A method that is not allowed is answered with 405 and Allow, and OPTIONS with Allow."""
     with pytest.raises(Problem, match="GET, HEAD, OPTIONS, PUT") as caught:
         await bench.send("DELETE", f"/cob/{TXID}", None)
     assert caught.value.status == 405
@@ -207,8 +205,8 @@ async def test_a_method_that_the_bank_does_not_allow(bench: Bench) -> None:
     assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PUT")
 
 
-async def test_what_is_owed_is_told_after_a_restart(tmp_path: Path) -> None:
-    """A killed process forgets neither the charge nor where to tell of it; what was told is not told again."""
+async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path) -> None:
+    """After a kill, the simulator has its charges and webhooks, sends unsent callbacks and repeats no sent ones."""
     journal = tmp_path / "journal.jsonl"
     first = Bench(journal)
     await first.charge(OTHER, 5)
@@ -235,8 +233,8 @@ async def test_what_is_owed_is_told_after_a_restart(tmp_path: Path) -> None:
         await made.close()
 
 
-async def test_the_secret_is_made_once_and_kept(bench: Bench) -> None:
-    """Bank and platform find the same one."""
+async def test_the_secret_is_made_once_and_stored(bench: Bench) -> None:
+    """The simulator and the platform use the same stored secret."""
     secrets = MemorySecrets()
     made = await callback_secret(secrets, PredictableSecretSource(1))
     assert len(made) == 64
@@ -245,7 +243,7 @@ async def test_the_secret_is_made_once_and_kept(bench: Bench) -> None:
 
 
 async def test_a_post_that_is_not_answered_is_an_error_of_the_connection() -> None:
-    """Whatever the client says of it."""
+    """Any error of the HTTP client while sending a callback counts as no answer."""
 
     async def fail(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("too slow", request=request)
@@ -257,7 +255,7 @@ async def test_a_post_that_is_not_answered_is_an_error_of_the_connection() -> No
 
 
 def rail_answering(*answers: httpx.Response | Exception) -> tuple[PixHttpRail, list[httpx.Request]]:
-    """An adapter to a provider that gives these answers in turn, and what it is asked."""
+    """Return an adapter to a provider that gives these answers one after the other, and the list of its requests."""
     asked: list[httpx.Request] = []
     left = list(answers)
 
@@ -279,8 +277,8 @@ def rail_answering(*answers: httpx.Response | Exception) -> tuple[PixHttpRail, l
         *(httpx.Response(s) for s in (500, 503, 401, 403, 404, 429)),
     ],
 )
-async def test_an_answer_that_says_nothing_of_the_charge_leaves_it_unknown(answer: httpx.Response | Exception) -> None:
-    """A timeout or an error of the provider is never a refusal, and the webhook is told anew the next time."""
+async def test_a_temporary_error_leaves_the_outcome_unknown(answer: httpx.Response | Exception) -> None:
+    """A timeout or a server error of the provider is not a refusal, and the next request sends the webhook again."""
     rail, asked = rail_answering(httpx.Response(200), answer, httpx.Response(200), httpx.Response(201))
     with pytest.raises(Unavailable):
         await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
@@ -289,8 +287,8 @@ async def test_an_answer_that_says_nothing_of_the_charge_leaves_it_unknown(answe
     await rail.aclose()
 
 
-async def test_a_refused_charge_that_the_provider_has_is_no_refusal() -> None:
-    """Some refuse an id that they know, be it for the very same charge."""
+async def test_a_refused_repetition_of_a_charge_is_no_refusal() -> None:
+    """When a provider refuses a known id for the same charge, the adapter finds the charge and reports no refusal."""
     known = httpx.Response(200, json={"valor": {"original": "0.01"}})
     rail, _ = rail_answering(httpx.Response(200), httpx.Response(409), known)
     await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
@@ -309,7 +307,7 @@ async def test_a_refused_charge_that_the_provider_has_is_no_refusal() -> None:
     ],
 )
 async def test_a_refusal_carries_the_providers_code(refusal: httpx.Response, code: str) -> None:
-    """The problem's type names it, else the status."""
+    """A refusal has the code from the problem's type, or else the status."""
     rail, _ = rail_answering(httpx.Response(200), refusal, httpx.Response(404))
     with pytest.raises(RailRefused) as refused:
         await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
@@ -317,8 +315,8 @@ async def test_a_refusal_carries_the_providers_code(refusal: httpx.Response, cod
     await rail.aclose()
 
 
-async def test_pix_moves_reais_alone() -> None:
-    """Another currency is refused before anybody is asked."""
+async def test_pix_supports_only_brl() -> None:
+    """A charge in another currency than BRL is refused without a request to the provider."""
     rail, asked = rail_answering()
     with pytest.raises(RailRefused):
         await rail.request_charge(TXID, 1, "USD", WEBHOOK)

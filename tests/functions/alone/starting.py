@@ -38,7 +38,7 @@ class Alone:
     errors: Path
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
-        """One request over a connection of its own."""
+        """Send one request over a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)
         try:
             connection.request(method, path, body or None, dict(headers))

@@ -56,15 +56,15 @@ async def test_a_capture_is_recorded_and_published(harness: Harness) -> None:
     assert harness.events[-1].extensions["causetype"] == "payment"
 
 
-async def test_asking_again_tells_the_same_fact_again(harness: Harness) -> None:
+async def test_a_repeated_request_publishes_the_same_fact(harness: Harness) -> None:
     """A second attempt records nothing more; its fact is the first one again, by id and data."""
     for attempt in (1, 2):
         request = capture_requested(harness, attempt=attempt)
         assert (await harness.deliver(POST, harness.envelope(request))).status == 204
-    told = [event for event in harness.events if event.type == TransferPosted.type]
-    assert len(told) == 2
-    assert told[0].id == told[1].id
-    assert told[0].data == told[1].data
+    published = [event for event in harness.events if event.type == TransferPosted.type]
+    assert len(published) == 2
+    assert published[0].id == published[1].id
+    assert published[0].data == published[1].data
     turnover = await harness.runtime.ledger.turnover("acme")
     assert [(line.debits, line.credits) for line in turnover] == [(300, 0), (0, 300)]
 
@@ -74,8 +74,8 @@ async def test_concurrent_requests_record_one_transfer(crowded: Harness) -> None
     requests = [crowded.envelope(capture_requested(crowded, attempt=attempt)) for attempt in range(1, 11)]
     deliveries = await asyncio.gather(*(crowded.deliver(POST, request) for request in requests))
     assert {delivery.status for delivery in deliveries} == {204}
-    told = [event for event in crowded.events if event.type == TransferPosted.type]
-    assert len({event.id for event in told}) == 1
+    published = [event for event in crowded.events if event.type == TransferPosted.type]
+    assert len({event.id for event in published}) == 1
     assert len(await crowded.runtime.ledger.entries("acme", "acc_a", 0, 100)) == 1
 
 

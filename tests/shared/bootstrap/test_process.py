@@ -29,7 +29,7 @@ DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", 
 
 @pytest.mark.parametrize("port", ["documents", "ledger", "cache", "bus", "secrets", "flags"])
 def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None:
-    """A setting whose server this version cannot speak to is refused by its name, without its password."""
+    """A setting with a server for which there is no adapter is refused with its name and without its password."""
     url = "scheme://user:password@host/x"
     settings = Settings.from_environment({"LASTRO_DATA_DIR": str(tmp_path), f"LASTRO_{port.upper()}": url})
     with pytest.raises(ValueError, match=f"LASTRO_{port.upper()} .*'scheme'") as refused:
@@ -38,7 +38,7 @@ def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None
 
 
 def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
-    """A function that is loaded and waits has no driver in memory and nothing in its data directory."""
+    """A loaded function has imported no driver and created nothing in its data directory before its first call."""
     code = (
         "import sys\n"
         "from shared.bootstrap.process import Process\n"
@@ -54,7 +54,7 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
 
 
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
-    """However many ask at once, one store is opened and all see it; what was committed is on disk afterwards."""
+    """Concurrent first calls open one store, and its commits are on disk after it is closed."""
     process = Process(Settings(data_dir=str(tmp_path / "data")))
     runtime = process.runtime(process.lazy_store())
     await runtime.documents.durable()
@@ -70,8 +70,8 @@ async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_directory_in_use_is_an_outage(tmp_path: Path) -> None:
-    """While another process works in the directory a function's ports are unavailable, and afterwards they are."""
+async def test_a_directory_in_use_makes_the_ports_unavailable(tmp_path: Path) -> None:
+    """While another process uses the directory, a function's ports raise Unavailable; afterwards they work."""
     settings = Settings(data_dir=str(tmp_path / "data"), data_lock_seconds=0.05)
     store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock())
     lazy = LazyStore(settings, SystemClock(), lambda: COLLECTIONS)
@@ -90,7 +90,7 @@ async def test_the_log_is_the_outbox(tmp_path: Path) -> None:
 
 
 async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> None:
-    """The stored pairs' public halves are found by their ids, and found anew after a rotation."""
+    """The public keys of the stored pairs are found by their ids, also after a rotation."""
     from embedded.identity.issuer import KeyRing
 
     process = Process(Settings(data_dir=str(tmp_path / "data")))
@@ -109,7 +109,7 @@ async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> 
 
 
 def test_the_issuer_is_the_realm_that_is_set() -> None:
-    """The set realm makes the tokens, or else the platform under its base URL."""
+    """The issuer is the configured realm, or else the platform's base URL."""
     assert issuer_url(Settings(identity="https://id.example/realms/x")) == "https://id.example/realms/x"
     assert issuer_url(Settings(base_url="http://h:1/")) == "http://h:1/realms/lastro"
 

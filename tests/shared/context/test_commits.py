@@ -1,4 +1,4 @@
-"""One decision, one commit: what is decided again and when, and what becomes of a commit whose outcome is not known."""
+"""The commit loop: when a handler runs again, and how a commit with an unknown outcome is resolved."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MARKER = InboxMarker("accounts/open_account", "/s", "evt_1")
 
 
 class NoteDocument(Document):
-    """What is decided: the number of the run."""
+    """A document with the number of the run that wrote it."""
 
     decided: int
 
@@ -47,7 +47,7 @@ FACT = AccountOpened(account_id="acc_1", owner_id="usr_1", currency="BRL", overd
 
 
 class Documents(MemoryDocuments):
-    """Documents in memory that answer the next commits as they are told to."""
+    """Documents in memory whose next commits have given outcomes."""
 
     def __init__(self, *answers: str) -> None:
         super().__init__((NOTES, *COLLECTIONS))
@@ -70,12 +70,12 @@ class Documents(MemoryDocuments):
             raise CommitOutcomeUnknown("as ordered")
 
     async def arrive(self, commit: Commit) -> None:
-        """Let a commit come that was on its way."""
+        """Make a delayed commit now."""
         await MemoryDocuments.commit(self, commit)
 
 
 class Run:
-    """A runtime on such documents, and a decision that counts how often it is made."""
+    """A runtime on such documents, and a handler that counts its runs."""
 
     def __init__(self, *answers: str, **settings: Any) -> None:
         self.documents, self.bus, clock = Documents(*answers), MemoryBus(), ManualClock()
@@ -101,22 +101,22 @@ class Run:
         return decision
 
     async def notes(self) -> list[int]:
-        """Which decisions are there."""
+        """Return the numbers of the runs that were committed."""
         found = [await self.documents.get(NOTES, "acme", f"n{number}") for number in range(1, 20)]
         return [note["decided"] for note in found if note is not None]
 
 
 @pytest.mark.parametrize("marker", [MARKER, None])
-async def test_a_conflict_is_decided_again(marker: InboxMarker | None) -> None:
-    """Each refusal has the decision made anew, and the one that is committed is published."""
+async def test_a_handler_runs_again_after_a_conflict(marker: InboxMarker | None) -> None:
+    """After each version conflict the handler runs again, and the events of the committed run are published."""
     run = Run("conflict", "guard")
     assert await run(marker) == 3
     assert await run.notes() == [3]
     assert [event.id for event in run.bus.published] == [event.id for event in run.documents.events]
 
 
-async def test_conflicts_have_an_end() -> None:
-    """After so many attempts as the settings allow nothing is committed and nothing is published."""
+async def test_attempts_after_conflicts_are_bounded() -> None:
+    """After `commit_attempts` conflicts nothing is committed and nothing is published."""
     run = Run(*["conflict"] * 9, commit_attempts=4)
     with pytest.raises(TooManyConflicts):
         await run()
@@ -125,8 +125,8 @@ async def test_conflicts_have_an_end() -> None:
 
 @pytest.mark.parametrize("marker", [MARKER, None])
 @pytest.mark.parametrize("answers", [["applied"], ["lost"], ["lost", "lost", "applied"], ["lost", "applied", "lost"]])
-async def test_an_unknown_outcome_is_found_out(answers: list[str], marker: InboxMarker | None) -> None:
-    """The same commit is tried again until its outcome is known: what was decided once is there once."""
+async def test_a_commit_with_an_unknown_outcome_is_repeated(answers: list[str], marker: InboxMarker | None) -> None:
+    """A commit with an unknown outcome is repeated until its outcome is known, and is made once."""
     run = Run(*answers)
     try:
         assert await run(marker) == 1
@@ -136,8 +136,8 @@ async def test_an_unknown_outcome_is_found_out(answers: list[str], marker: Inbox
     assert all(commit is run.documents.tried[0] for commit in run.documents.tried)
 
 
-async def test_what_never_becomes_known_is_no_failure() -> None:
-    """A commit whose outcome stays unknown is not decided again, nor said to have failed; it may be asked for anew."""
+async def test_an_outcome_that_stays_unknown_is_reported_as_unknown() -> None:
+    """When the outcome stays unknown, the handler does not run again, and the caller gets CommitOutcomeUnknown."""
     run = Run(*["lost"] * 4, commit_attempts=4)
     with pytest.raises(CommitOutcomeUnknown):
         await run()
@@ -150,7 +150,8 @@ async def test_what_never_becomes_known_is_no_failure() -> None:
 
 @pytest.mark.parametrize("marker", [MARKER, None])
 async def test_its_own_success_is_no_conflict(marker: InboxMarker | None) -> None:
-    """A commit that happened untold, and is refused for what it has itself changed, is known by its mark."""
+    """A commit that was made without an answer, and is then refused for its own changes, is recognised by its
+    marker."""
     run = Run("applied", "conflict")
     try:
         assert await run(marker) == 1
@@ -160,8 +161,9 @@ async def test_its_own_success_is_no_conflict(marker: InboxMarker | None) -> Non
 
 
 @pytest.mark.parametrize("marker", [MARKER, None])
-async def test_a_commit_that_comes_late_finds_its_successor(marker: InboxMarker | None) -> None:
-    """What is refused after an unknown outcome is decided again; the first commit, arriving late, changes nothing."""
+async def test_a_late_commit_after_a_second_run_is_refused(marker: InboxMarker | None) -> None:
+    """After an unknown outcome and a refusal the handler runs again, and the first commit, which arrives late,
+    changes nothing."""
     run = Run("late", "guard")
     assert await run(marker) == 2
     (late,) = run.documents.late
@@ -171,7 +173,8 @@ async def test_a_commit_that_comes_late_finds_its_successor(marker: InboxMarker 
 
 
 async def test_an_event_that_was_applied_is_not_published_by_another_run() -> None:
-    """Where the marker is there after an unknown outcome, the facts of this run may not be the committed ones."""
+    """When the marker exists after an unknown outcome, this run's events are not published, because another run may
+    have committed."""
     run = Run("lost", "conflict")
 
     async def meanwhile(ctx: Context) -> None:
@@ -183,8 +186,8 @@ async def test_an_event_that_was_applied_is_not_published_by_another_run() -> No
     assert run.bus.published == []
 
 
-async def test_what_writes_nothing_is_not_committed() -> None:
-    """Only a marker is committed for its own sake."""
+async def test_a_run_without_writes_makes_no_commit() -> None:
+    """A run without writes makes no commit, except to store an inbox marker."""
     run = Run()
 
     async def look(ctx: Context) -> str:
@@ -198,7 +201,8 @@ async def test_what_writes_nothing_is_not_committed() -> None:
 
 @pytest.mark.parametrize("answer", ["conflict", "lost"])
 async def test_attempts_back_off_with_full_jitter(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pause before an attempt is drawn evenly from 0 to a bound that doubles with each, up to a limit."""
+    """The pause before an attempt is uniformly random between 0 and a bound that doubles with each attempt, up to a
+    limit."""
     run = Run(*[answer] * 9, commit_attempts=6, commit_pause_seconds=0.5, commit_pause_limit_seconds=3.0)
     bounds: list[tuple[float, float]] = []
     pauses: list[float] = []

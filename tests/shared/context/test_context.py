@@ -1,4 +1,4 @@
-"""What a handler is given: the ids of its facts, and one tenant at a time."""
+"""The context of a handler: the ids of its facts, updates, and one tenant at a time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ThingDocument(Document):
 
 
 class ThingChanges(TypedDict, total=False):
-    """What may change of it."""
+    """The fields that may change."""
 
     count: int
 
 
 class WrongChanges(TypedDict, total=False):
-    """What cannot change of it, for it is not there."""
+    """Changes of a field that the document does not have."""
 
     colour: str
 
@@ -40,7 +40,7 @@ FACT = AccountOpened(account_id="acc_1", owner_id="usr_1", currency="BRL", overd
 
 
 def a_run(cause_id: str = "evt_1", tenant_id: str = "acme") -> Context:
-    """What a run of a handler is given."""
+    """Return the context of a run."""
     runtime: Any = SimpleNamespace(clock=ManualClock(), documents=MemoryDocuments((THINGS,)))
     return Context(runtime, tenant_id, Origin("accounts/open_account", cause_id, "req_1", None, "00"))
 
@@ -52,33 +52,33 @@ def thing(**fields: Any) -> ThingDocument:
 
 
 def ids_of_a_run(cause_id: str, number: int, tenant_id: str = "acme") -> list[str]:
-    """The ids of so many facts of one run."""
+    """Return the ids of the facts of one run."""
     ctx = a_run(cause_id, tenant_id)
     return [ctx.emit(FACT).id for _ in range(number)]
 
 
-def test_facts_of_a_run_have_ids_of_their_own_however_many_they_are() -> None:
-    """No two facts share an id, and those of a second run for the same cause have the same ones."""
+def test_the_facts_of_a_run_have_different_ids() -> None:
+    """The facts of a run have different ids, and a second run for the same cause has the same ids."""
     ids = ids_of_a_run("evt_1", 9000)
     assert len(set(ids)) == 9000
     assert ids_of_a_run("evt_1", 9000) == ids
     assert {len(id) for id in ids} == {len("evt_") + 32}
 
 
-def test_ids_of_facts_grow_in_their_order() -> None:
-    """A run's facts lie beside each other in an index, in the order in which they were told."""
+def test_ids_of_facts_increase_in_their_order() -> None:
+    """The ids of a run's facts are consecutive in an index, in the order of publication."""
     ids = ids_of_a_run("evt_1", 4095)
     assert ids == sorted(ids)
 
 
 def test_ids_of_facts_depend_on_cause_and_tenant() -> None:
-    """Another cause or another tenant makes other ids."""
+    """Another cause or tenant gives different ids."""
     runs = [ids_of_a_run("evt_1", 3), ids_of_a_run("evt_2", 3), ids_of_a_run("evt_1", 3, "other")]
     assert len({id for run in runs for id in run}) == 9
 
 
-def test_a_run_goes_on_for_another_tenant_until_it_has_decided_something() -> None:
-    """What was decided for one tenant is never committed, or lost, under another; the inbox marker comes along."""
+def test_a_run_may_change_its_tenant_before_it_has_written() -> None:
+    """A run may change its tenant only before it has read or written; its inbox marker is kept."""
     ctx = a_run()
     marker = ctx.pending.inbox = InboxMarker("c", "/s", "evt_1")
     ctx.scope_to("other")
@@ -98,7 +98,8 @@ def test_a_run_goes_on_for_another_tenant_until_it_has_decided_something() -> No
 
 
 async def test_an_update_changes_the_fields_that_it_names() -> None:
-    """The new document is returned, read in the same unit of work, and committed once however often it is updated."""
+    """An update returns the new document, later reads of the unit of work return it too, and several updates are one
+    commit."""
     ctx = a_run()
     first = ctx.update(THINGS, thing(), count=1)
     assert first == thing(count=1)
@@ -109,7 +110,7 @@ async def test_an_update_changes_the_fields_that_it_names() -> None:
 
 @pytest.mark.parametrize("changes", [{"cuont": 1}, {"name": "y"}, {"tenant_id": "other"}, {"version": 7}])
 def test_an_update_of_a_field_that_may_not_change_is_refused(changes: dict[str, Any]) -> None:
-    """A misspelt field, and one that stays as it was inserted, is an error in the handler that would change it."""
+    """An update of a misspelt field, or of a field that may not change, is an error in the handler."""
     ctx = a_run()
     with pytest.raises(InvalidWrite, match=f"things: no change may set {next(iter(changes))}"):
         ctx.update(THINGS, thing(), **changes)
@@ -118,13 +119,14 @@ def test_an_update_of_a_field_that_may_not_change_is_refused(changes: dict[str, 
 
 @pytest.mark.parametrize("fields", [{"tenant_id": "other"}, {"version": 2}])
 def test_a_new_document_is_the_tenants_own_and_its_first_version(fields: dict[str, Any]) -> None:
-    """A document for another tenant than the unit of work's, or of a later version, is an error in the handler."""
+    """Inserting a document of another tenant or of a later version is an error in the handler."""
     with pytest.raises(InvalidWrite, match="things/t1"):
         a_run().insert(THINGS, thing(**fields))
 
 
 def test_a_collection_is_made_of_fields_that_its_documents_have() -> None:
-    """An index, a floor or a change of a field that its documents do not have is refused at its definition."""
+    """A collection with an index, floor or changeable field that its documents do not have is refused at its
+    definition."""
     for rules in ({"indexes": (Index(("nmae",)),)}, {"floors": (Floor((("cuont", 1),)),)}, {"changes": WrongChanges}):
         made: Any = {"owner": "accounts", "document": ThingDocument, "changes": ThingChanges, **rules}
         with pytest.raises(ValueError, match=r"things have no field (nmae|cuont|colour)"):

@@ -45,14 +45,14 @@ WRITES: dict[str, Callable[[Context], object]] = {
 
 
 def a_run(operation: str) -> Context:
-    """What a run of an operation is given."""
+    """Return the context of a run of an operation."""
     runtime: Any = SimpleNamespace(clock=ManualClock(), documents=MemoryDocuments(COLLECTIONS))
     return Context(runtime, "acme", Origin(operation, "evt_1", "req_1", None, "00"))
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 async def test_another_domain_writes_nothing(write: Callable[[Context], object]) -> None:
-    """Every way of writing is refused to a function of another domain, with both names, and open to the owner's."""
+    """Every write of a function of another domain is refused with both names; the owner's functions may write."""
     for scoped in (False, True):
         stranger = a_run("statements/project_transfer")
         if scoped:
@@ -66,7 +66,7 @@ async def test_another_domain_writes_nothing(write: Callable[[Context], object])
 
 
 class Credit(Command):
-    """Money from nowhere."""
+    """A command that credits an account."""
 
     account_id: str
 
@@ -80,12 +80,13 @@ async def credit(command: Credit, ctx: Context) -> Resource:
 
 @event_function(AccountOpened)
 async def give_credit(event: AccountOpened, ctx: Context) -> None:
-    """A reaction that does so."""
+    """A reaction that credits an account which another domain owns."""
     ctx.change(ACCOUNTS, event.account_id, posted=1_000_000)
 
 
-async def test_a_request_that_breaks_the_rule_is_500(harness: Harness) -> None:
-    """A breach is an error in the program: the request is answered `internal_error`, and nothing is stored."""
+async def test_a_request_that_writes_another_domains_collection_is_500(harness: Harness) -> None:
+    """A request whose handler writes another domain's collection is answered with 500 `internal_error`, and nothing
+    is stored."""
     account = await harness.account()
     operation = operation_of(credit)
     assert isinstance(operation, HttpOperation)
@@ -94,8 +95,9 @@ async def test_a_request_that_breaks_the_rule_is_500(harness: Harness) -> None:
     assert await harness.balance(account["id"]) == (0, 0, 0)
 
 
-async def test_an_event_that_breaks_the_rule_is_no_effect(harness: Harness) -> None:
-    """A breach on an event is answered 500 with the code, on which its Trigger's retries end with a dead letter."""
+async def test_an_event_that_writes_another_domains_collection_is_500(harness: Harness) -> None:
+    """An event whose handler writes another domain's collection is answered with 500, retried and then
+    dead-lettered."""
     account = await harness.account()
     operation = operation_of(give_credit)
     assert isinstance(operation, EventOperation)

@@ -16,14 +16,14 @@ from shared.core.settings import Settings
 
 @given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds are naive here
 def test_time_round_trip(instant: datetime) -> None:
-    """Time is written with one width, so that text order is time order."""
+    """Times are written with a fixed width, so that their texts sort by time."""
     text = format_time(instant)
     assert len(text) == 27
     assert parse_time(text) == instant
 
 
 def test_time_in_other_zones_is_written_in_utc() -> None:
-    """An offset is taken into account, its absence refused."""
+    """A time with an offset is converted to UTC, and one without an offset is refused."""
     brasilia = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=-3)))
     assert format_time(brasilia) == "2026-01-01T12:00:00.000000Z"
     with pytest.raises(ValueError, match="no offset"):
@@ -31,11 +31,11 @@ def test_time_in_other_zones_is_written_in_utc() -> None:
 
 
 def test_the_wall_clock_is_the_machine_s_even_when_it_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the machine's time was set back `now` is what the machine shows, and `monotonic` has not gone back."""
+    """After the system time was set back, `now` is the system time and `monotonic` has not decreased."""
     shown = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
     class Machine(datetime):
-        """The machine's time, as a test sets it."""
+        """The system time, which a test sets."""
 
         @classmethod
         def now(cls, tz: Any = None) -> Any:
@@ -50,7 +50,7 @@ def test_the_wall_clock_is_the_machine_s_even_when_it_is_set_back(monkeypatch: p
 
 
 def test_a_test_s_clock_lets_time_pass_or_sets_the_wall_clock() -> None:
-    """`advance` moves both clocks and refuses to go back; `jump` moves the wall clock alone, both ways."""
+    """`advance` moves both clocks, only forwards; `jump` moves only the wall clock, in either direction."""
     clock = ManualClock()
     start, zero = clock.now(), clock.monotonic()
     clock.advance(timedelta(seconds=5))
@@ -61,7 +61,8 @@ def test_a_test_s_clock_lets_time_pass_or_sets_the_wall_clock() -> None:
 
 
 def test_a_jump_is_reported_once_with_its_direction() -> None:
-    """A step of the wall clock of two seconds or more is a jump; time that passes and small corrections are none."""
+    """A step of the wall clock of two seconds or more is reported as a jump; elapsed time and small corrections are
+    not."""
     clock = ManualClock()
     watch = JumpWatch(clock)
     found = []
@@ -73,7 +74,7 @@ def test_a_jump_is_reported_once_with_its_direction() -> None:
 
 
 def test_settings_come_from_the_environment() -> None:
-    """A number is read as one, and one that is none is named."""
+    """Settings are read from environment variables, and an invalid number is refused with the variable's name."""
     settings = Settings.from_environment({"LASTRO_MAX_BODY_BYTES": "10", "LASTRO_TRACE_RATIO": "0.5"})
     assert (settings.max_body_bytes, settings.trace_ratio, settings.documents) == (10, 0.5, "")
     with pytest.raises(ValueError, match="LASTRO_MAX_BODY_BYTES='ten'"):
@@ -82,7 +83,7 @@ def test_settings_come_from_the_environment() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 2**63, 1.0, "1", True, None])
 def test_amounts_are_positive_64_bit_integers(value: object) -> None:
-    """Nothing but an integer of at least one minor unit is an amount."""
+    """An amount must be an integer of at least one minor unit."""
     with pytest.raises(ValueError, match="value"):
         Amount.model_validate({"value": value, "currency": "BRL"})
 

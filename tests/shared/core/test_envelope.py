@@ -1,4 +1,4 @@
-"""The envelope by itself: one parsed model, copies with more extensions, fallbacks, and what it says of its data."""
+"""The envelope: its one parsed model, copies with more extensions, defaults, and its content type and schema."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sample(Event):
 
 
 def envelope(**extensions: str) -> Envelope:
-    """An event as a function makes it."""
+    """Return an event as a function publishes it."""
     return Envelope(
         id="evt_1",
         source="/lastro/samples/make",
@@ -35,8 +35,8 @@ def envelope(**extensions: str) -> Envelope:
     )
 
 
-def test_the_content_type_and_the_schema_are_always_told() -> None:
-    """An event says that its data is JSON and, for a type of the platform, by which schema, as an absolute URI."""
+def test_an_event_has_its_content_type_and_schema() -> None:
+    """An event has the content type JSON and, if its type is the platform's, the absolute URI of its schema."""
     attributes = envelope().attributes()
     assert attributes["datacontenttype"] == "application/json"
     assert (
@@ -44,22 +44,22 @@ def test_the_content_type_and_the_schema_are_always_told() -> None:
     )
 
 
-def test_an_event_is_made_again_from_what_it_says() -> None:
-    """Attributes and data give the same event back, as one that may have been published before."""
+def test_an_event_is_restored_from_its_attributes_and_data() -> None:
+    """An event is restored from its attributes and data, as one that may have been published before."""
     again = Envelope.of(envelope().attributes(), envelope().data)
     assert (again.attributes(), again.data) == (envelope().attributes(), envelope().data)
     assert again.repeated
 
 
 def test_numbers_stay_as_they_were_written() -> None:
-    """The JSON event format holds the data's own text, integers beyond 64 bits and long fractions included."""
+    """The JSON event format contains the data's own text, including integers beyond 64 bits and long fractions."""
     data = b'{"big":123456789012345678901234567890,"small":0.10}'
     event = Envelope.of({"id": "1", "source": "/x", "type": "x"}, data)
     assert event.to_structured().endswith(b'"data":' + data + b"}")
 
 
 def test_consumers_share_one_parsed_model() -> None:
-    """Data is parsed once for all its consumers, and refused when it does not fit."""
+    """Data is parsed once for all consumers, and is refused when it is invalid for the model."""
     received = Envelope.of(envelope().attributes(), envelope().data)
     assert received.parsed(Sample) is received.parsed(Sample)
     with pytest.raises(ValidationError):
@@ -67,7 +67,7 @@ def test_consumers_share_one_parsed_model() -> None:
 
 
 def test_more_extensions_leave_the_event_alone() -> None:
-    """Dead letter attributes are added to a copy."""
+    """`with_extensions` adds extensions to a copy and does not change the event."""
     original = envelope()
     marked = original.with_extensions({"knativeerrorcode": "422"})
     assert "knativeerrorcode" not in original.extensions
@@ -76,7 +76,7 @@ def test_more_extensions_leave_the_event_alone() -> None:
     assert orjson.loads(marked.to_structured())["knativeerrorcode"] == "422"
 
 
-def test_fallbacks_of_events_from_outside() -> None:
-    """An event without our extensions is its own correlation and partition."""
+def test_defaults_of_external_events() -> None:
+    """An event without Lastro's extensions has its id as correlation id and partition key."""
     received = Envelope.of({"id": "evt_1", "source": "/x", "type": "x"}, b"null")
     assert (received.correlation_id, received.partition_key, received.tenant_id) == ("evt_1", "evt_1", None)

@@ -13,8 +13,8 @@ from shared.core.clock import ManualClock
 from shared.core.ids import IdSource, derived_id, is_id
 
 
-def test_new_ids_grow_inside_a_millisecond_and_across() -> None:
-    """Sorting ids sorts them by the time of their making."""
+def test_new_ids_increase() -> None:
+    """New ids sort by the time of their creation."""
     clock = ManualClock()
     source = IdSource(clock, Random(1))
     made = [source.new("pay") for _ in range(5000)]
@@ -23,8 +23,8 @@ def test_new_ids_grow_inside_a_millisecond_and_across() -> None:
     assert made == sorted(set(made))
 
 
-def test_new_ids_grow_however_the_wall_clock_jumps() -> None:
-    """An id that is made after the wall clock was set back, or forwards and back, is greater than those before it."""
+def test_new_ids_increase_when_the_wall_clock_jumps() -> None:
+    """A new id is greater than all earlier ones, also after the wall clock was set back or forwards and back."""
     clock = ManualClock()
     source = IdSource(clock, Random(1))
     made = []
@@ -35,7 +35,7 @@ def test_new_ids_grow_however_the_wall_clock_jumps() -> None:
 
 
 def test_a_new_id_is_a_uuid_of_version_7() -> None:
-    """The digits are a UUID that others' tools can read."""
+    """The digits of a new id are a UUID of version 7."""
     uuid = UUID(IdSource(ManualClock(), Random(1)).new("pay").removeprefix("pay_"))
     assert uuid.version == 7
     assert uuid.variant == "specified in RFC 4122"
@@ -43,7 +43,7 @@ def test_a_new_id_is_a_uuid_of_version_7() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_derived_ids_depend_on_tenant_cause_and_purpose_alone(tenant: str, cause: str, purpose: str) -> None:
-    """A second run makes the same id, another tenant, cause or purpose another one."""
+    """A second run derives the same id; another tenant, cause or purpose gives a different one."""
     first = derived_id("ltr", tenant, cause, purpose)
     assert first == derived_id("ltr", tenant, cause, purpose)
     assert is_id(first, "ltr")
@@ -53,7 +53,7 @@ def test_derived_ids_depend_on_tenant_cause_and_purpose_alone(tenant: str, cause
 
 
 def test_a_derived_id_carries_the_time_of_its_cause() -> None:
-    """What comes of one cause is written beside it."""
+    """A derived id begins with the time of its cause."""
     cause = IdSource(ManualClock(), Random(1)).new("pay")
     derived = derived_id("evt", "acme", cause, "settle")
     assert derived[4:16] == cause[4:16]
@@ -61,7 +61,7 @@ def test_a_derived_id_carries_the_time_of_its_cause() -> None:
 
 
 def test_the_form_of_an_id_is_checked() -> None:
-    """Only the prefix and 32 digits make an id."""
+    """An id consists of its prefix and 32 digits."""
     good = IdSource(ManualClock(), Random(1)).new("pay")
     assert is_id(good, "pay")
     assert not is_id(good, "acc")

@@ -37,13 +37,13 @@ def test_the_catalogue_is_the_contract() -> None:
 
 
 def test_an_unknown_code_is_an_error_of_the_program() -> None:
-    """A code outside the catalogue is refused when the problem is made, not when it is answered."""
+    """A code that is not in the catalogue is refused when the problem is created."""
     with pytest.raises(KeyError):
         Problem("no_such_code", "x")
 
 
 def test_the_document_has_every_member() -> None:
-    """A problem becomes RFC 9457 members and ours, with the type under the base URL."""
+    """The document of a problem has the members of RFC 9457 and Lastro's, with the type under the base URL."""
     problem = Problem.at("validation_failed", "/amount/value", "An integer is needed.")
     assert to_document(problem, "http://localhost:8080/", "/v1/payments", "req_1") == {
         "type": "http://localhost:8080/problems/validation_failed",
@@ -58,32 +58,32 @@ def test_the_document_has_every_member() -> None:
 
 
 def test_a_parameter_error_names_the_parameter() -> None:
-    """An error in the query is told by its parameter, without a pointer."""
+    """An error in the query has the name of its parameter and no pointer."""
     problem = Problem.parameter("malformed_request", "limit", "At most 100.")
     assert problem.errors == (FieldError("At most 100.", parameter="limit"),)
     assert to_document(problem, "", "", "")["errors"] == [{"detail": "At most 100.", "parameter": "limit"}]
 
 
-def test_a_problem_without_detail_tells_the_cause() -> None:
-    """No answer comes without a detail."""
+def test_a_problem_without_detail_gets_the_default_detail() -> None:
+    """A problem without a detail gets the catalogue's text as its detail."""
     assert Problem("not_found").detail == CODES["not_found"].cause
 
 
 def test_rendering_never_fails() -> None:
-    """A lone surrogate in what is echoed does not turn a refusal into a crash."""
+    """A lone surrogate in a repeated text does not make the rendering fail."""
     body = render(Problem("not_found", "no \ud800 here"), "http://x", "/\udcff", "r")
     assert orjson.loads(body)["detail"] == "no ? here"
 
 
 @pytest.mark.parametrize("code", ["rate_limited", "dependency_unavailable", "request_in_progress"])
 def test_retry_after_is_always_there(code: str) -> None:
-    """What is worth trying again says when; the caller's own value wins."""
+    """A problem that may be retried has Retry-After; a value of the caller replaces the default."""
     assert int(Problem(code).headers["Retry-After"]) >= 1
     assert Problem(code, headers={"Retry-After": "7"}).headers["Retry-After"] == "7"
 
 
 def test_every_401_carries_a_challenge() -> None:
-    """RFC 9110 §15.5.2: no 401 without WWW-Authenticate; a missing token is told the scheme only."""
+    """Every 401 has WWW-Authenticate (RFC 9110 §15.5.2); for a missing token it has only the scheme."""
     challenges = {c: Problem(c).headers["WWW-Authenticate"] for c, kind in CODES.items() if kind.status == 401}
     assert challenges["missing_token"] == 'Bearer realm="lastro"'
     assert challenges["invalid_token"].startswith('Bearer realm="lastro", error="invalid_token"')
@@ -91,13 +91,13 @@ def test_every_401_carries_a_challenge() -> None:
 
 
 def test_a_challenge_cannot_be_split() -> None:
-    """Quotes, line breaks and letters beyond ASCII in a detail do not reach the header."""
+    """Quotes, line breaks and non-ASCII letters of a detail are removed from the header."""
     challenge = Problem("invalid_token", 'a"b\\c\r\nX: y é').headers["WWW-Authenticate"]
     assert challenge.endswith("error_description=\"a'b'c''X: y '\"")
 
 
 def test_a_problem_survives_pickling() -> None:
-    """A problem raised in a writer process arrives whole."""
+    """A problem is pickled and unpickled without loss."""
     problem = Problem.at("illegal_state", "/status", "Captured already.")
     copy = pickle.loads(pickle.dumps(problem))
     assert (copy.code, copy.detail, copy.errors, str(copy)) == (

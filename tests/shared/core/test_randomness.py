@@ -11,7 +11,7 @@ from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 
 @pytest.mark.parametrize("bits", [0, 1, 7, 8, 62, 128, 4096 * 8, 4096 * 8 + 1])
 def test_as_many_bits_as_were_asked_for(bits: int) -> None:
-    """No number is longer than asked for, and each bit is set in some of them."""
+    """No number has more than the requested bits, and each bit is set in some numbers."""
     random = BufferedSystemRandom()
     numbers = [random.getrandbits(bits) for _ in range(200)]
     assert max(number.bit_length() for number in numbers) <= bits
@@ -22,20 +22,20 @@ def test_as_many_bits_as_were_asked_for(bits: int) -> None:
 
 
 def test_nothing_is_given_out_twice() -> None:
-    """Over many blocks no number comes again, nor do two sources give the same."""
+    """Over many blocks no number is repeated, and two sources give different numbers."""
     first, second = BufferedSystemRandom(), BufferedSystemRandom()
     numbers = [source.getrandbits(128) for _ in range(3000) for source in (first, second)]
     assert len(set(numbers)) == len(numbers)
 
 
 def test_a_negative_number_of_bits_is_refused() -> None:
-    """As random.SystemRandom does."""
+    """A negative number of bits is refused, as by random.SystemRandom."""
     with pytest.raises(ValueError, match="non-negative"):
         BufferedSystemRandom().getrandbits(-1)
 
 
 def test_secrets_have_256_bits_in_two_forms() -> None:
-    """Each secret is new, of the length that 32 bytes have, and of characters that need no escape."""
+    """Each secret is new, has the length of 32 encoded bytes, and has only characters that need no escape."""
     source = SystemSecretSource()
     made = [source.urlsafe() for _ in range(50)] + [source.hexadecimal() for _ in range(50)]
     assert len(set(made)) == len(made)

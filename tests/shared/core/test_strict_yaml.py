@@ -1,4 +1,4 @@
-"""YAML without repeated keys, whose every field has a line."""
+"""YAML without repeated keys, with the line of every field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ kind: Broker
 
 
 def test_each_document_is_read_with_its_places() -> None:
-    """Values are as Python has them, and the line of a field is the line of its key."""
+    """Documents are read as Python values, and the line of a field is the line of its key."""
     trigger, broker = read_yaml(TEXT)
     assert trigger.value["spec"]["filters"][1] == {"any": [{"exact": {"type": "b"}}]}
     assert broker.value == {"kind": "Broker"}
@@ -34,8 +34,8 @@ def test_each_document_is_read_with_its_places() -> None:
     assert broker.line(("kind",)) == 10
 
 
-def test_a_field_that_is_not_there_has_the_line_of_what_is() -> None:
-    """A missing field is shown where its parent is written."""
+def test_a_missing_field_has_the_line_of_its_parent() -> None:
+    """The line of a missing field is the line of its parent."""
     (trigger, _) = read_yaml(TEXT)
     assert trigger.line(("spec", "delivery", "retry")) == 3
     assert trigger.line(("spec", "filters", 7)) == 4
@@ -58,29 +58,29 @@ def test_a_field_that_is_not_there_has_the_line_of_what_is() -> None:
         ("a: *nowhere", 1, "undefined alias"),
     ],
 )
-def test_what_is_ambiguous_or_no_yaml_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
-    """A repeated key is refused wherever it is nested, in whichever document and however it is written."""
+def test_repeated_keys_and_invalid_yaml_are_refused_with_the_line(text: str, line: int, reason: str) -> None:
+    """A repeated key is refused in any document, at any depth and in any notation, with its line."""
     with pytest.raises(YamlError, match=reason) as refused:
         read_yaml(text)
     assert refused.value.line == line
 
 
 def test_an_alias_is_looked_at_once() -> None:
-    """Aliases that multiply, or that lead back to themselves, are read in the time that their text takes."""
+    """Nested or recursive aliases are read in time proportional to the text."""
     doubled = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))
     (document,) = read_yaml(f"a0: &a0 [1]\n{doubled}\nself: &self [*self]")
     assert document.value["a1"] == [[1], [1]]
 
 
 def test_an_empty_text_has_no_document() -> None:
-    """No text is no document; an empty document has the value None."""
+    """An empty text has no document; an empty document has the value None."""
     assert read_yaml("") == []
     assert [document.value for document in read_yaml("---\n---\na: 1")] == [None, {"a": 1}]
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_yaml_or_an_error_with_a_line(text: str) -> None:
-    """No text makes the reader fail otherwise than by naming a line."""
+    """Any text is read, or refused with an error that has a line."""
     try:
         read_yaml(text)
     except YamlError as error:

@@ -14,7 +14,7 @@ from tests.harness import Harness, operations
 
 
 async def test_replayed_bytes_have_no_second_effect_even_when_the_nonces_are_lost(harness: Harness) -> None:
-    """The same signed request is refused; after the nonces store has lost everything it gets the stored answer."""
+    """A repeated signed request is refused; after the nonces are lost it gets the stored response."""
     user = await harness.user()
     operation = operations()["accounts/open_account"]
     assert isinstance(operation, HttpOperation)

@@ -17,7 +17,7 @@ from shared.http.operation import Access, HttpOperation
 
 
 class MakeThing(Command):
-    """What is asked for."""
+    """The thing to make."""
 
     name: str
     metadata: Metadata | None = None
@@ -68,7 +68,7 @@ async def rest_thing(thing_id: str, ctx: Context) -> Thing:
 
 @http_function("POST /v1/things/{thing_id}/calls", access=Access.PROVIDER)
 async def call_thing(thing_id: str, ctx: Context) -> None:
-    """Take a provider's call."""
+    """Receive a provider's call."""
 
 
 def _operation(target: Any) -> HttpOperation:
@@ -92,8 +92,8 @@ def _parameters(document: dict[str, Any], path: str, method: str) -> dict[str, d
     return {parameter["name"]: parameter for parameter in resolved}
 
 
-def test_every_operation_stands_at_its_path(document: dict[str, Any]) -> None:
-    """Paths, methods and operation ids are those of the operations."""
+def test_every_operation_is_at_its_path(document: dict[str, Any]) -> None:
+    """The document has the paths, methods and operation ids of the operations."""
     found = {
         (method, path): operation["operationId"]
         for path, methods in document["paths"].items()
@@ -103,7 +103,7 @@ def test_every_operation_stands_at_its_path(document: dict[str, Any]) -> None:
 
 
 def test_every_status_is_named_with_its_codes(document: dict[str, Any]) -> None:
-    """Each code of an operation stands under its status, and each status that it lists has a code or is the success."""
+    """Each code of an operation is listed under its status, and each listed status has a code or is the success."""
     for operation in OPERATIONS:
         responses = document["paths"][operation.path][operation.method.lower()]["responses"]
         expected = {str(CODES[code].status) for code in problem_codes(operation)} | {str(operation.status)}
@@ -193,7 +193,7 @@ def test_the_token_endpoint_is_named(document: dict[str, Any]) -> None:
 
 
 def test_two_documents_share_nothing(document: dict[str, Any]) -> None:
-    """A change of one document does not show in the next."""
+    """A change of one document does not change the next."""
     document["components"]["schemas"].clear()
     again = describe(OPERATIONS, base_url="http://localhost", token_url="http://localhost/token", version="1")
     assert {"Problem", "MakeThing", "Thing"} <= again["components"]["schemas"].keys()

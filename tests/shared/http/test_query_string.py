@@ -16,13 +16,13 @@ _TEXTS = st.text(st.characters(codec="utf-8"))
 
 @given(st.dictionaries(_TEXTS, _TEXTS))
 def test_what_is_encoded_is_decoded(parameters: dict[str, str]) -> None:
-    """The parameters of an encoded form come back as they were."""
+    """The parameters of an encoded form are decoded to their values."""
     assert parse_query(urlencode(parameters)) == parameters
 
 
 @given(st.text(st.characters(max_codepoint=255)))
 def test_any_bytes_are_parsed_or_refused(raw: str) -> None:
-    """Whatever bytes a query string has, it is parsed or it is a malformed request."""
+    """Any query string is parsed or refused as a malformed request."""
     try:
         parameters, code = parse_query(raw), None
     except Problem as problem:
@@ -39,7 +39,7 @@ def test_escapes_and_plus_signs_are_decoded_once() -> None:
 
 
 @pytest.mark.parametrize("raw", ["a=1&a=2", "a=1&%61=2", "a=%zz", "a=%f", "a=%", "%=1", "a=%ff", "a=é", "a=%ED%A0%80"])
-def test_what_could_be_read_in_two_ways_is_refused(raw: str) -> None:
+def test_an_ambiguous_query_string_is_refused(raw: str) -> None:
     """A repeated parameter, a broken escape and bytes that are not UTF-8 are malformed requests."""
     with pytest.raises(Problem) as caught:
         parse_query(raw)

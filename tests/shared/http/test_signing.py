@@ -34,7 +34,7 @@ def canonical(**changes: str | bytes) -> bytes:
 
 
 def test_the_canonical_string_is_the_contract() -> None:
-    """Nine lines, nothing after the last, an absent value as an empty line."""
+    """The canonical string has nine lines without a final line break, and an absent value is an empty line."""
     assert canonical(idempotency_key="", raw_query="limit=2&from=a%2Fb").decode().split("\n") == [
         "v1",
         "POST",
@@ -49,7 +49,7 @@ def test_the_canonical_string_is_the_contract() -> None:
 
 
 def test_the_hmac_is_rfc_4231s() -> None:
-    """RFC 4231 test case 2 signs as published, in base64 behind v1=."""
+    """Test case 2 of RFC 4231 gives the published signature, in base64 after `v1=`."""
     vector = VECTORS["rfc4231_case_2"]
     expected = base64.b64encode(bytes.fromhex(vector["hmac_sha256_hex"])).decode()
     assert signing.sign(vector["key_utf8"], vector["data_utf8"].encode()) == f"v1={expected}"
@@ -57,7 +57,7 @@ def test_the_hmac_is_rfc_4231s() -> None:
 
 
 def test_a_secret_is_keyed_by_its_utf8_bytes() -> None:
-    """The secret counts as it was shown, not as what it might encode."""
+    """The key of the HMAC is the secret's text in UTF-8, not the bytes that it may encode."""
     assert signing.parse_signature(signing.sign("çé", b"x")) == hmac.digest("çé".encode(), b"x", "sha256")
 
 
@@ -83,20 +83,20 @@ def test_a_secret_is_keyed_by_its_utf8_bytes() -> None:
     ],
 )
 def test_nothing_is_normalised(one: dict[str, str], other: dict[str, str]) -> None:
-    """Requests that a lenient reader takes for one are signed as two."""
+    """Requests that differ only in notation have different signatures."""
     assert canonical(**one) != canonical(**other)
 
 
 @pytest.mark.parametrize("field", [name for name in REQUEST if name != "body"])
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n"])
 def test_a_line_break_in_a_value_is_refused(field: str, line_break: str) -> None:
-    """One field can never pass for two."""
+    """A value with a line break is refused, so that one field cannot be read as two."""
     with pytest.raises(Problem, match="malformed_request"):
         canonical(**{field: f"a{line_break}b"})
 
 
-def test_text_that_is_no_bytes_is_refused() -> None:
-    """Values are the wire's bytes one to one; other characters cannot have come over it."""
+def test_text_that_is_not_latin_1_is_refused() -> None:
+    """A value has one character for each received byte; a text with other characters is refused."""
     assert canonical(idempotency_key="\xe9").split(b"\n")[6] == b"\xe9"
     with pytest.raises(Problem, match="malformed_request"):
         canonical(idempotency_key="€")
@@ -114,7 +114,7 @@ def test_the_canonical_string_is_injective(one: dict[str, str | bytes], other: d
 
 @given(FIELDS)
 def test_a_signature_verifies_and_a_changed_one_does_not(fields: dict[str, str | bytes]) -> None:
-    """What was signed verifies; with one bit of the signature or another secret it does not."""
+    """A signature is accepted, and refused with one changed bit or another secret."""
     text = canonical(**fields)
     signature = signing.sign("secret", text)
     signing.verify("secret", text, signature)
@@ -146,18 +146,18 @@ GOOD = signing.sign("secret", b"x")
         "v1=" + base64.urlsafe_b64encode(b"\xff" * 32).decode(),
         "v1=" + base64.b64encode(b"\0" * 31).decode(),
         "v1=" + base64.b64encode(b"\0" * 33).decode(),
-        "v1=" + "A" * 42 + "B=",  # the bytes of "A" * 43, spelled in a second way
+        "v1=" + "A" * 42 + "B=",  # the bytes of "A" * 43 in another notation
         "v1=" + "é" * 43 + "=",
     ],
 )
 def test_a_signature_has_one_form(signature: str) -> None:
-    """Anything but v1= and the one standard base64 of 32 bytes is an invalid signature."""
+    """A signature that is not `v1=` and the standard base64 of 32 bytes is invalid."""
     with pytest.raises(Problem, match="invalid_signature"):
         signing.verify("secret", b"x", signature)
 
 
-def test_a_signature_cannot_be_spelled_anew() -> None:
-    """The same 32 bytes in another spelling would be a fresh signature to a replay check, so there is none."""
+def test_another_notation_of_a_signature_is_refused() -> None:
+    """Another base64 notation of the same 32 bytes is refused, because a replay check would not recognise it."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     respelled = f"{GOOD[:-2]}{alphabet[alphabet.index(GOOD[-2]) + 1]}="
     assert base64.b64decode(respelled[3:]) == base64.b64decode(GOOD[3:])
@@ -178,7 +178,7 @@ def test_a_signature_cannot_be_spelled_anew() -> None:
     ],
 )
 def test_a_timestamp_is_iso_8601_in_utc(text: str, microseconds: int) -> None:
-    """Whole and fractional seconds are read, with either spelling of UTC."""
+    """Whole and fractional seconds are accepted, with both notations of UTC."""
     assert signing.parse_timestamp(text) == NOW + timedelta(microseconds=microseconds)
 
 
@@ -205,15 +205,15 @@ def test_a_timestamp_is_iso_8601_in_utc(text: str, microseconds: int) -> None:
         "Mon, 23 Nov 2026 22:00:00 GMT",
     ],
 )
-def test_what_is_no_time_in_utc_is_malformed(text: str) -> None:
-    """A timestamp that names no instant, or not in UTC, is a malformed request rather than a late one."""
+def test_a_timestamp_that_is_not_in_utc_is_malformed(text: str) -> None:
+    """A timestamp that is not a time in UTC is a malformed request and not one out of the window."""
     with pytest.raises(Problem, match="malformed_request"):
         signing.check_timestamp(text, NOW)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_window_has_two_sides(sign: int) -> None:
-    """Five minutes to either side are in, a microsecond more is out."""
+    """A timestamp within five minutes of now is accepted, and one with a microsecond more is refused."""
     edge = NOW + sign * timedelta(seconds=300)
     assert signing.check_timestamp(edge.isoformat(), NOW) == edge
     beyond = edge + sign * timedelta(microseconds=1)
@@ -223,13 +223,13 @@ def test_the_window_has_two_sides(sign: int) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
 def test_the_ends_of_the_calendar_are_only_out_of_the_window(text: str) -> None:
-    """No timestamp overflows the arithmetic."""
+    """The first and last possible timestamps are out of the window and cause no overflow."""
     with pytest.raises(Problem, match="timestamp_out_of_window"):
         signing.check_timestamp(text, NOW)
 
 
 def test_a_nonce_is_remembered_until_its_timestamp_is_too_old() -> None:
-    """A signature is refused by its age from the returned time on, so forgetting it then loses nothing."""
+    """The expiry of a nonce is the time from which its signature is refused for its age."""
     issued_at = NOW + timedelta(seconds=200)
     expires_at = signing.check_window(issued_at, NOW)
     signing.check_window(issued_at, expires_at)

@@ -1,4 +1,4 @@
-"""Strict JSON: what is refused, what survives, and fingerprints."""
+"""Strict reading of JSON, and fingerprints."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def refusal(body: bytes, **options: int) -> Problem:
         b'{"\\ud800": 1}',
     ],
 )
-def test_what_is_no_json_is_refused(body: bytes) -> None:
-    """Whatever RFC 8259 does not allow, or UTF-8 cannot hold, is a malformed request."""
+def test_invalid_json_is_refused(body: bytes) -> None:
+    """A text that is not JSON (RFC 8259) or not UTF-8 is a malformed request."""
     refusal(body)
 
 
-def test_the_detail_tells_where() -> None:
-    """A syntax error is located by line and column."""
+def test_the_detail_has_the_place_of_the_error() -> None:
+    """The detail of a syntax error has its line and column."""
     assert "line 2, column 1" in refusal(b'{"a": 1\n"b": 2}').detail
 
 
@@ -87,8 +87,8 @@ def test_the_detail_tells_where() -> None:
         (b'[{"k":99999999999999999999999,"k":1}]', "/0/k"),
     ],
 )
-def test_a_key_that_comes_twice_is_pointed_at(body: bytes, pointer: str) -> None:
-    """A repeated key is refused, however it is spelled, and named by its JSON pointer."""
+def test_a_repeated_key_is_refused_with_its_pointer(body: bytes, pointer: str) -> None:
+    """A repeated key in any notation is refused with its JSON pointer."""
     assert [error.pointer for error in refusal(body).errors] == [pointer]
 
 
@@ -107,8 +107,8 @@ def test_a_key_that_comes_twice_is_pointed_at(body: bytes, pointer: str) -> None
         (b'"1"', "1"),
     ],
 )
-def test_numbers_stay_what_they_were(body: bytes, value: object) -> None:
-    """An int of any size stays an int, a float stays a float, for validation to refuse by field."""
+def test_numbers_keep_their_type(body: bytes, value: object) -> None:
+    """An integer of any size is read as an int and a fraction as a float."""
     parsed = parse(body)
     assert parsed == value
     assert type(parsed) is type(value)
@@ -116,13 +116,13 @@ def test_numbers_stay_what_they_were(body: bytes, value: object) -> None:
 
 @pytest.mark.parametrize(("body", "value"), [(b"1e400", math.inf), (b"-1e400", -math.inf), (b"9" * 5000, math.inf)])
 def test_a_number_beyond_every_range_is_no_syntax_error(body: bytes, value: float) -> None:
-    """A number that no field could hold comes back infinite, so that it is refused as that field's value."""
+    """A number beyond the range of floats is read as infinity, so that the field's validation refuses it."""
     assert parse(body) == value
 
 
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
 def test_depth_is_bounded(left: bytes, right: bytes) -> None:
-    """The deepest allowed value is read and one level more is refused."""
+    """A value of the greatest allowed depth is read, and one level more is refused."""
     step = left.count(b"[") + left.count(b"{")
     parse(left * (32 // step) + b"1" + right * (32 // step))
     assert "32 levels" in refusal(left * (32 // step) + b"[1]" + right * (32 // step)).detail
@@ -130,14 +130,14 @@ def test_depth_is_bounded(left: bytes, right: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [300, 1_030, 20_000, 120_000])
 def test_hostile_depth_is_refused(depth: int) -> None:
-    """Depth that would exhaust a parser's stack is refused like any other, closed or not."""
+    """A depth that would exhaust a parser's stack is refused as any other, with or without closing brackets."""
     refusal(b"[" * depth + b"]" * depth)
     refusal(b'{"a":' * depth + b"1" + b"}" * depth)
     refusal(b"[" * depth)
 
 
 def test_many_siblings_are_not_deep() -> None:
-    """Width is no depth: many small objects beside each other are read."""
+    """Many sibling objects are read, because only the depth is bounded."""
     assert len(parse(b"[" + b",".join([b'{"a":[]}'] * 500) + b"]")) == 500
 
 
@@ -152,14 +152,14 @@ def test_depth_is_bounded_in_a_wide_body_too(left: bytes, right: bytes) -> None:
 
 
 def test_brackets_in_text_do_not_count() -> None:
-    """Brackets inside a string are text, escaped quotation marks before them or not."""
+    """Brackets inside a string do not count for the depth, also after escaped quotation marks."""
     assert parse(b'{"a":"' + b"[{" * 100 + b'"}') == {"a": "[{" * 100}
     assert parse(b'["' + b'\\"[' * 100 + b'","\\\\",["]"]]') == ['"[' * 100, "\\", ["]"]]
 
 
 @given(VALUES, st.booleans())
 def test_reading_agrees_with_the_standard_library(value: object, ascii_only: bool) -> None:
-    """Whatever the standard library writes is read back as the same value, types included."""
+    """JSON that the standard library writes is read as the same value with the same types."""
     try:
         body = json.dumps(value, ensure_ascii=ascii_only).encode()
     except UnicodeEncodeError:
@@ -169,7 +169,7 @@ def test_reading_agrees_with_the_standard_library(value: object, ascii_only: boo
 
 
 def text_of(value: Any) -> str:
-    """JSON with repeated keys for lists of pairs."""
+    """Return JSON in which a list of pairs is an object, with repeated keys."""
     if isinstance(value, tuple):
         return "{" + ",".join(f"{json.dumps(key)}:{text_of(child)}" for key, child in value) + "}"
     return json.dumps(value)
@@ -193,7 +193,7 @@ def has_duplicate(value: Any) -> bool:
 @example((("a", ":"), ("a", "")))
 @example((("a:", 1), ("a", ":")))
 def test_a_duplicate_is_found_exactly_when_there_is_one(value: object) -> None:
-    """The fast way and the careful way agree on repeated keys, whatever colons stand in keys and values."""
+    """The fast check and the full check agree on repeated keys, with any colons in keys and values."""
     body = text_of(value).encode()
     if has_duplicate(value):
         assert refusal(body).errors
@@ -202,14 +202,14 @@ def test_a_duplicate_is_found_exactly_when_there_is_one(value: object) -> None:
 
 
 def test_a_fingerprint_is_of_the_value() -> None:
-    """Key order, white space and escapes do not count."""
+    """A fingerprint does not depend on key order, white space and escapes."""
     one = parse(b'{"amount":{"value":1050,"currency":"BRL"},"reference":"caf\xc3\xa9"}')
     other = parse(b'{ "reference" : "caf\\u00e9",\n "amount" : {"currency":"BRL", "value":1050} }')
     assert fingerprint(one) == fingerprint(other)
 
 
 def test_a_fingerprint_is_fixed() -> None:
-    """It is kept in stores for days, so its value must not change with a version."""
+    """A fingerprint has the same value in every version, because it is stored for days."""
     assert fingerprint({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert fingerprint({"b": None, "a": [1, 1.5, "x"]}) == fingerprint({"a": [1, 1.5, "x"], "b": None})
 
@@ -219,7 +219,7 @@ LOOKALIKES: tuple[Any, ...] = (*SCALAR_LOOKALIKES, [], {}, [1], ["1"], {"a": 1},
 
 
 def test_values_that_look_alike_differ() -> None:
-    """No two of these have one fingerprint, nor do huge and infinite numbers and null."""
+    """These similar values, huge and infinite numbers and null have different fingerprints."""
     values = (*LOOKALIKES, 2**64, 2**64 + 1, float(2**64), math.inf, -math.inf, [None], [math.inf])
     assert len({fingerprint(value) for value in values}) == len(values)
 

@@ -10,8 +10,8 @@ from shared.records.payments import PAYMENTS
 from tests.harness import Answer, Harness
 
 
-async def test_a_function_alone_answers_when_the_document_shows_the_end(harness: Harness) -> None:
-    """The answer comes soon after the payment has settled, long before the preferred time is over."""
+async def test_a_function_alone_answers_when_the_payment_has_ended(harness: Harness) -> None:
+    """The response is sent soon after the payment has settled, before the preferred time has passed."""
     payer, payee = (await harness.account())["id"], (await harness.account())["id"]
     await harness.fund(payer, 1000)
     assert harness.runtime.request_quiet is None
@@ -33,7 +33,7 @@ async def test_a_function_alone_answers_when_the_document_shows_the_end(harness:
 
 
 async def waiting_payment(harness: Harness, key: str) -> tuple[dict[str, object], asyncio.Task[Answer]]:
-    """A payment that is waited for under a key, as far as its answer is stored and is not the last word."""
+    """Send a payment with `Prefer: wait`, whose first response is stored and may still be replaced."""
     payer, payee = (await harness.account())["id"], (await harness.account())["id"]
     await harness.fund(payer, 1000)
     amount = {"value": 300, "currency": "BRL"}
@@ -44,7 +44,7 @@ async def waiting_payment(harness: Harness, key: str) -> tuple[dict[str, object]
     return body, task
 
 
-async def test_a_key_has_one_answer_though_its_lock_is_lost(harness: Harness) -> None:
+async def test_a_key_has_one_response_when_its_lock_is_lost(harness: Harness) -> None:
     """Another request of the key is given the answer that is there, and the one that waits is then given the same."""
     body, first = await waiting_payment(harness, "once")
     await harness.runtime.cache.clear()

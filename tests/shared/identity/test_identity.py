@@ -1,4 +1,4 @@
-"""Access tokens: what is accepted, what is refused, and where keys come from."""
+"""Access tokens: accepted and refused tokens, and the sources of keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CERTS = f"{ISSUER}/protocol/openid-connect/certs"
 
 @cache
 def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """One RSA key per name: making them is slow."""
+    """Return the RSA key of a name. Keys are cached, because making them is slow."""
     assert name
     return rsa.generate_private_key(65537, bits)
 
@@ -93,22 +93,22 @@ async def refusal(verifier: TokenVerifier, token: str) -> Problem:
     return caught.value
 
 
-async def test_a_tenants_token_names_its_caller(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """Subject, client, tenant and scopes are the token's."""
+async def test_a_tenants_token_gives_its_caller(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """The caller has the subject, client, tenant and scopes of the token."""
     caller = await verifier.verify(signed(claims(clock)))
     assert caller == Caller("service-1", "client-1", "demo", frozenset({"payments:read", "payments:write"}))
     assert not caller.is_platform
 
 
 async def test_a_platform_token_has_no_tenant(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """Without the claim the caller is the platform's."""
+    """A token without the tenant claim gives a caller of the platform."""
     caller = await verifier.verify(signed(claims(clock, tenant_id=..., scope="platform:admin")))
     assert caller.is_platform
     assert caller.tenant_id is None
 
 
 async def test_an_elliptic_key_verifies_es256(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """A key on P-256 verifies ES256, and the user of a person's token is told."""
+    """A P-256 key verifies ES256, and a user's token gives the user."""
     token = jwt.encode(claims(clock, user_id="usr_1", aud=["account", "lastro-api"]), ec_key(), "ES256", {"kid": "ec"})
     assert (await verifier.verify(token)).user_id == "usr_1"
 
@@ -146,7 +146,7 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", BAD_CLAIMS.values(), ids=BAD_CLAIMS.keys())
 async def test_claims_are_checked(verifier: TokenVerifier, clock: ManualClock, changes: dict[str, Any]) -> None:
-    """A well-signed token with the wrong claims opens nothing."""
+    """A token with a valid signature and wrong claims is refused."""
     # PyJWT refuses to sign some of these claims, so the payload is signed as bytes.
     payload = json.dumps(claims(clock, **changes)).encode()
     token = jwt.PyJWS().encode(payload, rsa_key("one"), "RS256", {"kid": "one"})
@@ -154,13 +154,13 @@ async def test_claims_are_checked(verifier: TokenVerifier, clock: ManualClock, c
 
 
 async def test_a_payload_that_is_no_object_is_refused(verifier: TokenVerifier) -> None:
-    """Signed bytes that are no JSON object are no claims."""
+    """A signed payload that is not a JSON object is refused."""
     for payload in (b"[]", b'"x"', b"{", b"\xff"):
         await refusal(verifier, jwt.PyJWS().encode(payload, rsa_key("one"), "RS256", {"kid": "one"}))
 
 
-async def test_time_is_the_clocks(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """A token counts from nbf to exp, each widened by the leeway, by the injected clock."""
+async def test_validity_follows_the_clock(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A token is valid from `nbf` to `exp`, each extended by the leeway, by the injected clock."""
     start, early = clock.now(), claims(clock, nbf=int(clock.now().timestamp()) + 10)
     assert "not valid yet" in (await refusal(verifier, signed(early))).detail
     clock.advance(timedelta(seconds=5))
@@ -174,8 +174,8 @@ async def test_time_is_the_clocks(verifier: TokenVerifier, clock: ManualClock) -
     assert "expired" in (await refusal(verifier, unseen)).detail
 
 
-async def test_a_remembered_token_still_expires(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """The cache is no way around exp, neither at the first look after it nor at the second."""
+async def test_a_cached_token_still_expires(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A cached token is refused after `exp`, at the first use and at later ones."""
     token = signed(claims(clock))
     assert await verifier.verify(token) is await verifier.verify(token)
     clock.advance(timedelta(seconds=306))
@@ -184,10 +184,10 @@ async def test_a_remembered_token_still_expires(verifier: TokenVerifier, clock: 
 
 
 @pytest.mark.parametrize("steps", [(-3600,), (3600, -3600), (-3600, 3600)], ids=str)
-async def test_a_remembered_token_does_not_outlive_a_jump_of_the_wall_clock(
+async def test_a_cached_token_expires_after_a_jump_of_the_wall_clock(
     verifier: TokenVerifier, clock: ManualClock, steps: tuple[int, ...]
 ) -> None:
-    """However the wall clock jumps, a token is refused once the five minutes that it was to live have passed."""
+    """A cached token is refused after its lifetime of five minutes, also when the wall clock jumps."""
     token = signed(claims(clock))
     await verifier.verify(token)
     for step in steps:
@@ -196,8 +196,9 @@ async def test_a_remembered_token_does_not_outlive_a_jump_of_the_wall_clock(
     await refusal(verifier, token)
 
 
-async def test_a_token_counts_by_the_wall_clock_as_it_is_now(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """Set back an hour, the old token is not valid yet and a new one is taken; set forwards, they have expired."""
+async def test_validity_follows_the_present_wall_clock(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """After the wall clock was set back by an hour, an old token is not valid yet and a new one is accepted; after it
+    was set forwards, both have expired."""
     old = signed(claims(clock))
     await verifier.verify(old)
     clock.jump(timedelta(hours=-1))
@@ -210,7 +211,8 @@ async def test_a_token_counts_by_the_wall_clock_as_it_is_now(verifier: TokenVeri
 
 
 async def test_forged_tokens_are_refused(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """No algorithm, a secret made of the public key, another's key, a foreign id, a changed payload."""
+    """A token without an algorithm, with the public key as secret, with another key or key id, or with a changed
+    payload is refused."""
     content = claims(clock)
     public = rsa_key("one").public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     head = b64({"alg": "HS256", "kid": "one"}) + "." + b64(content)
@@ -238,7 +240,7 @@ async def test_forged_tokens_are_refused(verifier: TokenVerifier, clock: ManualC
 
 
 async def test_keys_in_the_header_are_ignored(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """A token cannot bring its own key, nor say where to fetch one."""
+    """A key, or the URL of a key, in the token's header is ignored."""
     own = rsa_jwk("stranger")
     for header in ({"jwk": own}, {"jku": "http://evil/jwks"}, {"x5u": "http://evil/x"}, {"x5c": ["AAAA"]}):
         await refusal(verifier, jwt.encode(claims(clock), rsa_key("stranger"), "RS256", {"kid": "one", **header}))
@@ -247,7 +249,7 @@ async def test_keys_in_the_header_are_ignored(verifier: TokenVerifier, clock: Ma
 
 
 async def test_a_critical_extension_is_refused(verifier: TokenVerifier, clock: ManualClock) -> None:
-    """A header that must be understood and is not refuses the token (RFC 7515 §4.1.11)."""
+    """A token with an unknown critical header is refused (RFC 7515 §4.1.11)."""
     await refusal(verifier, signed(claims(clock), crit=["exotic"], exotic=1))
 
 
@@ -268,12 +270,12 @@ GARBAGE = [
 
 @pytest.mark.parametrize("token", GARBAGE, ids=range(len(GARBAGE)))
 async def test_garbage_is_an_invalid_token(verifier: TokenVerifier, token: str) -> None:
-    """Whatever stands behind Bearer, the answer is a refusal and never a crash."""
+    """Any text after `Bearer` is refused without an internal error."""
     await refusal(verifier, token)
 
 
 async def test_the_cache_is_bounded(clock: ManualClock) -> None:
-    """The token that was unused longest is forgotten first."""
+    """A full cache drops the token that was not used for the longest time."""
     verifier = TokenVerifier(ISSUER, "lastro-api", StaticKeys(jwks(rsa_jwk("one"))), clock, max_cached=2)
     tokens = [signed(claims(clock, jti=str(number))) for number in range(3)]
     first, second = [await verifier.verify(token) for token in tokens[:2]]
@@ -284,7 +286,7 @@ async def test_the_cache_is_bounded(clock: ManualClock) -> None:
 
 
 def test_only_strong_signing_keys_are_read() -> None:
-    """Encryption keys, other algorithms and curves, secrets, short and broken keys are passed over."""
+    """Encryption keys, other algorithms and curves, secrets, and short or invalid keys are ignored."""
     short = RSAAlgorithm.to_jwk(rsa_key("short", 1024).public_key(), as_dict=True)
     p384 = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True)
     keys = read_jwks(
@@ -307,14 +309,14 @@ def test_only_strong_signing_keys_are_read() -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"keys": {}}, {"keys": None}])
-def test_what_is_no_key_set_is_refused(document: object) -> None:
-    """An issuer's error page is not an empty key set."""
+def test_a_document_that_is_not_a_key_set_is_refused(document: object) -> None:
+    """A document that is not a key set is an error and not an empty set."""
     with pytest.raises(ValueError, match="JWK set"):
         read_jwks(document)
 
 
 async def test_static_keys_can_be_replaced() -> None:
-    """After a rotation the new set counts, and only it."""
+    """After static keys are replaced, only the new keys are valid."""
     keys = StaticKeys(jwks(rsa_jwk("one")))
     assert await keys.key("one") is not None
     keys.replace(jwks(rsa_jwk("two")))
@@ -323,12 +325,12 @@ async def test_static_keys_can_be_replaced() -> None:
 
 
 def test_a_client_secret_is_stored_as_its_digest() -> None:
-    """SHA-256 of the secret (FIPS 180-4's digest of "abc")."""
+    """A client secret is stored as its SHA-256 digest (FIPS 180-4's example "abc")."""
     assert client_secret_digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 class Publisher:
-    """An issuer's web server that a test can break."""
+    """An issuer's web server, which a test can make fail."""
 
     def __init__(self, *kids: str) -> None:
         self.kids = list(kids)
@@ -352,8 +354,8 @@ class Publisher:
         return json.dumps(jwks(*(rsa_jwk(kid) for kid in self.kids))).encode()
 
 
-async def test_published_keys_are_found_by_discovery_and_kept(clock: ManualClock) -> None:
-    """The set is read once for many tokens and concurrent callers."""
+async def test_published_keys_are_found_by_discovery_and_cached(clock: ManualClock) -> None:
+    """The key set is read once for many tokens and concurrent callers."""
     publisher = Publisher("one", "two")
     client = JwksClient(ISSUER, clock, publisher.fetch)
     found = await asyncio.gather(*(client.key(kid) for kid in ("one", "two", "one")))
@@ -362,7 +364,7 @@ async def test_published_keys_are_found_by_discovery_and_kept(clock: ManualClock
 
 
 async def test_an_unknown_id_reads_the_set_at_most_once_per_cooldown(clock: ManualClock) -> None:
-    """Forged ids are no load on the issuer, and a new key is found once the cooldown is over."""
+    """An unknown key id reads the set at most once in the cooldown, and a new key is found after it."""
     publisher = Publisher("one")
     client = JwksClient(ISSUER, clock, publisher.fetch, cooldown=timedelta(seconds=10))
     await client.key("one")
@@ -377,8 +379,8 @@ async def test_an_unknown_id_reads_the_set_at_most_once_per_cooldown(clock: Manu
     assert publisher.reads == 2
 
 
-async def test_a_withdrawn_key_goes_when_the_set_is_read_again(clock: ManualClock) -> None:
-    """A set older than an hour is read again, and what it lacks is gone."""
+async def test_a_withdrawn_key_is_refused_after_the_next_read(clock: ManualClock) -> None:
+    """A key set older than an hour is read again, and a key that it no longer contains is refused."""
     publisher = Publisher("one", "two")
     client = JwksClient(ISSUER, clock, publisher.fetch)
     assert await client.key("one") is not None
@@ -389,8 +391,9 @@ async def test_a_withdrawn_key_goes_when_the_set_is_read_again(clock: ManualCloc
 
 
 @pytest.mark.parametrize("error", [OSError("down"), ValueError("rubbish"), TimeoutError()], ids=repr)
-async def test_an_outage_is_bridged_by_the_known_keys(clock: ManualClock, error: Exception) -> None:
-    """Known keys serve on for a day; an unknown one is then an outage and no forgery."""
+async def test_known_keys_are_used_during_an_outage(clock: ManualClock, error: Exception) -> None:
+    """During an outage known keys are valid for a day, and an unknown key id raises Unavailable and is not treated as
+    a forgery."""
     publisher = Publisher("one")
     client = JwksClient(ISSUER, clock, publisher.fetch)
     await client.key("one")
@@ -409,8 +412,8 @@ async def test_an_outage_is_bridged_by_the_known_keys(clock: ManualClock, error:
 
 
 @pytest.mark.parametrize("step", [timedelta(days=-2), timedelta(days=2)], ids=str)
-async def test_the_age_of_a_set_is_not_the_wall_clock_s(clock: ManualClock, step: timedelta) -> None:
-    """A jump of the wall clock, either way, neither makes a set stale nor keeps an old one from being read again."""
+async def test_the_age_of_a_set_does_not_depend_on_the_wall_clock(clock: ManualClock, step: timedelta) -> None:
+    """A jump of the wall clock in either direction does not change the age of a key set."""
     publisher = Publisher("one")
     client = JwksClient(ISSUER, clock, publisher.fetch)
     await client.key("one")
@@ -424,8 +427,8 @@ async def test_the_age_of_a_set_is_not_the_wall_clock_s(clock: ManualClock, step
     assert publisher.reads == 2
 
 
-async def test_nobody_waits_for_a_set_that_is_read_again(clock: ManualClock) -> None:
-    """While one caller waits for a slow issuer, others go on with the key that is known."""
+async def test_callers_with_a_known_key_do_not_wait_for_a_new_read(clock: ManualClock) -> None:
+    """While a key set is read again, callers with a known key do not wait."""
     publisher = Publisher("one")
     client = JwksClient(ISSUER, clock, publisher.fetch)
     await client.key("one")
@@ -453,15 +456,15 @@ DISCOVERY = f"{ISSUER}/.well-known/openid-configuration"
     ids=["another issuer", "no jwks_uri", "no object", "no key set"],
 )
 async def test_a_wrong_document_is_an_outage(clock: ManualClock, documents: dict[str, Any]) -> None:
-    """What the issuer publishes is checked before its keys count."""
+    """An invalid document of the issuer is treated as an outage."""
     publisher = Publisher("one")
     publisher.documents = documents
     with pytest.raises(Problem, match="dependency_unavailable"):
         await JwksClient(ISSUER, clock, publisher.fetch).key("one")
 
 
-async def test_an_outage_of_the_issuer_is_no_bad_token(clock: ManualClock) -> None:
-    """A token that cannot be judged is answered 503 and not 401."""
+async def test_an_outage_of_the_issuer_is_503(clock: ManualClock) -> None:
+    """A token that cannot be verified during an outage is answered with 503 and not 401."""
     publisher = Publisher()
     publisher.broken = OSError("down")
     verifier = TokenVerifier(ISSUER, "lastro-api", JwksClient(ISSUER, clock, publisher.fetch), clock)

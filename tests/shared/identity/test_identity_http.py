@@ -37,19 +37,19 @@ async def base_url() -> AsyncIterator[str]:
 
 
 async def test_a_document_is_read(base_url: str) -> None:
-    """The body of a 200 comes back as it is."""
+    """The body of a 200 is returned unchanged."""
     assert await fetch_over_http(f"{base_url}/good") == b"{}"
 
 
 @pytest.mark.parametrize("path", ["/gone", "/moved", "/huge", "/rubbish"])
 async def test_anything_else_is_an_os_error(base_url: str, path: str) -> None:
-    """Another status, a redirect, too much and no HTTP at all are one kind of failure."""
+    """Another status, a redirect, a body over the bound, and an answer that is not HTTP raise OSError."""
     with pytest.raises(OSError, match=path):
         await fetch_over_http(base_url + path)
 
 
-async def test_nobody_there_is_an_os_error() -> None:
-    """A refused connection and a URL that is none are the same kind of failure."""
+async def test_a_refused_connection_is_an_os_error() -> None:
+    """A refused connection and an invalid URL raise OSError."""
     for url in ("http://127.0.0.1:1/x", "no url"):
         with pytest.raises(OSError, match="cannot be read"):
             await fetch_over_http(url)

@@ -48,7 +48,7 @@ LEAST = {"id": "evt_1", "source": "/lastro/x/y", "type": "lastro.x.y.v1"}
         ("note", "\U0001f600"),
     ],
 )
-def test_what_the_specification_allows_is_taken(name: str, value: str) -> None:
+def test_valid_values_are_accepted(name: str, value: str) -> None:
     """Values of the specification's own examples, and those at the platform's bounds, are valid."""
     check_attribute(name, value)
 
@@ -87,21 +87,21 @@ def test_what_the_specification_allows_is_taken(name: str, value: str) -> None:
         *((name, "v", "no name") for name in ("", "Upper", "with_score", "with-dash", "ção", "data", "x" * 65)),
     ],
 )
-def test_what_it_does_not_allow_is_refused_by_name(name: str, value: str, reason: str) -> None:
-    """Each rule that a value breaks is told with the attribute's name."""
+def test_an_invalid_value_is_refused_with_the_attributes_name(name: str, value: str, reason: str) -> None:
+    """A value that breaks a rule is refused with the rule and the attribute's name."""
     with pytest.raises(InvalidEvent, match=reason):
         check_attribute(name, value)
 
 
-def test_what_every_event_has() -> None:
-    """An event has an id, a source and a type; the refusal names all that are missing."""
+def test_required_attributes_are_checked() -> None:
+    """An event must have an id, a source and a type; the error names all missing ones."""
     check_attributes(LEAST)
     with pytest.raises(InvalidEvent, match="no id and no source and no type"):
         check_attributes({"subject": "s"})
 
 
 def test_attributes_are_bounded_together() -> None:
-    """Many extensions, each within its bound, are refused when they are too much together; bytes count."""
+    """Extensions whose total size in bytes exceeds the bound are refused, also when each is within its own bound."""
     fits = {f"note{n}": "é" * 1024 for n in range(7)}
     check_attributes({**LEAST, **fits})
     with pytest.raises(InvalidEvent, match=f"at most {MAX_TOTAL_BYTES}"):

@@ -1,4 +1,4 @@
-"""CloudEvents over HTTP: one normal form and one set of rules, whichever mode they come in."""
+"""CloudEvents over HTTP: both modes give the same event and have the same rules."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STRUCTURED = [("content-type", "application/cloudevents+json")]
 
 
 def binary(attributes: Mapping[str, str], data: bytes = b"{}", content_type: str | None = None) -> Envelope:
-    """What binary mode gives."""
+    """Read an event in binary mode."""
     headers = [(f"ce-{name}", value) for name, value in attributes.items()]
     return from_http(headers if content_type is None else [*headers, ("content-type", content_type)], data)
 
 
 def structured(attributes: Mapping[str, Any], data: bytes = b"{}") -> Envelope:
-    """What structured mode gives."""
+    """Read an event in structured mode."""
     return from_http(STRUCTURED, orjson.dumps({**attributes, "data": orjson.Fragment(data)}))
 
 
@@ -62,7 +62,7 @@ _EVENTS = st.builds(
 
 
 def outcome(headers: list[tuple[str, str]], body: bytes) -> dict[str, str] | str:
-    """The attributes of the event, or why it is none."""
+    """Return the attributes of the event, or the reason of its refusal."""
     try:
         return from_http(headers, body).attributes()
     except InvalidEvent as error:
@@ -70,27 +70,27 @@ def outcome(headers: list[tuple[str, str]], body: bytes) -> dict[str, str] | str
 
 
 def same(left: Envelope, right: Envelope) -> bool:
-    """Whether two envelopes say the same, their data to the byte."""
+    """Return whether two envelopes are equal, their data byte for byte."""
     return left.attributes() == right.attributes() and left.data == right.data
 
 
 @given(_EVENTS)
-def test_any_event_comes_back_from_binary_mode(event: Envelope) -> None:
-    """What is sent in binary mode is read back as it was, whatever characters and numbers it holds."""
+def test_any_event_survives_binary_mode(event: Envelope) -> None:
+    """An event sent in binary mode is read back unchanged, with any characters and numbers."""
     headers, body = event.to_binary()
     assert all(value.isascii() for value in headers.values())
     assert same(from_http(headers.items(), body), event)
 
 
 @given(_EVENTS)
-def test_any_event_comes_back_from_structured_mode(event: Envelope) -> None:
-    """What is sent in structured mode is read back as it was."""
+def test_any_event_survives_structured_mode(event: Envelope) -> None:
+    """An event sent in structured mode is read back unchanged."""
     assert same(from_http(STRUCTURED, event.to_structured()), event)
 
 
 @given(_EVENTS)
 def test_an_event_is_the_same_in_either_mode(event: Envelope) -> None:
-    """Binary to structured to binary gives the very headers and the very bytes."""
+    """An event converted from binary to structured mode and back has the same headers and bytes."""
     headers, body = event.to_binary()
     again = from_structured(from_http(headers.items(), body).to_structured())
     assert again.to_binary() == (headers, body)
@@ -102,8 +102,8 @@ def test_an_event_is_the_same_in_either_mode(event: Envelope) -> None:
         st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     )
 )
-def test_both_modes_take_and_refuse_the_same(attributes: dict[str, str]) -> None:
-    """Whatever the attributes are, both modes give one event or refuse it for one reason."""
+def test_both_modes_accept_and_refuse_the_same_events(attributes: dict[str, str]) -> None:
+    """For any attributes, both modes give the same event or refuse it for the same reason."""
     whole = {**LEAST, **attributes}
     event = Envelope.of(whole, b"{}")
     headers, body = event.to_binary()
@@ -112,7 +112,7 @@ def test_both_modes_take_and_refuse_the_same(attributes: dict[str, str]) -> None
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_event_or_a_refusal(body: bytes) -> None:
-    """No structured body makes the reader fail otherwise than by saying that it is no event."""
+    """Any structured body is read as an event or refused as an invalid one."""
     for headers in (STRUCTURED, [(f"ce-{name}", value) for name, value in LEAST.items()]):
         with suppress(InvalidEvent):
             from_http(headers, body)
@@ -137,7 +137,7 @@ def test_any_bytes_are_an_event_or_a_refusal(body: bytes) -> None:
     ],
 )
 def test_a_broken_attribute_is_refused_in_either_mode(name: str, value: str) -> None:
-    """One rule holds in both modes, and the refusals are the same sentence."""
+    """An invalid attribute is refused in both modes with the same sentence."""
     encoded = Envelope.of({**LEAST, name: value}, b"{}").to_binary()[0]
     if name == "specversion":
         encoded["ce-specversion"] = value
@@ -161,8 +161,9 @@ def test_a_broken_attribute_is_refused_in_either_mode(name: str, value: str) -> 
         "text/json",
     ],
 )
-def test_json_by_any_name_is_taken_in_either_mode(content_type: str) -> None:
-    """Case, parameters and a `+json` suffix do not matter, to Content-Type and to datacontenttype alike."""
+def test_json_media_types_are_accepted_in_either_mode(content_type: str) -> None:
+    """Any JSON media type is accepted in Content-Type and datacontenttype, with any case, parameters and a `+json`
+    suffix."""
     assert binary(LEAST, b'{"a":1}', content_type).data == b'{"a":1}'
     assert structured({**LEAST, "datacontenttype": content_type}, b'{"a":1}').data == b'{"a":1}'
 
@@ -181,7 +182,7 @@ def test_json_by_any_name_is_taken_in_either_mode(content_type: str) -> None:
     ],
 )
 def test_other_data_is_refused_in_either_mode(content_type: str, reason: str) -> None:
-    """Data that is not said to be JSON in UTF-8 is refused, by Content-Type and by datacontenttype alike."""
+    """Data that is not declared as JSON in UTF-8 is refused, by Content-Type and by datacontenttype."""
     with pytest.raises(InvalidEvent, match=reason):
         binary(LEAST, b"{}", content_type)
     with pytest.raises(InvalidEvent, match=reason):
@@ -198,7 +199,7 @@ def test_other_data_is_refused_in_either_mode(content_type: str, reason: str) ->
     ],
 )
 def test_structured_mode_is_known_by_its_media_type(content_type: str) -> None:
-    """Neither case nor parameters hide a structured event."""
+    """The media type of structured mode is recognised with any case and parameters."""
     assert from_http([("Content-Type", content_type)], orjson.dumps({**LEAST, "data": 1})).data == b"1"
 
 
@@ -233,7 +234,7 @@ def test_required_attributes(missing: str) -> None:
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b'{"a": NaN}', b"OK", b"1e999", b'"\\ud800"'])
 def test_malformed_json_is_refused_in_both_modes(body: bytes) -> None:
-    """Data that is not JSON does not reach a handler."""
+    """Data that is not JSON is refused in both modes."""
     with pytest.raises(InvalidEvent, match="not JSON"):
         binary(LEAST, body, "application/json")
     with pytest.raises(InvalidEvent, match="not JSON"):
@@ -241,21 +242,21 @@ def test_malformed_json_is_refused_in_both_modes(body: bytes) -> None:
 
 
 def test_numbers_stay_as_they_were_written() -> None:
-    """An integer beyond 64 bits and a long fraction keep their digits in either mode."""
+    """Integers beyond 64 bits and long fractions keep all digits in either mode."""
     data = b'{"id": 123456789012345678901234567890, "rate": 0.12345678901234567890}'
     assert binary(LEAST, data).data == data
     assert structured(LEAST, data).data == data
 
 
 def test_an_event_without_data_has_null() -> None:
-    """No body, no member `data` and a `data` that is null are the same."""
+    """An event without a body, without `data`, or with `data` null has the data null."""
     assert binary(LEAST, b"").data == b"null"
     assert from_structured(orjson.dumps(LEAST)).data == b"null"
     assert from_structured(orjson.dumps({**LEAST, "data": None})).data == b"null"
 
 
 def test_integers_and_booleans_become_text() -> None:
-    """Extensions are text in every mode, so that both modes give one event; null is an absent attribute."""
+    """Integers and booleans in extensions are converted to text, and null is an absent attribute."""
     extensions = structured({**LEAST, "attempt": -3, "replayed": True, "gone": None}).extensions
     assert extensions == {"attempt": "-3", "replayed": "true"}
 
@@ -277,8 +278,9 @@ def test_integers_and_booleans_become_text() -> None:
         '"Attempt": "x"',
     ],
 )
-def test_members_that_no_event_has_are_refused(member: str) -> None:
-    """Integers beyond 32 bits, fractions, lists, core attributes that are not text, and a member that comes twice."""
+def test_invalid_members_are_refused(member: str) -> None:
+    """Integers beyond 32 bits, fractions, lists, core attributes that are not text, and repeated members are
+    refused."""
     body = orjson.dumps({**LEAST, "data": 1})[:-1] + b", " + member.encode() + b"}"
     with pytest.raises(InvalidEvent):
         from_structured(body)
@@ -286,13 +288,13 @@ def test_members_that_no_event_has_are_refused(member: str) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b"", b"{}", b'{"a":' + b"[" * 100_000])
 def test_a_body_that_is_no_event_object_is_refused(body: bytes) -> None:
-    """A structured body is a JSON object of an event, and nothing nests without end."""
+    """A structured body that is not the JSON object of an event, or is nested too deeply, is refused."""
     with pytest.raises(InvalidEvent):
         from_structured(body)
 
 
 def test_data_may_nest_as_deep_as_json_goes() -> None:
-    """Data a hundred levels deep is read; a hundred thousand levels are refused and bring nothing down."""
+    """Data with a hundred levels is read, and data with a hundred thousand levels is refused."""
     assert structured(LEAST, b"[" * 100 + b"]" * 100).data == b"[" * 100 + b"]" * 100
     for depth in (1020, 100_000):
         with pytest.raises(InvalidEvent, match=r"deep|depth|ecursion"):
@@ -300,8 +302,8 @@ def test_data_may_nest_as_deep_as_json_goes() -> None:
 
 
 @pytest.mark.parametrize("name", ["ce-id", "ce-note", "Content-Type"])
-def test_a_header_of_the_event_comes_once(name: str) -> None:
-    """Which of two values would count nobody can know, so neither does."""
+def test_a_repeated_header_is_refused(name: str) -> None:
+    """An event with a repeated ce- header is refused."""
     headers = [*((f"ce-{key}", value) for key, value in LEAST.items()), ("ce-note", "a"), ("content-type", "text/json")]
     with pytest.raises(InvalidEvent, match=f"{name.lower()} came twice"):
         from_http([*headers, (name, "application/json")], b"{}")
@@ -318,19 +320,19 @@ def test_a_header_of_the_event_comes_once(name: str) -> None:
     ],
 )
 def test_header_values_are_decoded_as_the_binding_says(value: str, expected: str) -> None:
-    """Quotes are taken off first, then one round of percent-encoding."""
+    """Header values are decoded by removing the quotes and then decoding percent escapes once."""
     assert binary({**LEAST, "note": value}).extensions["note"] == expected
 
 
 @pytest.mark.parametrize("value", ["%ff", "%00", "%C2%85", "caf\xe9"])
-def test_header_values_that_hold_no_text_are_refused(value: str) -> None:
-    """What decodes to something else than UTF-8, or to a control character, is refused."""
+def test_header_values_that_are_not_text_are_refused(value: str) -> None:
+    """A header value that is not UTF-8 after decoding, or has a control character, is refused."""
     with pytest.raises(InvalidEvent):
         binary({**LEAST, "note": value})
 
 
 @pytest.mark.parametrize("name", ["datacontenttype", "data", "data_base64"])
 def test_headers_that_are_no_attributes_are_refused(name: str) -> None:
-    """In binary mode the body and Content-Type hold the data; no ce- header does."""
+    """In binary mode, ce- headers for the data and its content type are refused."""
     with pytest.raises(InvalidEvent):
         binary({**LEAST, name: "application/json"})

@@ -1,4 +1,4 @@
-"""A function that takes events, as the framework calls it: what comes over HTTP is a CloudEvent or is refused."""
+"""A function for events, as functions-framework calls it: a request is a CloudEvent or is refused."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ EVENT = {"id": "evt_1", "source": "/lastro/x/y", "type": "lastro.x.y.v1", "time"
 
 @pytest.fixture
 def alone(harness: Harness) -> Iterator[Harness]:
-    """The runtime that the function finds in its process."""
+    """The runtime of the function's process."""
     install(harness.runtime)
     yield harness
     install(None)
 
 
 async def call(headers: list[tuple[str, str]], body: bytes) -> Response:
-    """One request to the function."""
+    """Send a request to the function."""
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -43,7 +43,8 @@ async def call(headers: list[tuple[str, str]], body: bytes) -> Response:
     [("time", "garbage"), ("subject", ""), ("source", "two words"), ("id", "x" * 60_000), ("note", "a\x00b")],
 )
 async def test_what_is_no_cloudevent_is_refused_by_a_function_alone(alone: Harness, name: str, value: str) -> None:
-    """In either mode it is 400 with the reason, which Knative takes to the dead letter sink without a retry."""
+    """A request that is not a CloudEvent is answered with 400 and the reason, so that Knative dead-letters it without
+    a retry."""
     event = Envelope.of({**EVENT, name: value}, b"{}")
     structured = [("content-type", "application/cloudevents+json")]
     for headers, body in ((list(event.to_binary()[0].items()), b"{}"), (structured, event.to_structured())):
@@ -54,8 +55,8 @@ async def test_what_is_no_cloudevent_is_refused_by_a_function_alone(alone: Harne
     assert await alone.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []
 
 
-async def test_an_event_as_the_kafka_data_plane_sends_it_is_taken(alone: Harness) -> None:
-    """Knative adds extensions whose names are longer than the specification advises; they are no reason to refuse."""
+async def test_an_event_of_the_kafka_data_plane_is_accepted(alone: Harness) -> None:
+    """Knative's extensions, whose names are longer than the specification recommends, are accepted."""
     event = Envelope.of({**EVENT, "knativekafkapartition": "3", "knativekafkaoffset": "7"}, b'{"a":1}')
     assert (await call(list(event.to_binary()[0].items()), event.data)).status_code == 204
     (letter,) = await alone.documents.find(DEAD_LETTERS, PLATFORM, Query())
@@ -63,7 +64,7 @@ async def test_an_event_as_the_kafka_data_plane_sends_it_is_taken(alone: Harness
 
 
 async def test_numbers_of_an_event_survive_the_dead_letters(alone: Harness) -> None:
-    """An integer beyond 64 bits is kept, shown and published again with every digit that it came with."""
+    """An integer beyond 64 bits is stored, shown and replayed with all its digits."""
     data = b'{"id": 123456789012345678901234567890, "rate": 0.10}'
     attributes = {**EVENT, "tenantid": "acme", "partitionkey": "acme/x"}
     assert (await call(list(Envelope.of(attributes, data).to_binary()[0].items()), data)).status_code == 204

@@ -1,4 +1,4 @@
-"""The collections: what their documents are, what may change of them, and who writes them."""
+"""The collections: their documents, the fields that may change, and their owners."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ DOMAINS = {path.name for path in (ROOT.parents[1] / "functions").iterdir() if pa
 
 
 @pytest.mark.parametrize(("module", "name"), CHANGES)
-def test_what_changes_is_of_the_documents_type(module: Any, name: str) -> None:
-    """A field that may change has the same type when it changes as in the document."""
+def test_a_changeable_field_has_the_documents_type(module: Any, name: str) -> None:
+    """A field has the same type in the changes and in the document."""
     document = get_type_hints(getattr(module, f"{name}Document"))
     changes = get_type_hints(getattr(module, f"{name}Changes"))
     assert changes
@@ -48,8 +48,8 @@ def test_what_changes_is_of_the_documents_type(module: Any, name: str) -> None:
 each_collection = pytest.mark.parametrize("collection", COLLECTIONS, ids=lambda collection: collection.name)
 
 
-def test_the_catalogue_is_whole() -> None:
-    """Every collection of shared/records is in the list that stores are opened with, once and under its own name."""
+def test_the_catalogue_is_complete() -> None:
+    """Every collection of shared/records is in the catalogue once, with a unique name."""
     defined = {value for module in modules() for value in vars(module).values() if type(value) is Collection}
     assert len(COLLECTIONS) == len({collection.name for collection in COLLECTIONS})
     assert set(COLLECTIONS) == defined
@@ -57,7 +57,7 @@ def test_the_catalogue_is_whole() -> None:
 
 @each_collection
 def test_a_collection_has_one_owner(collection: Collection[Any, ...]) -> None:
-    """A collection's owner is a domain, or for the stored answers the HTTP runtime."""
+    """A collection's owner is a domain, or the HTTP runtime for stored responses."""
     if collection is IDEMPOTENCY:
         assert collection.owner == "http"
     else:
@@ -66,7 +66,7 @@ def test_a_collection_has_one_owner(collection: Collection[Any, ...]) -> None:
 
 @each_collection
 def test_a_collection_knows_the_changes_of_its_own_documents(collection: Collection[Any, ...]) -> None:
-    """A collection's changeable fields are those of the Changes beside its document's type, or none."""
+    """A collection's changeable fields are those of the Changes type next to its document type, or none."""
     name = collection.document.__name__.removesuffix("Document")
     module = importlib.import_module(collection.document.__module__)
     changes = getattr(module, f"{name}Changes", None)
@@ -74,8 +74,8 @@ def test_a_collection_knows_the_changes_of_its_own_documents(collection: Collect
 
 
 @each_collection
-def test_a_validator_is_what_mongodb_takes(collection: Collection[Any, ...]) -> None:
-    """A validator requires every field, the tenant among them, and uses no word that `$jsonSchema` does not know."""
+def test_a_validator_is_valid_for_mongodb(collection: Collection[Any, ...]) -> None:
+    """A validator requires every field, including the tenant, and uses only keywords of `$jsonSchema`."""
     schema = validator(collection)
     assert set(schema["required"]) == set(schema["properties"]) == collection.fields
     assert "tenant_id" in schema["required"]
@@ -86,7 +86,7 @@ def test_a_validator_is_what_mongodb_takes(collection: Collection[Any, ...]) -> 
 
 
 def words(schema: Any) -> Iterator[str]:
-    """Every key of a schema but for the names of properties."""
+    """Return every key of a schema except the names of properties."""
     for key, value in schema.items():
         yield key
         inner = value.values() if key == "properties" else value if key == "anyOf" else [value]
@@ -96,7 +96,7 @@ def words(schema: Any) -> Iterator[str]:
 
 
 def types(schema: Any) -> Iterator[str]:
-    """Every `type` in a schema."""
+    """Return every `type` in a schema."""
     if isinstance(schema, dict):
         if isinstance(schema.get("type"), str):
             yield schema["type"]
@@ -106,9 +106,9 @@ def types(schema: Any) -> Iterator[str]:
             yield from types(each)
 
 
-async def test_what_is_stored_passes_its_validator(harness: Harness) -> None:
-    """The documents of a payment, a refund and a deposit are valid, and one without its tenant or with a value of
-    another type is not."""
+async def test_stored_documents_are_valid(harness: Harness) -> None:
+    """The documents of a payment, a refund and a deposit are valid; one without its tenant, or with a value of
+    another type, is not."""
     payer, payee = await harness.account(10_000), await harness.account()
     payment = await harness.pay(payer["id"], payee["id"], 1000)
     await harness.run_events()

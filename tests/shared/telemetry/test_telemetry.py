@@ -28,8 +28,8 @@ def telemetry(ratio: float, *, parent_based: bool = True) -> Telemetry:
     return made
 
 
-def test_a_trace_is_carried_on() -> None:
-    """A child keeps its parent's trace and flags and has a span of its own."""
+def test_a_trace_is_continued() -> None:
+    """A child span has its parent's trace and flags and its own span id."""
     child = telemetry(0.0).trace(PARENT)
     assert child[:36] == PARENT[:36]
     assert child[36:52] != PARENT[36:52]
@@ -63,7 +63,7 @@ def test_a_sampler_that_is_not_parent_based_decides_by_the_trace_s_id_alone() ->
 
 
 def test_a_histogram_counts_by_upper_edges() -> None:
-    """A value on an edge belongs below it, and what is above the last edge has a place of its own."""
+    """A value equal to an upper edge counts below it, and values above the last edge have their own bucket."""
     histogram = Histogram()
     for seconds in (0.3, 0.300001, 60.0):
         histogram.record(seconds)

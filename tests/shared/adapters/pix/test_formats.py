@@ -1,4 +1,4 @@
-"""How PIX writes amounts."""
+"""The format of PIX amounts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def test_an_amount_is_read_as_it_was_written(centavos: int) -> None:
     "text",
     ["", "0.00", "1", "1.0", "1.000", "1,00", "-1.00", "+1.00", " 1.00", "1.00\n", "1e2.00", "12345678901.00", "１.00"],
 )
-def test_what_is_no_amount_of_the_rail_is_refused(text: str) -> None:
-    """The specification's pattern is not anchored; ours is, and zero is no amount."""
+def test_an_invalid_amount_text_is_refused(text: str) -> None:
+    """A text with other characters around the amount, and zero, are refused."""
     with pytest.raises(ValueError, match=r"like 10\.50"):
         parse_amount(text)
 
 
 @pytest.mark.parametrize("centavos", [0, -1, MAX_AMOUNT + 1])
-def test_what_the_rail_cannot_write_is_not_written(centavos: int) -> None:
-    """Zero, less, and what has more than ten digits before the point."""
+def test_an_amount_out_of_range_is_refused(centavos: int) -> None:
+    """Zero, a negative amount, and one with more than ten digits before the point are refused."""
     with pytest.raises(ValueError, match="centavos"):
         format_amount(centavos)

@@ -1,4 +1,4 @@
-"""A core that commits numbered steps and says which of them are durable, until it is killed from outside.
+"""A core that commits numbered steps and prints which of them are durable, until a test kills it.
 
 Each step is one commit: a document, a replaced counter, an event, a marker; every third posts a transfer too.
 """
@@ -30,13 +30,13 @@ from shared.ports.ledger import Cause, Leg, Transfer
 
 
 class CounterDocument(Document):
-    """How many steps there were."""
+    """A counter of the steps."""
 
     count: int
 
 
 class CounterChanges(TypedDict, total=False):
-    """It only counts."""
+    """The fields that may change."""
 
     count: int
 
@@ -72,7 +72,7 @@ async def step(store: SqliteStore, number: int) -> None:
 
 
 async def main(data_dir: str, writer: str) -> None:
-    """Go on for ever; print the number of each step once it is durable."""
+    """Commit steps until killed, and print the number of each step when it is durable."""
     store = await SqliteStore.open(
         Path(data_dir),
         collections=COLLECTIONS,
@@ -87,7 +87,7 @@ async def main(data_dir: str, writer: str) -> None:
         for _ in range(5):
             try:
                 await step(store, number + 1)
-            except Unavailable:  # the writer was killed: what is on disk counts
+            except Unavailable:  # the writer was killed: continue from the state on disk
                 await asyncio.sleep(0.01)
                 counter = await store.documents.get(COUNTERS, "ten_1", "c")
                 number = 0 if counter is None else counter["count"]

@@ -1,4 +1,4 @@
-"""The log beside the database: how far it grows before its pages are moved, in quiet and in busy times."""
+"""The size of the WAL before a checkpoint, at low and at high load."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def _write(runner: BatchRunner, ids: Iterator[int], *, batches: int, of_rows: in
         runner.checkpoint_when_due()
 
 
-def test_small_batches_keep_the_log_short(runner: BatchRunner, tmp_path: Path) -> None:
-    """At moderate load the log stays within a few MiB however much is written, so that no checkpoint takes long."""
+def test_small_batches_keep_the_wal_short(runner: BatchRunner, tmp_path: Path) -> None:
+    """At moderate load the WAL stays within a few MiB however much is written, so that checkpoints are short."""
     _write(runner, count(1), batches=12 * SMALL_TO_A_MIB, of_rows=4)
 
     assert _log_mib(tmp_path) < 8
 
 
-def test_large_batches_let_it_grow_within_a_bound(runner: BatchRunner, tmp_path: Path) -> None:
-    """While batches are large the log grows further before it is emptied, and no further than that."""
+def test_large_batches_let_the_wal_grow_within_a_bound(runner: BatchRunner, tmp_path: Path) -> None:
+    """With large batches the WAL grows up to a higher bound before a checkpoint."""
     ids = count(1)
     _write(runner, ids, batches=6 * LARGE_TO_A_MIB, of_rows=64)
     before = _log_mib(tmp_path)
@@ -55,8 +55,8 @@ def test_large_batches_let_it_grow_within_a_bound(runner: BatchRunner, tmp_path:
     assert _log_mib(tmp_path) < 32
 
 
-def test_the_first_small_batch_after_a_rush_empties_it(runner: BatchRunner, tmp_path: Path) -> None:
-    """What large batches left in the log is moved when load falls: the log is written from its beginning again."""
+def test_the_first_small_batch_after_large_ones_empties_the_wal(runner: BatchRunner, tmp_path: Path) -> None:
+    """The first small batch after large ones causes a checkpoint, after which the WAL is written from its beginning."""
     ids = count(1)
     _write(runner, ids, batches=6 * LARGE_TO_A_MIB, of_rows=64)
     _write(runner, ids, batches=1, of_rows=4)

@@ -1,4 +1,4 @@
-"""What is on disk after a crash is a prefix of what was decided, and never less than what was said."""
+"""After a crash, the state on disk is a prefix of the commits, with at least those that were reported as durable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STORE_POINTS = [name for name in crash_points.NAMES if name.partition(".")[0] in
 
 @contextmanager
 def core(data_dir: Path, writer: str, crash_at: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A core at work in a process of its own, killed at the end if it is not dead by then."""
+    """Start a core in its own process, and kill it at the end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), crash_points.VARIABLE: crash_at}
     command = [sys.executable, str(ROOT / "tests/shared/adapters/sqlite/crash_child.py"), str(data_dir), writer]
     with subprocess.Popen(
@@ -42,25 +42,25 @@ def core(data_dir: Path, writer: str, crash_at: str = "") -> Iterator[subprocess
 
 
 def last_said(process: subprocess.Popen[str]) -> int:
-    """The last step that the dead core had said to be durable."""
+    """Return the last step that the killed core had reported as durable."""
     assert process.stdout is not None
     said = re.findall(r"^(?:durable|open) (\d+)\n", process.stdout.read(), re.MULTILINE)
     return int(said[-1]) if said else 0
 
 
 def wait_until_open(process: subprocess.Popen[str]) -> None:
-    """Return when the core has said that its store is open."""
+    """Return when the core has reported that its store is open."""
     assert process.stdout is not None
     assert process.stdout.readline().startswith("open")
 
 
 def child_of(pid: int) -> int:
-    """The one child of a process."""
+    """Return the one child of a process."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 async def check_prefix(data_dir: Path, said: int) -> int:
-    """Open the directory and hold what is in it together. Returns how many steps are there."""
+    """Open the directory and check that its contents agree. Returns the number of steps in it."""
     store = await SqliteStore.open(
         data_dir, collections=COLLECTIONS, settings=Settings(data_lock_seconds=20.0), clock=SystemClock()
     )
@@ -89,7 +89,7 @@ async def check_prefix(data_dir: Path, said: int) -> int:
 
 @pytest.mark.parametrize("writer", ["thread", "process"])
 async def test_a_killed_core_leaves_a_prefix(tmp_path: Path, writer: str) -> None:
-    """Killed at any moment, again and again, a core loses nothing that it said to be durable, and tears nothing."""
+    """A core that is killed at random moments loses no step that it reported as durable, and no commit is partial."""
     steps = 0
     for pause in (0.0, 0.02, 0.11):
         with core(tmp_path / "data", writer) as process:
@@ -102,7 +102,7 @@ async def test_a_killed_core_leaves_a_prefix(tmp_path: Path, writer: str) -> Non
 
 @pytest.mark.parametrize("point", STORE_POINTS)
 async def test_a_crash_at_each_point_leaves_a_prefix(tmp_path: Path, point: str) -> None:
-    """The core dies at each of its points, with the writer in a thread: nothing said is lost, nothing is torn."""
+    """A core that dies at each of its crash points loses no reported step, and no commit is partial."""
     with core(tmp_path / "data", "thread", f"{point}:4") as process:
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         said = last_said(process)
@@ -110,8 +110,9 @@ async def test_a_crash_at_each_point_leaves_a_prefix(tmp_path: Path, point: str)
 
 
 @pytest.mark.parametrize("point", [name for name in STORE_POINTS if name.startswith("writer.")])
-async def test_a_core_outlives_its_writer(tmp_path: Path, point: str) -> None:
-    """When the writer's process dies at any of its points the core drops its memory, starts another and goes on."""
+async def test_a_core_continues_after_its_writer_died(tmp_path: Path, point: str) -> None:
+    """When the writer process dies at any of its crash points, the core drops its memory, starts another writer and
+    continues."""
     with core(tmp_path / "data", "process", f"{point}:3") as process:
         wait_until_open(process)
         assert process.stdout is not None
@@ -124,8 +125,8 @@ async def test_a_core_outlives_its_writer(tmp_path: Path, point: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system does not tell what a process's children are")
-async def test_an_orphaned_writer_keeps_the_directory(tmp_path: Path) -> None:
-    """The writer that a killed core left behind holds the directory until it has drained: nobody reads before."""
+async def test_an_orphaned_writer_holds_the_directory(tmp_path: Path) -> None:
+    """The writer of a killed core locks the directory until it has written all submitted batches."""
     with core(tmp_path / "data", "process") as process:
         wait_until_open(process)
         writer = child_of(process.pid)
@@ -145,7 +146,7 @@ async def test_an_orphaned_writer_keeps_the_directory(tmp_path: Path) -> None:
 
 
 async def test_signals_to_the_group_do_not_end_the_writer(tmp_path: Path) -> None:
-    """SIGINT and SIGTERM leave the writer at its work: it ends when its core does."""
+    """SIGINT and SIGTERM to the process group do not end the writer: it ends when its core has ended."""
     store = await SqliteStore.open(
         tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock(), writer="process"
     )

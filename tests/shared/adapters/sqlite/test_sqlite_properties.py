@@ -1,4 +1,4 @@
-"""Random commits on the embedded store against the ports in plain dictionaries."""
+"""Random commits on the embedded store, compared with the stores in memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from shared.ports.ledger import Cause, LedgerRefused, LedgerStore, Leg, Transfer
 
 
 class ThingDocument(Document):
-    """What is written at random."""
+    """A document for random writes."""
 
     color: str | None
     name: str | None
@@ -42,7 +42,7 @@ class ThingDocument(Document):
 
 
 class ThingChanges(TypedDict, total=False):
-    """What may change of it."""
+    """The fields that may change."""
 
     color: str | None
     name: str | None
@@ -91,12 +91,12 @@ kinds = {
     "fail": st.tuples(st.just("fail")),
     "reopen": st.tuples(st.just("reopen")),
 }
-# Most of a story is commits: what happens between two of them is rare beside them.
+# Most steps are commits; the other steps are rarer.
 steps = st.sampled_from(["commit"] * 12 + list(kinds)).flatmap(lambda kind: kinds[kind])
 
 
 async def build(documents: Documents, tenant_id: str, planned: list[Any], marker: int | None) -> Commit:
-    """The commit that these writes are on a store; a stale replace carries a version that is not the present one."""
+    """Return the commit with these writes for a store. A stale replacement has an old version."""
     commit = Commit(tenant_id, inbox=None if marker is None else InboxMarker("c", "/s", f"e{marker}"))
     for kind, id, *rest in planned:
         if kind == "insert":
@@ -113,7 +113,7 @@ async def build(documents: Documents, tenant_id: str, planned: list[Any], marker
 
 
 async def outcome(documents: Documents, tenant_id: str, planned: list[Any], marker: int | None) -> str:
-    """What a store makes of the writes: `done` or the name of the refusal."""
+    """Commit the writes, and return `done` or the name of the refusal."""
     try:
         await documents.commit(await build(documents, tenant_id, planned, marker))
     except CommitRefused as refused:
@@ -122,7 +122,7 @@ async def outcome(documents: Documents, tenant_id: str, planned: list[Any], mark
 
 
 async def posted(ledger: LedgerStore, tenant_id: str, id: str, amounts: list[int]) -> Any:
-    """What a ledger makes of a transfer from `a` to one account for each amount."""
+    """Append a transfer from `a` to one account for each amount, and return the result."""
     total = sum(amounts)
     legs = [Leg("a", "debit", total, "BRL"), *(Leg(f"b{n}", "credit", each, "BRL") for n, each in enumerate(amounts))]
     try:
@@ -132,7 +132,7 @@ async def posted(ledger: LedgerStore, tenant_id: str, id: str, amounts: list[int
 
 
 class Pair:
-    """The store, its model, and the model as it was when everything was last on disk."""
+    """The store, its model, and a copy of the model from when everything was last on disk."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -148,18 +148,18 @@ class Pair:
         self.keep()
 
     def keep(self) -> None:
-        """Everything is on disk: a failed batch goes back to here."""
+        """Wait until everything is on disk, and copy the model for a failed batch."""
         self._kept_documents, self._kept_ledger = copy(self.documents), copy(self.ledger)
         self._kept_documents._inbox = set(self.documents._inbox)
         self._kept_ledger._known = dict(self.ledger._known)
         self._kept_ledger._entries = dict(self.ledger._entries)
 
     async def run(self, step: tuple[Any, ...]) -> None:
-        """Do a step on both, and compare what came of it."""
+        """Do a step on both, and compare the results."""
         kind, *rest = step
         if kind == "commit":
             ours, theirs = await outcome(self.store.documents, *rest), await outcome(self.documents, *rest)
-            # Which of two reasons is given for one refusal is left to the store.
+            # When a commit has two reasons for a refusal, a store may give either.
             assert ours == theirs or {ours, theirs} == {"AlreadyExists", "GuardRefused"}
         elif kind == "transfer":
             assert await posted(self.store.ledger, *rest) == await posted(self.ledger, *rest)
@@ -177,7 +177,7 @@ class Pair:
             await self.open()
 
     async def fail(self) -> None:
-        """Let one batch fail: both go back to what was on disk before it."""
+        """Let one batch fail: store and model return to the state on disk before it."""
         await self.store.documents.durable()
         self.keep()
         original = self.store.documents.drain
@@ -201,7 +201,7 @@ class Pair:
             self.keep()
 
     async def compare(self) -> None:
-        """Every read of both gives the same, and the columns beside a document say what it says."""
+        """Compare all reads of both, and the columns of the tables with the documents."""
         await self.store.documents.durable()
         for column in self.store.documents._tables[THINGS].columns:
             differs = f"SELECT count(*) FROM d_things WHERE f_{column} IS NOT json_extract(body, '$.{column}')"
@@ -226,8 +226,8 @@ class Pair:
 
 @settings(max_examples=50)
 @given(st.lists(steps, min_size=30, max_size=60))
-def test_the_store_does_what_dictionaries_do(story: list[tuple[Any, ...]]) -> None:
-    """Whatever is committed, with documents in memory or not, over failed batches and restarts, both stores agree."""
+def test_the_store_agrees_with_the_model(story: list[tuple[Any, ...]]) -> None:
+    """The store and its model agree after any commits, failed batches and restarts, with documents in memory or not."""
 
     async def play() -> None:
         with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,5 @@
-"""The embedded store beyond its ports: log, failed batches, bounds, schema, and an immutable ledger."""
+"""The embedded store in addition to its ports: the log, failed batches, bounds, the schema, and the immutable
+ledger."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ class NoteDocument(Document):
 
 
 class NoteChanges(TypedDict, total=False):
-    """What may change of it."""
+    """The fields that may change."""
 
     a: Any
     b: Any
@@ -70,21 +71,21 @@ class DueDocument(Document):
 
 
 class SumDocument(Document):
-    """A document that sums are about."""
+    """A document with sums."""
 
     posted: int
     held: int
 
 
 class SumChanges(TypedDict, total=False):
-    """What may change of it."""
+    """The fields that may change."""
 
     posted: int
     held: int
 
 
 def collection_of_notes(name: str, **rules: Any) -> Collection[Any, ...]:
-    """A collection of notes with these indexes and floors."""
+    """Return a collection of notes with these indexes and floors."""
     return Collection(name, owner="tests", document=NoteDocument, changes=NoteChanges, **rules)
 
 
@@ -107,7 +108,7 @@ DUE: Final = Collection(
 
 
 async def opened(data_dir: Path, *others: Collection[Any, ...], **settings: Any) -> SqliteStore:
-    """A store of notes and of other collections, with its writer in a thread."""
+    """Open a store of notes and of other collections, with its writer in a thread."""
     collections = (NOTES, *others)
     return await SqliteStore.open(data_dir, collections=collections, settings=Settings(**settings), clock=SystemClock())
 
@@ -146,8 +147,8 @@ def break_next_batch(store: SqliteStore) -> None:
 # The log
 
 
-async def test_listeners_hear_of_events_at_once_and_in_order(store: SqliteStore) -> None:
-    """Events get growing sequence numbers and reach listeners before they are on disk."""
+async def test_listeners_get_events_at_once_and_in_order(store: SqliteStore) -> None:
+    """Events get increasing sequence numbers, and listeners get them before they are on disk."""
     heard: list[tuple[int, list[str]]] = []
     store.subscribe(lambda first, events: heard.append((first, [each.id for each in events])))
     await store.documents.commit(Commit("ten_1", events=[event("e1"), event("e2")]))
@@ -158,7 +159,7 @@ async def test_listeners_hear_of_events_at_once_and_in_order(store: SqliteStore)
 
 
 async def test_pending_events_are_read_from_disk_and_memory(store: SqliteStore) -> None:
-    """A reader of the log gets every event from a number on, wherever it is by now, none twice."""
+    """`pending_events` returns every event from a number on once, from disk or memory."""
     for number in range(1, 10):
         await store.documents.commit(Commit("ten_1", events=[event(f"e{number}")]))
         if number in (3, 6):
@@ -169,7 +170,7 @@ async def test_pending_events_are_read_from_disk_and_memory(store: SqliteStore) 
         assert all(item.envelope.id == f"e{item.sequence}" for item in found)
 
 
-async def test_the_log_keeps_an_event_whole(tmp_path: Path) -> None:
+async def test_the_log_stores_the_whole_event(tmp_path: Path) -> None:
     """After a restart an event has all its attributes and its data to the byte."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(Commit("ten_1", events=[event("e1", subject="pay_1")]))
@@ -181,7 +182,7 @@ async def test_the_log_keeps_an_event_whole(tmp_path: Path) -> None:
 
 
 async def test_an_event_is_acknowledged_by_marker_or_by_the_broker(tmp_path: Path) -> None:
-    """A consumer is done with an event by its inbox marker or by an acknowledgement; both survive."""
+    """An inbox marker or an acknowledgement marks an event as finished for a consumer, also after a restart."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(Commit("ten_1", events=[event("e1"), event("e2"), event("e3")]))
     await store.documents.commit(Commit("ten_1", inbox=InboxMarker("c", "/s", "e1")))
@@ -195,8 +196,8 @@ async def test_an_event_is_acknowledged_by_marker_or_by_the_broker(tmp_path: Pat
     await store.close()
 
 
-async def test_the_low_water_mark_is_kept(tmp_path: Path) -> None:
-    """The mark goes to disk with a batch or at the end, and acknowledgements before it are forgotten."""
+async def test_the_low_water_mark_is_stored(tmp_path: Path) -> None:
+    """The low-water mark is stored with a batch or at the end, and the acknowledgements below it are deleted."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(Commit("ten_1", events=[event(f"e{number}") for number in range(1, 6)]))
     for number in range(1, 6):
@@ -212,7 +213,7 @@ async def test_the_low_water_mark_is_kept(tmp_path: Path) -> None:
 
 
 async def test_the_log_is_read_by_type_subject_and_tenant(store: SqliteStore) -> None:
-    """A page says up to where it has read, so that a reader goes on even where nothing fitted."""
+    """A page has the number up to which the log was read, so that a reader continues also after an empty page."""
     events = [event(f"e{number}", f"t{number % 2}", f"pay_{number % 3}") for number in range(1, 13)]
     await store.documents.commit(Commit("ten_1", events=events))
     await store.documents.durable()
@@ -226,8 +227,9 @@ async def test_the_log_is_read_by_type_subject_and_tenant(store: SqliteStore) ->
 # Failure
 
 
-async def test_a_failed_batch_never_happened(store: SqliteStore) -> None:
-    """Who waits is refused, memory is dropped whole, and everything can be done again."""
+async def test_a_failed_batch_is_lost(store: SqliteStore) -> None:
+    """When a batch fails, waiting requests get Unavailable, memory is dropped, and the same commits can be made
+    again."""
     await store.documents.commit(inserting("n1", events=[event("e1")]))
     await store.documents.durable()
     resets: list[int] = []
@@ -250,7 +252,7 @@ async def test_a_failed_batch_never_happened(store: SqliteStore) -> None:
 async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decisions that rest on a failed batch fail with it, and so do those who wait for them."""
+    """Commits that follow a failed batch are lost with it, and the requests that wait for them get Unavailable."""
     break_next_batch(store)
     writer = store._journal._writer
     submit, held = writer.submit, asyncio.get_running_loop().create_future()
@@ -268,8 +270,8 @@ async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(
     assert list(await store.documents.find(NOTES, "ten_1", Query())) == []
 
 
-async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteStore) -> None:
-    """A commit that rests on reads which were taken back is a conflict, even where the versions happen to agree."""
+async def test_a_commit_after_a_read_of_lost_documents_is_a_conflict(store: SqliteStore) -> None:
+    """A commit whose reads were lost with a failed batch is a version conflict, also when the versions are equal."""
     await store.documents.commit(inserting("n1"))
     await store.documents.durable()
     token = store.documents.read_token
@@ -287,8 +289,9 @@ async def test_a_handler_that_read_what_was_dropped_decides_again(store: SqliteS
     await store.documents.durable(fresh)
 
 
-async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -> None:
-    """A request that waited for something else while its batch failed is refused, though nothing is pending now."""
+async def test_an_answer_with_lost_reads_is_refused(store: SqliteStore) -> None:
+    """A request whose reads were lost while it waited for something else gets Unavailable, also when nothing is
+    pending."""
     from shared.http.pipeline import _Run
 
     runtime: Any = SimpleNamespace(documents=store.documents)
@@ -306,8 +309,8 @@ async def test_an_answer_does_not_rest_on_what_was_dropped(store: SqliteStore) -
         await run.durable()
 
 
-async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> None:
-    """A document or event that cannot be serialised is refused before anything is applied."""
+async def test_a_value_that_is_not_json_fails_only_its_own_commit(store: SqliteStore) -> None:
+    """A document or event that cannot be serialised is refused before its commit is applied."""
     with pytest.raises(TypeError):
         await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note("n1")), (NOTES, note("n2", a=object()))]))
     surrogate = event("e1")
@@ -319,8 +322,8 @@ async def test_what_is_no_json_fails_its_own_commit_only(store: SqliteStore) -> 
     assert store.generation == 0
 
 
-async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
-    """Floors, versions and keys are held by the file too: a core that is wrong is stopped there."""
+async def test_the_tables_check_floors_versions_and_keys_too(store: SqliteStore) -> None:
+    """The tables also check floors, versions and keys, so that a faulty core cannot write wrong documents."""
     sums = {"id": "a", "tenant_id": "ten_1", "version": 1, "posted": 1, "held": 0}
     await store.documents.commit(Commit("ten_1", inserts=[(FLOORED, sums), (NOTES, note("n"))]))
     await store.documents.durable()
@@ -337,8 +340,8 @@ async def test_sql_refuses_what_memory_missed(store: SqliteStore) -> None:
         await store.documents.commit(Commit("ten_1", changes=[Change(FLOORED, "a", {"held": 2})]))
 
 
-async def test_commits_wait_at_the_door_when_the_writer_is_behind(tmp_path: Path) -> None:
-    """Beyond the bound of queued bytes a commit waits until the writer has caught up, and is then made."""
+async def test_commits_wait_when_the_writer_is_behind(tmp_path: Path) -> None:
+    """A commit beyond the bound of queued bytes waits until the writer has caught up."""
     store = await opened(tmp_path / "data", store_queue_bytes=1000)
     for number in range(50):
         await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note(f"n{number}", a="x" * 500))]))
@@ -348,7 +351,7 @@ async def test_commits_wait_at_the_door_when_the_writer_is_behind(tmp_path: Path
 
 
 async def test_a_closed_store_refuses(tmp_path: Path) -> None:
-    """After `close` nothing is taken any more, and closing again does nothing."""
+    """After `close` every call is refused, and a second `close` does nothing."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(inserting("n1"))
     await store.close()
@@ -361,7 +364,7 @@ async def test_a_closed_store_refuses(tmp_path: Path) -> None:
 
 
 async def test_the_directory_is_the_owners_and_one_cores(tmp_path: Path) -> None:
-    """The directory has mode 0700, the file 0600, and a second core is refused by the directory's name."""
+    """The directory has mode 0700 and the file 0600, and a second core is refused with the directory's name."""
     store = await opened(tmp_path / "data")
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "data" / DATABASE).stat().st_mode & 0o777 == 0o600
@@ -373,7 +376,7 @@ async def test_the_directory_is_the_owners_and_one_cores(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("writer", ["thread", "process"])
 async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
-    """A file of a newer schema version is named as such and left alone; the lock is let go."""
+    """A file of a newer schema version is refused and not changed, and the lock is released."""
     await (await opened(tmp_path / "data")).close()
     with sqlite3.connect(tmp_path / "data" / DATABASE) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
@@ -388,7 +391,7 @@ async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what a process has open")
 def test_a_refused_file_is_not_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who still has the refusal in hand has no connection with it."""
+    """After a refusal, the connection to the file is closed, also while the exception is referenced."""
     sqlite_schema.make_data_dir(tmp_path)
     open_for_writing(tmp_path).close()
     monkeypatch.setattr(sqlite_schema, "MIGRATIONS", MIGRATIONS[:-1])
@@ -400,10 +403,11 @@ def test_a_refused_file_is_not_left_open(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("writer", ["thread", "process"])
-async def test_a_store_that_cannot_be_read_lets_go(
+async def test_a_store_that_cannot_be_read_releases_the_directory(
     tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When opening fails behind the writer, the writer is ended too, and the directory can be opened at once."""
+    """When opening fails after the writer has started, the writer is ended, and the directory can be opened again at
+    once."""
 
     def out_of_files(data_dir: Path, _factory: object) -> sqlite3.Connection:
         raise sqlite3.OperationalError(f"unable to open {data_dir}")
@@ -421,7 +425,7 @@ async def test_a_store_that_cannot_be_read_lets_go(
 
 
 async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that stopped at any older version is brought to this one with its rows kept."""
+    """A file of any older version is migrated to this one with all rows."""
     for version in range(len(MIGRATIONS)):
         data = tmp_path / f"data{version}"
         sqlite_schema.make_data_dir(data)
@@ -466,8 +470,8 @@ async def test_timelines_of_an_old_file_are_kept(tmp_path: Path, monkeypatch: py
     await store.close()
 
 
-async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script that fails half-way leaves the version before it."""
+async def test_a_migration_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that fails leaves the file in the version before it."""
     sqlite_schema.make_data_dir(tmp_path / "data")
     with monkeypatch.context() as broken:
         broken.setattr(sqlite_schema, "MIGRATIONS", (MIGRATIONS[0], "CREATE TABLE half (x); SELECT nonsense();"))
@@ -477,7 +481,7 @@ async def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> None:
-    """Indexes and floors that the code has changed are changed in the file when it is opened; documents stay."""
+    """Changed indexes and floors of a collection are changed in the file when it is opened, and its documents stay."""
     data = tmp_path / "data"
     before = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",))))
     store = await opened(data, before)
@@ -500,9 +504,8 @@ async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> 
     await store.close()
 
 
-async def test_every_collection_is_in_the_file_before_its_first_use(tmp_path: Path) -> None:
-    """A store that has been opened has each of its collections' tables and indexes on disk, and writes nothing more
-    when it is opened again."""
+async def test_opening_creates_the_tables_of_every_collection(tmp_path: Path) -> None:
+    """Opening a store creates the tables and indexes of every collection, and opening it again writes nothing."""
     store = await opened(tmp_path / "data", DUE)
     rows = store._reader.execute("SELECT name FROM sqlite_master WHERE name LIKE 'd\\_%' ESCAPE '\\'").fetchall()
     assert {"d_notes", "d_notes__a", "d_due", "d_due__status", "d_due__status__due"} == {name for (name,) in rows}
@@ -516,7 +519,7 @@ async def test_every_collection_is_in_the_file_before_its_first_use(tmp_path: Pa
 async def test_a_store_whose_collections_cannot_be_written_does_not_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the tables cannot be made, opening fails with the reason and lets go of the directory."""
+    """When the tables cannot be created, opening fails with the reason and releases the directory."""
     with monkeypatch.context() as failing:
         failing.setattr(tables.Table, "missing_definitions", lambda self: ["CREATE TABLE nonsense"])
         with pytest.raises(WriterFailed, match="collections cannot be defined: a batch could not be written"):
@@ -525,7 +528,8 @@ async def test_a_store_whose_collections_cannot_be_written_does_not_open(
 
 
 async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Path) -> None:
-    """Documents that were stored when indexes still read the JSON text are found by their fields, before and after."""
+    """Documents of an older file, whose indexes read the JSON text, are found by their fields after the table is
+    rebuilt."""
     data = tmp_path / "data"
     await (await opened(data)).close()
     connection = sqlite3.connect(data / DATABASE)
@@ -551,7 +555,7 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
 
 
 async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
-    """What is no scalar, or no integer of 64 bits, fails nobody's batch."""
+    """An indexed field that is not a scalar, or an integer beyond 64 bits, does not fail the batch."""
     values = ["text", 7, True, 1.5, None, [1, "x"], {"k": 1}, 2**64 - 1, -(2**63)]
     inserts = [(ODD, note(f"n{number}", a=value)) for number, value in enumerate(values)]
     await store.documents.commit(Commit("ten_1", inserts=[*inserts, (ODD, note("none"))]))
@@ -562,20 +566,20 @@ async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
 
 
 def hint(monkeypatch: pytest.MonkeyPatch, name: str, **known: Any) -> Collection[Any, ...]:
-    """A collection of which the store knows this."""
+    """Set the hints of a collection."""
     monkeypatch.setattr(tables, "HINTS", {name: Hints(**known)})
     return collection_of_notes(name)
 
 
-def test_hints_are_about_collections_that_there_are() -> None:
-    """Every name in the store's table of hints is a collection's, and a line's id is made of the character named."""
+def test_hints_are_about_existing_collections() -> None:
+    """Every hint names an existing collection, and the ids of statement lines contain the hint's character."""
     assert set(HINTS) <= {collection.name for collection in COLLECTIONS}
     assert HINTS["statement_lines"].grows_by == ID_SEPARATOR
 
 
-async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where ids grow by what they begin with, each lane knows its own newest; an old id is still found, after a
-    restart and with more lanes than are remembered."""
+async def test_each_lane_has_its_own_window_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ids increase by prefix, each prefix has its own window; old ids are found after a restart and with more
+    prefixes than windows."""
     lanes = hint(monkeypatch, "lanes", read_rarely=True, grows_by=".")
     store = await opened(tmp_path / "data", lanes)
     for number in range(20):
@@ -598,10 +602,11 @@ async def test_ids_that_grow_apart_are_known_apart(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("grows_by", ["", "."])
-async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
+async def test_an_absent_document_is_found_after_its_insertion(
     tmp_path: Path, grows_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A document that a change did not find is found once it was inserted, though it is on no disk and in no memory."""
+    """A document that was absent is found after its insertion, also when it was on disk and in memory neither
+    before."""
     rare = hint(monkeypatch, "rare", read_rarely=True, grows_by=grows_by)
     store = await opened(tmp_path / "data", rare)
     with pytest.raises(GuardRefused):
@@ -614,7 +619,7 @@ async def test_what_was_looked_for_in_vain_and_then_stored_is_there(
 
 
 async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
-    """A tenant's list and each page of its sweep read no more of the table than the page, in order."""
+    """A tenant's list and each page of a sweep read only the rows of the page, by an index."""
     from shared.adapters.sqlite.queries import select_page
 
     waiting = {"id": "n1", "tenant_id": "ten_1", "version": 1, "status": "x", "due": "1"}
@@ -640,8 +645,8 @@ async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
     [(PAYMENTS, "due_at"), (REFUNDS, "due_at"), (DEPOSITS, "due_at"), (HOLDS, "expires_at")],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_what_is_swept_has_an_index_for_it(collection: Collection[Any, ...], field: str) -> None:
-    """Sweeps look for a status and a deadline; what has no deadline takes no place in their index."""
+def test_a_sweep_has_an_index(collection: Collection[Any, ...], field: str) -> None:
+    """Collections with a deadline have an index of status and deadline, without the documents that have no deadline."""
     assert Index(("status", field), sparse=True) in collection.indexes
 
 
@@ -664,7 +669,7 @@ def test_what_is_swept_has_an_index_for_it(collection: Collection[Any, ...], fie
     ],
 )
 async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
-    """No statement of any connection changes, replaces or removes a ledger row."""
+    """No statement on any connection can change, replace or delete a ledger row."""
     store = await opened(tmp_path / "data")
     legs = (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "BRL"))
     await store.ledger.append(Transfer("ten_1", "t1", Cause("payment", "p"), legs), "2026")
@@ -679,7 +684,7 @@ async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
 
 
 async def test_memory_is_bounded(tmp_path: Path) -> None:
-    """Documents on disk leave memory oldest first; those on their way stay until they are there."""
+    """Memory drops documents on disk, oldest first, and keeps those on their way to disk."""
     store = await opened(tmp_path / "data", document_cache_entries=10)
     await store.documents.commit(inserting(*(f"n{number:03}" for number in range(100))))
     assert len(store.documents._memory) == 100
@@ -693,7 +698,7 @@ async def test_memory_is_bounded(tmp_path: Path) -> None:
 
 
 async def test_windows_of_recent_ids_are_bounded() -> None:
-    """A window forgets its lower half when it is full, and is right about every id before and after."""
+    """A full window drops its lower half, and gives the right answer for every id before and after."""
     from shared.adapters.sqlite.recent_ids import RecentIds
 
     stored = {"k": ["0005"]}
@@ -713,7 +718,7 @@ async def test_windows_of_recent_ids_are_bounded() -> None:
 
 
 async def test_the_cache_is_bounded() -> None:
-    """Values leave oldest first, a lock too many is not given, a deadline too many is refused."""
+    """At its bounds the cache drops the oldest values, refuses a lock, and refuses a deadline."""
     from datetime import timedelta
 
     from shared.adapters.memory.local_cache import LocalCache
