@@ -85,11 +85,10 @@ def _failures() -> tuple[type[Exception], ...]:
     from embedded.manifests.findings import ManifestError
     from shared.adapters.files.keyfile import BadKeyFile
     from shared.adapters.sqlite.store import DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed
-    from shared.core.settings import InvalidSettings
     from shared.ports.documents import Unavailable
 
     return (
-        *(BadCredentials, BadKeyFile, ManifestError, InvalidSettings),
+        *(BadCredentials, BadKeyFile, ManifestError, ValueError),
         *(DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed, Unavailable),
         OSError,
     )

@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         try:
             message = to_bytes(response, date, is_last=is_last, with_body=with_body)
         except ValueError:
-            log.exception("the response to %s %s cannot be sent", request.method, request.path)
+            log.exception("a response cannot be sent")
             failed = self._application.refuse(request, Problem("internal_error", "The response could not be sent."))
             message = to_bytes(failed, date, is_last=is_last, with_body=with_body)
         self._transport.write(message)

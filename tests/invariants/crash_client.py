@@ -93,7 +93,7 @@ class Platform:
         """Return whether the writer process was killed."""
         with self._log.open("rb") as log:
             log.seek(self._log_from)
-            return b"memory is dropped: the writer ended" in log.read()
+            return b"memory is dropped: the store's writer ended" in log.read()
 
     async def kill(self) -> None:
         """Kill the process, as `kill -9` does."""

@@ -134,6 +134,8 @@ class Journal:
         None."""
         if self._recovery is not None:
             self._recovery.cancel()
+        # While decisions are refused only acknowledgements are gathered: without them events are delivered once more.
+        pending = self.refusing is None and (self._in_flight or self._gathered_bytes > 0)
         wrong: str | None = None
         give_up = self._loop.time() + seconds
         try:
@@ -146,6 +148,9 @@ class Journal:
         self.refusing = "the store is closed"
         if not await self._writer.close(max(0.0, give_up - self._loop.time())) and wrong is None:
             log.warning("the store's writer had written everything and did not end by itself")
+        if wrong is not None and not pending:
+            log.warning("the store is closed with nothing left to write: %s", wrong)
+            return None
         return wrong
 
     def _schedule(self) -> None:
