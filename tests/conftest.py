@@ -1,4 +1,4 @@
-"""Fixtures that several folders of tests share, and what holds for all of them."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def harness() -> Harness:
 
 @pytest.fixture
 async def crowded() -> Harness:
-    """The same, with others cutting in between what a run reads and what it commits."""
+    """The same, with concurrent runs interleaved between the reads and the commit of a run."""
     made = Harness.make(interleaved=True)
     await made.tenant()
     return made

@@ -1,7 +1,7 @@
 """Every function of the repository around one runtime, without a platform.
 
-Requests go through the whole pipeline (token, signature, idempotency); events go to every operation whose Trigger
-takes them, by the deployed filters, as often and in whatever order a test wants.
+Requests go through the whole pipeline (token, signature, idempotency). Events are delivered to every operation whose
+deployed Trigger passes them, in any order and as often as a test requires.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MAX_RETRIES = 20
 
 @cached
 def operations() -> dict[str, Operation]:
-    """Every operation of the repository by its id, `<domain>/<operation>`."""
+    """Return every operation of the repository by its id, `<domain>/<operation>`."""
     found: dict[str, Operation] = {}
     for path in sorted((ROOT / "functions").glob("*/[!_]*.py")):
         module = importlib.import_module(f"functions.{path.parent.name}.{path.stem}")
@@ -74,7 +74,7 @@ def operations() -> dict[str, Operation]:
 
 @cached
 def trigger_filters() -> dict[str, list[dict[str, Any]]]:
-    """The filters of each function's Triggers as they are deployed, by the operation's id."""
+    """Return the filters of each function's deployed Triggers, by the operation's id."""
     by_service = {operation.id.replace("/", "-").replace("_", "-"): id for id, operation in operations().items()}
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((ROOT / "knative" / "eventing").rglob("*.yaml")):
@@ -89,7 +89,7 @@ def trigger_filters() -> dict[str, list[dict[str, Any]]]:
 
 
 def takes(filter: Mapping[str, Any], attributes: Mapping[str, str]) -> bool:
-    """Whether a Trigger's filter (of the dialects that our Triggers use) takes an event."""
+    """Return whether a Trigger's filter passes an event. Supports the dialects of the deployed Triggers."""
     for dialect, operand in filter.items():
         if dialect == "exact":
             matched = all(attributes.get(name) == value for name, value in operand.items())
@@ -105,10 +105,10 @@ def takes(filter: Mapping[str, Any], attributes: Mapping[str, str]) -> bool:
 
 
 class TextTokens(TokenVerifier):
-    """Tokens that say in plain text whom they are for: `<tenant or ->|<scopes>|<user>`."""
+    """Tokens in plain text: `<tenant or ->|<scopes>|<user>`."""
 
     def __init__(self) -> None:
-        """Needs no keys."""
+        """Create the verifier, which needs no keys."""
 
     async def verify(self, token: str) -> Caller:
         parts = token.split("|")
@@ -125,7 +125,7 @@ class TextTokens(TokenVerifier):
 
 
 class InterleavedDocuments:
-    """Memory documents that let others run before each read and write, by a seeded chance."""
+    """Documents in memory that suspend before reads and writes, at random by a seed."""
 
     def __init__(self, documents: MemoryDocuments, random: Random) -> None:
         self._documents = documents
@@ -191,7 +191,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Undelivered:
-    """A delivery that a consumer gave up: what would go to the dead letter sink."""
+    """A delivery that failed for good, which a broker would send to the dead letter sink."""
 
     operation: str
     envelope: Envelope
@@ -236,7 +236,7 @@ def _runtime(
 
 @dataclass
 class Harness:
-    """A runtime, its parts, and the ways into its functions."""
+    """A runtime with all functions, and methods that send requests and events to them."""
 
     runtime: Runtime
     clock: ManualClock
@@ -254,8 +254,8 @@ class Harness:
 
     @classmethod
     def make(cls, *, seed: int = 1, interleaved: bool = False, settings: Settings | None = None) -> Harness:
-        """On the memory adapters, with no tenant yet. `interleaved` lets concurrent runs cut in between reads and
-        commits."""
+        """Create a harness on the memory adapters, without a tenant. With `interleaved`, concurrent runs interleave
+        between reads and commits."""
         clock, documents = ManualClock(), MemoryDocuments(COLLECTIONS)
         seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
         random = Random(seed)
@@ -266,7 +266,7 @@ class Harness:
 
     @classmethod
     async def on_disk(cls, data_dir: Path, *, seed: int = 1, settings: Settings | None = None) -> Harness:
-        """On the embedded store in a directory, with no tenant yet. To be closed."""
+        """Create a harness on the embedded store in a directory, without a tenant. The caller closes it."""
         clock, random, events = ManualClock(), Random(seed), list[Envelope]()
         store = await SqliteStore.open(data_dir, collections=COLLECTIONS, settings=settings or Settings(), clock=clock)
         store.subscribe(lambda _, logged: events.extend(logged))
@@ -275,12 +275,12 @@ class Harness:
         return cls(runtime, clock, store.documents, random, events, store=store)
 
     async def close(self) -> None:
-        """Close the embedded store, if that is what is underneath."""
+        """Close the embedded store, if there is one."""
         if self.store is not None:
             await self.store.close()
 
     def events_of(self, model: type[Event], subject: str | None = None) -> list[Any]:
-        """The data of the committed events of a type, of one aggregate or of all."""
+        """Return the data of the committed events of a type, of one aggregate or of all."""
         return [
             envelope.parsed(model)
             for envelope in self.events
@@ -290,7 +290,7 @@ class Harness:
     # Requests
 
     async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
-        """A request to whichever operation answers this method and path (without its query)."""
+        """Send a signed request to the operation with this method and path (without the query)."""
         for operation in operations().values():
             if (
                 isinstance(operation, HttpOperation)
@@ -314,8 +314,8 @@ class Harness:
         query: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """A request through the whole pipeline. `body` is JSON to be, or bytes as they are; `key` is the
-        Idempotency-Key (a new one each time when left out); `headers` come last and may be empty to leave one out."""
+        """Send a request through the whole pipeline. `body` is a JSON value or bytes; `key` is the Idempotency-Key,
+        by default a new one; `headers` replace others, and an empty value removes one."""
         if isinstance(operation, str):
             found = operations()[operation]
             assert isinstance(found, HttpOperation)
@@ -352,9 +352,9 @@ class Harness:
             self.sign(request, tenant)
 
     def sign(self, request: HttpRequest, tenant: str) -> None:
-        """Sign a request with the tenant's key, as of now; each signature is another."""
+        """Sign a request with the tenant's key and the present time; each signature is different."""
         pair = self.keys[tenant]
-        # A fraction of a second beyond the microsecond tells apart what is sent while the clock stands still.
+        # Digits beyond the microsecond make signatures different while the clock does not move.
         timestamp = f"{format_time(self.clock.now())[:-1]}{self._requests:06d}Z"
         canonical = canonical_string(
             request.method,
@@ -373,7 +373,7 @@ class Harness:
     # Events
 
     def envelope(self, event: Event, *, tenant: str | None = None, id: str | None = None, **more: str) -> Envelope:
-        """An event as another function would have published it. The same id makes it the same event."""
+        """Return an event as another function publishes it. The same id gives the same event."""
         owner = tenant or self.default_tenant
         extensions = {
             "tenantid": owner,
@@ -401,7 +401,7 @@ class Harness:
         return await deliver(operation, envelope, self.runtime, first=first)
 
     def consumers(self, envelope: Envelope) -> list[EventOperation]:
-        """The operations whose Triggers take an event."""
+        """Return the operations whose Triggers pass an event."""
         attributes = envelope.attributes()
         found: list[EventOperation] = []
         for id, filters in trigger_filters().items():
@@ -414,10 +414,10 @@ class Harness:
         return found
 
     async def run_events(self, *, times: int = 1, shuffled: bool = False, together: bool = False) -> int:
-        """Deliver what was published and what comes of it, until all is quiet. Returns the number of events.
+        """Deliver the published events, and those that follow, until none is left. Returns the number of events.
 
-        Each delivery is made `times` times; `shuffled` takes what is pending in a seeded random order; `together`
-        makes the pending deliveries at once. What a consumer gives up is kept in `undelivered`.
+        Each delivery is made `times` times; with `shuffled` in a seeded random order; with `together` concurrently.
+        Deliveries that fail for good are stored in `undelivered`.
         """
         count = 0
         while self._routed < len(self.events):
@@ -442,14 +442,14 @@ class Harness:
         for attempt in range(MAX_RETRIES):
             if delivery.status not in RETRIED:
                 break
-            # As a broker does: another delivery of the event may be between two of its attempts to commit.
+            # Retried, as a broker does: another delivery of the event may be in progress.
             await asyncio.sleep(min(0.1, 0.001 * 2**attempt))
             delivery = await self.deliver(operation, envelope)
         if delivery.status != 204:
             self.undelivered.append(Undelivered(operation.id, envelope, delivery))
 
     async def step(self, operation: str, position: int = 0) -> int:
-        """Deliver to one operation alone what it takes of the events from a position on; the next position."""
+        """Deliver the events from a position on to one operation, and return the next position."""
         waiting = self.events[position:]
         for envelope in waiting:
             if operation in (consumer.id for consumer in self.consumers(envelope)):
@@ -458,14 +458,14 @@ class Harness:
         return position + len(waiting)
 
     async def replay_all(self) -> None:
-        """Deliver every event since the beginning again, to all its consumers."""
+        """Deliver every event again to all its consumers."""
         self._routed = 0
         await self.run_events()
 
-    # Beginnings of stories
+    # Resources for tests
 
     async def tenant(self, id: str = "acme", **fields: Any) -> Any:
-        """Take a tenant on and keep its signing key for its requests."""
+        """Create a tenant and store its signing key for its requests."""
         answer = await self.call("POST", "/v1/tenants", {"id": id, "name": id.title(), **fields})
         assert answer.status == 201, answer.body
         created = answer.json
@@ -473,7 +473,7 @@ class Harness:
         return created
 
     async def user(self, number: str = "52998224725", *, tenant: str | None = None, **fields: Any) -> Any:
-        """Register a user with this CPF, or find the one that has it."""
+        """Register a user with this CPF, or return the existing one."""
         body = {
             "kind": "customer",
             "name": "Ana Souza",
@@ -489,7 +489,7 @@ class Harness:
         return answer.json
 
     async def account(self, funds: int = 0, *, tenant: str | None = None, **fields: Any) -> Any:
-        """Open an account in reais, with this much on it."""
+        """Open an account in BRL with this balance."""
         if "owner_id" not in fields:
             fields["owner_id"] = (await self.user(tenant=tenant))["id"]
         answer = await self.call("POST", "/v1/accounts", {"currency": "BRL", **fields}, tenant=tenant)
@@ -499,8 +499,7 @@ class Harness:
         return answer.json
 
     async def fund(self, account_id: str, amount: int, *, tenant: str | None = None, currency: str = "BRL") -> None:
-        """Let money come in as the PIX rail's callback would report it, for no deposit that anybody asked for, and
-        everything run its course."""
+        """Credit an account as a callback of the PIX rail does, without a deposit, and deliver all events."""
         from events.charges import ChargePaid
         from shared.core.money import Money
         from shared.records.system_accounts import clearing_account
@@ -524,20 +523,20 @@ class Harness:
     async def alter(
         self, collection: Collection[Any, ...], id: str, *, tenant: str | None = None, **fields: object
     ) -> None:
-        """Change a stored document behind every function's back."""
+        """Change a stored document directly, without a function."""
         owner = tenant or self.default_tenant
         document = await self.documents.get(collection, owner, id)
         assert document is not None, id
         await self.documents.commit(Commit(owner, replaces=[(collection, {**document, **fields})]))
 
     async def balance(self, account_id: str, *, tenant: str | None = None) -> tuple[int, int, int]:
-        """What is posted, held and available on an account, as the API answers it."""
+        """Return the posted, held and available amounts of an account from the API."""
         answer = await self.call("GET", f"/v1/accounts/{account_id}/balance", tenant=tenant)
         assert answer.status == 200, answer.body
         return answer.json["posted"], answer.json["held"], answer.json["available"]
 
     async def pay(self, payer: str, payee: str, value: int, *, tenant: str | None = None, **fields: Any) -> Any:
-        """Ask for a payment in reais; its events have not run yet."""
+        """Create a payment in BRL; its events are not delivered."""
         body = {
             "amount": {"value": value, "currency": "BRL"},
             "method": "internal",
@@ -550,5 +549,5 @@ class Harness:
         return answer.json
 
     async def payment(self, payment_id: str, *, tenant: str | None = None) -> Any:
-        """A payment as it is now."""
+        """Return a payment from the API."""
         return (await self.call("GET", f"/v1/payments/{payment_id}", tenant=tenant)).json

@@ -1,8 +1,8 @@
-"""Stores that several processes share and that misbehave as servers on a network may: on purpose, by a die.
+"""Stores that several processes share and that fail at random, as servers on a network may.
 
-What they do is allowed by the ports. A commit may be refused for a conflict that cannot be seen; it may fail before it
-happened, or after; it may happen later, when its caller has given it up. A cache forgets. A bus takes events and says
-that it did not. A sweep across tenants reads what was true a moment ago.
+The ports allow all their faults. A commit may be refused for an invisible conflict; it may fail before it was made, or
+after; it may be made later, after its caller has stopped waiting. A cache loses its contents. A bus accepts events and
+reports an error. A sweep across tenants reads stale documents.
 """
 
 from __future__ import annotations
@@ -35,49 +35,49 @@ from shared.ports.rail import Rail
 from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
-"""How many calls of the stores may come before a late write does."""
+"""The greatest number of calls of the stores before a late write is made."""
 _MOMENTS: Final = 4
-"""How many commits a lagging read may be behind."""
+"""The greatest number of commits by which a read may be stale."""
 
 
 class Fault(Enum):
-    """What becomes of a call that writes."""
+    """The outcome of a writing call."""
 
     NONE = "none"
     CONFLICT = "conflict"
-    """Refused, though the caller cannot see why."""
+    """Refused, without a reason that the caller can see."""
     LOST = "lost"
-    """Nothing happens, and the caller knows."""
+    """Nothing is written, and the caller gets an error that says so."""
     APPLIED = "applied"
-    """It happens, and the caller is not told."""
+    """It is written, and the caller does not get the outcome."""
     DROPPED = "dropped"
-    """Nothing happens, and the caller does not know."""
+    """Nothing is written, and the caller does not get the outcome."""
     LATE = "late"
-    """It happens some calls later, if it still can; the caller does not know. Tried again it is settled: what has not
-    happened by then never will."""
+    """It is written some calls later, if still possible, and the caller does not get the outcome. When the caller
+    repeats it, the first attempt is made at once or never."""
 
 
 FAULTS: Final = tuple(Fault)
 
 
 class Die(Protocol):
-    """Decides what goes wrong."""
+    """Decides which calls fail."""
 
     def fault(self) -> Fault:
-        """What becomes of the next call that writes."""
+        """Return the outcome of the next writing call."""
         ...
 
     def chance(self, one_in: int) -> bool:
-        """Whether something happens that does so once in so many times."""
+        """Return True once in so many calls, at random."""
         ...
 
     def below(self, limit: int) -> int:
-        """A number from 0 up to, not including, a limit."""
+        """Return a number from 0 to a limit, which is excluded."""
         ...
 
 
 class SeededDie:
-    """Goes wrong in a share of the calls, by a seed; `calm` stops it."""
+    """Lets a share of the calls fail, by a seed; `calm` stops that."""
 
     def __init__(self, seed: int, share: float = 0.25) -> None:
         self._random = Random(seed)
@@ -97,7 +97,7 @@ class SeededDie:
 
 
 class ScriptedDie:
-    """Goes wrong as it was told, call after call, and then no more."""
+    """Lets calls fail as in a given list, and no call after its end."""
 
     def __init__(self) -> None:
         self.script: deque[Fault] = deque()
@@ -106,7 +106,7 @@ class ScriptedDie:
         return self.script.popleft() if self.script else Fault.NONE
 
     def chance(self, one_in: int) -> bool:
-        """Once in a while, as long as something is to go wrong at all."""
+        """Return True from time to time, while the list is not at its end."""
         return len(self.script) % one_in == 1
 
     def below(self, limit: int) -> int:
@@ -114,7 +114,7 @@ class ScriptedDie:
 
 
 class _Late(NamedTuple):
-    """A write that is on its way, and how many calls may come before it."""
+    """A late write, and the number of calls before it is made."""
 
     calls: int
     what: object
@@ -122,7 +122,7 @@ class _Late(NamedTuple):
 
 
 class Servers:
-    """The stores that the processes share, and the writes that are still on their way to them."""
+    """The stores that the processes share, and their late writes."""
 
     def __init__(self, die: Die, collections: Iterable[Collection[Any, ...]] = COLLECTIONS) -> None:
         self.die = die
@@ -135,7 +135,7 @@ class Servers:
         self._late: list[_Late] = []
 
     async def called(self) -> None:
-        """Let the late writes come whose time it is. Every call of a store begins with this."""
+        """Make the late writes that are due. Every call of a store begins with this."""
         if not self._late:
             return
         late, self._late = self._late, []
@@ -146,13 +146,13 @@ class Servers:
                 await self._arrive(each)
 
     async def arrived(self) -> None:
-        """Let all late writes come."""
+        """Make all late writes."""
         late, self._late = self._late, []
         for each in late:
             await self._arrive(each)
 
     async def _settle(self, what: object) -> None:
-        """Let earlier attempts at the same come now or never."""
+        """Make the earlier attempts at the same write now, or drop them."""
         late, self._late = self._late, []
         for each in late:
             if each.what is not what:
@@ -173,7 +173,7 @@ class Servers:
         conflict: Callable[[], Exception],
         unknown: Callable[[], Exception],
     ) -> Any:
-        """Make a call that writes, or let it go wrong. `what` is the same object when the same is tried again."""
+        """Make a writing call, or let it fail. `what` is the same object when a call is repeated."""
         await self.called()
         await self._settle(what)
         fault = self.die.fault()
@@ -194,7 +194,7 @@ class Servers:
         return written
 
     def moment_ago(self) -> MemoryDocuments:
-        """The documents as they were some commits ago."""
+        """Return the documents as they were some commits ago."""
         if not self._moments:
             return self.documents
         before = MemoryDocuments(self._collections)
@@ -203,7 +203,7 @@ class Servers:
 
 
 class HostileDocuments:
-    """One process's way to the documents."""
+    """The documents port of one process."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -260,7 +260,7 @@ class HostileDocuments:
 
 
 class HostileLedger:
-    """One process's way to the ledger."""
+    """The ledger port of one process."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -299,7 +299,7 @@ class HostileLedger:
 
 
 class HostileCache(MemoryCache):
-    """A cache of one process alone, which forgets everything when it likes."""
+    """The cache of one process, which loses everything at random."""
 
     def __init__(self, clock: Clock, die: Die) -> None:
         super().__init__(clock)
@@ -319,7 +319,7 @@ class HostileCache(MemoryCache):
 
 
 class HostileBus:
-    """One process's way to a bus."""
+    """The bus port of one process."""
 
     reads_the_outbox = False
 
@@ -338,7 +338,7 @@ class HostileBus:
 
 
 class HostileRail(PixHttpRail):
-    """One process's way to a provider."""
+    """The rail of one process."""
 
     def __init__(self, servers: Servers, rail: Rail) -> None:
         super().__init__("")

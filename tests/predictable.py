@@ -1,4 +1,4 @@
-"""A source of secrets that gives the same ones each time: what it makes can be guessed, so it is for tests alone."""
+"""A source of secrets that returns the same ones each time, for tests only: its secrets can be guessed."""
 
 from __future__ import annotations
 

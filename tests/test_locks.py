@@ -1,4 +1,4 @@
-"""The locks that every installation comes from."""
+"""The locks from which every installation is made."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def pins(lock: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_names_no_host(lock: str) -> None:
-    """A lock names no index and no address: pip asks the one that the machine is set up for."""
+    """A lock contains no index and no URL: pip uses the one that is configured on the machine."""
     assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text())
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_has_hashes(lock: str) -> None:
-    """Each pinned package is followed by at least one SHA-256, so that what is installed is what was locked."""
+    """Each pinned package has at least one SHA-256 hash, so that only the locked files are installed."""
     blocks = re.split(r"^(?=[a-z0-9])", (ROOT / lock).read_text(), flags=re.MULTILINE)[1:]
 
     assert [block.partition(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
 def test_locks_hold_what_the_project_names() -> None:
-    """Every dependency of pyproject.toml is pinned: a changed project file without a new lock is noticed."""
+    """Every dependency of pyproject.toml is in the lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     running, developing, generating = (set(pins(lock)) for lock in LOCKS)
 
@@ -47,7 +47,7 @@ def test_locks_hold_what_the_project_names() -> None:
     assert names(project["dependency-groups"]["client"]) <= generating
 
 
-def test_tests_run_on_what_is_run() -> None:
+def test_the_test_lock_has_the_versions_of_the_run_lock() -> None:
     """The lock for tests pins each package of the lock for running at the same versions."""
     running, developing, _ = (pins(lock) for lock in LOCKS)
 

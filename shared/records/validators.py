@@ -1,4 +1,4 @@
-"""What a database can be told of a collection's documents, so that it refuses others too."""
+"""The JSON Schema of a collection's documents, with which a database refuses other documents."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shared.ports.documents import Collection
 
 
 def validator(collection: Collection[Any, ...]) -> JsonSchemaValue:
-    """The JSON Schema of a collection's documents, made from their type; every field is required.
+    """Return the JSON Schema of a collection's documents, made from their type; every field is required.
 
-    In the dialect of MongoDB's `$jsonSchema`: draft 4 without references, and without the type `integer`, for which
-    stands a multiple of 1.
+    The dialect is that of MongoDB's `$jsonSchema`: draft 4 without references and without the type `integer`, which is
+    written as a number that is a multiple of 1.
     """
     schema = TypeAdapter(collection.document).json_schema(schema_generator=_MongoSchema)
     definitions = schema.pop("$defs", {})

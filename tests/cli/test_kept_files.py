@@ -1,4 +1,4 @@
-"""Files of a data directory that do not fit, are damaged, or cannot be read: one line names each, and what to do."""
+"""Missing, damaged or unreadable files of a data directory are reported in one line with the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATABASE = ("lastro.db", "lastro.db-wal", "lastro.db-shm")
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that a first start has made."""
+    """A data directory after a first start."""
     place = tmp_path_factory.mktemp("first") / "data"
     with started(place) as platform:
         assert platform.stop() == 0
@@ -25,7 +25,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(first: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be damaged."""
+    """A copy of the data directory, which a test damages."""
     return Path(shutil.copytree(first, tmp_path / "data"))
 
 
@@ -49,7 +49,7 @@ def open_to_all(name: str) -> Callable[[Path], None]:
 
 
 def a_directory(name: str) -> Callable[[Path], None]:
-    """As good as a file that may not be read, which root may."""
+    """Replace a file by a directory, because root can read a file without permissions."""
 
     def replace(data: Path) -> None:
         (data / name).unlink()
@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_file_that_cannot_be_used_is_named_in_one_line(data: Path, case: str) -> None:
-    """`up` ends with 1 and one line that names the file in full and says what to do; no secret is in it."""
+    """`up` ends with 1 and one line with the file's path and the remedy, and without a secret."""
     damage, shown, remedy = CASES[case]
     secrets = json.loads((data / "credentials.json").read_text())["demo"]
     damage(data)
@@ -134,8 +134,8 @@ def test_a_file_that_cannot_be_used_is_named_in_one_line(data: Path, case: str) 
 
 
 @pytest.mark.parametrize("case", ["database deleted", "credentials no JSON"])
-def test_what_the_line_says_helps(data: Path, case: str) -> None:
-    """Once credentials.json is removed, as the line says, the platform starts with a demo tenant."""
+def test_the_remedy_in_the_line_works(data: Path, case: str) -> None:
+    """After credentials.json was removed, as the line says, the platform starts with a demo tenant."""
     CASES[case][0](data)
     (data / "credentials.json").unlink()
     with started(data) as platform:

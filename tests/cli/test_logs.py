@@ -1,4 +1,4 @@
-"""What `lastro up` logs, and never logs."""
+"""The log of `lastro up`, and the data that is never in it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FIELDS = {"time", "level", "logger", "message"}
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The log, each line read as JSON."""
+    """Return the log, each line parsed as JSON."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def pay(platform: Started) -> list[str]:
-    """A payment with all that goes before it; everything in it that no log line may show."""
+    """Make a payment with all its resources, and return the texts that no log line may show."""
     where = ("--data-dir", str(platform.data_dir))
 
     def post(path: str, body: object, *options: str) -> Any:
@@ -67,8 +67,8 @@ def pay(platform: Started) -> list[str]:
 
 
 def test_every_line_is_json_and_no_secret_or_person_is_in_one(tmp_path: Path) -> None:
-    """At `debug`, from the start to the end, over a whole payment, refusals and wrong tokens: each line is one JSON
-    object with its fields, and none holds a secret, a token, or anything about a person or from a body."""
+    """At `debug`, during a payment, refusals and wrong tokens, each line is a JSON object, and none has a secret, a
+    token, personal data or a body."""
     errors = tmp_path / "errors"
     with errors.open("wb") as stream, started(tmp_path / "data", stderr=stream, LASTRO_LOG_LEVEL="debug") as platform:
         hidden = pay(platform)
@@ -88,7 +88,7 @@ def test_every_line_is_json_and_no_secret_or_person_is_in_one(tmp_path: Path) ->
 
 
 def test_there_is_one_line_for_each_request_at_the_default_level(tmp_path: Path) -> None:
-    """Whoever answers it, each request has one line, found by the X-Request-Id of its answer; deliveries have none."""
+    """Each request has one line with the X-Request-Id of its answer, and deliveries have none."""
     errors = tmp_path / "errors"
     with errors.open("wb") as stream, started(tmp_path / "data", stderr=stream) as platform:
         ids = [
@@ -130,15 +130,16 @@ def test_there_is_one_line_for_each_request_at_the_default_level(tmp_path: Path)
     ],
 )
 def test_a_setting_that_cannot_be_followed_stops_the_start(tmp_path: Path, name: str, value: str, shown: str) -> None:
-    """One line names the variable and what is accepted, the exit code is 1, and nothing was made."""
+    """An invalid setting ends the start with exit code 1 and one line with the variable and its accepted values, and
+    no file is created."""
     ended = run("up", "--port", "0", "--data-dir", str(tmp_path / "data"), **{name: value})
     assert (ended.returncode, ended.stderr.splitlines()[-1][: len(shown) + 8]) == (1, f"lastro: {shown}")
     assert len(ended.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 
 
-def test_a_misspelt_setting_is_warned_of(tmp_path: Path) -> None:
-    """A variable whose name looks like a setting's is named with the one that was probably meant; others are not."""
+def test_a_misspelt_setting_causes_a_warning(tmp_path: Path) -> None:
+    """A misspelt LASTRO_ variable causes a warning with the probable name, and other variables do not."""
     errors = tmp_path / "errors"
     with (
         errors.open("wb") as stream,
@@ -150,7 +151,7 @@ def test_a_misspelt_setting_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_telemetry_of_the_platform_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
-    """With an endpoint set, spans of every request are sent by default, the last ones when the platform stops."""
+    """With an endpoint, the spans of every request are sent by default, the last ones when the platform stops."""
     with receiving() as receiver:
         with started(tmp_path / "data", "--no-demo", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as platform:
             httpx.get(f"{platform.told['base_url']}/v1/payments")
@@ -160,7 +161,7 @@ def test_telemetry_of_the_platform_reaches_a_collector_by_its_end(tmp_path: Path
 
 
 def test_the_writer_s_process_logs_alike(tmp_path: Path) -> None:
-    """What goes wrong in the writer's process is a JSON line of its own, and the process ends with 1."""
+    """An error in the writer process is a JSON line, and the process ends with 1."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         writer = subprocess.Popen(
@@ -178,8 +179,8 @@ def test_the_writer_s_process_logs_alike(tmp_path: Path) -> None:
     assert line["exception"][0] == "ValueError"
 
 
-def test_text_is_for_people(tmp_path: Path) -> None:
-    """LASTRO_LOG_FORMAT=text writes text where standard error is no terminal."""
+def test_the_text_format_can_be_chosen(tmp_path: Path) -> None:
+    """LASTRO_LOG_FORMAT=text writes text also when standard error is not a terminal."""
     arguments = command("up", "--port", "0", "--data-dir", str(tmp_path), "--json")
     settings = {**environment(), "LASTRO_LOG_FORMAT": "text"}
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How `lastro up` ends when something is in its way."""
+"""Stopping `lastro up` when its writer hangs or while it starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TENANT = '{"name": "Left"}'
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the child processes of a process."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -36,7 +36,7 @@ def children(pid: int) -> list[int]:
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """A process that does nothing, as one that waits for a disk that hangs."""
+    """Stop a process with SIGSTOP, so that it behaves as one that waits for a disk that hangs."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -48,18 +48,18 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def post_tenant(platform: Started) -> subprocess.Popen[str]:
-    """A request whose answer waits until it is on disk."""
+    """Send a request whose answer waits until it is on disk."""
     arguments = ("request", "--platform", "POST", "/v1/tenants", "-d", TENANT, "--data-dir", str(platform.data_dir))
     return subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL, text=True)
 
 
 def token_of(platform: Started) -> str:
-    """An operator's token."""
+    """Return an operator's token."""
     return run("token", "--platform", "--data-dir", str(platform.data_dir)).stdout.strip()
 
 
 def events_not_on_disk(platform: Started, token: str) -> int:
-    """How far what was decided is ahead of what is on disk."""
+    """Return the number of committed events that are not on disk."""
     answer = httpx.get(f"{platform.told['base_url']}/metrics", headers={"authorization": f"Bearer {token}"})
     values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if line.startswith("lastro_log_"))
     return int(float(values["lastro_log_head"]) - float(values["lastro_log_durable"]))
@@ -67,8 +67,8 @@ def events_not_on_disk(platform: Started, token: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the writer's process in /proc")
 def test_it_ends_within_ten_seconds_though_the_writer_hangs_and_says_what_is_not_written(tmp_path: Path) -> None:
-    """With its writer stopped, SIGTERM ends the platform in time with exit code 1 and a line that says what was not
-    written; the next start takes the directory at once."""
+    """When the writer hangs, SIGTERM ends the platform in time with exit code 1 and a line about the unwritten
+    changes; the next start can use the directory at once."""
     errors = tmp_path / "errors"
     with errors.open("wb") as stream, started(tmp_path / "data", stderr=stream) as platform:
         token = token_of(platform)

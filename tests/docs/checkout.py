@@ -1,4 +1,4 @@
-"""A copy of this checkout, in which snippets run as they stand; its `.venv` is the tests' own environment."""
+"""A copy of this checkout in which snippets run unchanged; its `.venv` is the environment of the tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The copy, and the environment of somebody who has set nothing up."""
+    """The copy, and environment variables without any of Lastro's."""
 
     root: Path
 
@@ -35,7 +35,7 @@ class Checkout:
         return {**kept, "PATH": os.defpath + os.pathsep + os.environ.get("PATH", ""), "COLUMNS": "160"}
 
     def run(self, script: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """A script in bash, as strict as bash can be, from the checkout's root."""
+        """Run a bash script in strict mode from the checkout's root."""
         return subprocess.run(
             bound(["bash", "-euo", "pipefail", "-c", script]),
             cwd=self.root,
@@ -47,7 +47,7 @@ class Checkout:
 
     @contextlib.contextmanager
     def running(self, script: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
-        """A command that goes on until it is stopped, which must then end well."""
+        """Run a command until the context ends. It must stop without an error."""
         log = self.root / "running.log"
         with log.open("w", encoding="utf-8") as output:
             process = subprocess.Popen(
@@ -68,7 +68,7 @@ class Checkout:
 
 
 def copy_checkout(place: Path) -> Checkout:
-    """The files of this checkout, copied, and its environment, linked."""
+    """Copy the files of this checkout, and link its environment."""
     place.mkdir()
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, place / folder, copy_function=_copy)
@@ -85,7 +85,7 @@ def copy_checkout(place: Path) -> Checkout:
 
 
 def _copy(source: str, target: str) -> None:
-    # Compiled modules come and go while other tests run.
+    # Other tests create and delete compiled modules meanwhile.
     with contextlib.suppress(FileNotFoundError):
         shutil.copy2(source, target)
 
@@ -97,7 +97,7 @@ def free_port() -> int:
 
 
 def answer_of(process: subprocess.Popen[str], url: str) -> tuple[int, bytes]:
-    """Status and body of the first answer at this address. Fails when the process ends or takes too long."""
+    """Return the status and body of the first answer at this URL. Fails when the process ends or takes too long."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, f"it ended with {process.returncode}"

@@ -1,4 +1,4 @@
-"""What the repository's pages say: their fenced snippets, their links, and the names that they mention."""
+"""The contents of the repository's pages: fenced snippets, links, and names in code spans."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Snippet:
 
     @property
     def name(self) -> str:
-        """The page and the first line, cut short: enough to tell snippets apart."""
+        """The page and the beginning of the first line, which identify a snippet."""
         return f"{self.page}: {self.text.partition(chr(10))[0][:36].rstrip()}"
 
 
 def snippets() -> list[Snippet]:
-    """Every fenced block of every page, in order. The Portuguese README repeats those of the English one."""
+    """Return every fenced block of every page, in order. The Portuguese README has those of the English one."""
     return [
         Snippet(page.relative_to(ROOT).as_posix(), *found)
         for page in PAGES
@@ -46,25 +46,25 @@ def snippets() -> list[Snippet]:
 
 
 def fenced_blocks(page: Path) -> list[tuple[str, str]]:
-    """The language and the text of a page's fenced blocks."""
+    """Return the language and the text of a page's fenced blocks."""
     return _FENCE.findall(page.read_text(encoding="utf-8"))
 
 
 def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     return _FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> list[str]:
-    """Where a page's links and pictures lead."""
+    """Return the targets of a page's links and pictures."""
     return _LINK.findall(prose(page))
 
 
 def anchors(page: Path) -> set[str]:
-    """The names by which a page's headings can be linked to."""
+    """Return the anchors of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(prose(page))}
 
 
 def code_spans(page: Path) -> list[str]:
-    """What a page sets in code between words."""
+    """Return the code spans of a page."""
     return _CODE.findall(prose(page))

@@ -1,4 +1,4 @@
-"""What the pages say is there is there: links, paths, commands, tasks, decisions."""
+"""The links, paths, commands, tasks and decisions in the pages exist."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import yaml
 from cli.main import app
 from tests.docs.pages import PAGES, PORTUGUESE, ROOT, anchors, code_spans, fenced_blocks, links, prose
 
-# What is made by running or installing, and so is in no checkout.
+# Files that running or installing creates, which are not in a checkout.
 MADE = (".venv", ".lastro")
 TOP = ("cli/", "docs/", "embedded/", "events/", "functions/", "kafka-sources/", "knative/", "shared/", "tests/", ".ci/")
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 @pages
-def test_links_lead_somewhere(page: Path) -> None:
-    """A relative link leads to a file of this repository, and its anchor to a heading there."""
+def test_links_have_targets(page: Path) -> None:
+    """The target of a relative link is a file of this repository, and its anchor is a heading there."""
     for link in links(page):
         if re.match(r"[a-z]+:", link):
             continue
@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pages
 def test_paths_exist(page: Path) -> None:
-    """A path that a page sets in code is there, whatever stands for its `<parts>` and `{choices}`."""
+    """A path in a code span exists, with any value for its `<parts>` and `{choices}`."""
     for span in code_spans(page):
         if not span.startswith(TOP) or " " in span:
             continue
@@ -44,12 +44,12 @@ def test_paths_exist(page: Path) -> None:
             assert list(ROOT.glob(wanted)) or wanted in NEW_FILES, span
 
 
-# The README's own example, which its reader makes.
+# The README's example, which its reader creates.
 NEW_FILES = {"functions/payments/thank_payer.py", "shared/records/thanks.py"}
 
 
 def commands() -> set[str]:
-    """Every command of the command line, with its group before it."""
+    """Return every command of the command line, with its group."""
     found: set[str] = set()
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
         inner = getattr(command, "commands", None)
@@ -84,7 +84,7 @@ def test_the_portuguese_readme_has_the_same_commands() -> None:
 
 @pages
 def test_commands_and_tasks_exist(page: Path) -> None:
-    """A `lastro` command or a task that a page names can be given."""
+    """Each `lastro` command and task in a page exists."""
     tasks = set(yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"])
     known = commands() | {command.split()[0] for command in commands()}
     for span in code_spans(page):
@@ -107,7 +107,7 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_code_names_decisions_that_exist() -> None:
-    """A comment that sends its reader to a decision names one."""
+    """Each decision that a comment refers to exists."""
     for folder in TOP:
         for file in (ROOT / folder).rglob("*"):
             if file.suffix not in (".py", ".yaml", ".yml", ".md") or MADE[0] in file.parts:
@@ -117,7 +117,7 @@ def test_code_names_decisions_that_exist() -> None:
 
 
 def test_architecture_lists_every_port() -> None:
-    """The page has a line for each port that there is."""
+    """The page has a line for each port."""
     listed = set(re.findall(r"^\| (\w+) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE))
     assert {file.stem for file in (ROOT / "shared/ports").glob("[a-z]*.py")} <= listed
 

@@ -1,6 +1,6 @@
-"""Every fenced snippet of the pages is run, as it stands, in a copy of the checkout.
+"""Every fenced snippet of the pages is run unchanged in a copy of the checkout.
 
-A snippet that is new, or whose first line changed, fails here until it is told how it is run.
+A new snippet, or one whose first line has changed, fails here until this module says how it is run.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def text(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The platform that README's `./lastro up` started, and what README's first payment printed."""
+    """The platform that README's `./lastro up` started, and the output of README's first payment."""
 
     checkout: Checkout
     port: int
     readiness: tuple[int, bytes]
     payment: subprocess.CompletedProcess[str]
     again: subprocess.CompletedProcess[str]
-    """The same lines, run once more."""
+    """The output of the same lines, run again."""
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +88,13 @@ def started(checkout: Checkout) -> Iterator[Started]:
 
 @pytest.fixture(scope="module")
 def tests_found(checkout: Checkout) -> subprocess.CompletedProcess[str]:
-    """What `./lastro test` finds when it is told to look at one file and to run nothing."""
+    """Return the tests that `./lastro test` collects in one file."""
     return checkout.run(text("README.md: ./lastro test"), PYTEST_ADDOPTS="--collect-only --quiet tests/test_locks.py")
 
 
 @pytest.fixture(scope="module")
 def wiring(checkout: Checkout) -> subprocess.CompletedProcess[str]:
-    """What `task wiring` says of the README's function."""
+    """Return the output of `task wiring` about the README's function."""
     return checkout.run(".venv/bin/task wiring")
 
 
@@ -172,7 +172,7 @@ def the_code_says_the_same(snippet: Snippet, request: pytest.FixtureRequest) -> 
 
 
 def head_of(function: ast.AsyncFunctionDef) -> tuple[str, set[str]]:
-    """What an operation says before its body, and the decorator's options, of which a page may show only some."""
+    """Return the head of an operation, and the options of its decorator, of which a page may show only some."""
     (decorator,) = function.decorator_list
     assert isinstance(decorator, ast.Call)
     options = {ast.unparse(option) for option in decorator.keywords}
@@ -210,12 +210,12 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
 
 @pytest.mark.parametrize("name", [snippet.name for snippet in snippets()])
 def test_snippet(name: str, request: pytest.FixtureRequest) -> None:
-    """What the pages tell a reader to type works."""
+    """Each snippet of the pages works."""
     assert name in RUN, f"no test runs this snippet; say in {Path(__file__).name} how it is run"
     RUN[name](SNIPPETS[name], request)
 
 
 def test_each_snippet_is_known_by_its_first_line() -> None:
-    """No two snippets of a page begin alike, and none that is claimed to be run is gone."""
+    """The snippets of a page have different first lines, and each snippet listed in this module exists."""
     names = [snippet.name for snippet in snippets()]
     assert sorted(names) == sorted(RUN)

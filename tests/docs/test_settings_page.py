@@ -1,4 +1,4 @@
-"""docs/settings.md has every setting, and nothing that is none."""
+"""docs/settings.md has every setting and no others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_setting_is_on_the_page_with_its_default() -> None:
 
 
 def test_every_otel_variable_on_the_page_is_tested() -> None:
-    """What the page says of OpenTelemetry's variables is tried against a receiver."""
+    """Each OpenTelemetry variable on the page has a test against a receiver."""
     tests = (ROOT / "tests/shared/adapters/otlp/test_otlp.py").read_text(encoding="utf-8")
     tests = tests.replace("<SIGNAL>", "TRACES") + tests.replace("<SIGNAL>", "METRICS")
     named = {name for name in DEFAULTS if name.startswith("OTEL_")}

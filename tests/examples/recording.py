@@ -1,7 +1,7 @@
 """The examples of the OpenAPI document: one request and response of each operation, recorded on a running platform.
 
-`task examples` records them anew into `functions/<domain>/examples.json`. The test beside this module holds the
-stored examples against what the platform answers now.
+`task examples` records them into `functions/<domain>/examples.json`. test_examples.py compares the stored examples with
+the platform's present answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TENANT: Final = "acme"
 WAIT: Final = (("prefer", "wait=10"),)
 
 Examples = dict[str, dict[str, Any]]
-"""Recorded exchanges by the operation's id."""
+"""The recorded exchanges, by the operation's id."""
 
 _ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
@@ -35,7 +35,8 @@ _VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEnd
 
 
 def shape(value: Any, name: str = "") -> Any:
-    """The value with a placeholder for each id, time, trace, secret and cursor: what is equal in every run."""
+    """Return the value with placeholders for ids, times, traces, secrets and cursors, so that it is equal in every
+    run."""
     if isinstance(value, dict):
         return {key: shape(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
@@ -157,7 +158,7 @@ async def _deposits(recorder: Recorder, house: House, client: Client, account: s
     await in_status(client, path, "settled")
     await recorder.send(client, "GET", path)
     await eventually(client, f"/v1/accounts/{account}/balance", lambda balance: balance["posted"] == 20_000)
-    # The simulator reports what it has received within the process. This callback comes over the wire.
+    # The simulator reports its payments inside the process. This callback is sent over HTTP.
     now = house.clock.now()
     report = {
         "endToEndId": f"E12345678{now:%Y%m%d%H%M}abcdefghijk",
@@ -197,7 +198,7 @@ async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) 
 
 async def _books(recorder: Recorder, client: Client, account: str) -> None:
     balance = f"/v1/accounts/{account}/balance"
-    # 200.00 deposited, 10.50 and 9.00 paid, 3.50 refunded; nothing is held any more.
+    # 200.00 deposited, 10.50 and 9.00 paid, 3.50 refunded; nothing is held.
     await eventually(client, balance, lambda found: (found["posted"], found["held"]) == (18_400, 0))
     await recorder.send(client, "GET", balance)
     statement = f"/v1/accounts/{account}/statement"
@@ -209,7 +210,7 @@ async def _books(recorder: Recorder, client: Client, account: str) -> None:
 
 
 async def _dead_letters(recorder: Recorder, house: House, client: Client) -> None:
-    """The dead letters of a tenant, then those of events that name none, which are the operator's."""
+    """Record the dead letters of a tenant, then those without a tenant, which are the operator's."""
     of_tenant = {"tenantid": TENANT, "partitionkey": f"{TENANT}/legacy"}
     for reader, path, extensions in (
         (client, "/v1/dead-letters", of_tenant),
@@ -227,7 +228,7 @@ async def _dead_letters(recorder: Recorder, house: House, client: Client) -> Non
 
 
 async def _publish_without_amount(house: House, id: str, extensions: dict[str, str]) -> None:
-    """Publish a payment that no consumer can process, because it says no amount."""
+    """Publish a payment without an amount, which no consumer can process."""
     event = {
         "specversion": "1.0",
         "id": id,
@@ -260,7 +261,7 @@ def stored() -> Examples:
 def store(examples: Examples) -> bool:
     """Write the examples beside the functions and return True, unless those that are stored have the same shape.
 
-    All are written or none, because they tell of one run: an id in one of them is the id in the others.
+    All are written or none, because they are of one run: an id in one of them is the same in the others.
     """
     if shape(stored()) == shape(examples):
         return False

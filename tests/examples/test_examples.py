@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document are what the platform really answers."""
+"""The examples of the OpenAPI document are the platform's real answers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ def described(operation: HttpOperation) -> dict[str, Any]:
 
 
 def test_every_operation_has_an_example() -> None:
-    """A request and a response are stored for each operation, and for nothing else."""
+    """One request and response is stored for each operation, and no others."""
     assert stored().keys() == http_operations().keys()
 
 
 async def test_the_examples_are_what_the_platform_answers(tmp_path: Path) -> None:
-    """A platform that is asked the same answers the same, but for ids, times and secrets; else run `task examples`."""
+    """The platform answers each stored request as recorded, except for ids, times and secrets; otherwise run `task
+    examples`."""
     recorded = await record(tmp_path)
     assert recorded.keys() == stored().keys()
     for operation, example in stored().items():
@@ -48,7 +49,7 @@ async def test_the_examples_are_what_the_platform_answers(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("id", sorted(http_operations()))
 def test_an_example_fits_its_schema(id: str) -> None:
-    """The body of a request and of a response is valid by the schema that describes it."""
+    """The bodies of requests and responses are valid by their schemas."""
     operation = http_operations()[id]
     text, example = described(operation), stored()[id]
     pairs = [(text["responses"][str(example["response"]["status"])], example["response"]["body"])]

@@ -294,8 +294,8 @@ async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path)
         ]
     lanes = [task.result() for task in tasks]
     visited = Counter(point for lane in lanes for point in lane.visited)
-    published = sum(len(lane.stories) for lane in lanes)
-    print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {published} stories")
+    stories = sum(len(lane.stories) for lane in lanes)
+    print(f"{len(visited)} crash points visited, {sum(visited.values())} kills, {stories} stories")
     assert set(visited) == set(NAMES)
 
 

@@ -1,4 +1,4 @@
-"""The manifests, against the schemas that a cluster would hold them to."""
+"""The manifests are validated against the schemas of a cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ needs_crd_schemas = pytest.mark.skipif(not PLACES, reason="LASTRO_CRD_SCHEMAS na
 # Where .ci/run puts the kustomize that it builds.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
 OVERLAYS = ROOT / "knative" / "overlays"
-# Read by kustomize and by Kong; what they make of them is checked by building the overlays and by the wiring tests.
+# Files for kustomize and Kong, which the overlay tests and the wiring tests check.
 NOT_RESOURCES = ("kustomize.config.k8s.io", "_format_version")
 
 Document = dict[str, Any]
@@ -48,7 +48,7 @@ def is_resource(document: Document) -> bool:
 
 
 def is_custom(group: str) -> bool:
-    """Whether kinds of this API group are not Kubernetes' own."""
+    """Return whether an API group is not one of Kubernetes' own."""
     return "." in group and not group.endswith(".k8s.io")
 
 
@@ -66,7 +66,7 @@ def validator_of(group: str, version: str, kind: str) -> Validator | None:
 
 
 def check(document: Document) -> None:
-    """Raise ValidationError when the cluster would refuse the resource, LookupError for an unknown kind."""
+    """Validate a resource. Raises ValidationError when a cluster would refuse it, LookupError for an unknown kind."""
     group, _, version = document["apiVersion"].rpartition("/")
     validator = validator_of(group, version, document["kind"])
     if validator is not None:
@@ -81,7 +81,7 @@ def check(document: Document) -> None:
 
 
 @pytest.mark.parametrize("path", manifests(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_a_cluster_takes_the_manifest(path: Path) -> None:
+def test_a_manifest_is_valid_for_a_cluster(path: Path) -> None:
     """Each resource in knative/ and kafka-sources/ is valid by its kind's schema, with no unknown field."""
     resources = [document for document in documents_of(path.read_text()) if is_resource(document)]
 
@@ -90,8 +90,8 @@ def test_a_cluster_takes_the_manifest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("overlay", ["kind", "production"])
-def test_an_overlay_builds_into_what_a_cluster_takes(overlay: str) -> None:
-    """Kustomize builds the overlay, and everything in it is valid and named only once."""
+def test_an_overlay_builds_valid_resources(overlay: str) -> None:
+    """Kustomize builds the overlay, and each of its resources is valid and has a unique name."""
     kustomize = shutil.which("kustomize") or shutil.which("kustomize", path=CACHE)
     if kustomize is None:
         pytest.skip(f"kustomize is neither on the PATH nor in {CACHE}")
@@ -126,7 +126,7 @@ def test_an_overlay_builds_into_what_a_cluster_takes(overlay: str) -> None:
     ids=["missing", "unknown", "mistyped"],
 )
 def test_the_check_refuses_what_a_cluster_refuses(spec: Document) -> None:
-    """A KafkaSource that lacks a field, has one that does not exist or one of another type is not valid."""
+    """A KafkaSource with a missing field, an unknown field or a value of another type is refused."""
     source = {"apiVersion": "sources.knative.dev/v1", "kind": "KafkaSource", "metadata": {"name": "any"}, "spec": spec}
 
     with pytest.raises(jsonschema.ValidationError):
@@ -141,6 +141,6 @@ def test_the_check_refuses_a_misspelt_field_of_kubernetes_own() -> None:
 
 @needs_crd_schemas
 def test_the_check_refuses_a_kind_without_a_schema() -> None:
-    """A kind that nobody has given a schema for is an error and does not pass unread."""
+    """A kind without a schema is an error."""
     with pytest.raises(LookupError, match="there is no schema of example"):
         check({"apiVersion": "example.org/v1", "kind": "Anything", "metadata": {"name": "any"}})

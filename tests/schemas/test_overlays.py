@@ -1,4 +1,4 @@
-"""What kustomize makes of the manifests for each kind of cluster."""
+"""The resources that kustomize builds for each kind of cluster."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def container(service: Document) -> Document:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_function_is_deployed(overlay: str) -> None:
-    """Each function file has its Service in the overlay, with the target and source of its own."""
+    """Each function file has a Service in the overlay, with its own target and source."""
     sources = {
         variable["value"]
         for service in of_kind(overlay, "Service").values()
@@ -62,7 +62,8 @@ def test_every_function_is_deployed(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_function_has_rights_it_does_not_need(overlay: str) -> None:
-    """Every function runs as nobody, cannot write its file system, has no capability, and is only reached inside."""
+    """Every function runs as the user nobody, with a read-only file system, no capabilities, and only a cluster-local
+    address."""
     for name, service in of_kind(overlay, "Service").items():
         security = container(service)["securityContext"]
         assert security["runAsNonRoot"], name
@@ -86,14 +87,14 @@ def test_every_function_is_started_by_the_framework(overlay: str) -> None:
 
 
 def test_production_runs_an_image_by_its_digest() -> None:
-    """In production every function's image is named by digest; on kind by the tag that was built there."""
+    """In production every function's image has a digest; on kind it has the tag that was built there."""
     assert {container(service)["image"] for service in of_kind("kind", "Service").values()} == {"dev.local/lastro:kind"}
     for service in of_kind("production", "Service").values():
         assert "@sha256:" in container(service)["image"]
 
 
-def test_production_has_three_of_what_payments_need() -> None:
-    """Core functions have three instances in production and one on kind; the others may go down to none."""
+def test_production_has_three_instances_of_core_functions() -> None:
+    """Core functions have three instances in production and one on kind; the others may scale to zero."""
     for overlay, least in (("production", "3"), ("kind", "1")):
         for name, service in of_kind(overlay, "Service").items():
             core = service["metadata"]["labels"]["lastro.dev/class"] == "core"
@@ -102,9 +103,9 @@ def test_production_has_three_of_what_payments_need() -> None:
 
 
 @pytest.mark.parametrize(("overlay", "copies", "in_sync"), [("kind", 1, 1), ("production", 3, 2)])
-def test_topics_have_as_many_copies_as_there_are_brokers(overlay: str, copies: int, in_sync: int) -> None:
-    """Topics have three copies, two in sync, in production; on kind there is one broker, so one. The ledger's facts
-    are kept for thirty days, others for seven."""
+def test_topics_have_as_many_replicas_as_brokers(overlay: str, copies: int, in_sync: int) -> None:
+    """Topics have three replicas, two in sync, in production, and one on kind, which has one broker; the ledger's
+    facts are retained for thirty days, others for seven."""
     day = 24 * 60 * 60 * 1000
     for name, topic in of_kind(overlay, "KafkaTopic").items():
         spec = topic["spec"]
@@ -117,7 +118,7 @@ def test_topics_have_as_many_copies_as_there_are_brokers(overlay: str, copies: i
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_settings_are_settings(overlay: str) -> None:
-    """Every LASTRO_ variable of the ConfigMap is one that the functions read, with a value that they can read."""
+    """Every LASTRO_ variable of the ConfigMap is a setting of the functions, with a valid value."""
     data = of_kind(overlay, "ConfigMap")["lastro-settings"]["data"]
     known = {f"LASTRO_{name.upper()}" for name in Settings._fields}
 
@@ -126,8 +127,8 @@ def test_settings_are_settings(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_gateway_is_given_its_file(overlay: str) -> None:
-    """Kong's configuration reaches the cluster as it stands in the repository."""
+def test_the_gateway_gets_the_repositorys_file(overlay: str) -> None:
+    """Kong's configuration in the cluster is the file of the repository."""
     maps = [name for name in of_kind(overlay, "ConfigMap") if name.startswith("kong-declarative-")]
 
     assert len(maps) == 1

@@ -1,4 +1,4 @@
-"""What the type checker refuses: fields that a document does not have or may not change, and guessable secrets."""
+"""Errors of the type checker: fields that a document does not have or that may not change, and guessable secrets."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ async def make(vault: Secrets) -> None:
 
 
 @pytest.mark.parametrize("program", [HANDLER, SECRETS], ids=["changes", "secrets"])
-def test_what_is_wrong_is_a_type_error(program: str, tmp_path: Path) -> None:
-    """A misspelt field, one that may not change, a value of another type, and numbers where secrets are made are each
-    found at their line, and what is right is not."""
+def test_each_mistake_is_a_type_error(program: str, tmp_path: Path) -> None:
+    """A misspelt field, one that may not change, a value of another type, and random numbers instead of secrets are
+    each reported at their line, and correct lines are not."""
     (tmp_path / "program.py").write_text(program)
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "program.py")],

@@ -25,12 +25,12 @@ from embedded.wiring.purity import offences
         ("def handler(scope):\n    scope.pending.events.append(1)", "scope.pending"),
     ],
 )
-def test_each_way_to_take_something_from_elsewhere_is_found(source: str, offence: str) -> None:
-    """A clock, an id, randomness, settings, a driver, an adapter or the runtime is found however it is reached."""
+def test_each_impure_use_is_found(source: str, offence: str) -> None:
+    """The use of a clock, an id, randomness, settings, a driver, an adapter or the runtime is found in any notation."""
     assert offence in [name for _, name in offences(ast.parse(source))]
 
 
 def test_an_offence_has_its_line() -> None:
-    """The finding leads to the line of the import or call."""
+    """A finding has the line of the import or call."""
     source = "from datetime import datetime\n\nWHEN = datetime.now()\nimport os\n"
     assert offences(ast.parse(source)) == [(3, "datetime.now"), (4, "os")]

@@ -1,4 +1,4 @@
-"""The wiring check: the repository passes it, and what it looks for is found, as a sentence with its place."""
+"""The wiring check: the repository passes it, and each mistake is found with a sentence and its place."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SCHEDULES = "knative/eventing/schedules.yaml"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the check reads; the functions are imported from where the tests run."""
+    """A copy of the files that the check reads; the functions are imported from this checkout."""
     for folder in ("knative", "kafka-sources", "functions"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
 def change(root: Path, file: str, *pairs: tuple[str, str]) -> None:
-    """Replace what stands once in a file."""
+    """Replace a text that occurs once in a file."""
     text = (root / file).read_text()
     for old, new in pairs:
         assert old in text, old
@@ -38,7 +38,7 @@ def change(root: Path, file: str, *pairs: tuple[str, str]) -> None:
 
 
 def check_finds(root: Path, file: str, place: str, text: str) -> None:
-    """Assert that the check has this sentence, at a line of the file on which `place` stands."""
+    """Assert that the check has this finding, at a line of the file that contains `place`."""
     found = check_wiring(root)
     assert any(
         one.file == file and text in one.text and place in (root / file).read_text().splitlines()[one.line - 1]
@@ -48,12 +48,12 @@ def check_finds(root: Path, file: str, place: str, text: str) -> None:
 
 
 def test_the_repository_is_wired() -> None:
-    """Every function has a way in, and every way leads to a function that takes what comes by it."""
+    """Every function has a way in, and accepts the requests and events of each way."""
     assert [str(finding) for finding in check_wiring(ROOT)] == []
 
 
 def test_first_deliveries_are_known_to_be_first() -> None:
-    """No two Triggers lead to one function, so the broker can promise that a first delivery is one."""
+    """No function has two Triggers, so the broker knows which delivery is the first."""
     plan = make_plan(load(ROOT))
     assert [one.name for one in plan.subscriptions if one.name.startswith("trigger/") and not one.exclusive] == []
 
@@ -218,7 +218,7 @@ def test_first_deliveries_are_known_to_be_first() -> None:
     ],
 )
 def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, new: str, place: str, text: str) -> None:
-    """What no longer fits is named in one sentence, with the file and line where it is written."""
+    """A change that breaks the wiring is reported in one sentence with file and line."""
     change(checkout, file, (old, new))
     check_finds(checkout, TOPICS if "KafkaTopic" in text else file, place, text)
 
@@ -256,17 +256,17 @@ def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, ne
         ),
     ],
 )
-def test_a_function_or_event_that_nothing_leads_to_is_found(
+def test_an_unused_function_or_event_is_found(
     checkout: Path, old: str, new: str, file: str, place: str, text: str
 ) -> None:
-    """What is missing in a manifest is named where it is missed: at the function, or at the event's model."""
+    """A missing manifest is reported at the function or at the event's model."""
     change(checkout, PAYMENTS, (old, new))
     shutil.copytree(ROOT / "events", checkout / "events", ignore=shutil.ignore_patterns("__pycache__"))
     check_finds(checkout, file, place, text)
 
 
 def test_a_missing_service_and_a_file_that_is_not_deployed_are_found(checkout: Path) -> None:
-    """A function without a Service is named, and a manifest that no kustomization names as well."""
+    """A function without a Service, and a manifest that is in no kustomization, are reported."""
     (checkout / SETTLE).rename(checkout / "knative/functions/payments/other.yaml")
     found = [str(finding) for finding in check_wiring(checkout)]
     assert "knative/functions/payments/other.yaml:1: No kustomization names this file, so no cluster gets it." in found
@@ -285,7 +285,7 @@ def test_a_missing_service_and_a_file_that_is_not_deployed_are_found(checkout: P
 
 
 def test_a_route_that_is_missing_is_found_at_its_function(checkout: Path) -> None:
-    """A function that answers requests and has no route is told which one to add."""
+    """The finding for an HTTP function without a route has the route to add."""
     text = (checkout / KONG).read_text()
     begin = text.index("  - name: tenants-get-tenant\n")
     (checkout / KONG).write_text(text[:begin] + text[text.index("  - name: tenants-rotate-signing-key\n") :])
@@ -306,14 +306,14 @@ def test_a_route_that_is_missing_is_found_at_its_function(checkout: Path) -> Non
     ],
 )
 def test_a_function_file_that_cannot_be_read_is_found(checkout: Path, content: str, line: int, text: str) -> None:
-    """A file that is no function of ours is a finding, and does not stop the check."""
+    """A file that is not a function is reported, and the check continues."""
     (checkout / "functions/payments/added_by_a_test.py").write_text(content)
     found = [one for one in check_wiring(checkout) if one.file == "functions/payments/added_by_a_test.py"]
     assert [(one.line, one.text.startswith(text)) for one in found] == [(line, True)]
 
 
-def test_what_a_start_refuses_is_told_first(checkout: Path) -> None:
-    """Manifests that cannot be carried out are named in the sentences of a start, and nothing is compared with them."""
+def test_the_errors_of_a_start_are_reported_first(checkout: Path) -> None:
+    """Invalid manifests are reported with the sentences of a start, and nothing is compared with them."""
     change(checkout, PAYMENTS, ("retry: 8", "retry: 800"), ("timeout: PT45S", "timeout: PT0S"))
     retries, timeout = (finding.text for finding in check_wiring(checkout))
     assert retries == "Trigger payments-authorize, spec.delivery.retry: 800 retries are more than the bound of 100."
@@ -321,6 +321,6 @@ def test_what_a_start_refuses_is_told_first(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_a_rule_says_what_it_asks(rule: object) -> None:
-    """Each rule of the check has a sentence that says what has to be so."""
+def test_each_rule_has_a_sentence(rule: object) -> None:
+    """Each rule of the check has a sentence that states it."""
     assert (rule.__doc__ or "").strip()

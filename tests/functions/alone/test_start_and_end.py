@@ -1,4 +1,4 @@
-"""How a function's own process starts, says what is wrong, and ends."""
+"""The start, errors and end of a function's own process."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ WAYS: dict[str, list[str]] = {
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """A process's environment without settings of ours but these."""
+    """Return the environment of a process with only these settings of Lastro."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LASTRO_", "OTEL_"))}
     return {**kept, **FUNCTION, "PYTHONPATH": str(ROOT), "LASTRO_DATA_DIR": str(data_dir), **settings}
 
 
 def log_of(text: str) -> list[dict[str, Any]]:
-    """The lines that are ours."""
+    """Return the lines of Lastro's log."""
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
@@ -61,10 +61,11 @@ def broken_flags(data_dir: Path) -> None:
     ],
     ids=["server", "value", "otel", "key file", "flags"],
 )
-def test_what_cannot_be_followed_stops_the_process_at_start(
+def test_an_invalid_setting_or_file_stops_the_process_at_start(
     tmp_path: Path, way: str, setting: dict[str, str], prepare: Callable[[Path], None] | None, shown: str
 ) -> None:
-    """Started in whichever way, it ends with 1 and one line that names the variable or the file; no port is opened."""
+    """With an invalid setting or file, each way of starting ends with 1 and one line with its name, and no port is
+    opened."""
     if prepare is not None:
         prepare(tmp_path / "data")
     ended = subprocess.run(
@@ -85,7 +86,7 @@ def test_what_cannot_be_followed_stops_the_process_at_start(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_function_file_is_named(tmp_path: Path) -> None:
     """A source file that does not exist stops the process with one line."""
     ended = subprocess.run(
         WAYS["the image's command"],
@@ -102,15 +103,15 @@ def test_a_function_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Iterator[Alone]:
-    """A function whose requests do not wait for the data directory."""
+    """Start a function that does not wait for the data directory."""
     settings = {"LASTRO_DATA_LOCK_SECONDS": "0.1", "LASTRO_LOGLEVEL": "debug"}
     with started("functions/payments/get_payment.py", tmp_path / "data", **settings) as alone:
         yield alone
 
 
 async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_path: Path, beside: Alone) -> None:
-    """While another process works in its data directory /readyz is 503 with the reason and the log has it; afterwards
-    it is 200. It lives all the while, and a misspelt setting was warned of."""
+    """While another process uses its data directory, /readyz is 503 with the reason, which is logged, and /livez is
+    200; afterwards /readyz is 200."""
     held = await SqliteStore.open(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock())
     reason = f"the data directory {tmp_path / 'data'} is in use by another Lastro process"
     for _ in range(2):
@@ -125,7 +126,7 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
 
 
 def test_a_database_that_is_damaged_is_named(tmp_path: Path, beside: Alone) -> None:
-    """A database that cannot be opened makes it not ready, with the file's name and the remedy."""
+    """A function whose database cannot be opened is not ready, with the file's name and the remedy."""
     (tmp_path / "data").mkdir(exist_ok=True)
     (tmp_path / "data" / "lastro.db").write_bytes(b"no database" * 1000)
     answer = beside.send("GET", "/readyz", {})
@@ -134,7 +135,7 @@ def test_a_database_that_is_damaged_is_named(tmp_path: Path, beside: Alone) -> N
 
 
 def test_its_telemetry_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
-    """With an endpoint set the spans of its requests are sent, the last ones when it is stopped."""
+    """With an endpoint, the spans of a function's requests are sent, the last ones when it stops."""
     with receiving() as receiver:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "K_SERVICE": "payments-get-payment"}
         with started("functions/payments/get_payment.py", tmp_path / "data", **settings) as alone:
@@ -143,8 +144,8 @@ def test_its_telemetry_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
         assert receiver.resource()["service.name"] == "payments-get-payment"
 
 
-def test_its_log_is_the_platform_s(tmp_path: Path) -> None:
-    """Every line is JSON: that it is ready, one for each request, and that it stops; uvicorn's own are not there."""
+def test_its_log_has_the_platforms_format(tmp_path: Path) -> None:
+    """Every line is JSON: one when it is ready, one for each request, and one when it stops, and none of uvicorn's."""
     with started("functions/payments/get_payment.py", tmp_path / "data") as alone:
         ids = [
             alone.send("GET", path, {}).headers["x-request-id"] for path in ("/v1/payments/pay_0?x=secret", "/nowhere")

@@ -1,4 +1,4 @@
-"""The ledger's append and the documents' commit are two steps, each idempotent, on every store."""
+"""The ledger's append and the documents' commit are two idempotent steps, on every store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POST = "ledger/post_transfer"
 
 @pytest.fixture(params=["memory", "disk"])
 async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
-    """Every function around one store or the other, with one tenant."""
+    """All functions on each of the stores, with one tenant."""
     made = Harness.make() if request.param == "memory" else await Harness.on_disk(tmp_path)
     await made.tenant()
     yield made
@@ -27,7 +27,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 
 def asked(harness: Harness, *, attempt: int = 1) -> PaymentCaptureRequested:
-    """The ledger is asked for a transfer of 3.00."""
+    """Return the fact that requests a transfer of 3.00."""
     return PaymentCaptureRequested(
         payment_id="pay_1",
         amount=money(300, "BRL"),
@@ -42,7 +42,7 @@ def asked(harness: Harness, *, attempt: int = 1) -> PaymentCaptureRequested:
 
 
 def drop_next_commit(harness: Harness, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """The ledger takes what the next delivery appends, and the documents do not take its commit."""
+    """Let the ledger record the transfer of the next delivery, and lose the commit of the documents."""
     commit, dropped = harness.documents.commit, 0
 
     async def once(pending: Commit) -> None:
@@ -56,7 +56,7 @@ def drop_next_commit(harness: Harness, monkeypatch: pytest.MonkeyPatch, error: E
 
 
 async def entries(harness: Harness) -> list[tuple[int, int]]:
-    """Sequence and balance of what is recorded for the payer."""
+    """Return the sequence and balance of the payer's entries."""
     found = await harness.runtime.ledger.entries("acme", "acc_a", 0, 10)
     return [(entry.sequence, entry.balance_after) for entry in found]
 
@@ -65,7 +65,7 @@ async def entries(harness: Harness) -> list[tuple[int, int]]:
 async def test_a_transfer_whose_commit_was_lost_is_published_by_the_next_delivery(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """The event that comes again finds the transfer recorded, records nothing more, and publishes it once."""
+    """The repeated event finds the recorded transfer, records nothing, and publishes it once."""
     drop_next_commit(harness, monkeypatch, error)
     request = harness.envelope(asked(harness))
     first = await harness.deliver(POST, request)
@@ -78,10 +78,10 @@ async def test_a_transfer_whose_commit_was_lost_is_published_by_the_next_deliver
     assert (posted.transfer_id, posted.cause_id) == ("ltr_1", "pay_1")
 
 
-async def test_what_was_recorded_in_time_stands_though_its_word_comes_late(
+async def test_a_transfer_recorded_in_time_is_published_after_the_deadline(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recorded transfer whose commit was lost is not refused when the event comes again behind the deadline."""
+    """A recorded transfer whose commit was lost is not refused when the event is delivered again after the deadline."""
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
     request = harness.envelope(asked(harness))
     assert (await harness.deliver(POST, request)).status == 503
@@ -95,7 +95,7 @@ async def test_what_was_recorded_in_time_stands_though_its_word_comes_late(
 async def test_a_refusal_whose_commit_was_lost_is_published_by_the_next_delivery(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An id that the ledger has given up stays given up: the event that comes again tells so, and records nothing."""
+    """A refused id stays refused: the repeated event publishes the refusal and records nothing."""
     request = harness.envelope(asked(harness))
     harness.clock.advance(harness.clock.now() - harness.clock.now().replace(year=2025))
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
@@ -105,10 +105,10 @@ async def test_a_refusal_whose_commit_was_lost_is_published_by_the_next_delivery
     assert await entries(harness) == []
 
 
-async def test_another_attempt_of_the_saga_finds_the_transfer_too(
+async def test_another_attempt_of_the_saga_finds_the_transfer(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The request of a later attempt is another event, and publishes the transfer of the first under the same id."""
+    """The request of a later attempt, a different event, publishes the recorded transfer under the same event id."""
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
     first, second = (harness.envelope(asked(harness, attempt=attempt)) for attempt in (1, 2))
     assert (await harness.deliver(POST, first)).status == 503

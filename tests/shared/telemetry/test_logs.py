@@ -1,4 +1,4 @@
-"""Log lines: what stands in them, what never does, and what they cost."""
+"""Log lines: their fields, the data that they never contain, and their cost."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Terminal(io.StringIO):
 
 @contextmanager
 def logging_to(stream: io.StringIO, level: str = "info", format: str = "auto") -> Iterator[Logs]:
-    """The process's logging, as it is set up for a process of Lastro's."""
+    """Set up the logging as in a process of Lastro."""
     logs = Logs(level, format, stream)
     try:
         yield logs
@@ -41,12 +41,12 @@ def logging_to(stream: io.StringIO, level: str = "info", format: str = "auto") -
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
-    """What was written, each line read as JSON."""
+    """Return the written lines, each parsed as JSON."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_a_line_is_one_json_object() -> None:
-    """Time, level, logger and message; and in a run its operation, tenant, request id and trace id."""
+    """A line has time, level, logger and message, and in a run the operation, tenant, request id and trace id."""
     stream = io.StringIO()
     cause = SimpleNamespace(tenant_id="demo", correlation_id="req_1")
     with logging_to(stream):
@@ -69,8 +69,9 @@ def test_a_line_is_one_json_object() -> None:
     assert within["time"].endswith("Z")
 
 
-def test_on_a_terminal_a_line_is_text_unless_it_is_asked_for_otherwise() -> None:
-    """`auto` is text on a terminal and JSON elsewhere; `text` and `json` are what they say; a break stays one line."""
+def test_the_default_format_on_a_terminal_is_text() -> None:
+    """`auto` is text on a terminal and JSON elsewhere; `text` and `json` are fixed; a message with a line break is
+    one line."""
     for stream, format, is_text in (
         (Terminal(), "auto", True),
         (Terminal(), "json", False),
@@ -87,8 +88,8 @@ def test_on_a_terminal_a_line_is_text_unless_it_is_asked_for_otherwise() -> None
         assert ("lastro.requests: payments/create_payment answered 201 [tenant=demo" in second) is is_text
 
 
-def test_a_request_s_line_is_what_the_general_way_would_write() -> None:
-    """It is put together by hand, to the same JSON."""
+def test_the_line_of_a_request_is_equal_to_a_general_line() -> None:
+    """The line of a request, which is built by hand, has the same JSON as one of the general formatter."""
     line = json.loads(JsonLines().request(LINE))
     assert line == {
         "time": "2026-09-21T14:13:20.250Z",
@@ -119,8 +120,8 @@ def test_the_level_decides(level: str, requests: bool, deliveries: bool) -> None
 
 
 def test_repeated_failures_are_bounded_by_rate() -> None:
-    """Of a thousand lines of one message a handful is written, then one that says how many were left out; lines of
-    other messages, and those below `warning`, are not touched."""
+    """Of a thousand lines of one message a few are written, then one with the number of dropped lines; lines of other
+    messages, and those below `warning`, are all written."""
     stream = io.StringIO()
     with logging_to(stream) as logs:
         for number in range(1000):
@@ -142,8 +143,9 @@ def test_repeated_failures_are_bounded_by_rate() -> None:
     assert sum(message.startswith("fine") for message in messages) == 20
 
 
-def test_what_is_left_out_is_counted_per_message_and_second() -> None:
-    """Each message has its lines a second, and what was left out is told once, when the second is over."""
+def test_dropped_lines_are_counted_by_message_and_second() -> None:
+    """Each message has its own limit in a second, and its number of dropped lines is reported once, after the
+    second."""
     repeats = Repeats()
     message = ("logger", logging.WARNING, "text")
     assert [repeats.admits(message, 10.0) for _ in range(REPEATS_A_SECOND + 3)].count(True) == REPEATS_A_SECOND
@@ -155,7 +157,7 @@ def test_what_is_left_out_is_counted_per_message_and_second() -> None:
 
 
 def test_the_messages_that_are_counted_are_bounded() -> None:
-    """Messages without end, each another one, are all written and not all remembered."""
+    """Unlimited different messages are all written, and the memory for counting them is bounded."""
     repeats = Repeats()
     assert all(repeats.admits(("logger", logging.WARNING, f"{number}"), 10.0) for number in range(5000))
     assert len(repeats._began) <= 1024
@@ -179,8 +181,8 @@ def test_the_messages_that_are_counted_are_bounded() -> None:
         ("phone +55 11 91234-5678", "91234"),
     ],
 )
-def test_what_looks_like_a_secret_or_a_person_is_hidden(text: str, secret: str) -> None:
-    """Tokens, secrets, signatures, addresses and numbers of persons do not come through a message."""
+def test_secrets_and_personal_data_are_hidden(text: str, secret: str) -> None:
+    """Tokens, secrets, signatures, e-mail addresses and numbers of persons are removed from messages."""
     assert secret in text
     assert secret not in shown(text)
     assert "[hidden]" in shown(text)
@@ -196,12 +198,12 @@ def test_what_looks_like_a_secret_or_a_person_is_hidden(text: str, secret: str) 
     ],
 )
 def test_ids_amounts_and_addresses_are_shown(text: str) -> None:
-    """What an operator needs stays readable."""
+    """Ids, amounts and network addresses in messages are not removed."""
     assert shown(text) == text
 
 
-def test_an_exception_tells_where_it_was_and_not_what_it_held() -> None:
-    """Type and places of an exception and its causes are logged; a text that may quote data is not."""
+def test_an_exception_is_logged_with_its_place_and_without_data() -> None:
+    """The type and frames of an exception and its causes are logged, without texts that may quote data."""
 
     def failing() -> None:
         try:
@@ -225,7 +227,7 @@ def test_an_exception_tells_where_it_was_and_not_what_it_held() -> None:
 
 
 def test_an_endless_chain_of_causes_ends() -> None:
-    """Exceptions that are each other's cause are logged all the same."""
+    """Exceptions that are each other's cause are logged."""
     stream = io.StringIO()
     first, second = KeyError("a"), KeyError("b")
     first.__cause__, second.__cause__ = second, first
@@ -234,8 +236,9 @@ def test_an_endless_chain_of_causes_ends() -> None:
     assert stream.getvalue().splitlines()[1:] == ["KeyError", "KeyError"]
 
 
-def test_standard_error_that_is_stuck_stops_nothing() -> None:
-    """When nobody reads standard error lines are dropped and counted, and neither logging nor the end waits for it."""
+def test_a_blocked_standard_error_delays_nothing() -> None:
+    """While standard error is not read, lines are dropped and counted, and neither logging nor the end of the process
+    waits."""
     reading, writing = os.pipe()
     stream = os.fdopen(writing, "w")
     logs = Logs("info", "json", stream)
@@ -252,8 +255,8 @@ def test_standard_error_that_is_stuck_stops_nothing() -> None:
     stream.close()
 
 
-def test_lines_that_were_lost_are_told() -> None:
-    """How many lines found no room is a line of its own."""
+def test_the_number_of_dropped_lines_is_logged() -> None:
+    """The number of lines that did not fit in the buffer is logged."""
     stream = io.StringIO()
     with logging_to(stream) as logs:
         logs.sink._lost = 7
@@ -261,8 +264,8 @@ def test_lines_that_were_lost_are_told() -> None:
     assert [line["message"][:17] for line in lines_of(stream)] == ["7 lines were lost"]
 
 
-def test_a_request_s_line_costs_its_caller_one_call() -> None:
-    """No more Python is run for it than the method itself; text is made, and written, by another thread."""
+def test_the_line_of_a_request_costs_one_call() -> None:
+    """Logging a request calls one method; another thread makes and writes the text."""
     with logging_to(io.StringIO()) as logs:
         logs.sink.request(*LINE[1:])
         calls: list[str] = []
@@ -274,7 +277,7 @@ def test_a_request_s_line_costs_its_caller_one_call() -> None:
 
 
 def test_libraries_are_quiet_and_uvicorn_writes_no_lines_of_its_own() -> None:
-    """Below `warning` libraries say nothing, their warnings are lines like ours, and uvicorn's access log is off."""
+    """Libraries log only warnings, in the same format, and uvicorn's access log is off."""
     stream = io.StringIO()
     with logging_to(stream, "debug"):
         for name in ("httpx", "uvicorn.error", "asyncio", "urllib3.connectionpool"):
@@ -286,7 +289,7 @@ def test_libraries_are_quiet_and_uvicorn_writes_no_lines_of_its_own() -> None:
 
 
 def test_one_line_can_be_written_before_logging_is_set_up() -> None:
-    """Why a process does not start is written in the form of its other lines, even when that form was misspelt."""
+    """The reason for a failed start is written in the configured format, also when the format is misspelt."""
     streams = io.StringIO(), Terminal(), io.StringIO()
     for stream, format in zip(streams, ("nonsense", "", "text"), strict=True):
         log_once("error", "x", "LASTRO_LOG_FORMAT='nonsense' is not one of …", format, stream)
