@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def _raised(operation: HttpOperation) -> set[str]:
     found: set[str] = set()
     seen: set[str] = set()
     pending = [inspect.unwrap(operation.handler).__code__.co_name]
-    module = sys.modules[operation.handler.__module__]
+    module = import_module(operation.handler.__module__)
     trees = {module.__name__: _definitions(module)}
     queue = [(module.__name__, name) for name in pending]
     while queue:
@@ -117,7 +117,7 @@ def _raised(operation: HttpOperation) -> set[str]:
         node = trees[place][name]
         if isinstance(node, ast.ImportFrom):
             if node.module and node.module.startswith(f"functions.{operation.domain}."):
-                trees.setdefault(node.module, _definitions(sys.modules[node.module]))
+                trees.setdefault(node.module, _definitions(import_module(node.module)))
                 queue += [(node.module, alias.name) for alias in node.names if (alias.asname or alias.name) == name]
             continue
         for inner in ast.walk(node):
