@@ -119,7 +119,7 @@ async def test_stored_documents_are_valid(harness: Harness) -> None:
     validators = {collection.name: Draft4Validator(validator(collection)) for collection in COLLECTIONS}
     assert isinstance(harness.documents, MemoryDocuments)
     rows = harness.documents._rows
-    assert {"payments", "refunds", "holds", "deposits", "timeline", "tenants"} <= {name for name, _, _ in rows}
+    assert {"payments", "refunds", "holds", "deposits", "statement_lines", "tenants"} <= {name for name, _, _ in rows}
     for (name, _, _), document in rows.items():
         check = validators[name]
         check.validate(document)
