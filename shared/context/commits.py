@@ -1,7 +1,7 @@
-"""Decide, commit, and decide again while others change what the decision rests on.
+"""The one place that commits, for requests, deliveries of events and sweeps. It runs a handler again after a conflict.
 
-The one way by which requests, deliveries of events and the parts of a sweep commit. Each commit carries a mark by which
-it is known again: an inbox marker, or the answer that is stored under an idempotency key.
+Each commit has a mark by which the store recognises it: an inbox marker, or the answer that is stored under an
+idempotency key.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _RUNS: Final = "/lastro/runs"
 
 
 class TooManyConflicts(Unavailable):
-    """Others changed what was decided on before each commit, `commit_attempts` times."""
+    """The commit was refused `commit_attempts` times, because other commits changed what the handler had read."""
 
 
 class Points(NamedTuple):
-    """The crash points before and behind a commit."""
+    """The names of the crash points before and after a commit."""
 
     decided: str
     committed: str
@@ -58,14 +58,14 @@ async def decide_and_commit(
     marker: InboxMarker | None = None,
     exists: Callable[[AlreadyExists], Awaitable[T | None]] | None = None,
 ) -> tuple[Context, T]:
-    """Run `decide` with a context of its own, commit what it decided, and publish its events.
+    """Run `decide` with a new context, commit its writes, and publish its events.
 
-    A refused commit is decided again after a pause. `marker` is committed even where nothing else is written; without
-    one, a decision that writes nothing is not committed. `exists` is called when something that was to be new exists
-    already: it returns the outcome, or None to have it decided again.
+    After a refused commit, `decide` runs again after a pause. `marker` is committed even when there are no writes;
+    without a marker, a run without writes commits nothing. `exists` is called when a new document or a unique value
+    exists already: it returns the result, or None to run `decide` again.
 
-    Returns the last run's context and what it decided. Raises AlreadyApplied where `marker` is there, NonceUsed,
-    TooManyConflicts, CommitOutcomeUnknown, or Unavailable.
+    Returns the context and the result of the last run. Raises AlreadyApplied when `marker` is committed already,
+    NonceUsed, TooManyConflicts, CommitOutcomeUnknown, or Unavailable.
     """
     documents, own = runtime.documents, None
     for attempt in range(runtime.settings.commit_attempts):
@@ -78,7 +78,7 @@ async def decide_and_commit(
         if marker is None and not _has_answer(pending):
             if pending.is_empty:
                 return ctx, decision
-            # The same in every run: a commit that was given up and arrives late finds the marker of its successor.
+            # The same in every run: an abandoned commit that arrives late is refused by the marker of a later run.
             pending.inbox = own = own or InboxMarker(origin.operation, _RUNS, runtime.ids.new("run"))
         reach(points.decided)
         try:
@@ -89,7 +89,7 @@ async def decide_and_commit(
         except AlreadyApplied:
             if own is None:
                 raise
-            # Nobody else has this marker, so this run's commit is there.
+            # No other commit has this marker, so this run's commit has happened.
         except AlreadyExists as existing:
             log.debug("%s: %s", origin.operation, existing)
             outcome = None if exists is None else await exists(existing)
@@ -99,29 +99,29 @@ async def decide_and_commit(
         except NonceUsed:
             raise
         except CommitRefused as conflict:
-            log.debug("%s decides again: %s", origin.operation, conflict)
+            log.debug("%s runs again after a conflict: %s", origin.operation, conflict)
             continue
         reach(points.committed)
         await publish(runtime, ctx)
         return ctx, decision
-    raise TooManyConflicts(f"others change what {origin.operation} works on")
+    raise TooManyConflicts(f"{origin.operation}: other commits changed what it read, at each of its attempts")
 
 
 async def _find_out(runtime: Runtime, pending: Commit, unknown: CommitOutcomeUnknown) -> None:
-    """Try the same commit again until its outcome is known.
+    """Retry the same commit until its outcome is known.
 
-    Raises AlreadyApplied, or AlreadyExists of the stored answer, where its mark is there: this commit or another of the
-    same cause has happened. Raises the refusal where it is not, and CommitOutcomeUnknown after `commit_attempts`.
+    Raises AlreadyApplied, or AlreadyExists of the stored answer, when the store has its mark: this commit or another of
+    the same cause has happened. Raises the refusal when it has not, and CommitOutcomeUnknown after `commit_attempts`.
     """
     for attempt in range(1, runtime.settings.commit_attempts):
-        log.warning("the outcome of a commit is not known, it is tried again: %s", unknown)
+        log.warning("the outcome of a commit is unknown, it is retried: %s", unknown)
         await _pause(runtime, attempt)
         try:
             await runtime.documents.commit(pending)
         except CommitOutcomeUnknown as again:
             unknown = again
         except CommitRefused as refusal:
-            # What refuses it may be its own success: a version that it has counted on, a document that it has made.
+            # The reason may be that this commit has happened: it increased the version, or it made the document.
             raise await _happened(runtime, pending) or refusal from None
         else:
             return
@@ -129,7 +129,7 @@ async def _find_out(runtime: Runtime, pending: Commit, unknown: CommitOutcomeUnk
 
 
 async def _happened(runtime: Runtime, pending: Commit) -> CommitRefused | None:
-    """How a store says that the cause of a commit was dealt with, or None when it was not."""
+    """Return the refusal that says that the cause of a commit is handled, or None when it is not."""
     if pending.inbox is not None:
         return AlreadyApplied(str(pending.inbox)) if await runtime.documents.seen(pending.inbox) else None
     answer = pending.inserts[0][1]
@@ -138,13 +138,13 @@ async def _happened(runtime: Runtime, pending: Commit) -> CommitRefused | None:
 
 
 def _has_answer(pending: Commit) -> bool:
-    """Whether an answer under an idempotency key is the first of what the commit makes."""
+    """Return whether the first insert of the commit is an answer under an idempotency key."""
     return bool(pending.inserts) and pending.inserts[0][0] is IDEMPOTENCY
 
 
 async def _pause(runtime: Runtime, attempt: int) -> None:
-    """Wait before a further attempt (from 1): exponential back-off with full jitter, so that those that have met once
-    do not meet again."""
+    """Wait before a further attempt (from 1): exponential back-off with full jitter, so that two handlers whose commits
+    conflicted do not run at the same time again."""
     settings = runtime.settings
     longest = min(settings.commit_pause_limit_seconds, settings.commit_pause_seconds * 2 ** (attempt - 1))
     await asyncio.sleep(runtime.random.uniform(0.0, longest))

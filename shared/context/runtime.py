@@ -1,4 +1,4 @@
-"""The ports that a process works with: made from the settings at first use, or installed by a platform."""
+"""The ports of a process: made from the settings at first use, or installed by the platform."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ Returns False when the time was over first."""
 
 @dataclass(slots=True)
 class Runtime:
-    """Everything that a function run takes from outside itself."""
+    """Everything outside the process, and outside a function, that a function uses."""
 
     settings: Settings
     clock: Clock
     random: Random
-    """For ids, traces and jitter. What must not be guessed comes from `secret_source`."""
+    """For ids, traces and jitter. Secrets come from `secret_source`."""
     secret_source: SecretSource
     documents: Documents
     ledger: LedgerStore
@@ -61,4 +61,4 @@ class Runtime:
 
 
 RuntimeSource = Callable[[], Runtime]
-"""Called with each request of a function: the runtime of its process."""
+"""Called with each request of a function; returns the runtime of its process."""

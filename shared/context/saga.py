@@ -1,8 +1,8 @@
-"""Deadlines of what runs over several functions: kept in the cache, and found in the documents when it loses them.
+"""Deadlines of sagas: of payments, refunds and deposits, whose steps several functions perform.
 
-A document that takes part has `attempt` (the number of its present step's attempt) and `due_at` (when that attempt
-counts as stuck; None when nothing is awaited). The cache only tells sooner where to look; what is true stands in the
-document.
+The document of a saga has `attempt`, the number of the current step's attempt, and `due_at`, the time when that
+attempt is overdue (None when the saga waits for nothing). The cache has a copy of the deadlines, so that a sweep finds
+overdue sagas without a search; when the cache loses one, the search of the documents finds it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SagaType = Literal["payment", "refund", "deposit"]
 
 
 class SagaKey(NamedTuple):
-    """Which saga a deadline is of."""
+    """The saga of a deadline."""
 
     type: SagaType
     tenant_id: str
@@ -27,12 +27,12 @@ class SagaKey(NamedTuple):
 
 
 def _key_of(type: SagaType, tenant_id: str, id: str) -> str:
-    """The name of a saga's deadline in the cache."""
+    """Return the name of a saga's deadline in the cache."""
     return f"saga/{type}/{tenant_id}/{id}"
 
 
 def _parse_key(text: str) -> SagaKey | None:
-    """The saga that a deadline in the cache names, or None when it is of something else."""
+    """Return the saga that a deadline in the cache names, or None when the deadline is not of a saga."""
     parts = text.split("/")
     if len(parts) != 4 or parts[0] != "saga" or parts[1] not in get_args(SagaType):
         return None
@@ -40,8 +40,10 @@ def _parse_key(text: str) -> SagaKey | None:
 
 
 def _due_after(settings: Settings, now: datetime, attempt: int) -> datetime:
-    """When this attempt of a step, begun now, counts as stuck: each one waits a step's time longer than the one
-    before, up to `saga_attempts` times that."""
+    """Return the time when an attempt that begins now is overdue.
+
+    Each attempt waits `saga_step_seconds` longer than the previous one, up to `saga_attempts` times that.
+    """
     return now + timedelta(seconds=settings.saga_step_seconds * min(attempt, settings.saga_attempts))
 
 
@@ -79,18 +81,18 @@ async def due(ctx: Context) -> list[SagaKey]:
 
 
 async def begin(ctx: Context, type: SagaType, id: str, attempt: int = 1) -> str:
-    """Set the deadline of a step's attempt, and return it for the document's `due_at`."""
+    """Set the deadline of a step's attempt in the cache, and return it for the document's `due_at`."""
     due = _due_after(ctx.runtime.settings, ctx.now, attempt)
     try:
         await ctx.runtime.cache.schedule(_key_of(type, ctx.tenant_id, id), due)
     except Unavailable as error:
-        ctx.log.warning("the cache did not take the deadline of %s: %s", id, error)
+        ctx.log.warning("the cache did not store the deadline of %s: %s", id, error)
     return format_time(due)
 
 
 async def end(ctx: Context, type: SagaType, id: str) -> None:
-    """Forget the deadline: nothing is awaited any more."""
+    """Remove the deadline from the cache: the saga waits for nothing any more."""
     try:
         await ctx.runtime.cache.unschedule(_key_of(type, ctx.tenant_id, id))
     except Unavailable as error:
-        ctx.log.warning("the cache did not forget the deadline of %s: %s", id, error)
+        ctx.log.warning("the cache did not remove the deadline of %s: %s", id, error)

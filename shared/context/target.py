@@ -1,4 +1,4 @@
-"""What both kinds of framework target have in common."""
+"""What the framework targets of requests and of events share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Target(Protocol):
 
 
 def made_of(target: Any, handler: Handler, operation: object) -> Target:
-    """The target with its handler's name and documentation, as the framework finds it, and its operation."""
+    """Return the target with its operation, and with the name and documentation of its handler for the framework."""
     target.__name__ = handler.__name__
     target.__qualname__ = handler.__name__
     target.__doc__ = handler.__doc__
@@ -34,13 +34,13 @@ def made_of(target: Any, handler: Handler, operation: object) -> Target:
 
 
 def domain_of(handler: Handler) -> str:
-    """The domain is the folder that the file lies in, however the framework named its module."""
+    """Return the domain: the name of the file's folder. The module's name differs when the framework loads a file."""
     path = inspect.getfile(handler).replace("\\", "/").split("/")
     return path[-2]
 
 
 def summary_of(handler: Handler) -> str:
-    """The first line of its documentation."""
+    """Return the first line of a handler's documentation."""
     return (inspect.getdoc(handler) or "").partition("\n")[0]
 
 
@@ -59,7 +59,7 @@ def chunked_body(request: Request) -> Problem | None:
 
 
 async def read_body(stream: Any, limit: int) -> bytes | None:
-    """A request's body, or None when it is larger than `limit` (what comes after is not kept)."""
+    """Return the body of a request, or None when it is larger than `limit` bytes."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream:

@@ -1,7 +1,8 @@
 """Work over several tenants, done as one commit per tenant.
 
-A handler has one unit of work for one tenant. What a schedule or a provider's callback sets going concerns many, so
-each tenant's part is decided and committed by itself. The parts are not atomic together; each must be safe to repeat.
+A handler has one unit of work for one tenant. A sweep or a provider's callback concerns several tenants, so each
+tenant's part has a unit of work and a commit of its own. The parts are not atomic together; each must be safe to
+repeat.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _POINTS: Final = Points("part.decided", "part.committed")
 
 
 async def tenant_ids(ctx: Context) -> AsyncIterator[str]:
-    """Every tenant, suspended ones too: money that is under way arrives all the same."""
+    """Return the id of every tenant, suspended ones included: their payments in progress have to end too."""
     size, after = ctx.runtime.settings.sweep_batch, None
     while True:
         page = await ctx.runtime.documents.find(TENANTS, None, Query(after=after, limit=size))
@@ -45,10 +46,10 @@ async def run_in_tenant_unit_of_work(
     *,
     correlation_id: str | None = None,
 ) -> T:
-    """Decide for a tenant and commit it in a unit of work of its own, beside the handler's; returns what was decided.
+    """Run `decide` for a tenant in a unit of work of its own, commit it, and return its result.
 
-    `decide` is run again when others change what it read. `cause_id` names what it acts on, and its events' ids
-    derive from that. Raises Unavailable when the conflicts do not end.
+    `decide` runs again when its commit conflicts. `cause_id` is the cause that the ids of its events are derived from.
+    Raises Unavailable when the conflicts do not end.
     """
     origin = Origin(
         ctx.origin.operation,
@@ -72,9 +73,9 @@ async def in_pages(
 ) -> None:
     """Find a tenant's documents in pages of `sweep_batch`, and decide on each page in a unit of work of its own.
 
-    `query` says which documents, in which order; its own limit and beginning do not count. `decide` is called with a
-    page that is not empty. `work` tells this from what else the handler does in pages: each page is a cause of its own,
-    so its events have ids of their own.
+    `query` selects and orders the documents; its `limit` and `after` are ignored. `decide` is called with each page
+    that is not empty. `work` distinguishes this from other work of the handler: each page is a cause of its own, so its
+    events have ids of their own.
     """
     after: str | Place | None = None
     while True:

@@ -1,4 +1,4 @@
-"""The documents port: everything but the ledger, kept per tenant, changed by one atomic commit at a time."""
+"""The documents port: everything but the ledger, stored by tenant and changed by atomic commits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.core.envelope import Envelope
 from shared.ports.nonces import Nonce
 
 PLATFORM = "-"
-"""Owner of documents that belong to no tenant; no tenant's id can have this form."""
+"""The `tenant_id` of documents that belong to no tenant. No tenant can have this id."""
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))
@@ -29,7 +29,7 @@ class Document(TypedDict):
 
 
 class NoChanges(TypedDict, total=False):
-    """For a collection whose documents never change once they are inserted."""
+    """The `changes` of a collection whose documents do not change after insertion."""
 
 
 D = TypeVar("D", bound=Document)
@@ -38,7 +38,7 @@ Fields = Mapping[str, Any]
 _NOTHING: Final[Fields] = MappingProxyType({})
 
 ReadToken = NewType("ReadToken", object)
-"""The state of a store at a moment; only the store that made it can read it."""
+"""The state of a store when a read began. Only the store that made the token can interpret it."""
 
 
 PRIMARY_INDEX: Final = "_id_"
@@ -57,7 +57,7 @@ class Index(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name under which a store keeps it, and by which a refusal names it."""
+        """The name of the index in a store and in AlreadyExists."""
         return "__".join(self.fields)
 
 
@@ -70,12 +70,12 @@ class Floor(NamedTuple):
 class Collection(Generic[D, P]):
     """A named set of documents of one type, and the rules for writing them.
 
-    `owner` is the domain (a folder of `functions/`) whose functions alone write the collection, or the package of the
-    runtime that does. `document` is the TypedDict of its documents; `changes` a TypedDict of those fields that may
-    change after insertion, with the same types. Its signature is what the type checker holds `Context.update` to.
-    `fields` and `changeable` are their names, which a store holds every write to.
+    `owner` is the domain (a folder of `functions/`) or the package of the runtime that writes the collection; no other
+    does. `document` is the TypedDict of its documents. `changes` is a TypedDict of the fields that may change after
+    insertion, with the same types: the keyword arguments of `Context.update` are checked against it. `fields` and
+    `changeable` are the names of both, and every store compares each write with them.
 
-    Documents are values: they are never changed in place, only replaced by a new one.
+    Documents are values: code never changes one in place but replaces it by a new one.
 
     Raises ValueError when `changes`, an index or a floor names a field that the documents do not have.
     """
@@ -128,7 +128,7 @@ class Collection(Generic[D, P]):
                 raise ValueError(f"the documents of {self.name} have no field {_listed(named.keys() - self.fields)}")
 
     def where(self, *_: P.args, **fields: P.kwargs) -> Fields:
-        """A condition on fields that may change, for `Context.change`: each has this value."""
+        """Return the condition, for `Context.change`, that these fields have these values."""
         return fields
 
 
@@ -137,14 +137,14 @@ def _listed(names: Iterable[str]) -> str:
 
 
 class Place(NamedTuple):
-    """Where a page ends that is ordered by a field: the last document's value of it, and its id."""
+    """The end of a page that is ordered by a field: the value of that field in its last document, and the id."""
 
     value: str | int
     id: str
 
 
 class Query(NamedTuple):
-    """Which documents, in which order. Conditions are joined by AND.
+    """The documents to find, and their order. Conditions are joined by AND.
 
     `ranges` maps a field to (from, to): from inclusive, to exclusive, None for open. Order is by id or, where
     `order_by` names a field, by that field and then by id; documents in which it is None are not found then. The page
@@ -161,7 +161,7 @@ class Query(NamedTuple):
 
 
 class Change(NamedTuple):
-    """Increments of integer fields of one document, made only where `where` holds and every floor still does."""
+    """Increments of integer fields of one document. The commit is refused when `where` or a floor does not hold."""
 
     collection: Collection[Any, ...]
     id: str
@@ -171,7 +171,7 @@ class Change(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """A document that was only read, and is to be as it was read when the commit happens: there, in this version."""
+    """A document that was only read. The commit is refused when the document does not exist in this version."""
 
     collection: Collection[Any, ...]
     tenant_id: str
@@ -180,7 +180,7 @@ class Expectation(NamedTuple):
 
 
 class InboxMarker(NamedTuple):
-    """Says that a consumer has applied an event."""
+    """The record that a consumer has applied an event."""
 
     consumer: str
     source: str
@@ -188,14 +188,14 @@ class InboxMarker(NamedTuple):
 
 
 class Commit:
-    """All that one handler run decided; it happens whole or not at all.
+    """All writes and events of one run of a handler. It happens completely or not at all.
 
-    An inserted or replaced document is kept under its own `tenant_id`; changes and deletes are of `tenant_id` here.
-    `replaces` hold the document with the version that was read; the store writes it with the next one.
-    `expects` are about the documents before this commit's own writes. `read_token` is the store's, taken before the
-    first read; None: nothing rests on a read. `nonce` is that of the signature that authorized the commit: a store
-    that does not make nonces durable in `Nonces.use_once` stores it in the same transaction under a unique index, so
-    that a nonces store that has lost it opens nothing.
+    An inserted or replaced document is stored under its own `tenant_id`; changes and deletes apply to `tenant_id` here.
+    `replaces` have documents with the version that was read; the store writes them with the next version. `expects`
+    apply to the documents before this commit's own writes. `read_token` was taken from the store before the first
+    read; None means that the commit does not depend on a read. `nonce` is the nonce of the signature that authorized
+    the commit: a store that does not make nonces durable in `Nonces.use_once` stores it in the same transaction, under
+    a unique index, so that the loss of the nonces does not permit a replay.
     """
 
     __slots__ = (
@@ -238,23 +238,25 @@ class Commit:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be written or published; a marker or an expectation alone is nothing."""
+        """Whether there is nothing to write or publish, apart from a marker and expectations."""
         return not (self.inserts or self.replaces or self.changes or self.deletes or self.events)
 
     def collections(self) -> Iterator[Collection[Any, ...]]:
-        """The collection of each write."""
+        """Return the collection of each write and expectation, repeated ones included."""
         for writes in (self.inserts, self.replaces, self.deletes):
             for collection, _ in writes:
                 yield collection
         for change in self.changes:
             yield change.collection
+        for expectation in self.expects:
+            yield expectation.collection
 
     def check_fields(self) -> None:
-        """Hold every write to the fields of its collection, as each store does before it commits.
+        """Compare every write with the fields of its collection. Each store does this before it commits.
 
-        Raises InvalidWrite for an inserted document that has not exactly the fields of its type, for a replaced one
-        with a field that its type does not have (one may be absent: an earlier version stored the document without
-        it), and for an increment or assignment of a field that may not change.
+        Raises InvalidWrite for an inserted document that does not have exactly the fields of its type; for a replaced
+        document with a field that its type does not have (a field may be absent, because an earlier version stored
+        the document without it); and for an increment or assignment of a field that may not change.
         """
         for collection, document in self.inserts:
             if document.keys() != collection.fields:
@@ -282,29 +284,29 @@ class UnknownCollection(Exception):
 
 
 class InvalidWrite(Exception):
-    """A write that the rules of its collection forbid: an error in the program, which no retry mends.
+    """A write that the rules of its collection forbid: an error in the program, so a retry gives the same.
 
-    Nothing of the commit happened. A request is answered 500 `internal_error`; an event goes to the dead letters when
-    its Trigger's retries are used up.
+    The commit did not happen. A request is answered with 500 `internal_error`; an event becomes a dead letter after the
+    retries of its Trigger.
     """
 
 
 class CommitRefused(Exception):
-    """The commit did not happen, and nothing of it did."""
+    """The commit did not happen, not even in part."""
 
 
 class VersionConflict(CommitRefused):
-    """A document that is replaced or expected is not as it was read; the handler decides again."""
+    """A replaced or expected document has changed since it was read; the handler runs again."""
 
 
 class AlreadyExists(CommitRefused):
-    """Another document has what a new one claims: its id (`index` is PRIMARY_INDEX), or the values of a unique index.
+    """Another document has the id of a new one (`index` is PRIMARY_INDEX), or its values in a unique index.
 
-    `id` is of the document that could not be written.
+    `id` is the id of the document that could not be written.
     """
 
     def __init__(self, collection: str, index: str, id: str) -> None:
-        super().__init__(f"{collection}/{id}: the index {index} has it already")
+        super().__init__(f"{collection}/{id} is refused: another document has the same values in the index {index}")
         self.collection = collection
         self.index = index
         self.id = id
@@ -315,7 +317,7 @@ class GuardRefused(CommitRefused):
 
 
 class AlreadyApplied(CommitRefused):
-    """The inbox marker is there: the event had its effect before."""
+    """The inbox marker is committed already: the consumer has applied the event."""
 
 
 class NonceUsed(CommitRefused):
@@ -323,14 +325,14 @@ class NonceUsed(CommitRefused):
 
 
 class Unavailable(Exception):
-    """A store or another dependency cannot answer now; trying again later is right."""
+    """A store or another dependency cannot answer now. A later retry may succeed."""
 
 
 class CommitOutcomeUnknown(Unavailable):
-    """The commit may have happened, may not have, or may still happen; it is never taken for one that has failed.
+    """The commit may have happened, or may still happen; it must not be treated as failed.
 
-    The same commit is tried again, not decided again: where it happened, its marker or its answer is there. The answer
-    to that settles it: what an earlier attempt has not done by then never happens.
+    The same commit is retried and the handler does not run again: if the commit has happened, the store has its marker
+    or its answer. The result of the retry is final: an earlier attempt that has not happened by then never happens.
     """
 
 
@@ -342,19 +344,19 @@ class Documents(Protocol):
 
     @property
     def read_token(self) -> ReadToken | None:
-        """What is taken before the first of some reads and given to the commit, or to `durable`, that rests on them.
+        """A token that is taken before the first read, for the commit or the call of `durable` that depends on it.
 
-        A store that may take back what it had let be read refuses such a commit, with VersionConflict. None where
-        that cannot happen.
+        A store that can lose data that it has already returned refuses such a commit with VersionConflict. None when
+        the store cannot lose it.
         """
         ...
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
-        """The document, or None."""
+        """Return the document, or None."""
         ...
 
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
-        """A page of documents. `tenant_id` None reads across tenants: for the platform's own sweeps only."""
+        """Return a page of documents. `tenant_id` None reads across tenants; only the platform's own sweeps do that."""
         ...
 
     async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
@@ -366,7 +368,7 @@ class Documents(Protocol):
         ...
 
     async def seen(self, marker: InboxMarker) -> bool:
-        """Whether the marker was committed."""
+        """Return whether the marker was committed."""
         ...
 
     async def commit(self, commit: Commit) -> None:
@@ -380,14 +382,14 @@ class Documents(Protocol):
     async def durable(self, read_token: ReadToken | None = None) -> None:
         """Return when everything that this process has read or committed so far would survive a crash.
 
-        Raises Unavailable when it will not, or when what was read since `read_token` was taken back meanwhile.
+        Raises Unavailable when it would not, or when the store has lost data that was read since `read_token`.
         """
         ...
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
-        """Committed events that were never marked sent, oldest first."""
+        """Return committed events that are older than a time and are not marked as sent, oldest first."""
         ...
 
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
-        """Note that the bus has these events."""
+        """Mark events as sent, when the bus has accepted them."""
         ...
