@@ -323,6 +323,7 @@ def test_command_prints_json(
     arguments = ["count", "--json", "--payments", "2", "--warm-up", "1", str(tmp_path / "b"), str(tmp_path / "a")]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.setattr(instructions, "end_with_what_runs", lambda: None)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     instructions.main()
     printed = json.loads(capsys.readouterr().out)
     assert [Path(each["checkout"]).name for each in printed] == ["b", "a"]

@@ -52,7 +52,22 @@ def pid_of_pytest(process: subprocess.Popen[str]) -> int:
     return int(next(line for line in process.stderr if line.startswith("pid ")).split()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+SIGNALS = pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(
+            signal.SIGINT,
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+                reason="SIGINT is ignored by whoever started the tests",
+            ),
+        ),
+    ],
+)
+
+
+@SIGNALS
 def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None:
     """Pytest replaces the process of `lastro test`, so that a signal reaches it and its tests clean up."""
     with lastro_test(tmp_path) as process:
@@ -62,7 +77,7 @@ def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None
     assert process.returncode == pytest.ExitCode.INTERRUPTED
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@SIGNALS
 def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals) -> None:
     """With --json pytest runs as a child of `lastro test`, which passes signals on and still prints the outcome."""
     with lastro_test(tmp_path, "--json") as process:

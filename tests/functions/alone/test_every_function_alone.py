@@ -27,10 +27,10 @@ DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "mot
 ANSWERING = {"shared.http.failures", "shared.http.pipeline", "shared.http.models", "shared.http.signing"}
 MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite.store", "typer", "yaml"}
 
-# How many modules a function may have imported when it has given its first answer: 598 at most on Python 3.11, 602 on
+# How many modules a function may have imported when it has given its first answer: 610 at most on Python 3.11, 611 on
 # 3.14. All but fifty or so are the framework's with Flask, Starlette, uvicorn and pydantic. A function that needs more
 # says so here.
-BUDGET = 610
+BUDGET = 620
 OWN_BUDGET: dict[str, int] = {}
 
 STRUCTURED = {"content-type": "application/cloudevents+json"}

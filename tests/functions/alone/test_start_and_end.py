@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from tests.functions.alone.starting import ROOT, SERVED, Alone, started
 from tests.shared.adapters.otlp.receiver import receiving
+from tests.waiting import PATIENCE_SECONDS
 
 FUNCTION = {"FUNCTION_TARGET": "get_payment", "FUNCTION_SOURCE": "functions/payments/get_payment.py"}
 PYTHON = [sys.executable, "-P", "-m"]
@@ -120,7 +122,11 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
     assert beside.send("GET", "/healthz", {}).status == 200
     await held.close()
     assert beside.send("GET", "/readyz", {}).status == 200
-    messages = [line["message"] for line in log_of(beside.said())]
+    messages: list[str] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    # A line is written a moment after its request.
+    while not any(reason in message for message in messages) and time.monotonic() < deadline:
+        messages = [line["message"] for line in log_of(beside.said())]
     assert "the environment has LASTRO_LOGLEVEL, which is no setting: is LASTRO_LOG_LEVEL meant?" in messages
     assert [message for message in messages if reason in message]
 
