@@ -60,7 +60,7 @@ SIGNALS = pytest.mark.parametrize(
             signal.SIGINT,
             marks=pytest.mark.skipif(
                 signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-                reason="SIGINT is ignored by whoever started the tests",
+                reason="the tests were started with SIGINT ignored",
             ),
         ),
     ],
