@@ -1,4 +1,4 @@
-"""Child processes end with the tests, and a machine can be made slow."""
+"""What the tests start ends with them, and a machine can be made slow."""
 
 from __future__ import annotations
 
@@ -43,14 +43,15 @@ def test_a_bound_process_keeps_its_id() -> None:
     assert int(said) == process.pid
 
 
-def test_sigterm_lets_running_tests_clean_up() -> None:
-    """SIGTERM ends the tests through their `finally` clauses, as Ctrl-C does."""
+def test_sigterm_lets_what_is_under_way_clean_up() -> None:
+    """SIGTERM ends the tests through their `finally` clauses, as Ctrl-C does, and a second one does not cut that off."""
     code = """
 clean_up_when_terminated()
 try:
     print("here", flush=True)
     signal.pause()
 except KeyboardInterrupt:
+    signal.raise_signal(signal.SIGTERM)
     print("cleaned up")
 """
     with starter(code) as process:
@@ -61,15 +62,15 @@ except KeyboardInterrupt:
     assert process.returncode == 0
 
 
-def test_busy_processes_run_until_the_context_ends() -> None:
-    """The given number of processes is busy inside the context, and none afterwards."""
+def test_busy_processes_run_until_they_are_no_longer_wanted() -> None:
+    """As many processes as are wanted are busy beside the tests, and none of them afterwards."""
     with slowed(2) as busy:
         assert [process.poll() for process in busy] == [None, None]
     assert [process.returncode for process in busy] == [-signal.SIGKILL] * 2
 
 
 def test_busy_processes_end_when_the_tests_are_killed() -> None:
-    """After a kill -9 of the tests no busy process is left."""
+    """A kill -9 of the tests leaves no busy process behind."""
     with starter("with slowed(1):\n    print('here', flush=True)\n    signal.pause()") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
@@ -79,13 +80,13 @@ def test_busy_processes_end_when_the_tests_are_killed() -> None:
 
 @pytest.mark.parametrize(("value", "count"), [(None, 0), ("0", 0), ("8", 8)])
 def test_slowness_is_a_count(value: str | None, count: int) -> None:
-    """LASTRO_TEST_SLOW is the number of busy processes, by default 0."""
+    """LASTRO_TEST_SLOW is how many busy processes run beside the tests; without it there are none."""
     assert wanted_slowness({} if value is None else {"LASTRO_TEST_SLOW": value}) == count
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "yes", "²"])
-def test_an_invalid_slowness_is_refused(value: str) -> None:
-    """A LASTRO_TEST_SLOW that is not a number is refused with its name."""
+def test_a_slowness_that_is_no_count_is_refused(value: str) -> None:
+    """Anything else in LASTRO_TEST_SLOW is refused with its name."""
     with pytest.raises(ValueError, match="LASTRO_TEST_SLOW is the number of busy processes"):
         wanted_slowness({"LASTRO_TEST_SLOW": value})
 
