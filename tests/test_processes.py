@@ -44,7 +44,7 @@ def test_a_bound_process_keeps_its_id() -> None:
 
 
 def test_sigterm_lets_what_is_under_way_clean_up() -> None:
-    """SIGTERM ends the tests through their `finally` clauses, as Ctrl-C does, and a second one does not cut that off."""
+    """SIGTERM ends the tests through their `finally` clauses; a second one does not cut that off."""
     code = """
 clean_up_when_terminated()
 try:
