@@ -93,7 +93,7 @@ def replay(
 ) -> None:
     """Publish the event again; functions that have processed it do nothing."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
-        _told(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
+        _print_letter(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
 
 
 @app.command()
@@ -108,10 +108,10 @@ def discard(
 ) -> None:
     """Discard a dead letter, with a reason."""
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
-        _told(client.post(_path(letter_id, "discard", platform=platform), {"reason": reason}), as_json=as_json)
+        _print_letter(client.post(_path(letter_id, "discard", platform=platform), {"reason": reason}), as_json=as_json)
 
 
-def _told(letter: dict[str, Any], *, as_json: bool) -> None:
+def _print_letter(letter: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(letter)
     else:

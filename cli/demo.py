@@ -37,7 +37,7 @@ class Step:
 
 
 @dataclass(slots=True)
-class Story:
+class Scenario:
     """The accounts of the demo, its steps, and the expected balances in minor units."""
 
     client: Client
@@ -188,9 +188,9 @@ BRUNO: Final = "Bruno Lima"
 SHOP: Final = "Padaria Real"
 
 
-def _chapters(story: Story) -> list[Callable[[], object]]:
-    """Run the steps of the demo."""
-    kept: dict[str, dict[str, Any]] = story.payments
+def _actions(scenario: Scenario) -> list[Callable[[], object]]:
+    """Return what the demo does, in order."""
+    kept: dict[str, dict[str, Any]] = scenario.payments
 
     def keep(name: str, make: Callable[[], dict[str, Any]]) -> Callable[[], object]:
         def step() -> None:
@@ -199,20 +199,20 @@ def _chapters(story: Story) -> list[Callable[[], object]]:
         return step
 
     return [
-        lambda: story.join(ANA, "customer"),
-        lambda: story.join(BRUNO, "customer"),
-        lambda: story.join(SHOP, "merchant"),
-        lambda: story.deposit(ANA, 500_00),
-        lambda: story.deposit(BRUNO, 100_00),
-        keep("first", lambda: story.pay(ANA, SHOP, 120_50, "settled")),
-        lambda: story.pay(BRUNO, SHOP, 250_00, "declined: insufficient_funds"),
-        keep("held", lambda: story.pay(ANA, SHOP, 80_00, "authorized", "manual")),
-        lambda: story.capture(kept["held"], ANA, SHOP, 60_00),
-        keep("doubted", lambda: story.pay(BRUNO, SHOP, 30_00, "authorized", "manual")),
-        lambda: story.cancel(kept["doubted"], BRUNO),
-        lambda: story.refund(kept["first"], ANA, SHOP, 20_50),
-        lambda: story.refund(kept["first"], ANA, SHOP, 10_00),
-        lambda: story.retry(BRUNO, SHOP, 12_34),
+        lambda: scenario.join(ANA, "customer"),
+        lambda: scenario.join(BRUNO, "customer"),
+        lambda: scenario.join(SHOP, "merchant"),
+        lambda: scenario.deposit(ANA, 500_00),
+        lambda: scenario.deposit(BRUNO, 100_00),
+        keep("first", lambda: scenario.pay(ANA, SHOP, 120_50, "settled")),
+        lambda: scenario.pay(BRUNO, SHOP, 250_00, "declined: insufficient_funds"),
+        keep("held", lambda: scenario.pay(ANA, SHOP, 80_00, "authorized", "manual")),
+        lambda: scenario.capture(kept["held"], ANA, SHOP, 60_00),
+        keep("doubted", lambda: scenario.pay(BRUNO, SHOP, 30_00, "authorized", "manual")),
+        lambda: scenario.cancel(kept["doubted"], BRUNO),
+        lambda: scenario.refund(kept["first"], ANA, SHOP, 20_50),
+        lambda: scenario.refund(kept["first"], ANA, SHOP, 10_00),
+        lambda: scenario.retry(BRUNO, SHOP, 12_34),
     ]
 
 
@@ -227,40 +227,40 @@ def demo(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json
 
     shown = Console(stderr=True)
     with Client.of(data_dir, tenant=tenant) as client:
-        story = Story(client)
-        chapters = _chapters(story)
-        for chapter in track(chapters, description="Telling the story", console=shown, disable=as_json, transient=True):
-            chapter()
-        balances = story.check_balances()
-        lines = story.check_statement(ANA)
+        scenario = Scenario(client)
+        actions = _actions(scenario)
+        for act in track(actions, description="Running the demo", console=shown, disable=as_json, transient=True):
+            act()
+        balances = scenario.check_balances()
+        lines = scenario.check_statement(ANA)
         trial = client.get("/v1/ledger/trial-balance")
-    story.note("debits equal credits", "yes" if is_balanced(trial) else "no", "yes")
-    ok = all(step.ok for step in story.steps)
+    scenario.note("debits equal credits", "yes" if is_balanced(trial) else "no", "yes")
+    ok = all(step.ok for step in scenario.steps)
     if as_json:
-        steps = [{**asdict(step), "ok": step.ok} for step in story.steps]
+        steps = [{**asdict(step), "ok": step.ok} for step in scenario.steps]
         print_json({"ok": ok, "steps": steps, "balances": balances, "statement": lines, "trial_balance": trial})
     else:
-        _print(story, lines, trial)
+        _print(scenario, lines, trial)
     if not ok:
-        raise CliError("the story did not end as it should; see the lines marked ✗")
+        raise CliError("the demo has unexpected results: see the lines marked ✗")
 
 
-def _print(story: Story, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
+def _print(scenario: Scenario, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
     out = console()
-    out.print(_steps_table(story.steps), soft_wrap=False)
+    out.print(_steps_table(scenario.steps), soft_wrap=False)
     out.print()
-    out.print(_statement_table(lines, {number: name for name, number in story.accounts.items()}), soft_wrap=False)
+    out.print(_statement_table(lines, {number: name for name, number in scenario.accounts.items()}), soft_wrap=False)
     for entry in trial["data"]:
         out.print()
         out.print(trial_balance_table(entry))
-    first = story.payments["first"]["id"]
-    out.print(f"\n[dim]A payment's own story:[/] {PROGRAM} payments show {first}")
+    first = scenario.payments["first"]["id"]
+    out.print(f"\n[dim]The timeline of a payment:[/] {PROGRAM} payments show {first}")
 
 
 def _steps_table(steps: list[Step]) -> Table:
     from rich.table import Table
 
-    table = Table(title="What happened", header_style="bold")
+    table = Table(title="Steps", header_style="bold")
     table.add_column("")
     table.add_column("step")
     table.add_column("amount", justify="right")

@@ -117,19 +117,19 @@ def _ready(platform: Platform, *, as_json: bool) -> None:
     settings = platform.settings
     data_dir = settings.data_dir
     if as_json:
-        told = {"base_url": settings.base_url, "data_dir": data_dir, "pid": os.getpid()}
-        print_json({**told, "credentials": str(platform.credentials.path)}, indent=None)
+        fields = {"base_url": settings.base_url, "data_dir": data_dir, "pid": os.getpid()}
+        print_json({**fields, "credentials": str(platform.credentials.path)}, indent=None)
         return
     where = "" if data_dir == str(DEFAULT_DATA_DIR) else f" --data-dir {data_dir}"
     out = console()
     out.print(f"[bold green]Lastro is up[/] at [bold]{settings.base_url}[/]  (Ctrl-C stops it)\n")
     if platform.credentials.demo is not None:
         out.print("In another terminal:")
-        out.print(f"  {PROGRAM} demo{where}                       a small story, told in payments")
-        out.print(f"  {PROGRAM} request GET /v1/accounts{where}   any request, signed for the demo tenant")
-        out.print(f"  {PROGRAM} events tail{where}                what happens, as it happens")
-        out.print(f"  {PROGRAM} functions{where}                  every function and how it is reached")
+        out.print(f"  {PROGRAM} demo{where}                       makes example payments and checks the results")
+        out.print(f"  {PROGRAM} request GET /v1/accounts{where}   signs and sends a request of the demo tenant")
+        out.print(f"  {PROGRAM} events tail{where}                prints events as they are published")
+        out.print(f"  {PROGRAM} functions{where}                  lists functions with their route or trigger")
     else:
-        out.print(f'  {PROGRAM} request --platform POST /v1/tenants -d \'{{"name": "…"}}\'{where}   a first tenant')
+        out.print(f'  {PROGRAM} request --platform POST /v1/tenants -d \'{{"name": "…"}}\'{where}   creates a tenant')
     out.print(f"\nCredentials: {platform.credentials.path}   OpenAPI: {settings.base_url}/v1/openapi.json")
     sys.stdout.flush()
