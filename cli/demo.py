@@ -24,7 +24,7 @@ _PATIENCE_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class Step:
-    """A step and its outcome."""
+    """A step of the demo: what was done, with which amount, the outcome, and the outcome that was expected."""
 
     what: str
     amount: str
@@ -33,6 +33,7 @@ class Step:
 
     @property
     def ok(self) -> bool:
+        """Whether the outcome is the expected one."""
         return self.outcome == self.expected
 
 
@@ -47,6 +48,7 @@ class Scenario:
     owed: dict[str, int] = field(default_factory=dict)
 
     def note(self, what: str, outcome: str, expected: str, value: int | None = None) -> None:
+        """Add a step and its outcome. `value` is its amount in centavos; None when it moves no money."""
         self.steps.append(Step(what, "" if value is None else money(brl(value)), outcome, expected))
 
     def join(self, name: str, kind: str) -> None:

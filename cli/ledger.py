@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="The ledger.")
 
 @app.callback()
 def _group() -> None:
-    """The ledger."""
+    """The ledger: its trial balance."""
 
 
 @app.command("trial-balance")

@@ -1,0 +1,1 @@
+"""The operations of the platform, one deployable function a file, grouped by the domain that owns their data."""

@@ -33,6 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(stack.close)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse a test without a docstring: the one sentence that says which behaviour is missing when it fails."""
+    if isinstance(item, pytest.Function) and not item.function.__doc__:
+        raise pytest.UsageError(f"{item.nodeid} has no docstring: say in one sentence which behaviour it checks")
+
+
 @pytest.fixture
 async def harness() -> Harness:
     """Every function around the memory adapters, with one tenant, `acme`."""

@@ -229,11 +229,14 @@ class Broker:
     # Through
 
     def has_ready(self) -> bool:
-        """See Source."""
+        """Return whether a delivery is ready. Always False after the broker has stopped."""
         return self._running and len(self._ready) > 0
 
     def next_delivery(self) -> Delivery | None:
-        """See Source. A delivery that its function cannot take now waits at the function."""
+        """Return the next delivery, tenants in turn; None when none is ready.
+
+        A delivery whose function has reached its concurrency limit is moved to the queue of that function.
+        """
         while self._running and self._ready:
             delivery = self._ready.take()
             function = delivery.function
@@ -243,7 +246,10 @@ class Broker:
         return None
 
     def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
-        """See Source."""
+        """Begin an attempt at a delivery: call its function, or forward the event to its Broker or topic.
+
+        The coroutine returns the function's answer, or None when the event could not be forwarded.
+        """
         reach("broker.delivering")
         function = delivery.function
         if function is None:
@@ -256,7 +262,10 @@ class Broker:
         return self._invoke(function.name, envelope, first)
 
     def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
-        """See Source."""
+        """Handle the outcome of an attempt: success, retry or dead letter. `answer` is None when there was none.
+
+        A success is handled at once. Otherwise the returned coroutine handles the outcome and must be awaited.
+        """
         function = delivery.function
         if function is not None:
             function.in_flight -= 1

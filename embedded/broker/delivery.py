@@ -24,16 +24,22 @@ _RETRYABLE: Final = frozenset({404, 408, 409, 429})
 
 
 class Answer(Protocol):
-    """What a subscriber answered."""
+    """A subscriber's response to a delivery."""
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
 
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """The header fields; names are in lower case."""
+        ...
 
     @property
-    def body(self) -> bytes: ...
+    def body(self) -> bytes:
+        """The body, which may hold an event in reply."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Filter:
         return frozenset({self.type}) if self.types is None or self.type in self.types else frozenset()
 
     def __call__(self, envelope: Envelope) -> bool:
-        """Return whether the event passes."""
+        """Return whether the filter lets the event pass."""
         return self.admits(envelope.type) and (self.rest is None or self.rest(envelope))
 
 

@@ -34,7 +34,7 @@ _KINDS_OF_WAYS: Final = {"trigger": "Trigger", "source": "KafkaSource", "ping": 
 
 @dataclass(frozen=True, slots=True)
 class ToService:
-    """Events go to a function."""
+    """Events go to the function of a Service, at its URL on a cluster."""
 
     name: str
     url: str
@@ -48,6 +48,7 @@ class ToBroker:
 
     @property
     def url(self) -> str:
+        """The address of the Broker's ingress on a cluster, for the headers of a dead letter."""
         return f"http://{_BROKER_INGRESS}{_CLUSTER}/{self.name}"
 
 
@@ -59,6 +60,7 @@ class ToTopic:
 
     @property
     def url(self) -> str:
+        """The address of the KafkaSink on a cluster, for the headers of a dead letter."""
         return f"http://{_KAFKA_SINK_INGRESS}{_CLUSTER}/{self.topic}"
 
 

@@ -42,7 +42,7 @@ class Progress:
         return correlation
 
     def ended(self, correlation: Correlation) -> None:
-        """Remove one outstanding delivery."""
+        """Remove one outstanding delivery. The last one wakes those that wait for the correlation to be quiet."""
         correlation.outstanding -= 1
         if correlation.outstanding > 0 or self._busy.get(correlation.id) is not correlation:
             return

@@ -78,7 +78,7 @@ class Schedules:
             await asyncio.gather(*late, return_exceptions=True)
 
     def next_ticks(self) -> dict[str, datetime | None]:
-        """When each PingSource ticks next."""
+        """Return the next tick of each PingSource by its name, in UTC; None when there is none any more."""
         now = self._clock.now()
         return {entry.ping.name: entry.cron.next_after(now) for entry in self._entries}
 

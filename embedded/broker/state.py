@@ -23,7 +23,9 @@ class EventLog(Protocol):
     """What the broker needs of the store: the log, which is also the outbox, and which consumer has finished what."""
 
     @property
-    def documents(self) -> Documents: ...
+    def documents(self) -> Documents:
+        """The documents port of the same store."""
+        ...
 
     @property
     def head_sequence(self) -> int:

@@ -27,6 +27,7 @@ class Timer:
         self.action: Callable[[], None] | None = action
 
     def cancel(self) -> None:
+        """Drop the action. Without effect when it has run."""
         self.action = None
 
 
@@ -74,12 +75,12 @@ class Timers:
         return done
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all actions that have not run."""
         self._heap.clear()
         self._rearm()
 
     def close(self) -> None:
-        """Forget everything and do nothing more."""
+        """Drop all actions that have not run, and never run one again."""
         self._closed = True
         self.clear()
 

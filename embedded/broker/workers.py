@@ -97,7 +97,7 @@ class Worker:
         self.task = self._loop.create_task(self._work())
 
     def wake(self) -> None:
-        """Continue: a delivery is ready."""
+        """Make a parked worker take the next delivery. Without effect on one that is not parked."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 

@@ -1,0 +1,1 @@
+"""The functions in this process: loaded when they are called, unloaded when they are idle, and invoked."""

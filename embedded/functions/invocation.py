@@ -31,7 +31,10 @@ class DirectInvoker:
         self._runtime = runtime
 
     async def invoke(self, service: str, envelope: Envelope, first: bool) -> Answer:
-        """Deliver an event."""
+        """Deliver an event to a Service's function and return the answer, whose status tells the outcome.
+
+        `first` promises that the function never had the event before, which saves the look into its inbox.
+        """
         function = self._functions.enter(service)
         try:
             operation = function.operation
@@ -41,7 +44,7 @@ class DirectInvoker:
             self._functions.leave(function)
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
-        """Answer a request."""
+        """Call a Service's function with a request and return its response; failures are problem responses."""
         function = self._functions.enter(service)
         try:
             operation = function.operation
@@ -70,7 +73,7 @@ class FrameworkInvoker:
         return await self._call(service, "POST", "/", "", list(headers.items()), body)
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
-        """Answer a request."""
+        """Send a request through the framework's application of a Service's function, and return its response."""
         # What came twice goes on twice: it is the function that refuses it. The body is whole, so it goes on by its
         # length, as Kong sends it.
         headers = [*request.headers.items(), *((name, request.headers[name]) for name in request.repeated)]

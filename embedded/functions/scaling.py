@@ -65,6 +65,7 @@ class Function:
 
     @property
     def state(self) -> State:
+        """Whether the function is loaded, and whether it may be unloaded."""
         if not self.support:
             return "ready"
         return "idle" if self.target is None else "loaded"
@@ -99,7 +100,7 @@ class Functions:
             self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
 
     def stop(self) -> None:
-        """Stop unloading functions."""
+        """Stop unloading idle functions. Those that are loaded stay loaded."""
         self._looking_after = False
 
     def check(self, plan: Plan, manifests: Manifests) -> None:
@@ -143,7 +144,7 @@ class Functions:
         return function
 
     def leave(self, function: Function) -> None:
-        """End a call."""
+        """End a call that `enter` began. The time until a support function is unloaded starts again."""
         function.in_flight -= 1
         if function.support:
             function.last_used = self._clock.monotonic()

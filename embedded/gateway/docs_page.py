@@ -29,7 +29,7 @@ _POLICY: Final = (
 
 
 def docs_page() -> HttpResponse:
-    """Return the page."""
+    """Return the response to /docs: an HTML page, with its Content-Security-Policy."""
     return _response(_HERE / "pages/docs.html", "text/html; charset=utf-8")
 
 

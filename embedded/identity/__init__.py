@@ -1,0 +1,1 @@
+"""The local token issuer, the directory of its clients, and the file with the credentials of this platform."""

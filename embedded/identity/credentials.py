@@ -41,7 +41,7 @@ class _Tenant(BaseModel):
 
 
 class _Client(BaseModel):
-    """The platform's entry."""
+    """The client of the platform's operator."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,7 +50,7 @@ class _Client(BaseModel):
 
 
 class _Content(BaseModel):
-    """What the file may hold."""
+    """The fields that the file may have."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -98,7 +98,7 @@ class Credentials:
         return cls(path, **content.model_dump(exclude_none=True))
 
     def text(self) -> str:
-        """Return the file's text."""
+        """Return the content as indented JSON, without the fields that are None."""
         names = ("base_url", "token_url", "audience", "platform", "demo", "tenants")
         content = {name: value for name in names if (value := getattr(self, name)) is not None}
         return json.dumps(content, indent=2) + "\n"

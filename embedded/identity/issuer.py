@@ -42,9 +42,13 @@ def token_url(base_url: str) -> str:
 class SecretStore(Protocol):
     """The part of the secrets port that the issuer uses."""
 
-    async def get(self, name: str) -> bytes | None: ...
+    async def get(self, name: str) -> bytes | None:
+        """Return a named secret, or None when there is none of that name."""
+        ...
 
-    async def put(self, name: str, value: bytes) -> None: ...
+    async def put(self, name: str, value: bytes) -> None:
+        """Store a named secret, durably before this returns."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,10 @@ class Client:
 
 
 class ClientDirectory(Protocol):
-    """A directory of clients."""
+    """Where the issuer looks up its clients."""
 
     async def client(self, client_id: str) -> Client | None:
-        """The client, or None."""
+        """Return the client with this id, or None when it is not registered."""
         ...
 
 
@@ -196,7 +200,7 @@ class Issuer:
         }
 
     def jwks(self) -> dict[str, Any]:
-        """Return the public keys."""
+        """Return the public signing keys as a JSON Web Key Set (RFC 7517 §5)."""
         return self._keys.jwks()
 
     # Tokens

@@ -44,7 +44,7 @@ _FIELDS: Final = (
 
 
 class Cron:
-    """When a schedule ticks."""
+    """A cron expression of five fields in a time zone; without one, in UTC."""
 
     def __init__(self, schedule: str, timezone: str = "") -> None:
         """Raises FieldError with the path `schedule` or `timezone`."""

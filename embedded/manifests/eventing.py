@@ -110,7 +110,7 @@ class DeliverySpec(Strict):
 
     @property
     def backoff(self) -> BackoffPolicy:
-        """How the delay grows."""
+        """How the delay grows from retry to retry: linearly, or exponentially (the default)."""
         return self.backoff_policy or "exponential"
 
 
@@ -186,7 +186,7 @@ class Trigger(Resource):
 
     @property
     def broker(self) -> str:
-        """The Broker's name."""
+        """The name of the Broker whose events the Trigger filters."""
         return self.spec.broker_ref.name if self.spec.broker_ref is not None else self.spec.broker or ""
 
     @property

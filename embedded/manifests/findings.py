@@ -43,7 +43,7 @@ class FieldError(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a resource is written."""
+    """Where a resource is written: its file, and its YAML document with the line of each field."""
 
     file: str
     document: YamlDocument

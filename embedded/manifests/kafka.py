@@ -33,7 +33,7 @@ class KafkaSource(Resource):
 
 
 class KafkaTopicSpec(Strict):
-    """How a topic is made."""
+    """A topic's name in Kafka, partitions, replicas and configuration."""
 
     topic_name: Topic | None = None
     partitions: int = Field(default=1, ge=1)

@@ -49,14 +49,14 @@ class RateLimit(_Open):
 
 
 class SizeLimit(_Open):
-    """Settings of Kong's request-size-limiting."""
+    """Settings of Kong's plugin request-size-limiting."""
 
     allowed_payload_size: int = Field(default=128, ge=1)
     size_unit: Literal["bytes", "kilobytes", "megabytes"] = "megabytes"
 
     @property
     def bytes(self) -> int:
-        """The largest body."""
+        """The largest body in bytes."""
         return self.allowed_payload_size * _SIZE_UNITS[self.size_unit]
 
 
@@ -120,7 +120,7 @@ class KongRoute(_Strict):
 
 
 class KongService(_Strict):
-    """An upstream and its routes."""
+    """An upstream, its timeouts in milliseconds, and the routes that lead to it."""
 
     name: str
     host: str
@@ -142,7 +142,7 @@ class KongService(_Strict):
 
 
 class Kong(_Strict):
-    """A declarative configuration of Kong."""
+    """A declarative configuration of Kong (format 3.0): its services with their routes, and its plugins."""
 
     format_version: Literal["3.0"] = Field(alias="_format_version")
     transform: bool = Field(default=True, alias="_transform")

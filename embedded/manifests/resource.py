@@ -19,7 +19,7 @@ class Strict(BaseModel):
 
 
 class Metadata(Strict):
-    """Of any resource."""
+    """The metadata of a resource of any kind."""
 
     name: Name
     namespace: Namespace | None = None
@@ -39,6 +39,7 @@ class Resource(Strict):
 
     @property
     def name(self) -> str:
+        """The name from the metadata."""
         return self.metadata.name
 
     @property

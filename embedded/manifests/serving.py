@@ -28,7 +28,7 @@ _ENVIRONMENT: Final = ("spec", "template", "spec", "containers", 0, "env")
 
 
 class Variable(Strict):
-    """An environment variable."""
+    """An environment variable of a container: its name, and its value or where the cluster has it from."""
 
     name: str = Field(min_length=1, pattern="^[^=]+$")
     value: str | None = None
@@ -151,7 +151,7 @@ class ServiceSpec(Strict):
 
 
 class Service(Resource):
-    """A Knative Service: one function."""
+    """A Knative Service, which runs the function that its environment names (FUNCTION_SOURCE, FUNCTION_TARGET)."""
 
     spec: ServiceSpec
 

@@ -20,11 +20,11 @@ class OpenConnection(Protocol):
     deadline: float
 
     def expire(self) -> None:
-        """Handle the deadline."""
+        """Called when the deadline has passed: the client was too slow."""
         ...
 
     def abort(self) -> None:
-        """Close immediately."""
+        """Close immediately. Data that was not sent is lost."""
         ...
 
     def stop(self) -> None:
@@ -32,7 +32,7 @@ class OpenConnection(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Cancel the request in progress."""
+        """Cancel the request in progress, if there is one."""
         ...
 
 
@@ -63,7 +63,7 @@ class Connections:
         self._waiting[connection] = None
 
     def leave(self, connection: OpenConnection) -> None:
-        """Remove a closed connection."""
+        """Remove a connection that is closed, and wake what waits for connections to close."""
         self.open.discard(connection)
         self._leaving.discard(connection)
         self._waiting.pop(connection, None)

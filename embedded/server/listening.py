@@ -15,7 +15,7 @@ OWN_FILES: Final = 100
 
 
 class AddressInUse(Exception):
-    """Another process listens there."""
+    """The process cannot listen on its address; the text says which one and why."""
 
 
 def listen(host: str, port: int) -> socket.socket:

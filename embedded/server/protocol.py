@@ -76,16 +76,19 @@ class Connection(asyncio.Protocol):
     # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request. Its head must be complete within `head_seconds`."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from it
         self.deadline = self._connections.now + self._settings.head_seconds
         self._connections.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
+        """Drop a request that has not arrived completely. A request in progress runs on; its response is dropped."""
         self._closing = True
         self._reader.close()
         self._connections.leave(self)
 
     def data_received(self, data: bytes) -> None:
+        """Parse the data, or keep it and stop reading while a request is in progress or the client does not read."""
         if self._closing:
             return
         self._rest = self._rest + data if self._rest else data
@@ -104,9 +107,11 @@ class Connection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
+        """Note that the client does not read its responses: no further request is begun."""
         self._writing_paused = True
 
     def resume_writing(self) -> None:
+        """Go on with the next request, now that the client reads again."""
         self._writing_paused = False
         if self._task is None and not self._closing:
             self._go_on()
@@ -140,7 +145,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def cancel(self) -> None:
-        """Cancel the request in progress."""
+        """Cancel the request in progress, if there is one."""
         if self._task is not None:
             self._task.cancel()
 

@@ -142,6 +142,7 @@ class RequestReader:
     # Called by the parser. It raises its own error for a Problem raised here, with the Problem as context.
 
     def on_message_begin(self) -> None:
+        """Begin a request. Raises Problem `malformed_request` after the last request of the connection."""
         if self.ended:
             raise _malformed("This follows the last request of the connection.")
         self.stage = "head"
@@ -151,16 +152,19 @@ class RequestReader:
         self._counted = -self._slice
 
     def on_url(self, part: bytes) -> None:
+        """Add a part of the request target. Raises Problem `uri_too_long`."""
         self._target += part
         limit = self._settings.max_target_bytes
         if len(self._target) > limit:
             raise Problem("uri_too_long", f"Path and query have together at most {limit} bytes.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header field. Trailers are read and dropped."""
         if self.stage == "head":
             self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """Check the head and begin the body. Raises a Problem for a head that is too large, malformed or ambiguous."""
         self.stage = "body"
         settings, parser = self._settings, self._parser
         if self._counted > settings.max_head_bytes - 2 * SLICE_BYTES or len(self._fields) > settings.max_headers:
@@ -189,6 +193,7 @@ class RequestReader:
         self._counted = -self._slice
 
     def on_body(self, part: bytes) -> None:
+        """Add a part of the body. Raises Problem `payload_too_large`."""
         self.awaits_continue = False
         self._parts.append(part)
         self._size += len(part)
@@ -197,6 +202,7 @@ class RequestReader:
             raise _body_too_large(self._settings.max_body_bytes)
 
     def on_message_complete(self) -> None:
+        """Add the request to `requests`."""
         assert self._request is not None
         request, self._request = self._request, None
         parts = self._parts

@@ -1,4 +1,4 @@
-"""Serialises responses."""
+"""Serialises responses as HTTP/1.1."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Simulated payment providers, for platforms that have no real one configured."""

@@ -31,7 +31,7 @@ class ChargeJournal:
         self._file: BinaryIO | None = None
 
     def append(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Append a record."""
+        """Append a record to the file, which is shortened when it has grown past its bound."""
         if self._path is None:
             return
         if self._file is None:
@@ -62,7 +62,7 @@ class ChargeJournal:
         return kept
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. The next `append` opens it again."""
         if self._file is not None:
             self._file.close()
             self._file = None

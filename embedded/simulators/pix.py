@@ -320,6 +320,7 @@ class HttpPost:
         self._client = client
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post JSON and return the status of the answer. Raises OSError when there is none."""
         import httpx
 
         if self._client is None:

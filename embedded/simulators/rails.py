@@ -52,7 +52,7 @@ class OwnTransport(httpx.AsyncBaseTransport):
         self._gateway = gateway
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the gateway's response."""
+        """Pass the request to the gateway, without a socket, and return the gateway's response."""
         headers, repeated = read_headers(request.headers.raw)
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         body = await request.aread()

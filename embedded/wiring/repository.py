@@ -33,10 +33,12 @@ class FunctionFile:
 
     @property
     def domain(self) -> str:
+        """The name of the folder, which is the domain."""
         return self.file.split("/")[1]
 
     @property
     def stem(self) -> str:
+        """The name of the file without `.py`, which is the name of the operation."""
         return Path(self.file).stem
 
     def finding(self, reason: str) -> Finding:
@@ -56,6 +58,7 @@ class Fact:
 
     @property
     def domain(self) -> str:
+        """The domain that publishes the event: the name of the folder."""
         return self.file.split("/")[1]
 
 
@@ -83,7 +86,7 @@ class Repository:
 
     @property
     def triggers(self) -> list[Subscription]:
-        """The subscriptions that Triggers make."""
+        """The subscriptions of Triggers, without those of sources and schedules."""
         return [one for one in self.plan.subscriptions if one.name.startswith("trigger/")]
 
     def behind(self, service: str) -> FunctionFile | None:

@@ -1,0 +1,1 @@
+"""Payments and refunds, from creation over authorization and capture to settlement."""

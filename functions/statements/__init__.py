@@ -1,0 +1,1 @@
+"""Balances and statements, which are projections of the ledger for reading."""

@@ -1,0 +1,1 @@
+"""Tenants: created, with their limits and their request signing keys."""

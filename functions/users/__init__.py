@@ -1,0 +1,1 @@
+"""Users of a tenant: registered, with sealed personal data, and activated."""

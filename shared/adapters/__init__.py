@@ -1,0 +1,1 @@
+"""The adapters behind the ports. Each imports its driver at first use."""

@@ -53,16 +53,24 @@ class Store(Protocol):
     """The four ports that one store serves."""
 
     @property
-    def documents(self) -> Documents: ...
+    def documents(self) -> Documents:
+        """The documents port."""
+        ...
 
     @property
-    def ledger(self) -> LedgerStore: ...
+    def ledger(self) -> LedgerStore:
+        """The ledger port."""
+        ...
 
     @property
-    def cache(self) -> Cache: ...
+    def cache(self) -> Cache:
+        """The cache port."""
+        ...
 
     @property
-    def nonces(self) -> Nonces: ...
+    def nonces(self) -> Nonces:
+        """The nonces port."""
+        ...
 
 
 class Process:

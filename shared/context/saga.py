@@ -19,7 +19,7 @@ SagaType = Literal["payment", "refund", "deposit"]
 
 
 class SagaKey(NamedTuple):
-    """The saga of a deadline."""
+    """The saga to which a deadline belongs: its type, its tenant and its id."""
 
     type: SagaType
     tenant_id: str

@@ -20,7 +20,9 @@ class Target(Protocol):
     operation: Any
     """The description of the function: an HttpOperation or an EventOperation."""
 
-    def __call__(self, request: Request) -> Awaitable[Response]: ...
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """Answer a request of the framework: an HTTP request, or an event in the HTTP binding."""
+        ...
 
 
 def made_of(target: Any, handler: Handler, operation: object) -> Target:

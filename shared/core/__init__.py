@@ -1,0 +1,1 @@
+"""Values and rules that need no port: money, ids, clocks, envelopes, problems, settings."""

@@ -21,7 +21,7 @@ JUMP_SECONDS: Final = 2.0
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """A wall clock, which may be set, and a monotonic clock, which measures durations."""
 
     def now(self) -> datetime:
         """The wall time in UTC. It may be earlier than what was returned before."""
@@ -33,12 +33,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's two clocks."""
+    """The machine's clocks."""
 
     def now(self) -> datetime:
+        """Return the wall time in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
         return time.monotonic()
 
 
@@ -51,9 +53,11 @@ class ManualClock:
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
+        """Return the wall time that the test has set, in UTC."""
         return self._now
 
     def monotonic(self) -> float:
+        """Return the seconds by which `advance` has moved the clock."""
         return self._passed.total_seconds()
 
     def advance(self, step: timedelta) -> datetime:

@@ -141,14 +141,17 @@ class Envelope:
 
     @property
     def tenant_id(self) -> str | None:
+        """The tenant (extension `tenantid`); None for an event of the platform itself."""
         return self.extensions.get("tenantid")
 
     @property
     def partition_key(self) -> str:
+        """The key by which events are ordered (extension `partitionkey`); without one, the id of the event."""
         return self.extensions.get("partitionkey") or self.id
 
     @property
     def correlation_id(self) -> str:
+        """What joins the events of one request (extension `correlationid`); without one, the id of the event."""
         return self.extensions.get("correlationid") or self.id
 
     def age_seconds(self, now: datetime) -> float | None:

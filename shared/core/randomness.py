@@ -30,9 +30,11 @@ class SystemSecretSource:
     """Secrets from the operating system's cryptographic generator (PEP 506)."""
 
     def urlsafe(self) -> str:
+        """Return a new secret of 43 characters that are safe in URLs, headers and forms."""
         return secrets.token_urlsafe(_SECRET_BYTES)
 
     def hexadecimal(self) -> str:
+        """Return a new secret of 64 hexadecimal digits."""
         return secrets.token_hex(_SECRET_BYTES)
 
 

@@ -106,6 +106,7 @@ class Settings(NamedTuple):
 
     @property
     def data_path(self) -> Path:
+        """The directory of the embedded store (LASTRO_DATA_DIR)."""
         return Path(self.data_dir)
 
 

@@ -1,0 +1,1 @@
+"""What an HTTP function does around its handler: tokens, signatures, idempotency, validation, the response."""

@@ -57,7 +57,7 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """One response."""
+    """A response: the status, the header fields by name, and the body in bytes."""
 
     status: int
     headers: dict[str, str]

@@ -59,10 +59,10 @@ class SigningSecrets:
 
 
 async def tenant_of(documents: Documents, tenant_id: str) -> TenantDocument | None:
-    """Return the tenant, or None."""
+    """Return the document of a tenant, or None when there is no such tenant."""
     return await documents.get(TENANTS, tenant_id, tenant_id)
 
 
 async def client_of(documents: Documents, client_id: str) -> ClientDocument | None:
-    """Return the client, or None."""
+    """Return the document of a client, or None when it is not registered."""
     return await documents.get(CLIENTS, PLATFORM, client_id)

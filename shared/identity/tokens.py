@@ -121,6 +121,7 @@ class StaticKeys:
         self._keys: dict[str, PyJWK] | None = None
 
     async def key(self, kid: str) -> PyJWK | None:
+        """Return the key with this id, or None when there is none."""
         if self._keys is None:
             self._keys = read_jwks(self._jwks)
         return self._keys.get(kid)
@@ -185,6 +186,10 @@ class JwksClient:
         self._lock = asyncio.Lock()
 
     async def key(self, kid: str) -> PyJWK | None:
+        """Return the key with this id, or None when the issuer has none.
+
+        Raises Problem `dependency_unavailable` when the issuer cannot be read and the key is not known.
+        """
         now = self._clock.monotonic()
         known = self._keys.get(kid)
         # A request with a known key does not wait for the one request that reads the set again.

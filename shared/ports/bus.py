@@ -9,7 +9,7 @@ from shared.core.envelope import Envelope
 
 
 class Bus(Protocol):
-    """Publishes events to their topics."""
+    """Publishes events, each to the topic that it names."""
 
     @property
     def reads_the_outbox(self) -> bool:

@@ -15,7 +15,7 @@ class Cache(Protocol):
         ...
 
     async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
-        """Store a value for a time in seconds."""
+        """Store a value, which expires after a time in seconds."""
         ...
 
     async def lock(self, key: str, ttl_seconds: float) -> int | None:
@@ -27,11 +27,11 @@ class Cache(Protocol):
         ...
 
     async def schedule(self, key: str, due: datetime) -> None:
-        """Set or move a deadline."""
+        """Set the deadline of a key, or move it when there is one."""
         ...
 
     async def unschedule(self, key: str) -> None:
-        """Remove a deadline."""
+        """Remove the deadline of a key. Without effect when there is none."""
         ...
 
     async def due(self, now: datetime, limit: int) -> Sequence[str]:

@@ -352,7 +352,7 @@ class Documents(Protocol):
         ...
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
-        """Return the document, or None."""
+        """Return the document with this id, or None when the tenant has none in this collection."""
         ...
 
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:

@@ -6,8 +6,8 @@ from typing import Protocol
 
 
 class Flags(Protocol):
-    """Feature flags."""
+    """Features that are turned on or off for each tenant."""
 
     def enabled(self, flag: str, tenant_id: str | None) -> bool:
-        """Whether a flag is on for a tenant; an unknown flag is off."""
+        """Return whether a flag is on for a tenant. An unknown flag is off; `tenant_id` None is the platform itself."""
         ...

@@ -29,12 +29,12 @@ class Receipt(NamedTuple):
 
 
 def callback_secret_name(provider: str) -> str:
-    """The name under which the secrets port stores the secret that a provider signs its callbacks with."""
+    """Return the name under which the secrets port stores the secret that a provider signs its callbacks with."""
     return f"providers/{provider}/callback-secret"
 
 
 class Rail(Protocol):
-    """One provider's API."""
+    """One payment provider, through its API."""
 
     @property
     def title(self) -> str:

@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Secrets(Protocol):
-    """A vault."""
+    """Stores named secrets, and encrypts fields with keys that do not leave it."""
 
     async def get(self, name: str) -> bytes | None:
-        """A named secret, or None."""
+        """Return a named secret, or None when there is none of that name."""
         ...
 
     async def put(self, name: str, value: bytes) -> None:
-        """Store a named secret."""
+        """Store a named secret in the place of an earlier one, durably before this returns."""
         ...
 
     async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
@@ -26,5 +26,5 @@ class Secrets(Protocol):
         ...
 
     async def blind_index(self, plaintext: str, context: str) -> str:
-        """A keyed digest by which equal values of a sealed field can be found."""
+        """Return a keyed digest of a value, by which equal values of a sealed field are found within one context."""
         ...

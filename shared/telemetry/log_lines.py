@@ -45,10 +45,14 @@ class Correlated(Protocol):
     """A request or event, with its tenant and correlation."""
 
     @property
-    def tenant_id(self) -> str | None: ...
+    def tenant_id(self) -> str | None:
+        """The tenant; None when there is none."""
+        ...
 
     @property
-    def correlation_id(self) -> str: ...
+    def correlation_id(self) -> str:
+        """What joins the log lines of one request and of the events that follow from it."""
+        ...
 
 
 LoggedRun = tuple[str, Correlated, str]

@@ -94,7 +94,7 @@ class LogSink(logging.Handler):
     def request(
         self, operation: str, status: int, seconds: float, tenant_id: str, request_id: str, traceparent: str
     ) -> None:
-        """Log one answered request."""
+        """Queue the line of an answered request for the writing thread; when too many wait, count it as lost."""
         waiting = self._waiting
         if not waiting:
             self._wake.set()

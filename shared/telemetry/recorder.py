@@ -31,6 +31,7 @@ class Histogram:
     total: float = 0.0
 
     def record(self, seconds: float) -> None:
+        """Count one duration in seconds."""
         self.counts[bisect_left(BUCKETS_SECONDS, seconds)] += 1
         self.total += seconds
 
@@ -46,7 +47,7 @@ class SpanExporter(Protocol):
 
 
 class RequestLog(Protocol):
-    """A log of answered requests."""
+    """Where a line is logged for each answered request."""
 
     def request(
         self, operation: str, status: int, seconds: float, tenant_id: str, request_id: str, traceparent: str
@@ -153,6 +154,6 @@ class Telemetry:
             self._exporter.export(consumer, "consumer", traceparent, parent, seconds, attributes)
 
     def count(self, name: str, label: str = "", by: int = 1) -> None:
-        """Increase a counter."""
+        """Increase the counter with this name and label by `by`."""
         key = (name, label)
         self.counters[key] = self.counters.get(key, 0) + by

@@ -1,0 +1,1 @@
+"""Adapters on local files: sealing keys and named secrets, the keys of an issuer, feature flags."""

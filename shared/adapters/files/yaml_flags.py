@@ -18,7 +18,7 @@ class YamlFlags:
         self._flags: dict[str, bool | frozenset[str]] | None = None
 
     def check(self) -> None:
-        """Read the file. Raises InvalidSettings."""
+        """Read the file now and not at first use. Raises InvalidSettings for an invalid file."""
         self._flags = _read(self._path)
 
     def enabled(self, flag: str, tenant_id: str | None) -> bool:

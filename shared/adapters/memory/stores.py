@@ -353,7 +353,7 @@ class MemoryNonces:
         return not used
 
     def forget(self) -> None:
-        """Remove every nonce."""
+        """Forget all nonces: each may then be used once more."""
         self._used.clear()
 
 

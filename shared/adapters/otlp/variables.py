@@ -30,7 +30,7 @@ _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20-\x2b\x2d-\
 
 @dataclass(frozen=True, slots=True)
 class OtlpVariables:
-    """The configuration of the export."""
+    """What the OTEL_* variables configure: which signals are exported, sampling, and how often metrics are."""
 
     traces: bool
     metrics: bool

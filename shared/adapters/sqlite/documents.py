@@ -120,7 +120,7 @@ class SqliteDocuments:
         return ()
 
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
-        """Do nothing: see `unsent`."""
+        """Do nothing: this store has no list of unsent events, and `unsent` returns none."""
 
     async def commit(self, commit: Commit) -> None:
         if self._journal.full:

@@ -91,7 +91,7 @@ class LazyStore:
 
 
 class LazyDocuments:
-    """The documents port."""
+    """The documents port of a LazyStore: the first call opens the store."""
 
     def __init__(self, lazy: LazyStore) -> None:
         self._lazy = lazy
@@ -128,7 +128,7 @@ class LazyDocuments:
 
 
 class LazyLedger:
-    """The ledger port."""
+    """The ledger port of a LazyStore."""
 
     def __init__(self, store: Opener) -> None:
         self._store = store
@@ -155,7 +155,7 @@ class LazyLedger:
 
 
 class LazyCache:
-    """The cache port."""
+    """The cache port of a LazyStore."""
 
     def __init__(self, store: Opener) -> None:
         self._store = store
@@ -186,7 +186,7 @@ class LazyCache:
 
 
 class LazyNonces:
-    """The nonces port."""
+    """The nonces port of a LazyStore."""
 
     def __init__(self, store: Opener) -> None:
         self._store = store

@@ -33,7 +33,7 @@ _Used = tuple[str, bytes]
 
 
 class SqliteNonces:
-    """The nonces port on SQLite."""
+    """The nonces port on SQLite. Nonces are stored until the second in which they expire has ended."""
 
     def __init__(self, journal: Journal, reader: sqlite3.Connection, clock: Clock) -> None:
         self._clock = clock

@@ -69,7 +69,7 @@ class Writer(Protocol):
         ...
 
     def submit(self, number: int, statements: list[Statement]) -> None:
-        """Submit the next batch."""
+        """Queue a batch of statements for one transaction. The report names the batch by `number`."""
         ...
 
     async def close(self, seconds: float) -> bool:
