@@ -7,9 +7,8 @@ from events.payments.base import PaymentEvent
 
 
 class PaymentDeclined(PaymentEvent):
-    """The payment was declined; nothing is held."""
+    """The payment was declined; an amount that is held for it is to be released."""
 
     type: ClassVar[str] = "lastro.payment.declined.v1"
-    terminal: ClassVar[bool] = True
 
     failure: Failure

@@ -27,10 +27,8 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
         ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))
         publish_refused(ctx, request, failure)
         return
-    # The accounts may change before the commit. The commit checks the payer's floor and this condition again, and is
-    # refused when the payee's account has been closed meanwhile.
-    if payee is not None:
-        ctx.expect(ACCOUNTS, payee)
+    # The payer's account may change before the commit, which checks its floor and this condition again. The payee's may
+    # begin to close: payments looks at it a second time, after this hold is committed (docs/decisions/0017).
     ctx.change(ACCOUNTS, request.account_id, ACCOUNTS.where(status="active"), held=request.amount)
     ctx.insert(HOLDS, new_hold(ctx, request, "active", amount=request.amount))
     publish_held(ctx, request)

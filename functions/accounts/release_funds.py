@@ -1,4 +1,4 @@
-"""payment.canceled, payment.expired, payment.failed, refund.failed → account.funds_released."""
+"""payment.declined, payment.canceled, payment.expired, payment.failed, refund.failed → account.funds_released."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final, Literal
 from events.holds import FundsReleased
 from events.payments.base import PaymentEvent
 from events.payments.canceled import PaymentCanceled
+from events.payments.declined import PaymentDeclined
 from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
@@ -17,7 +18,11 @@ from shared.functions.decorators import event_function
 from shared.records.accounts import ACCOUNTS, HOLDS
 
 Reason = Literal["canceled", "expired", "failed"]
+Ended = PaymentDeclined | PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed
+"""The facts after which a hold is not needed."""
+
 _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
+    PaymentDeclined: "failed",
     PaymentCanceled: "canceled",
     PaymentExpired: "expired",
     PaymentFailed: "failed",
@@ -25,9 +30,9 @@ _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
 }
 
 
-@event_function(PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
-async def release_funds(event: PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed, ctx: Context) -> None:
-    """Release the hold of a payment or refund that was canceled, has expired or failed."""
+@event_function(PaymentDeclined, PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
+async def release_funds(event: Ended, ctx: Context) -> None:
+    """Release the hold of a payment or refund that was declined or canceled, has expired or failed."""
     request = hold_request(event, ctx)
     hold = await ctx.get(HOLDS, request.hold_id)
     if hold is None:

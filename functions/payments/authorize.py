@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from events.holds import FundsHeld
 from events.payments.authorized import PaymentAuthorized
+from events.payments.declined import PaymentDeclined
 from functions.payments._capture import begin_capture
+from functions.payments._payee import payee_failure
 from functions.payments._payment import parties, transition
 from functions.payments._states import may_become
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS
 
 
@@ -17,12 +20,19 @@ from shared.records.payments import PAYMENTS
 async def authorize(event: FundsHeld, ctx: Context) -> None:
     """Authorize the payment whose funds are held. With automatic capture, request its transfer in the same commit.
 
-    A payment that was canceled or has expired meanwhile does not change; on that fact accounts releases the hold.
+    The payment is declined when the payee's account has begun to close. A payment that was canceled or has expired
+    meanwhile does not change. On each of these facts accounts releases the hold.
     """
     if event.cause_type != "payment":
         return
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
     if not may_become(payment, "authorized"):
+        return
+    failure = await payee_failure(ctx, payment["payee_account_id"])
+    if failure is not None:
+        declined = PaymentDeclined(**parties(payment), failure=failure)
+        stored = failure_document(failure.code, failure.detail)
+        await transition(ctx, payment, "declined", declined, failure=stored)
         return
     fact = PaymentAuthorized(**parties(payment), expires_at=payment["expires_at"])
     if payment["capture"] == "automatic":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from events.holds import FundsHeld
-from functions.payments._refund import posting_requested_fact
+from events.refunds import RefundFailed
+from functions.payments._payee import payee_failure
+from functions.payments._refund import end_refund, posting_requested_fact, refund_parties
 from functions.payments._states import refund_is_final
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.failure import failure_document
 from shared.records.payments import REFUNDS
 
 
@@ -15,14 +18,24 @@ from shared.records.payments import REFUNDS
 async def request_refund_posting(event: FundsHeld, ctx: Context) -> None:
     """Request the transfer of the refund from the ledger. A repeated fact requests it again, under the same id.
 
-    A refund that has ended stays as it is: the fact of its end makes accounts release the hold.
+    The refund fails when the account that it goes to has begun to close. A refund that has ended stays as it is. On the
+    fact of its end accounts releases the hold.
     """
     if event.cause_type != "refund":
         return
     refund = await ctx.referenced(REFUNDS, event.cause_id, "/cause_id")
     if refund_is_final(refund):
         return
-    attempt = 1 if refund["status"] == "created" else refund["attempt"]
+    attempt = refund["attempt"]
+    if refund["status"] == "created":
+        # Only before the first request: the outcome of a transfer that was requested is the ledger's.
+        failure = await payee_failure(ctx, refund["payee_account_id"])
+        if failure is not None:
+            failed = RefundFailed(**refund_parties(refund), failure=failure)
+            stored = failure_document(failure.code, failure.detail)
+            await end_refund(ctx, refund, "failed", failed, failure=stored)
+            return
+        attempt = 1
     # Not in the payment's timeline: the payment does not change, so refunds of one payment do not conflict here.
     ctx.emit(posting_requested_fact(refund, attempt))
     due_at = await saga.begin(ctx, "refund", refund["id"], attempt)

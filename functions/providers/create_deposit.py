@@ -52,8 +52,6 @@ async def _check(command: CreateDeposit, ctx: Context) -> None:
     account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
     if account["status"] in CLOSED:
         raise Problem.at("account_closed", "/account_id", "The account is closed.")
-    # The account may begin to close before the commit.
-    ctx.expect(ACCOUNTS, account)
     rail = ctx.rails[command.method]
     if command.amount.currency != rail.currency:
         raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")

@@ -13,7 +13,7 @@ from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.functions.decorators import event_function
 from shared.ports.documents import PLATFORM
 from shared.ports.rail import RailRefused
-from shared.records.accounts import ACCOUNTS
+from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.charges import CHARGES, ChargeDocument
 from shared.records.deposits import DEPOSITS, DepositDocument
 from shared.records.failure import failure_document
@@ -50,9 +50,13 @@ async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> N
 
 
 async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | None:
-    """Return why the account cannot receive money, or None. An account that is blocked only for debits can."""
+    """Return why the account cannot receive money, or None. An account that is blocked only for debits can.
+
+    Called when the deposit is committed. So either a closing finds the deposit and waits, or the account is found
+    closing here (docs/decisions/0017).
+    """
     account = await ctx.referenced(ACCOUNTS, deposit["account_id"], "/account_id")
-    if account["status"] == "closed":
+    if account["status"] in CLOSED:
         return Failure(code="account_closed", detail="The account is closed.")
     if account["block_mode"] == "all":
         return Failure(code="account_blocked", detail="The account is blocked for all movements.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.accounts import AccountClosed
-from events.holds import FundsRefused
+from events.holds import FundsReleased
 from events.payments.created import PaymentCreated
 from events.sweeps import Tick
 from shared.ports.documents import Commit, Query
@@ -127,12 +127,13 @@ async def test_an_account_that_receives_money_while_closing_stays_open(
     assert await harness.balance(payee) == (300, 0, 300)
 
 
-class _ClosingBeforeTheHold:
-    """Documents in which the payee's account is closed between the reads and the commit of `hold_funds`."""
+class _ClosingBefore:
+    """Documents in which an account is closed between the reads and the first commit of an event function."""
 
-    def __init__(self, harness: Harness, payee: str) -> None:
+    def __init__(self, harness: Harness, consumer: str, account_id: str) -> None:
         self._harness = harness
-        self._payee = payee
+        self._consumer = consumer
+        self._account_id = account_id
         self._documents = harness.runtime.documents
         self.answer: Answer | None = None
 
@@ -140,9 +141,9 @@ class _ClosingBeforeTheHold:
         return getattr(self._documents, name)
 
     async def commit(self, commit: Commit) -> None:
-        if commit.inbox is not None and commit.inbox.consumer == "accounts/hold_funds" and self.answer is None:
+        if commit.inbox is not None and commit.inbox.consumer == self._consumer and self.answer is None:
             self._harness.runtime.documents = self._documents
-            self.answer = await close(self._harness, self._payee)
+            self.answer = await close(self._harness, self._account_id)
             self._harness.runtime.documents = self
         await self._documents.commit(commit)
 
@@ -150,17 +151,55 @@ class _ClosingBeforeTheHold:
 async def test_no_payment_slips_into_an_account_that_is_being_closed(harness: Harness, payer: str, payee: str) -> None:
     """When the payee's account closes between the reads and the commit of the hold, the payment is declined."""
     payment_id = await pay(harness, payer, payee)
-    racing = _ClosingBeforeTheHold(harness, payee)
+    racing = _ClosingBefore(harness, "accounts/hold_funds", payee)
     harness.runtime.documents = racing
     await harness.run_events()
     assert racing.answer is not None
     assert racing.answer.json["status"] == "closed"
     payment = await harness.payment(payment_id)
     assert (payment["status"], payment["failure"]["code"]) == ("declined", "account_closed")
-    assert [fact.failure.code for fact in harness.events_of(FundsRefused)] == ["account_closed"]
+    assert [fact.reason for fact in harness.events_of(FundsReleased)] == ["failed"]
     assert await harness.balance(payee) == (0, 0, 0)
     assert await harness.balance(payer) == (1000, 0, 1000)
     assert len(harness.events_of(PaymentCreated)) == 1
+
+
+async def test_no_refund_slips_into_an_account_that_is_being_closed(harness: Harness, payer: str, payee: str) -> None:
+    """When the account of a refund's receiver closes before the hold is committed, the refund fails."""
+    payment_id = await pay(harness, payer, payee, 1000)
+    await harness.run_events()
+    assert await harness.balance(payer) == (0, 0, 0)
+    refund = await harness.call("POST", f"/v1/payments/{payment_id}/refunds")
+    racing = _ClosingBefore(harness, "accounts/hold_funds", payer)
+    harness.runtime.documents = racing
+    await harness.run_events()
+    assert racing.answer is not None
+    assert racing.answer.json["status"] == "closed"
+    failed = (await harness.call("GET", f"/v1/refunds/{refund.json['id']}")).json
+    assert (failed["status"], failed["failure"]["code"]) == ("failed", "account_closed")
+    assert await harness.balance(payee) == (1000, 0, 1000)
+    assert (await harness.payment(payment_id))["amount_refunded"] == {"value": 0, "currency": "BRL"}
+
+
+async def test_holds_for_one_payee_expect_nothing_of_its_account(harness: Harness, payer: str, payee: str) -> None:
+    """A credit to the payee between the reads and the commit of a hold does not make it be decided again."""
+    await pay(harness, payer, payee)
+    await pay(harness, payer, payee)
+    commits: list[Commit] = []
+    documents = harness.runtime.documents
+
+    class Recorded:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(documents, name)
+
+        async def commit(self, commit: Commit) -> None:
+            commits.append(commit)
+            await documents.commit(commit)
+
+    harness.runtime.documents = Recorded()
+    await harness.run_events()
+    holds = [each for each in commits if each.inbox is not None and each.inbox.consumer == "accounts/hold_funds"]
+    assert [each.expects for each in holds] == [[], []]
 
 
 async def test_a_deposit_in_progress_keeps_the_account_closing(harness: Harness, payee: str) -> None:
@@ -175,6 +214,27 @@ async def test_a_deposit_in_progress_keeps_the_account_closing(harness: Harness,
     await sweep(harness)
     assert await status_of(harness, payee) == "active"
     assert await harness.balance(payee) == (1050, 0, 1050)
+
+
+async def test_a_deposit_to_an_account_that_closes_meanwhile_fails(harness: Harness, payee: str) -> None:
+    """When the account closes between the reads and the commit of the deposit, no charge is requested."""
+    await with_rail(harness)
+    documents = harness.runtime.documents
+
+    class ClosingBeforeTheDeposit:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(documents, name)
+
+        async def commit(self, commit: Commit) -> None:
+            harness.runtime.documents = documents
+            assert (await close(harness, payee)).json["status"] == "closed"
+            await documents.commit(commit)
+
+    harness.runtime.documents = ClosingBeforeTheDeposit()
+    made = await deposit(harness, payee)
+    await harness.run_events()
+    failed = (await harness.call("GET", f"/v1/deposits/{made['id']}")).json
+    assert (failed["status"], failed["failure"]["code"]) == ("failed", "account_closed")
 
 
 async def test_money_for_a_closed_account_is_stored_as_unmatched(harness: Harness, payee: str) -> None:
