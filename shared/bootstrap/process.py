@@ -1,6 +1,6 @@
-"""The parts of a process and the runtime over them, made alike for `lastro up` and for a function that runs alone.
+"""Builds the adapters of a process and the runtime that uses them, for `lastro up` and for a function that runs alone.
 
-This package alone knows ports and adapters together.
+Only this package imports both ports and adapters.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REALM_PATH: Final = "/realms/lastro"
-"""Where the local issuer answers; its issuer URL is the platform's base URL with this path."""
+"""The path of the local issuer. Its issuer URL is the platform's base URL followed by this path."""
 
 _CLOCK_SECONDS: Final = 1.0
 _LEAST_CLOSE_SECONDS: Final = 0.5
 
 
 class Store(Protocol):
-    """The four ports that one store serves."""
+    """The four ports that one store implements."""
 
     @property
     def documents(self) -> Documents:
@@ -74,13 +74,13 @@ class Store(Protocol):
 
 
 class Process:
-    """What is open in this process, and closed in the reverse order at the end of `async with`.
+    """The open resources of a process. The end of `async with` closes them in reverse order.
 
-    Only what needs no driver is opened with it. Raises InvalidSettings.
+    The constructor opens only what needs no driver. It raises InvalidSettings.
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None, logs: Logs | None = None) -> None:
-        """`logs` is the process's logging, where it was set up (the process that runs tests keeps pytest's)."""
+        """`logs` is the logging of the process, or None when it is not set up (pytest has its own)."""
         refuse_unknown_servers(settings)
         self._variables = variables = read_variables(os.environ, settings.trace_ratio)
         self.settings = settings
@@ -104,23 +104,23 @@ class Process:
         await self._closing.aclose()
 
     def begin(self) -> None:
-        """Begin to send telemetry and to watch the clock, on the running loop. `async with` does this."""
+        """Start to send telemetry and to watch the clock, on the running event loop. `async with` calls this."""
         link = connect(self.telemetry, self._variables)
         if link is not None:
             self._closing.push_async_callback(link.close)
         watching = asyncio.create_task(watch_clock(self.clock))
-        self._closing.push_async_callback(_cancelled, watching)
+        self._closing.push_async_callback(_cancel, watching)
 
     def close_by(self, loop_time: float) -> None:
-        """Have everything closed by this time of the running loop."""
+        """Set the time of the running event loop by which everything must be closed."""
         self._close_by = loop_time
 
     def close_later(self, close: Callable[[], Awaitable[object]]) -> None:
-        """Call `close` at the end, before what was opened earlier is closed."""
+        """Call `close` when the process ends, before the resources that were opened earlier are closed."""
         self._closing.push_async_callback(close)
 
     async def open_store(self, writer: WriterKind) -> SqliteStore:
-        """The embedded store, open. Raises DataDirectoryInUse, SchemaTooNew or WriterFailed."""
+        """Open and return the embedded store. Raises DataDirectoryInUse, SchemaTooNew or WriterFailed."""
         from shared.adapters.sqlite.store import SqliteStore
 
         settings = self.settings
@@ -138,7 +138,7 @@ class Process:
             await store.close(max(left, _LEAST_CLOSE_SECONDS))
 
     def lazy_store(self) -> LazyStore:
-        """The embedded store, opened by the first call of one of its ports."""
+        """Return an embedded store that opens at the first call of one of its ports."""
         store = LazyStore(self.settings, self.clock, _collections)
         self.close_later(store.close)
         return store
@@ -146,10 +146,10 @@ class Process:
     def runtime(
         self, store: Store, keys: KeySource | None = None, request_quiet: RequestQuiet | None = None
     ) -> Runtime:
-        """The runtime over this process's parts.
+        """Return the runtime over the resources of this process.
 
-        `keys` verify access tokens; by default those of the set realm, or of the local issuer as they are stored.
-        `request_quiet` is the broker's, where it runs in this process.
+        `keys` verify access tokens. The default is the keys of the configured realm or, without one, the stored keys of
+        the local issuer. `request_quiet` is the broker's, when the broker runs in this process.
         """
         return Runtime(
             settings=self.settings,
@@ -178,20 +178,20 @@ class Process:
 
 
 def _collections() -> Sequence[Collection[Any, ...]]:
-    # Loaded when a store is opened: the list has the records of every domain.
+    # Loaded when a store is opened, because the list imports the records of every domain.
     from shared.records.catalogue import COLLECTIONS
 
     return COLLECTIONS
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
 async def watch_clock(clock: Clock, pause_seconds: float = _CLOCK_SECONDS) -> None:
-    """Log each jump of the wall clock once, for as long as the task lives."""
+    """Log each jump of the wall clock once, until the task is cancelled."""
     watch = JumpWatch(clock)
     while True:
         await asyncio.sleep(pause_seconds)
@@ -202,7 +202,7 @@ async def watch_clock(clock: Clock, pause_seconds: float = _CLOCK_SECONDS) -> No
 
 
 def issuer_url(settings: Settings) -> str:
-    """Who makes the access tokens: the realm that is set, or the local issuer."""
+    """Return the URL of the issuer of access tokens: the configured realm, or the local issuer."""
     return settings.identity or settings.base_url.rstrip("/") + REALM_PATH
 
 
@@ -211,6 +211,6 @@ def _keys(settings: Settings, secrets: Secrets, clock: Clock) -> KeySource:
 
 
 def token_verifier(settings: Settings, clock: Clock, keys: KeySource) -> TokenVerifier:
-    """Verifies the issuer's tokens by these keys."""
+    """Return a verifier of the issuer's tokens that uses these keys."""
     leeway = timedelta(seconds=settings.token_leeway_seconds)
     return TokenVerifier(issuer_url(settings), settings.audience, keys, clock, leeway)

@@ -1,6 +1,6 @@
-"""What is checked before a process starts: a setting that cannot be followed stops it there, with one line.
+"""Checks before a process starts: an invalid setting or file stops it with one log line.
 
-Nothing is opened here and no driver is imported, so that a function that waits for its first request costs little.
+Nothing is opened here and no driver is imported, so the check is cheap for a function that waits for its first request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PORTS: Final = ("documents", "ledger", "cache", "bus", "secrets", "flags")
 
 
 def read_settings() -> Settings:
-    """The settings of this process, all of which can be followed. Raises InvalidSettings."""
+    """Read and check the settings of this process. Raises InvalidSettings."""
     settings = Settings.from_environment()
     refuse_unknown_servers(settings)
     read_variables(os.environ, settings.trace_ratio)
@@ -27,13 +27,13 @@ def read_settings() -> Settings:
 
 
 def warn_of_misspelt() -> None:
-    """Log the variables whose names look like a setting's and are none. Logging is set up before."""
+    """Log a warning for each variable whose name resembles a setting's name but is none. Needs logging to be set up."""
     for name, meant in misspelt():
         log.warning("the environment has %s, which is no setting: is %s meant?", name, meant)
 
 
 def check_files(settings: Settings) -> None:
-    """See that the key files and the flags' file, where they are there, can be used.
+    """Check the key files and the file of flags, if they exist.
 
     Raises BadKeyFile or InvalidSettings, which name the file.
     """
@@ -42,7 +42,7 @@ def check_files(settings: Settings) -> None:
 
 
 def refuse_unknown_servers(settings: Settings) -> None:
-    """Raise InvalidSettings for the URLs of servers that this version has no adapter for."""
+    """Raise InvalidSettings for each URL of a server for which this version has no adapter."""
     wrong = []
     for port in _PORTS:
         url: str = getattr(settings, port)

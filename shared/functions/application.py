@@ -1,8 +1,8 @@
-"""The ASGI application of a function that runs alone: the framework's own, between the runtime's opening and closing.
+"""The ASGI application of a function that runs alone: the framework's application, with the runtime opened and closed.
 
-`uvicorn --factory shared.functions.application:application` is the image's command. FUNCTION_TARGET and FUNCTION_SOURCE
-say which function it is, as for the framework. Beside the function's paths it answers the probes `/healthz` and
-`/readyz`, which the embedded platform answers itself.
+`uvicorn --factory shared.functions.application:application` is the command of the image. FUNCTION_TARGET and
+FUNCTION_SOURCE select the function, as they do for the framework. Besides the function's paths, the application answers
+the probes `/healthz` and `/readyz`; in `lastro up` the platform answers them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PROBES: Final = {"/healthz": "alive", _READY: "ready"}
 
 
 def application() -> Application:
-    """The application of the function that the environment names.
+    """Return the application of the function that FUNCTION_TARGET and FUNCTION_SOURCE select.
 
-    Ends the process, with one line and exit code 1, when its settings cannot be followed or its file is not there.
+    Ends the process with one log line and exit code 1 when a setting is invalid or the function's file does not exist.
     """
     settings, logs = begin_or_exit()
     from functions_framework.aio import create_asgi_app
@@ -57,7 +57,7 @@ class Application:
         self._store: LazyStore | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a connection's request, or open and close."""
+        """Answer one HTTP request, or process the lifespan events of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http" and scope["path"] in _PROBES and scope["method"] in ("GET", "HEAD"):

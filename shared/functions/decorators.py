@@ -1,12 +1,12 @@
-"""The two decorators: the whole contract between an operation and Knative in one place.
+"""The two decorators of functions: the whole contract between an operation and Knative.
 
-Each returns a plain `functions_framework.aio` http-signature target, so a function is deployed by the ordinary
-framework. The target is a thin adapter: framework request in, the operation's pipeline, framework answer out.
-The framework's `cloud_event` signature is not used: it answers `200 OK` with a body, which the Kafka broker counts
-as a failed delivery (docs/decisions/0001).
+Each returns a plain `functions_framework.aio` target with the http signature, so the unmodified framework can deploy a
+function. The target converts the framework's request, runs the operation's pipeline, and converts its response. The
+framework's `cloud_event` signature is not used: it answers `200 OK` with a body, which the Kafka broker counts as a
+failed delivery (docs/decisions/0001).
 
-What answers requests and what takes events are loaded when a function asks for them: a process serves one function,
-and starts sooner without the other half.
+The code for HTTP requests and the code for events are loaded only when a function uses them: a process serves one
+function, and starts faster without the other code.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def http_function(
     sensitive: bool = False,
     problems: tuple[str, ...] = (),
 ) -> Callable[[Handler], Target]:
-    """Make a handler answer `METHOD /path/{parameter}`; a tenant's callers may, unless `access` says who else.
+    """Make a handler answer `METHOD /path/{parameter}`. Callers of a tenant may call it, unless `access` names others.
 
     The handler's parameters are recognised by their annotations: Context; a BaseModel (the body of a POST, PUT or
-    PATCH, else the query); HttpRequest (the raw request); str (a path parameter of that name).
+    PATCH, otherwise the query); HttpRequest (the raw request); str (a path parameter of that name).
 
-    `location` is a format over `result` and the path's parameters; `progress` is what `Prefer: wait` asks;
-    `sensitive` seals the stored answer; `problems` lists codes beyond those that every operation may give, for
-    OpenAPI.
+    `location` is a format string over `result` and the path parameters. `progress` is called repeatedly while a request
+    with `Prefer: wait` waits. `sensitive` encrypts the stored response. `problems` lists codes beyond those that every
+    operation may return, for OpenAPI.
     """
     from shared.http.target import http_target
 
@@ -69,8 +69,8 @@ def http_function(
 def event_function(*models: type[Event], platform: bool = False) -> Callable[[Handler], Target]:
     """Make a handler react to events of these types: `async def handler(event, ctx) -> None`.
 
-    With no type it takes every event as an Envelope (dead letters). `platform` marks an operation that runs for no
-    tenant until it chooses one (a schedule's sweep).
+    Without types it receives every event as an Envelope (dead letters). `platform` marks an operation that runs outside
+    any tenant until it chooses one (a sweep, started by a schedule).
     """
     from shared.messaging.target import event_target
 
@@ -82,5 +82,5 @@ def event_function(*models: type[Event], platform: bool = False) -> Callable[[Ha
 
 
 def operation_of(target: object) -> Operation | None:
-    """The operation of a framework target, or None when it is no function of ours."""
+    """Return the operation of a framework target, or None when the target was not made by these decorators."""
     return getattr(target, "operation", None)

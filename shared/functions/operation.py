@@ -1,4 +1,4 @@
-"""Either description of a function."""
+"""The description of a function that answers requests or reacts to events."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The one runtime of this process, and what happens when the framework loads a function into a process of its own.
+"""The runtime of this process, and the start of a process into which the framework loads one function.
 
-A function runs alone as `shared.functions.application` (the image's command), which opens and closes its runtime with
-the server. Loaded by the framework's own application, which tells a function nothing of start and stop, its runtime is
-made with the first request. Either way a setting that cannot be followed ends the process before it takes requests.
+A function that runs alone uses `shared.functions.application` (the command of the image), which opens and closes its
+runtime with the server. The framework's own application does not notify a function of start and stop; there the first
+request makes the runtime. In both cases an invalid setting ends the process before it accepts requests.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ EXIT_CODE = 1
 
 
 def install(runtime: Runtime | None) -> None:
-    """Make this runtime the one that every function of the process uses; None removes it."""
-    global _installed  # noqa: PLW0603 - a framework target is a module's global: it finds its runtime in another
+    """Make this runtime the one that every function of the process uses. None removes it."""
+    global _installed  # noqa: PLW0603 - a framework target is a module-level name and finds its runtime in another
     _installed = runtime
 
 
 def process_runtime() -> Runtime:
-    """The installed runtime; in a process that the framework began, one made from the settings at the first request.
+    """Return the installed runtime. Without one, make it from the settings and install it.
 
     Raises InvalidSettings.
     """
@@ -62,7 +62,7 @@ def begin() -> tuple[Settings, Logs]:
 
 
 def begin_or_exit() -> tuple[Settings, Logs]:
-    """As `begin`; what cannot be followed ends the process, with one line and exit code 1."""
+    """Read the settings and set up logging, as `begin`. An error ends the process with one log line and exit code 1."""
     from shared.adapters.files.keyfile import BadKeyFile
 
     try:
@@ -72,7 +72,7 @@ def begin_or_exit() -> tuple[Settings, Logs]:
 
 
 def refuse_to_start(reason: str) -> NoReturn:
-    """Log why this process cannot run, in the form of its other lines, and end it with exit code 1."""
+    """Log why this process cannot run, in the configured format, and end it with exit code 1."""
     from shared.telemetry.logs import log_once
 
     log_once("error", __name__, reason, os.environ.get("LASTRO_LOG_FORMAT", ""))
@@ -80,17 +80,17 @@ def refuse_to_start(reason: str) -> NoReturn:
         asyncio.get_running_loop()
     except RuntimeError:
         sys.exit(EXIT_CODE)
-    # The framework's application loads the function when uvicorn first calls it, and uvicorn takes whatever is raised
-    # there, SystemExit too, for an application without a start: it would open the port and answer 500 for ever.
+    # The framework's application loads the function when uvicorn first calls it. uvicorn takes any exception there,
+    # SystemExit too, to mean that the application has no lifespan: it would open the port and answer 500 to everything.
     os._exit(EXIT_CODE)
 
 
 def check_when_loaded_alone(handler: Callable[..., object]) -> None:
-    """End the process when the framework is loading this handler's file into it and its settings cannot be followed.
+    """End the process when the framework is loading this handler's file and a setting is invalid.
 
-    Called by the decorators. In a process that has a runtime already, as `lastro up` has, it does nothing.
+    The decorators call this. It does nothing in a process that has a runtime already, such as `lastro up`.
     """
     name = handler.__name__
-    # The framework loads the file as a module by the name of its stem, outside the package that it lies in.
+    # The framework loads the file as a module named after its stem, outside its package.
     if _installed is None and _begun is None and handler.__module__ == os.environ.get("FUNCTION_TARGET") == name:
         begin_or_exit()

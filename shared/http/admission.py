@@ -58,7 +58,7 @@ def bearer_token(request: HttpRequest) -> str:
 def require_scope(caller: Caller, scope: str) -> None:
     """Raise Problem `insufficient_scope` unless the caller's token has the scope."""
     if scope not in caller.scopes:
-        raise Problem("insufficient_scope", f"The token lacks the scope {scope}.")
+        raise Problem("insufficient_scope", f"The token does not have the scope {scope}.")
 
 
 def refuse_repeated_headers(request: HttpRequest) -> None:
@@ -109,5 +109,5 @@ async def verify_signature(request: HttpRequest, tenant_id: str, runtime: Runtim
 
 
 def signature_replayed() -> Problem:
-    """The refusal of a signature that was used before."""
-    return Problem("signature_replayed", "This signature was used before. Sign each request anew, retries as well.")
+    """Return the Problem for a signature that was used before."""
+    return Problem("signature_replayed", "This signature was used before. Sign every request anew, also a retry.")

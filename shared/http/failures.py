@@ -16,5 +16,5 @@ class FailureResource(Resource):
 
 
 def failure_resource(failure: FailureDocument | None) -> FailureResource | None:
-    """Return the failure reason for a response; None where nothing failed."""
+    """Return the failure reason for a response, or None when there is none."""
     return None if failure is None else FailureResource(code=failure["code"], detail=failure["detail"])

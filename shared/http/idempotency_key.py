@@ -8,8 +8,8 @@ from typing import Final
 
 from shared.core.problems import Problem
 
-# Printable ASCII (0x21-0x7E) without the double quote. The expired IETF draft on the header quotes the key, older
-# clients send it bare: both are the same key.
+# Printable ASCII (0x21-0x7E) without the double quote. The expired IETF draft on this header puts the key in quotes,
+# older clients do not: both forms are the same key.
 _KEY: Final = re.compile(r'(")?([!#-~]{1,255})(?(1)")')
 
 

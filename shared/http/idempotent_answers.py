@@ -1,6 +1,7 @@
-"""Answers stored under their idempotency keys, in the same commit as the effect that they report.
+"""Responses stored under their idempotency keys, in the same commit as the effect that they report.
 
-The collection belongs to the HTTP runtime and not to the operation's domain, so the runtime adds to the commit itself.
+The collection belongs to the HTTP runtime and not to the operation's domain. The runtime therefore adds the document to
+the commit itself.
 """
 
 from __future__ import annotations
@@ -15,26 +16,26 @@ from shared.http.messages import HttpResponse
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 REPLAYED: Final = "idempotent-replayed"
-"""The header that tells a stored answer from the first one."""
+"""The response header that marks a stored response."""
 
 _POINTS: Final = Points("request.waited", "request.closed")
 
 Record = tuple[str, str]
-"""A key's id and the fingerprint of the body that came with it."""
+"""The id of the document of an idempotency key, and the fingerprint of the request's body."""
 
 
 def in_progress() -> Problem:
-    """What a request is refused with while another of its key is being answered."""
+    """Return the Problem for a request whose key another request is still using."""
     return Problem("request_in_progress", "A request with this key is in progress.", headers={"Retry-After": "1"})
 
 
 async def replay(
     runtime: Runtime, tenant_id: str, record: Record, origin: Origin, *, own: IdempotencyDocument | None = None
 ) -> HttpResponse | None:
-    """The answer that is stored under a key, or None when the key is new.
+    """Return the response that is stored under a key, or None when the key is new.
 
-    Where it is `own`, which the caller has tried to store, it is the first answer and no replay. Otherwise it is final
-    from now on. Raises Problem `idempotency_key_reused`.
+    A stored document equal to `own` was stored by this request: its response is the first one and not marked as
+    replayed. An open document of another request is made final first. Raises Problem `idempotency_key_reused`.
     """
     found = await runtime.documents.get(IDEMPOTENCY, tenant_id, record[0])
     if found is None:
@@ -42,10 +43,10 @@ async def replay(
     if found["fingerprint"] != record[1]:
         raise Problem("idempotency_key_reused", "This key was used for another body.")
     if found == own:
-        return await _answer_of(found, runtime)
+        return await _response_of(found, runtime)
     if _is_open(found):
         found = await close(runtime, tenant_id, record, origin)
-    answer = await _answer_of(found, runtime)
+    answer = await _response_of(found, runtime)
     answer.headers[REPLAYED] = "true"
     return answer
 
@@ -53,9 +54,10 @@ async def replay(
 async def store(
     ctx: Context, tenant_id: str, record: Record, response: HttpResponse, *, sealed: bool, waits: bool
 ) -> IdempotencyDocument:
-    """Put the answer into the commit, first of what it makes, so that it is what a second one of the key meets.
+    """Add the response to the commit and return its document.
 
-    `waits`: the request goes on to wait for a later one, and this one is open meanwhile.
+    The document is the first insert of the commit, so that a concurrent request with the same key fails on it. With
+    `waits` the document is open: the request goes on waiting and replaces the response later.
     """
     body = response.body.decode()
     if sealed:
@@ -79,13 +81,15 @@ async def store(
 async def close(
     runtime: Runtime, tenant_id: str, record: Record, origin: Origin, answer: HttpResponse | None = None
 ) -> IdempotencyDocument:
-    """Make the stored answer final, and return it: `answer`, by the request that has waited for it, or the one that is
-    there, by another request of the key. Whichever comes first is the key's answer for good.
+    """Make the stored response final and return its document.
+
+    The request that stored it passes the later response as `answer`. Another request with the same key passes none and
+    so keeps the stored response. The first of them to commit decides.
     """
 
     async def decide(ctx: Context) -> IdempotencyDocument:
         found = await ctx.get(IDEMPOTENCY, record[0])
-        assert found is not None, "an answer is never removed"
+        assert found is not None, "a stored response is never removed"
         if not _is_open(found):
             return found
         final: IdempotencyDocument = {**found, "open": False}
@@ -98,11 +102,11 @@ async def close(
 
 
 def _is_open(found: IdempotencyDocument) -> bool:
-    # An earlier version stored answers without it.
+    # Documents of earlier versions do not have the field.
     return found.get("open", False)
 
 
-async def _answer_of(found: IdempotencyDocument, runtime: Runtime) -> HttpResponse:
+async def _response_of(found: IdempotencyDocument, runtime: Runtime) -> HttpResponse:
     body = found["body"]
     if found["sealed"]:
         body = (await runtime.secrets.open([body], found["tenant_id"]))[0]

@@ -21,15 +21,15 @@ SECURITY_HEADERS: Final = frozenset(
     }
 )
 FRAMING_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding"})
-"""Headers that define the addressee and the end of a request. Sent twice, they are ambiguous (RFC 9112)."""
+"""Headers that define the host, the content or the length of a request. Repeated, they are ambiguous (RFC 9112)."""
 _ONCE: Final = SECURITY_HEADERS | FRAMING_HEADERS
 _EVENT_PREFIX: Final = "ce-"
-"""Of a CloudEvent's attributes: each may come once, as a security header may."""
+"""The prefix of the headers that carry attributes of a CloudEvent. Each may occur once, as a security header may."""
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 RateGate = Callable[[str, int | None], Mapping[str, str]]
-"""Counts a request against its tenant's rate limit: called with the tenant's id and its own limit (requests per second,
-None for the default). Returns headers for the response, or raises Problem `rate_limited`."""
+"""Counts a request against the rate limit of its tenant. Called with the tenant's id and its own limit (requests per
+second, None for the default). Returns headers for the response, or raises Problem `rate_limited`."""
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class HttpRequest:
     repeated: frozenset[str] = frozenset()
     rate_gate: RateGate | None = None
     caller: Caller | None = None
-    """The caller, when a gateway in this process has verified the token already."""
+    """The caller, when a gateway in this process has already verified the token."""
     wait: bool = field(default=True)
 
     def header(self, name: str) -> str | None:

@@ -43,7 +43,7 @@ def handler_for(request: HttpRequest, handlers: Mapping[str, T]) -> T | HttpResp
 
 
 def allowed_methods(handlers: Mapping[str, object]) -> str:
-    """The value of the `Allow` header for these handlers: sorted, with HEAD where there is GET, and OPTIONS."""
+    """Return the value of the `Allow` header for these handlers: sorted, with HEAD where there is GET, and OPTIONS."""
     methods = {*handlers, "OPTIONS"}
     if "GET" in methods:
         methods.add("HEAD")

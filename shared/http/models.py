@@ -17,7 +17,7 @@ class Command(BaseModel):
 
 
 def _digits(value: object) -> object:
-    """Refuse text that pydantic would read as an integer, but that is not written in plain digits."""
+    """Raise ValueError for text that pydantic would read as an integer, but that is not plain decimal digits."""
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value) is None:
         raise ValueError("the value must be a whole number of at most 18 digits")
     return value
@@ -94,7 +94,7 @@ R = TypeVar("R", bound=BaseModel)
 class Page(Resource, Generic[R]):
     """One page of a list."""
 
-    # pydantic does not hand a generic class's docstring on to its parametrized classes.
+    # A generic class of pydantic does not pass its docstring to its parametrized classes.
     model_config = ConfigDict(json_schema_extra={"description": "One page of a list."})
 
     data: list[R] = Field(description="The items of this page.")

@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made from the operations: what is described is what the code checks.
+"""The OpenAPI 3.1 document, generated from the operations that the code checks requests against.
 
-Texts that no operation has (the introduction, headers, scopes) are in openapi.yaml. The examples are in the file
-`examples.json` beside the operations of each domain; they were recorded on a running platform (tests/examples).
+Text that belongs to no operation (introduction, headers, scopes) is in openapi.yaml. The examples are in the file
+`examples.json` beside the operations of each domain; they are recorded on a running platform (tests/examples).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Document = dict[str, Any]
 
 
 def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: str, version: str) -> Document:
-    """Return the OpenAPI document of these operations. `base_url` is where they are served."""
+    """Return the OpenAPI document of these operations. `base_url` is the URL at which they are served."""
     texts = _texts()
     listed = sorted(operations, key=lambda operation: (operation.path, operation.method))
     names, schemas = _schemas(listed)
@@ -40,7 +40,7 @@ def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: s
     for operation in listed:
         described = _operation(operation, names, schemas, texts["path_parameters"])
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
-    # The fields of a query became parameters, and nothing refers to the schema of the query.
+    # The fields of a query are parameters; nothing refers to the schema of the query.
     for operation in listed:
         if operation.query is not None:
             schemas.pop(names[operation.query, "validation"], None)
@@ -61,7 +61,7 @@ def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: s
 
 
 def _texts() -> Document:
-    # Functions that run alone import this module's neighbours and have no use for YAML.
+    # A function that runs alone does not need YAML.
     import yaml
 
     texts: Document = yaml.safe_load(_TEXTS.read_text(encoding="utf-8"))
@@ -88,7 +88,7 @@ def _schemas(operations: list[HttpOperation]) -> tuple[_Names, Document]:
 
 
 def _close(schema: Any) -> None:
-    """Add `additionalProperties: false` to each map whose keys have a pattern; pydantic refuses other keys too."""
+    """Add `additionalProperties: false` to each map whose keys have a pattern, because pydantic refuses other keys."""
     if isinstance(schema, dict):
         if "patternProperties" in schema:
             schema.setdefault("additionalProperties", False)
@@ -211,7 +211,7 @@ def _query_parameters(operation: HttpOperation, names: _Names, schemas: Document
 
 
 def _without_null(field: Document) -> Document:
-    """The schema of a query's field as a parameter: a parameter is left out, it is never null."""
+    """Return the schema of a query's field for a parameter. A parameter is absent, never null."""
     kept = {name: value for name, value in field.items() if name not in ("description", "title", "default")}
     branches = [branch for branch in kept.pop("anyOf", []) if branch != {"type": "null"}]
     if len(branches) == 1:
@@ -273,8 +273,8 @@ def _problem(status: int, codes: list[str]) -> Document:
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
         "content": {
             CONTENT_TYPE: {
-                # Beside `$ref`, JSON Schema allows further conditions. Client generators ignore them, so they have one
-                # model for all problems.
+                # JSON Schema allows further conditions beside `$ref`. Client generators ignore them, so they generate
+                # one model for all problems.
                 "schema": {
                     "$ref": _REFERENCE.format(model="Problem"),
                     "properties": {"code": {"enum": codes}, "status": {"const": status}},
@@ -286,7 +286,7 @@ def _problem(status: int, codes: list[str]) -> Document:
 
 
 def _problem_examples(operations: list[HttpOperation], base_url: str) -> Document:
-    """An example of each problem that one of the operations can answer with, with the code's own detail."""
+    """Return an example of each problem that one of the operations can return, with the default detail of its code."""
     codes = {code for operation in operations for code in problem_codes(operation)}
     return {
         code: {
@@ -298,7 +298,7 @@ def _problem_examples(operations: list[HttpOperation], base_url: str) -> Documen
 
 
 def problem_codes(operation: HttpOperation) -> list[str]:
-    """Return every problem code that an operation can answer with, in the order of the checks."""
+    """Return every problem code that an operation can return, in the order of the checks."""
     codes = ["uri_too_long", "head_too_large", "payload_too_large", "not_found", "malformed_request"]
     if operation.access is not Access.PROVIDER:
         codes += ["missing_token", "invalid_token", "insufficient_scope", "tenant_mismatch", "rate_limited"]

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from shared.context.context import Handler
 
 Progress = Callable[[Any, Any], Awaitable[tuple[Any, bool]]]
-"""Called with a context and the last result. Returns the current result, and whether the platform is done with it."""
+"""Called with a context and the last result. Returns the current result, and whether the platform has finished with it.
+"""
 
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 SEGMENT: Final = r"[A-Za-z0-9_.:~-]{1,255}"

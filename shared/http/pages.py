@@ -36,7 +36,7 @@ def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[d
         operation, tenant_id, carried, after = orjson.loads(urlsafe_b64decode(padded.encode("ascii")))
     except (ValueError, TypeError):
         raise _bad_cursor("The cursor is not valid. Send the `next_cursor` of the previous page.") from None
-    # A cursor is not signed. Whatever it holds must be what a request without a cursor could ask for as well.
+    # A cursor is not signed. It may hold only what a request without a cursor could ask for.
     well_formed = (
         isinstance(carried, dict)
         and carried.keys() <= filters.keys()

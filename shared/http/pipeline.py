@@ -1,4 +1,4 @@
-"""How a request is processed: checks, handler, commit, response.
+"""Processes a request: checks, handler, commit, response.
 
 The order of the checks is part of the HTTP contract (docs/architecture.md): size, path, method, repeated headers,
 token, scope, tenant, rate limit, signature, media type, idempotency key, replay, body, and then the handler's rules.
@@ -40,7 +40,7 @@ from shared.telemetry.log_lines import current_run
 log = logging.getLogger(__name__)
 JSON_TYPE: Final = "application/json"
 _POINTS: Final = Points("request.decided", "request.committed")
-_FIRST_LOOK_SECONDS: Final = 0.01
+_FIRST_READ_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.25
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
@@ -58,7 +58,7 @@ class _Run:
     tenant_id: str = ""
     headers: dict[str, str] | None = None
     nonce: Nonce | None = None
-    """The signature's nonce, when the request was signed and changes something."""
+    """The nonce of the signature, when the request is signed and changes something."""
     parameters: dict[str, str] = field(default_factory=dict)
     read_token: ReadToken | None = field(init=False)
 
@@ -67,13 +67,13 @@ class _Run:
 
     @property
     def correlation_id(self) -> str:
-        """Under which events, log lines and traces of this request are found."""
+        """The id that the events, log lines and traces of this request have in common."""
         return self.request_id
 
     async def durable(self) -> None:
-        """Return when everything that the request has read or committed is on disk.
+        """Wait until everything that the request has read or committed is on disk.
 
-        Raises Unavailable when it cannot be, also when a commit that was read has been undone in the meantime.
+        Raises Unavailable when that fails, also when a commit that was read has been undone.
         """
         await self.runtime.documents.durable(self.read_token)
 
@@ -83,7 +83,7 @@ async def serve(
 ) -> HttpResponse:
     """Process a request, log it, and return the response. Never raises: an error becomes a problem document.
 
-    `refused` is why the request is refused, if that is known already: its body was not read, say.
+    `refused` is a reason to refuse the request that is known before, such as a body that was not read.
     """
     started = perf_counter()
     parent = request.header("traceparent")
@@ -98,7 +98,7 @@ async def serve(
     else:
         logged_as = current_run.set((operation.id, run, traceparent))
         try:
-            response = await (_answer(run) if refused is None else _problem_response(run, refused))
+            response = await (_respond(run) if refused is None else _problem_response(run, refused))
         finally:
             current_run.reset(logged_as)
     response.headers["x-request-id"] = request_id
@@ -111,16 +111,16 @@ async def serve(
     return response
 
 
-async def _answer(run: _Run) -> HttpResponse:
+async def _respond(run: _Run) -> HttpResponse:
     try:
-        response = await _admitted(run)
+        response = await _admit_and_execute(run)
         await run.durable()
         reach("request.durable")
         return response
     except Problem as problem:
         return await _problem_response(run, problem)
     except Unavailable as error:
-        log.warning("a request cannot be answered now: %s", error)
+        log.warning("a store is unavailable for a request: %s", error)
         unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
         return problem_response(unavailable, run.runtime, run.request, run.request_id)
     except Exception:
@@ -130,8 +130,8 @@ async def _answer(run: _Run) -> HttpResponse:
 
 
 async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
-    # The response may depend on data that is not durable yet, and a used signature must be stored before the client
-    # learns that it is used up.
+    # The response may depend on data that is not durable yet, and a used signature must be stored before the client is
+    # informed that it was used.
     try:
         await run.durable()
     except Unavailable:
@@ -147,7 +147,7 @@ def problem_response(problem: Problem, runtime: Runtime, request: HttpRequest, r
     return HttpResponse(problem.status, headers, body)
 
 
-async def _admitted(run: _Run) -> HttpResponse:
+async def _admit_and_execute(run: _Run) -> HttpResponse:
     operation, request, settings = run.operation, run.request, run.runtime.settings
     if len(request.body) > settings.max_body_bytes:
         raise Problem("payload_too_large", f"The body is larger than {settings.max_body_bytes} bytes.")
@@ -155,7 +155,7 @@ async def _admitted(run: _Run) -> HttpResponse:
     if match is None:
         raise Problem("not_found", "Nothing is served at this path.")
     if request.method != operation.method:
-        # The gateway has done this already; a function that runs alone has no gateway.
+        # A gateway has done this already. A function that runs alone has no gateway.
         answered = handler_for(request, {operation.method: operation})
         if isinstance(answered, HttpResponse):
             return answered
@@ -175,13 +175,13 @@ async def _admitted(run: _Run) -> HttpResponse:
     run.parameters = match.groupdict()
     arguments: dict[str, Any] = dict(run.parameters)
     if operation.query is not None:
-        arguments[operation.query_parameter or "query"] = _validated_query(operation.query, request.query)
+        arguments[operation.query_parameter or "query"] = _validate_query(operation.query, request.query)
     elif request.query:
         raise query_problem("This operation takes no query parameters.")
     if request.method != "POST" or operation.access is Access.PROVIDER:
         if operation.command is not None:
             _check_media_type(run)
-            arguments[operation.body_parameter or "command"] = _validated_body(operation, _parsed_body(run))
+            arguments[operation.body_parameter or "command"] = _validate_body(operation, _parse_body(run))
         return await _execute(run, arguments, _origin(run), None)
     return await _idempotent(run, arguments)
 
@@ -198,7 +198,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     if lock is None:
         raise idempotent_answers.in_progress()
     try:
-        value = _parsed_body(run)
+        value = _parse_body(run)
         digest = fingerprint(value)
         record = (record_id, digest)
         origin = _origin(run)
@@ -206,7 +206,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
         if replayed is not None:
             return replayed
         if operation.command is not None:
-            arguments[operation.body_parameter or "command"] = _validated_body(operation, value)
+            arguments[operation.body_parameter or "command"] = _validate_body(operation, value)
         elif value != {}:
             raise Problem("validation_failed", "This operation has no fields. Send an empty body or `{}`.")
         return await _execute(run, arguments, origin, record)
@@ -215,16 +215,16 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
 
 
 class _Execution:
-    """The handler's run for one request, and the answer that is stored with what it decides."""
+    """One run of the handler for a request, and the response that is stored with its commit."""
 
     __slots__ = ("_arguments", "_existing", "_origin", "_record", "_run", "_stored", "_waits", "result")
 
     def __init__(
         self, run: _Run, arguments: dict[str, Any], origin: Origin, record: Record | None, *, waits: bool
     ) -> None:
-        """`record` is the id of the idempotency key and the body's fingerprint.
+        """`record` is the id of the idempotency key and the fingerprint of the body.
 
-        `waits`: the request goes on to wait for a later answer.
+        `waits` says that the request goes on waiting for a later response.
         """
         self._run = run
         self._origin = origin
@@ -236,7 +236,7 @@ class _Execution:
         self.result: Any = None
 
     async def decide(self, ctx: Context) -> HttpResponse:
-        """Run the handler, and have its answer stored in the commit."""
+        """Run the handler, and add its response to the commit."""
         run, arguments = self._run, self._arguments
         operation = run.operation
         ctx.pending.nonce = run.nonce
@@ -255,7 +255,7 @@ class _Execution:
         return response
 
     async def exists(self, existing: AlreadyExists) -> HttpResponse | None:
-        """The answer when the commit has found something of what it was to make; None to have it decided again.
+        """Return the response when the commit fails because a document exists already; None to run the handler again.
 
         Raises Problem `request_in_progress` or `already_exists`.
         """
@@ -266,14 +266,15 @@ class _Execution:
             raise idempotent_answers.in_progress()
         if existing.index == PRIMARY_INDEX:
             return None
-        # The handler, run again, finds the other document and says which field it is. Here the index says it.
+        # The second run of the handler finds the other document and raises a problem that names the field. When it does
+        # not, the name of the index is reported.
         if self._existing == (existing.collection, existing.index):
             raise Problem("already_exists", f"Another document has the same value in {existing.index}.")
         self._existing = (existing.collection, existing.index)
         return None
 
     async def stored(self) -> HttpResponse | None:
-        """The answer that is stored under the request's key by now: by this run or by another."""
+        """Return the response that is stored under the request's key now, by this request or another."""
         if self._record is None:
             return None
         runtime, tenant_id = self._run.runtime, self._run.tenant_id
@@ -281,7 +282,7 @@ class _Execution:
 
 
 def _origin(run: _Run) -> Origin:
-    """Where the request's decisions come from: each request is a cause of its own."""
+    """Return the origin of the request's commits. Each request is a cause of its own."""
     return Origin(run.operation.id, run.runtime.ids.new("req"), run.request_id, None, run.traceparent)
 
 
@@ -299,31 +300,32 @@ async def _execute(run: _Run, arguments: dict[str, Any], origin: Origin, record:
         raise signature_replayed() from None
     except TooManyConflicts as conflicts:
         log.warning("request %s: %s", run.request_id, conflicts)
-        raise Problem("dependency_unavailable", "Too many others change the same thing now; try again.") from conflicts
+        raise Problem("dependency_unavailable", "Other requests change the same data now. Try again.") from conflicts
     except Problem:
-        # The lock keeps requests of one key apart as long as the cache remembers it. Where it does not, a handler may
-        # have met the effect of another request of its key: that one's answer is the key's.
+        # The lock separates requests of one key as long as the cache remembers it. When the cache forgets the lock, the
+        # handler may find the effect of another request of its key; then the response of that request is the response
+        # of the key.
         stored = await execution.stored()
         if stored is None:
             raise
         return stored
     if operation.progress is None or wait_seconds <= 0 or REPLAYED in response.headers:
         return response
-    result = await _awaited(run, ctx, operation.progress, execution.result, wait_seconds)
+    result = await _await_result(run, ctx, operation.progress, execution.result, wait_seconds)
     response = _response(run, result)
     if record is not None:
         final = await idempotent_answers.close(runtime, run.tenant_id, record, origin, response)
-        # Another request of the key may have been answered meanwhile, where the cache has lost the lock.
+        # If the cache forgot the lock, another request of the key may have received a response meanwhile.
         response.body = final["body"].encode()
     response.headers["preference-applied"] = f"wait={wait_seconds}"
     return response
 
 
-async def _awaited(run: _Run, ctx: Context, progress: Progress, result: Any, seconds: int) -> Any:
-    """Return the result once nothing is left to do, or as it is when the time is over."""
+async def _await_result(run: _Run, ctx: Context, progress: Progress, result: Any, seconds: int) -> Any:
+    """Return the result when the platform has finished with it, or as it is after `seconds`."""
     runtime = run.runtime
     deadline = perf_counter() + seconds
-    pause = _FIRST_LOOK_SECONDS
+    pause = _FIRST_READ_SECONDS
     while True:
         remaining = max(0.0, deadline - perf_counter())
         quiet = runtime.request_quiet is None or await runtime.request_quiet(run.request_id, remaining)
@@ -332,7 +334,7 @@ async def _awaited(run: _Run, ctx: Context, progress: Progress, result: Any, sec
         if (done and quiet) or perf_counter() >= deadline:
             return result
         if quiet:
-            # Other processes, or a retry that is far away, have the next step: look at the document, ever more rarely.
+            # The next step belongs to another process or to a later retry: read the document at growing intervals.
             await asyncio.sleep(min(pause, max(0.0, deadline - perf_counter())))
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -375,13 +377,13 @@ def _check_media_type(run: _Run) -> None:
         raise Problem("unsupported_media_type", "Send the body as `application/json` in UTF-8.")
 
 
-def _parsed_body(run: _Run) -> Any:
+def _parse_body(run: _Run) -> Any:
     if not run.request.body and run.operation.empty_body_is_object:
         return {}
     return parse(run.request.body, max_depth=run.runtime.settings.max_json_depth)
 
 
-def _validated_body(operation: HttpOperation, value: Any) -> BaseModel:
+def _validate_body(operation: HttpOperation, value: Any) -> BaseModel:
     assert operation.command is not None
     if not isinstance(value, dict):
         raise Problem.at("validation_failed", "", "The body must be a JSON object.")
@@ -391,7 +393,7 @@ def _validated_body(operation: HttpOperation, value: Any) -> BaseModel:
         raise body_problem(error) from None
 
 
-def _validated_query(model: type[BaseModel], raw: str) -> BaseModel:
+def _validate_query(model: type[BaseModel], raw: str) -> BaseModel:
     try:
         return model.model_validate(parse_query(raw))
     except ValidationError as error:

@@ -103,7 +103,7 @@ async def _serve_framework_request(operation: HttpOperation, request: Request, r
 
 
 class _Parameters:
-    """The names of a handler's parameters by their purpose, and the models among their types."""
+    """The names of a handler's parameters by their purpose, and the models in their annotations."""
 
     def __init__(self) -> None:
         self.context_parameter = "ctx"

@@ -1,7 +1,8 @@
-"""The context attributes of a CloudEvent: which names and values there may be, and how long they may be.
+"""The context attributes of a CloudEvent: the names and values that are allowed, and their greatest lengths.
 
-The rules are those of the CloudEvents specification 1.0.2, §3 (context attributes) and its type system. It sets no
-lengths, so the bounds are this platform's own: every attribute is kept with its event, in the inbox and in indexes.
+The rules are those of the CloudEvents specification 1.0.2, §3 (context attributes) and its type system. The
+specification sets no lengths. The bounds are this platform's own, because every attribute is stored with its event, in
+the inbox and in indexes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Final
 SPECVERSION: Final = "1.0"
 REQUIRED: Final = ("id", "source", "type")
 MAX_NAME_CHARACTERS: Final = 64
-"""Of an attribute's name. The specification advises 20, which Knative's own `knativekafkapartition` exceeds."""
+"""The most characters of an attribute's name. The specification advises 20, which Knative's own `knativekafkapartition`
+exceeds."""
 MAX_CHARACTERS: Final[Mapping[str, int]] = {
     "id": 256,
     "source": 2048,
@@ -24,11 +26,12 @@ MAX_CHARACTERS: Final[Mapping[str, int]] = {
     "datacontenttype": 256,
     "dataschema": 2048,
 }
-"""Of the values of the specification's own attributes."""
+"""The most characters of the value of an attribute that the specification defines."""
 MAX_EXTENSION_CHARACTERS: Final = 4096
-"""Of an extension's value: room for `knativeerrordata`, which is 1,024 bytes in base64, and for `tracestate`."""
+"""The most characters of the value of an extension. `knativeerrordata` needs 1,024 bytes in base64; `tracestate` fits
+too."""
 MAX_TOTAL_BYTES: Final = 16 * 1024
-"""Of all names and values of one event together, in UTF-8."""
+"""The most bytes of all names and values of one event together, in UTF-8."""
 
 _NAME: Final = re.compile(r"[a-z0-9]+")
 _RESERVED: Final = frozenset({"data", "specversion"})
@@ -38,7 +41,7 @@ _FORBIDDEN: Final = re.compile(
     + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(0x11))
     + "]"
 )
-# RFC 3339 §5.6. The hour is checked here: newer versions of Python read 24:00 too.
+# RFC 3339 §5.6. The pattern checks the hour, because newer versions of Python accept 24:00.
 _TIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:[Zz]|[+-]([0-9]{2}):([0-9]{2}))"
 )
@@ -54,7 +57,7 @@ _QUERY: Final = rf"(?:\?(?:{_SEGMENT}|[/?])*)?"
 _FRAGMENT: Final = rf"(?:#(?:{_SEGMENT}|[/?])*)?"
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.\-]*:"
 _ABSOLUTE: Final = rf"{_SCHEME}(?:{_AUTHORITY}|{_ABSOLUTE_PATH}|{_SEGMENT}+(?:/{_SEGMENT}*)*|){_QUERY}"
-# The first segment of a relative path has no colon: before a colon stands a scheme.
+# RFC 3986, §4.2: the first segment of a relative path has no colon, which would mark a scheme.
 _FIRST_SEGMENT: Final = rf"(?:[{_UNRESERVED}@]|{_ENCODED})+"
 _RELATIVE: Final = rf"(?:{_AUTHORITY}|{_ABSOLUTE_PATH}|{_FIRST_SEGMENT}(?:/{_SEGMENT}*)*|){_QUERY}{_FRAGMENT}"
 _ABSOLUTE_URI: Final = re.compile(_ABSOLUTE)
@@ -62,7 +65,7 @@ _URI_REFERENCE: Final = re.compile(rf"{_ABSOLUTE}{_FRAGMENT}|{_RELATIVE}")
 
 
 class InvalidEvent(ValueError):
-    """What came is no CloudEvent that the platform takes; the text says which rule it breaks."""
+    """An HTTP message is not a CloudEvent that the platform accepts. The text names the rule that it breaks."""
 
 
 def check_attributes(attributes: Mapping[str, str]) -> None:
@@ -108,7 +111,7 @@ def _is_time(text: str) -> bool:
     date, minute, second, offset_hours, offset_minutes = match.groups()
     if offset_hours is not None and (int(offset_hours) > 23 or int(offset_minutes) > 59):
         return False
-    # A leap second is a legal time that datetime does not know.
+    # A leap second is a valid time that datetime does not support.
     second = "59" if second == "60" else second
     try:
         datetime.fromisoformat(f"{date}T{minute}:{second}")

@@ -27,22 +27,26 @@ _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Delivery(NamedTuple):
-    """How a delivery ended: a status and, when it was refused, `Kne-*` headers that travel to the dead letter sink."""
+    """The result of a delivery: a status and, when the event was refused, `Kne-*` headers for the dead letter sink."""
 
     status: int
     headers: Mapping[str, str] = _NO_HEADERS
     body: bytes = b""
-    """None: a body behind a 2xx would be taken for a reply, and a refusal's reason travels in its headers."""
+    """Always empty: the sender would take a body with a 2xx status for a reply. The reason of a refusal is in the
+    headers."""
 
 
 DONE: Final = Delivery(204)
 
 
 async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtime, *, first: bool = False) -> Delivery:
-    """Apply an event once. `first` promises that this consumer was never given this event before, and is not given
-    it by anybody else meanwhile: neither the inbox nor the lock needs a look then.
+    """Apply an event at most once, and return the status for Knative.
 
-    204 done or seen before; 400 or 422 the event can never be applied; 409 another run is at it; 503 later.
+    204: applied, now or before. 400 or 422: the event can never be applied. 409: another process is applying it. 503:
+    try again later.
+
+    `first` states that this consumer has never received the event, and that no other process delivers it to the
+    consumer now. The inbox and the lock are then not used.
     """
     started, now = perf_counter(), runtime.clock.now()
     telemetry = runtime.telemetry
@@ -52,12 +56,12 @@ async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtim
     logged_as = current_run.set((operation.id, envelope, traceparent))
     try:
         tenant_id, event = _read(operation, envelope)
-        # Every event that any consumer gives up comes to a dead letter sink, one event perhaps from several of them
-        # and more than once: what it has seen it knows by its own documents, not by the event's id.
+        # A dead letter sink receives every event that a consumer failed on. It can receive one event several times,
+        # from several consumers, so it recognises a repeated one by its own documents and not by the id of the event.
         marker = None if operation.any_event else InboxMarker(operation.id, envelope.source, envelope.id)
         delivery = await run(operation, envelope, event, tenant_id, marker, runtime, traceparent)
     except Unavailable as error:
-        log.warning("%s cannot be taken now: %s", envelope.id, error)
+        log.warning("event %s cannot be applied now: %s", envelope.id, error)
         delivery = Delivery(503, {"Kne-Code": "dependency_unavailable"})
     except Problem as problem:
         delivery = refused(problem, envelope)
@@ -97,7 +101,7 @@ async def _apply_guarded(
     runtime: Runtime,
     traceparent: str,
 ) -> Delivery:
-    """Apply an event unless it was applied before or another run is at it."""
+    """Apply an event, unless it was applied before or another process is applying it."""
     if marker is not None and await runtime.documents.seen(marker):
         return DONE
     lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
@@ -117,12 +121,12 @@ def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | E
     elif not tenant_id or tenant_id == PLATFORM:
         raise Problem("malformed_request", "The event names no tenant (extension attribute tenantid).")
     elif not envelope.partition_key.startswith(tenant_id + "/"):
-        raise Problem("tenant_mismatch", "The event's partitionkey is not of its tenant.")
+        raise Problem("tenant_mismatch", "The event's partitionkey does not begin with its tenant.")
     if operation.any_event:
         return tenant_id, envelope
     model = operation.models.get(envelope.type)
     if model is None:
-        raise Problem("malformed_request", f"{operation.id} does not take events of type {envelope.type}.")
+        raise Problem("malformed_request", f"{operation.id} does not accept events of type {envelope.type}.")
     try:
         return tenant_id, envelope.parsed(model)
     except ValidationError as error:
@@ -147,17 +151,18 @@ async def _apply(
     except AlreadyApplied:
         return DONE
     except TooManyConflicts as conflicts:
-        log.warning("%s cannot take %s now: %s", operation.id, envelope.id, conflicts)
+        log.warning("%s cannot apply event %s now: %s", operation.id, envelope.id, conflicts)
         return Delivery(503, {"Kne-Code": "version_conflict"})
     return DONE
 
 
 def refused(problem: Problem, envelope: Envelope) -> Delivery:
-    """The delivery that a problem stands for, with headers that say why on the dead letter."""
+    """Return the delivery for a refused event, with headers that give the reason to the dead letter sink."""
     detail = problem.detail[:_KNE_DETAIL_LENGTH].encode("ascii", "replace").decode()
     headers = {"Kne-Code": problem.code, "Kne-Detail": detail.replace("\n", " ")}
     if envelope.tenant_id:
         headers["Kne-Tenant"] = envelope.tenant_id
-    # The detail may quote what the event holds: it goes to the dead letter, which belongs to the tenant.
+    # The detail may quote data of the event. It goes to the dead letter, which belongs to the tenant, and not to the
+    # log.
     log.warning("%s %s refused: %s", envelope.type, envelope.id, problem.code)
     return Delivery(problem.status, headers)

@@ -1,7 +1,8 @@
-"""Reads CloudEvents from HTTP messages: the HTTP protocol binding 1.0.2 in binary and structured mode.
+"""Reads CloudEvents from HTTP messages: the HTTP protocol binding 1.0.2, in binary and structured mode.
 
-Both modes give the same normal form and are held to the same rules (docs/decisions/0004): header values are decoded,
-attributes are text, data is JSON in UTF-8 and stays the text that came, so that no number in it is rounded.
+Both modes give the same normal form and follow the same rules (docs/decisions/0004): header values are decoded,
+attributes are text, and data is JSON in UTF-8. Data stays the text that was received, so that no number in it is
+rounded.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ STRUCTURED: Final = "application/cloudevents+json"
 _FORMATS: Final = "application/cloudevents"
 _BATCHES: Final = "application/cloudevents-batch"
 _TEXTS: Final = frozenset({"specversion", *MAX_CHARACTERS})
-# Type system, Integer: 32 bits with a sign.
+# Type system, Integer: 32 bits, signed.
 _MIN_INTEGER: Final = -(2**31)
 _MAX_INTEGER: Final = 2**31 - 1
 
 # RFC 9110 §5.6.2 and §8.3.1.
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-# Possessive: blanks between two semicolons are read in one way only.
+# Possessive quantifiers: each blank between two semicolons matches in one way only, so matching takes linear time.
 _PARAMETER: Final = re.compile(rf"[ \t]*+;[ \t]*+(?:({_TOKEN})=({_TOKEN}|{_QUOTED}))?")
 _MEDIA_TYPE: Final = re.compile(rf"({_TOKEN}/{_TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*")
 _ESCAPED: Final = re.compile(r"\\(.)")
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
-# Numbers are skipped here and not converted: only where they end is asked.
+# Numbers are skipped here and not converted; only their end is needed.
 _SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> Envelope:
     """Read an event from an HTTP message, in binary or structured mode. Header values are latin-1 text.
 
-    Raises InvalidEvent for what is no CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8.
+    Raises InvalidEvent for a message that is not a CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8.
     """
     fields = _fields(headers)
     media_type = _media_type(fields["content-type"], "the content type") if "content-type" in fields else None
@@ -93,7 +94,7 @@ def _build(attributes: dict[str, str], data: bytes) -> Envelope:
 
 
 def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The headers by lower-case name; those that make the event may come once only."""
+    """Return the headers by lower-case name. Raises InvalidEvent when a header of an event occurs twice."""
     fields: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
@@ -104,7 +105,7 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _media_type(text: str, where: str) -> str:
-    """The type and subtype in lower case. Raises InvalidEvent unless its charset, if it names one, is UTF-8."""
+    """Return the type and subtype in lower case. Raises InvalidEvent when a charset other than UTF-8 is named."""
     match = _MEDIA_TYPE.fullmatch(text.strip(" \t"))
     if match is None:
         raise InvalidEvent(f"{where} is no media type")
@@ -115,14 +116,14 @@ def _media_type(text: str, where: str) -> str:
 
 
 def _check_data_type(media_type: str) -> None:
-    """The JSON event format, §3.1, has this rule for what is JSON."""
+    """Raise InvalidEvent unless the media type is JSON (JSON event format, §3.1)."""
     subtype = media_type.partition("/")[2]
     if subtype != "json" and not subtype.endswith("+json"):
         raise InvalidEvent(f"data of type {media_type[:80]} is not taken; {JSON} is")
 
 
 def _decoded(name: str, value: str) -> str:
-    """A header's value as the HTTP binding, §3.1.3.2, has it decoded: quotes first, then percent-encoding."""
+    """Decode the value of a header (HTTP binding, §3.1.3.2): first the quotes, then the percent-encoding."""
     try:
         return unquote_to_bytes(_unquoted(value).encode("latin-1")).decode()
     except UnicodeError:
@@ -156,7 +157,7 @@ def _checked_json(body: bytes) -> bytes:
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:
-    """The members of a JSON object as they are written: each name, and the text of its value. The text is JSON."""
+    """Return the members of a JSON object: each name, and its value as it is written. `text` must be valid JSON."""
     position = _skip(text, text.index("{") + 1)
     while text[position] != "}":
         name, position = _SCANNER.raw_decode(text, position)

@@ -1,4 +1,4 @@
-"""Descriptions of the functions that events come to: what each takes. The decorator makes them."""
+"""The description of a function that reacts to events."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from shared.core.envelope import Event
 class EventOperation(NamedTuple):
     """An operation that reacts to events of the types in `models`.
 
-    `any_event` takes every type as an envelope; `platform` runs outside any tenant (schedules).
+    With `any_event` it receives events of every type as an envelope. With `platform` it runs outside any tenant
+    (schedules).
     """
 
     id: str
-    """`<domain>/<operation>`: its place in the repository, and the consumer's name in the inbox."""
+    """`<domain>/<operation>`: its file under functions/, and the name of the consumer in the inbox."""
     name: str
     domain: str
     models: dict[str, type[Event]]

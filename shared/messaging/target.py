@@ -1,4 +1,4 @@
-"""An operation on events as a framework target: the framework's request in, one delivery, a status out."""
+"""The target for the functions framework that receives events: it reads an event, delivers it, and returns a status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNREADABLE: Final = Envelope(id="", source="", type="unreadable", subject=None,
 def event_target(
     handler: Handler, models: tuple[type[Event], ...], runtime: RuntimeSource, *, platform: bool
 ) -> Target:
-    """The target that `shared.functions.decorators.event_function` tells of."""
+    """Make the target of a handler. The arguments are those of `shared.functions.decorators.event_function`."""
     domain = domain_of(handler)
     operation = EventOperation(
         id=f"{domain}/{handler.__name__}",
@@ -57,7 +57,7 @@ def event_target(
 async def _deliver_message(
     operation: EventOperation, headers: list[tuple[str, str]], body: bytes | None, runtime: Runtime
 ) -> Delivery:
-    """Deliver an event that came over HTTP (None: its body was too large)."""
+    """Deliver an event that was received over HTTP. `body` is None when it was too large."""
     limit = runtime.settings.max_event_bytes
     if body is None or len(body) > limit + _ENVELOPE_ALLOWANCE:
         return refused(_too_large(limit), _UNREADABLE)
