@@ -102,7 +102,7 @@ class Gateway:
             return self.refuse(request, unavailable, started)
         except Exception:
             log.exception("a request failed at the gateway")
-            failed = Problem("internal_error", "Something went wrong at the gateway.")
+            failed = Problem("internal_error", "The gateway failed. Its log has the details under the request id.")
             return self.refuse(request, failed, started)
         if "x-request-id" not in response.headers:
             response.headers["x-request-id"] = request_id_of(request.header("x-request-id"), self._runtime.random)

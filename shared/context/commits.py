@@ -1,7 +1,7 @@
-"""The one place that commits, for requests, deliveries of events and sweeps. It runs a handler again after a conflict.
+"""Commits of requests, deliveries of events and sweeps. After a conflict the handler runs again.
 
-Each commit has a mark by which the store recognises it: an inbox marker, or the answer that is stored under an
-idempotency key.
+No other module commits. Each commit has a mark by which the store recognises it: an inbox marker, or the response that
+is stored under an idempotency key.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ async def decide_and_commit(
         ctx.pending.inbox = marker
         decision = await decide(ctx)
         pending = ctx.pending
-        if marker is None and not _has_answer(pending):
+        if marker is None and not _has_response(pending):
             if pending.is_empty:
                 return ctx, decision
             # The same in every run: an abandoned commit that arrives late is refused by the marker of a later run.
@@ -110,8 +110,9 @@ async def decide_and_commit(
 async def _find_out(runtime: Runtime, pending: Commit, unknown: CommitOutcomeUnknown) -> None:
     """Retry the same commit until its outcome is known.
 
-    Raises AlreadyApplied, or AlreadyExists of the stored answer, when the store has its mark: this commit or another of
-    the same cause has happened. Raises the refusal when it has not, and CommitOutcomeUnknown after `commit_attempts`.
+    Raises AlreadyApplied, or AlreadyExists of the stored response, when the store has the commit's mark: this commit or
+    another of the same cause has happened. Raises the refusal when it has not, and CommitOutcomeUnknown after
+    `commit_attempts`.
     """
     for attempt in range(1, runtime.settings.commit_attempts):
         log.warning("the outcome of a commit is unknown, it is retried: %s", unknown)
@@ -129,7 +130,7 @@ async def _find_out(runtime: Runtime, pending: Commit, unknown: CommitOutcomeUnk
 
 
 async def _happened(runtime: Runtime, pending: Commit) -> CommitRefused | None:
-    """Return the refusal that says that the cause of a commit is handled, or None when it is not."""
+    """Return the refusal which shows that the cause of a commit is handled already, or None when it is not handled."""
     if pending.inbox is not None:
         return AlreadyApplied(str(pending.inbox)) if await runtime.documents.seen(pending.inbox) else None
     answer = pending.inserts[0][1]
@@ -137,8 +138,8 @@ async def _happened(runtime: Runtime, pending: Commit) -> CommitRefused | None:
     return None if found is None else AlreadyExists(IDEMPOTENCY.name, PRIMARY_INDEX, answer["id"])
 
 
-def _has_answer(pending: Commit) -> bool:
-    """Return whether the first insert of the commit is an answer under an idempotency key."""
+def _has_response(pending: Commit) -> bool:
+    """Return whether the first insert of the commit is a response stored under an idempotency key."""
     return bool(pending.inserts) and pending.inserts[0][0] is IDEMPOTENCY
 
 

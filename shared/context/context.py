@@ -48,11 +48,12 @@ class Origin(NamedTuple):
     causation_id: str | None
     traceparent: str
     dead_letter_id: str | None = None
-    """The id of the dead letter that caused the run; its events carry it, see DEAD_LETTER_ID."""
+    """The id of the dead letter that caused the run. The events of the run carry it (see DEAD_LETTER_ID)."""
 
     @property
     def domain(self) -> str:
-        """The domain of the operation, `<domain>/<operation>`: whose collections the run may write."""
+        """The domain of the operation (`<domain>/<operation>`). The run may write only the collections of this
+        domain."""
         return self.operation.partition("/")[0]
 
 
@@ -96,7 +97,7 @@ class Context:
 
     @property
     def ledger(self) -> LedgerStore:
-        """The ledger. What it records is a step of its own, and not part of the commit."""
+        """The ledger. A recorded transfer is a separate step and not part of the commit."""
         return self.runtime.ledger
 
     @property
@@ -106,7 +107,7 @@ class Context:
 
     @property
     def secrets(self) -> TenantSecrets:
-        """Sealing for this tenant, and new secrets."""
+        """Encryption of this tenant's fields, and new secrets."""
         return TenantSecrets(self.runtime.secrets, self.runtime.secret_source, self.tenant_id)
 
     @property
@@ -115,18 +116,19 @@ class Context:
         return self.runtime.settings.timestamp_window_seconds
 
     def public_url(self, path: str) -> str:
-        """Return the URL by which others call a path of this platform."""
+        """Return the URL of a path of this platform, for other systems."""
         return self.runtime.settings.base_url.rstrip("/") + path
 
     async def durable(self) -> None:
-        """Return when all that this process has committed would survive a crash. Raises Unavailable when it will not.
+        """Wait until everything that this process has committed would survive a crash. Raises Unavailable when it would
+        not.
 
-        For a handler that commands another system, which may answer at once.
+        A handler calls this before it sends a command to another system, whose callback may arrive at once.
         """
         await self._documents.durable()
 
     def scope_to(self, tenant_id: str) -> None:
-        """Change the tenant of the run: for operations that find the tenant in what they read (callbacks, sweeps).
+        """Change the tenant of the run, for an operation that finds its tenant in what it reads (callbacks, sweeps).
 
         Raises RuntimeError when the run has already read or written documents of another tenant.
         """
@@ -144,7 +146,7 @@ class Context:
         return self.runtime.ids.new(prefix)
 
     def derived_id(self, prefix: str, source_id: str, purpose: str) -> str:
-        """Return the id that this purpose always has for this source in this tenant."""
+        """Return the id of this purpose for this source in this tenant. It is always the same."""
         return derived_id(prefix, self.tenant_id, source_id, purpose)
 
     # Documents
@@ -197,9 +199,9 @@ class Context:
         return document
 
     def update(self, collection: Collection[D, P], document: D, /, *_: P.args, **changes: P.kwargs) -> D:
-        """Change fields of a document that was read, and return it as it will be stored (but for its version).
+        """Change fields of a document that was read. Return it as it will be stored, except for its version.
 
-        Which fields may change, and their types, the collection says. The commit is refused when the document has
+        The collection defines the fields that may change, and their types. The commit is refused when the document has
         changed since it was read. Raises InvalidWrite for a field that may not change.
         """
         if collection.owner != self._domain:
@@ -239,23 +241,24 @@ class Context:
         self.pending.changes.append(Change(collection, id, integers, where or {}))
 
     def expect(self, collection: Collection[D, ...], document: D) -> None:
-        """Have the commit refused when this document, which was read and is not written, has changed by then.
+        """Refuse the commit when this document, which was read and is not written, has changed by then.
 
-        For a decision that depends on it: of two commits that each write what the other has read, one is refused and
-        its handler runs again. It is expensive on a document that many handlers read, because their commits conflict.
+        Use it when the decision depends on the document: when each of two commits writes what the other has read, one
+        is refused and its handler runs again. It is expensive on a document that many handlers read, because their
+        commits conflict.
         """
         expected = Expectation(collection, document["tenant_id"], document["id"], document["version"])
         self.pending.expects.append(expected)
 
     def delete(self, collection: Collection[Any, ...], id: str) -> None:
-        """Delete a document; an absent one is no error."""
+        """Delete a document. A document that does not exist is no error."""
         if collection.owner != self._domain:
             raise self._not_owner(collection)
         self.pending.deletes.append((collection, id))
 
     def _not_owner(self, collection: Collection[Any, ...]) -> InvalidWrite:
         return InvalidWrite(
-            f"a function of {self._domain} may not write {collection.name}: only {collection.owner} may, its owner"
+            f"a function of {self._domain} may not write {collection.name}: only its owner, {collection.owner}, may"
         )
 
     # Facts
@@ -300,7 +303,7 @@ class Context:
         self.pending.events.append(envelope)
 
     def _next_event_id(self, type: str) -> str:
-        """Return the id of the run's next fact: the same again when the run is repeated for its cause."""
+        """Return the id of the run's next fact. It is the same when the run is repeated for the same cause."""
         number = self._facts & _FACT_NUMBER
         if not self._event_id or not number:
             purpose = f"{self.origin.operation}/{type}/{self._facts}"

@@ -1,4 +1,4 @@
-"""Committed events are handed to a bus that does not read them itself: right after the commit, or later by a sweep."""
+"""Publishes committed events to a bus that does not read them itself: right after the commit, or later by a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 
 async def publish(runtime: Runtime, ctx: Context) -> None:
-    """Hand a commit's events to a bus that does not read them itself. What it does not take the outbox sweep will."""
+    """Publish the events of a commit, unless the bus reads the outbox itself. The outbox sweep retries what the bus
+    refuses."""
     events = ctx.pending.events
     if not events or runtime.bus.reads_the_outbox:
         return
@@ -26,9 +27,9 @@ async def publish(runtime: Runtime, ctx: Context) -> None:
 
 
 async def publish_unsent(ctx: Context) -> int:
-    """Publish a bounded number of events that were committed and not marked as sent, oldest first; return how many.
+    """Publish a bounded number of events that were committed and not marked as sent, oldest first. Return how many.
 
-    An event is left alone for `outbox_grace_seconds`: within them the process that committed it publishes it.
+    Events younger than `outbox_grace_seconds` are skipped: the process that committed them is publishing them.
     """
     runtime = ctx.runtime
     older_than = format_time(ctx.now - timedelta(seconds=runtime.settings.outbox_grace_seconds))

@@ -1,4 +1,4 @@
-"""The ports of a process: made from the settings at first use, or installed by the platform."""
+"""The ports and settings of a process, as functions use them."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 RequestQuiet = Callable[[str, float], Awaitable[bool]]
 """Called with a request id and a timeout in seconds: waits until no delivery that the request caused is in progress.
-Returns False when the time was over first."""
+Returns False when the timeout passed first."""
 
 
 @dataclass(slots=True)
 class Runtime:
-    """Everything outside the process, and outside a function, that a function uses."""
+    """Everything outside the function's own code that a function uses."""
 
     settings: Settings
     clock: Clock
     random: Random
-    """For ids, traces and jitter. Secrets come from `secret_source`."""
+    """For ids, traces and jitter. Secrets are made by `secret_source`."""
     secret_source: SecretSource
     documents: Documents
     ledger: LedgerStore
@@ -51,7 +51,7 @@ class Runtime:
     telemetry: Telemetry
     rails: dict[str, Rail] = field(default_factory=dict)
     request_quiet: RequestQuiet | None = None
-    """Set where the broker runs in this process: a request with `Prefer: wait` then need not poll its document."""
+    """Set when the broker runs in this process. A request with `Prefer: wait` then need not poll its document."""
     ids: IdSource = field(init=False)
     signing_secrets: SigningSecrets = field(init=False)
 
@@ -61,4 +61,4 @@ class Runtime:
 
 
 RuntimeSource = Callable[[], Runtime]
-"""Called with each request of a function; returns the runtime of its process."""
+"""Called with each request of a function. Returns the runtime of its process."""

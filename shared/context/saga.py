@@ -91,7 +91,7 @@ async def begin(ctx: Context, type: SagaType, id: str, attempt: int = 1) -> str:
 
 
 async def end(ctx: Context, type: SagaType, id: str) -> None:
-    """Remove the deadline from the cache: the saga waits for nothing any more."""
+    """Remove the deadline from the cache: the saga no longer waits for a step."""
     try:
         await ctx.runtime.cache.unschedule(_key_of(type, ctx.tenant_id, id))
     except Unavailable as error:

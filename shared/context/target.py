@@ -1,4 +1,4 @@
-"""What the framework targets of requests and of events share."""
+"""The parts that the framework targets of requests and of events have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Target(Protocol):
-    """What a decorator returns: a framework target that knows its operation."""
+    """A framework target that has the description of its operation. The decorators return it."""
 
     operation: Any
     """The description of the function: an HttpOperation or an EventOperation."""
@@ -47,7 +47,7 @@ def summary_of(handler: Handler) -> str:
 
 
 def chunked_body(request: Request) -> Problem | None:
-    """Return the refusal of a chunked body, or None for any other request.
+    """Return the Problem for a chunked body, or None for any other request.
 
     Fields can follow the chunks (trailers, RFC 9110 §6.5). If they arrive together with the head, uvicorn's httptools
     protocol adds them to the headers, and a function cannot distinguish them from headers of the head. On a cluster no

@@ -1,4 +1,4 @@
-"""The vault as the functions of one tenant may use it."""
+"""Encryption and secrets for the functions of one tenant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class TenantSecrets:
-    """Sealing of fields, bound to one tenant: what is sealed for it opens for no other. And new secrets for it."""
+    """Encrypts and decrypts fields of one tenant, and makes new secrets. Text sealed for one tenant opens for no
+    other."""
 
     __slots__ = ("_secrets", "_source", "_tenant_id")
 
@@ -25,17 +26,19 @@ class TenantSecrets:
         return self._source.urlsafe()
 
     async def named(self, name: str) -> bytes | None:
-        """Return a secret that the platform stores under a name, for no tenant, or None."""
+        """Return a secret that the platform stores under a name and for no tenant, or None."""
         return await self._secrets.get(name)
 
     async def seal(self, plaintexts: Sequence[str]) -> list[str]:
-        """Encrypt fields, in one call of the vault."""
+        """Encrypt fields, with one call of the secrets port."""
         return await self._secrets.seal(plaintexts, self._tenant_id)
 
     async def open(self, sealed: Sequence[str]) -> list[str]:
-        """Decrypt fields, in one call of the vault. Raises ValueError when one was not sealed for this tenant."""
+        """Decrypt fields, with one call of the secrets port. Raises ValueError when one was not sealed for this
+        tenant."""
         return await self._secrets.open(sealed, self._tenant_id)
 
     async def blind_index(self, plaintext: str) -> str:
-        """Return a keyed digest by which equal values of a sealed field are found in this tenant."""
+        """Return a keyed digest. Equal values of a sealed field have the same digest within this tenant, so it can be
+        searched."""
         return await self._secrets.blind_index(plaintext, self._tenant_id)

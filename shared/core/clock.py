@@ -1,12 +1,12 @@
-"""Time: the two clocks, how a jump of the wall clock is noticed, and how an instant is written.
+"""Time: the two clocks, the detection of jumps of the wall clock, and the text form of times.
 
-Wall time (`Clock.now`) is for what the world stamps: timestamps of requests and events, tokens, schedules. It jumps,
-forwards and backwards, when an administrator or NTP sets the machine's clock. Monotonic time (`Clock.monotonic`) is for
-what waits: timeouts, back-off, leases, rate limits, ages of cached values. It never goes backwards and means nothing
-outside its process (docs/decisions/0015).
+Use wall time (`Clock.now`) for timestamps of requests and events, tokens and schedules. It jumps forwards and backwards
+when an administrator or NTP sets the machine's clock. Use monotonic time (`Clock.monotonic`) for timeouts, back-off,
+leases, rate limits and ages of cached values. It never decreases, and has no meaning outside its process
+(docs/decisions/0015).
 
-Every instant in Lastro is UTC with microseconds, written as RFC 3339 text of one fixed width, so that text order is
-time order in every store.
+Every time in Lastro is UTC with microseconds, written as RFC 3339 text of one fixed width, so that every store can
+order times as text.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 JUMP_SECONDS: Final = 2.0
-"""From how many seconds on a step of the wall clock counts as a jump. NTP slews what is smaller."""
+"""The smallest step of the wall clock that counts as a jump, in seconds. NTP corrects smaller differences by slewing.
+"""
 
 
 class Clock(Protocol):
     """A wall clock, which may be set, and a monotonic clock, which measures durations."""
 
     def now(self) -> datetime:
-        """The wall time in UTC. It may be earlier than what was returned before."""
+        """Return the wall time in UTC. It may be earlier than an earlier result, because the clock can be set back."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment before the process began. Never less than what was returned before."""
+        """Return the seconds since an unspecified moment before the process started. Never less than an earlier
+        result."""
         ...
 
 
@@ -45,7 +47,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """Both clocks, standing still until a test moves them."""
+    """Both clocks, stopped until a test moves them."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,33 +63,34 @@ class ManualClock:
         return self._passed.total_seconds()
 
     def advance(self, step: timedelta) -> datetime:
-        """Let `step` pass on both clocks and return the new wall time. Raises ValueError for a negative step."""
+        """Move both clocks forwards by `step`, and return the new wall time. Raises ValueError for a negative step."""
         if step < timedelta(0):
-            raise ValueError("time does not pass backwards; `jump` sets the wall clock")
+            raise ValueError("the step is negative; use `jump` to set the wall clock back")
         with self._lock:
             self._now += step
             self._passed += step
             return self._now
 
     def jump(self, step: timedelta) -> datetime:
-        """Set the wall clock forwards or (negative) backwards, while no time passes; return the new wall time."""
+        """Move only the wall clock, forwards or (negative) backwards, and return the new wall time."""
         with self._lock:
             self._now += step
             return self._now
 
 
 class JumpWatch:
-    """Compares the two clocks from check to check."""
+    """Detects jumps of the wall clock by comparing it with the monotonic clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._difference = self._measure()
 
     def check(self) -> float:
-        """By how many seconds the wall clock jumped since the last check (negative: backwards); 0.0 for no jump.
+        """Return the seconds by which the wall clock jumped since the last check (negative: backwards); 0.0 for no
+        jump.
 
-        A machine that slept counts as one whose wall clock jumped forwards where the system's monotonic clock stands
-        still meanwhile (Linux).
+        On Linux the monotonic clock stops while the machine is suspended, so a suspension is reported as a jump
+        forwards.
         """
         before, self._difference = self._difference, self._measure()
         jump = self._difference - before
@@ -103,8 +106,8 @@ _seconds_known: dict[tuple[int, int], str] = {}
 
 
 def format_time(instant: datetime) -> str:
-    """RFC 3339 text in UTC with microseconds: `2026-11-23T22:00:00.000000Z`."""
-    # A payment writes a dozen times of the same few seconds: their text is remembered as far as the second.
+    """Return the time as RFC 3339 text in UTC with microseconds: `2026-11-23T22:00:00.000000Z`."""
+    # A payment formats a dozen times of the same few seconds, so the text up to the second is cached.
     since = instant - _EPOCH
     second = (since.days, since.seconds)
     text = _seconds_known.get(second)
@@ -116,7 +119,8 @@ def format_time(instant: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """The instant that RFC 3339 text names, in UTC. Raises ValueError when it names none or has no offset."""
+    """Return the time of an RFC 3339 text, in UTC. Raises ValueError for other text, and for a time without an
+    offset."""
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError("the time has no offset from UTC")

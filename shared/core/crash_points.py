@@ -14,39 +14,40 @@ from typing import Final
 VARIABLE: Final = "LASTRO_CRASH_AT"
 
 NAMES: Final[dict[str, str]] = {
-    "store.decided": "a commit was applied in memory and is not yet with the writer",
-    "store.submitting": "a batch is closed and about to be handed to the writer",
-    "writer.received": "the writer has a whole batch and has not begun its transaction",
-    "writer.applied": "every row of a batch is written and the transaction is not committed",
-    "writer.committed": "a batch is on disk and nobody was told",
-    "writer.reported": "the writer has said that a batch is on disk",
-    "store.durable": "the core knows that a batch is on disk and has not yet told those who wait",
-    "ledger.recorded": "a transfer is recorded in memory and its event's commit is still to come",
-    "request.decided": "an operation has decided and nothing of it is committed",
-    "request.committed": "a request's effect is committed in memory and its events are not handed to the bus",
-    "request.closed": "the answer that was waited for is committed and nobody was answered",
-    "request.waited": "what a request waited for has come about and its kept answer still tells of the beginning",
-    "request.durable": "a request's effect is on disk and nobody was answered",
-    "event.decided": "a function has decided on an event and nothing of it is committed",
-    "event.committed": "a function's effect is committed in memory and its events are not handed to the bus",
-    "part.decided": "one tenant's part of a sweep or a callback is decided and not committed",
-    "part.committed": "one tenant's part of a sweep or a callback is committed, and the rest is still to come",
-    "broker.delivering": "a delivery is about to be made",
-    "broker.delivered": "a function has answered and the broker has drawn no conclusion",
-    "broker.dead_lettered": "a dead letter sink has taken an event and that is not acknowledged",
+    "store.decided": "a commit was applied in memory and not yet submitted to the writer",
+    "store.submitting": "a batch is complete and not yet submitted to the writer",
+    "writer.received": "the writer has received a batch and not yet begun its transaction",
+    "writer.applied": "the writer has written every row of a batch and not yet committed the transaction",
+    "writer.committed": "a batch is on disk and not yet reported",
+    "writer.reported": "the writer has reported that a batch is on disk",
+    "store.durable": "the store has received the report of a batch and not yet woken the waiting requests",
+    "ledger.recorded": "a transfer is recorded in memory and its event is not yet committed",
+    "request.decided": "the handler of a request has returned and its commit has not begun",
+    "request.committed": "a request's effect is committed in memory and its events are not yet published",
+    "request.closed": "the final response of a waiting request is committed and not yet sent",
+    "request.waited": "the result that a request waits for exists and the stored response is still the first one",
+    "request.durable": "a request's effect is on disk and its response is not yet sent",
+    "event.decided": "the handler of an event has returned and its commit has not begun",
+    "event.committed": "the effect of an event is committed in memory and its own events are not yet published",
+    "part.decided": "the handler of one tenant's part of a sweep or callback has returned and its commit has not begun",
+    "part.committed": "one tenant's part of a sweep or callback is committed and the other parts are not",
+    "broker.delivering": "the broker is about to deliver an event",
+    "broker.delivered": "a function has answered a delivery and the broker has not yet processed the status",
+    "broker.dead_lettered": "the dead letter sink has accepted an event and that is not yet acknowledged",
 }
-"""All points; tests visit each. Points named `writer.` are in the process or thread of the writer."""
+"""The names of all points, with the state at each; tests visit every one. Points named `writer.` are in the process or
+thread of the writer."""
 
 
 class _Armed:
-    """The point at which this process is to be killed, and how often it may be passed before."""
+    """The point at which this process is to be killed, and the number of passes before that."""
 
     __slots__ = ("name", "passes")
 
     def __init__(self, text: str) -> None:
         name, _, count = text.partition(":")
         if name not in NAMES:
-            raise ValueError(f"{VARIABLE}={text!r} names no crash point; there are {', '.join(NAMES)}")
+            raise ValueError(f"{VARIABLE}={text!r} is not a crash point; the names are {', '.join(NAMES)}")
         self.name = name
         self.passes = int(count or 1) - 1
 
@@ -66,4 +67,4 @@ def _reach(name: str) -> None:
 # A payment passes some fifty points. When none is armed, each is a call of a builtin without effect, which costs a
 # third of the call of a function.
 reach: Final[Callable[[str], object]] = id if _armed is None else _reach
-"""Called with the name of a point: return, or kill the process."""
+"""Called with the name of a point: returns, or kills the process."""

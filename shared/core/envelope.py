@@ -31,15 +31,16 @@ _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(cod
 
 
 def schema_uri(type: str) -> str:
-    """The `dataschema` of a type: the identity of its JSON Schema, the same wherever the platform runs.
+    """Return the `dataschema` of an event type: the identifier of its JSON Schema, the same on every platform.
 
-    A platform serves the document at the same path, `/schemas/<type>.json`.
+    A platform serves the schema at the same path, `/schemas/<type>.json`.
     """
     return f"{_SCHEMAS}{type}.json"
 
 
 class Event(BaseModel):
-    """The data of one event type. Subclasses say what it is called and whom it is about."""
+    """The data of one event type. A subclass defines the name of the type and the aggregate that its events are
+    about."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

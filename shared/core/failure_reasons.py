@@ -1,7 +1,7 @@
 """The reasons why a payment, refund or deposit fails: the catalogue of the codes in `failure.code`.
 
-These are not HTTP errors. The request was accepted; the reason is found later, and stands in the resource and in its
-events. A code may have the same name as a problem of the HTTP interface (problems.py), and then shares its page.
+They are not HTTP errors. The request was accepted and the failure is found later; the reason is in the resource and in
+its events. A code may have the same name as a problem of the HTTP interface (problems.py), and then shares its page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class FailureReason(NamedTuple):
     code: str
     title: str
     seen_in: str
-    """The resources that have this reason, with the status that they end in."""
+    """The resources that can have this reason, with their status."""
     cause: str
     remedy: str
 

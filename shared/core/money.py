@@ -24,7 +24,7 @@ CURRENCIES: Final = frozenset(
 
 
 def _currency_schema(_source: object, _handler: object) -> CoreSchema:
-    # The validator's own look-up table; a check in Python would be the most expensive part of every amount.
+    # This uses the validator's own look-up table. A check in Python would be the most expensive part of each amount.
     return core_schema.custom_error_schema(
         core_schema.literal_schema(sorted(CURRENCIES)),
         custom_error_type="currency",

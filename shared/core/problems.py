@@ -270,7 +270,7 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
     ProblemType(
         "internal_error",
         500,
-        "Something went wrong here",
+        "The platform has an internal error",
         "The platform has an error of its own. Its log has the details under the `request_id`.",
         "Send the request again with the same Idempotency-Key. If the error stays, give the operator the `request_id`.",
     ),
@@ -285,7 +285,8 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
 
 _RETRY_AFTER_SECONDS: Final = {"request_in_progress": 1, "rate_limited": 1, "dependency_unavailable": 2}
 _BEARER: Final = f'Bearer realm="{REALM}"'
-# RFC 9110 §15.5.2: every 401 carries a challenge, one that does not send the client after a new token in vain.
+# RFC 9110 §15.5.2: every 401 carries a challenge. This one has no error code, so that a client does not request a new
+# token without need.
 _SIGNATURE: Final = f'Lastro-HMAC-SHA256 realm="{REALM}"'
 
 
@@ -333,7 +334,7 @@ def _standard_headers(kind: ProblemType, detail: str) -> dict[str, str]:
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
     if kind.code == "missing_token":
-        # RFC 6750 §3.1: a request without credentials is told the scheme and no error.
+        # RFC 6750 §3.1: the challenge for a request without credentials has the scheme and no error.
         headers["WWW-Authenticate"] = _BEARER
     elif kind.code in {"invalid_token", "insufficient_scope"}:
         headers["WWW-Authenticate"] = f'{_BEARER}, error="{kind.code}", error_description="{_quotable(detail)}"'
@@ -343,7 +344,8 @@ def _standard_headers(kind: ProblemType, detail: str) -> dict[str, str]:
 
 
 def _quotable(text: str) -> str:
-    """Text as RFC 6750 §3 allows it in `error_description`: printable ASCII without quote and backslash."""
+    """Return the text as RFC 6750 §3 allows it in `error_description`: printable ASCII without quotes and
+    backslashes."""
     return "".join(char if " " <= char <= "~" and char not in '"\\' else "'" for char in text)
 
 

@@ -1,4 +1,4 @@
-"""Two kinds of randomness, kept apart by their types: numbers for ids and traces, and text for secrets."""
+"""Two kinds of randomness with different types: numbers for ids and traces, and text for secrets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECRET_BYTES: Final = 32
 
 
 class SecretSource(Protocol):
-    """Makes secrets of 256 bits: the secrets of tenants, clients and callbacks, and nothing else.
+    """Makes secrets of 256 bits for tenants, clients and callbacks.
 
-    It is not a `random.Random`, so that a generator whose numbers can be predicted never stands in for it.
+    It is not a `random.Random`, so that a predictable generator cannot be passed in its place.
     """
 
     def urlsafe(self) -> str:

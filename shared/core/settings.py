@@ -1,4 +1,4 @@
-"""Settings: every URL and every bound, by name, from the environment."""
+"""The settings of a process: every URL and every bound, read from the environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PREFIX: Final = "LASTRO_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("auto", "json", "text")
 OTHER_VARIABLES: Final = ("LASTRO_COMMAND", "LASTRO_CRASH_AT", "LASTRO_PYTHON")
-"""Names that are read elsewhere: by the launcher and by tests."""
+"""Variables with the prefix that other code reads: the launcher and tests."""
 
 _CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
 _URLS: Final = ("base_url", "identity", "pix_rail")
@@ -27,18 +27,18 @@ _FROM_ZERO: Final = frozenset(
     }
 )
 _MAXIMUM: Final = {"trace_ratio": 1}
-# Below it two names are different words rather than one word that was misspelt.
+# The least similarity of two names at which one is reported as a misspelling of the other.
 _LIKENESS: Final = 0.8
 
 
 class InvalidSettings(ValueError):
-    """Environment variables that cannot be followed: the text names each, what is wrong, and what is accepted."""
+    """Environment variables have invalid values. The text names each variable, the error, and the accepted values."""
 
 
 class Settings(NamedTuple):
-    """Each field is the environment variable LASTRO_<FIELD>. A port's URL left out means the embedded adapter.
+    """The settings. Each field is the environment variable LASTRO_<FIELD>.
 
-    Sizes are bytes, times are seconds.
+    Sizes are in bytes, times in seconds. A port without a URL uses the embedded adapter.
     """
 
     documents: str = ""
@@ -86,7 +86,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read the settings; an empty variable counts as one that is not set. Raises InvalidSettings."""
+        """Read the settings. An empty variable counts as absent. Raises InvalidSettings."""
         source = os.environ if environment is None else environment
         values: dict[str, str | int | float] = {}
         wrong: list[str] = []
@@ -98,7 +98,7 @@ class Settings(NamedTuple):
             try:
                 values[setting] = _read(setting, text, type(default))
             except ValueError as error:
-                # A URL may hold a password.
+                # A URL may contain a password, so its value is not shown.
                 wrong.append(f"{name} {error}" if setting in _URLS else f"{name}={text!r} {error}")
         if wrong:
             raise InvalidSettings("; ".join(wrong))
@@ -111,7 +111,8 @@ class Settings(NamedTuple):
 
 
 def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int | float:
-    """The value of a setting. Raises ValueError whose text follows the variable's name and value."""
+    """Return the value of a setting. Raises ValueError; its text continues a sentence that begins with the variable's
+    name."""
     if kind is not str:
         return _number(setting, text, kind)
     accepted = _CHOICES.get(setting)
@@ -136,7 +137,7 @@ def _number(setting: str, text: str, kind: type[str | int | float]) -> int | flo
 
 
 def misspelt(environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, str]]:
-    """Variables whose names look like a setting's and are none, each with the name that was probably meant."""
+    """Return the variables whose names resemble a setting's name, each with the name that was probably meant."""
     source = os.environ if environment is None else environment
     known = {_PREFIX + setting.upper() for setting in Settings._fields} | set(OTHER_VARIABLES)
     unknown = [name for name in source if name.upper().startswith(_PREFIX) and name not in known]

@@ -1,7 +1,7 @@
-"""YAML in which no key of a mapping comes twice, and of whose every field the line is known.
+"""YAML without repeated keys, and with the line number of every field.
 
-YAML 1.2, §3.2.1.1, wants keys to be unique. PyYAML takes the last of two and says nothing, so that a manifest would do
-something else than a reader of its first lines believes.
+YAML 1.2, §3.2.1.1, requires unique keys. PyYAML silently uses the last of two equal keys, so a manifest could behave
+differently from what its first lines say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BASE: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlError(ValueError):
-    """The text is no YAML, or has a key twice. `line` counts from 1."""
+    """The text is not valid YAML, or has a repeated key. `line` counts from 1."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line}: {reason}")
@@ -25,13 +25,14 @@ class YamlError(ValueError):
 
 
 class YamlDocument(NamedTuple):
-    """One document: its value as Python has it, and the place of each part of it."""
+    """One YAML document: its value as Python objects, and the position of each part."""
 
     value: Any
     root: yaml.Node
 
     def line(self, path: Sequence[str | int] = ()) -> int:
-        """The line on which a field stands, or else the innermost part of the path that is there; from 1."""
+        """Return the line of a field, from 1. If the field is absent, return the line of the innermost part of the path
+        that exists."""
         node, line = self.root, _line(self.root.start_mark)
         for step in path:
             found = _below(node, step)
@@ -42,19 +43,19 @@ class YamlDocument(NamedTuple):
 
 
 def read_yaml(text: str) -> list[YamlDocument]:
-    """The documents of a text; an empty one has the value None. Raises YamlError."""
+    """Return the documents of a text. An empty document has the value None. Raises YamlError."""
     try:
         return list(_documents(text))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # The end of the text may be told as the line behind the last.
+        # PyYAML may report the end of the text as the line after the last.
         line = 1 if mark is None else min(_line(mark), text.count("\n") + 1)
-        raise YamlError(line, error.problem or "this is no YAML") from None
+        raise YamlError(line, error.problem or "this is not YAML") from None
     except yaml.reader.ReaderError as error:
         code = error.character if isinstance(error.character, int) else ord(error.character[:1])
-        raise YamlError(_line_of(text, chr(code)), f"the character U+{code:04X} may not be here") from None
+        raise YamlError(_line_of(text, chr(code)), f"the character U+{code:04X} is not allowed here") from None
     except RecursionError:
-        raise YamlError(1, "it is nested too deep") from None
+        raise YamlError(1, "it is nested too deeply") from None
 
 
 def _documents(text: str) -> Iterator[YamlDocument]:
@@ -67,14 +68,14 @@ def _documents(text: str) -> Iterator[YamlDocument]:
         loader.dispose()
 
 
-class _Loader(_BASE):  # type: ignore[misc]  # one of two classes, by what PyYAML was built with
-    """PyYAML's safe loader, which looks at the keys of each mapping before it makes a dict of it."""
+class _Loader(_BASE):  # type: ignore[misc]  # one of two classes, depending on how PyYAML was built
+    """PyYAML's safe loader, which checks the keys of each mapping before it constructs the dict."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[Any, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise YamlError(_line(key.start_mark), "a key is a mapping or a list; write text")
+                raise YamlError(_line(key.start_mark), "a key is a mapping or a list; use text")
             name = key.value if key.tag in _NAMES else self.construct_object(key)
             line = key.start_mark.line
             if name in lines:

@@ -1,4 +1,4 @@
-"""The platform's version, as pyproject.toml has it (a test compares the two)."""
+"""The version of the platform. A test compares it with pyproject.toml."""
 
 from typing import Final
 

@@ -101,10 +101,10 @@ def _usable(member: Any) -> PyJWK | None:
     try:
         key = PyJWK(public, algorithm)
     except (PyJWTError, ValueError, TypeError):
-        log.warning("a key of the issuer cannot be read and is passed over")
+        log.warning("a key of the issuer cannot be read and is ignored")
         return None
     if algorithm == "RS256" and key.key.key_size < MIN_RSA_BITS:
-        log.warning("an RSA key of the issuer is shorter than %d bits and is passed over", MIN_RSA_BITS)
+        log.warning("an RSA key of the issuer is shorter than %d bits and is ignored", MIN_RSA_BITS)
         return None
     return key
 
@@ -228,7 +228,7 @@ class JwksClient:
     async def _published_keys(self) -> dict[str, PyJWK]:
         configuration = orjson.loads(await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
         if not isinstance(configuration, dict) or configuration.get("issuer") != self._issuer:
-            raise ValueError("the discovery document is another issuer's")
+            raise ValueError("the discovery document belongs to another issuer")
         url = configuration.get("jwks_uri")
         if not isinstance(url, str):
             raise ValueError("the discovery document names no jwks_uri")  # noqa: TRY004 - the document is wrong
@@ -300,39 +300,39 @@ class TokenVerifier:
         return caller
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        """Return the claims of a token after its signature is verified. Its header selects a known key and nothing
-        else."""
+        """Verify the signature of a token and return its claims. The token's header only selects one of the known
+        keys."""
         import jwt
         from jwt import api_jws
 
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.PyJWTError, ValueError, RecursionError):
-            _refuse("The token is no JSON Web Token.")
+            _refuse("The token is not a JSON Web Token.")
         kid = header.get("kid")
         key = await self._keys.key(kid) if isinstance(kid, str) else None
         if key is None:
             _refuse("The token is signed with a key that its issuer does not publish.")
         if header.get("alg") != key.algorithm_name:
-            _refuse("The token's algorithm is not the one of its key.")
+            _refuse("The token's algorithm differs from the algorithm of its key.")
         try:
             payload = api_jws.decode_complete(token, key, algorithms=[key.algorithm_name])["payload"]
             claims = orjson.loads(payload)
         except (jwt.PyJWTError, ValueError, RecursionError):
-            _refuse("The token's signature does not hold.")
+            _refuse("The token's signature is not valid.")
         if not isinstance(claims, dict):
-            _refuse("The token carries no claims.")
+            _refuse("The token has no claims.")
         return claims
 
     def _check(self, claims: dict[str, Any], now: float) -> _Validity:
-        """Return the validity of a token. Raises Problem when issuer, audience, type or time do not fit."""
+        """Return the validity of a token. Raises Problem when issuer, audience, type or time are not acceptable."""
         if claims.get("iss") != self._issuer:
             _refuse("The token was made by another issuer.")
         audience = claims.get("aud")
         if self._audience not in (audience if isinstance(audience, list) else [audience]):
             _refuse("The token is for another audience.")
         if claims.get("typ") != "Bearer":
-            _refuse("The token is no access token.")
+            _refuse("The token is not an access token.")
         until = _seconds(claims, "exp") + self._leeway_seconds
         if now >= until:
             _refuse("The token has expired.")
@@ -345,7 +345,7 @@ class TokenVerifier:
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _refuse(f"The token's {name} is no time.")
+        _refuse(f"The token's {name} is not a time.")
     return float(value)
 
 
@@ -357,11 +357,11 @@ def caller_of(claims: Mapping[str, Any]) -> Caller:
     """
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
-        _refuse("The token's scope is no text.")
+        _refuse("The token's scope is not text.")
     tenant_id = _optional_text(claims, "tenant_id")
     user_id = _optional_text(claims, "user_id")
     if user_id is not None and tenant_id is None:
-        _refuse("The token names a user and no tenant.")
+        _refuse("The token has a user but no tenant.")
     return Caller(
         subject=_text(claims, "sub"),
         client_id=_text(claims, "azp"),

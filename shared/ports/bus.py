@@ -13,7 +13,7 @@ class Bus(Protocol):
 
     @property
     def reads_the_outbox(self) -> bool:
-        """Whether the outbox is the bus's own log, so that a committed event needs no call of `publish`."""
+        """Whether the bus reads the outbox as its own log, so that committed events need no call of `publish`."""
         ...
 
     async def publish(self, events: Sequence[Envelope]) -> None:

@@ -1,4 +1,4 @@
-"""The cache port: the fast path for locks and deadlines. Losing everything costs time, never money."""
+"""The cache port: a fast path for locks and deadlines. Losing its content costs time and never money."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Cache(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Forget everything, as a restart of the cache does."""
+        """Remove everything, as a restart of the cache does."""
         ...

@@ -13,7 +13,7 @@ from shared.core.envelope import Envelope
 from shared.ports.nonces import Nonce
 
 PLATFORM = "-"
-"""The `tenant_id` of documents that belong to no tenant. No tenant can have this id."""
+"""The `tenant_id` of documents that belong to the platform. No tenant can have this id."""
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))
@@ -276,7 +276,7 @@ class Commit:
 class UnknownCollection(Exception):
     """A collection that the store was not opened with, or another one of the same name: an error in the program.
 
-    The list of all collections is `shared.records.catalogue.COLLECTIONS`; a store makes none at first use.
+    `shared.records.catalogue.COLLECTIONS` is the list of all collections. A store creates no collection at first use.
     """
 
     def __init__(self, collection: Collection[Any, ...]) -> None:
@@ -284,7 +284,7 @@ class UnknownCollection(Exception):
 
 
 class InvalidWrite(Exception):
-    """A write that the rules of its collection forbid: an error in the program, so a retry gives the same.
+    """A write that the rules of its collection forbid: an error in the program, so a retry fails too.
 
     The commit did not happen. A request is answered with 500 `internal_error`; an event becomes a dead letter after the
     retries of its Trigger.
@@ -325,29 +325,31 @@ class NonceUsed(CommitRefused):
 
 
 class Unavailable(Exception):
-    """A store or another dependency cannot answer now. A later retry may succeed."""
+    """A store or another dependency cannot answer now. A later attempt may succeed."""
 
 
 class CommitOutcomeUnknown(Unavailable):
     """The commit may have happened, or may still happen; it must not be treated as failed.
 
     The same commit is retried and the handler does not run again: if the commit has happened, the store has its marker
-    or its answer. The result of the retry is final: an earlier attempt that has not happened by then never happens.
+    or its stored response. The result of the retry is final: an earlier attempt that has not happened by then never
+    happens.
     """
 
 
 class Documents(Protocol):
-    """Where documents are stored. Every read and write names its tenant.
+    """The store of documents. Every read and write names its tenant.
 
-    A store is opened with the list of its collections; each method that is given another raises UnknownCollection.
+    A store is opened with the list of its collections. Each method raises UnknownCollection for another collection.
     """
 
     @property
     def read_token(self) -> ReadToken | None:
-        """A token that is taken before the first read, for the commit or the call of `durable` that depends on it.
+        """The token for the commit, or the call of `durable`, that depends on the following reads. Take it before the
+        first read.
 
         A store that can lose data that it has already returned refuses such a commit with VersionConflict. None when
-        the store cannot lose it.
+        the store cannot lose data.
         """
         ...
 
@@ -380,7 +382,7 @@ class Documents(Protocol):
         ...
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
-        """Return when everything that this process has read or committed so far would survive a crash.
+        """Wait until everything that this process has read or committed so far would survive a crash.
 
         Raises Unavailable when it would not, or when the store has lost data that was read since `read_token`.
         """

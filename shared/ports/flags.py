@@ -1,4 +1,4 @@
-"""The flags port: features turned on and off per tenant."""
+"""The flags port: features that are turned on or off per tenant."""
 
 from __future__ import annotations
 

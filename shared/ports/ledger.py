@@ -1,4 +1,4 @@
-"""The ledger port: immutable double entry."""
+"""The ledger port: immutable double-entry bookkeeping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Direction = Literal["debit", "credit"]
 
 
 class Leg(NamedTuple):
-    """One side of a transfer: so many minor units into (credit) or out of (debit) a ledger account."""
+    """One side of a transfer: an amount in minor units that a ledger account receives (credit) or pays (debit)."""
 
     account_id: str
     direction: Direction
@@ -19,14 +19,14 @@ class Leg(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What a transfer is for: a payment, refund or deposit and its id."""
+    """The payment, refund or deposit that a transfer belongs to, and its id."""
 
     type: str
     id: str
 
 
 class Transfer(NamedTuple):
-    """A movement to be recorded. `payment_id` and `description` go with it to the statement."""
+    """A transfer to be recorded. `payment_id` and `description` are copied to the statement."""
 
     tenant_id: str
     id: str
@@ -37,8 +37,11 @@ class Transfer(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One recorded leg. `sequence` numbers an account's entries from 1 without a gap;
-    `balance_after` is credits less debits of the account up to and with this entry."""
+    """One recorded leg.
+
+    `sequence` numbers the entries of an account from 1 without gaps. `balance_after` is credits less debits of the
+    account, up to and including this entry, in minor units.
+    """
 
     transfer_id: str
     leg: int
@@ -53,7 +56,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedTransfer:
-    """A transfer as it stands in the ledger."""
+    """A transfer as it is recorded in the ledger."""
 
     tenant_id: str
     id: str
@@ -65,7 +68,7 @@ class RecordedTransfer:
 
 
 class Refusal(NamedTuple):
-    """A transfer id that was given up: nothing can be recorded under it any more."""
+    """A transfer id that was refused: no transfer can be recorded under it any more."""
 
     tenant_id: str
     id: str
@@ -75,7 +78,7 @@ class Refusal(NamedTuple):
 
 
 class AccountTurnover(NamedTuple):
-    """What went through one ledger account since it was first used, in minor units."""
+    """The sums of debits and credits of one ledger account, in minor units."""
 
     account_id: str
     currency: str
@@ -84,24 +87,26 @@ class AccountTurnover(NamedTuple):
 
 
 class LedgerRefused(Exception):
-    """The ledger does not take this transfer, now or ever."""
+    """The ledger refuses this transfer permanently."""
 
 
 class UnbalancedTransfer(LedgerRefused):
-    """Debits and credits differ in a currency, or a leg is not a positive amount, or there are fewer than two."""
+    """Debits and credits differ in a currency, a leg's amount is not positive, or there are fewer than two legs."""
 
 
 class TransferMismatch(LedgerRefused):
-    """The id was used for other legs or another cause."""
+    """The id was used before for other legs or another cause."""
 
 
 class LedgerStore(Protocol):
-    """Where transfers are kept. There is no way to change or remove one."""
+    """The store of transfers. No method changes or removes a transfer."""
 
     async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
-        """Record a transfer, once: the same transfer again returns what was recorded the first time, and an id
-        that was refused returns its refusal. `recorded_at` is moved on to that of the accounts' last entries when
-        it lies before them, so that time never goes backwards along an account.
+        """Record a transfer once.
+
+        The same transfer again returns what was recorded the first time. A refused id returns its refusal.
+        `recorded_at` is moved forward to the time of the accounts' last entries when it is earlier, so that times never
+        decrease within an account.
 
         Raises UnbalancedTransfer, TransferMismatch or Unavailable.
         """
@@ -110,29 +115,30 @@ class LedgerStore(Protocol):
     async def refuse(
         self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
     ) -> RecordedTransfer | Refusal:
-        """Give the id up, unless a transfer is recorded under it: then that is returned."""
+        """Refuse the id permanently and return the refusal. If a transfer is recorded under it already, return the
+        transfer."""
         ...
 
     async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
-        """The recorded transfer, checked to balance, or None."""
+        """Return the recorded transfer, after checking that it balances, or None."""
         ...
 
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
-        """An account's entries behind a sequence number, oldest first."""
+        """Return the entries of an account after a sequence number, oldest first."""
         ...
 
     async def balance(self, tenant_id: str, account_id: str) -> int:
-        """An account's credits less its debits, in minor units; 0 for an account without entries."""
+        """Return credits less debits of an account, in minor units; 0 for an account without entries."""
         ...
 
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
-        """Every ledger account of a tenant, ordered by currency and id."""
+        """Return the turnover of every ledger account of a tenant, ordered by currency and id."""
         ...
 
 
 def check_balanced(legs: Sequence[Leg]) -> None:
-    """Raise UnbalancedTransfer unless there are at least two legs of positive amounts and, per currency,
-    debits equal credits."""
+    """Raise UnbalancedTransfer unless there are at least two legs, all amounts are positive, and debits equal credits
+    in each currency."""
     if len(legs) < 2:
         raise UnbalancedTransfer("a transfer has at least two legs")
     sums: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The nonces port: a signature is accepted once, also after a restart."""
+"""The nonces port: it makes sure that a signature is accepted once, also after a restart."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Nonce(NamedTuple):
     value: bytes
     issued_at: datetime
     expires_at: datetime
-    """From then on the signature is refused for its age alone, so the nonce may be forgotten."""
+    """The time after which the signature is too old to be accepted, so that the nonce may be removed."""
 
 
 class Nonces(Protocol):
     """The nonces that were used, shared by all processes of the platform."""
 
     async def use_once(self, nonce: Nonce) -> bool:
-        """Use a nonce up. Return True the first time and False ever after, until `expires_at`.
+        """Mark a nonce as used. Return True the first time, and False afterwards until `expires_at`.
 
-        A store that shares a transaction with the documents makes it durable with the next batch: it survives a
-        restart once `Documents.durable` has returned. A store that may lose nonces (Redis) relies on `Commit.nonce`.
-        Raises Unavailable when the store cannot answer.
+        A store that shares a transaction with the documents makes it durable with the next batch: it survives a restart
+        once `Documents.durable` has returned. A store that may lose nonces (Redis) relies on `Commit.nonce`. Raises
+        Unavailable when the store cannot answer.
         """
         ...

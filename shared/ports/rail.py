@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class RailRefused(Exception):
-    """The provider refused a command: it had no effect and never will. `code` is the provider's own code."""
+    """The provider refused a command permanently; it had no effect. `code` is the provider's own code."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -21,9 +21,9 @@ class Receipt(NamedTuple):
     id: str
     """The provider's id of the payment, unique at the provider (PIX: the end-to-end id)."""
     reference: str | None
-    """Our reference of the charge that was paid; None when the payer used none."""
+    """Our reference of the charge that was paid; None when the payer did not give one."""
     amount: int
-    """Minor units of the rail's currency."""
+    """The amount in minor units of the rail's currency."""
     report: dict[str, Any]
     """The whole report, as the provider sent it."""
 

@@ -1,4 +1,4 @@
-"""The secrets port: named secrets, and sealing of single fields with keys that never leave it."""
+"""The secrets port: named secrets, and encryption of single fields with keys that never leave the port."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Secrets(Protocol):
         ...
 
     async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
-        """Encrypt fields, bound to a context (a tenant) without which they do not open."""
+        """Encrypt fields. They can be decrypted only with the same context (a tenant)."""
         ...
 
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
-        """Decrypt fields. Raises ValueError when one was not sealed here for this context."""
+        """Decrypt fields. Raises ValueError when one was not encrypted here with this context."""
         ...
 
     async def blind_index(self, plaintext: str, context: str) -> str:

@@ -78,7 +78,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "keys without a key": (changed("keys.json", lambda keys: keys.pop("current")), "keys.json is damaged", "backup"),
     "a key cut short": (
         changed("keys.json", lambda keys: keys.update(index_key="c2hvcnQ=")),
-        "keys.json is damaged (index_key is no key of 32 bytes in base64)",
+        "keys.json is damaged (index_key is not a key of 32 bytes in base64)",
         "backup",
     ),
     "keys of a later version": (
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "start the Lastro that wrote it",
     ),
     "keys open to all": (open_to_all("keys.json"), "keys.json has mode 0644", "chmod 600"),
-    "keys not readable": (a_directory("keys.json"), "keys.json cannot be read", "let this user read it"),
+    "keys not readable": (a_directory("keys.json"), "keys.json cannot be read", "let only this user read it"),
     "secrets empty": (holding("secrets.json", ""), "secrets.json is empty", "backup"),
     "secrets no JSON": (holding("secrets.json", "{"), "secrets.json is damaged", "backup"),
     "secrets open to all": (open_to_all("secrets.json"), "secrets.json has mode 0644", "chmod 600"),

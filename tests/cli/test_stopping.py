@@ -82,7 +82,7 @@ def test_it_ends_within_ten_seconds_though_the_writer_hangs_and_says_what_is_not
             assert time.monotonic() - began < STOP_SECONDS
         request.wait(30)
     last = errors.read_text().splitlines()[-1]
-    assert last.startswith("lastro: the store did not end well: the store's writer did not answer within")
+    assert last.startswith("lastro: the store was not closed properly: the store's writer did not answer within")
     assert "1 events (numbers" in last
     assert "not on disk" in last
     with started(tmp_path / "data") as again:

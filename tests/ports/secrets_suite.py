@@ -29,7 +29,7 @@ class SecretsSuite:
     async def test_a_sealed_field_does_not_open_elsewhere(self, secrets: Secrets) -> None:
         """A text of another context, or one that was not sealed here, is an error that does not show the text."""
         sealed = await secrets.seal(["secret"], "ten_1")
-        with pytest.raises(ValueError, match="not sealed here"):
+        with pytest.raises(ValueError, match="not sealed by this store"):
             await secrets.open(sealed, "ten_2")
         for other in ("", "secret", "a:b:c"):
             with pytest.raises(ValueError, match="not sealed"):

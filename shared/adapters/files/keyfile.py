@@ -100,12 +100,12 @@ class KeyFileSecrets:
         key_id, _, text = rest.partition(":")
         cipher = self._ciphers.get(key_id)
         if prefix != _PREFIX or cipher is None:
-            raise ValueError("a field was not sealed with a key that is here")
+            raise ValueError("a field was not sealed with any of these keys")
         try:
             content = urlsafe_b64decode(text)
             return cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], context.encode())
         except (InvalidTag, ValueError):
-            raise ValueError("a field was not sealed here for this context") from None
+            raise ValueError("a field was not sealed by this store for this context") from None
 
     def _named(self) -> dict[str, str]:
         return _read_secrets(self._data_dir / SECRETS_FILE)
@@ -155,7 +155,7 @@ def _read_keys(path: Path) -> dict[str, Any]:
         raise BadKeyFile(path, "is damaged (it has no current key)")
     for name, key in (*keys.items(), ("index_key", content.get("index_key"))):
         if not _is_key(key):
-            raise BadKeyFile(path, f"is damaged ({name} is no key of {_KEY_BYTES} bytes in base64)")
+            raise BadKeyFile(path, f"is damaged ({name} is not a key of {_KEY_BYTES} bytes in base64)")
     return content
 
 
@@ -190,7 +190,7 @@ def _read(path: Path) -> dict[str, Any]:
         mode = path.stat().st_mode & 0o777
         text = path.read_bytes()
     except OSError as error:
-        raise BadKeyFile(path, f"cannot be read ({error.strerror})", "let this user read it, and nobody else") from None
+        raise BadKeyFile(path, f"cannot be read ({error.strerror})", "let only this user read it") from None
     if mode & 0o077:
         raise BadKeyFile(path, f"has mode {mode:04o}", "only its owner may read it (chmod 600)")
     if not text:
@@ -198,9 +198,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise BadKeyFile(path, f"is damaged ({type(error).__name__}, no JSON)") from None
+        raise BadKeyFile(path, f"is damaged ({type(error).__name__}, not JSON)") from None
     if not isinstance(content, dict):
-        raise BadKeyFile(path, "is damaged (it holds no JSON object)")
+        raise BadKeyFile(path, "is damaged (it does not contain a JSON object)")
     if content.get("version") != _VERSION:
         found = f"has version {content.get('version')!r}, and this version of Lastro knows {_VERSION}"
         raise BadKeyFile(path, found, "start the Lastro that wrote it")

@@ -134,7 +134,7 @@ class MemoryDocuments:
                 raise UnknownCollection(collection)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
-        """Return at once: nothing is ever made durable."""
+        """Return immediately: this store makes nothing durable."""
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
         waiting = [event for event in self._outbox.values() if event.time is not None and event.time < older_than]
@@ -387,7 +387,7 @@ class MemorySecrets:
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
         prefix = f"sealed:{context}:"
         if not all(text.startswith(prefix) for text in sealed):
-            raise ValueError("a field was not sealed here for this context")
+            raise ValueError("a field was not sealed by this store for this context")
         return [bytes.fromhex(text.removeprefix(prefix)).decode() for text in sealed]
 
     async def blind_index(self, plaintext: str, context: str) -> str:

@@ -96,8 +96,8 @@ class OtlpLink:
         )
 
     async def close(self) -> None:
-        """Send the remaining spans and metrics, for at most about a second: a collector that hangs must not delay the
-        end."""
+        """Send the remaining spans and metrics, for at most about one second, so that a blocked collector does not
+        delay the end."""
         self._telemetry.export_to(None)
         closing = threading.Thread(target=self._close, name="otlp-close", daemon=True)
         closing.start()
@@ -105,12 +105,12 @@ class OtlpLink:
         while closing.is_alive() and time.monotonic() < give_up:  # noqa: ASYNC110 - a thread, which sets no event
             await asyncio.sleep(0.01)
         if closing.is_alive():
-            log.warning("the last spans and metrics were not sent: the collector did not take them in time")
+            log.warning("the last spans and metrics were not sent: the collector did not accept them in time")
 
     def _close(self) -> None:
         self._stopping.set()
         if self._spans is not None:
-            self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves this one method untyped
+            self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no annotations for this method
         if self._metrics is not None:
             self._thread.join()
             self._metrics.shutdown()

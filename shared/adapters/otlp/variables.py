@@ -37,7 +37,7 @@ class OtlpVariables:
     ratio: float
     """The share of traces that is sampled, from 0 to 1."""
     parent_based: bool
-    """Whether a trace that another process began is sampled as its parent says."""
+    """Whether the sampling decision of the process that began a trace is followed."""
     metric_seconds: float
     """The seconds between two exports of metrics."""
 

@@ -11,7 +11,7 @@ MAX_AMOUNT: Final = 999_999_999_999
 
 TXID_PATTERN: Final = r"^[a-zA-Z0-9]{26,35}$"
 END_TO_END_PATTERN: Final = r"^[a-zA-Z0-9]{32}$"
-# The specification's pattern, with anchors, which it lacks.
+# The pattern of the specification, with anchors added.
 _AMOUNT: Final = re.compile(r"([0-9]{1,10})\.([0-9]{2})")
 
 
@@ -19,7 +19,7 @@ def format_amount(centavos: int) -> str:
     """Return the rail's text for an amount in centavos: 1050 gives `10.50`. Raises ValueError outside 1 to
     MAX_AMOUNT."""
     if not 1 <= centavos <= MAX_AMOUNT:
-        raise ValueError(f"{centavos} centavos is no amount of the rail")
+        raise ValueError(f"{centavos} centavos is not an amount that the rail accepts")
     return f"{centavos // 100}.{centavos % 100:02d}"
 
 

@@ -75,10 +75,10 @@ class SqliteDocuments:
         self._tables = {collection: Table(collection, reader) for collection in collections}
         self._definitions = [sql for table in self._tables.values() for sql in table.missing_definitions()]
         self._memory: OrderedDict[Key, Any] = OrderedDict()
-        """A cache: each of its documents is also in its table, or on its way to it."""
+        """A cache: each of its documents is also in its table, or about to be written to it."""
         self.misses = 0
         self.read_token: ReadToken | None = ReadToken(journal.generation)
-        """It changes when memory is dropped: documents that were read before may not have become durable."""
+        """Changes when memory is dropped: documents that were read before may not have become durable."""
 
     async def define(self) -> None:
         """Create the missing tables and indexes of all collections. Raises Unavailable when they cannot be written."""
@@ -113,7 +113,7 @@ class SqliteDocuments:
     async def durable(self, read_token: ReadToken | None = None) -> None:
         await self._journal.durable()
         if read_token is not None and read_token != self.read_token:
-            raise Unavailable("what was read is not there any more")
+            raise Unavailable("the documents that were read are lost")
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:  # noqa: ARG002 - the port's signature
         """Return nothing: the broker reads the log of this store itself (see SqliteLog)."""
@@ -133,7 +133,7 @@ class SqliteDocuments:
         commit.check_fields()
         journal, log = self._journal, self._log
         if commit.read_token is not None and commit.read_token != self.read_token:
-            raise VersionConflict("what was read is not there any more")
+            raise VersionConflict("the documents that were read are lost")
         marker = commit.inbox
         if marker is not None and log.applied(marker):
             raise AlreadyApplied(f"{marker.consumer} has applied {marker.event_id}")
@@ -245,8 +245,8 @@ class SqliteDocuments:
         return taken
 
     def _owners(self, table: Table, place: Place) -> set[str]:
-        """Return the ids of documents that may have these values, on disk or on their way to it; memory has the
-        present ones."""
+        """Return the ids of documents that may have these values, among those on disk and those not yet written. Values
+        in memory are checked elsewhere."""
         owners = {part[place] for part in (table.taken, table.taken_in_flight) if place in part}
         position, tenant_id, values = place
         sql = table.select_owner(table.unique[position].fields)
@@ -296,7 +296,7 @@ class SqliteDocuments:
         for _ in range(len(self._memory) - self._cached):
             self._memory.popitem(last=False)
 
-    # The journal's part
+    # Calls of the journal
 
     def drain(self) -> list[Statement]:
         statements: list[Statement] = [(sql, [], False) for sql in self._definitions]

@@ -96,7 +96,7 @@ class Journal:
 
     @property
     def full(self) -> bool:
-        """Whether a new commit must wait in `room`, or is refused there."""
+        """Whether a new commit must call `room`, which waits or refuses it."""
         return self._gathered_bytes > self._limit_bytes or self.refusing is not None
 
     async def room(self) -> None:
@@ -147,9 +147,9 @@ class Journal:
             wrong = f"the store's writer did not answer within {seconds:g} s"
         self.refusing = "the store is closed"
         if not await self._writer.close(max(0.0, give_up - self._loop.time())) and wrong is None:
-            log.warning("the store's writer had written everything and did not end by itself")
+            log.warning("the store's writer had written everything and was killed because it did not end")
         if wrong is not None and not pending:
-            log.warning("the store is closed with nothing left to write: %s", wrong)
+            log.warning("the store is closed, and everything is written: %s", wrong)
             return None
         return wrong
 
@@ -272,9 +272,9 @@ class Journal:
             self._writer = self._make_writer(self._reported, self._writer_lost, True)
             try:
                 await self._writer.start()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the platform cannot write and says so
+            except Exception as error:  # noqa: BLE001 - any error means that the store cannot write
                 self.refusing = f"the store's writer ended, and a new one does not start: {error}"
-                log.error("the store's writer does not start: %s", error)  # noqa: TRY400 - the reason is enough, again and again
+                log.error("the store's writer does not start: %s", error)  # noqa: TRY400 - repeated often, so without frames
                 continue
             self._go_on()
             return

@@ -82,7 +82,7 @@ class LazyStore:
             return str(error)
         except TimeoutError:
             place = self._settings.data_path
-            return self._failure or f"the store in {place} is being opened, or waits for another process to leave it"
+            return self._failure or f"the store in {place} is being opened, or waits for another process to release it"
 
     async def close(self) -> None:
         """Close the store, if it was opened."""

@@ -135,7 +135,7 @@ class SqliteLedger:
         await self._journal.durable()
         return [AccountTurnover(*row) for row in self._reader.execute(_SELECT_TURNOVER, (tenant_id,)).fetchall()]
 
-    # Deciding
+    # Decisions
 
     def _record(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer:
         tenant_id = transfer.tenant_id
@@ -260,7 +260,7 @@ class SqliteLedger:
         pending = (place for part in (self._known, self._known_in_flight) for place in part)
         return max([stored, *(id for owner, id in pending if owner == tenant_id)])
 
-    # The journal's part
+    # Calls of the journal
 
     def drain(self) -> list[Statement]:
         statements: list[Statement] = [

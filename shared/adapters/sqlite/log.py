@@ -67,7 +67,7 @@ class SqliteLog:
         """Call `listener` with each commit's events when the commit is applied, before they are on disk."""
         self._listeners.append(listener)
 
-    # Writing: SqliteDocuments calls these during a commit, so only `rows_of` may fail
+    # Writing: SqliteDocuments calls these methods during a commit, so only `rows_of` may fail
 
     def rows_of(self, events: Sequence[Envelope]) -> list[Row]:
         """Return the rows of the next events. Raises TypeError for a value that is not JSON."""
@@ -102,7 +102,7 @@ class SqliteLog:
             listener(first, events)
 
     def applied(self, marker: InboxMarker) -> bool:
-        """Return whether an inbox marker is on disk or on its way to it."""
+        """Return whether an inbox marker is on disk or about to be written."""
         consumer, source, event_id = marker
         if self._recent.certainly_absent((consumer, source), event_id):
             return False
@@ -185,7 +185,7 @@ class SqliteLog:
         # It is stored with the next batch. An old mark is harmless: a recovery reads a few more events.
         self._low_water = sequence
 
-    # The journal's part
+    # Calls of the journal
 
     def drain(self) -> list[Statement]:
         statements: list[Statement] = []

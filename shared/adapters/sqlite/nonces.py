@@ -85,7 +85,7 @@ class SqliteNonces:
             return True
         return self._reader.execute(_SELECT_ONE, key).fetchone() is not None
 
-    # The journal's part
+    # Calls of the journal
 
     def drain(self) -> list[Statement]:
         statements: list[Statement] = []
@@ -100,7 +100,8 @@ class SqliteNonces:
         return statements
 
     def _least_time(self) -> int | None:
-        """Return the earliest wall time of the last quarter of an hour; None until it was observed for that long."""
+        """Return the earliest wall time of the last quarter of an hour, or None until the clock was observed for that
+        long."""
         now = self._clock.monotonic()
         self._next_purge = now + _PURGE_EVERY
         looks = self._looks

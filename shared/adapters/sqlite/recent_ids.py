@@ -1,4 +1,4 @@
-"""Finds out from memory that an id was never stored. That is possible because nearly every new id is greater than all
+"""Determines without a query that an id was never stored. This works because nearly every new id is greater than all
 old ones.
 
 A primary key look-up in SQLite takes 5 µs, and a payment inserts a dozen rows whose ids must not exist.
@@ -26,8 +26,8 @@ class _Window:
 class RecentIds(Generic[K]):
     """A window of the greatest ids of each key. The number of keys, and of ids for a key, is bounded.
 
-    `greatest(key)` is called when a window is opened. It returns the greatest id in the store or on its way to it, or
-    "" when there is none. Ids are compared by code point, as SQLite compares text.
+    `greatest(key)` is called when a window is opened. It returns the greatest id that is stored or about to be stored,
+    or "" when there is none. Ids are compared by code point, as SQLite compares text.
     """
 
     def __init__(self, greatest: Callable[[K], str], *, keys: int = 512, ids: int = 8192) -> None:

@@ -118,12 +118,13 @@ _REFUSALS: Final = _DAMAGE | {
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file is not what it was written as (sqlite.org/rescode.html)."""
+    """Return whether the error means that the file is damaged (sqlite.org/rescode.html)."""
     return _code(error) in _DAMAGE
 
 
 def is_refusal(error: sqlite3.Error) -> bool:
-    """Whether the file or the disk refuses, whatever the statement is: full, not to be read or written, or damaged."""
+    """Return whether the error is of the file or disk and not of the statement: full, not readable, not writable,
+    damaged."""
     return _code(error) in _REFUSALS
 
 
@@ -142,12 +143,12 @@ CREATE TRIGGER {table}_keeps_all BEFORE DELETE ON {table}
 BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: no DELETE from {table}'); END;
 CREATE TRIGGER {table}_keeps_first BEFORE INSERT ON {table}
 WHEN EXISTS (SELECT 1 FROM {table} WHERE {same_key})
-BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: the row of {table} is there'); END;
+BEGIN SELECT RAISE(ABORT, 'the ledger is immutable: the row of {table} exists'); END;
 """
 
 
 PROBE: Final = "INSERT INTO meta (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-"""Writes something that nothing depends on: shows whether the file can be written."""
+"""A write on which nothing depends. It shows whether the file can be written."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     _LOG,
@@ -178,7 +179,7 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         if is_damage(error):
             wrong = (
-                f"{path} is damaged, or no database of Lastro's ({error}): put the data directory back from a backup"
+                f"{path} is damaged, or not a database of Lastro ({error}): put the data directory back from a backup"
             )
         elif is_refusal(error):
             wrong = f"{path} cannot be opened for writing: {error}"

@@ -40,7 +40,7 @@ WriterKind = Literal["thread", "process"]
 
 
 class NotWritten(Exception):
-    """The store was closed with commits that are not on disk. The text has the reason."""
+    """The store was closed and some commits are not on disk. The text has the reason."""
 
 
 class SqliteStore:
@@ -129,18 +129,18 @@ class SqliteStore:
     def _not_written(self, wrong: str) -> str:
         first, last = self._log.durable_sequence + 1, self._log.head_sequence
         if last < first:
-            return f"the store did not end well: {wrong}; every event is on disk"
+            return f"the store was not closed properly: {wrong}; every event is on disk"
         lost = last - first + 1
         return (
-            f"the store did not end well: {wrong}; {lost} events (numbers {first} to {last}) and what was decided with "
-            "them are not on disk. None of it was answered; the next start goes on from what is there"
+            f"the store was not closed properly: {wrong}; {lost} events (numbers {first} to {last}) and their commits "
+            "are not on disk. No client received a response to them; the next start continues from the state on disk"
         )
 
     def trouble(self) -> str | None:
         """The reason for which the store cannot be used now, or None."""
         return self._journal.refusing or self._reader.trouble()
 
-    # The log, for the broker and the command line
+    # The log, as the broker and the command line use it
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with each commit's events when it is applied, before they are on disk. It must not raise."""
@@ -180,7 +180,7 @@ class SqliteStore:
 
     @property
     def low_water_mark(self) -> int:
-        """Every consumer has finished every event below this sequence number. A recovery begins here."""
+        """The sequence number below which every consumer has finished every event. A recovery begins here."""
         return self._log.low_water_mark
 
     @low_water_mark.setter
@@ -197,7 +197,7 @@ class SqliteStore:
         """The sequence number of the last event that is on disk."""
         return self._log.durable_sequence
 
-    # Figures of the store that the platform shows
+    # Figures that the platform shows
 
     @property
     def generation(self) -> int:
@@ -240,7 +240,7 @@ async def _take_lock(data_dir: Path, seconds: float) -> int:
                 raise DataDirectoryInUse(f"the data directory {data_dir} is in use by another Lastro process") from None
             if not waiting:
                 waiting = True
-                log.debug("waiting for the data directory %s: another Lastro process works in it", data_dir)
+                log.debug("waiting for the data directory %s: another Lastro process uses it", data_dir)
             await asyncio.sleep(_LOCK_PAUSE_SECONDS)
         else:
             return lock

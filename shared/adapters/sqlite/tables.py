@@ -1,4 +1,4 @@
-"""The table of a collection: its definition, its statements, and its changes that are on their way to disk."""
+"""The table of a collection: its definition, its statements, and its changes that are not on disk yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Document = dict[str, Any]
 Fields = tuple[Any, ...]
 """The values of a document's fields that have columns of their own."""
 Pending = tuple[Document | None, Document | None, str | None]
-"""A document on its way to disk: as the earlier batches leave it, as it is to be, and its JSON text. None: deleted."""
+"""A document that is not on disk yet: its state after the earlier batches, its new state, and the JSON text of the
+latter. None: deleted."""
 
 
 class Table:
@@ -75,7 +76,7 @@ class Table:
         self._updates: dict[tuple[int, ...], str] = {}
         self._delete = f"DELETE FROM {table} WHERE tenant_id = ? AND id = ? AND version = ?"
 
-    # Reading
+    # Reads
 
     def fields_of(self, document: Mapping[str, Any]) -> Fields:
         """Return the document's values for the table's columns."""
@@ -90,7 +91,7 @@ class Table:
     def expression(self, name: str) -> str:
         """Return the SQL expression of a document's field."""
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of a field that is searched by")
+            raise ValueError(f"{name!r} cannot be the name of an indexed field")
         if name in _OWN_COLUMNS:
             return name
         return _column(name) if name in self.columns else _extracted(name)
@@ -101,7 +102,7 @@ class Table:
         return f"SELECT id FROM {self.sql_name} WHERE tenant_id = ? AND {conditions}"
 
     def read(self, place: Place) -> Document | None:
-        """Return the document with its changes that are on their way to disk, or None."""
+        """Return the document with its changes that are not on disk yet, or None."""
         pending = self.gathered.get(place) or self.in_flight.get(place)
         if pending is not None:
             body = pending[2]
@@ -110,7 +111,7 @@ class Table:
             body = None if row is None else row[0]
         return None if body is None else orjson.loads(body)
 
-    # Existing ids (see recent_ids)
+    # Ids that are certainly new (see recent_ids)
 
     def _lane(self, tenant_id: str, id: str) -> str:
         return f"{tenant_id} {id.partition(self._grows_by)[0]}"
@@ -133,7 +134,7 @@ class Table:
         row = self._reader.execute(self._select_greatest, (tenant_id, start, start + "\U0010ffff")).fetchone()
         return max(greatest, row[0] or "")
 
-    # Definitions
+    # Table definitions
 
     def _table_sql(self, name: str) -> str:
         columns = "".join(f", {_column(column)} ANY" for column in self.columns)
@@ -181,7 +182,7 @@ class Table:
             f"DROP TABLE {kept}",
         ]
 
-    # The journal's part
+    # Calls of the journal
 
     def drain(self) -> list[Statement]:
         """Return the statements for the gathered changes: one for each document, however often it was written."""
@@ -242,7 +243,7 @@ def _columns(collection: Collection[Any, ...]) -> tuple[str, ...]:
     names = dict.fromkeys(name for name in (*indexed, *summed) if name not in _OWN_COLUMNS)
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of a field that is searched by")
+            raise ValueError(f"{name!r} cannot be the name of an indexed field")
     return tuple(names)
 
 

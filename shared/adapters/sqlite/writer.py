@@ -136,7 +136,7 @@ class ThreadWriter:
     """A writer in a thread of this process."""
 
     def __init__(self, data_dir: Path, report: Report, lost: Callable[[], None]) -> None:
-        del lost  # a thread cannot be lost without its process
+        del lost  # a thread cannot end without its process
         self._data_dir = data_dir
         self._report = report
         self._loop = asyncio.get_running_loop()
@@ -165,7 +165,7 @@ class ThreadWriter:
     def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop is closed, so nothing waits for the report
+        except RuntimeError:  # the event loop is closed, so no request waits for the report
             return
 
     def _work(self) -> None:
@@ -174,7 +174,7 @@ class ThreadWriter:
         except CannotOpen as error:
             self._tell(_fail, self._opened, WriterFailed(str(error)))
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the opener must hear of it
+        except Exception as error:  # noqa: BLE001 - any error is reported to the caller of `start`
             self._tell(_fail, self._opened, error)
             return
         self._tell(_settle, self._opened, runner)
@@ -284,7 +284,8 @@ class ProcessWriter(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is one by its methods only
+        # uvloop's transport has the methods of asyncio.Transport but does not inherit from it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer + data
@@ -317,7 +318,7 @@ def _environment(*, armed: bool) -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[3])
     inherited = os.environ.get("PYTHONPATH")
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
-    if not armed:  # a crash point is reached by one process only, or else each new writer would die at it
+    if not armed:  # a crash point is armed in one process only; otherwise each new writer would be killed at it
         environment.pop(VARIABLE, None)
     return environment
 

@@ -57,7 +57,7 @@ async def test_another_domain_writes_nothing(write: Callable[[Context], object])
         stranger = a_run("statements/project_transfer")
         if scoped:
             stranger.scope_to("acme")
-        with pytest.raises(InvalidWrite, match="statements may not write accounts: only accounts may"):
+        with pytest.raises(InvalidWrite, match="statements may not write accounts: only its owner, accounts, may"):
             write(stranger)
         assert stranger.pending.is_empty
     owner = a_run("accounts/apply_transfer")
