@@ -11,6 +11,8 @@ import pytest
 from tests.harness import Harness
 from tests.processes import clean_up_when_terminated, slowed, wanted_slowness
 
+pytest_plugins = ("tests.servers.fixtures",)
+
 # An example may take as long as it takes: this machine may be slow, or do other things meanwhile.
 # What else holds is Hypothesis' own choice: in CI the same examples each time.
 _usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())

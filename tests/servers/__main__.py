@@ -1,0 +1,74 @@
+"""`python -m tests.servers up|down|status [NAME…]`: the real servers on this machine. Without a name, all of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.servers.catalogue import SERVERS
+from tests.servers.installing import Unavailable
+from tests.servers.server import Server
+from tests.servers.supervision import RUNNING, down, running, supervise, up
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say. Returns an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, meaning in (
+        ("up", "install and start servers, wait until they answer, and print their settings"),
+        ("down", "end servers; their logs stay, their data do not"),
+        ("status", "print the settings of the servers that run"),
+    ):
+        command = commands.add_parser(name, help=meaning, description=meaning)
+        command.add_argument("names", nargs="*", choices=[[], *SERVERS], metavar="NAME", help=", ".join(SERVERS))
+        command.add_argument("--folder", type=Path, default=RUNNING, help="where they run (default: %(default)s)")
+    command = commands.add_parser("supervise")
+    command.add_argument("names", nargs=1, choices=list(SERVERS))
+    command.add_argument("--folder", type=Path, required=True)
+    command.add_argument("--while-used", action="store_true")
+    given = parser.parse_args(arguments)
+    servers = [SERVERS[name] for name in given.names or SERVERS]
+    match given.command:
+        case "supervise":
+            return supervise(servers[0], given.folder, while_used=given.while_used)
+        case "up":
+            return _up(servers, given.folder)
+        case "down":
+            return _down(servers, given.folder)
+        case _:
+            return _status(servers, given.folder)
+
+
+def _up(servers: Sequence[Server], folder: Path) -> int:
+    """Start servers side by side; one that fails does not keep the others from starting."""
+    code = 0
+    with ThreadPoolExecutor(len(servers)) as pool:
+        started = [(server, pool.submit(up, server, folder)) for server in servers]
+        for server, url in started:
+            try:
+                print(f"LASTRO_{server.port.upper()}={url.result()}", flush=True)
+            except Unavailable as error:
+                print(f"{server.name}: {error}", file=sys.stderr)
+                code = 1
+    return code
+
+
+def _down(servers: Sequence[Server], folder: Path) -> int:
+    for server in servers:
+        print(f"{server.name}: {'ended' if down(server, folder) else 'did not run'}")
+    return 0
+
+
+def _status(servers: Sequence[Server], folder: Path) -> int:
+    for server in servers:
+        url = running(server, folder)
+        print(f"{server.name}: {'does not run' if url is None else f'LASTRO_{server.port.upper()}={url}'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,12 @@
+"""All servers, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.servers.kafka_server import KafkaServer
+from tests.servers.redis_server import RedisServer
+from tests.servers.server import Server
+
+_ALL: Final[tuple[Server, ...]] = (RedisServer(), KafkaServer())
+SERVERS: Final = {server.name: server for server in _ALL}

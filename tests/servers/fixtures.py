@@ -1,0 +1,130 @@
+"""The pytest plugin for tests against real servers: `mongodb_url`, `redis_url`, `kafka_url` and the mark `real`.
+
+A test that asks for such a URL has the mark `real` by itself, and runs only with `-m real` (`task test:real`). The
+server is the one that LASTRO_TEST_DOCUMENTS, LASTRO_TEST_CACHE or LASTRO_TEST_BUS names. Where that is not set, the run
+starts one for all its tests and workers, and ends it however the run ends. Tests share a server: each uses names of its
+own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.servers.catalogue import SERVERS
+from tests.servers.installing import CACHE, Unavailable
+from tests.servers.server import Server
+from tests.servers.supervision import up, using, wait_until_ended
+
+FIXTURES: Final = {f"{name}_url": server for name, server in SERVERS.items()}
+_FOLDER: Final = "lastro_servers"
+_KEEP_SECONDS: Final = 7 * 24 * 3600
+_folder = pytest.StashKey[Path]()
+_urls = pytest.StashKey[dict[str, str | Unavailable]]()
+_uses = pytest.StashKey[ExitStack]()
+
+
+class _Node(Protocol):
+    """xdist's view of a worker, in the process that starts it."""
+
+    config: pytest.Config
+    workerinput: dict[str, str]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the folder of this run's servers, which all its workers share."""
+    config.addinivalue_line("markers", "real: needs a real server; runs with `-m real` only (`task test:real`)")
+    config.stash[_urls] = {}
+    config.stash[_uses] = ExitStack()
+    given = getattr(config, "workerinput", None)
+    if given is not None:
+        config.stash[_folder] = Path(given[_FOLDER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: _Node) -> None:
+    """Tell a worker where this run's servers are."""
+    node.workerinput[_FOLDER] = str(_folder_of(node.config))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what needs a server, before `-m` selects by marks."""
+    for item in items:
+        if not FIXTURES.keys().isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.real)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the selected tests need, side by side, before the clock of the first test runs."""
+    config = session.config
+    if config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    needed = [server for fixture, server in FIXTURES.items() if fixture in wanted]
+    given = {server.name: os.environ.get(f"LASTRO_TEST_{server.port.upper()}") for server in needed}
+    config.stash[_urls].update({name: url for name, url in given.items() if url})
+    missing = [server for server in needed if not given[server.name]]
+    if not missing:
+        return
+    folder = _folder_of(config)
+    for server in missing:
+        config.stash[_uses].enter_context(using(server, folder))
+    with ThreadPoolExecutor() as pool:
+        config.stash[_urls].update(pool.map(lambda server: (server.name, _started(server, folder)), missing))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let go of the servers. The run's first process waits until they have ended."""
+    config.stash[_uses].close()
+    if _folder in config.stash and not hasattr(config, "workerinput"):
+        for server in SERVERS.values():
+            wait_until_ended(server, config.stash[_folder])
+
+
+@pytest.fixture(scope="session")
+def kafka_url(pytestconfig: pytest.Config) -> str:
+    """`kafka://127.0.0.1:PORT`: one broker of Apache Kafka. Topics have to be created before they are used."""
+    return _url(pytestconfig, "kafka")
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config) -> str:
+    """`redis://127.0.0.1:PORT/0`: one Redis that keeps nothing on disk."""
+    return _url(pytestconfig, "redis")
+
+
+def _url(config: pytest.Config, name: str) -> str:
+    url = config.stash[_urls][name]
+    if isinstance(url, Unavailable):
+        pytest.fail(f"there is no {name} to test with: {url}", pytrace=False)
+    return url
+
+
+def _started(server: Server, folder: Path) -> str | Unavailable:
+    try:
+        return up(server, folder, while_used=True)
+    except Unavailable as error:
+        return error
+
+
+def _folder_of(config: pytest.Config) -> Path:
+    """Return the folder of this run's servers. Their logs stay there; those of earlier weeks are removed."""
+    if _folder not in config.stash:
+        runs = CACHE / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        for old in runs.iterdir():
+            if old.stat().st_mtime < time.time() - _KEEP_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        config.stash[_folder] = Path(tempfile.mkdtemp(prefix="", dir=runs))
+    return config.stash[_folder]
