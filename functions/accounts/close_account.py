@@ -35,7 +35,11 @@ async def close_account(account_id: str, command: CloseAccount, ctx: Context) ->
     # `closing` is committed before anything is looked for: a payment or deposit that was committed until then is found,
     # and none can be committed from then on. In one commit, a hold could come between the look and the closing.
     await run_in_tenant_unit_of_work(ctx, ctx.tenant_id, ctx.origin.cause_id, partial(_begin, account_id))
-    return account_resource(await close_or_wait(ctx, await ctx.required(ACCOUNTS, account_id)))
+    account = await ctx.required(ACCOUNTS, account_id)
+    # A concurrent request or the sweep may have ended the closing since.
+    if account["status"] == "closing":
+        account = await close_or_wait(ctx, account)
+    return account_resource(account)
 
 
 async def _begin(account_id: str, scope: Context) -> None:

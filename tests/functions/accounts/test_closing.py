@@ -202,6 +202,32 @@ async def test_holds_for_one_payee_expect_nothing_of_its_account(harness: Harnes
     assert [each.expects for each in holds] == [[], []]
 
 
+class _SweepAfterTheFirstCommit:
+    """Documents with a tick of the sweep between the first commit, which makes the account `closing`, and the rest."""
+
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+        self._documents = harness.runtime.documents
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def commit(self, commit: Commit) -> None:
+        await self._documents.commit(commit)
+        self._harness.runtime.documents = self._documents
+        await sweep(self._harness)
+
+
+async def test_a_closing_that_the_sweep_ends_meanwhile_is_answered_with_the_closed_account(
+    harness: Harness, payee: str
+) -> None:
+    """When the sweep closes the account while the request is in progress, the response shows it closed."""
+    harness.runtime.documents = _SweepAfterTheFirstCommit(harness)
+    answer = await close(harness, payee)
+    assert (answer.status, answer.json["status"]) == (200, "closed")
+    assert [fact.account_id for fact in harness.events_of(AccountClosed)] == [payee]
+
+
 async def test_a_deposit_in_progress_keeps_the_account_closing(harness: Harness, payee: str) -> None:
     """The charge of the deposit is still requested; a sweep finds the account with money and opens it again."""
     await with_rail(harness)
