@@ -88,7 +88,7 @@ def test_commands_and_tasks_exist(page: Path) -> None:
     tasks = set(yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"])
     known = commands() | {command.split()[0] for command in commands()}
     for span in code_spans(page):
-        task = re.match(r"(?:\.venv/bin/)?task ([a-z]+)", span)
+        task = re.match(r"(?:\.venv/bin/)?task ([a-z:]+)", span)
         assert task is None or task[1] in tasks, span
         command = re.match(r"(?:\./)?lastro ([a-z-]+)(?: ([a-z-]+))?", span)
         if command is not None and not command[1].startswith("-"):

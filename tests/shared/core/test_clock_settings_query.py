@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.core.clock import JumpWatch, ManualClock, SystemClock, format_time, parse_time
 from shared.core.money import Amount, Money
-from shared.core.settings import Settings
+from shared.core.settings import InvalidSettings, Settings, misspelt
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds are naive here
@@ -79,6 +79,50 @@ def test_settings_come_from_the_environment() -> None:
     assert (settings.max_body_bytes, settings.trace_ratio, settings.documents) == (10, 0.5, "")
     with pytest.raises(ValueError, match="LASTRO_MAX_BODY_BYTES='ten'"):
         Settings.from_environment({"LASTRO_MAX_BODY_BYTES": "ten"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("LASTRO_LOG_LEVEL", "loud", "='loud' is not one of debug, info, warning, error"),
+        ("LASTRO_BASE_URL", "ftp://user:secret@example.test", " is not an http:// or https:// URL"),
+        ("LASTRO_MAX_BODY_BYTES", "0", "='0' is less than 1"),
+        ("LASTRO_TRACE_RATIO", "1.5", "='1.5' is not between 0 and 1"),
+        ("LASTRO_TRACE_RATIO", "nan", "='nan' is not between 0 and 1"),
+        ("LASTRO_TRACE_RATIO", "half", "='half' is not a number"),
+        ("LASTRO_SWEEP_BATCH", "1.5", "='1.5' is not a whole number"),
+    ],
+)
+def test_an_invalid_setting_is_refused_with_what_is_accepted(name: str, text: str, said: str) -> None:
+    """The error names the variable, its value and the accepted values; the value of a URL, which may contain a
+    password, is not shown."""
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.from_environment({name: text})
+    assert str(caught.value) == name + said
+
+
+def test_all_invalid_settings_are_reported_at_once() -> None:
+    """Of several invalid variables each is named, and names of levels and formats may be in upper case."""
+    with pytest.raises(InvalidSettings, match=r"LASTRO_LOCK_SECONDS='soon' is not .*; LASTRO_LOG_FORMAT='xml' is not"):
+        Settings.from_environment({"LASTRO_LOG_FORMAT": "xml", "LASTRO_LOCK_SECONDS": "soon"})
+    assert Settings.from_environment({"LASTRO_LOG_LEVEL": "DEBUG"}).log_level == "debug"
+
+
+def test_a_variable_that_resembles_a_setting_is_reported() -> None:
+    """A misspelt variable is reported with the name that was probably meant; other names are not."""
+    environment = {
+        "LASTRO_MAX_BODY_BYTE": "1",
+        "lastro_log_level": "debug",
+        "LASTRO_COMMAND": "./lastro",
+        "LASTRO_SWEEP_BATCH": "1",
+        "LASTRO_XYZ": "1",
+        "PATH": "/bin",
+    }
+    assert dict(misspelt(environment)) == {
+        "LASTRO_MAX_BODY_BYTE": "LASTRO_MAX_BODY_BYTES",
+        "lastro_log_level": "LASTRO_LOG_LEVEL",
+    }
+    assert list(misspelt({"LASTRO_SWEEP_BATCH": "1"})) == []
 
 
 @pytest.mark.parametrize("value", [0, -1, 2**63, 1.0, "1", True, None])
