@@ -88,19 +88,13 @@ async def serve(
     started = perf_counter()
     parent = request.header("traceparent")
     traceparent = runtime.telemetry.trace(parent)
+    request_id = request_id_of(request.header("x-request-id"), runtime.random)
+    run = _Run(operation, request, runtime, request_id, traceparent)
+    logged_as = current_run.set((operation.id, run, traceparent))
     try:
-        request_id = request_id_of(request.header("x-request-id"), runtime.random)
-        run = _Run(operation, request, runtime, request_id, traceparent)
-    except Problem as problem:
-        request_id = request_id_of(None, runtime.random)
-        run = _Run(operation, request, runtime, request_id, traceparent)
-        response = await _problem_response(run, problem)
-    else:
-        logged_as = current_run.set((operation.id, run, traceparent))
-        try:
-            response = await (_respond(run) if refused is None else _problem_response(run, refused))
-        finally:
-            current_run.reset(logged_as)
+        response = await (_respond(run) if refused is None else _problem_response(run, refused))
+    finally:
+        current_run.reset(logged_as)
     response.headers["x-request-id"] = request_id
     if run.headers:
         response.headers.update(run.headers)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.ports.ledger import AccountTurnover
 from tests.harness import Harness
 
 
@@ -45,6 +46,21 @@ async def test_entries_come_oldest_first_in_pages(harness: Harness) -> None:
     assert [entry["direction"] for entry in entries] == ["credit", "debit", "debit", "debit"]
     assert len({entry["id"] for entry in entries}) == 4
     assert rest["next_cursor"] is None
+
+
+async def test_a_ledger_out_of_balance_is_shown_and_logged(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When debits and credits differ, the trial balance shows it, and an error is logged for the operator."""
+
+    async def turnover(tenant_id: str) -> list[AccountTurnover]:
+        assert tenant_id == "acme"
+        return [AccountTurnover("acc_1", "BRL", 300, 0), AccountTurnover("acc_2", "BRL", 0, 299)]
+
+    monkeypatch.setattr(harness.runtime.ledger, "turnover", turnover)
+    (row,) = (await harness.call("GET", "/v1/ledger/trial-balance")).json["data"]
+    assert (row["debits"], row["credits"]) == (300, 299)
+    assert [record.message for record in caplog.records] == ["the ledger is out of balance in BRL"]
 
 
 def crafted(*content: Any) -> str:

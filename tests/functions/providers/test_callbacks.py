@@ -11,9 +11,10 @@ import pytest
 from events.charges import ChargePaid
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.core.clock import format_time
-from shared.ports.documents import PLATFORM
+from shared.ports.documents import PLATFORM, Query
 from shared.ports.rail import callback_secret_name
 from shared.records.charges import RECEIPTS
+from shared.records.deposits import DEPOSITS
 from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,
@@ -103,6 +104,18 @@ async def test_a_second_payment_of_a_charge_is_stored(harness: Harness, rail: Re
     receipt = await harness.documents.get(RECEIPTS, "acme", f"pix:{OTHER_END_TO_END}")
     assert receipt is not None
     assert (receipt["status"], receipt["reason"]) == ("unmatched", "paid_twice")
+
+
+async def test_a_payment_of_a_failed_deposit_is_stored(harness: Harness, rail: RecordingRail) -> None:
+    """A payment of a deposit that has failed is stored as unmatched, and nothing is credited."""
+    account_id, txid = await charged(harness, rail)
+    [made] = await harness.documents.find(DEPOSITS, "acme", Query())
+    await harness.alter(DEPOSITS, made["id"], status="failed", due_at=None)
+    assert (await callback(harness, report(txid))).status == 200
+    assert await posted(harness, account_id) == 0
+    receipt = await harness.documents.get(RECEIPTS, "acme", f"pix:{END_TO_END}")
+    assert receipt is not None
+    assert (receipt["status"], receipt["reason"]) == ("unmatched", "deposit_over")
 
 
 @pytest.mark.parametrize("txid", ["0" * 32, None])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events.sweeps import Tick
+from events.sweeps import SagaOverdue, Tick
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
 from shared.records.accounts import ACCOUNTS
@@ -174,6 +174,27 @@ async def test_a_paid_deposit_whose_event_was_lost_is_posted(harness: Harness, r
     assert len(rail.requested) == 1
     await overdue(harness)
     assert await harness.balance(account["id"]) == (1050, 0, 1050)
+
+
+async def test_a_late_overdue_fact_requests_no_charge(harness: Harness, rail: RecordingRail) -> None:
+    """`saga.overdue` about an earlier attempt, or about a deposit that has settled, changes nothing."""
+    account = await harness.account()
+    made = await deposit(harness, account["id"])
+    await harness.run_events()
+    await overdue(harness)
+    assert len(rail.requested) == 2
+    for attempt in (1, 2):
+        fact = SagaOverdue(saga_id=made["id"], saga_type="deposit", step="created", attempt=attempt)
+        assert (await harness.deliver("providers/request_charge", harness.envelope(fact))).status == 204
+        assert len(rail.requested) == (2 if attempt == 1 else 3)
+    await callback(harness, report(rail.requested[0][0]))
+    await harness.run_events()
+    stored = await harness.documents.get(DEPOSITS, "acme", made["id"])
+    assert stored is not None
+    fact = SagaOverdue(saga_id=made["id"], saga_type="deposit", step="created", attempt=stored["attempt"])
+    assert (await harness.deliver("providers/request_charge", harness.envelope(fact))).status == 204
+    assert await harness.documents.get(DEPOSITS, "acme", made["id"]) == stored
+    assert (stored["status"], len(rail.requested)) == ("settled", 3)
 
 
 async def test_another_tenants_deposit_is_not_found(harness: Harness) -> None:

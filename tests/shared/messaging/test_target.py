@@ -74,3 +74,23 @@ async def test_numbers_of_an_event_survive_the_dead_letters(alone: Harness) -> N
     assert (await alone.call("POST", f"/v1/dead-letters/{letter['id']}/replay")).status == 200
     again = next(event for event in alone.events if event.id == "evt_1")
     assert again.data == data
+
+
+async def test_an_event_over_the_bound_is_refused_for_good(alone: Harness) -> None:
+    """An event whose data, or whose whole message, is over the bound is answered with 413, so that Knative dead-letters
+    it without a retry."""
+    limit = alone.runtime.settings.max_event_bytes
+    for size in (limit + 1, limit + 100_000, alone.runtime.settings.max_body_bytes + 1):
+        event = Envelope.of(EVENT, b'"' + b"x" * (size - 2) + b'"')
+        answer = await call(list(event.to_binary()[0].items()), event.data)
+        assert (answer.status_code, answer.headers["kne-code"]) == (413, "payload_too_large")
+    assert await alone.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []
+
+
+async def test_a_chunked_event_is_refused(alone: Harness) -> None:
+    """A chunked body, whose trailers may come as attributes, is answered with 400, and the connection is closed."""
+    event = Envelope.of(EVENT, b"{}")
+    answer = await call([*event.to_binary()[0].items(), ("transfer-encoding", "chunked")], b"{}")
+    assert (answer.status_code, answer.headers["kne-code"]) == (400, "malformed_request")
+    assert answer.headers["connection"] == "close"
+    assert await alone.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []

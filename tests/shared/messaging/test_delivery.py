@@ -1,0 +1,71 @@
+"""The status of a delivery tells the broker whether to retry it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from events.sweeps import HoldExpired
+from shared.core.settings import Settings
+from shared.ports.documents import Commit, Unavailable, VersionConflict
+from tests.harness import Harness
+
+
+class _FailingDocuments:
+    """Documents whose commits fail."""
+
+    def __init__(self, documents: Any, failure: Exception) -> None:
+        self._documents = documents
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def commit(self, commit: Commit) -> None:
+        del commit
+        raise self._failure
+
+
+async def _expired(harness: Harness) -> HoldExpired:
+    """Return a fact that changes a payment."""
+    payer, payee = (await harness.account(1000))["id"], (await harness.account())["id"]
+    payment = await harness.pay(payer, payee, 300, capture="manual")
+    await harness.run_events()
+    now = payment["created_at"]
+    return HoldExpired(account_id=payer, payment_id=payment["id"], hold_id="hld_1", expires_at=now)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (VersionConflict("changed"), 503, "version_conflict"),
+        (Unavailable("gone"), 503, "dependency_unavailable"),
+        (RuntimeError("a defect"), 500, "internal_error"),
+    ],
+)
+async def test_an_event_that_cannot_be_committed_is_retried(failure: Exception, status: int, code: str) -> None:
+    """Conflicts without end, a store that is gone and a defect are 5xx with a code; the event is applied when the
+    commit succeeds again."""
+    harness = Harness.make(settings=Settings(commit_attempts=2, commit_pause_seconds=0.0))
+    await harness.tenant()
+    envelope = harness.envelope(await _expired(harness))
+    documents = harness.runtime.documents
+    harness.runtime.documents = _FailingDocuments(documents, failure)
+    delivery = await harness.deliver("payments/expire", envelope)
+    assert (delivery.status, delivery.headers) == (status, {"Kne-Code": code})
+    harness.runtime.documents = documents
+    assert (await harness.deliver("payments/expire", envelope)).status == 204
+
+
+async def test_deliveries_are_logged_for_debugging(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """With a logger for deliveries, each is logged with the event's type and id and the status."""
+    logger = logging.getLogger("tests.deliveries")
+    caplog.set_level(logging.DEBUG, logger.name)
+    harness.runtime.telemetry.deliveries = logger
+    envelope = harness.envelope(await _expired(harness))
+    caplog.clear()
+    assert (await harness.deliver("payments/expire", envelope)).status == 204
+    [record] = [record for record in caplog.records if record.name == logger.name]
+    assert record.getMessage().startswith(f"{envelope.type} {envelope.id} answered 204 in ")
