@@ -99,6 +99,12 @@ def kafka_url(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def mongodb_url(pytestconfig: pytest.Config) -> str:
+    """`mongodb://127.0.0.1:PORT/lastro?replicaSet=rs0`: MongoDB's wire protocol on the DocumentDB engine."""
+    return _url(pytestconfig, "mongodb")
+
+
+@pytest.fixture(scope="session")
 def redis_url(pytestconfig: pytest.Config) -> str:
     """`redis://127.0.0.1:PORT/0`: one Redis that keeps nothing on disk."""
     return _url(pytestconfig, "redis")

@@ -38,6 +38,7 @@ class _Started(NamedTuple):
     environment: Mapping[str, str]
     cwd: Path | None
     process: subprocess.Popen[bytes]
+    log_starts_at: int
 
 
 class Processes:
@@ -73,9 +74,10 @@ class Processes:
         """Start a process. Its variables are this process's own and those of `environment`."""
         variables = {**os.environ, **(environment or {})}
         with self.log(name).open("ab") as log:
+            start = log.tell()
             process = self._open(command, variables, cwd, log)
         (self.folder / f"{name}.pid").write_text(f"{process.pid}\n", encoding="ascii")
-        self._started[name] = _Started(command, variables, cwd, process)
+        self._started[name] = _Started(command, variables, cwd, process, start)
 
     def start_again(self, name: str) -> None:
         """Start a process that has ended once more, with the same command."""
@@ -113,6 +115,18 @@ class Processes:
                 logs = "\n".join(last_lines(self.log(name)) for name in self._started)
                 raise Unavailable(f"{what} did not answer within {seconds:.0f} s; last: {last!r}\n{logs}")
             time.sleep(_POLL_SECONDS)
+
+    def wait_until_it_says(self, name: str, words: str) -> None:
+        """Wait until the log of the process has these words, since its last start. Raises Unavailable if it ends."""
+        log, start = self.log(name), self._started[name].log_starts_at
+
+        def look() -> None:
+            with log.open("rb") as file:
+                file.seek(start)
+                if words.encode() not in file.read():
+                    raise ValueError(f"{log} does not say: {words}")
+
+        self.wait_until(look, name)
 
     def stop(self) -> None:
         """End all processes, the last one started first, and remove their data. Their logs stay."""
