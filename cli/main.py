@@ -11,6 +11,7 @@ from cli import dead_letters, events, ledger, payments
 from cli.demo import demo
 from cli.errors import CliError
 from cli.functions import functions
+from cli.migrate import migrate
 from cli.openapi import openapi
 from cli.requests import request, token
 from cli.testing import run_tests
@@ -30,6 +31,7 @@ app.command()(demo)
 app.command()(request)
 app.command()(token)
 app.command()(functions)
+app.command()(migrate)
 app.add_typer(events.app, name="events")
 app.add_typer(payments.app, name="payments")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -195,10 +195,12 @@ class Commit:
     apply to the documents before this commit's own writes. `read_token` was taken from the store before the first
     read; None means that the commit does not depend on a read. `nonce` is the nonce of the signature that authorized
     the commit: a store that does not make nonces durable in `Nonces.use_once` stores it in the same transaction, under
-    a unique index, so that the loss of the nonces does not permit a replay.
+    a unique index, so that the loss of the nonces does not permit a replay. `attempt` belongs to the store: what it
+    has to know of an earlier attempt at this commit, whose outcome is unknown.
     """
 
     __slots__ = (
+        "attempt",
         "changes",
         "deletes",
         "events",
@@ -235,6 +237,7 @@ class Commit:
         self.inbox = inbox
         self.read_token = read_token
         self.nonce = nonce
+        self.attempt: object | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,190 @@
+"""The documents port on MongoDB: a commit is one multi-document transaction.
+
+Reads are outside of it, of what a majority of the servers has. A decision that rests on an older state is refused by
+the filters of its writes (see `writes`), so a transaction lasts from its first write to its commit, and no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from shared.adapters.mongodb.driver import DuplicateKey, Server, Transaction
+from shared.adapters.mongodb.encoding import (
+    TENANT,
+    decode,
+    decode_event,
+    event_key,
+    key_of,
+    marker_key,
+)
+from shared.adapters.mongodb.queries import page_of
+from shared.adapters.mongodb.schema import INBOX, OUTBOX, refusal
+from shared.adapters.mongodb.statements import Delete, Statement, Stored, Update
+from shared.adapters.mongodb.writes import Batch, batches
+from shared.core.envelope import Envelope
+from shared.ports.documents import (
+    Collection,
+    Commit,
+    CommitOutcomeUnknown,
+    D,
+    GuardRefused,
+    InboxMarker,
+    Query,
+    ReadToken,
+    UnknownCollection,
+    VersionConflict,
+)
+
+_COMMIT_ATTEMPTS: Final = 3
+"""How often a transaction is committed while the server does not say whether it has committed. The driver repeats each
+of them once by itself."""
+_BEHIND: Final = "0"
+"""The character after "/", which ends the name of a history."""
+
+
+class MongoDocuments:
+    """The documents port on MongoDB."""
+
+    def __init__(self, server: Server, collections: Iterable[Collection[Any, ...]]) -> None:
+        self._server = server
+        self._collections = frozenset(collections)
+        self._in_progress: set[asyncio.Task[None]] = set()
+
+    @property
+    def read_token(self) -> None:
+        """Return None: what a majority of the servers has is not lost."""
+        return None
+
+    # Reading
+
+    async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
+        """See Documents.get."""
+        self._require(collection)
+        found = await self._server.find_one(collection.name, {"_id": key_of(tenant_id, id), TENANT: tenant_id})
+        return None if found is None else cast("D", decode(found))
+
+    async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
+        """See Documents.find."""
+        self._require(collection)
+        page = page_of(collection, tenant_id, query)
+        found = await self._server.find(collection.name, page.filter, sort=page.sort, limit=page.limit)
+        return cast("list[D]", [decode(each) for each in found])
+
+    async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        """See Documents.history."""
+        places = {"$gt": f"{name}/" if after is None else after, "$lt": f"{name}{_BEHIND}"}
+        filter = {TENANT: tenant_id, "history": places}
+        found = await self._server.find(OUTBOX, filter, sort=(("history", 1),), limit=limit)
+        return [decode_event(each) for each in found]
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        """See Documents.seen."""
+        return await self._server.find_one(INBOX, {"_id": marker_key(marker)}, ("_id",)) is not None
+
+    async def durable(self, read_token: ReadToken | None = None) -> None:
+        """Return at once: a majority of the servers has everything that was read or committed."""
+
+    def _require(self, *collections: Collection[Any, ...]) -> None:
+        for collection in collections:
+            if collection not in self._collections:
+                raise UnknownCollection(collection)
+
+    # Committing
+
+    async def commit(self, commit: Commit) -> None:
+        """See Documents.commit. A caller that is cancelled leaves the transaction to its end."""
+        self._require(*commit.collections())
+        commit.check_fields()
+        work = asyncio.create_task(self._commit(commit, batches(commit)))
+        self._in_progress.add(work)
+        work.add_done_callback(self._in_progress.discard)
+        await asyncio.shield(work)
+
+    async def _commit(self, commit: Commit, planned: Sequence[Batch]) -> None:
+        transaction = await self._begin(commit)
+        refused: Batch | None = None
+        try:
+            for batch in planned:
+                if not await _written(transaction, batch):
+                    refused = batch
+                    break
+            else:
+                await _finish(transaction)
+        except CommitOutcomeUnknown:
+            commit.attempt = transaction
+            raise
+        except BaseException:
+            await transaction.abort()
+            raise
+        if refused is not None:
+            await transaction.abort()
+            raise await self._why_refused(refused)
+        await transaction.end()
+
+    async def _begin(self, commit: Commit) -> Transaction:
+        """Return a new transaction; after an attempt of unknown outcome, in its session, so that this one decides."""
+        attempt = commit.attempt
+        if not isinstance(attempt, Transaction):
+            return await self._server.transaction()
+        commit.attempt = None
+        attempt.begin()
+        return attempt
+
+    async def _why_refused(self, batch: Batch) -> VersionConflict | GuardRefused:
+        """Return why the filters of a batch did not match all its documents: for a version, or for something else."""
+        if batch.versions:
+            filter = {"_id": {"$in": list(batch.versions)}}
+            found = await self._server.find(batch.collection, filter, fields=("version",))
+            if {each["_id"]: each["version"] for each in found} != dict(batch.versions):
+                return VersionConflict(f"{batch.collection}: a document changed since it was read")
+        return GuardRefused(f"{batch.collection}: a condition or a floor of {', '.join(batch.ids)} does not hold")
+
+    async def settled(self) -> None:
+        """Return when no transaction is in progress."""
+        while self._in_progress:
+            await asyncio.wait(self._in_progress)
+
+    # The outbox
+
+    async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        """See Documents.unsent."""
+        filter: Stored = {"unsent": True, "time": {"$lt": older_than}}
+        return [
+            decode_event(each) for each in await self._server.find(OUTBOX, filter, sort=(("time", 1),), limit=limit)
+        ]
+
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        """See Documents.mark_sent. An event that has no place in a history is deleted.
+
+        A mark that is lost costs one more publication, which its consumers know, so it does not wait for a majority.
+        """
+        if events:
+            await self._server.write(OUTBOX, [_sent(event) for event in events], majority=False)
+
+
+def _sent(event: Envelope) -> Statement:
+    key = event_key(event)
+    filter: Mapping[str, Any] = {"_id": key, TENANT: key[TENANT]}
+    return Delete(dict(filter)) if event.history is None else Update(dict(filter), {"$unset": {"unsent": ""}})
+
+
+async def _written(transaction: Transaction, batch: Batch) -> bool:
+    """Write a batch, and return whether its filters matched all its documents. Raises CommitRefused."""
+    try:
+        counts = await transaction.write(batch.collection, batch.statements)
+    except DuplicateKey as taken:
+        raise refusal(batch.collection, taken.index, batch.ids[taken.position]) from None
+    return counts.matched + counts.deleted >= batch.guarded
+
+
+async def _finish(transaction: Transaction) -> None:
+    for attempt in range(_COMMIT_ATTEMPTS):
+        try:
+            await transaction.commit()
+        except CommitOutcomeUnknown:
+            if attempt == _COMMIT_ATTEMPTS - 1:
+                raise
+        else:
+            return

@@ -1,0 +1,158 @@
+"""`lastro migrate`: the database gets the collections, validators and indexes of this version. And the check at start.
+
+Every step can be repeated, and a run that was interrupted is run again. Nothing is deleted but an index that has the
+name of a wanted one and other fields. The document with the version is written last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, NamedTuple
+
+from shared.adapters.mongodb.driver import DuplicateKey, Server
+from shared.adapters.mongodb.encoding import TENANT
+from shared.adapters.mongodb.schema import (
+    OLDEST,
+    SCHEMA,
+    SCHEMA_ID,
+    VERSION,
+    CollectionDefinition,
+    IndexDefinition,
+    definitions,
+)
+from shared.adapters.mongodb.statements import Stored, Update
+from shared.ports.documents import PLATFORM, Collection
+
+_MIGRATE: Final = "run `lastro migrate` with the same LASTRO_DOCUMENTS"
+_NAMESPACE_EXISTS: Final = 48
+_COMPARED: Final = ("key", "unique", "partialFilterExpression", "expireAfterSeconds")
+
+
+class WrongSchema(Exception):
+    """The database has no schema, or one that this version cannot use. The text says what to do."""
+
+
+class NoTransactions(Exception):
+    """The server is not a replica set or a sharded cluster, so it has no transactions."""
+
+
+class NotUnique(Exception):
+    """A unique index cannot be made over the documents that are there."""
+
+
+class Step(NamedTuple):
+    """One change of the database: what it does, in words, and the call that does it."""
+
+    text: str
+    run: Callable[[], Awaitable[object]]
+
+
+async def check_server(server: Server) -> None:
+    """Raise NoTransactions for a server without them."""
+    hello = await server.command({"hello": 1})
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise NoTransactions(
+            "the server of LASTRO_DOCUMENTS is neither a replica set nor a sharded cluster, and has no transactions: "
+            "start mongod with --replSet and initiate the set (one member is enough)"
+        )
+
+
+async def check_schema(server: Server) -> None:
+    """Raise WrongSchema when the functions of this version cannot run on the database."""
+    found = await server.find_one(SCHEMA, {"_id": SCHEMA_ID})
+    if found is None:
+        raise WrongSchema(f"the database {server.name} has no schema of Lastro: {_MIGRATE}")
+    if found["version"] < VERSION:
+        raise WrongSchema(
+            f"the database {server.name} has version {found['version']} of the schema and this Lastro needs {VERSION}: "
+            f"{_MIGRATE}"
+        )
+    if found["oldest"] > VERSION:
+        raise WrongSchema(
+            f"the database {server.name} has version {found['version']} of the schema, with which only Lastro of "
+            f"version {found['oldest']} or newer can run, and this one has {VERSION}: start a newer Lastro"
+        )
+
+
+async def migrate(
+    server: Server, collections: Iterable[Collection[Any, ...]], done: Callable[[str], None], *, dry_run: bool = False
+) -> int:
+    """Do what is missing in the database, and call `done` with each step in words; return how many there were.
+
+    With `dry_run`, nothing is done. Raises NoTransactions, WrongSchema, Unavailable, or NotUnique.
+    """
+    await check_server(server)
+    steps = await missing_steps(server, collections)
+    for step in steps:
+        if not dry_run:
+            try:
+                await step.run()
+            except DuplicateKey:
+                raise NotUnique(f"cannot {step.text}: some documents of a tenant have the same values") from None
+        done(step.text)
+    return len(steps)
+
+
+async def missing_steps(server: Server, collections: Iterable[Collection[Any, ...]]) -> list[Step]:
+    """Return what is missing in the database, in the order in which it is to be done.
+
+    Raises WrongSchema when a newer Lastro has migrated the database.
+    """
+    version = await server.find_one(SCHEMA, {"_id": SCHEMA_ID})
+    if version is not None and version["version"] > VERSION:
+        raise WrongSchema(
+            f"the database {server.name} has version {version['version']} of the schema and this Lastro knows "
+            f"{VERSION}: run `lastro migrate` of the newer Lastro"
+        )
+    there = {each["name"]: each for each in await server.listed({"listCollections": 1})}
+    steps: list[Step] = []
+    for definition in definitions(collections):
+        steps += _collection_steps(server, definition, there.get(definition.name))
+        indexes = {} if definition.name not in there else await _indexes(server, definition.name)
+        for index in definition.indexes:
+            steps += _index_steps(server, definition.name, index, indexes.get(index.name))
+    if version is None or (version["version"], version["oldest"]) != (VERSION, OLDEST):
+        steps.append(Step(f"note version {VERSION} of the schema", lambda: _note_version(server)))
+    return steps
+
+
+async def _indexes(server: Server, name: str) -> dict[str, Stored]:
+    return {each["name"]: each for each in await server.listed({"listIndexes": name})}
+
+
+def _collection_steps(server: Server, wanted: CollectionDefinition, found: Stored | None) -> list[Step]:
+    validator: Stored = {"$jsonSchema": wanted.validator}
+    rules = {"validator": validator, "validationLevel": "strict", "validationAction": "error"}
+    if found is None:
+        # Another process may migrate the database at the same time.
+        create = _command(server, {"create": wanted.name, **rules}, (_NAMESPACE_EXISTS,))
+        return [Step(f"create the collection {wanted.name}", create)]
+    if found["options"].get("validator") == validator:
+        return []
+    return [Step(f"change the validator of {wanted.name}", _command(server, {"collMod": wanted.name, **rules}))]
+
+
+def _index_steps(server: Server, collection: str, wanted: IndexDefinition, found: Stored | None) -> list[Step]:
+    specification = wanted.specification()
+    steps: list[Step] = []
+    if found is not None:
+        if all(_plain(found.get(option)) == specification.get(option) for option in _COMPARED):
+            return []
+        drop = {"dropIndexes": collection, "index": wanted.name}
+        text = f"drop the index {wanted.name} of {collection}, which is defined otherwise"
+        steps.append(Step(text, _command(server, drop)))
+    create = {"createIndexes": collection, "indexes": [specification]}
+    return [*steps, Step(f"create the index {wanted.name} of {collection}", _command(server, create))]
+
+
+def _plain(value: Any) -> Any:
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _command(server: Server, command: Stored, accepted: tuple[int, ...] = ()) -> Callable[[], Awaitable[object]]:
+    return lambda: server.command(command, accepted)
+
+
+async def _note_version(server: Server) -> None:
+    noted = {"version": VERSION, "oldest": OLDEST, TENANT: PLATFORM}
+    await server.write(SCHEMA, [Update({"_id": SCHEMA_ID}, {"$set": noted}, upsert=True)])

@@ -1,0 +1,31 @@
+"""The nonces port on MongoDB: a document for each used nonce, whose key is the nonce.
+
+The server deletes it NONCE_SECONDS after its use, by the server's clock: a wall clock of a function that jumps does not
+make a used nonce usable again.
+"""
+
+from __future__ import annotations
+
+from shared.adapters.mongodb.driver import DuplicateKey, Server
+from shared.adapters.mongodb.encoding import TENANT
+from shared.adapters.mongodb.schema import NONCES
+from shared.adapters.mongodb.statements import Update
+from shared.adapters.mongodb.writes import nonce_key
+from shared.ports.nonces import Nonce
+
+
+class MongoNonces:
+    """The nonces port on MongoDB. A used nonce is with a majority of the servers when `use_once` returns."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def use_once(self, nonce: Nonce) -> bool:
+        """See Nonces.use_once."""
+        # The filter matches no document, so the key is taken by an insert or found taken.
+        filter = {"_id": nonce_key(nonce), TENANT: nonce.tenant_id, "usedAt": {"$exists": False}}
+        try:
+            await self._server.write(NONCES, [Update(filter, {"$currentDate": {"usedAt": True}}, upsert=True)])
+        except DuplicateKey:
+            return False
+        return True

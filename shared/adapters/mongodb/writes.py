@@ -1,0 +1,293 @@
+"""A commit as writes of MongoDB: one statement for each document that it writes or expects.
+
+All writes of a commit to one document become one, so that floors hold after all of them. What a document must be like
+is in the filter of its statement; where the filter does not match, the commit is refused. Conditions on a document that
+the commit knows whole are checked here.
+
+An expected document that the commit does not write is written too: its `_expected` is increased, which no reader sees.
+Of two transactions that write one document, MongoDB refuses one; what was only read would not be noticed.
+
+The statements are in the order of collections and ids. Of two commits that write the same documents, the one that is
+first at the first of them is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from shared.adapters.mongodb.encoding import (
+    EXPECTED,
+    TENANT,
+    encode,
+    encode_event,
+    field_of,
+    key_of,
+    marker_key,
+    to_bson,
+)
+from shared.adapters.mongodb.schema import INBOX, NONCES, OUTBOX
+from shared.adapters.mongodb.statements import Delete, Insert, Replace, Statement, Stored, Update
+from shared.core.money import MAX_MINOR_UNITS
+from shared.ports.documents import (
+    PRIMARY_INDEX,
+    AlreadyExists,
+    Change,
+    Collection,
+    Commit,
+    Expectation,
+    Floor,
+    GuardRefused,
+    VersionConflict,
+)
+from shared.ports.nonces import Nonce
+
+_Key = tuple[str, str]
+"""The name of the collection and the `_id`."""
+
+
+class Batch(NamedTuple):
+    """The statements for one collection, in their order.
+
+    `ids` are the ids of their documents. `guarded` is the number of documents that the filters have to match or delete
+    together; `versions` maps the `_id`s of those that were read to their versions.
+    """
+
+    collection: str
+    statements: list[Statement]
+    ids: list[str]
+    guarded: int = 0
+    versions: Mapping[str, int] = {}
+
+
+def batches(commit: Commit) -> list[Batch]:
+    """Return the writes of a commit: first its mark, then its documents, its nonce and its events.
+
+    Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for what can be seen without the store.
+    """
+    found: list[Batch] = []
+    if commit.inbox is not None:
+        marker = Insert({"_id": marker_key(commit.inbox), TENANT: commit.tenant_id})
+        found.append(Batch(INBOX, [marker], [str(commit.inbox)]))
+    found += _document_batches(commit)
+    if commit.nonce is not None:
+        found.append(Batch(NONCES, [committed_nonce(commit.nonce)], [""]))
+    if commit.events:
+        stored = [encode_event(event) for event in commit.events]
+        # An event that several commits may publish replaces itself.
+        statements: list[Statement] = [_stored_event(event) for event in stored]
+        found.append(Batch(OUTBOX, statements, [event.id for event in commit.events]))
+    return found
+
+
+def _stored_event(stored: Stored) -> Replace:
+    return Replace({"_id": stored["_id"], TENANT: stored[TENANT]}, stored, upsert=True)
+
+
+def nonce_key(nonce: Nonce) -> Stored:
+    """Return the `_id` of a nonce."""
+    return {TENANT: nonce.tenant_id, "issuedAt": int(nonce.issued_at.timestamp()), "value": nonce.value}
+
+
+def committed_nonce(nonce: Nonce) -> Update:
+    """Return the statement that marks a nonce as committed; a second one finds the key taken.
+
+    The nonce may be there already, from `MongoNonces.use_once`, or not, when the nonces are elsewhere.
+    """
+    filter = {"_id": nonce_key(nonce), TENANT: nonce.tenant_id, "committed": {"$exists": False}}
+    return Update(filter, {"$set": {"committed": True}, "$currentDate": {"usedAt": True}}, upsert=True)
+
+
+def _document_batches(commit: Commit) -> Iterable[Batch]:
+    writes = _folded(commit)
+    by_collection: dict[str, list[_Write]] = {}
+    for key in sorted(writes):
+        by_collection.setdefault(key[0], []).append(writes[key])
+    for name, written in by_collection.items():
+        batch = Batch(name, [], [], sum(each.is_guarded for each in written), {})
+        versions = {each.key: each.version for each in written if each.version is not None}
+        for each in written:
+            statements = each.statements()
+            batch.statements.extend(statements)
+            batch.ids.extend([each.id] * len(statements))
+        yield batch._replace(versions=versions)
+
+
+def _folded(commit: Commit) -> dict[_Key, _Write]:
+    """Return what the commit does to each document, with the expectations that apply to it before."""
+    writes: dict[_Key, _Write] = {}
+    for collection, document in commit.inserts:
+        key = (collection.name, key_of(document["tenant_id"], document["id"]))
+        if key in writes:
+            raise AlreadyExists(collection.name, PRIMARY_INDEX, document["id"])
+        writes[key] = made = _Write(collection, document["tenant_id"], document["id"])
+        made.insert(document)
+    for collection, document in commit.replaces:
+        _write(writes, collection, document["tenant_id"], document["id"]).replace(document)
+    for change in commit.changes:
+        _write(writes, change.collection, commit.tenant_id, change.id).change(change)
+    for collection, id in commit.deletes:
+        _write(writes, collection, commit.tenant_id, id).delete()
+    for expectation in commit.expects:
+        _write(writes, expectation.collection, expectation.tenant_id, expectation.id).expect(expectation)
+    return writes
+
+
+def _write(writes: dict[_Key, _Write], collection: Collection[Any, ...], tenant_id: str, id: str) -> _Write:
+    key = (collection.name, key_of(tenant_id, id))
+    if key not in writes:
+        writes[key] = _Write(collection, tenant_id, id)
+    return writes[key]
+
+
+class _Write:
+    """What a commit does to one document."""
+
+    def __init__(self, collection: Collection[Any, ...], tenant_id: str, id: str) -> None:
+        self.collection = collection
+        self.tenant_id = tenant_id
+        self.id = id
+        self.key = key_of(tenant_id, id)
+        self.version: int | None = None
+        """The version that the stored document must have, where the commit rests on what was read."""
+        self._whole: dict[str, Any] | None = None
+        """The document after the commit, where the commit says it whole."""
+        self._inserted = self._deleted = False
+        self._conditions: list[Stored] = []
+        self._increments: dict[str, int] = {}
+        self._assigned: dict[str, Any] = {}
+        self._changes = 0
+
+    # Gathering, in the order in which the port applies the writes of a commit
+
+    def insert(self, document: dict[str, Any]) -> None:
+        self._whole, self._inserted = document, True
+
+    def replace(self, document: dict[str, Any]) -> None:
+        version = document["version"]
+        if self._whole is None:
+            self.version = version
+        elif self._whole["version"] != version:
+            raise VersionConflict(f"{self._name} changed since it was read")
+        self._whole = {**document, "version": version + 1}
+
+    def change(self, change: Change) -> None:
+        if self._whole is not None:
+            self._whole = _changed(self._name, self._whole, change)
+            return
+        for name, value in change.where.items():
+            self._require(name, value)
+        self._changes += 1
+        for name, value in change.assign.items():
+            self._assigned[name] = value
+            self._increments.pop(name, None)
+        for name, increment in change.increments.items():
+            if name in self._assigned:
+                self._assigned[name] = _sum(self._name, name, self._assigned[name] or 0, increment)
+            else:
+                self._increments[name] = self._increments.get(name, 0) + increment
+
+    def _require(self, name: str, value: Any) -> None:
+        """Add a condition of a change, which is about the document after the changes before it."""
+        if name in self._assigned:
+            if self._assigned[name] != value:
+                raise GuardRefused(f"{self._name}: {name} is not {value!r}")
+        else:
+            before = value - self._increments[name] if name in self._increments else value
+            self._conditions.append({field_of(name): {"$eq": to_bson(before)}})
+
+    def delete(self) -> None:
+        self._deleted = True
+
+    def expect(self, expectation: Expectation) -> None:
+        if self._inserted or self.version not in (None, expectation.version):
+            raise VersionConflict(f"{self._name} changed since it was read")
+        self.version = expectation.version
+
+    @property
+    def _name(self) -> str:
+        return f"{self.collection.name}/{self.id}"
+
+    # The result
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the commit is refused when the filter matches no document."""
+        unconditional = self._deleted and self.version is None and not self._changes
+        return not self._inserted and not unconditional
+
+    def statements(self) -> list[Statement]:
+        """Return the statement for this document; two for one that is inserted and deleted. Raises GuardRefused."""
+        deleted: list[Statement] = [Delete(self._filter())] if self._deleted else []
+        if self._whole is None:
+            return deleted or [Update(self._filter(), self._update())]
+        if not self._deleted:
+            for floor in self.collection.floors:
+                if sum(sign * (self._whole.get(name) or 0) for name, sign in floor.terms) < 0:
+                    raise GuardRefused(f"{self._name} would fall below its floor")
+        if self._inserted:
+            return [Insert(encode(self._whole)), *deleted]
+        return deleted or [Replace(self._filter(), encode(self._whole))]
+
+    def _filter(self) -> Stored:
+        filter: Stored = {"_id": self.key, TENANT: self.tenant_id}
+        if self.version is not None and not self._inserted:
+            filter["version"] = self.version
+        conditions = list(self._conditions)
+        for name, increment in self._increments.items():
+            # Written so that an absent field counts as 0.
+            if increment > 0:
+                conditions.append({name: {"$not": {"$gt": to_bson(MAX_MINOR_UNITS - increment)}}})
+            elif increment < 0:
+                conditions.append({name: {"$not": {"$lt": to_bson(-MAX_MINOR_UNITS - increment)}}})
+        if self._changes and not self._deleted:
+            conditions += [{"$expr": self._above(floor)} for floor in self.collection.floors]
+        if conditions:
+            filter["$and"] = conditions
+        return filter
+
+    def _above(self, floor: Floor) -> Stored:
+        """Return the expression that the floor holds after the changes.
+
+        A sum that leaves 64 bits becomes a double. While there is one negative term, that is exact enough: the term
+        itself is within 64 bits, so a positive sum beyond them is greater than it.
+        """
+        sides: dict[bool, list[Any]] = {True: [], False: []}
+        for name, sign in floor.terms:
+            for _ in range(abs(sign)):
+                sides[sign > 0].append(self._after(name))
+        return {"$gte": [{"$add": sides[True] or [0]}, {"$add": sides[False] or [0]}]}
+
+    def _after(self, name: str) -> Any:
+        if name in self._assigned:
+            return to_bson(self._assigned[name] or 0)
+        stored = {"$ifNull": [f"${name}", 0]}
+        increment = self._increments.get(name, 0)
+        return {"$add": [stored, to_bson(increment)]} if increment else stored
+
+    def _update(self) -> Stored:
+        if not self._changes:
+            return {"$inc": {EXPECTED: to_bson(1)}}
+        increments = {**self._increments, "version": self._changes}
+        update: Stored = {"$inc": {name: to_bson(increment) for name, increment in increments.items()}}
+        if self._assigned:
+            update["$set"] = {name: to_bson(value) for name, value in self._assigned.items()}
+        return update
+
+
+def _changed(name: str, document: dict[str, Any], change: Change) -> dict[str, Any]:
+    """Return a document that the commit knows whole after a change. Raises GuardRefused."""
+    for field, value in change.where.items():
+        if document.get(field) != value:
+            raise GuardRefused(f"{name}: {field} is not {value!r}")
+    after = {**document, **change.assign, "version": document["version"] + 1}
+    for field, increment in change.increments.items():
+        after[field] = _sum(name, field, after.get(field) or 0, increment)
+    return after
+
+
+def _sum(document: str, field: str, value: int, increment: int) -> int:
+    total = value + increment
+    if not -MAX_MINOR_UNITS <= total <= MAX_MINOR_UNITS:
+        raise GuardRefused(f"{document}: {field} would leave 64 bits")
+    return total

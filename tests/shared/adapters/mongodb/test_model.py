@@ -1,0 +1,191 @@
+"""The adapter on a model of MongoDB in memory: the suites of the ports, and what happens when a commit's outcome is
+unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.adapters.mongodb.documents import MongoDocuments
+from shared.adapters.mongodb.nonces import MongoNonces
+from shared.adapters.mongodb.schema import definitions
+from shared.core.clock import ManualClock
+from shared.ports.documents import (
+    AlreadyApplied,
+    Change,
+    Commit,
+    CommitOutcomeUnknown,
+    Expectation,
+    GuardRefused,
+    InboxMarker,
+    NonceUsed,
+    VersionConflict,
+)
+from shared.ports.nonces import Nonce
+from tests.ports.documents_suite import ACCOUNTS, COLLECTIONS, NOTES, DocumentsSuite, account, event, insert, note
+from tests.ports.nonces_suite import NoncesSuite
+from tests.shared.adapters.mongodb.model_server import ModelServer
+
+
+@pytest.fixture
+def server() -> ModelServer:
+    return ModelServer(definitions(COLLECTIONS))
+
+
+@pytest.fixture
+def documents(server: ModelServer) -> MongoDocuments:
+    return MongoDocuments(server, COLLECTIONS)  # type: ignore[arg-type]  # it has the same methods
+
+
+class TestDocuments(DocumentsSuite):
+    """The documents port."""
+
+    @pytest.fixture
+    def documents(self, server: ModelServer) -> MongoDocuments:
+        return MongoDocuments(server, COLLECTIONS)  # type: ignore[arg-type]  # it has the same methods
+
+
+class TestNonces(NoncesSuite):
+    """The nonces port."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def nonces(self, server: ModelServer) -> MongoNonces:
+        return MongoNonces(server)  # type: ignore[arg-type]  # it has the same methods
+
+
+def a_commit() -> Commit:
+    """Return a commit with a mark, which inserts a note."""
+    return Commit("ten_1", inserts=[(NOTES, note("n1"))], inbox=InboxMarker("suite", "/s", "e1"))
+
+
+async def test_an_unknown_outcome_is_committed_again(server: ModelServer, documents: MongoDocuments) -> None:
+    """While the server does not say whether it has committed, the transaction is committed again and not made again."""
+    server.unknown.extend([False, False])
+    await documents.commit(a_commit())
+    assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
+    assert [kind for kind, _ in server.calls][:5] == ["write", "write", "commit", "commit", "commit"]
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_a_retry_of_an_unknown_commit_is_final(
+    server: ModelServer, documents: MongoDocuments, happened: bool
+) -> None:
+    """The retry of a commit whose outcome stayed unknown finds its mark, or makes the commit."""
+    server.unknown.extend([happened, False, False])
+    commit = a_commit()
+    with pytest.raises(CommitOutcomeUnknown):
+        await documents.commit(commit)
+    if happened:
+        with pytest.raises(AlreadyApplied):
+            await documents.commit(commit)
+    else:
+        await documents.commit(commit)
+    assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
+    assert not server.locks
+
+
+async def test_a_retry_ends_the_attempt_before(server: ModelServer, documents: MongoDocuments) -> None:
+    """The retry runs in the session of the earlier attempt, so that the server aborts that one if it is still open."""
+    server.unknown.extend([False, False, False])
+    commit = a_commit()
+    with pytest.raises(CommitOutcomeUnknown):
+        await documents.commit(commit)
+    assert server.locks, "the server still holds the documents of the first attempt"
+    with pytest.raises(VersionConflict):
+        await documents.commit(a_commit())
+    await documents.commit(commit)
+    assert await documents.seen(InboxMarker("suite", "/s", "e1"))
+
+
+async def test_a_cancelled_caller_does_not_break_a_transaction_off(
+    server: ModelServer, documents: MongoDocuments
+) -> None:
+    """The transaction of a caller that is cancelled comes to its end."""
+    caller = asyncio.create_task(documents.commit(a_commit()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await documents.settled()
+    assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
+    assert not server.locks
+
+
+async def test_a_nonce_is_committed_once(documents: MongoDocuments, server: ModelServer) -> None:
+    """A second commit with the nonce of an earlier one is refused, whether or not the nonce was used before."""
+    nonces, now = MongoNonces(server), ManualClock().now()  # type: ignore[arg-type]  # it has the same methods
+    for value in (b"used", b"elsewhere"):
+        nonce = Nonce("ten_1", value, now, now)
+        if value == b"used":
+            assert await nonces.use_once(nonce)
+        await documents.commit(Commit("ten_1", events=[event("e1")], nonce=nonce))
+        with pytest.raises(NonceUsed):
+            await documents.commit(Commit("ten_1", events=[event("e2")], nonce=nonce))
+        assert not await nonces.use_once(nonce)
+    assert [each.id for each in await documents.unsent("2027", 10)] == ["e1"]
+
+
+async def test_unsent_events_are_returned_until_they_are_marked(documents: MongoDocuments) -> None:
+    """`unsent` returns the events that are older than a time and not marked as sent, oldest first, with their topic."""
+    events = [event("e2", "2026-01-02", history="h/1"), event("e1", "2026-01-01"), event("e3", "2026-01-03")]
+    await documents.commit(Commit("ten_1", events=events))
+    found = await documents.unsent("2026-01-03", 10)
+    assert [(each.id, each.history, each.topic) for each in found] == [
+        ("e1", None, events[1].topic),
+        ("e2", "h/1", events[0].topic),
+    ]
+    assert [each.id for each in await documents.unsent("2026-01-03", 1)] == ["e1"]
+    await documents.mark_sent(events[:2])
+    assert [each.id for each in await documents.unsent("2026-01-09", 10)] == ["e3"]
+    assert [each.id for each in await documents.history("ten_1", "h", None, 10)] == ["e2"]
+
+
+async def test_one_document_of_a_commit_is_written_once(documents: MongoDocuments, server: ModelServer) -> None:
+    """What a commit does to one document is one write of it: a replacement, changes and an expectation together."""
+    await insert(documents, ACCOUNTS, account("a1", posted=10, status="active"), account("a2"))
+    server.calls.clear()
+    commit = Commit("ten_1", replaces=[(ACCOUNTS, account("a1", posted=9, status="active"))])
+    commit.changes.append(Change(ACCOUNTS, "a1", {"held": 4}, {"posted": 9}))
+    commit.changes.append(Change(ACCOUNTS, "a1", {"held": 5}, {"held": 4}))
+    commit.expects += [Expectation(ACCOUNTS, "ten_1", "a1", 1), Expectation(ACCOUNTS, "ten_1", "a2", 1)]
+    await documents.commit(commit)
+    assert server.calls == [("write", "suite_accounts"), ("commit", "")]
+    assert await documents.get(ACCOUNTS, "ten_1", "a1") == {
+        **account("a1", posted=9, held=9, status="active"),
+        "version": 4,
+    }
+
+
+async def test_changes_of_one_document_see_each_other(documents: MongoDocuments) -> None:
+    """A change's condition is about the document after the changes before it in the commit."""
+    await insert(documents, ACCOUNTS, account("a1", posted=10, status="active"))
+    changes = [
+        Change(ACCOUNTS, "a1", {"posted": 5}, {"status": "active", "posted": 10}, {"status": "blocked"}),
+        Change(ACCOUNTS, "a1", {"posted": 1}, {"status": "blocked", "posted": 15}),
+        Change(ACCOUNTS, "a1", {"held": 2}, {}, {"held": 3}),
+    ]
+    await documents.commit(Commit("ten_1", changes=list(changes)))
+    expected = {**account("a1", posted=16, held=5, status="blocked"), "version": 4}
+    assert await documents.get(ACCOUNTS, "ten_1", "a1") == expected
+    with pytest.raises(GuardRefused):
+        await documents.commit(Commit("ten_1", changes=[changes[1], changes[1]]))
+    with pytest.raises(GuardRefused):
+        await documents.commit(Commit("ten_1", changes=[changes[1]._replace(where={}, assign={"held": 99})]))
+
+
+async def test_deleting_goes_with_other_writes(documents: MongoDocuments) -> None:
+    """A commit may insert, replace or change a document and delete it: the conditions hold, and it is gone."""
+    await insert(documents, NOTES, note("n1"), note("n2"))
+    gone: list[Any] = [(NOTES, "n1"), (NOTES, "n2"), (NOTES, "n3")]
+    commit = Commit("ten_1", replaces=[(NOTES, note("n1"))], inserts=[(NOTES, note("n3"))], deletes=gone)
+    await documents.commit(commit)
+    for id in ("n1", "n2", "n3"):
+        assert await documents.get(NOTES, "ten_1", id) is None
+    with pytest.raises(VersionConflict):
+        await documents.commit(Commit("ten_1", replaces=[(NOTES, note("n1"))], deletes=[(NOTES, "n1")]))
