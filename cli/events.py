@@ -103,7 +103,7 @@ def publish(
     except OSError as error:
         raise CliError(f"{file} cannot be read: {error.strerror}") from None
     except InvalidEvent as error:
-        raise CliError(f"{file} holds no CloudEvent: {error}") from None
+        raise CliError(f"{file} does not contain a CloudEvent: {error}") from None
     with Client.of(data_dir, platform=True) as client:
         answer = client.send("POST", f"/brokers/{broker}", content, headers={"content-type": STRUCTURED})
     if not answer.ok:

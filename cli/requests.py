@@ -115,11 +115,11 @@ def _remember(client: Client, method: str, path: str, answer: Answer) -> None:
     credentials = client.credentials
     parts = path.partition("?")[0].strip("/").split("/")
     if parts == ["v1", "tenants"] and "client" in body:
-        credentials.keep_tenant(body)
+        credentials.add_tenant(body)
         credentials.write()
         say(f"kept in {credentials.path}; act for it with --tenant {body['id']}")
         return
     is_key = len(parts) == 4 and parts[:2] == ["v1", "tenants"] and parts[3] == "signing-keys" and "secret" in body
-    if is_key and credentials.keep_key(parts[2], body):
+    if is_key and credentials.replace_key(parts[2], body):
         credentials.write()
         say(f"kept in {credentials.path}: {parts[2]} signs with {body['key_id']} from now on")

@@ -1,1 +1,2 @@
-"""The one-machine platform: carries out the manifests of the cluster in one process, with nothing else to install."""
+"""The one-machine platform: it does in one process what the manifests configure on a cluster. Nothing else has to be
+installed."""

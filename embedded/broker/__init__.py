@@ -1,1 +1,2 @@
-"""The broker: delivers events to functions as Triggers, sources and schedules say, with retries and dead letters."""
+"""The broker: it delivers events to functions as Triggers, sources and schedules define, with retries and dead
+letters."""

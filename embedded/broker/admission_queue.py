@@ -1,4 +1,4 @@
-"""The admission queue: a new request waits here while enough requests are in progress, each tenant in its turn."""
+"""The admission queue: a new request waits while too many requests are in progress. Tenants are served in turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.core.problems import Problem
 
 
 class AdmissionQueue:
-    """Admits requests while fewer than `limit` correlations are in progress; `room` more may wait."""
+    """Admits requests while fewer than `limit` correlations are in progress. At most `room` requests wait."""
 
     def __init__(self, progress: Progress, limit: int, room: int, patience_seconds: float) -> None:
         self._progress = progress
@@ -23,14 +23,15 @@ class AdmissionQueue:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """The number of requests that wait."""
         return len(self._waiting)
 
     async def admit(self, tenant: str) -> None:
-        """Return when there is room for one more of this tenant's requests.
+        """Wait until one more request of this tenant may start.
 
-        What the request starts must be counted in `Progress` by its first suspension, or the queue does not see it.
-        Raises Problem `dependency_unavailable` (with Retry-After) when too many wait or the wait is too long.
+        The events that the request publishes must be counted in `Progress` before the request first suspends; otherwise
+        the queue admits too many. Raises Problem `dependency_unavailable` (with Retry-After) when too many requests
+        wait, or after too long a wait.
         """
         if not self._waiting and len(self._progress) + self._entering < self._limit:
             return
@@ -57,7 +58,8 @@ class AdmissionQueue:
             turn.set_result(False)
 
     def _leave(self, tenant: str, turn: asyncio.Future[bool]) -> None:
-        """The client has disconnected: free its place, or pass the turn that it just got to the next request."""
+        """Handle that the client has disconnected: remove it from the queue, or pass its admission on to the next
+        request."""
         if turn.cancelled():
             self._waiting.remove(tenant, turn)
         elif turn.result():
@@ -75,6 +77,6 @@ class AdmissionQueue:
 def _too_busy() -> Problem:
     return Problem(
         "dependency_unavailable",
-        "Too many requests are in progress; try again in a second.",
+        "Too many requests are in progress. Try again in a second.",
         headers={"Retry-After": "1"},
     )

@@ -1,9 +1,9 @@
-"""The data plane on one machine: delivers events from the store's log through Triggers to functions, at least once.
+"""The data plane on one machine: it delivers events from the store's log through Triggers to functions, at least once.
 
-The log is the only lasting state. The broker's memory can be lost at any time; the broker then reads the log again from
-the low-water mark and delivers every event for which a consumer has neither an inbox marker nor an acknowledgement. A
-function's inbox marker, in its own commit, is its acknowledgement. The broker writes one itself only where there is no
-marker: after a dead letter, a reply, or an event that was forwarded to a topic.
+The log is the only durable state. When the broker's memory is lost, it reads the log again from the low-water mark and
+delivers every event for which a consumer has neither an inbox marker nor an acknowledgement. The inbox marker of a
+function, in the function's own commit, acknowledges the event. The broker writes an acknowledgement itself only where
+there is no marker: after a dead letter, a reply, or an event that was forwarded to a topic.
 
 As on a cluster, an event of a topic that no source reads is not delivered, and a new Trigger starts at the low-water
 mark. There are no partitions: order is preserved for each partition key, and delivered events have no
@@ -45,11 +45,11 @@ _MARK_EVERY: Final = 256
 
 
 class UnknownBroker(LookupError):
-    """There is no Broker of this name."""
+    """No Broker has this name."""
 
 
 class Broker:
-    """Delivers events. Everything runs on one event loop; `start` needs it running."""
+    """Delivers events. It runs on one event loop, which must be running when `start` is called."""
 
     def __init__(self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None) -> None:
         self._plan = plan
@@ -78,10 +78,10 @@ class Broker:
         self._running = False
         self._listening = False
 
-    # Life
+    # Start and stop
 
     async def start(self) -> None:
-        """Deliver the events that an earlier process left, then new ones."""
+        """Deliver the events that an earlier process did not finish, then new ones."""
         self._running = True
         if not self._listening:
             self._listening = True
@@ -99,13 +99,13 @@ class Broker:
         self._mark()
 
     def _recover(self) -> None:
-        """Read the log from the low-water mark on; events found there may have been delivered before."""
+        """Read the log from the low-water mark on. The events found there may have been delivered before."""
         self._checked_to = self._store.head_sequence
         self._behind_from = self._store.low_water_mark
         self._read_on()
 
     def _on_reset(self) -> None:
-        # Deliveries in flight rest on commits that are lost. They are cancelled, so that they cannot commit more.
+        # Deliveries in flight depend on lost commits. They are cancelled, so that they commit nothing more.
         self._workers.abandon()
         self.timers.clear()
         self._ready.clear()
@@ -120,19 +120,19 @@ class Broker:
         if self._running:
             self._recover()
 
-    # In
+    # Input
 
     async def publish(self, broker: str, envelope: Envelope) -> None:
-        """Accept an event for a Broker; on return it is on disk. Raises UnknownBroker or Unavailable."""
+        """Store an event for a Broker. It is on disk when this returns. Raises UnknownBroker or Unavailable."""
         if broker not in self._plan.brokers:
             raise UnknownBroker(broker)
         await self._append(envelope, ToBroker(broker))
         await self._store.documents.durable()
 
     async def send(self, subscription: Subscription, envelope: Envelope) -> None:
-        """Deliver an event to one subscription without storing it: a schedule's tick, which a crash loses.
+        """Deliver an event to one subscription without storing it: a tick of a schedule, which is lost in a crash.
 
-        An event for a Broker or a topic goes into the log.
+        An event for a Broker or a topic is added to the log.
         """
         target = subscription.target
         if not isinstance(target, ToService):
@@ -163,13 +163,14 @@ class Broker:
             self._submit(sequence, envelope, first=True)
 
     def _read_on(self) -> None:
-        """Queue a page of the events in the log, and the next page in the loop's next turn, while there is room."""
+        """Queue a page of the events in the log while there is room, and the next page in the next iteration of the
+        event loop."""
         self._reading = None
         if self._behind_from is None or len(self._events) >= self._limits.events_in_memory:
             return
         page = self._store.pending_events(self._behind_from, self._limits.page)
         for item in page:
-            # The log does not say whether an event was published before, so a first delivery is not promised.
+            # The log does not record whether an event was published before, so a first delivery is not promised.
             self._submit(item.sequence, item.envelope, first=False)
         if len(page) < self._limits.page:
             self._behind_from = None
@@ -178,10 +179,11 @@ class Broker:
             self._reading = asyncio.get_running_loop().call_soon(self._read_on)
 
     def _submit(self, sequence: int, envelope: Envelope, first: bool) -> None:
-        """Queue an event's deliveries; of one that may have been delivered before, to who is not done with it."""
+        """Queue an event's deliveries. If the event may have been delivered before, skip the consumers that have
+        finished it."""
         routes = self._plan.routes(envelope)
         if not routes:
-            return  # no function consumes it, as six of a payment's ten events
+            return  # no function consumes it; this is so for six of a payment's ten events
         chosen = self._chosen(routes, sequence, envelope)
         if not chosen:
             return
@@ -203,7 +205,7 @@ class Broker:
         self._workers.wake()
 
     def _chosen(self, routes: tuple[Route, ...], sequence: int, envelope: Envelope) -> list[Route]:
-        """Return those of an event's routes whose filter holds and whose subscriber has not applied the event yet."""
+        """Return the routes of an event whose filter matches and whose subscriber has not applied the event yet."""
         chosen = [route for route in routes if route.rest is None or route.rest(envelope)]
         if chosen and sequence <= self._checked_to:
             return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
@@ -216,7 +218,7 @@ class Broker:
         )
 
     def _is_head_of_lane(self, delivery: Delivery) -> bool:
-        """Put an ordered delivery into the lane of its key; whether nothing is before it."""
+        """Add an ordered delivery to the lane of its key. Return whether it is the first of the lane."""
         key = delivery.lane = delivery.envelope.partition_key
         lanes = delivery.subscription.lanes
         lane = lanes.get(key)
@@ -226,7 +228,7 @@ class Broker:
         lane.append(delivery)
         return False
 
-    # Through
+    # The methods of a Source of deliveries
 
     def has_ready(self) -> bool:
         """Return whether a delivery is ready. Always False after the broker has stopped."""
@@ -257,7 +259,7 @@ class Broker:
         function.in_flight += 1
         first, envelope = delivery.first, delivery.envelope
         if first and envelope.repeated:
-            # More than one run may publish such an event. Only the store can tell whether this is its first time.
+            # More than one run may publish such an event. Only the store knows whether this is the first time.
             first = not self._store.applied(delivery.subscription.plan.consumer, envelope)
         return self._invoke(function.name, envelope, first)
 
@@ -279,13 +281,13 @@ class Broker:
         return self._judge(delivery, answer)
 
     async def _forward(self, delivery: Delivery) -> Answer | None:
-        """Deliver to a Broker's ingress or a topic: the event goes into the log anew."""
+        """Deliver to a Broker's ingress or to a topic, by adding the event to the log again."""
         assert not isinstance(delivery.target, ToService)
         try:
             await self._append(delivery.envelope, delivery.target)
         except Unavailable as error:
             log.warning(
-                "%s cannot be forwarded by %s: %s", delivery.envelope.id, delivery.subscription.plan.name, error
+                "event %s cannot be forwarded by %s: %s", delivery.envelope.id, delivery.subscription.plan.name, error
             )
             return None
         return ACCEPTED
@@ -316,23 +318,29 @@ class Broker:
         sink = state.plan.dead_letter
         status = "no answer" if answer is None else answer.status
         if DEAD_LETTER_ID in delivery.envelope.extensions:
-            # Parked, it would cause another fact about a dead letter, which this consumer gives up again, without end.
+            # Parking it would publish another fact about a dead letter, on which this consumer would fail again,
+            # without end.
             state.counts.dropped += 1
             name = state.plan.name
-            log.error("%s comes of a dead letter and is dropped: %s has %s", delivery.envelope.id, name, status)
+            log.error(
+                "event %s was caused by a dead letter and is dropped: %s failed with %s",
+                delivery.envelope.id,
+                name,
+                status,
+            )
             self._finish(delivery, acknowledge=True)
             return
         if sink is None:
             state.counts.lost += 1
-            log.error("%s is lost: %s; %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
+            log.error("event %s is lost: %s; %s has no dead letter sink", delivery.envelope.id, status, state.plan.name)
             self._finish(delivery, acknowledge=True)
             return
         state.counts.dead_lettered += 1
-        log.warning("%s goes to the dead letters of %s: %s", delivery.envelope.id, state.plan.name, status)
+        log.warning("event %s is sent to the dead letter sink of %s: %s", delivery.envelope.id, state.plan.name, status)
         came_back = delivery.envelope.extensions.get("knativeerrordest") == state.plan.target.url
         delivery.envelope = dead_letter(delivery.envelope, state.plan.target.url, outcome, answer)
         if delivery.event is not None and delivery.event.origin is not None:
-            # A replay puts it back where it came from, which its source does not say.
+            # A replay sends the event to the same Broker or topic again, which its source does not name.
             delivery.envelope = delivery.envelope.with_extensions({ROUTE: delivery.event.origin})
         delivery.dead = outcome
         delivery.attempt = 0
@@ -340,14 +348,14 @@ class Broker:
         delivery.target = sink
         delivery.function = self._functions[sink.name] if isinstance(sink, ToService) else None
         if came_back:
-            # The sink's own dead letters lead back to it: they are delivered once a minute, not as fast as it fails.
+            # The dead letters of the sink come back to the sink itself. They are delivered once a minute.
             self._later(delivery, self._limits.dead_letter_pause_seconds)
         else:
             self._ready.put(delivery.tenant, delivery)
 
     def _sink_refuses(self, delivery: Delivery, answer: Answer | None) -> None:
-        # Knative commits the offset here and the event is lost. An event about money must not be dropped: it stays
-        # unacknowledged and is delivered again until the sink works (docs/decisions/0008).
+        # Knative commits the offset here, and the event is lost. An event about money must not be dropped: it stays
+        # unacknowledged and is delivered again until the sink accepts it (docs/decisions/0008).
         pause = self._limits.dead_letter_pause_seconds
         status = "no answer" if answer is None else answer.status
         name = delivery.subscription.plan.name
@@ -375,7 +383,7 @@ class Broker:
         if correlation is not None:
             self.progress.ended(correlation)
 
-    # Out
+    # Results
 
     def _succeeded(self, delivery: Delivery, *, acknowledge: bool) -> None:
         if delivery.dead is None:
@@ -422,18 +430,19 @@ class Broker:
             oldest = self._behind_from if self._behind_from is not None else self._store.head_sequence + 1
         self._store.low_water_mark = oldest
 
-    # Asked
+    # Queries
 
     async def admit(self, tenant: str) -> None:
-        """Wait in the admission queue while too many are in progress. Raises Problem `dependency_unavailable`."""
+        """Wait in the admission queue while too many requests are in progress. Raises Problem
+        `dependency_unavailable`."""
         await self._admission.admit(tenant)
 
     async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Wait until nothing that a request started is in progress; return False when the timeout passes first."""
+        """Wait until nothing that a request started is in progress. Return False when the timeout passes first."""
         return await self.progress.quiet(correlation_id, timeout_seconds)
 
     async def idle(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is in progress and the log is read; return False when the timeout passes first."""
+        """Wait until nothing is in progress and the log is read. Return False when the timeout passes first."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         while self._behind_from is not None or len(self.progress):
@@ -443,7 +452,7 @@ class Broker:
         return True
 
     def summary(self) -> BrokerSummary:
-        """Return the counts for people and metrics."""
+        """Return the counts for the command line and for metrics."""
         head = self._store.head_sequence
         return BrokerSummary(
             subscriptions={state.plan.name: state.counts for state in self._subscriptions.values()},
@@ -461,7 +470,7 @@ class Broker:
 
 
 def _reply(envelope: Envelope, answer: Answer) -> Envelope:
-    """The event in an answer, which comes of a dead letter when the event that it answers does."""
+    """Return the event in a response. It is marked as caused by a dead letter when the delivered event is."""
     reply, dead_letter_id = reply_of(answer), envelope.extensions.get(DEAD_LETTER_ID)
     return reply if dead_letter_id is None else reply.with_extensions({DEAD_LETTER_ID: dead_letter_id})
 

@@ -1,7 +1,7 @@
-"""What follows an answer to a delivery: retry with back-off, or dead letter, as in Knative's Kafka data plane.
+"""The result of a delivery: success, retry with back-off, or dead letter, as in Knative's Kafka data plane.
 
-Source: eventing-kafka-broker, WebClientCloudEventSender (retryable codes, delays) and RecordDispatcherImpl (what the
-dead letter carries).
+Source: eventing-kafka-broker, WebClientCloudEventSender (retryable codes, delays) and RecordDispatcherImpl (the
+attributes of a dead letter).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlainAnswer:
-    """An answer that did not come from a server."""
+    """A response that was not received from a server."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,19 +55,19 @@ ACCEPTED: Final = PlainAnswer(204)
 
 
 class Outcome(Enum):
-    """What an answer means for a delivery."""
+    """The meaning of a response for its delivery."""
 
     DONE = "done"
     REPLY = "reply"
     RETRY = "retry"
     DEAD = "dead"
     BAD_REPLY = "bad reply"
-    """A success with a body that is no event: not retried; the dead letter names only the destination."""
+    """A success with a body that is not an event. It is not retried, and the dead letter names only the destination."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """How often and when a delivery is retried. Times in seconds."""
+    """When a delivery is retried, and how often. Times are in seconds."""
 
     retry: int = 0
     backoff: BackoffPolicy = "exponential"
@@ -75,16 +75,16 @@ class DeliveryPolicy:
     timeout: float = float(MAX_TIMEOUT_SECONDS)
 
     def delay_before(self, retry: int) -> float:
-        """Seconds before the `retry`-th retry, counted from 1."""
+        """Return the seconds before the `retry`-th retry, counted from 1."""
         return delay_before(retry, self.backoff, self.delay)
 
 
 PING_SOURCE_POLICY: Final = DeliveryPolicy(retry=5, backoff="exponential", delay=0.05)
-"""What the ping adapter does; it has no dead letter sink, and what it cannot deliver in time is dropped."""
+"""The policy of the ping adapter. It has no dead letter sink: a tick that cannot be delivered in time is dropped."""
 
 
 def policy_of(spec: DeliverySpec) -> DeliveryPolicy:
-    """The policy of a `delivery`, with the Kafka broker's defaults for what it does not say."""
+    """Return the policy of a `delivery`, with the Kafka broker's defaults for absent fields."""
     return DeliveryPolicy(
         retry=spec.retry or 0,
         backoff=spec.backoff,
@@ -94,9 +94,9 @@ def policy_of(spec: DeliverySpec) -> DeliveryPolicy:
 
 
 def outcome_of(answer: Answer | None, *, replies: bool) -> Outcome:
-    """Return what an answer means; None is a network error or a timeout.
+    """Return the meaning of a response. None is a network error or a timeout.
 
-    `replies` is true for a Trigger, which takes a body for an event for its Broker. A source ignores bodies.
+    `replies` is true for a Trigger: a body is then read as an event for the Trigger's Broker. A source ignores bodies.
     """
     if answer is None:
         return Outcome.RETRY
@@ -111,7 +111,7 @@ def outcome_of(answer: Answer | None, *, replies: bool) -> Outcome:
 
 
 def reply_of(answer: Answer) -> Envelope:
-    """The event in an answer. Raises InvalidEvent."""
+    """Return the event in a response. Raises InvalidEvent."""
     return from_http(answer.headers.items(), answer.body)
 
 
@@ -124,7 +124,8 @@ def _is_event(answer: Answer) -> bool:
 
 
 def dead_letter(envelope: Envelope, destination: str, outcome: Outcome, answer: Answer | None) -> Envelope:
-    """Return the event for its dead letter sink: with the destination, the status and the answer's `Kne-` headers."""
+    """Return the event for its dead letter sink, with the destination, the status and the `Kne-` headers of the
+    response."""
     extensions = {"knativeerrordest": destination}
     if answer is not None and outcome is not Outcome.BAD_REPLY:
         extensions["knativeerrorcode"] = str(answer.status)
@@ -135,7 +136,8 @@ def dead_letter(envelope: Envelope, destination: str, outcome: Outcome, answer: 
 
 
 def _error_extensions(headers: Mapping[str, str]) -> dict[str, str]:
-    """The `Kne-` headers as extensions. What would make the event invalid, or replace what it is, is left out."""
+    """Return the `Kne-` headers as extensions, without those that would make the event invalid or replace its
+    attributes."""
     found: dict[str, str] = {}
     for header, value in headers.items():
         if header[: len(_ERROR_PREFIX)].lower() != _ERROR_PREFIX:

@@ -1,4 +1,4 @@
-"""Runs the rest of a coroutine whose first step was already made."""
+"""Runs the rest of a coroutine whose first step has already run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 @generator_coroutine
 def go_on(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
-    """Await the rest of `work` in the current task, `waiting_for` being what its first `send(None)` returned.
+    """Await the rest of `work` in the current task. `waiting_for` is the result of its first `send(None)`.
 
-    Most handlers end in their first step; a task for each, or even an `await`, would cost more than the handler itself.
+    Most handlers end in their first step. A task for each, or even an `await`, would cost more than the handler itself.
     """
     try:
         while True:
@@ -22,7 +22,7 @@ def go_on(work: Coroutine[Any, Any, T], waiting_for: Any) -> Generator[Any, Any,
             except GeneratorExit:
                 work.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - the work gets every exception, cancellation included
+            except BaseException as error:  # noqa: BLE001 - the coroutine gets every exception, cancellation included
                 waiting_for = work.throw(error)
             else:
                 waiting_for = work.send(sent)

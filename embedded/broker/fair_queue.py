@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """First in, first out within a tenant; round-robin over the tenants that have something waiting."""
+    """First in, first out within a tenant; round-robin over the tenants that have items in the queue."""
 
     __slots__ = ("_length", "_queues", "_turns")
 

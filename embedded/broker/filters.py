@@ -1,9 +1,9 @@
 """Trigger filters, compiled to plain functions over an envelope.
 
-Semantics: the filter dialects of the CloudEvents Subscriptions API (§3.2.4) as Knative Eventing has them. An attribute
-that is not set fails `exact`, `prefix` and `suffix`. The older `filter.attributes` takes the empty text as "any value".
-`cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and a filter that is passed
-over would deliver events that the Trigger does not want.
+Semantics: the filter dialects of the CloudEvents Subscriptions API (§3.2.4), as Knative Eventing implements them. An
+attribute that is not set does not match `exact`, `prefix` and `suffix`. In the older `filter.attributes` the empty text
+means "any value". `cesql` is refused: no maintained Python implementation of it exists (docs/decisions/0008), and
+ignoring a filter would deliver events that the Trigger excludes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _CORE: Final[dict[str, Getter]] = {
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events pass. `type` is the one event type that can (None: any), `rest` what else must hold.
+    """A compiled filter. `type` is the one event type that can pass (None: any), and `rest` tests the other conditions.
 
-    `types` names the event types that can pass when there may be several (None: any).
+    `types` has the event types that can pass when there may be several (None: any).
     """
 
     type: str | None = None
@@ -44,12 +44,12 @@ class Filter:
     types: frozenset[str] | None = None
 
     def admits(self, type_name: str) -> bool:
-        """Whether an event of this type can pass: asked once for a type, and not for every event."""
+        """Return whether events of this type can pass. Called once for each type, not for each event."""
         return (self.type is None or self.type == type_name) and (self.types is None or type_name in self.types)
 
     @property
     def possible_types(self) -> frozenset[str] | None:
-        """The event types that can pass; None when the filter names none and so lets any type pass."""
+        """The event types that can pass. None when the filter has no condition on the type."""
         if self.type is None:
             return self.types
         return frozenset({self.type}) if self.types is None or self.type in self.types else frozenset()
@@ -60,21 +60,22 @@ class Filter:
 
 
 def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mapping[str, Any]]) -> Filter:
-    """A Trigger's filter: `filters` when there are any, else `filter.attributes`. Raises FieldError."""
+    """Return the compiled filter of a Trigger: `filters` when there are any, otherwise `filter.attributes`. Raises
+    FieldError."""
     parts: list[_Part]
     if filters:
         parts = _conjuncts(filters, ("filters",))
     else:
         wanted = {name: value for name, value in (attributes or {}).items() if value != ""}
         any_value = [name for name, value in (attributes or {}).items() if value == ""]
-        # An attribute named with an empty value may be anything but must be there.
+        # An attribute with the empty value must be present and may have any value.
         parts = [("exact", name, value) for name, value in wanted.items()]
         parts += [("present", name, "") for name in any_value]
     type_name: str | None = None
     predicates: list[Predicate] = []
     for part in parts:
         if isinstance(part, frozenset):
-            continue  # decided once for each type (Filter.types), and not asked of an event
+            continue  # decided once for each type (Filter.types), not for each event
         name = _only_type(part)
         if name is not None and type_name in (None, name):
             type_name = name
@@ -84,7 +85,8 @@ def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mappi
 
 
 def _types_of_all(filters: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:
-    """The event types that filters which must all hold leave possible; None when they do not say."""
+    """Return the event types that can pass when all filters must match; None when no filter has a condition on the
+    type."""
     possible: frozenset[str] | None = None
     for entry in filters:
         types = _types_of(entry)
@@ -108,11 +110,11 @@ def _types_of(entry: Mapping[str, Any]) -> frozenset[str] | None:
 
 _Comparison = tuple[str, str, str]
 _Part = _Comparison | frozenset[str] | Predicate
-"""Of what must hold: a comparison, a choice of types, or anything else."""
+"""A part of a filter: a comparison, a choice of types, or another condition."""
 
 
 def _only_type(part: _Part) -> str | None:
-    """The one type that a part lets pass, whatever else an event says; None for a part of another kind."""
+    """Return the one type that a part lets pass, independent of other attributes; None for another kind of part."""
     return part[2] if isinstance(part, tuple) and part[:2] == ("exact", "type") else None
 
 
@@ -123,7 +125,7 @@ def _asked(part: _Part) -> Predicate:
 
 
 def _conjuncts(filters: Sequence[Any], path: Path) -> list[_Part]:
-    """The filters as parts that must all hold, with what `all` nests brought to the top."""
+    """Return the filters as parts that must all match, with nested `all` flattened."""
     parts: list[_Part] = []
     for position, entry in enumerate(filters):
         parts.extend(_parts_of(entry, (*path, position)))
@@ -149,24 +151,24 @@ def _parts_of(entry: object, path: Path) -> list[_Part]:
         inner = _predicate(value, path)
         return [lambda envelope: not inner(envelope)]
     if dialect == "cesql":
-        raise FieldError("CESQL is not carried out here; write exact, prefix, suffix, all, any or not", *path)
-    raise FieldError("there is no such dialect; write exact, prefix, suffix, all, any or not", *path)
+        raise FieldError("CESQL is not supported here; use exact, prefix, suffix, all, any or not", *path)
+    raise FieldError("there is no such dialect; use exact, prefix, suffix, all, any or not", *path)
 
 
 def _nested(value: object, path: Path) -> Sequence[Any]:
     if not isinstance(value, list) or not value:
-        raise FieldError("it has to be a list of filters, and not an empty one", *path)
+        raise FieldError("it must be a list with at least one filter", *path)
     return value
 
 
 def _comparisons(dialect: str, value: object, path: Path) -> list[_Part]:
     if not isinstance(value, Mapping) or not value:
-        raise FieldError("it has to be a mapping of an attribute to text, and not an empty one", *path)
+        raise FieldError("it must be a mapping of attributes to text with at least one attribute", *path)
     for name, text in value.items():
         if not isinstance(name, str) or not is_attribute_name(name):
             raise FieldError(NO_ATTRIBUTE, *path, str(name))
         if not isinstance(text, str) or not text:
-            raise FieldError("the value has to be text, and not empty", *path, name)
+            raise FieldError("the value must be text and not empty", *path, name)
     return [(dialect, name, text) for name, text in value.items()]
 
 

@@ -1,7 +1,7 @@
-"""The wiring, resolved: which event goes to which function, by the manifests alone.
+"""The subscriptions and routes that result from the manifests: which events each function receives.
 
-A KafkaSource between a topic and a Broker adds no step here: its events are offered to the Broker's Triggers at once.
-Where several ways lead from one function to another, each of them delivers, as on a cluster.
+A KafkaSource between a topic and a Broker adds no step here: its events are offered to the Broker's Triggers directly.
+When several subscriptions lead from one function to another, each of them delivers, as on a cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from embedded.manifests.serving import Service
 from shared.core.envelope import Envelope
 
 ROUTE: Final = "embeddedroute"
-"""Extension attribute of an event in the log that was put in for a Broker or another topic than its domain's."""
+"""Extension attribute of an event in the log that was sent to a Broker, or to another topic than that of its domain."""
 _CLUSTER: Final = ".svc.cluster.local"
 _BROKER_INGRESS: Final = "kafka-broker-ingress.knative-eventing"
 _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"
@@ -42,7 +42,7 @@ class ToService:
 
 @dataclass(frozen=True, slots=True)
 class ToBroker:
-    """Events go to a Broker's ingress."""
+    """Events are sent to the ingress of a Broker."""
 
     name: str
 
@@ -54,7 +54,7 @@ class ToBroker:
 
 @dataclass(frozen=True, slots=True)
 class ToTopic:
-    """Events go to a topic, by a KafkaSink."""
+    """Events are sent to a topic, through a KafkaSink."""
 
     topic: str
 
@@ -69,7 +69,7 @@ Target = ToService | ToBroker | ToTopic
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """One way for events to reach one subscriber."""
+    """One way by which events reach one subscriber."""
 
     name: str
     """`trigger/<name>`, `source/<name>` or `ping/<name>`."""
@@ -79,22 +79,24 @@ class Subscription:
     dead_letter: Target | None
     ordered: bool
     replies_to: str | None
-    """The Broker that takes the events in answers; None: answers are not read."""
+    """The Broker that receives the events in responses. None: responses are not read."""
     consumer: str
-    """The subscriber's name in the inbox; the subscription's own name when the subscriber is no function."""
+    """The name of the subscriber in the inbox, or the name of the subscription when the subscriber is not a
+    function."""
     exclusive: bool = True
     """Whether no other subscription leads to this consumer."""
 
     @property
     def resource(self) -> tuple[str, str]:
-        """Kind and name of the resource that says it."""
+        """The kind and name of the resource that defines the subscription."""
         kind, _, name = self.name.partition("/")
         return _KINDS_OF_WAYS[kind], name
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A subscription that an event of some type reaches when `rest` holds, with extensions that its source adds."""
+    """A subscription that receives events of some type when `rest` matches, with the extensions that its source
+    adds."""
 
     subscription: Subscription
     rest: Predicate | None
@@ -103,19 +105,19 @@ class Route:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything the data plane needs to know."""
+    """The result of resolving the manifests: all that the broker needs."""
 
     services: dict[str, Service] = field(default_factory=dict)
     brokers: dict[str, list[Subscription]] = field(default_factory=dict)
     topics: dict[str, list[tuple[Subscription, Mapping[str, str] | None]]] = field(default_factory=dict)
     pings: dict[str, tuple[PingSource, Subscription]] = field(default_factory=dict)
     topics_of_brokers: set[str] = field(default_factory=set)
-    """The topics that a KafkaSource brings to a Broker."""
+    """The topics that a KafkaSource reads into a Broker."""
     _routes: dict[tuple[str, str], tuple[Route, ...]] = field(default_factory=dict)
 
     @property
     def subscriptions(self) -> list[Subscription]:
-        """Each once, in the order of their names."""
+        """All subscriptions, ordered by name."""
         found = {id(s): s for s in (*(s for listed in self.brokers.values() for s in listed), *self._sourced())}
         found |= {id(subscription): subscription for _, subscription in self.pings.values()}
         return sorted(found.values(), key=lambda subscription: subscription.name)
@@ -149,12 +151,12 @@ class Plan:
 
 
 def route_text(target: ToBroker | ToTopic) -> str:
-    """The value of ROUTE for an event that is put into the log for a Broker or a topic."""
+    """Return the value of ROUTE for an event that is sent to a Broker or a topic."""
     return f"broker/{target.name}" if isinstance(target, ToBroker) else f"topic/{target.topic}"
 
 
 def make_plan(manifests: Manifests) -> Plan:
-    """Resolve the manifests. Raises ManifestError with all that leads nowhere or cannot be carried out."""
+    """Resolve the manifests. Raises ManifestError with every invalid reference and every unsupported field."""
     plan = Plan(services=dict(manifests.services), brokers={name: [] for name in manifests.brokers})
     findings: list[Finding] = []
     for trigger in manifests.triggers.values():
@@ -192,9 +194,9 @@ def _add_trigger(plan: Plan, manifests: Manifests, trigger: Trigger) -> None:
     name = f"trigger/{trigger.name}"
     delivery = spec.delivery or broker.spec.delivery
     reason = (
-        "the Trigger's own delivery replaces its Broker's and has no deadLetterSink: a given up event would be lost"
+        "the Trigger's own delivery replaces its Broker's and has no deadLetterSink: an event that fails would be lost"
         if spec.delivery is not None
-        else f"neither the Trigger nor its Broker {broker.name} has a deadLetterSink: a given up event would be lost"
+        else f"neither the Trigger nor its Broker {broker.name} has a deadLetterSink: an event that fails would be lost"
     )
     dead_letter = _dead_letter(delivery, manifests, trigger.namespace, reason)
     target = _target(spec.subscriber, manifests, trigger.namespace, "subscriber")
@@ -215,7 +217,7 @@ def _add_trigger(plan: Plan, manifests: Manifests, trigger: Trigger) -> None:
 
 def _add_source(plan: Plan, manifests: Manifests, source: KafkaSource) -> None:
     spec = source.spec
-    reason = "a KafkaSource needs a deadLetterSink: a given up event would be lost"
+    reason = "a KafkaSource needs a deadLetterSink: an event that fails would be lost"
     dead_letter = _dead_letter(spec.delivery, manifests, source.namespace, reason)
     assert spec.delivery is not None, "without one there is no dead letter sink"
     target = _target(spec.sink, manifests, source.namespace, "sink")
@@ -259,14 +261,15 @@ def _dead_letter(delivery: DeliverySpec | None, manifests: Manifests, namespace:
     target = _target(delivery.dead_letter_sink, manifests, namespace, *path)
     if isinstance(target, ToBroker):
         raise FieldError(
-            f"dead letters may not go to a Broker: {target.name} would offer the event to the same functions again",
+            f"dead letters may not go to a Broker: {target.name} would deliver the event to the same functions again",
             *path,
         )
     return target
 
 
 def _dead_letters_that_end_nowhere(plan: Plan, manifests: Manifests) -> Iterator[Finding]:
-    """A topic of dead letters has to be read, and not into a Broker, whose Triggers would get the events again."""
+    """Check that each topic of dead letters is read, and not into a Broker, whose Triggers would get the events
+    again."""
     for subscription in plan.subscriptions:
         sink = subscription.dead_letter
         if not isinstance(sink, ToTopic):
@@ -274,19 +277,19 @@ def _dead_letters_that_end_nowhere(plan: Plan, manifests: Manifests) -> Iterator
         kind, name = subscription.resource
         path = ("spec", "delivery", "deadLetterSink")
         if not plan.topics.get(sink.topic):
-            reason = f"no KafkaSource reads the topic {sink.topic}: a dead letter would never be seen again"
+            reason = f"no KafkaSource reads the topic {sink.topic}: its dead letters would be lost"
             yield manifests.finding(kind, name, reason, *path)
         elif sink.topic in plan.topics_of_brokers:
-            reason = f"a KafkaSource brings the topic {sink.topic} to a Broker, which would offer dead letters again"
+            reason = f"a KafkaSource brings the topic {sink.topic} to a Broker, which would deliver dead letters again"
             yield manifests.finding(kind, name, reason, *path)
 
 
 def _target(destination: Destination, manifests: Manifests, namespace: str, *path: str) -> Target:
-    """What a destination names among the manifests. Raises FieldError when that is nothing."""
+    """Return the target that a destination names. Raises FieldError when no manifest defines it."""
     ref = destination.ref
     if ref is not None:
         if destination.uri not in (None, "", "/"):
-            raise FieldError("a path below a ref is not carried out here; functions answer at /", *path, "uri")
+            raise FieldError("a path below a ref is not supported here; functions answer at /", *path, "uri")
         kind, name = ref.kind, ref.name
     else:
         kind, name = _kind_of_uri(destination.uri or "", *path)
@@ -314,7 +317,7 @@ def _host(destination: Destination) -> str:
 
 
 def _check_reference(ref: Reference, resource: Resource, namespace: str, *path: str) -> None:
-    """Raise FieldError unless a reference means this resource: its version is served, its namespace is the same."""
+    """Raise FieldError unless a reference is to this resource: a served version, and the same namespace."""
     group, _, version = ref.api_version.rpartition("/")
     known = KINDS.get((group, ref.kind))
     if ref.kind != resource.kind or known is None or version not in known.versions:
@@ -330,12 +333,12 @@ def _kind_of_uri(uri: str, *path: str) -> tuple[str, str]:
     parts = urlsplit(uri)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not host.endswith((_CLUSTER, ".svc")):
-        raise FieldError(f"{uri} is outside the cluster, and nothing is sent there from here", *path, "uri")
+        raise FieldError(f"{uri} is outside the cluster, which is not supported here", *path, "uri")
     for ingress, kind in ((_BROKER_INGRESS, "Broker"), (_KAFKA_SINK_INGRESS, "KafkaSink")):
         if host.startswith(ingress + "."):
             return kind, parts.path.rpartition("/")[2]
     if parts.path not in ("", "/"):
-        raise FieldError("a path is not carried out here; functions answer at /", *path, "uri")
+        raise FieldError("a path is not supported here; functions answer at /", *path, "uri")
     return "Service", host.partition(".")[0]
 
 
@@ -347,7 +350,7 @@ def _mark_shared_consumers(plan: Plan) -> None:
     by_consumer: dict[str, list[Subscription]] = {}
     for subscription in plan.subscriptions:
         by_consumer.setdefault(subscription.consumer, []).append(subscription)
-    # A topic that two sources read into one Broker offers each event twice to the same subscription.
+    # A topic that two sources read into one Broker has each event delivered twice to the same subscription.
     twice = {
         id(subscription)
         for ways in plan.topics.values()

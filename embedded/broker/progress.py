@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Correlation:
-    """One correlation id's outstanding deliveries, and the callers that wait for the last of them."""
+    """The outstanding deliveries of one correlation id, and the callers that wait for the last of them."""
 
     __slots__ = ("id", "outstanding", "waiters")
 
@@ -18,8 +18,11 @@ class Correlation:
 
 
 class Progress:
-    """Counts deliveries by correlation id. A delivery that waits for a distant retry is not counted meanwhile:
-    it delays neither a client that waits for an answer nor the admission queue (docs/decisions/0008)."""
+    """Counts deliveries by correlation id.
+
+    A delivery that waits for a distant retry is not counted, so it delays neither a client that waits for a response
+    nor the admission queue (docs/decisions/0008).
+    """
 
     __slots__ = ("_busy", "_idle_waiters", "on_quiet")
 
@@ -27,14 +30,14 @@ class Progress:
         self._busy: dict[str, Correlation] = {}
         self._idle_waiters: list[asyncio.Future[None]] = []
         self.on_quiet: Callable[[], None] | None = None
-        """Called each time that a correlation's last outstanding delivery ends."""
+        """Called each time that the last outstanding delivery of a correlation ends."""
 
     def __len__(self) -> int:
-        """Return how many correlations have outstanding deliveries."""
+        """Return the number of correlations with outstanding deliveries."""
         return len(self._busy)
 
     def began(self, correlation_id: str, deliveries: int) -> Correlation:
-        """Add outstanding deliveries; return the correlation, which `ended` takes."""
+        """Add outstanding deliveries. Return the correlation, for `ended`."""
         correlation = self._busy.get(correlation_id)
         if correlation is None:
             correlation = self._busy[correlation_id] = Correlation(correlation_id)
@@ -55,7 +58,7 @@ class Progress:
             self.on_quiet()
 
     async def quiet(self, correlation_id: str, timeout_seconds: float) -> bool:
-        """Wait until a correlation has no outstanding delivery; return False when the timeout passes first."""
+        """Wait until a correlation has no outstanding delivery. Return False when the timeout passes first."""
         correlation = self._busy.get(correlation_id)
         if correlation is None:
             return True
@@ -64,13 +67,13 @@ class Progress:
         return await _wait(correlation.waiters, timeout_seconds)
 
     async def idle(self, timeout_seconds: float) -> bool:
-        """Wait until there is no outstanding delivery; return False when the timeout passes first."""
+        """Wait until there is no outstanding delivery. Return False when the timeout passes first."""
         if not self._busy:
             return True
         return await _wait(self._idle_waiters, timeout_seconds)
 
     def clear(self) -> None:
-        """Forget all deliveries and wake all waiting callers."""
+        """Remove all deliveries and wake all waiting callers."""
         busy = list(self._busy.values())
         self._busy.clear()
         for correlation in busy:

@@ -1,8 +1,8 @@
 """PingSources: an event at set times of the wall clock, to the source's sink.
 
-As the ping adapter does it: standard cron of five fields or a descriptor (`@hourly`), in a timezone. A tick is not made
-up for when the platform was not running at its time, or when the wall clock jumped over it together with later ones.
-When the wall clock is set back, the schedules go on from the time that it shows then.
+They work as in the ping adapter: standard cron of five fields or a descriptor (`@hourly`), in a timezone. A tick is
+skipped when the platform was not running at its time, or when the wall clock jumped over it and later ones. When the
+wall clock is set back, the schedules continue from its new time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Send = Callable[[Subscription, Envelope], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Entry:
-    """One PingSource and the wall time of its next tick (None: it never ticks again)."""
+    """One PingSource and the wall time of its next tick. None: it never ticks again."""
 
     ping: PingSource
     subscription: Subscription
@@ -45,7 +45,7 @@ class _Entry:
 
 
 class Schedules:
-    """Sends the plan's PingSources' events when they are due."""
+    """Sends the events of the plan's PingSources when they are due."""
 
     def __init__(self, plan: Plan, clock: Clock, timers: Timers, ids: IdSource, send: Send) -> None:
         self._clock = clock
@@ -62,14 +62,14 @@ class Schedules:
             self.ticks[name] = 0
 
     def start(self) -> None:
-        """Wait for each schedule's next tick from now."""
+        """Wait for the next tick of each schedule after the present time."""
         self._running = True
         self._jumps = JumpWatch(self._clock)
         self._set_next_ticks(self._clock.now())
         self._look_later()
 
     async def stop(self) -> None:
-        """Make no more ticks, and wait a moment for those that are being sent; what is not sent then is dropped."""
+        """Make no more ticks. Wait a moment for those being sent; a tick that is not sent by then is dropped."""
         self._running = False
         if self._sending:
             _, late = await asyncio.wait(self._sending, timeout=_SENDING_SECONDS)
@@ -87,8 +87,8 @@ class Schedules:
             entry.due = entry.cron.next_after(now)
 
     def _look_later(self) -> None:
-        # Timers count seconds that pass; ticks are wall times. So the wall clock is looked at every second, and in
-        # between exactly when the next tick is expected.
+        # Timers measure monotonic time, and ticks are wall times. The wall clock is therefore read every second, and
+        # exactly when the next tick is expected.
         dues = [entry.due for entry in self._entries if entry.due is not None]
         if dues:
             wait = (min(dues) - self._clock.now()).total_seconds()
@@ -117,7 +117,7 @@ class Schedules:
         try:
             await self._send(subscription, envelope)
         except Unavailable as error:
-            log.warning("a tick of %s is lost: %s", subscription.name, error)
+            log.warning("a tick of %s is dropped: %s", subscription.name, error)
 
     def _event(self, ping: PingSource) -> Envelope:
         spec = ping.spec
@@ -133,7 +133,8 @@ class Schedules:
 
 
 def _data(text: str, encoded: str) -> bytes:
-    """The tick's data as JSON text; what is no JSON becomes a JSON string, for our events carry nothing else."""
+    """Return the data of a tick as JSON text. Other text becomes a JSON string, because events of the platform carry
+    only JSON."""
     raw = base64.b64decode(encoded) if encoded else text.encode()
     if not raw:
         return b"{}"

@@ -1,4 +1,4 @@
-"""What the broker keeps in memory: deliveries, their events, and counts."""
+"""The broker's state in memory: deliveries, their events, and counts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from shared.core.envelope import Envelope
 from shared.ports.documents import Documents
 
 Invoke = Callable[[str, Envelope, bool], Coroutine[Any, Any, Answer]]
-"""Called with a Service's name, an event, and whether its function is promised never to have had it before.
-Raises anything for a network error."""
+"""Called with a Service's name, an event, and whether the function has certainly never received it before. Any
+exception counts as a network error."""
 
 
 class EventLog(Protocol):
-    """What the broker needs of the store: the log, which is also the outbox, and which consumer has finished what."""
+    """The part of the store that the broker uses: the log, which is also the outbox, and the record of finished
+    events."""
 
     @property
     def documents(self) -> Documents:
@@ -29,17 +30,17 @@ class EventLog(Protocol):
 
     @property
     def head_sequence(self) -> int:
-        """The last sequence number that was given."""
+        """The sequence number of the newest event."""
         ...
 
     low_water_mark: int
 
     def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:
-        """Call the listener with each commit's events right after the commit, and the first one's sequence number."""
+        """Call the listener after each commit, with its events and the sequence number of the first."""
         ...
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Call back when events that were not on disk have been lost."""
+        """Call `callback` when events that were not on disk are lost."""
         ...
 
     def acknowledge(self, sequence: int, consumer: str) -> None:
@@ -47,7 +48,7 @@ class EventLog(Protocol):
         ...
 
     def applied(self, consumer: str, envelope: Envelope) -> bool:
-        """Whether a consumer has applied an event: its inbox marker is there."""
+        """Return whether a consumer has applied an event (inbox marker)."""
         ...
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:
@@ -55,25 +56,26 @@ class EventLog(Protocol):
         ...
 
     def pending_events(self, from_sequence: int, limit: int) -> Sequence[Any]:
-        """Return events from a sequence number on, oldest first; fewer than `limit` are the last ones."""
+        """Return events from a sequence number on, oldest first. Fewer than `limit` means that the log is read to its
+        end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The broker's bounds. Times in seconds."""
+    """The broker's bounds. Times are in seconds."""
 
     workers: int = 256
-    """Deliveries that may be suspended at once (waiting for a provider, say)."""
+    """The most deliveries that may be suspended at once, for example while they wait for a provider."""
     events_in_memory: int = 20_000
-    """At this number the broker stops queueing and reads on from the log when there is room."""
+    """At this number of events in memory the broker stops queueing. It continues from the log when there is room."""
     page: int = 256
     slice_seconds: float = 0.002
-    """A worker gives the event loop a turn after this time."""
+    """A worker yields to the event loop after this time."""
     long_backoff_seconds: float = 1.0
     """A retry that is at least this far away does not count as in progress."""
     dead_letter_pause_seconds: float = 60.0
-    """Time between deliveries of a dead letter that its sink refuses."""
+    """The time between deliveries of a dead letter that its sink refuses."""
     correlations: int = 300
     waiting_room: int = 10_000
     patience_seconds: float = 10.0
@@ -81,17 +83,17 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """A subscription's counts since the start."""
+    """The counts of a subscription since the start."""
 
     delivered: int = 0
     retried: int = 0
     dead_lettered: int = 0
     lost: int = 0
-    """Given up without a dead letter sink (a schedule's tick)."""
+    """Failed deliveries without a dead letter sink (ticks of a schedule)."""
     dropped: int = 0
-    """Given up and not parked, because it comes of a dead letter."""
+    """Failed deliveries that were dropped, because a dead letter caused the event."""
     pending: int = 0
-    """Waiting, in flight or backing off now: its lag."""
+    """Deliveries that wait, are in flight, or wait for a retry: the lag of the subscription."""
 
 
 class EventState:
@@ -103,11 +105,11 @@ class EventState:
         self.sequence = sequence
         self.remaining = remaining
         self.origin = origin
-        """Its plan.ROUTE: set when it was not published to its own domain's topic."""
+        """The value of its attribute plan.ROUTE: set when it was not published to the topic of its own domain."""
 
 
 class Delivery:
-    """One event on its way to one subscriber, or to the dead letter sink behind it."""
+    """One event for one subscriber, or for the subscriber's dead letter sink."""
 
     __slots__ = (
         "attempt",
@@ -135,21 +137,21 @@ class Delivery:
         self.subscription = subscription
         self.envelope = envelope
         self.event = event
-        """None for an event that is not in the log (a schedule's tick)."""
+        """None for an event that is not in the log (a tick of a schedule)."""
         self.tenant = tenant
         self.correlation = correlation
-        """Where it is counted as in progress; None while it is not."""
+        """The correlation in which it is counted as in progress; None while it is not counted."""
         self.first = first
         self.function = subscription.function
         self.target: Target = subscription.plan.target
         self.attempt = 0
         self.dead: Outcome | None = None
-        """Why it goes to the dead letter sink; None while it goes to the subscriber."""
+        """The reason why it is sent to the dead letter sink; None while it is sent to the subscriber."""
         self.lane: str | None = None
 
 
 class FunctionState:
-    """A Service's deliveries at this moment."""
+    """The present deliveries of a Service."""
 
     __slots__ = ("in_flight", "limit", "name", "waiting")
 
@@ -158,7 +160,7 @@ class FunctionState:
         self.limit = limit
         self.in_flight = 0
         self.waiting: FairQueue[Delivery] = FairQueue()
-        """Deliveries that its containerConcurrency holds back."""
+        """Deliveries that wait because containerConcurrency is reached."""
 
 
 class SubscriptionState:
@@ -175,7 +177,7 @@ class SubscriptionState:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSummary:
-    """The broker at this moment."""
+    """The present state of the broker."""
 
     subscriptions: Mapping[str, Counts]
     in_flight: Mapping[str, int]

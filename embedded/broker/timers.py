@@ -1,4 +1,4 @@
-"""Actions that run after so many seconds of the platform's monotonic clock, which a test can move."""
+"""Actions that run after a delay on the platform's monotonic clock, which a test can move."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.core.clock import Clock
 
 log = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS: Final = 1.0
-# Sums of fractions of a second are not exact: an action is due a microsecond early rather than a turn late.
+# Sums of fractions of a second are not exact. Without this, an action could run one iteration too late.
 _RESOLUTION_SECONDS: Final = 1e-6
 
 
 class Timer:
-    """One action; `cancel` makes it never run."""
+    """One action. `cancel` prevents it from running."""
 
     __slots__ = ("action", "due")
 
@@ -27,15 +27,15 @@ class Timer:
         self.action: Callable[[], None] | None = action
 
     def cancel(self) -> None:
-        """Drop the action. Without effect when it has run."""
+        """Drop the action. No effect when it has run."""
         self.action = None
 
 
 class Timers:
-    """Calls actions on the event loop once their time has passed, however the wall clock is set meanwhile.
+    """Calls actions on the event loop after their delay, independent of changes of the wall clock.
 
-    The loop sleeps until the earliest is due and never longer than a second, so that a clock that a test moved is
-    noticed; a test that does not want to wait for that calls `run_due`.
+    The loop sleeps until the earliest action is due, but at most a second, so that it notices when a test moves the
+    clock. A test that does not want to wait for that calls `run_due`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class Timers:
         return len(self._heap)
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Call `action` so many seconds from now. Needs a running loop."""
+        """Call `action` after a delay in seconds. Needs a running event loop."""
         due = self._clock.monotonic() + seconds
         timer = Timer(due, action)
         heapq.heappush(self._heap, (due, next(self._order), timer))
@@ -58,7 +58,7 @@ class Timers:
         return timer
 
     def run_due(self) -> int:
-        """Run the actions that are due, earliest first, and return how many there were."""
+        """Run the actions that are due, earliest first, and return their number."""
         now = self._clock.monotonic() + _RESOLUTION_SECONDS
         done = 0
         while self._heap and self._heap[0][0] <= now:
@@ -70,7 +70,7 @@ class Timers:
             try:
                 action()
             except Exception:
-                log.exception("a timer's action failed")
+                log.exception("the action of a timer failed")
         self._rearm()
         return done
 

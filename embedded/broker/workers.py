@@ -1,4 +1,5 @@
-"""The tasks that deliver events. Usually one of them does all the work; another one works while it is suspended."""
+"""The tasks that deliver events. Usually one of them does all the work; another one starts while that one is
+suspended."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _POLL_SECONDS: Final = 0.01
 
 
 class Source(Protocol):
-    """Where workers get their deliveries and report the outcomes."""
+    """Provides the deliveries and handles their outcomes."""
 
     def has_ready(self) -> bool:
         """Return whether there may be a delivery to take."""
@@ -28,16 +29,16 @@ class Source(Protocol):
         ...
 
     def begin(self, delivery: Delivery) -> Coroutine[Any, Any, Answer | None]:
-        """Begin an attempt: a coroutine that returns the answer, or returns None or raises when there is none."""
+        """Begin an attempt. The coroutine returns the response, or it returns None or raises when there is none."""
         ...
 
     def done(self, delivery: Delivery, answer: Answer | None) -> Coroutine[Any, Any, None] | None:
-        """Handle the outcome of an attempt, at once or in the coroutine that is returned."""
+        """Handle the outcome of an attempt, now or in the returned coroutine."""
         ...
 
 
 class Workers:
-    """At most `limit` workers; each suspended delivery holds one."""
+    """At most `limit` workers. Each suspended delivery occupies one."""
 
     def __init__(self, source: Source, limit: int, slice_seconds: float) -> None:
         self.source = source
@@ -53,7 +54,7 @@ class Workers:
         return len(self._parked) < len(self._all)
 
     def wake(self) -> None:
-        """Make sure that a worker takes the next delivery."""
+        """Let a worker take the next delivery, if no worker is about to."""
         if len(self._all) - len(self._parked) > self.suspended or not self.source.has_ready():
             return
         if self._parked:
@@ -62,11 +63,11 @@ class Workers:
             self._all.add(Worker(self))
 
     def park(self, worker: Worker) -> None:
-        """Set a worker aside until a delivery needs it."""
+        """Suspend a worker until a delivery needs it."""
         self._parked.append(worker)
 
     def abandon(self) -> list[asyncio.Task[None]]:
-        """Cancel all workers at once; their deliveries have no outcome. Return the tasks that are ending."""
+        """Cancel all workers now; their deliveries have no outcome. Return the tasks that are ending."""
         workers, self._all = self._all, set()
         self._parked = []
         self.suspended = 0
@@ -84,7 +85,7 @@ class Workers:
 
 
 class Worker:
-    """One task that makes one delivery after another."""
+    """One task that makes one delivery after the other."""
 
     __slots__ = ("_loop", "_timed_out", "_wake", "_workers", "abandoned", "task")
 
@@ -97,7 +98,7 @@ class Worker:
         self.task = self._loop.create_task(self._work())
 
     def wake(self) -> None:
-        """Make a parked worker take the next delivery. Without effect on one that is not parked."""
+        """Let a parked worker take the next delivery. No effect on a worker that is not parked."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -137,7 +138,7 @@ class Worker:
     async def _rest(
         self, work: Coroutine[Any, Any, Answer | None], waiting_for: Any, delivery: Delivery
     ) -> Answer | None:
-        """Await the answer of a suspended attempt; return None when it takes longer than its subscription allows."""
+        """Await the response of a suspended attempt. Return None when it takes longer than the subscription allows."""
         handle = self._loop.call_later(delivery.subscription.plan.policy.timeout, self._expire)
         self._workers.suspended += 1
         self._workers.wake()
@@ -153,9 +154,9 @@ class Worker:
         return self.abandoned
 
     def _note_failure(self, error: BaseException) -> None:
-        """Log what an invocation raised; any exception counts as a network error.
+        """Log an exception of an invocation. Every exception counts as a network error.
 
-        A cancellation of the handler counts as one as well. Raises the cancellation of this task itself.
+        This includes a cancellation of the handler. Raises the cancellation of this task itself.
         """
         if not isinstance(error, asyncio.CancelledError):
             log.warning("no answer: %s", type(error).__name__)

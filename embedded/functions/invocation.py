@@ -1,7 +1,7 @@
 """The two ways to call a function in this process.
 
-DirectInvoker calls the operation's core; FrameworkInvoker goes through the framework's own application, as a container
-does. One contract holds for both.
+DirectInvoker calls the operation's core. FrameworkInvoker calls the framework's own application, as a container does.
+Both have the same contract.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.messaging.operation import EventOperation
 
 
 class DirectInvoker:
-    """Calls operations. Nothing is written as bytes on the way, and an event is parsed once for all its consumers."""
+    """Calls operations directly. Nothing is serialised, and an event is parsed once for all its consumers."""
 
     def __init__(self, functions: Functions, runtime: Runtime) -> None:
         self._functions = functions
@@ -57,7 +57,7 @@ class DirectInvoker:
 class FrameworkInvoker:
     """Calls each function through `functions_framework.aio`, loaded from FUNCTION_SOURCE as in its container.
 
-    Only a request's headers reach the function this way, so the gateway applies its rate limits before the call.
+    The rate gate of a request cannot be passed on this way, so the gateway applies its rate limits before the call.
     """
 
     def __init__(self, functions: Functions, services: dict[str, Service], root: Path) -> None:
@@ -74,8 +74,8 @@ class FrameworkInvoker:
 
     async def serve(self, service: str, request: HttpRequest) -> HttpResponse:
         """Send a request through the framework's application of a Service's function, and return its response."""
-        # What came twice goes on twice: it is the function that refuses it. The body is whole, so it goes on by its
-        # length, as Kong sends it.
+        # A repeated header is passed on repeated, so that the function refuses it. The body is complete, so it is sent
+        # with its length, as Kong does.
         headers = [*request.headers.items(), *((name, request.headers[name]) for name in request.repeated)]
         if "transfer-encoding" in request.headers:
             headers = [(name, value) for name, value in headers if name != "transfer-encoding"]
@@ -92,7 +92,7 @@ class FrameworkInvoker:
             self._functions.leave(function)
 
     def _unload(self, service: Service) -> None:
-        # The framework has loaded the file once more, as a module by the name of its stem.
+        # The framework loads the file again, as a module named after its stem.
         if self._apps.pop(service.name, None) is not None:
             sys.modules.pop(PurePosixPath(service.source).stem, None)
 
@@ -110,7 +110,7 @@ class FrameworkInvoker:
 async def call_app(
     app: Any, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
 ) -> HttpResponse:
-    """Send one request through an ASGI application in this process. The answer's length is for the sender to tell."""
+    """Send one request through an ASGI application in this process. The sender of the response sets its length."""
     raw_path = path.encode("latin-1")
     scope = {
         "type": "http",

@@ -1,8 +1,8 @@
 """Scale to zero in one process: functions of the support class are loaded at first use and unloaded when idle.
 
-Classes, windows and retention periods are the Services' own annotations. A function is a module; what it imports
-besides is shared with others and stays. Letting go takes the module out of `sys.modules`, so that its code, models
-and caches are garbage collected.
+Classes, windows and retention periods are the annotations of the Services. A function is a module; the modules that it
+imports are shared and stay loaded. Unloading removes the module from `sys.modules`, so that its code, models and caches
+are garbage collected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.functions.decorators import operation_of
 from shared.functions.operation import Operation
 
 log = logging.getLogger(__name__)
-_LOOK_AFTER_SECONDS: Final = 5.0
+_UNLOAD_SECONDS: Final = 5.0
 
 State = Literal["ready", "loaded", "idle"]
 """`ready`: core, always loaded. `loaded`: support, used recently. `idle`: support, not loaded."""
@@ -34,7 +34,7 @@ State = Literal["ready", "loaded", "idle"]
 
 @dataclass(frozen=True, slots=True)
 class FunctionStatus:
-    """One function as `lastro functions` shows it."""
+    """The state of one function, as `lastro functions` shows it."""
 
     service: str
     consumer: str
@@ -47,7 +47,7 @@ class FunctionStatus:
 
 
 class Function:
-    """One Service's function. `target` is None while it is not loaded."""
+    """The function of one Service. `target` is None while it is not loaded."""
 
     __slots__ = ("calls", "in_flight", "last_used", "loads", "operation", "service", "support", "target", "ways_in")
 
@@ -60,7 +60,7 @@ class Function:
         self.in_flight = 0
         self.loads = 0
         self.last_used: float | None = None
-        """When its last call ended, by the monotonic clock."""
+        """The time at which its last call ended, on the monotonic clock."""
         self.ways_in: tuple[str, ...] = ()
 
     @property
@@ -72,7 +72,7 @@ class Function:
 
 
 class Functions:
-    """The functions of the Services, by the Services' names."""
+    """The functions by the names of their Services."""
 
     def __init__(
         self,
@@ -81,32 +81,32 @@ class Functions:
         timers: Timers,
         collect: Callable[[], object] = gc.collect,
     ) -> None:
-        """`collect` is called after functions were unloaded: modules contain reference cycles."""
+        """`collect` is called after functions were unloaded, because modules contain reference cycles."""
         self._clock = clock
         self._timers = timers
         self._collect = collect
         self._functions = {name: Function(service) for name, service in services.items()}
-        self._looking_after = False
+        self._unloading = False
         self.on_unload: Callable[[Service], None] | None = None
-        """Called with a function's Service when it is unloaded, so that a cache of it can be cleared."""
+        """Called with the Service of a function that is unloaded, so that its caches can be cleared."""
 
     def start(self) -> None:
         """Load the core functions, and begin to unload the others when they are idle. Raises FieldError."""
         for function in self._functions.values():
             if not function.support:
                 self._load(function)
-        if not self._looking_after:
-            self._looking_after = True
-            self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
+        if not self._unloading:
+            self._unloading = True
+            self._timers.after(_UNLOAD_SECONDS, self._unload_idle)
 
     def stop(self) -> None:
         """Stop unloading idle functions. Those that are loaded stay loaded."""
-        self._looking_after = False
+        self._unloading = False
 
     def check(self, plan: Plan, manifests: Manifests) -> None:
-        """Load every function once and see that it takes what its ways in bring; notes the ways for `status`.
+        """Load every function once and check that it accepts what its ways in deliver. Stores the ways for `status`.
 
-        Raises ManifestError with all that is wrong.
+        Raises ManifestError with all findings.
         """
         findings = []
         for name, function in self._functions.items():
@@ -127,7 +127,8 @@ class Functions:
     # Calls
 
     def operation(self, service: str) -> Operation:
-        """A function's operation, loaded when it was not. Raises KeyError for an unknown Service, FieldError."""
+        """Return the operation of a function, loaded if necessary. Raises KeyError for an unknown Service,
+        FieldError."""
         function = self._functions[service]
         if function.operation is None:
             self._load(function)
@@ -135,7 +136,7 @@ class Functions:
         return function.operation
 
     def enter(self, service: str) -> Function:
-        """Begin a call: return the function, loaded, and not unloaded before `leave`. Raises as `operation` does."""
+        """Begin a call: return the function, loaded. It is not unloaded before `leave`. Raises as `operation` does."""
         function = self._functions[service]
         if function.target is None:
             self._load(function)
@@ -183,8 +184,8 @@ class Functions:
         function.loads += 1
         function.last_used = self._clock.monotonic()
 
-    def _look_after(self) -> None:
-        if not self._looking_after:
+    def _unload_idle(self) -> None:
+        if not self._unloading:
             return
         now = self._clock.monotonic()
         gone = [function for function in self._functions.values() if _is_idle(function, now)]
@@ -192,7 +193,7 @@ class Functions:
             self._unload(function)
         if gone:
             self._collect()
-        self._timers.after(_LOOK_AFTER_SECONDS, self._look_after)
+        self._timers.after(_UNLOAD_SECONDS, self._unload_idle)
 
     def _unload(self, function: Function) -> None:
         if function.target is None or function.in_flight:

@@ -1,4 +1,4 @@
-"""By which ways functions are reached, and whether each takes what comes by them."""
+"""The ways by which functions are reached, and whether each function accepts what they deliver."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shared.http.operation import HttpOperation
 from shared.messaging.operation import EventOperation
 
 Lookup = Callable[[str], Operation]
-"""Called with a Service's name; returns its function's operation."""
+"""Called with the name of a Service; returns the operation of its function."""
 
 
 def ways_in(plan: Plan, manifests: Manifests) -> dict[str, tuple[str, ...]]:
-    """The ways to each Service's function: routes, Triggers, sources, schedules, dead letters."""
+    """Return the ways to the function of each Service: routes, Triggers, sources, schedules and dead letters."""
     ways: dict[str, list[str]] = {name: [] for name in plan.services}
     for subscription in plan.subscriptions:
         if isinstance(subscription.target, ToService):
@@ -32,7 +32,7 @@ def ways_in(plan: Plan, manifests: Manifests) -> dict[str, tuple[str, ...]]:
 
 
 def refused_ways(plan: Plan, manifests: Manifests, operation_of: Lookup) -> Iterator[Finding]:
-    """Each way by which something comes that its function would refuse."""
+    """Return a finding for each way that delivers something that its function would refuse."""
     for subscription in plan.subscriptions:
         yield from _refused_events(subscription, manifests, operation_of)
         yield from _refused_dead_letters(subscription, manifests, operation_of)
@@ -41,7 +41,9 @@ def refused_ways(plan: Plan, manifests: Manifests, operation_of: Lookup) -> Iter
             reason = f"there is no Service {service.function}, the first label of the host"
             yield manifests.finding("Kong", "", reason, "services", n, "host")
         elif service.routes and not isinstance(operation_of(service.function), HttpOperation):
-            reason = f"{operation_of(service.function).id} takes events, not requests, and has the route {service.name}"
+            reason = (
+                f"{operation_of(service.function).id} accepts events, not requests, and has the route {service.name}"
+            )
             yield manifests.finding("Kong", "", reason, "services", n, "routes", 0)
 
 
@@ -52,12 +54,12 @@ def _refused_events(subscription: Subscription, manifests: Manifests, operation_
     operation = operation_of(subscription.target.name)
     to = ("spec", "subscriber") if kind == "Trigger" else ("spec", "sink")
     if not isinstance(operation, EventOperation):
-        yield manifests.finding(kind, name, f"{operation.id} takes requests, not events", *to)
+        yield manifests.finding(kind, name, f"{operation.id} accepts requests, not events", *to)
     elif kind == "PingSource":
         if not operation.any_event and PING_TYPE not in operation.models:
-            yield manifests.finding(kind, name, f"{operation.id} does not take the ticks of a schedule", *to)
+            yield manifests.finding(kind, name, f"{operation.id} does not accept the ticks of a schedule", *to)
         elif not operation.platform:
-            yield manifests.finding(kind, name, f"a tick names no tenant, and {operation.id} runs for one", *to)
+            yield manifests.finding(kind, name, f"a tick has no tenant, and {operation.id} needs one", *to)
     elif not operation.any_event:
         yield from _refused_types(subscription, operation, manifests)
 
@@ -65,13 +67,13 @@ def _refused_events(subscription: Subscription, manifests: Manifests, operation_
 def _refused_types(subscription: Subscription, operation: EventOperation, manifests: Manifests) -> Iterator[Finding]:
     kind, name = subscription.resource
     taken, passing = set(operation.models), subscription.filter.possible_types
-    takes = f"{operation.id} takes only {_and(taken)}"
+    takes = f"{operation.id} accepts only {_and(taken)}"
     if kind != "Trigger":
-        reason = f"every event of its topics comes here, and {takes}; put a Broker and a Trigger between"
+        reason = f"every event of its topics is delivered here, and {takes}; use a Broker and a Trigger"
         yield manifests.finding(kind, name, reason, "spec", "sink")
         return
     spec = manifests.triggers[name].spec
-    # Without either field the finding stands where the spec begins.
+    # Without both fields the finding is for the beginning of the spec.
     path = ("spec", "filters" if spec.filters or spec.filter is None else "filter")
     if passing is None:
         reason = f"the Trigger lets events of every type pass, and {takes}; name the types with exact"
@@ -88,9 +90,10 @@ def _refused_dead_letters(subscription: Subscription, manifests: Manifests, oper
         return
     operation = operation_of(subscription.dead_letter.name)
     if not isinstance(operation, EventOperation) or not operation.any_event:
-        taken = "events of some types only" if isinstance(operation, EventOperation) else "requests"
-        reason = f"a dead letter sink has to take every event, and {operation.id} takes {taken}"
-        # A Trigger that leaves `delivery` to its Broker is shown itself: it is the one that would lose events.
+        taken = "only events of some types" if isinstance(operation, EventOperation) else "requests"
+        reason = f"a dead letter sink must accept every event, and {operation.id} accepts {taken}"
+        # For a Trigger without `delivery` the finding names the Trigger and not its Broker, because the Trigger would
+        # lose events.
         yield manifests.finding(*subscription.resource, reason, "spec", "delivery", "deadLetterSink")
 
 

@@ -1,7 +1,7 @@
 """The page /docs: the API reference, rendered in the browser by Swagger UI from /v1/openapi.json.
 
-Every file comes from this package (`swagger_ui/` is vendored). The Content-Security-Policy allows scripts, styles and
-connections of this server alone, and no inline ones.
+Every file is part of this package (`swagger_ui/` is vendored). The Content-Security-Policy allows only scripts, styles
+and connections of this server, and no inline ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The gateway: what Kong does at the edge of a cluster.
+"""The gateway: it does what Kong does at the edge of a cluster.
 
-It finds the function behind a method and a path, limits the size of requests, limits the rate of each tenant, and
-queues new work while enough is in progress. Other paths may be the platform's own (own_paths.py).
+It finds the function for a method and a path, limits the size of requests and the rate of each tenant, and queues new
+requests while too many are in progress. Other paths may be the platform's own (own_paths.py).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Gateway:
         limits_here: bool = False,
         max_in_flight: int = 4096,
     ) -> None:
-        """`limits_here`: `serve` does not pass the rate gate on, so the gateway calls it itself."""
+        """`limits_here` means that `serve` does not pass the rate gate on, so the gateway calls it itself."""
         self._runtime = runtime
         self._router = router
         self._upstreams = upstreams
@@ -97,8 +97,8 @@ class Gateway:
         except Problem as problem:
             return self.refuse(request, problem, started)
         except Unavailable as error:
-            log.warning("a request cannot be answered now: %s", error)
-            unavailable = Problem("dependency_unavailable", "A store cannot answer now; try again.")
+            log.warning("a store is unavailable for a request: %s", error)
+            unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
             return self.refuse(request, unavailable, started)
         except Exception:
             log.exception("a request failed at the gateway")
@@ -140,7 +140,7 @@ class Gateway:
         return await self._serve(upstream.service, request)
 
     async def _admitted(self, request: HttpRequest) -> None:
-        """Wait in the admission queue until it is the tenant's turn."""
+        """Wait in the admission queue until the request of the tenant may start."""
         tenant_id = await self._tenant_id(request)
         if tenant_id is not None:
             await self._admission(tenant_id)
@@ -161,9 +161,9 @@ class Gateway:
         return request.caller.tenant_id
 
     def _log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
-        """Log a request that no function answered; a function's pipeline logs its own.
+        """Log a request that no function answered. A function's pipeline logs its own requests.
 
-        The path is the client's text and may hold anything: only the platform's own names are logged of it.
+        The path is the client's text and may contain anything, so only names that the platform knows are logged.
         """
         requests = self._runtime.telemetry.requests
         if requests is None:

@@ -1,6 +1,6 @@
-"""The paths that the platform answers itself: probes, documentation, tokens, the Broker's ingress, its own state.
+"""The paths that the platform answers itself: probes, documentation, tokens, the Broker's ingress, and its state.
 
-Everything else is answered by a function behind one of Kong's routes (gateway.py).
+A function behind one of Kong's routes answers every other path (gateway.py).
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 class Simulator(Protocol):
-    """Stands in for a payment provider on one machine."""
+    """Replaces a payment provider on one machine."""
 
     def start(self) -> None:
         """Continue with the callbacks that were due when the previous process ended."""
         ...
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request by the provider's protocol."""
+        """Answer a request in the provider's protocol."""
         ...
 
 
 class PlatformState(Protocol):
-    """What these paths read from the platform, and the one call that changes it: `publish`."""
+    """The state that these paths read from the platform, and `publish`, which changes it."""
 
     def ready(self) -> str | None:
         """Return the reason why the platform cannot serve requests now, or None when it can."""
@@ -133,7 +133,7 @@ class PlatformPaths:
                 return await answer(request, match.groupdict())
         raise Problem("not_found", "Nothing is served at this path.")
 
-    # Without a token
+    # Paths without a token
 
     async def _welcome(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return _json(
@@ -186,7 +186,7 @@ class PlatformPaths:
     async def _discovery(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return _of_issuer(self._issuer.answer_discovery())
 
-    # With a token
+    # Paths with a token
 
     async def _metrics(self, request: HttpRequest, _found: Found) -> HttpResponse:
         await self._platform_caller(request)
@@ -206,7 +206,9 @@ class PlatformPaths:
         require_scope(caller, scope)
         query = parse_query(request.query)
         for name in query.keys() - {"after", "limit"}:
-            raise Problem.parameter("malformed_request", name, "Unknown parameter. Known are `after` and `limit`.")
+            raise Problem.parameter(
+                "malformed_request", name, "Unknown parameter. The parameters are `after` and `limit`."
+            )
         after = _number(query, "after", default=0)
         limit = _number(query, "limit", default=100)
         if after < 0:
@@ -220,7 +222,7 @@ class PlatformPaths:
         return _json({"data": data, "next": read_to})
 
     async def _ingress(self, request: HttpRequest, found: Found) -> HttpResponse:
-        """Knative's Broker ingress: 202 when the event is stored, 400 when the request is no CloudEvent."""
+        """Knative's Broker ingress: 202 when the event is stored, 400 when the request is not a CloudEvent."""
         await self._platform_caller(request)
         try:
             envelope = from_http(request.headers.items(), request.body)
@@ -238,7 +240,7 @@ class PlatformPaths:
         caller = await self._caller(request)
         require_scope(caller, PLATFORM_SCOPE)
         if not caller.is_platform or request.header("x-tenant-id") is not None:
-            raise Problem("tenant_mismatch", "This path takes a platform token and no X-Tenant-Id.")
+            raise Problem("tenant_mismatch", "This path needs a platform token and no X-Tenant-Id.")
         return caller
 
     async def _caller(self, request: HttpRequest) -> Caller:

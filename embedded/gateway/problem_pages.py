@@ -1,7 +1,7 @@
 """The pages under /problems/: one for each error code, with cause and remedy, and an index.
 
-The `type` of a problem in a response is the address of its page. The pages load nothing; a Content-Security-Policy
-allows their own style alone.
+The `type` of a problem in a response is the URL of its page. The pages load nothing; a Content-Security-Policy allows
+only their own style.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _section(title: str, place: str, cause: str, remedy: str) -> str:
 
 
 def _text(plain: str) -> str:
-    """Plain text as HTML; what stands in backquotes is set as code."""
+    """Return plain text as HTML. Text in backquotes is set as code."""
     return _CODE.sub(r"<code>\1</code>", escape(plain))
 
 

@@ -1,4 +1,5 @@
-"""Rate limits per tenant, as Kong's plugin has them on one node: a token bucket that holds the requests of a second."""
+"""Rate limits per tenant, as Kong's plugin implements them on one node: a token bucket with the requests of one
+second."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ class RateLimits:
         self._default = default
         self._seconds = seconds
         # Tenant → [tokens, time of the last count]. A tenant without an entry has a full bucket. When there are too
-        # many entries, the tenant that was quiet for longest loses its entry; its bucket is most likely full by then.
+        # many entries, the one that was not used for longest is removed; its bucket is most likely full by then.
         self._buckets: OrderedDict[str, list[float]] = OrderedDict()
 
     def take(self, tenant_id: str, limit: int | None) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""Kong's declarative routes: finds the route for a raw path.
+"""Kong's declarative routes: finds the route of a raw path.
 
-A regex path that consists of words and whole-segment groups becomes a branch of a tree, so that a look-up costs the
-length of the path and not the number of routes. The other paths of Kong's router (`traditional_compatible`), which are
-prefixes and free regexes, are tried after the tree, in the order of their weight.
+A regex path that consists of words and whole-segment groups becomes a branch of a tree, so that the cost of a look-up
+depends on the length of the path and not on the number of routes. The other paths of Kong's router
+(`traditional_compatible`), which are prefixes and free regexes, are tried after the tree, in the order of their weight.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _walk(node: _Node, pieces: list[str], position: int) -> dict[str, str]:
 
 
 def _segments(path: str) -> list[str] | None:
-    """Return the segments of a regex path, "" for a group; None when it has anything but words and groups."""
+    """Return the segments of a regex path, with "" for a group; None when it has other parts than words and groups."""
     if not path.startswith("~/") or not path.endswith("$"):
         return None
     pieces: list[str] = []

@@ -1,4 +1,4 @@
-"""From Kong's declarative file to the gateway's routes: which Service answers what, and under which limits."""
+"""Builds the gateway's routes from Kong's declarative file: the Service and the limits of each route."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from shared.http.operation import HttpOperation
 def upstreams_of(
     manifests: Manifests, *, max_body_bytes: int, seconds: Callable[[], float]
 ) -> tuple[Router, dict[str, Upstream]]:
-    """The router over the names of Kong's routes, and the upstream behind each name.
+    """Return the router over the names of Kong's routes, and the upstream of each name.
 
-    Raises ManifestError with all that cannot be carried out.
+    Raises ManifestError with every field that is not supported.
     """
     kong = manifests.kong
     if kong is None:
@@ -45,14 +45,14 @@ def upstreams_of(
 
 
 def routed_operations(manifests: Manifests) -> list[HttpOperation]:
-    """The operations behind Kong's routes, imported. Raises ManifestError for a route without one."""
+    """Import and return the operations behind Kong's routes. Raises ManifestError for a route without one."""
     found = []
     for n, upstream in enumerate(manifests.kong.services if manifests.kong else ()):
         service = manifests.services.get(upstream.function)
         target = None if service is None else getattr(import_module(service.module), service.target, None)
         operation = operation_of(target)
         if not isinstance(operation, HttpOperation):
-            reason = f"no function that takes requests is behind {upstream.function}"
+            reason = f"there is no function that accepts requests behind {upstream.function}"
             raise ManifestError([manifests.finding("Kong", "", reason, "services", n, "host")])
         found.append(operation)
     return list({operation.id: operation for operation in found}.values())
@@ -73,14 +73,17 @@ def _refused_of_route(
 ) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     if route.strip_path:
         yield (
-            f"{route.name} strips its path, which is signed and has to reach its function as it was sent",
+            f"{route.name} strips its path; the path is signed and must reach its function unchanged",
             ("strip_path",),
         )
     limit = kong.rate_limit(service, route)
     if limit is not None and (limit.second is None or limit.minute is not None or limit.hour is not None):
-        yield f"{route.name} has a rate limit by other than `second`, which one machine does not count", ()
+        yield f"{route.name} has a rate limit with another period than `second`, which is not supported here", ()
     elif limit is not None and limit.limit_by != "header":
-        yield f"{route.name} has a rate limit by {limit.limit_by}; here it has to be limit_by header, the tenant's", ()
+        yield (
+            f"{route.name} has a rate limit by {limit.limit_by}; here it must be limit_by header",
+            (),
+        )
     for position, path in enumerate(route.paths):
         try:
             Router.of([(route.methods, path, route.name)])
@@ -93,7 +96,7 @@ def _gate(
 ) -> RateGate | None:
     if limit is None:
         return None
-    # Routes under the same limit count together, as they do under one plugin of Kong's.
+    # Routes with the same limit share their counts, as they do with one plugin of Kong.
     key = (limit.second, limit.header_name or "")
     if key not in gates:
         gates[key] = RateLimits(limit.second or 0, seconds).take

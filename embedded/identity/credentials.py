@@ -1,4 +1,5 @@
-"""credentials.json: the clients, keys and addresses that a developer needs to call the platform; mode 0600."""
+"""The file credentials.json: the clients, keys and URLs that a developer needs to call the platform. Its mode is
+0600."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ FILE_NAME: Final = "credentials.json"
 
 
 class BadCredentials(Exception):
-    """The file cannot be used: the text names it, says why and what to do."""
+    """The file cannot be used. The text has the file, the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Credentials:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise BadCredentials(f"{path} cannot be read: {reason}") from None
         try:
             content = _Content.model_validate_json(text)
@@ -92,7 +93,7 @@ class Credentials:
             where = ".".join(str(part) for part in first["loc"])
             wrong = f"{where}: {first['msg']}" if where else first["msg"]
             raise BadCredentials(
-                f"{path} is damaged ({wrong}): put it back from a backup, or remove it and `up` writes it anew "
+                f"{path} is damaged ({wrong}): restore it from a backup, or remove it, and `up` writes a new one "
                 "with the secrets of the platform and the demo tenant"
             ) from None
         return cls(path, **content.model_dump(exclude_none=True))
@@ -104,7 +105,7 @@ class Credentials:
         return json.dumps(content, indent=2) + "\n"
 
     def write(self) -> None:
-        """Write the file atomically, readable by its owner only."""
+        """Write the file atomically, readable only by its owner."""
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -114,8 +115,8 @@ class Credentials:
         aside.replace(self.path)
 
     def identity_of(self, tenant_id: str | None) -> Identity | None:
-        """Return the client of a tenant, or None when it is unknown. Without `tenant_id`: of the first tenant, the
-        demo tenant."""
+        """Return the client of a tenant, or None when it is unknown. Without `tenant_id`, return the client of the
+        first tenant, which is the demo tenant."""
         known = [*([self.demo] if self.demo else []), *(self.tenants or {}).values()]
         for entry in known:
             if tenant_id in (None, entry["tenant_id"]):
@@ -126,11 +127,11 @@ class Credentials:
         """Return the platform's own client, or None."""
         return None if self.platform is None else Identity(**self.platform)
 
-    def keep_tenant(self, created: dict[str, Any]) -> None:
-        """Add a new tenant's client and key, from the answer that shows them once."""
+    def add_tenant(self, created: dict[str, Any]) -> None:
+        """Add the client and key of a new tenant, from the response that shows them once."""
         self.tenants = {**(self.tenants or {}), created["id"]: tenant_entry(created)}
 
-    def keep_key(self, tenant_id: str, key: dict[str, Any]) -> bool:
+    def replace_key(self, tenant_id: str, key: dict[str, Any]) -> bool:
         """Replace a tenant's signing key. Return False when the tenant is not in the file."""
         change = {"key_id": key["key_id"], "signing_secret": key["secret"]}
         if self.demo is not None and self.demo["tenant_id"] == tenant_id:
@@ -143,7 +144,7 @@ class Credentials:
 
 
 def tenant_entry(created: dict[str, Any]) -> dict[str, str]:
-    """Return the fields of an Identity, from the answer to `POST /v1/tenants`."""
+    """Return the fields of an Identity from the response of `POST /v1/tenants`."""
     return {
         "tenant_id": created["id"],
         "client_id": created["client"]["client_id"],

@@ -1,4 +1,4 @@
-"""The first start creates the platform's own client, the demo tenant and the file with their secrets."""
+"""The first start: it creates the platform's own client, the demo tenant and the file with their secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StoredClients:
         self._runtime = runtime
 
     async def client(self, client_id: str) -> Client | None:
-        """Return the client, or None, once it is durable."""
+        """Return the client, or None, when it is durable."""
         document = await client_of(self._runtime.documents, client_id)
         if document is None:
             return None
@@ -51,9 +51,9 @@ class StoredClients:
 async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -> Credentials:
     """Create the platform's client, the credentials file and, with `demo`, the demo tenant, unless they exist.
 
-    An earlier start may have done any step, also one that a crash interrupted. A repeated step yields the same secrets:
-    those of the demo tenant come from the idempotent replay of its creation. Raises BadCredentials, also when the file,
-    the key files and the database do not belong together.
+    Any of these steps may have happened in an earlier start, also in one that a crash interrupted. A repeated step
+    yields the same secrets: those of the demo tenant come from the idempotent replay of its creation. Raises
+    BadCredentials, also when the file, the key files and the database do not belong together.
     """
     settings = runtime.settings
     directory = settings.data_path
@@ -73,15 +73,15 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
 
 
 async def _check_clients(runtime: Runtime, credentials: Credentials) -> None:
-    """See that the database knows the clients that the file kept from an earlier start. Raises BadCredentials."""
+    """Check that the database has the clients that the file has from an earlier start. Raises BadCredentials."""
     demo = [credentials.demo] if credentials.demo else []
     for entry in (*demo, *(credentials.tenants or {}).values()):
         client = await client_of(runtime.documents, entry["client_id"])
         if client is None or client["secret_digest"] != client_secret_digest(entry["client_secret"]):
             raise BadCredentials(
-                f"{credentials.path} holds a client of the tenant {entry['tenant_id']} that the database beside it "
-                f"does not know, as when the database was deleted: put the database back that belongs to it, or "
-                f"remove {credentials.path} to begin anew"
+                f"{credentials.path} holds a client of the tenant {entry['tenant_id']} that the database in the "
+                f"same directory does not have; was the database deleted? Restore the database that belongs to it, or "
+                f"remove {credentials.path} to start again with new secrets"
             )
 
 
@@ -108,8 +108,8 @@ async def _platform_client(runtime: Runtime) -> str:
         if known is None or known["secret_digest"] != document["secret_digest"]:
             directory = runtime.settings.data_path
             raise BadCredentials(
-                f"{directory / KEY_FILE} and {directory / SECRETS_FILE} are not those that the database beside them "
-                "was made with, as when they were deleted: put them back from a backup of the data directory"
+                f"{directory / KEY_FILE} and {directory / SECRETS_FILE} are not those with which the database in "
+                "the same directory was created; were they deleted? Restore them from a backup of the data directory"
             ) from None
     await runtime.documents.durable()
     return secret
@@ -128,6 +128,6 @@ async def _demo_tenant(issuer: Issuer, send: Send) -> dict[str, str] | None:
     response = await send(HttpRequest("POST", "/v1/tenants", "", headers, body))
     answer: dict[str, Any] = orjson.loads(response.body)
     if response.status != 201:
-        log.warning("there is no demo tenant: %s", answer.get("detail", response.status))
+        log.warning("the demo tenant cannot be created: %s", answer.get("detail", response.status))
         return None
     return tenant_entry(answer)

@@ -1,4 +1,4 @@
-"""The local issuer of tokens: it takes the place of Keycloak, with the same discovery, key and token endpoints.
+"""The local issuer of tokens. It replaces Keycloak and has the same discovery, key and token endpoints.
 
 It supports the client credentials grant (RFC 6749 §4.4). Other grants are answered with the errors of RFC 6749 §5.2.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TOKEN_SECONDS: Final = 300
 REALM_PATH: Final = "/realms/lastro"
-"""The path of the issuer's URL. The paths below follow it; all are those of Keycloak."""
+"""The path of the issuer's URL. The paths below are relative to it. All of them are the same as Keycloak's."""
 DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 JWKS_PATH: Final = "/protocol/openid-connect/certs"
 TOKEN_PATH: Final = "/protocol/openid-connect/token"
@@ -35,7 +35,7 @@ _MAX_FORM_BYTES: Final = 16 * 1024
 
 
 def token_url(base_url: str) -> str:
-    """The address of the token endpoint of a platform at this address."""
+    """Return the URL of the token endpoint of a platform with this base URL."""
     return base_url.rstrip("/") + REALM_PATH + TOKEN_PATH
 
 
@@ -62,7 +62,7 @@ class Client:
 
 
 class ClientDirectory(Protocol):
-    """Where the issuer looks up its clients."""
+    """The directory in which the issuer looks up its clients."""
 
     async def client(self, client_id: str) -> Client | None:
         """Return the client with this id, or None when it is not registered."""
@@ -216,7 +216,7 @@ class Issuer:
             raise OAuthError("invalid_request", "grant_type is missing")
         client = await self._authenticated(given, authorization)
         if grant_type != "client_credentials":
-            raise OAuthError("unsupported_grant_type", "this issuer knows client_credentials only")
+            raise OAuthError("unsupported_grant_type", "this issuer supports only client_credentials")
         scopes = _granted(client, given.get("scope"))
         return {
             "access_token": self.issue(client, scopes),
@@ -260,15 +260,15 @@ class Issuer:
     # HTTP
 
     def answer_discovery(self) -> Answer:
-        """The response to a request for the discovery document."""
+        """Return the response to a request for the discovery document."""
         return _json(200, self.discovery(), {"Cache-Control": "max-age=60"})
 
     def answer_jwks(self) -> Answer:
-        """The response to a request for the public keys."""
+        """Return the response to a request for the public keys."""
         return _json(200, self.jwks(), {"Cache-Control": "max-age=60"})
 
     async def answer_token(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """The response to a token request (header names in lower case); refusals are those of RFC 6749 §5.2."""
+        """Return the response to a token request (header names in lower case). Refusals are those of RFC 6749 §5.2."""
         try:
             return _json(200, await self.token(_form(headers, body), headers.get("authorization")), _NO_STORE)
         except OAuthError as refusal:
@@ -288,7 +288,7 @@ def _credentials(form: Mapping[str, str], authorization: str | None) -> tuple[st
     both."""
     if authorization:
         if "client_secret" in form:
-            raise OAuthError("invalid_request", "credentials came in the header and in the body")
+            raise OAuthError("invalid_request", "credentials are in the header and in the body; send them once")
         client_id, secret = _basic(authorization)
         if form.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_request", "client_id differs between the header and the body")
@@ -322,7 +322,7 @@ def _granted(client: Client, asked: str | None) -> frozenset[str]:
         return client.scopes
     scopes = frozenset(asked.split(" ")) - {""}
     if not scopes or not scopes <= client.scopes:
-        raise OAuthError("invalid_scope", "a scope is not one of the client's")
+        raise OAuthError("invalid_scope", "the client does not have this scope")
     return scopes
 
 
@@ -338,7 +338,7 @@ def _form(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         raise OAuthError("invalid_request", "the body cannot be read") from None
     form = dict(pairs)
     if len(form) != len(pairs):
-        raise OAuthError("invalid_request", "a parameter came twice")
+        raise OAuthError("invalid_request", "a parameter occurs more than once")
     return form
 
 

@@ -1,1 +1,1 @@
-"""Readers of the manifests (Knative, Kafka, Kong), which refuse what the one-machine platform does not carry out."""
+"""Readers of the manifests of Knative, Kafka and Kong. They refuse what the one-machine platform does not support."""

@@ -1,4 +1,4 @@
-"""The annotations of Knative's autoscaler on a Service's template, by the rules of Serving's webhook."""
+"""The annotations of Knative's autoscaler on the template of a Service, by the rules of Serving's webhook."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _DECIMAL: Final = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 
 
 def check_annotations(annotations: Mapping[str, str]) -> None:
-    """Raise FieldError, whose path is the annotation's name, unless Knative's autoscaler takes them all.
+    """Raise FieldError, whose path is the name of the annotation, unless Knative's autoscaler accepts all annotations.
 
-    A cluster passes over an annotation that it does not know. Here it is refused: a misspelt min-scale would scale a
+    A cluster ignores unknown annotations of the autoscaler. Here they are refused: a misspelt min-scale would scale a
     core function to zero.
     """
     for name, value in annotations.items():
@@ -39,12 +39,12 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
 
 
 def scale(annotations: Mapping[str, str], name: str) -> int:
-    """The number in an annotation that was checked, 0 when it is not there."""
+    """Return the number in a checked annotation, or 0 when it is absent."""
     return int(annotations.get(PREFIX + name, "0"))
 
 
 def seconds(annotations: Mapping[str, str], name: str, default: float) -> float:
-    """The duration in an annotation that was checked."""
+    """Return the duration in a checked annotation, in seconds."""
     text = annotations.get(PREFIX + name)
     return default if text is None else go_seconds(text)
 
@@ -52,7 +52,7 @@ def seconds(annotations: Mapping[str, str], name: str, default: float) -> float:
 def _whole(least: int) -> Callable[[str], None]:
     def check(text: str) -> None:
         if not _INTEGER.fullmatch(text) or not least <= int(text) <= _MAX_INT32:
-            raise ValueError(f"{text!r} is no whole number from {least} to {_MAX_INT32}")
+            raise ValueError(f"{text!r} is not a whole number from {least} to {_MAX_INT32}")
 
     return check
 
@@ -61,7 +61,7 @@ def _number(least: float, most: float = float("inf")) -> Callable[[str], None]:
     def check(text: str) -> None:
         if not _DECIMAL.fullmatch(text) or not least <= float(text) <= most:
             bounds = f"of at least {least:g}" if most == float("inf") else f"from {least:g} to {most:g}"
-            raise ValueError(f"{text!r} is no number {bounds}")
+            raise ValueError(f"{text!r} is not a number {bounds}")
 
     return check
 
@@ -72,7 +72,7 @@ def _duration(least: float, *, whole: bool = True) -> Callable[[str], None]:
         if not least <= found <= MAX_WINDOW_SECONDS:
             raise ValueError(f"{text!r} is not from {least:g} s to {MAX_WINDOW_SECONDS:g} s")
         if whole and found != int(found):
-            raise ValueError(f"{text!r} is no whole number of seconds")
+            raise ValueError(f"{text!r} is not a whole number of seconds")
 
     return check
 
@@ -95,7 +95,7 @@ _CHECKS: Final[dict[str, Callable[[str], None]]] = {
     "metric": _one_of("concurrency", "rps", "cpu", "memory"),
     "min-scale": _whole(0),
     "max-scale": _whole(0),
-    # 0 needs a flag of the cluster that is off by default.
+    # 0 requires a feature flag of the cluster that is off by default.
     "initial-scale": _whole(1),
     "activation-scale": _whole(2),
     "target": _number(0.01),

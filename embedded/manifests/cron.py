@@ -1,7 +1,7 @@
-"""Schedules of PingSources: standard cron, as robfig/cron's ParseStandard reads it for Knative.
+"""Schedules of PingSources: standard cron, as Knative reads it with robfig/cron's ParseStandard.
 
 Five fields (minute, hour, day of month, month, day of week) or a descriptor (`@hourly`), in a timezone. There are no
-seconds, no L and no #, and Sunday is 0 only. `@every` is refused by Knative's webhook.
+seconds, no L and no #, and Sunday is only 0. `@every` is refused by Knative's webhook.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Cron:
     """A cron expression of five fields in a time zone; without one, in UTC."""
 
     def __init__(self, schedule: str, timezone: str = "") -> None:
-        """Raises FieldError with the path `schedule` or `timezone`."""
+        """Raises FieldError, with the path `schedule` or `timezone`."""
         from cronsim import CronSim, CronSimError
 
         self._zone = _zone(timezone)
@@ -58,7 +58,7 @@ class Cron:
             raise FieldError(f"{schedule!r} names a day that no month of it has", "schedule") from None
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first tick behind an instant, in UTC; None when there is none any more."""
+        """Return the first tick after an instant, in UTC; None when there is none."""
         from cronsim import CronSim
 
         try:
@@ -74,16 +74,16 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise FieldError(f"{name!r} is no timezone that this machine knows", "timezone") from None
+        raise FieldError(f"{name!r} is not a timezone that this machine knows", "timezone") from None
 
 
 def _standard(schedule: str) -> str:
-    """A schedule with the values of each field listed, so that the cron library has no rule of its own to add."""
+    """Return a schedule with all values of each field listed, so that the cron library adds no rules of its own."""
     text = schedule.strip()
     if text.startswith("@"):
         expression = _DESCRIPTORS.get(text.lower())
         if expression is None:
-            raise FieldError(f"{text!r} is no descriptor that a PingSource takes", "schedule")
+            raise FieldError(f"{text!r} is not a descriptor that a PingSource accepts", "schedule")
         return expression
     fields = text.split()
     if len(fields) != len(_FIELDS):
@@ -96,9 +96,9 @@ def _listed(field: _Field, text: str) -> str:
     for term in text.split(","):
         match = _TERM.fullmatch(term)
         if match is None:
-            raise FieldError(f"{text!r} is no {field.name} of standard cron", "schedule")
+            raise FieldError(f"{text!r} is not a valid {field.name} of standard cron", "schedule")
         if match["any"] and int(match["step"] or 1) == 1:
-            # Only a star alone leaves the choice of the day to the other of the two fields of days.
+            # Only a single star in one of the two fields of days leaves the choice of days to the other.
             return "*"
         values.update(_values(field, match))
     return ",".join(map(str, sorted(values)))
@@ -112,7 +112,7 @@ def _values(field: _Field, match: re.Match[str]) -> Iterator[int]:
     if match["last"] is not None:
         last = _number(field, match["last"])
     else:
-        # `5/10` is from 5 to the end by tens.
+        # `5/10` means every tenth value from 5 to the end.
         last = field.most if match["any"] or match["step"] is not None else first
     if last < first:
         raise FieldError(f"{match[0]!r} in the {field.name} ends before it begins", "schedule")
@@ -124,5 +124,7 @@ def _number(field: _Field, text: str) -> int:
         return field.words.index(text.upper()) + field.least
     if not text.isdigit() or not field.least <= int(text) <= field.most:
         hint = "; Sunday is 0" if field.name == "day of week" and text == "7" else ""
-        raise FieldError(f"{text!r} is no {field.name}, which is {field.least} to {field.most}{hint}", "schedule")
+        raise FieldError(
+            f"{text!r} is not a valid {field.name}, which is {field.least} to {field.most}{hint}", "schedule"
+        )
     return int(text)

@@ -1,4 +1,4 @@
-"""Durations as the manifests write them: ISO 8601 in `delivery`, Go's own form in annotations."""
+"""Durations in the manifests: ISO 8601 in `delivery`, Go's format in annotations."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ _GO_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "Â
 
 
 def iso_seconds(text: str) -> float:
-    """Seconds of an ISO 8601 duration of fixed length, `PT1M30S`. Raises ValueError: years and months have none."""
+    """Return the seconds of an ISO 8601 duration of fixed length, such as `PT1M30S`. Raises ValueError, also for years
+    and months, which have no fixed length."""
     import isodate
 
     try:
         duration = isodate.parse_duration(text) if _ISO.fullmatch(text) else None
     except (ValueError, OverflowError):
         duration = None
-    # The library takes "PT" for no time at all; the standard wants at least one element.
+    # The library reads "PT" as zero; the standard requires at least one element.
     if not isinstance(duration, timedelta) or text.endswith(("P", "T")):
-        raise ValueError(f"{text!r} is no ISO 8601 duration of fixed length, such as PT0.2S or PT1M30S")
+        raise ValueError(f"{text!r} is not an ISO 8601 duration of fixed length, such as PT0.2S or PT1M30S")
     return duration.total_seconds()
 
 
 def go_seconds(text: str) -> float:
-    """Seconds of a Go duration, `1m30s`. Raises ValueError when it is none, or negative."""
+    """Return the seconds of a Go duration, such as `1m30s`. Raises ValueError for other text and for a negative
+    duration."""
     pieces = _GO_DURATION.findall(text)
     if text == "0":
         return 0.0
     if not pieces or "".join(number + unit for number, unit in pieces) != text:
-        raise ValueError(f"{text!r} is no duration of Go, such as 90s or 1m30s")
+        raise ValueError(f"{text!r} is not a duration of Go, such as 90s or 1m30s")
     return sum(float(number) * _GO_UNITS[unit] for number, unit in pieces)

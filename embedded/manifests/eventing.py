@@ -1,7 +1,7 @@
-"""Brokers, Triggers and PingSources, by the rules of Knative Eventing 1.22's webhook and bounds of our own.
+"""Brokers, Triggers and PingSources, by the rules of Knative Eventing 1.22's webhook and with bounds of our own.
 
 The webhook accepts any number of retries and any delay. The bounds here are ours: an event that is retried for weeks is
-neither delivered nor given up, and no alert is raised.
+neither delivered nor dead-lettered, and raises no alert.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from embedded.manifests.resource import Destination, Reference, Resource, Strict
 from embedded.manifests.serving import MAX_TIMEOUT_SECONDS
 
 MAX_RETRIES: Final = 100
-"""Of one delivery."""
+"""The most retries of one delivery."""
 MAX_RETRYING_SECONDS: Final = 24 * 60 * 60
-"""From the first attempt of a delivery to its last, by the back-off alone."""
+"""The longest time from the first attempt of a delivery to its last, by the back-off alone."""
 DEFAULT_BACKOFF_SECONDS: Final = 1.0
-"""The Kafka broker's back-off delay where none is written."""
+"""The Kafka broker's back-off delay when the manifest has none."""
 _ORDER: Final = "kafka.eventing.knative.dev/delivery.order"
 _CLASS: Final = "eventing.knative.dev/broker.class"
 _UNPLAYED: Final = ("knative.dev/dependency", "eventing.knative.dev/injection")
@@ -34,12 +34,12 @@ BackoffPolicy = Literal["linear", "exponential"]
 
 
 def delay_before(retry: int, backoff: BackoffPolicy, delay: float) -> float:
-    """Seconds before the `retry`-th retry (from 1): `delay * n`, or `delay * 2^n`."""
+    """Return the seconds before the `retry`-th retry (from 1): `delay * n`, or `delay * 2^n`."""
     return delay * (retry if backoff == "linear" else 2**retry)
 
 
 class DeliverySpec(Strict):
-    """How often and when a delivery is retried, and where an event goes that is given up."""
+    """When a delivery is retried and how often, and the dead letter sink of an event that fails."""
 
     dead_letter_sink: Destination | None = None
     retry: int | None = Field(default=None, ge=0)
@@ -60,8 +60,8 @@ class DeliverySpec(Strict):
     @classmethod
     def _a_timeout_can_be_kept(cls, text: str | None) -> str | None:
         if text is not None and not 0 < iso_seconds(text) <= MAX_TIMEOUT_SECONDS:
-            bounds = f"more than PT0S and at most PT{MAX_TIMEOUT_SECONDS}S, when Serving ends every request"
-            raise ValueError(f"{text!r} is no timeout: it has to be {bounds}")
+            bounds = f"more than PT0S and at most PT{MAX_TIMEOUT_SECONDS}S, Serving's limit for every request"
+            raise ValueError(f"{text!r} is not a valid timeout: it must be {bounds}")
         return text
 
     @field_validator("backoff_delay")
@@ -82,7 +82,7 @@ class DeliverySpec(Strict):
     @classmethod
     def _events_are_binary(cls, format: str | None) -> str | None:
         if format == "json":
-            raise ValueError("the embedded broker delivers in binary mode only; leave it out or write binary")
+            raise ValueError("the embedded broker delivers in binary mode only; leave it out or set binary")
         return format
 
     @model_validator(mode="after")
@@ -93,19 +93,19 @@ class DeliverySpec(Strict):
             hours = MAX_RETRYING_SECONDS // 3600
             raise FieldError(
                 f"with this back-off the last of {self.retry} retries comes after {last / 3600:,.1f} hours; "
-                f"it has to come within {hours}",
+                f"it must come within {hours}",
                 "retry",
             )
         return self
 
     @property
     def timeout_seconds(self) -> float:
-        """How long one attempt may take."""
+        """The longest time of one attempt, in seconds."""
         return float(MAX_TIMEOUT_SECONDS) if self.timeout is None else iso_seconds(self.timeout)
 
     @property
     def backoff_seconds(self) -> float:
-        """The delay that grows from retry to retry."""
+        """The delay from which the back-off is computed, in seconds."""
         return DEFAULT_BACKOFF_SECONDS if self.backoff_delay is None else iso_seconds(self.backoff_delay)
 
     @property
@@ -115,14 +115,14 @@ class DeliverySpec(Strict):
 
 
 class BrokerSpec(Strict):
-    """What a Broker says of its topic and of deliveries."""
+    """The settings of a Broker: its topic and its deliveries."""
 
     config: Reference | None = None
     delivery: DeliverySpec | None = None
 
 
 class Broker(Resource):
-    """A Broker: the events that it takes are offered to its Triggers."""
+    """A Broker: its events are offered to its Triggers."""
 
     spec: BrokerSpec = BrokerSpec()
 
@@ -130,7 +130,7 @@ class Broker(Resource):
     def _is_of_kafka(self) -> Broker:
         name = self.metadata.annotations.get(_CLASS, "Kafka")
         if name not in ("Kafka", "KafkaNamespaced"):
-            reason = f"a Broker of the class {name!r} is not carried out; Kafka and KafkaNamespaced are"
+            reason = f"a Broker of the class {name!r} is not supported; Kafka and KafkaNamespaced are"
             raise FieldError(reason, "metadata", "annotations", _CLASS)
         return self
 
@@ -149,11 +149,11 @@ class LegacyFilter(Strict):
         return attributes
 
 
-NO_ATTRIBUTE: Final = "it is no name of an attribute: a lower-case letter, then lower-case letters and digits"
+NO_ATTRIBUTE: Final = "it is not the name of an attribute: a lower-case letter, then lower-case letters and digits"
 
 
 class TriggerSpec(Strict):
-    """What a Trigger lets through, to whom, and how. Its filters are read by embedded/broker/filters.py."""
+    """The filters, subscriber and delivery of a Trigger. embedded/broker/filters.py reads the filters."""
 
     broker: str | None = None
     broker_ref: Reference | None = None
@@ -165,7 +165,7 @@ class TriggerSpec(Strict):
     @model_validator(mode="after")
     def _has_one_broker(self) -> TriggerSpec:
         if (self.broker is None) == (self.broker_ref is None):
-            raise FieldError("one of broker and brokerRef has to be set")
+            raise FieldError("one of broker and brokerRef must be set")
         return self
 
 
@@ -181,7 +181,7 @@ class Trigger(Resource):
             raise FieldError(f"{order!r} is neither ordered nor unordered", "metadata", "annotations", _ORDER)
         for name in _UNPLAYED:
             if name in self.metadata.annotations:
-                raise FieldError("the annotation is not carried out here", "metadata", "annotations", name)
+                raise FieldError("the annotation is not supported here", "metadata", "annotations", name)
         return self
 
     @property
@@ -191,18 +191,18 @@ class Trigger(Resource):
 
     @property
     def ordered(self) -> bool:
-        """Whether events of one key are delivered strictly one after another. A Trigger's default is no."""
+        """Whether events of one key are delivered strictly one after the other. By default they are not."""
         return self.metadata.annotations.get(_ORDER) == "ordered"
 
 
 class Overrides(Strict):
-    """Extensions that a source sets on each of its events."""
+    """Extensions that a source adds to each of its events."""
 
     extensions: Extensions = Field(default_factory=dict)
 
 
 class PingSourceSpec(Strict):
-    """When a PingSource ticks, with what data, and for whom."""
+    """The schedule of a PingSource, the data of its ticks, and their sink."""
 
     schedule: str = "* * * * *"
     timezone: str = ""
@@ -220,16 +220,18 @@ class PingSourceSpec(Strict):
     @model_validator(mode="after")
     def _has_one_kind_of_data(self) -> PingSourceSpec:
         if self.data and self.data_base64:
-            raise FieldError("data is set as well; leave one of them", "dataBase64")
+            raise FieldError("data is set as well; remove one of them", "dataBase64")
         field = "dataBase64" if self.data_base64 else "data"
         content = self._content(field)
         if content and self.content_type == "application/json":
             try:
                 value = orjson.loads(content)
             except orjson.JSONDecodeError as error:
-                raise FieldError(f"it is not JSON, as contentType says: {error}", field) from None
+                raise FieldError(f"it is not JSON, which contentType requires: {error}", field) from None
             if not isinstance(value, dict):
-                raise FieldError("it is no JSON object, which Knative's webhook asks of application/json", field)
+                raise FieldError(
+                    "it is not a JSON object, which Knative's webhook requires for application/json", field
+                )
         return self
 
     def _content(self, field: str) -> bytes:
@@ -242,6 +244,6 @@ class PingSourceSpec(Strict):
 
 
 class PingSource(Resource):
-    """A PingSource: an event at set times."""
+    """A PingSource: it sends an event at set times."""
 
     spec: PingSourceSpec

@@ -1,4 +1,4 @@
-"""What is wrong with the manifests: each finding is a sentence with the file and the line where it is to be mended."""
+"""Errors in the manifests. Each finding is a sentence with the file and line to correct."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Path = tuple[str | int, ...]
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong. `file` is relative to the repository; `line` counts from 1, 0 for the whole file."""
+    """One error. `file` is relative to the repository. `line` counts from 1; 0 means the whole file."""
 
     file: str
     line: int
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 class ManifestError(ValueError):
-    """The manifests cannot be carried out. The text has a line for each finding."""
+    """The manifests are invalid or not supported. The text has a line for each finding."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(findings)
@@ -30,7 +30,8 @@ class ManifestError(ValueError):
 
 
 class FieldError(ValueError):
-    """A field has a value that cannot be carried out; `path` leads to it from where the check began."""
+    """A field has a value that is invalid or not supported. `path` leads to the field from the object that was
+    checked."""
 
     def __init__(self, reason: str, *path: str | int) -> None:
         self.reason = reason
@@ -38,7 +39,7 @@ class FieldError(ValueError):
         super().__init__(f"{dotted(path)}: {reason}" if path else reason)
 
     def below(self, *path: str | int) -> FieldError:
-        """The same error, seen from further up."""
+        """Return the same error with a path that starts further up."""
         return FieldError(self.reason, *path, *self.path)
 
 
@@ -48,20 +49,20 @@ class Place(NamedTuple):
     file: str
     document: YamlDocument
     title: str
-    """What it is called in a finding: `Trigger payments-settle`."""
+    """The name of the resource in a finding, such as `Trigger payments-settle`."""
 
     def finding(self, reason: str, *path: str | int) -> Finding:
-        """What is wrong with a field of the resource, or with all of it."""
+        """Return a finding about a field of the resource, or about the whole resource."""
         field = f"{self.title}, {dotted(path)}: {reason}" if path else f"{self.title}: {reason}"
         return Finding(self.file, self.document.line(path), _sentence(field))
 
     def error(self, error: FieldError, *path: str | int) -> Finding:
-        """The finding of an error that was met below a path."""
+        """Return the finding for an error below a path."""
         return self.finding(error.reason, *path, *error.path)
 
 
 def dotted(path: Sequence[str | int]) -> str:
-    """A field as it is shown: `spec.filters.0.exact`."""
+    """Return a path as text: `spec.filters.0.exact`."""
     return ".".join(map(str, path))
 
 

@@ -12,7 +12,7 @@ from embedded.manifests.resource import Destination, Resource, Strict
 
 
 class KafkaSourceSpec(Strict):
-    """Which topics a source reads, how, and which sink gets their events."""
+    """The topics that a source reads, its delivery, and the sink of its events."""
 
     bootstrap_servers: list[str] = Field(min_length=1)
     topics: list[Topic] = Field(min_length=1)
@@ -27,7 +27,7 @@ class KafkaSourceSpec(Strict):
 
 
 class KafkaSource(Resource):
-    """A KafkaSource: what it reads from topics it gives to its sink."""
+    """A KafkaSource: it sends the events of topics to its sink."""
 
     spec: KafkaSourceSpec
 
@@ -64,6 +64,6 @@ class KafkaSinkSpec(Strict):
 
 
 class KafkaSink(Resource):
-    """A KafkaSink: an event that is posted to it goes to a topic."""
+    """A KafkaSink: it writes the events that are posted to it to a topic."""
 
     spec: KafkaSinkSpec

@@ -1,7 +1,7 @@
-"""Kong's declarative configuration, format 3.0: the parts that the embedded gateway carries out.
+"""Kong's declarative configuration, format 3.0: the parts that the embedded gateway supports.
 
-A field that chooses routes or changes a request and is not carried out here is refused: a route that asks for a host on
-a cluster and takes every host on a laptop would be two routes.
+A field that selects routes or changes a request is refused when it is not supported. Otherwise a route that accepts one
+host on a cluster would accept every host on one machine.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class _Strict(BaseModel):
 
 
 class _Open(BaseModel):
-    """Settings of a plugin; others than these belong to Kong alone."""
+    """Settings of a plugin. Only Kong uses the settings that are not listed here."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
 class RateLimit(_Open):
-    """Settings of Kong's rate-limiting: so many requests a second, minute or hour for each value of a header."""
+    """Settings of Kong's plugin rate-limiting: the requests per second, minute or hour for each value of a header."""
 
     second: int | None = Field(default=None, ge=1)
     minute: int | None = Field(default=None, ge=1)
@@ -91,7 +91,7 @@ def _listed(value: object) -> object:
 
 
 class KongRoute(_Strict):
-    """Which methods and paths lead to a service. A path that begins with `~` is a regular expression."""
+    """The methods and paths that lead to a service. A path that begins with `~` is a regular expression."""
 
     name: str
     paths: list[str] = Field(min_length=1)
@@ -115,7 +115,7 @@ class KongRoute(_Strict):
 
     @property
     def patterns(self) -> tuple[re.Pattern[str], ...]:
-        """The paths as patterns to be matched from the start of a request's path."""
+        """The paths as patterns that match from the start of a request's path."""
         return tuple(_compiled(path) for path in self.paths)
 
 
@@ -162,7 +162,7 @@ class Kong(_Strict):
         return self
 
     def rate_limit(self, service: KongService, route: KongRoute) -> RateLimit | None:
-        """The limit in force on a route: its own, else its service's, else the general one."""
+        """Return the limit of a route: its own, otherwise its service's, otherwise the general one."""
         plugin = self._plugin("rate-limiting", service, route)
         return RateLimit.model_validate(plugin.config) if plugin is not None else None
 
@@ -172,7 +172,7 @@ class Kong(_Strict):
         return SizeLimit.model_validate(plugin.config).bytes if plugin is not None else None
 
     def with_plugins(self, plugins: Sequence[KongPlugin]) -> Kong:
-        """The same with these plugins in place of the general ones of their names."""
+        """Return the configuration with these plugins in place of the general plugins with the same names."""
         names = {plugin.name for plugin in plugins}
         kept = [
             plugin
@@ -205,5 +205,5 @@ def _refuse_repeated(names: Sequence[tuple[str, tuple[str | int, ...]]]) -> None
 def _compiled(path: str) -> re.Pattern[str]:
     if not path.startswith("~"):
         return re.compile(re.escape(path))
-    # Kong writes named groups as PCRE does; look-behinds begin alike and are left as they are.
+    # Kong writes named groups as PCRE does. Look-behinds begin with the same characters and are not changed.
     return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", path[1:]))

@@ -1,7 +1,7 @@
-"""Reads the manifests that are deployed: the one truth for what is wired to what.
+"""Reads the manifests that are deployed. They alone define how functions are wired.
 
-The base manifests are read; what a cluster's overlay changes (replicas, addresses) belongs to the cluster. This
-platform has an overlay of its own: plugins of Kong in place of the base's of the same name (the rate limit of one
+The base manifests are read. The overlays of a cluster change replicas and addresses, and are not read. This platform
+has an overlay of its own, with plugins of Kong that replace those of the base with the same name (the rate limit of one
 machine).
 """
 
@@ -29,7 +29,7 @@ _KONG_KEY: Final = "_format_version"
 
 
 class Kind(NamedTuple):
-    """A kind that is carried out, and the versions of it that a cluster of the supported releases serves."""
+    """A kind of resource that is supported, and its versions that a cluster of the supported releases serves."""
 
     table: str
     model: type[BaseModel]
@@ -50,7 +50,7 @@ _KNATIVE: Final = ".knative.dev"
 
 @dataclass(slots=True)
 class Manifests:
-    """All that was read, each kind by name; topics by their names in Kafka."""
+    """All resources that were read, by kind and name. Topics are listed by their names in Kafka."""
 
     services: dict[str, Service] = field(default_factory=dict)
     brokers: dict[str, Broker] = field(default_factory=dict)
@@ -61,15 +61,15 @@ class Manifests:
     pings: dict[str, PingSource] = field(default_factory=dict)
     kong: Kong | None = None
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
-    """Where each (kind, name) is written; Kong's file as ("Kong", "")."""
+    """The place of each (kind, name). The place of Kong's file is ("Kong", "")."""
 
     def finding(self, kind: str, name: str, reason: str, *path: str | int) -> Finding:
-        """What is wrong with a field of a resource, with its file and line."""
+        """Return a finding about a field of a resource, with its file and line."""
         return self.places[kind, name].finding(reason, *path)
 
 
 def load(root: Path, folders: tuple[str, ...] = FOLDERS) -> Manifests:
-    """Read every manifest under the folders of `root`. Raises ManifestError with all that is wrong in them."""
+    """Read every manifest under the folders of `root`. Raises ManifestError with all findings."""
     manifests = Manifests()
     findings: list[Finding] = []
     for folder in folders:
@@ -86,12 +86,12 @@ def load(root: Path, folders: tuple[str, ...] = FOLDERS) -> Manifests:
 
 
 def _read(manifests: Manifests, root: Path, path: Path) -> list[Finding]:
-    """Take what is deployed from a file; of the others (kustomizations, overlays) only the YAML is checked."""
+    """Read the deployed resources from a file. In other files (kustomizations, overlays), check only the YAML."""
     shown = path.relative_to(root)
     try:
         documents = read_yaml(path.read_text(encoding="utf-8"))
     except YamlError as error:
-        return [Finding(shown.as_posix(), error.line, f"This is no YAML for a manifest: {error.reason}.")]
+        return [Finding(shown.as_posix(), error.line, f"This is not valid YAML for a manifest: {error.reason}.")]
     except UnicodeDecodeError as error:
         return [Finding(shown.as_posix(), 0, f"The file is not UTF-8 (byte {error.start}).")]
     if path.name in _KUSTOMIZATIONS or _OVERLAYS in shown.parts[1:-1]:
@@ -107,7 +107,7 @@ def _read(manifests: Manifests, root: Path, path: Path) -> list[Finding]:
 def _take(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[Finding]:
     value = document.value
     if not isinstance(value, dict):
-        yield Finding(file, document.line(), "The document is no mapping.")
+        yield Finding(file, document.line(), "The document is not a mapping.")
         return
     if _KONG_KEY in value:
         yield from _take_kong(manifests, file, document)
@@ -131,7 +131,9 @@ def _take(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[F
     if known is None:
         if group.endswith(_KNATIVE):
             carried_out = ", ".join(sorted(kind for (of, kind) in KINDS if of == group)) or "none"
-            yield place.finding(f"a {kind} of {group} is not carried out here; of this group: {carried_out}", "kind")
+            yield place.finding(
+                f"a {kind} of {group} is not supported here; supported of this group: {carried_out}", "kind"
+            )
         return
     if version not in known.versions:
         served = " and ".join(sorted(f"{group}/{one}" for one in known.versions))
@@ -182,7 +184,7 @@ def _lay_over(manifests: Manifests, root: Path) -> None:
         except ValidationError as error:
             raise ManifestError(findings_of(error, place)) from None
         if over.services:
-            raise ManifestError([place.finding("an overlay holds plugins alone", "services")])
+            raise ManifestError([place.finding("an overlay may contain only plugins", "services")])
         manifests.kong = manifests.kong.with_plugins(over.plugins)
 
 
@@ -193,7 +195,7 @@ def _name(document: dict[str, Any]) -> str | None:
 
 
 def findings_of(error: ValidationError, place: Place) -> list[Finding]:
-    """Each thing that a model refuses, as a sentence with its place."""
+    """Return the errors of a model as sentences with their places."""
     findings = []
     for one in error.errors(include_url=False, include_input=False):
         cause = one.get("ctx", {}).get("error")
@@ -208,7 +210,7 @@ def _reason(type: str, message: str, cause: object) -> str:
     if isinstance(cause, FieldError):
         return cause.reason
     if type == "extra_forbidden":
-        return "there is no such field, or it is not carried out here"
+        return "there is no such field, or it is not supported here"
     if type == "missing":
         return "it is missing"
     if cause is not None:

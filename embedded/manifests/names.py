@@ -1,4 +1,4 @@
-"""Names as Kubernetes, Knative and Kafka have them, as types for models."""
+"""Names of Kubernetes, Knative and Kafka, as types for models."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _ATTRIBUTE: Final = re.compile(r"[a-z][a-z0-9]*")
 
 
 def is_service_name(name: str) -> bool:
-    """Whether a Knative Service may have this name: a DNS label by RFC 1035, for it becomes a host name."""
+    """Return whether a Knative Service may have this name: a DNS label by RFC 1035, because it becomes a host name."""
     return _DNS_1035_LABEL.fullmatch(name) is not None
 
 
 def is_attribute_name(name: str) -> bool:
-    """Whether a Trigger's filter may name this attribute: Knative's webhook wants `^[a-z][a-z0-9]*$`."""
+    """Return whether a Trigger's filter may name this attribute. Knative's webhook requires `^[a-z][a-z0-9]*$`."""
     return _ATTRIBUTE.fullmatch(name) is not None
 
 
 def _name(text: str) -> str:
     if len(text) > 253 or not _DNS_1123_SUBDOMAIN.fullmatch(text):
-        raise ValueError(f"{text!r} is no name by RFC 1123: lower-case letters, digits, '-' and '.', at most 253")
+        raise ValueError(f"{text!r} is not a name by RFC 1123: lower-case letters, digits, '-' and '.', at most 253")
     return text
 
 
 def _namespace(text: str) -> str:
     if not _DNS_1123_LABEL.fullmatch(text):
-        raise ValueError(f"{text!r} is no namespace by RFC 1123: lower-case letters, digits and '-', at most 63")
+        raise ValueError(f"{text!r} is not a namespace by RFC 1123: lower-case letters, digits and '-', at most 63")
     return text
 
 
 def _topic(text: str) -> str:
     if text in (".", "..") or not _TOPIC.fullmatch(text):
-        raise ValueError(f"{text!r} is no name of a Kafka topic: letters, digits, '.', '_' and '-', at most 249")
+        raise ValueError(f"{text!r} is not the name of a Kafka topic: letters, digits, '.', '_' and '-', at most 249")
     return text
 
 
@@ -53,14 +53,16 @@ def _keys(values: dict[str, str]) -> dict[str, str]:
     for key in values:
         prefix, slash, name = key.rpartition("/")
         if (slash and not _DNS_1123_SUBDOMAIN.fullmatch(prefix)) or not _QUALIFIED.fullmatch(name):
-            raise FieldError("it is no name of a label or annotation, [<DNS name>/]<at most 63 characters>", key)
+            raise FieldError("it is not the name of a label or annotation, [<DNS name>/]<at most 63 characters>", key)
     return values
 
 
 def _labels(values: dict[str, str]) -> dict[str, str]:
     for key, value in _keys(values).items():
         if not _LABEL_VALUE.fullmatch(value):
-            raise FieldError(f"{value!r} is no value of a label: at most 63 letters, digits, '-', '_' and '.'", key)
+            raise FieldError(
+                f"{value!r} is not the value of a label: at most 63 letters, digits, '-', '_' and '.'", key
+            )
     return values
 
 

@@ -1,4 +1,4 @@
-"""What every resource has: its kind, its metadata, and references to others."""
+"""The parts that all resources have: kind, metadata, and references to other resources."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from embedded.manifests.names import Annotations, Labels, Name, Namespace
 
 
 class Strict(BaseModel):
-    """Fields by their names in the manifest, of their very types. A field that does not exist is refused, as a cluster
-    does: a misspelt `retry` would silently mean no retries."""
+    """Fields with their names in the manifest and with exact types. Unknown fields are refused, as a cluster refuses
+    them: otherwise a misspelt `retry` would mean no retries."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -30,7 +30,7 @@ class Metadata(Strict):
 
 
 class Resource(Strict):
-    """A resource of a kind that is carried out."""
+    """A resource of a supported kind."""
 
     api_version: str
     kind: str
@@ -44,12 +44,12 @@ class Resource(Strict):
 
     @property
     def namespace(self) -> str:
-        """The namespace, `default` where an overlay is left to set it."""
+        """The namespace; `default` when an overlay sets it."""
         return self.metadata.namespace or "default"
 
 
 class Reference(Strict):
-    """A resource by its kind and name."""
+    """The kind and name of a resource."""
 
     api_version: str = Field(min_length=1)
     kind: str = Field(min_length=1)
@@ -58,7 +58,7 @@ class Reference(Strict):
 
 
 class Destination(Strict):
-    """Where events go: `ref`, `uri`, or a `uri` relative to a `ref`."""
+    """The destination of events: `ref`, `uri`, or a `uri` relative to a `ref`."""
 
     ref: Reference | None = None
     uri: str | None = None
@@ -71,7 +71,7 @@ class Destination(Strict):
             raise FieldError("neither ref nor uri is set")
         is_absolute = self.uri is not None and "://" in self.uri
         if self.ref is not None and is_absolute:
-            raise FieldError(f"{self.uri!r} is an absolute address beside a ref; leave one of them", "uri")
+            raise FieldError(f"{self.uri!r} is an absolute address beside a ref; remove one of them", "uri")
         if self.ref is None and not is_absolute:
-            raise FieldError(f"{self.uri!r} is relative, and there is no ref that it could be relative to", "uri")
+            raise FieldError(f"{self.uri!r} is relative, and there is no ref", "uri")
         return self

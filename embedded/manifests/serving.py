@@ -14,7 +14,7 @@ from embedded.manifests.names import Annotations, Labels, is_service_name
 from embedded.manifests.resource import Resource, Strict
 
 MAX_TIMEOUT_SECONDS: Final = 600
-"""`max-revision-timeout-seconds` of Serving's config-defaults: no request may take longer."""
+"""`max-revision-timeout-seconds` of Serving's config-defaults: the longest time of a request."""
 MAX_CONCURRENCY: Final = 1000
 """`container-concurrency-max-limit` of Serving's config-defaults."""
 _DEFAULT_WINDOW_SECONDS: Final = 60.0
@@ -36,7 +36,7 @@ class Variable(Strict):
 
 
 class Container(Strict):
-    """A container; other fields than `env` are the cluster's, and are those that Knative allows."""
+    """A container. Fields other than `env` are used only by the cluster, and are those that Knative allows."""
 
     name: str | None = None
     image: str
@@ -70,7 +70,7 @@ class Container(Strict):
 
 
 class PodSpec(Strict):
-    """What a revision runs. One container: the function's."""
+    """The content of a revision. It has one container, that of the function."""
 
     containers: list[Container] = Field(min_length=1, max_length=1)
     container_concurrency: int = Field(default=0, ge=0, le=MAX_CONCURRENCY)
@@ -100,7 +100,7 @@ class PodSpec(Strict):
 
 
 class TemplateMetadata(Strict):
-    """Of the revisions that a Service makes."""
+    """The metadata of the revisions of a Service."""
 
     name: str | None = None
     labels: Labels = Field(default_factory=dict)
@@ -114,7 +114,7 @@ class TemplateMetadata(Strict):
 
 
 class Template(Strict):
-    """What each revision is made from."""
+    """The template from which each revision is made."""
 
     metadata: TemplateMetadata = TemplateMetadata()
     spec: PodSpec
@@ -136,7 +136,7 @@ class Traffic(Strict):
 
 
 class ServiceSpec(Strict):
-    """What is deployed, and which revision gets how much of the traffic."""
+    """The template of the revisions, and the share of the traffic that each revision gets."""
 
     template: Template
     traffic: list[Traffic] | None = None
@@ -158,12 +158,12 @@ class Service(Resource):
     @model_validator(mode="after")
     def _has_metadata_that_serving_takes(self) -> Service:
         if not is_service_name(self.name):
-            reason = f"{self.name!r} is no DNS label by RFC 1035: a letter, then at most 62 of a-z, 0-9 and '-'"
+            reason = f"{self.name!r} is not a DNS label by RFC 1035: a letter, then at most 62 of a-z, 0-9 and '-'"
             raise FieldError(reason, "metadata", "name")
         for name, value in self.metadata.labels.items():
             if name.startswith(_GROUP) or (name == _VISIBILITY and value != "cluster-local"):
                 raise FieldError(
-                    f"Serving does not take the label with the value {value!r}", "metadata", "labels", name
+                    f"Serving does not accept the label with the value {value!r}", "metadata", "labels", name
                 )
         for name in self.metadata.annotations:
             if name.startswith(PREFIX):
@@ -172,7 +172,7 @@ class Service(Resource):
         _check_rollout(self.metadata.annotations.get(_ROLLOUT))
         revision = self.spec.template.metadata.name
         if revision is not None and not (revision.startswith(f"{self.name}-") and is_service_name(revision)):
-            reason = f"{revision!r} is no name of a revision, which begins with {self.name}-"
+            reason = f"{revision!r} is not the name of a revision, which begins with {self.name}-"
             raise FieldError(reason, "spec", "template", "metadata", "name")
         return self
 
@@ -187,7 +187,7 @@ class Service(Resource):
         return self
 
     def path_of(self, variable: str) -> Path:
-        """Where the value of an environment variable is written."""
+        """Return the path of the value of an environment variable."""
         for position, one in enumerate(self.spec.template.spec.containers[0].env):
             if one.name == variable:
                 return (*_ENVIRONMENT, position, "value")
@@ -211,44 +211,45 @@ class Service(Resource):
 
     @property
     def module(self) -> str:
-        """The file as a module: `functions/payments/settle.py` is `functions.payments.settle`."""
+        """The file as the name of a module: `functions/payments/settle.py` is `functions.payments.settle`."""
         return ".".join(PurePosixPath(self.source).with_suffix("").parts)
 
     @property
     def consumer(self) -> str:
-        """`<folder>/<target>`: the operation's id, by which the inbox knows the function."""
+        """`<folder>/<target>`: the id of the operation, and the name of the function in the inbox."""
         return f"{PurePosixPath(self.source).parent.name}/{self.target}"
 
     @property
     def min_scale(self) -> int:
-        """How many instances there are at least."""
+        """The least number of instances."""
         return scale(self.spec.template.metadata.annotations, "min-scale")
 
     @property
     def scale_class(self) -> Literal["core", "support"]:
-        """`core` functions are never scaled to zero."""
+        """`core` for a function that is never scaled to zero, otherwise `support`."""
         return "core" if self.min_scale > 0 else "support"
 
     @property
     def idle_seconds(self) -> float:
-        """How long the function is not called before it is unloaded: the stable window, then the retention period."""
+        """The seconds without a call after which the function is unloaded: the stable window plus the retention
+        period."""
         annotations = self.spec.template.metadata.annotations
         window = seconds(annotations, "window", _DEFAULT_WINDOW_SECONDS)
         return window + seconds(annotations, "scale-to-zero-pod-retention-period", 0.0)
 
     @property
     def container_concurrency(self) -> int:
-        """How many requests one instance takes at once; 0 is no bound."""
+        """The most requests that one instance processes at once; 0 means no bound."""
         return self.spec.template.spec.container_concurrency
 
     @property
     def timeout_seconds(self) -> int:
-        """How long the function may take to answer."""
+        """The longest time in which the function may answer, in seconds."""
         return self.spec.template.spec.timeout_seconds
 
     @property
     def url(self) -> str:
-        """The address that the cluster would deliver to."""
+        """The URL to which the cluster would deliver."""
         return f"http://{self.name}.{self.namespace}.svc.cluster.local"
 
 
@@ -260,4 +261,4 @@ def _check_rollout(text: str | None) -> None:
     except ValueError as error:
         raise FieldError(str(error), "metadata", "annotations", _ROLLOUT) from None
     if duration != int(duration):
-        raise FieldError(f"{text!r} is no whole number of seconds", "metadata", "annotations", _ROLLOUT)
+        raise FieldError(f"{text!r} is not a whole number of seconds", "metadata", "annotations", _ROLLOUT)

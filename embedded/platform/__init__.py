@@ -1,1 +1,1 @@
-"""The one-machine platform as a whole: its parts put together, opened, checked for readiness and closed."""
+"""The one-machine platform: it creates and connects its parts, reports their state, and stops them."""

@@ -96,9 +96,10 @@ class Inspection:
         return found
 
     async def events(self, after: int, limit: int, tenant_id: str) -> tuple[list[tuple[int, Envelope]], int]:
-        """Return a tenant's events after a position in the log, oldest first, and the position up to which it was read.
+        """Return a tenant's events after a position in the log, oldest first, and the position up to which the log was
+        read.
 
-        The platform's own events are those without a tenant.
+        Without a tenant, return the events that belong to the platform.
         """
         wanted = None if tenant_id == PLATFORM else tenant_id
         page = self._store.event_log(after, limit, tenant=wanted)

@@ -31,7 +31,7 @@ def exposition(telemetry: Telemetry, broker: BrokerSummary, gauges: Mapping[str,
     _histograms(
         lines,
         "lastro_event_age_seconds",
-        "Age of an event when its consumer was done with it",
+        "Age of an event when its consumer finished it",
         (({"consumer": consumer}, found) for consumer, found in telemetry.event_age.items()),
     )
     for (name, label), count in sorted(telemetry.counters.items()):

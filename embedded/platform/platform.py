@@ -1,4 +1,5 @@
-"""The embedded platform: every part of a cluster that the functions need, in one process, wired by the manifests."""
+"""The embedded platform: every part of a cluster that the functions need, in one process, connected by the
+manifests."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAIN_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 5.0
-"""How long stopping takes at most, once the last requests are answered."""
+"""The longest time that stopping may take after the last requests are answered, in seconds."""
 _GENERATION_0: Final = 50_000
 
 
@@ -56,7 +57,7 @@ class Options:
     root: Path = ROOT
     """The folder with the manifests and the functions."""
     logs: Logs | None = None
-    """The process's logging, where it was set up."""
+    """The logging of the process, or None when it is not set up."""
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Platform:
         setting that this version cannot honour.
         """
         if settings.identity:
-            raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` gives its tokens itself")
+            raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")
         check_files(settings)
         options = options or Options()
         manifests = load(options.root)
@@ -184,7 +185,7 @@ class Platform:
 
 
 class _State:
-    """Why the platform cannot serve now."""
+    """The reason why the platform cannot serve now."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -212,7 +213,8 @@ class _Invokers:
 def settle_memory() -> None:
     """Exclude all present objects from garbage collection, and collect less often.
 
-    This gains a quarter of the throughput: each collection would visit the loaded modules and the documents in memory.
+    This increases throughput by a quarter: otherwise each collection would traverse the loaded modules and the
+    documents in memory.
     """
     gc.collect()
     gc.freeze()

@@ -1,1 +1,1 @@
-"""The HTTP server of the one-machine platform (docs/decisions/0015)."""
+"""The HTTP server of the one-machine platform (docs/decisions/0016)."""

@@ -1,4 +1,4 @@
-"""The open connections: how many there may be, which one is closed to make room for another, and their deadlines."""
+"""The open connections: their bound, the choice of the one to close when there are too many, and their deadlines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final, Protocol
 log = logging.getLogger(__name__)
 TICK_SECONDS: Final = 1
 REPORT_SECONDS: Final = 60
-"""The log has at most one line about a shortage of connections in this time."""
+"""The shortest time between two log lines about a shortage of connections, in seconds."""
 NEVER: Final = float("inf")
 
 
 class OpenConnection(Protocol):
-    """What this module needs of a connection. `deadline` is a time of `Connections.now`, or NEVER."""
+    """The part of a connection that this module uses. `deadline` is a time of `Connections.now`, or NEVER."""
 
     deadline: float
 
@@ -50,8 +50,8 @@ class Connections:
         """The `Date` header of every response (RFC 9110 §6.6.1)."""
         self.open: set[OpenConnection] = set()
         self.answering: set[OpenConnection] = set()
-        """Connections with a request in progress. The client may have left."""
-        # Connections without one, in the order in which they began to wait for a complete request.
+        """Connections with a request in progress. The client may have disconnected."""
+        # Connections without a request in progress, in the order in which they began to wait for a complete request.
         self._waiting: dict[OpenConnection, None] = {}
         self._leaving: set[OpenConnection] = set()
         self._changed = asyncio.Event()
@@ -63,7 +63,7 @@ class Connections:
         self._waiting[connection] = None
 
     def leave(self, connection: OpenConnection) -> None:
-        """Remove a connection that is closed, and wake what waits for connections to close."""
+        """Remove a connection that is closed, and wake the callers that wait for connections to close."""
         self.open.discard(connection)
         self._leaving.discard(connection)
         self._waiting.pop(connection, None)
@@ -83,7 +83,7 @@ class Connections:
         self._changed.set()
 
     async def room(self, newest: OpenConnection) -> None:
-        """Return when the number of connections is within the limit.
+        """Wait until the number of connections is within the limit.
 
         The connection that has waited longest for a complete request is closed to make room. If all others have a
         request in progress, no connection is closed: `newest` exceeds the limit by one, and this returns when one of
@@ -111,19 +111,19 @@ class Connections:
         return True
 
     def refused_by_system(self, error: OSError) -> None:
-        """Handle that the system refused a connection to this process: close one that waits."""
+        """Handle that the system refused a connection to this process: close one that waits for a request."""
         self._shortage.error = str(error.strerror)
         self.make_room()
         self._shortage.report(self.now)
 
     async def none_left(self) -> None:
-        """Return when all connections are closed and no request is in progress."""
+        """Wait until all connections are closed and no request is in progress."""
         while self.open or self.answering:
             self._changed.clear()
             await self._changed.wait()
 
     def tick(self) -> None:
-        """Count a second: handle the deadlines that have passed."""
+        """Count one second, and handle the deadlines that have passed."""
         self.now += TICK_SECONDS
         self.date = formatdate(usegmt=True)
         for connection in [found for found in self.open if found.deadline <= self.now]:

@@ -1,4 +1,4 @@
-"""The listening socket, and how many connections this process can have."""
+"""The listening socket, and the number of connections that this process can have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 BACKLOG: Final = 2048
-"""How many connections the system holds that this process has not accepted yet."""
+"""The most connections that the system queues before this process accepts them."""
 OWN_FILES: Final = 100
 """Open files reserved for everything except client connections: the store, pipes, connections to providers."""
 
@@ -19,7 +19,7 @@ class AddressInUse(Exception):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Connections wait in its backlog until the platform serves. Raises AddressInUse."""
+    """Return a listening socket. Connections wait in its backlog until the platform serves. Raises AddressInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -28,12 +28,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    # The socket module puts words of its own behind the system's.
+    # The socket module appends its own text to the system's.
     return str(error.strerror).partition(" (while ")[0]
 
 
 def url_of(listening: socket.socket) -> str:
-    """The address by which this machine reaches a listening socket."""
+    """Return the URL of a listening socket, as this machine can reach it."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104 - as above

@@ -15,12 +15,12 @@ from shared.http.messages import HttpRequest, HttpResponse
 
 log = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 2
-"""How long data is read and dropped after the last response (RFC 9112 §9.6). Closing a socket that holds unread data
-resets the connection, and the client can lose the response."""
+"""The time for which data is read and dropped after the last response (RFC 9112 §9.6). Closing a socket with unread
+data resets the connection, and the client can lose the response."""
 
 
 class Application(Protocol):
-    """What answers the requests: the gateway."""
+    """The application that answers requests: the gateway."""
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a complete request. Never raises."""
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader(settings)
         self._transport: asyncio.Transport
         self._task: asyncio.Task[None] | None = None
-        # Data that has arrived and is not parsed yet.
+        # Data that was received and is not parsed yet.
         self._rest = b""
         # The stage of the reader for which the deadline was set.
         self._stage = "between"
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._connections.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, or keep it and stop reading while a request is in progress or the client does not read."""
+        """Parse the data, or buffer it and stop reading while a request is in progress or the client does not read."""
         if self._closing:
             return
         self._rest = self._rest + data if self._rest else data

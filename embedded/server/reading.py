@@ -1,11 +1,11 @@
-"""Parses bytes into requests. Uses neither sockets nor clocks.
+"""Parses bytes into requests. It uses neither sockets nor clocks.
 
-llhttp (through httptools) parses HTTP and refuses most requests that two servers could read differently. What it
-accepts and we do not is refused here: a request has exactly one Host, at most one statement of its body's length, a
-target that is a path, and sizes within the settings. Only the head holds headers: fields after a chunked body
-(trailers, RFC 9110 §6.5) are parsed, counted and dropped.
+llhttp (through httptools) parses HTTP and refuses most requests that two servers could read differently. This module
+refuses others that llhttp accepts: a request has exactly one Host, at most one header for the length of its body, a
+target that is a path, and sizes within the settings. Only the head has headers: fields after a chunked body (trailers,
+RFC 9110 §6.5) are parsed, counted and dropped.
 
-A refused request is the last of its connection: where it ends is not certain, so nothing after it is parsed.
+A refused request is the last of its connection: its end is not certain, so nothing after it is parsed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.core.settings import Settings
 from shared.http.messages import FRAMING_HEADERS, HttpRequest, read_headers
 
 SLICE_BYTES: Final = 8192
-"""Size of the pieces that are parsed. At most this much is parsed beyond a bound or beyond the end of a request."""
+"""The size of the pieces that are parsed. At most this much is parsed beyond a bound or beyond the end of a request."""
 
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
@@ -59,7 +59,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.requests: deque[HttpRequest] = deque()
         self.stage: Literal["between", "head", "body"] = "between"
-        """What arrives now: nothing, the head of a request, or its body."""
+        """The part that is being received: none, the head of a request, or its body."""
         self.awaits_continue = False
         """Whether the client waits for `100 Continue` before it sends the body (RFC 9110 §10.1.1)."""
         self.ended = False
@@ -72,8 +72,8 @@ class RequestReader:
         self._size = 0
         self._host = ""
         self._slice = 0
-        # Bytes of the head, or of the framing around the body's content. The parser does not tell where in a slice
-        # either begins, so the slice in which it begins is not counted. Nothing within a bound is refused.
+        # Bytes of the head, or of the framing around the content of the body. The parser does not report where in a
+        # slice either begins, so the slice in which it begins is not counted. Nothing within a bound is refused.
         self._counted = 0
 
     @property
@@ -94,7 +94,7 @@ class RequestReader:
         return b""
 
     def take_no_more(self) -> None:
-        """Let a request whose body is arriving be the last one. Drop a head that is not complete."""
+        """Make a request whose body is arriving the last one. Drop a head that is not complete."""
         self._is_last = True
         if self.stage != "body":
             self.stage = "between"
@@ -108,7 +108,7 @@ class RequestReader:
             self.refuse(_malformed("The connection ended before the request was complete."))
 
     def refuse(self, problem: Problem) -> None:
-        """Refuse the request that arrives now."""
+        """Refuse the request that is being received."""
         self.stage = "between"
         self.ended = True
         self.refusal = problem
@@ -123,7 +123,7 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            return  # answered as HTTP/1.1; data after this request may be of the other protocol
+            return  # answered as HTTP/1.1; later data may be of the other protocol
         except httptools.HttpParserError as error:
             if not self.ended:
                 self.refuse(_problem_of(error))
@@ -144,7 +144,7 @@ class RequestReader:
     def on_message_begin(self) -> None:
         """Begin a request. Raises Problem `malformed_request` after the last request of the connection."""
         if self.ended:
-            raise _malformed("This follows the last request of the connection.")
+            raise _malformed("The request follows the last request of the connection.")
         self.stage = "head"
         self._request = None
         self._target = b""
@@ -223,7 +223,7 @@ class RequestReader:
             raise _head_too_large(self._settings.max_head_bytes)
 
     def _check_host(self, version: str, host: str | None) -> None:
-        """Check version and Host (RFC 9112 §3.2). The host that was checked last on this connection is remembered."""
+        """Check version and Host (RFC 9112 §3.2). The host that was checked last on this connection is cached."""
         if version not in ("1.0", "1.1"):
             raise _malformed(f"HTTP/{version} is not supported. Send HTTP/1.1.")
         if host is None:

@@ -1,4 +1,5 @@
-"""Runs the platform as a process: it serves until a signal arrives, drains, and exits with 0."""
+"""Runs the platform as a process: it serves until a signal arrives, finishes the requests in progress, and exits with
+0."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 4.0
-"""How long requests in progress can take after the signal."""
+"""The longest time that requests in progress can take after the signal, in seconds."""
 _AT_LEAST_ONE: Final = (
     "max_connections",
     "max_target_bytes",
@@ -50,7 +51,7 @@ def run(settings: Settings, options: Options, listening: socket.socket, ready: C
 def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # no wheel for this platform; asyncio's own loop does
+    except ImportError:  # uvloop has no wheel for this platform; asyncio's own loop is used
         return None
     factory: Callable[[], AbstractEventLoop] = uvloop.new_event_loop
     return factory
@@ -71,7 +72,7 @@ async def _serve(
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        # Whatever the start waits for (a writer that hangs, a directory in use), the process ends.
+        # The process ends even when the start waits for something, such as a blocked writer or a directory in use.
         starting.cancel()
     try:
         platform = await starting

@@ -1,4 +1,4 @@
-"""Serving an application on a listening socket."""
+"""Serves an application on a listening socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.core.settings import Settings
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS: Final = 0.1
-"""Pause after the system refused a connection to this process."""
+"""The pause after the system refused a connection to this process, in seconds."""
 
 
 class Server:
@@ -72,7 +72,7 @@ class Server:
         while True:
             try:
                 accepted = await self._accepted()
-            except ConnectionError:  # the client has left already
+            except ConnectionError:  # the client has already disconnected
                 continue
             except OSError as error:
                 self.connections.refused_by_system(error)
@@ -90,7 +90,7 @@ class Server:
         try:
             accepted.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-            )  # asyncio sets it only if the listening socket has it by number
+            )  # asyncio sets it only if the listening socket was made with the number of the protocol
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted)
         except OSError as error:
             accepted.close()

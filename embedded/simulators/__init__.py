@@ -1,1 +1,1 @@
-"""Simulated payment providers, for platforms that have no real one configured."""
+"""Simulated payment providers, used when no real one is configured."""

@@ -1,6 +1,6 @@
 """The journal of a simulated provider: a file of lines that survives the end of the process.
 
-Each line is written to the operating system at once, so it survives `kill -9`. It is not forced to disk.
+Each line is written to the operating system immediately, so it survives `kill -9`. It is not synced to disk.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Record = tuple[str, dict[str, Any]]
 
 
 class ChargeJournal:
-    """Records by kind and key; the last record of a key counts. Without a path nothing is stored.
+    """Records by kind and key. The last record of a key counts. Without a path nothing is stored.
 
-    The newest `limit` records stay, in a file of at most eight lines for each of them.
+    The newest `limit` records are kept, in a file of at most eight lines for each of them.
     """
 
     def __init__(self, path: Path | None, limit: int) -> None:
@@ -44,7 +44,7 @@ class ChargeJournal:
     def load(self) -> list[Record]:
         """Return the last record of each key, in the order of their last change, and shorten the file to these.
 
-        An unfinished line of a killed process is ignored.
+        An incomplete line of a killed process is ignored.
         """
         if self._path is None or not self._path.exists():
             return []

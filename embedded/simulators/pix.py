@@ -1,9 +1,8 @@
-"""A simulated PIX provider: it accepts charges in the rail's own protocol, pays them at once and sends signed
+"""A simulated PIX provider: it accepts charges in the rail's protocol, pays them immediately and sends signed
 callbacks.
 
-It implements the part of the API Pix that the adapter uses (`PUT` and `GET` of `/cob/{txid}`, `PUT
-/webhook/{chave}`), and faults can be ordered (`POST /faults`). Callbacks that are not delivered yet survive the
-process in a small journal.
+It implements the part of the API Pix that the adapter uses (`PUT` and `GET` of `/cob/{txid}`, `PUT /webhook/{chave}`).
+Faults can be ordered with `POST /faults`. Callbacks that are not delivered yet survive the process in a small journal.
 """
 
 from __future__ import annotations
@@ -39,7 +38,8 @@ log = logging.getLogger(__name__)
 
 Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
-"""Posts a body with headers to a URL and returns the status of the answer. Raises OSError when there is no answer."""
+"""Posts a body with headers to a URL and returns the status of the response. Raises OSError when there is no
+response."""
 Sleep = Callable[[float], Awaitable[None]]
 _Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 
@@ -79,7 +79,7 @@ class ChargeRequest(BaseModel):
 
 
 class FaultOrder(BaseModel):
-    """A fault for one charge; without `txid`, for the next new one. `seconds` is how late `late` is."""
+    """A fault for one charge, or without `txid` for the next new one. `seconds` is the delay of the fault `late`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -116,8 +116,7 @@ class _State:
 class PixSimulator:
     """A simulated provider. Call it with a request for a path under PREFIX.
 
-    `journal` is the file that keeps undelivered callbacks over a restart (None: memory only); `start` continues with
-    them.
+    `journal` is the file of undelivered callbacks (None: they are only in memory). `start` continues with them.
     """
 
     def __init__(
@@ -153,10 +152,10 @@ class PixSimulator:
                 self._state.charges[charge.txid] = charge
         for charge in self._state.charges.values():
             if not charge.told and charge.fault != "never":
-                self._begin(self._tell(charge))
+                self._begin(self._send_callback(charge))
 
     async def close(self) -> None:
-        """Stop sending callbacks; undelivered ones stay in the journal."""
+        """Stop sending callbacks. Undelivered ones stay in the journal."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -180,22 +179,22 @@ class PixSimulator:
         if re.fullmatch(pix.TXID_PATTERN, txid) is None:
             return _problem(400, "CobOperacaoInvalida", "A txid has 26 to 35 letters and digits.")
         try:
-            asked = ChargeRequest.model_validate_json(request.body)
+            charge_request = ChargeRequest.model_validate_json(request.body)
         except ValidationError as error:
             return _problem(400, "CobOperacaoInvalida", _first(error))
         known = self._state.charges.get(txid)
         if known is not None:
-            if (known.original, known.key) != (asked.valor.original, asked.chave):
+            if (known.original, known.key) != (charge_request.valor.original, charge_request.chave):
                 return _problem(409, "CobOperacaoInvalida", "There is another charge of this txid.")
             return _json(200, _shown(known))
-        charge = self._new_charge(txid, asked)
-        self._keep(charge)
+        charge = self._new_charge(txid, charge_request)
+        self._store(charge)
         if charge.fault == "out_of_order":
-            # The payer was faster than the answer: the callback arrives before it.
+            # The payer was faster than this response: the callback arrives before it.
             charge.told = await self._deliver(charge, charge.original)
-            self._keep(charge)
+            self._store(charge)
         if not charge.told:
-            self._begin(self._tell(charge))
+            self._begin(self._send_callback(charge))
         return _json(201, _shown(charge, status="ATIVA"))
 
     async def _get_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
@@ -231,17 +230,17 @@ class PixSimulator:
 
     # Charges
 
-    def _new_charge(self, txid: str, asked: ChargeRequest) -> SimulatedCharge:
+    def _new_charge(self, txid: str, charge_request: ChargeRequest) -> SimulatedCharge:
         state, now = self._state, self._clock.now()
         order = state.faults.pop(txid, None) or (state.next_faults.popleft() if state.next_faults else None)
         tail = "".join(self._random.choices(_ALPHANUMERIC, k=11))
         charge = SimulatedCharge(
             txid=txid,
-            original=asked.valor.original,
-            key=asked.chave,
+            original=charge_request.valor.original,
+            key=charge_request.chave,
             created=format_time(now),
-            expires_in=asked.calendario.expiracao,
-            webhook=state.webhooks.get(asked.chave),
+            expires_in=charge_request.calendario.expiracao,
+            webhook=state.webhooks.get(charge_request.chave),
             fault=None if order is None else order.fault,
             seconds=0.0 if order is None else order.seconds,
         )
@@ -249,21 +248,21 @@ class PixSimulator:
             charge.paid_at = format_time(now)
             charge.end_to_end_id = f"E{_ISPB}{now:%Y%m%d%H%M}{tail}"
         state.charges[txid] = charge
-        self._forget_old()
+        self._remove_old()
         return charge
 
-    def _forget_old(self) -> None:
+    def _remove_old(self) -> None:
         charges = self._state.charges
         while len(charges) > MAX_CHARGES:
             oldest = next((txid for txid, charge in charges.items() if charge.told), next(iter(charges)))
             del charges[oldest]
 
-    def _keep(self, charge: SimulatedCharge) -> None:
+    def _store(self, charge: SimulatedCharge) -> None:
         self._journal.append("charge", {name: getattr(charge, name) for name in SimulatedCharge.__slots__})
 
     # Callbacks
 
-    async def _tell(self, charge: SimulatedCharge) -> None:
+    async def _send_callback(self, charge: SimulatedCharge) -> None:
         """Send the callback of the payment until the platform accepts it."""
         if charge.fault == "never":
             return
@@ -278,11 +277,11 @@ class PixSimulator:
                 if charge.fault == "twice":
                     await self._deliver(charge, original)
                 charge.told = True
-                self._keep(charge)
+                self._store(charge)
                 return
             await self._sleep(pause)
             pause = min(pause * 2, LONGEST_RETRY_SECONDS)
-        log.error("nobody took the callback of the charge %s in %d deliveries", charge.txid, MAX_DELIVERIES)
+        log.error("the callback of the charge %s was not accepted in %d deliveries", charge.txid, MAX_DELIVERIES)
 
     async def _deliver(self, charge: SimulatedCharge, original: str) -> bool:
         url = self._state.webhooks.get(charge.key) or charge.webhook
@@ -300,10 +299,10 @@ class PixSimulator:
         try:
             status = await self._post(url, {**headers, "content-type": "application/json"}, body)
         except OSError as error:
-            log.info("the callback of the charge %s was not answered: %s", charge.txid, error)
+            log.info("the callback of the charge %s got no response: %s", charge.txid, error)
             return False
         if not 200 <= status < 300:
-            log.info("the callback of the charge %s was answered %d", charge.txid, status)
+            log.info("the callback of the charge %s was answered with %d", charge.txid, status)
         return 200 <= status < 300
 
     def _begin(self, work: Any) -> None:
@@ -313,14 +312,14 @@ class PixSimulator:
 
 
 class HttpPost:
-    """Posts over HTTP, with the given client or with one that is made at first use."""
+    """Posts over HTTP, with the given client or with one that is created at first use."""
 
     def __init__(self, client: httpx.AsyncClient | None = None, timeout_seconds: float = 10.0) -> None:
         self._timeout = timeout_seconds
         self._client = client
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Post JSON and return the status of the answer. Raises OSError when there is none."""
+        """Post JSON and return the status of the response. Raises OSError when there is no response."""
         import httpx
 
         if self._client is None:
@@ -338,7 +337,7 @@ class HttpPost:
 
 
 async def callback_secret(secrets: Secrets, source: SecretSource) -> bytes:
-    """Return the secret with which this provider signs. The first call makes and stores it."""
+    """Return the secret with which this provider signs. The first call creates and stores it."""
     name = callback_secret_name("pix")
     secret = await secrets.get(name)
     if secret is None:

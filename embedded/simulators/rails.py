@@ -1,8 +1,8 @@
-"""The rails of one machine: the provider that the settings name, or else its simulator behind the platform's own
+"""The payment rails of one machine: the provider that the settings name, or its simulator behind the platform's
 gateway.
 
-Requests between the platform and its simulator pass through the gateway, in this process and without a socket. So
-they work before the first connection is accepted and while the last connections are drained.
+Requests between the platform and its simulator pass through the gateway, in this process and without a socket. They
+therefore work before the first connection is accepted and while the last connections are being closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OwnPost:
         self._elsewhere = HttpPost()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Return the status of the answer. Raises OSError when there is none."""
+        """Return the status of the response. Raises OSError when there is none."""
         path = url.removeprefix(self._base_url)
         if path == url or not path.startswith("/"):
             return await self._elsewhere(url, headers, body)
@@ -61,7 +61,7 @@ class OwnTransport(httpx.AsyncBaseTransport):
 
 
 async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, PixSimulator]:
-    """Add the rails that the settings do not name to the runtime, and return their simulators by name."""
+    """Add the rails that the settings do not name to the runtime. Return their simulators by name."""
     settings = runtime.settings
     if settings.pix_rail:
         return {}

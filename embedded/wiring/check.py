@@ -34,14 +34,14 @@ RULES: Final[tuple[Rule, ...]] = (
 
 
 def check_wiring(root: Path) -> list[Finding]:
-    """All that is wrong in a checkout, by file and line; empty when its wiring is complete.
+    """Return all errors in the wiring of a checkout, with file and line.
 
-    The functions are imported by their modules' names from this process's path.
+    The functions are imported by the names of their modules from this process's path.
     """
     try:
         repository = read_repository(root)
     except ManifestError as error:
-        # What the manifests say is not known, so it cannot be compared with anything.
+        # Without valid manifests there is nothing to compare with.
         return sorted(error.findings)
     findings = {*repository.broken, *_refused_at_start(repository)}
     for rule in RULES:
@@ -50,7 +50,7 @@ def check_wiring(root: Path) -> list[Finding]:
 
 
 def _refused_at_start(repository: Repository) -> list[Finding]:
-    """What a start would refuse beyond the manifests themselves."""
+    """Return the errors that the platform would find when it starts, beyond those of the manifests themselves."""
     found: list[Finding] = []
     try:
         upstreams_of(repository.manifests, max_body_bytes=ways.MAX_BODY_BYTES, seconds=time.monotonic)
@@ -63,5 +63,5 @@ def _refused_at_start(repository: Repository) -> list[Finding]:
 
 def _operation(repository: Repository, service: str) -> Operation:
     function = repository.behind(service)
-    assert function is not None, "it was looked for before"
+    assert function is not None, "the caller has checked that it exists"
     return function.operation

@@ -1,4 +1,4 @@
-"""Facts in both directions: what functions emit, what Triggers take, and the topics between."""
+"""Events in both directions: those that functions publish, those that Triggers let pass, and the topics between."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from shared.core.envelope import Event
 
 
 def consumers_of_facts(repository: Repository) -> Iterator[Finding]:
-    """Each event type is taken by a Trigger or declared terminal, and none is both."""
+    """Each event type is consumed by a Trigger or declared terminal, and not both."""
     consumed = _consumed(repository)
     for name, model in CATALOGUE.items():
         if name not in consumed and not model.terminal:
-            yield _of_model(model, f"no Trigger takes {name}, which is not declared terminal")
+            yield _of_model(model, f"no Trigger consumes {name}, which is not declared terminal")
         elif name in consumed and model.terminal:
-            yield _of_model(model, f"{name} is declared terminal, and the Trigger {consumed[name]} takes it")
+            yield _of_model(model, f"{name} is declared terminal, and the Trigger {consumed[name]} consumes it")
     for name, trigger in consumed.items():
         if name not in CATALOGUE:
             reason = f"there is no event type {name}"
@@ -28,7 +28,8 @@ def consumers_of_facts(repository: Repository) -> Iterator[Finding]:
 
 
 def sources_of_facts(repository: Repository) -> Iterator[Finding]:
-    """Every type that a function emits is in the catalogue, and every type in it is emitted, by its own domain."""
+    """Every type that a function publishes is in the catalogue, and every type in it is published, by its own
+    domain."""
     emitted = {fact.model.type for fact in repository.facts}
     for fact in repository.facts:
         shown = f"{fact.model.__name__} ({fact.model.type})"
@@ -43,7 +44,7 @@ def sources_of_facts(repository: Repository) -> Iterator[Finding]:
 
 
 def causes_of_facts(repository: Repository) -> Iterator[Finding]:
-    """A function that emits a consumed fact with a cause sets the extension attribute that Triggers filter by."""
+    """A function that publishes a consumed event with a cause sets the extension attribute by which Triggers filter."""
     consumed = _consumed(repository)
     for fact in repository.facts:
         if fact.model.type in consumed and CAUSE_FIELDS & fact.model.model_fields.keys() and not fact.names_cause:
@@ -54,13 +55,13 @@ def causes_of_facts(repository: Repository) -> Iterator[Finding]:
 
 
 def topics_of_facts(repository: Repository) -> Iterator[Finding]:
-    """Each topic that facts go to is a KafkaTopic that one source brings to the Broker; each topic is read once."""
+    """Each topic of events is a KafkaTopic that one source reads into the Broker, and each topic is read once."""
     manifests, plan = repository.manifests, repository.plan
     read = Counter(topic for source in manifests.sources.values() for topic in source.spec.topics)
     for topic in manifests.topics:
         if read[topic] != 1:
             sources = "no KafkaSource reads it" if not read[topic] else f"{read[topic]} KafkaSources read it"
-            yield manifests.finding("KafkaTopic", topic, f"{sources}; it has to be one")
+            yield manifests.finding("KafkaTopic", topic, f"{sources}; it must be one")
     topics: dict[str, type[Event]] = {}
     for model in CATALOGUE.values():
         topics.setdefault(model.topic, model)
@@ -74,7 +75,7 @@ def topics_of_facts(repository: Repository) -> Iterator[Finding]:
 
 
 def _consumed(repository: Repository) -> dict[str, str]:
-    """The event types that Triggers let pass, with the name of a Trigger that does."""
+    """Return the event types that Triggers let pass, each with the name of one such Trigger."""
     return {
         type_name: subscription.resource[1]
         for subscription in repository.triggers

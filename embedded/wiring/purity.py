@@ -1,4 +1,4 @@
-"""Handlers take time, ids and randomness from their context alone, so that a run can be repeated from a seed."""
+"""Handlers take time, ids and randomness only from their context, so that a run can be repeated from a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from embedded.manifests.findings import Finding
 from embedded.wiring.repository import Repository
 
 _SOURCES: Final = frozenset({"os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"})
-"""Whatever differs from run to run: whole modules, or names in them."""
+"""Sources of values that differ between runs: whole modules, or names in them."""
 _CALLS: Final = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
 _BEHIND_PORTS: Final = frozenset(
     {
@@ -20,9 +20,9 @@ _BEHIND_PORTS: Final = frozenset(
         *("shared.adapters", "shared.core.settings"),
     }
 )
-"""Drivers, servers and adapters: a function uses ports and does not know what is behind them."""
+"""Drivers, servers and adapters. A function uses ports and is independent of their adapters."""
 _NOT_FOR_HANDLERS: Final = frozenset({"pending", "runtime"})
-"""Attributes of a context that are for the packages that run handlers."""
+"""Attributes of a context that only the packages that run handlers may use."""
 
 
 def impure_functions(repository: Repository) -> Iterator[Finding]:
@@ -33,7 +33,7 @@ def impure_functions(repository: Repository) -> Iterator[Finding]:
 
 
 def offences(tree: ast.AST) -> list[tuple[int, str]]:
-    """What a file takes from elsewhere than its context, with its lines."""
+    """Return what a file takes from other sources than its context, with the lines."""
     found = {(line, name) for line, name in _imported(tree) if _is_within(name, _SOURCES | _BEHIND_PORTS)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in _NOT_FOR_HANDLERS:

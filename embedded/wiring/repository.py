@@ -1,4 +1,5 @@
-"""Reads what the wiring check compares: the functions on disk, the facts that they emit, the manifests, the plan."""
+"""Reads the data that the wiring check compares: function files, the events that they publish, the manifests, the
+plan."""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ _CAUSE: str = "causetype"
 
 @dataclass(frozen=True, slots=True)
 class FunctionFile:
-    """functions/<domain>/<operation>.py and the operation in it."""
+    """The file functions/<domain>/<operation>.py, and its operation."""
 
     file: str
-    """As FUNCTION_SOURCE writes it."""
+    """The path, as in FUNCTION_SOURCE."""
     line: int
-    """Where the function begins."""
+    """The line on which the function begins."""
     operation: Operation
 
     @property
@@ -42,19 +43,19 @@ class FunctionFile:
         return Path(self.file).stem
 
     def finding(self, reason: str) -> Finding:
-        """What is wrong with the function."""
+        """Return a finding about the function."""
         return Finding(self.file, self.line, f"{self.operation.id} {reason}.")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A place in a function file where an event is made; a model of an event is made for nothing but to be emitted."""
+    """A place in a function file where an event is created. A model of an event is created only to be published."""
 
     file: str
     line: int
     model: type[Event]
     names_cause: bool
-    """Whether the file names the fact's cause in the extension attribute that Triggers filter by."""
+    """Whether the code passes the cause of the event for the extension attribute by which Triggers filter."""
 
     @property
     def domain(self) -> str:
@@ -64,7 +65,7 @@ class Fact:
 
 @dataclass(slots=True)
 class Repository:
-    """A checkout as the check sees it. `broken` has the files that cannot be read."""
+    """A checkout, as the check reads it. `broken` has the files that cannot be read."""
 
     root: Path
     manifests: Manifests
@@ -90,17 +91,17 @@ class Repository:
         return [one for one in self.plan.subscriptions if one.name.startswith("trigger/")]
 
     def behind(self, service: str) -> FunctionFile | None:
-        """The function of a Service; None when its file is not there."""
+        """Return the function of a Service, or None when its file does not exist."""
         return self.functions.get(self.plan.services[service].source)
 
     def function_of(self, subscription: Subscription) -> FunctionFile | None:
-        """The function that a subscription leads to; None when it leads elsewhere."""
+        """Return the function to which a subscription leads, or None when it leads elsewhere."""
         target = subscription.target
         return self.behind(target.name) if isinstance(target, ToService) else None
 
 
 def read_repository(root: Path) -> Repository:
-    """Read a checkout. Raises ManifestError when its manifests cannot be carried out."""
+    """Read a checkout. Raises ManifestError when its manifests are invalid or not supported."""
     manifests = load(root)
     repository = Repository(root, manifests, make_plan(manifests))
     for path in sorted((root / "functions").glob("*/*.py")):
@@ -115,7 +116,7 @@ def _read(repository: Repository, path: Path) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"), file)
         module = importlib.import_module(".".join(Path(file).with_suffix("").parts))
     except SyntaxError as error:
-        repository.broken.append(Finding(file, error.lineno or 1, f"This is no Python: {error.msg}."))
+        repository.broken.append(Finding(file, error.lineno or 1, f"This is not valid Python: {error.msg}."))
         return
     except Exception as error:  # noqa: BLE001 - an import runs the file, which may raise anything
         repository.broken.append(Finding(file, 1, f"The file cannot be imported: {error!r}."))

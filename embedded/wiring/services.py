@@ -1,4 +1,4 @@
-"""Functions and the Services that deploy them: one of each, named after each other, in the same places."""
+"""Functions and the Services that deploy them: one Service for each function, with matching names and places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from embedded.wiring.repository import FunctionFile, Repository
 from shared.core.strict_yaml import read_yaml
 
 CORE_DOMAINS: Final = frozenset({"payments", "ledger", "accounts"})
-"""Their functions are never scaled to zero: a payment waits for each of them."""
+"""Domains whose functions are never scaled to zero, because a payment waits for each of them."""
 _KUSTOMIZATION: Final = "kustomization.yaml"
 _LABELS: Final = ("metadata", "labels")
 _DOMAIN_LABEL: Final = "app.kubernetes.io/component"
@@ -21,12 +21,13 @@ _CLASS_LABEL: Final = "lastro.dev/class"
 
 
 def service_name(function: FunctionFile) -> str:
-    """`<domain>-<operation>`: what the function's Service is called."""
+    """Return the name of a function's Service: `<domain>-<operation>`."""
     return f"{function.domain}-{function.stem.replace('_', '-')}"
 
 
 def names_of_functions(repository: Repository) -> Iterator[Finding]:
-    """A function is called as its file, its domain as its folder, and no two functions have one name."""
+    """A function has the name of its file, its domain the name of its folder, and no two functions have the same
+    name."""
     seen: dict[str, str] = {}
     for function in repository.functions.values():
         if function.operation.id != f"{function.domain}/{function.stem}":
@@ -37,7 +38,7 @@ def names_of_functions(repository: Repository) -> Iterator[Finding]:
 
 
 def services_of_functions(repository: Repository) -> Iterator[Finding]:
-    """Each function has one Service, and each Service starts a function that is there."""
+    """Each function has one Service, and each Service starts an existing function."""
     deployed: dict[str, str] = {}
     for name, service in repository.manifests.services.items():
         if service.source not in repository.functions:
@@ -76,7 +77,7 @@ def _names_of_service(repository: Repository, name: str, service: Service) -> It
     labels = {_NAME_LABEL: name, _DOMAIN_LABEL: function.domain, _CLASS_LABEL: scale_class}
     for label, value in labels.items():
         if service.metadata.labels.get(label) != value:
-            yield manifests.finding("Service", name, f"the label has to be {value}", *_LABELS, label)
+            yield manifests.finding("Service", name, f"the label must be {value}", *_LABELS, label)
     file = f"knative/functions/{function.domain}/{function.stem}.yaml"
     written = manifests.places["Service", name].file
     if written != file:
@@ -84,7 +85,7 @@ def _names_of_service(repository: Repository, name: str, service: Service) -> It
 
 
 def deployed_files(repository: Repository) -> Iterator[Finding]:
-    """Each kustomization names every manifest of its folder and nothing else: what is there is what is deployed."""
+    """Each kustomization names every manifest of its folder and nothing else, so that every manifest is deployed."""
     for folder in ("knative", "kafka-sources"):
         root = repository.root / folder
         named: set[Path] = set()

@@ -1,4 +1,4 @@
-"""Ways to functions, in both directions: every function has one, and it matches what the function declares."""
+"""The ways to functions, in both directions: every function has one, and it matches the function's declaration."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from events.sweeps import Tick
 from shared.http.operation import HttpOperation
 
 MAX_BODY_BYTES: Final = 256 * 1024
-"""Of a request, at the gateway; LASTRO_MAX_BODY_BYTES says the same to the functions."""
+"""The largest body of a request, at the gateway. LASTRO_MAX_BODY_BYTES is the same bound for the functions."""
 CAUSE_FIELDS: Final = frozenset({"cause_type", "saga_type"})
-"""What the data of a fact calls its cause; in the extension attribute it is `causetype`."""
+"""The field with the type of the cause in the data of an event. The extension attribute is `causetype`."""
 _GROUP: Final = re.compile(r"\(\?<([a-z_]+)>\[\^/\]\+\)")
 
 
 def functions_without_a_way(repository: Repository) -> Iterator[Finding]:
-    """Each function stands behind a route, a Trigger, a schedule, or as a dead letter sink."""
+    """Each function is the target of a route, a Trigger, a schedule, or a dead letter sink."""
     for name, ways in ways_in(repository.plan, repository.manifests).items():
         function = repository.behind(name)
         if function is not None and not ways:
@@ -42,7 +42,7 @@ def routes_of_functions(repository: Repository) -> Iterator[Finding]:
         function = repository.behind(service.function)
         address = repository.plan.services[service.function].url.removeprefix("http://")
         if service.host != address:
-            yield _of_kong(repository, f"the host of {service.name} has to be {address}", n, "host")
+            yield _of_kong(repository, f"the host of {service.name} must be {address}", n, "host")
         for m, route in enumerate(service.routes):
             if function is None or not isinstance(function.operation, HttpOperation):
                 continue
@@ -72,7 +72,7 @@ def _of_route(
         yield _of_kong(repository, f"{route.name} has no rate limit", n, "routes", m)
     limit = kong.max_body_bytes(service, route)
     if limit != MAX_BODY_BYTES:
-        reason = f"{route.name} takes bodies of {limit or 'any number of'} bytes; it has to be {MAX_BODY_BYTES}"
+        reason = f"{route.name} takes bodies of {limit or 'any number of'} bytes; it must be {MAX_BODY_BYTES}"
         yield _of_kong(repository, reason, n, "routes", m)
 
 
@@ -81,9 +81,9 @@ def _of_kong(repository: Repository, reason: str, service: int, *path: str | int
 
 
 def triggers_of_functions(repository: Repository) -> Iterator[Finding]:
-    """Each function that takes facts has one Trigger, which lets all of its types pass.
+    """Each function that consumes events has one Trigger, which lets all of its types pass.
 
-    By having one, the broker knows that a first delivery to the function is the first.
+    With a single Trigger, the broker knows that a first delivery to the function is the first.
     """
     triggered: dict[str, str] = {}
     for subscription in repository.triggers:
@@ -109,7 +109,7 @@ def triggers_of_functions(repository: Repository) -> Iterator[Finding]:
 
 
 def causes_of_triggers(repository: Repository) -> Iterator[Finding]:
-    """Where a Trigger asks for a cause, an event type that it lets pass can have that cause."""
+    """When a Trigger filters by a cause, an event type that it lets pass can have that cause."""
     for subscription in repository.triggers:
         kind, name = subscription.resource
         spec = repository.manifests.triggers[name].spec
@@ -126,7 +126,7 @@ def causes_of_triggers(repository: Repository) -> Iterator[Finding]:
 
 
 def _causes(filters: Any) -> set[str]:
-    """Every value of `causetype` in a Trigger's filters, however deep."""
+    """Return every value of `causetype` in a Trigger's filters, at any depth."""
     if isinstance(filters, dict):
         own = {str(value) for name, value in filters.items() if name == "causetype"}
         return own.union(*(_causes(value) for value in filters.values()))
@@ -136,9 +136,9 @@ def _causes(filters: Any) -> set[str]:
 
 
 def deliveries_of_triggers(repository: Repository) -> Iterator[Finding]:
-    """A Trigger says itself how it delivers, and waits longer than its function may take.
+    """A Trigger has its own delivery settings, and waits longer than its function may take.
 
-    Then it is the function that gives up first, and says why.
+    The function then times out first and reports the reason.
     """
     for subscription in repository.plan.subscriptions:
         kind, name = subscription.resource
@@ -152,7 +152,7 @@ def deliveries_of_triggers(repository: Repository) -> Iterator[Finding]:
 
 
 def schedules_of_functions(repository: Repository) -> Iterator[Finding]:
-    """Each function that takes ticks has one PingSource."""
+    """Each function that consumes ticks has one PingSource."""
     ticking: dict[str, str] = {}
     for _, subscription in repository.plan.pings.values():
         kind, name = subscription.resource

@@ -79,7 +79,7 @@ class _Loader(_BASE):  # type: ignore[misc]  # one of two classes, depending on 
             name = key.value if key.tag in _NAMES else self.construct_object(key)
             line = key.start_mark.line
             if name in lines:
-                reason = f"the key {name!r} stands here and on line {lines[name] + 1}; leave one of them"
+                reason = f"the key {name!r} is here and on line {lines[name] + 1}; remove one of them"
                 raise YamlError(line + 1, reason)
             lines[name] = line
         found: dict[Any, Any] = super().construct_mapping(node, deep)

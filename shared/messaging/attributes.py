@@ -78,30 +78,32 @@ def check_attributes(attributes: Mapping[str, str]) -> None:
         check_attribute(name, value)
         size += len(name) + len(value.encode())
     if size > MAX_TOTAL_BYTES:
-        raise InvalidEvent(f"the event's attributes have {size} bytes; at most {MAX_TOTAL_BYTES} are taken")
+        raise InvalidEvent(f"the event's attributes have {size} bytes; at most {MAX_TOTAL_BYTES} are allowed")
 
 
 def check_attribute(name: str, value: str) -> None:
     """Raise InvalidEvent unless an attribute of this name may have this value."""
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARACTERS or name in _RESERVED:
         raise InvalidEvent(
-            f"{name[:80]!r} is no name of an attribute: 1 to {MAX_NAME_CHARACTERS} lower-case letters and digits, "
+            f"{name[:80]!r} is not the name of an attribute: 1 to {MAX_NAME_CHARACTERS} lower-case letters and digits, "
             "and not the name data"
         )
     if not value:
         raise InvalidEvent(f"attribute {name} is empty")
     limit = MAX_CHARACTERS.get(name, MAX_EXTENSION_CHARACTERS)
     if len(value) > limit:
-        raise InvalidEvent(f"attribute {name} has {len(value)} characters; at most {limit} are taken")
+        raise InvalidEvent(f"attribute {name} has {len(value)} characters; at most {limit} are allowed")
     forbidden = _FORBIDDEN.search(value)
     if forbidden is not None:
         raise InvalidEvent(f"attribute {name} holds the character U+{ord(forbidden[0]):04X}, which is not allowed")
     if name == "time" and not _is_time(value):
-        raise InvalidEvent("attribute time is no time of RFC 3339, such as 2026-01-31T12:00:00Z")
+        raise InvalidEvent("attribute time is not a time of RFC 3339, such as 2026-01-31T12:00:00Z")
     if name == "source" and not _URI_REFERENCE.fullmatch(value):
-        raise InvalidEvent("attribute source is no URI reference of RFC 3986; encode a space as %20")
+        raise InvalidEvent("attribute source is not a URI reference of RFC 3986; encode a space as %20")
     if name == "dataschema" and not _ABSOLUTE_URI.fullmatch(value):
-        raise InvalidEvent("attribute dataschema is no absolute URI of RFC 3986, §4.3: a scheme, and no fragment")
+        raise InvalidEvent(
+            "attribute dataschema is not an absolute URI of RFC 3986, §4.3: it needs a scheme and has no fragment"
+        )
 
 
 def _is_time(text: str) -> bool:

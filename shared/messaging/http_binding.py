@@ -47,9 +47,9 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> Envelope:
     media_type = _media_type(fields["content-type"], "the content type") if "content-type" in fields else None
     if media_type is not None and media_type.startswith(_FORMATS):
         if media_type.startswith(_BATCHES):
-            raise InvalidEvent("batches of events are not taken; send each event by itself")
+            raise InvalidEvent("batches of events are not supported; send each event by itself")
         if media_type != STRUCTURED:
-            raise InvalidEvent(f"the event format {media_type} is not taken; {STRUCTURED} is")
+            raise InvalidEvent(f"the event format {media_type} is not supported; use {STRUCTURED}")
         return from_structured(body)
     attributes = {name[3:]: _decoded(name, value) for name, value in fields.items() if name.startswith("ce-")}
     if not attributes:
@@ -70,7 +70,7 @@ def from_structured(body: bytes) -> Envelope:
     if not isinstance(document, dict):
         raise InvalidEvent("the structured event is not a JSON object")
     if "data_base64" in document:
-        raise InvalidEvent("data_base64 is not taken: the platform's data is JSON, in the member data")
+        raise InvalidEvent("data_base64 is not supported: send the data as JSON in the member data")
     data = b"null"
     seen: set[str] = set()
     for name, text in _members(body.decode()):
@@ -99,7 +99,7 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     for name, value in headers:
         key = name.lower()
         if key in fields and (key.startswith("ce-") or key == "content-type"):
-            raise InvalidEvent(f"the header {key} came twice")
+            raise InvalidEvent(f"the header {key} occurs more than once")
         fields[key] = value
     return fields
 
@@ -108,10 +108,10 @@ def _media_type(text: str, where: str) -> str:
     """Return the type and subtype in lower case. Raises InvalidEvent when a charset other than UTF-8 is named."""
     match = _MEDIA_TYPE.fullmatch(text.strip(" \t"))
     if match is None:
-        raise InvalidEvent(f"{where} is no media type")
+        raise InvalidEvent(f"{where} is not a media type")
     for name, value in _PARAMETER.findall(match[2]):
         if name.lower() == "charset" and _unquoted(value).lower() != "utf-8":
-            raise InvalidEvent(f"{where} names the charset {_unquoted(value)[:40]!r}; utf-8 is taken")
+            raise InvalidEvent(f"{where} names the charset {_unquoted(value)[:40]!r}; use utf-8")
     return match[1].lower()
 
 
@@ -119,7 +119,7 @@ def _check_data_type(media_type: str) -> None:
     """Raise InvalidEvent unless the media type is JSON (JSON event format, §3.1)."""
     subtype = media_type.partition("/")[2]
     if subtype != "json" and not subtype.endswith("+json"):
-        raise InvalidEvent(f"data of type {media_type[:80]} is not taken; {JSON} is")
+        raise InvalidEvent(f"data of type {media_type[:80]} is not supported; use {JSON}")
 
 
 def _decoded(name: str, value: str) -> str:

@@ -64,7 +64,7 @@ async def _deliver_message(
     try:
         envelope = from_http(headers, body)
     except InvalidEvent as error:
-        return refused(Problem("malformed_request", f"This is no CloudEvent: {error}."), _UNREADABLE)
+        return refused(Problem("malformed_request", f"This is not a CloudEvent: {error}."), _UNREADABLE)
     if len(envelope.data) > limit:
         return refused(_too_large(limit), envelope)
     delivery = await deliver(operation, envelope, runtime)

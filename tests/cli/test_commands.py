@@ -163,7 +163,7 @@ def test_an_event_can_be_published(lastro: Lastro, tmp_path: Path) -> None:
     assert _json(lastro("events", "publish", "-", "--json", input=file.read_text()))["status"] == 202
     assert "not_found" in str(lastro("events", "publish", "--broker", "none", str(file)).exception)
     file.write_text("{}")
-    assert "no CloudEvent" in str(lastro("events", "publish", str(file)).exception)
+    assert "does not contain a CloudEvent" in str(lastro("events", "publish", str(file)).exception)
     assert "cannot be read" in str(lastro("events", "publish", str(tmp_path / "none")).exception)
 
 

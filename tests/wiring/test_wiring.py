@@ -80,7 +80,7 @@ def test_first_deliveries_are_known_to_be_first() -> None:
             "lastro.dev/class: core",
             "lastro.dev/class: support",
             "lastro.dev/class: support",
-            "Service payments-settle, metadata.labels.lastro.dev/class: the label has to be core.",
+            "Service payments-settle, metadata.labels.lastro.dev/class: the label must be core.",
         ),
         (
             SETTLE,
@@ -136,7 +136,7 @@ def test_first_deliveries_are_known_to_be_first() -> None:
             "host: tenants-create-tenant.lastro",
             "host: tenants-create-tenant.other",
             "host: tenants-create-tenant.other",
-            "the host of tenants-create-tenant has to be tenants-create-tenant.lastro.svc.cluster.local.",
+            "the host of tenants-create-tenant must be tenants-create-tenant.lastro.svc.cluster.local.",
         ),
         (
             KONG,
@@ -150,21 +150,21 @@ def test_first_deliveries_are_known_to_be_first() -> None:
             "        strip_path: false",
             "        strip_path: true",
             "strip_path: true",
-            "tenants-create-tenant strips its path, which is signed and has to reach its function as it was sent.",
+            "tenants-create-tenant strips its path; the path is signed and must reach its function unchanged.",
         ),
         (
             KONG,
             "allowed_payload_size: 256",
             "allowed_payload_size: 512",
             "- name: tenants-create-tenant",
-            "tenants-create-tenant takes bodies of 524288 bytes; it has to be 262144.",
+            "tenants-create-tenant takes bodies of 524288 bytes; it must be 262144.",
         ),
         (
             PAYMENTS,
             "lastro.account.hold_expired.v1",
             "lastro.payment.expired.v1",
             "filter:",
-            "lets lastro.payment.expired.v1 pass, and payments/expire takes only lastro.account.hold_expired.v1.",
+            "lets lastro.payment.expired.v1 pass, and payments/expire accepts only lastro.account.hold_expired.v1.",
         ),
         (
             "knative/eventing/triggers/accounts.yaml",
@@ -206,14 +206,14 @@ def test_first_deliveries_are_known_to_be_first() -> None:
             "    - lastro.ledger.v1\n",
             "    - lastro.accounts.v1\n",
             "apiVersion: kafka.strimzi.io/v1",
-            "KafkaTopic lastro.ledger.v1: no KafkaSource reads it; it has to be one.",
+            "KafkaTopic lastro.ledger.v1: no KafkaSource reads it; it must be one.",
         ),
         (
             SOURCES,
             "    - lastro.ledger.v1\n",
             "    - lastro.accounts.v1\n",
             "apiVersion: kafka.strimzi.io/v1",
-            "KafkaTopic lastro.accounts.v1: 2 KafkaSources read it; it has to be one.",
+            "KafkaTopic lastro.accounts.v1: 2 KafkaSources read it; it must be one.",
         ),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, ne
             "lastro.account.hold_expierd.v1",
             "events/sweeps.py",
             "class HoldExpired",
-            "No Trigger takes lastro.account.hold_expired.v1, which is not declared terminal.",
+            "No Trigger consumes lastro.account.hold_expired.v1, which is not declared terminal.",
         ),
         (
             "lastro.account.hold_expired.v1",
@@ -300,7 +300,7 @@ def test_a_route_that_is_missing_is_found_at_its_function(checkout: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "line", "text"),
     [
-        ("def f(:\n", 1, "This is no Python: "),
+        ("def f(:\n", 1, "This is not valid Python: "),
         ("raise RuntimeError('no')\n", 1, "The file cannot be imported: "),
         ("X = 1\n", 1, "The file cannot be imported: ModuleNotFoundError"),
     ],
@@ -317,7 +317,7 @@ def test_the_errors_of_a_start_are_reported_first(checkout: Path) -> None:
     change(checkout, PAYMENTS, ("retry: 8", "retry: 800"), ("timeout: PT45S", "timeout: PT0S"))
     retries, timeout = (finding.text for finding in check_wiring(checkout))
     assert retries == "Trigger payments-authorize, spec.delivery.retry: 800 retries are more than the bound of 100."
-    assert timeout.startswith("Trigger payments-authorize, spec.delivery.timeout: 'PT0S' is no timeout: ")
+    assert timeout.startswith("Trigger payments-authorize, spec.delivery.timeout: 'PT0S' is not a valid timeout: ")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

@@ -77,7 +77,7 @@ def refusal(root: Path, *documents: str) -> str:
         ),
         (
             subscriber("ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: pack}, uri: /deeper"),
-            "Trigger t, spec.subscriber.uri: a path below a ref is not carried out here; functions answer at /.",
+            "Trigger t, spec.subscriber.uri: a path below a ref is not supported here; functions answer at /.",
         ),
         (
             subscriber("uri: 'https://example.com'"),
@@ -89,15 +89,15 @@ def refusal(root: Path, *documents: str) -> str:
         ),
         (
             trigger("t", "pack", filter="[{cesql: 'TRUE'}]"),
-            "Trigger t, spec.filters.0.cesql: CESQL is not carried out here",
+            "Trigger t, spec.filters.0.cesql: CESQL is not supported here",
         ),
         (
             trigger("t", "pack", filter="[{exact: {Type: sold}}]"),
-            "Trigger t, spec.filters.0.exact.Type: it is no name of an attribute: a lower-case letter, then",
+            "Trigger t, spec.filters.0.exact.Type: it is not the name of an attribute: a lower-case letter, then",
         ),
         (
             trigger("t", "pack", filter="[{any: [{exact: {type: a}}, {prefix: {partition_key: a}}]}]"),
-            "Trigger t, spec.filters.0.any.1.prefix.partition_key: it is no name of an attribute",
+            "Trigger t, spec.filters.0.any.1.prefix.partition_key: it is not the name of an attribute",
         ),
         (
             SOURCE.replace("name: shop", "name: other").replace("lastro.shop.v1", "nope"),
@@ -131,7 +131,7 @@ def test_a_reference_to_a_missing_resource_is_refused(tmp_path: Path, document: 
         ),
         (
             (BROKER, trigger("t", "pack", delivery=f"{{{TO_BROKER}}}")),
-            "Trigger t, spec.delivery.deadLetterSink: dead letters may not go to a Broker: default would offer",
+            "Trigger t, spec.delivery.deadLetterSink: dead letters may not go to a Broker: default would deliver",
         ),
         (
             (BROKER, GRAVES, GRAVE_TOPIC, trigger("t", "pack", delivery=f"{{{TO_GRAVES}}}")),

@@ -270,12 +270,12 @@ async def test_the_check_finds_the_ways_in_and_unloads_support_functions(tmp_pat
 @pytest.mark.parametrize(
     ("filter", "reason"),
     [
-        ("", "the Trigger lets events of every type pass, and shop/pack takes only sold"),
-        ("[]", "the Trigger lets events of every type pass, and shop/pack takes only sold"),
+        ("", "the Trigger lets events of every type pass, and shop/pack accepts only sold"),
+        ("[]", "the Trigger lets events of every type pass, and shop/pack accepts only sold"),
         ("[{prefix: {type: so}}]", "lets events of every type pass"),
         ("[{not: {exact: {type: packed}}}]", "lets events of every type pass"),
         ("[{exact: {causetype: order}}]", "lets events of every type pass"),
-        ("[{exact: {type: packed}}]", "the Trigger lets packed pass, and shop/pack takes only sold"),
+        ("[{exact: {type: packed}}]", "the Trigger lets packed pass, and shop/pack accepts only sold"),
         ("[{any: [{exact: {type: sold}}, {exact: {type: packed}}]}]", "the Trigger lets packed pass"),
         ("[{exact: {type: sold}}, {exact: {type: packed}}]", "no event can pass: the filters name different types"),
     ],
@@ -300,17 +300,17 @@ async def test_a_trigger_may_pass_fewer_events_than_accepted(tmp_path: Path, pac
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        (kong("pack"), "Kong, services.0.routes.0: shop/pack takes events, not requests, and has the route items."),
+        (kong("pack"), "Kong, services.0.routes.0: shop/pack accepts events, not requests, and has the route items."),
         (kong("nobody"), "Kong, services.0.host: there is no Service nobody, the first label of the host."),
         (
             trigger("show", "show-item", filter=SOLD),
-            "Trigger show, spec.subscriber: shop/show_item takes requests, not events.",
+            "Trigger show, spec.subscriber: shop/show_item accepts requests, not events.",
         ),
         (
             SOURCE.replace("name: shop", "name: direct").replace(TO_BROKER, TO_PACK),
             (
-                "KafkaSource direct, spec.sink: every event of its topics comes here, and shop/pack takes only sold; "
-                "put a Broker and a Trigger between."
+                "KafkaSource direct, spec.sink: every event of its topics is delivered here, "
+                "and shop/pack accepts only sold; use a Broker and a Trigger."
             ),
         ),
         (
@@ -318,17 +318,17 @@ async def test_a_trigger_may_pass_fewer_events_than_accepted(tmp_path: Path, pac
                 "name: parking", "name: pack"
             ),
             (
-                "Trigger pack-too, spec.delivery.deadLetterSink: a dead letter sink has to take every event, "
-                "and shop/pack takes events of some types only."
+                "Trigger pack-too, spec.delivery.deadLetterSink: a dead letter sink must accept every event, "
+                "and shop/pack accepts only events of some types."
             ),
         ),
         (
             PING.replace("name: sweep", "name: pack"),
-            "PingSource tick, spec.sink: shop/pack does not take the ticks of a schedule.",
+            "PingSource tick, spec.sink: shop/pack does not accept the ticks of a schedule.",
         ),
         (
             PING.replace("name: sweep", "name: parking"),
-            "PingSource tick, spec.sink: a tick names no tenant, and shop/parking runs for one.",
+            "PingSource tick, spec.sink: a tick has no tenant, and shop/parking needs one.",
         ),
         (
             service("gone", source="nowhere/shop/gone.py"),

@@ -64,13 +64,13 @@ def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("route", "plugins", "reason"),
     [
-        ({"strip_path": True}, [], "services.0.routes.0.strip_path: r strips its path, which is signed"),
-        ({}, [_limit(second=1, minute=3)], "services.0.routes.0: r has a rate limit by other than `second`"),
-        ({}, [_limit(minute=3)], "services.0.routes.0: r has a rate limit by other than `second`"),
+        ({"strip_path": True}, [], "services.0.routes.0.strip_path: r strips its path; the path is signed"),
+        ({}, [_limit(second=1, minute=3)], "services.0.routes.0: r has a rate limit with another period than `second`"),
+        ({}, [_limit(minute=3)], "services.0.routes.0: r has a rate limit with another period than `second`"),
         (
             {},
             [_limit(second=1, limit_by="ip")],
-            "services.0.routes.0: r has a rate limit by ip; here it has to be limit_by header",
+            "services.0.routes.0: r has a rate limit by ip; here it must be limit_by header",
         ),
         ({"paths": ["v1/x"]}, [], "services.0.routes.0.paths.0: 'v1/x' must begin with /"),
     ],

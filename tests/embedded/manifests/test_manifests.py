@@ -128,7 +128,9 @@ def test_an_overlay_may_contain_only_plugins(tmp_path: Path) -> None:
     overlay = tmp_path / "knative" / "overlays" / "embedded"
     overlay.mkdir(parents=True)
     (overlay / "kong.yaml").write_text('_format_version: "3.0"\nservices: [{name: x, host: x}]\n')
-    with pytest.raises(ManifestError, match=r"overlays/embedded/kong.yaml:2: Kong, services: an overlay holds plugins"):
+    with pytest.raises(
+        ManifestError, match=r"overlays/embedded/kong.yaml:2: Kong, services: an overlay may contain only plugins"
+    ):
         write(tmp_path, KONG)
 
 

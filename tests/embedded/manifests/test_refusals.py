@@ -50,16 +50,16 @@ def delivery(text: str) -> str:
 @pytest.mark.parametrize(
     ("document", "line", "text"),
     [
-        ("a: [", 1, "This is no YAML for a manifest: did not find expected node content."),
-        ("kind: a\nkind: b", 2, "This is no YAML for a manifest: the key 'kind' stands here and on line 1; "),
-        ("- 1", 1, "The document is no mapping."),
+        ("a: [", 1, "This is not valid YAML for a manifest: did not find expected node content."),
+        ("kind: a\nkind: b", 2, "This is not valid YAML for a manifest: the key 'kind' is here and on line 1; "),
+        ("- 1", 1, "The document is not a mapping."),
         ("apiVersion: v1\nmetadata: {name: x}", 1, "The document has no kind."),
         ("kind: ConfigMap\nmetadata: {name: x}", 1, "The document has no apiVersion."),
         ("kind: Service\napiVersion: serving.knative.dev/v1", 1, "The document has no metadata.name."),
         (
             PACK.replace("kind: Service", "kind: Servise"),
             3,
-            "Servise pack, kind: a Servise of serving.knative.dev is not carried out here; of this group: Service.",
+            "Servise pack, kind: a Servise of serving.knative.dev is not supported here; supported of this group: ",
         ),
         (
             PING.replace("knative.dev/v1", "knative.dev/v2"),
@@ -87,19 +87,19 @@ def test_a_document_that_is_not_a_resource_is_refused(tmp_path: Path, document: 
         ),
         (service("pack", source="/x/pack.py"), "FUNCTION_SOURCE is '/x/pack.py' and not"),
         (service("pack", source="pack.py"), "FUNCTION_SOURCE is 'pack.py' and not"),
-        (PACK.replace("name: pack}", "name: 1pack}"), "metadata.name: '1pack' is no DNS label by RFC 1035"),
-        (PACK.replace("name: pack}", "name: pa.ck}"), "metadata.name: 'pa.ck' is no DNS label by RFC 1035"),
-        (PACK.replace("name: pack}", "name: Pack}"), "metadata.name: 'Pack' is no name by RFC 1123"),
+        (PACK.replace("name: pack}", "name: 1pack}"), "metadata.name: '1pack' is not a DNS label by RFC 1035"),
+        (PACK.replace("name: pack}", "name: pa.ck}"), "metadata.name: 'pa.ck' is not a DNS label by RFC 1035"),
+        (PACK.replace("name: pack}", "name: Pack}"), "metadata.name: 'Pack' is not a name by RFC 1123"),
         (PACK.replace("name: pack}", f"name: {'p' * 64}}}"), "metadata.name: "),
-        (PACK.replace("name: pack}", "name: pack, namespace: a.b}"), "metadata.namespace: 'a.b' is no namespace"),
+        (PACK.replace("name: pack}", "name: pack, namespace: a.b}"), "metadata.namespace: 'a.b' is not a namespace"),
         (PACK.replace("name: pack}", "name: pack, annotation: {}}"), "metadata.annotation: there is no such field"),
         (
             PACK.replace("name: pack}", "name: pack, labels: {a/b/c: x}}"),
-            "metadata.labels.a/b/c: it is no name of a label",
+            "metadata.labels.a/b/c: it is not the name of a label",
         ),
         (
             PACK.replace("name: pack}", "name: pack, labels: {a: x y}}"),
-            "metadata.labels.a: 'x y' is no value of a label",
+            "metadata.labels.a: 'x y' is not the value of a label",
         ),
         (
             PACK.replace("name: pack}", "name: pack, labels: {a: 1}}"),
@@ -107,7 +107,7 @@ def test_a_document_that_is_not_a_resource_is_refused(tmp_path: Path, document: 
         ),
         (
             PACK.replace("name: pack}", "name: pack, labels: {networking.knative.dev/visibility: public}}"),
-            "Serving does not take the label with the value 'public'",
+            "Serving does not accept the label with the value 'public'",
         ),
         (
             PACK.replace("name: pack}", "name: pack, annotations: {autoscaling.knative.dev/min-scale: '1'}}"),
@@ -118,7 +118,7 @@ def test_a_document_that_is_not_a_resource_is_refused(tmp_path: Path, document: 
         ),
         (
             PACK.replace("name: pack}", "name: pack, annotations: {serving.knative.dev/rollout-duration: 1d}}"),
-            "rollout-duration: '1d' is no duration of Go",
+            "rollout-duration: '1d' is not a duration of Go",
         ),
         (
             PACK.replace("containerConcurrency: 0", "containerConcurency: 0"),
@@ -179,17 +179,17 @@ def test_a_service_that_serving_would_refuse(tmp_path: Path, document: str, text
 @pytest.mark.parametrize(
     ("annotation", "reason"),
     [
-        ("min-scale: 'some'", "min-scale: 'some' is no whole number from 0 to 2147483647."),
-        ("min-scale: '-1'", "min-scale: '-1' is no whole number"),
+        ("min-scale: 'some'", "min-scale: 'some' is not a whole number from 0 to 2147483647."),
+        ("min-scale: '-1'", "min-scale: '-1' is not a whole number"),
         ("min-scale: '3', autoscaling.knative.dev/max-scale: '2'", "max-scale: 2 is less than the min-scale 3."),
-        ("initial-scale: '0'", "initial-scale: '0' is no whole number from 1"),
+        ("initial-scale: '0'", "initial-scale: '0' is not a whole number from 1"),
         ("window: 5s", "window: '5s' is not from 6 s to 3600 s."),
         ("window: 2h", "window: '2h' is not from 6 s to 3600 s."),
-        ("window: 6.5s", "window: '6.5s' is no whole number of seconds."),
-        ("window: soon", "window: 'soon' is no duration of Go"),
+        ("window: 6.5s", "window: '6.5s' is not a whole number of seconds."),
+        ("window: soon", "window: 'soon' is not a duration of Go"),
         ("scale-to-zero-pod-retention-period: 61m", "is not from 0 s to 3600 s."),
-        ("target: '0'", "target: '0' is no number of at least 0.01."),
-        ("target-utilization-percentage: '101'", "'101' is no number from 1 to 100."),
+        ("target: '0'", "target: '0' is not a number of at least 0.01."),
+        ("target-utilization-percentage: '101'", "'101' is not a number from 1 to 100."),
         ("metric: requests", "metric: 'requests' is none of concurrency, rps, cpu, memory."),
         ("class: kpa", "class: 'kpa' is none of kpa.autoscaling.knative.dev, hpa.autoscaling.knative.dev."),
         ("minscale: '1'", "minscale: Knative's autoscaler has no annotation of this name."),
@@ -205,7 +205,7 @@ def test_annotations_that_the_autoscaler_would_refuse(tmp_path: Path, annotation
 @pytest.mark.parametrize(
     ("document", "field", "reason"),
     [
-        (delivery("retries: 3"), "retries", "there is no such field, or it is not carried out here."),
+        (delivery("retries: 3"), "retries", "there is no such field, or it is not supported here."),
         (delivery("retry: many"), "retry", "it should be a valid integer."),
         (delivery("retry: '3'"), "retry", "it should be a valid integer."),
         (delivery("retry: true"), "retry", "it should be a valid integer."),
@@ -215,7 +215,7 @@ def test_annotations_that_the_autoscaler_would_refuse(tmp_path: Path, annotation
         (
             delivery("retry: 20, backoffPolicy: exponential, backoffDelay: PT1S"),
             "retry",
-            "with this back-off the last of 20 retries comes after 582.5 hours; it has to come within 24.",
+            "with this back-off the last of 20 retries comes after 582.5 hours; it must come within 24.",
         ),
         (delivery("retry: 50"), "retry", "with this back-off the last of 50 retries comes after"),
         (
@@ -223,12 +223,16 @@ def test_annotations_that_the_autoscaler_would_refuse(tmp_path: Path, annotation
             "retry",
             "with this back-off the last of 100 retries comes after 84.2 hours",
         ),
-        (delivery("timeout: PT0S"), "timeout", "'PT0S' is no timeout: it has to be more than PT0S and at most PT600S"),
-        (delivery("timeout: PT601S"), "timeout", "'PT601S' is no timeout"),
-        (delivery("timeout: 1s"), "timeout", "'1s' is no ISO 8601 duration of fixed length, such as PT0.2S"),
-        (delivery("timeout: -PT1S"), "timeout", "'-PT1S' is no ISO 8601 duration"),
-        (delivery("backoffDelay: soon"), "backoffDelay", "'soon' is no ISO 8601 duration"),
-        (delivery("backoffDelay: P1M"), "backoffDelay", "'P1M' is no ISO 8601 duration of fixed length"),
+        (
+            delivery("timeout: PT0S"),
+            "timeout",
+            "'PT0S' is not a valid timeout: it must be more than PT0S and at most PT600S",
+        ),
+        (delivery("timeout: PT601S"), "timeout", "'PT601S' is not a valid timeout"),
+        (delivery("timeout: 1s"), "timeout", "'1s' is not an ISO 8601 duration of fixed length, such as PT0.2S"),
+        (delivery("timeout: -PT1S"), "timeout", "'-PT1S' is not an ISO 8601 duration"),
+        (delivery("backoffDelay: soon"), "backoffDelay", "'soon' is not an ISO 8601 duration"),
+        (delivery("backoffDelay: P1M"), "backoffDelay", "'P1M' is not an ISO 8601 duration of fixed length"),
         (delivery("backoffPolicy: random"), "backoffPolicy", "it should be 'linear' or 'exponential'."),
         (delivery("retryAfterMax: PT1S"), "retryAfterMax", "Retry-After is not read"),
         (delivery("format: json"), "format", "the embedded broker delivers in binary mode only"),
@@ -273,7 +277,7 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
     [
         (
             trigger("t", "pack") + "  filter: {attributes: {Type: sold}}",
-            "Trigger t, spec.filter.attributes.Type: it is no name of an attribute",
+            "Trigger t, spec.filter.attributes.Type: it is not the name of an attribute",
         ),
         (
             trigger("t", "pack") + "  filter: {Attributes: {}}",
@@ -289,7 +293,7 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
         ),
         (
             trigger("t", "pack").replace("  broker: default\n", ""),
-            "Trigger t, spec: one of broker and brokerRef has to be set",
+            "Trigger t, spec: one of broker and brokerRef must be set",
         ),
         (
             trigger("t", "x").replace(
@@ -299,28 +303,28 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
         ),
         (
             trigger("t", "x").replace("annotations: {}", "annotations: {knative.dev/dependency: '{}'}"),
-            "metadata.annotations.knative.dev/dependency: the annotation is not carried out here.",
+            "metadata.annotations.knative.dev/dependency: the annotation is not supported here.",
         ),
         (
             BROKER.replace("broker.class: Kafka", "broker.class: MTChannelBasedBroker"),
-            "a Broker of the class 'MTChannelBasedBroker' is not carried out; Kafka and KafkaNamespaced are.",
+            "a Broker of the class 'MTChannelBasedBroker' is not supported; Kafka and KafkaNamespaced are.",
         ),
         (BROKER.replace("  delivery:", "  deliveries:"), "Broker default, spec.deliveries: there is no such field"),
-        (PING.replace("* * * * *", "0 0 * * 7"), "PingSource tick, spec.schedule: '7' is no day of week"),
+        (PING.replace("* * * * *", "0 0 * * 7"), "PingSource tick, spec.schedule: '7' is not a valid day of week"),
         (
             PING.replace("  contentType", "  timezone: Mars/Olympus\n  contentType"),
             "spec.timezone: 'Mars/Olympus' is no",
         ),
-        (PING.replace("'{\"a\": 1}'", "'{'"), "PingSource tick, spec.data: it is not JSON, as contentType says"),
-        (PING.replace("'{\"a\": 1}'", "'[1]'"), "PingSource tick, spec.data: it is no JSON object"),
+        (PING.replace("'{\"a\": 1}'", "'{'"), "PingSource tick, spec.data: it is not JSON, which contentType requires"),
+        (PING.replace("'{\"a\": 1}'", "'[1]'"), "PingSource tick, spec.data: it is not a JSON object"),
         (PING.replace("data: '{\"a\": 1}'", "dataBase64: '%%'"), "PingSource tick, spec.dataBase64: it is not base64"),
         (
             PING.replace("  sink", "  dataBase64: e30=\n  sink"),
-            "spec.dataBase64: data is set as well; leave one of them.",
+            "spec.dataBase64: data is set as well; remove one of them.",
         ),
         (
             PING.replace("  sink", "  ceOverrides: {extensions: {My-Name: x}}\n  sink"),
-            "PingSource tick, spec.ceOverrides.extensions.My-Name: 'My-Name' is no name of an attribute",
+            "PingSource tick, spec.ceOverrides.extensions.My-Name: 'My-Name' is not the name of an attribute",
         ),
         (
             PING.replace("  sink", "  ceOverrides: {extensions: {note: ''}}\n  sink"),
@@ -329,7 +333,7 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
         (SOURCE.replace("[lastro.shop.v1]", "[]"), "KafkaSource shop, spec.topics: list should have at least 1 item"),
         (
             SOURCE.replace("[lastro.shop.v1]", "['a b']"),
-            "KafkaSource shop, spec.topics.0: 'a b' is no name of a Kafka topic",
+            "KafkaSource shop, spec.topics.0: 'a b' is not the name of a Kafka topic",
         ),
         (
             SOURCE.replace("  bootstrapServers: [kafka:9092]\n", ""),
@@ -341,7 +345,10 @@ def test_a_brokers_delivery_is_held_to_the_same_rules(tmp_path: Path) -> None:
         ),
         (SOURCE.replace("  topics", "  ordering: random\n  topics"), "spec.ordering: it should be 'ordered'"),
         (SOURCE.replace("  topics", "  consumer: 3\n  topics"), "spec.consumer: there is no such field"),
-        (SINK.replace("topic: dead", "topic: .."), "KafkaSink graveyard, spec.topic: '..' is no name of a Kafka topic"),
+        (
+            SINK.replace("topic: dead", "topic: .."),
+            "KafkaSink graveyard, spec.topic: '..' is not the name of a Kafka topic",
+        ),
         (
             SINK.replace("{topic", "{contentMode: batch, topic"),
             "spec.contentMode: it should be 'binary' or 'structured'.",
@@ -400,7 +407,8 @@ def test_no_yaml_of_the_repository_has_a_key_twice(tmp_path: Path, file: str) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("resources: [a]\npatches: []\nresources: [b]\n")
     assert refusal(tmp_path, PACK) == (
-        f"{file}:3: This is no YAML for a manifest: the key 'resources' stands here and on line 1; leave one of them."
+        f"{file}:3: This is not valid YAML for a manifest: the key 'resources' is here and on line 1; "
+        "remove one of them."
     )
 
 

@@ -45,11 +45,11 @@ def test_a_missing_field_has_the_line_of_its_parent() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [
-        ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands here and on line 1"),
-        ("x:\n  - a: 1\n    'a': 2", 3, "the key 'a' stands here and on line 2"),
-        ("a: 1\n---\nb: {c: 1, d: 2, c: 3}", 3, "the key 'c' stands here and on line 3"),
-        ("1: a\n0x1: b", 2, "the key 1 stands here and on line 1"),
-        ("a: &x {b: 1}\nc:\n  <<: *x\n  <<: *x", 4, "the key '<<' stands here and on line 3"),
+        ("a: 1\nb: 2\na: 3", 3, "the key 'a' is here and on line 1"),
+        ("x:\n  - a: 1\n    'a': 2", 3, "the key 'a' is here and on line 2"),
+        ("a: 1\n---\nb: {c: 1, d: 2, c: 3}", 3, "the key 'c' is here and on line 3"),
+        ("1: a\n0x1: b", 2, "the key 1 is here and on line 1"),
+        ("a: &x {b: 1}\nc:\n  <<: *x\n  <<: *x", 4, "the key '<<' is here and on line 3"),
         ("? {a: 1}\n: b", 1, "a key is a mapping or a list"),
         ("a: [", 1, "did not find expected node content"),
         ("a: 1\n b: 2", 2, "mapping values are not allowed"),

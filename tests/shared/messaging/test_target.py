@@ -51,7 +51,7 @@ async def test_what_is_no_cloudevent_is_refused_by_a_function_alone(alone: Harne
         answer = await call(headers, body)
         assert (answer.status_code, answer.body) == (400, b"")
         assert answer.headers["kne-code"] == "malformed_request"
-        assert answer.headers["kne-detail"].startswith(f"This is no CloudEvent: attribute {name} ")
+        assert answer.headers["kne-detail"].startswith(f"This is not a CloudEvent: attribute {name} ")
     assert await alone.documents.find(DEAD_LETTERS, PLATFORM, Query()) == []
 
 
