@@ -77,7 +77,7 @@ class Client:
             raise CliError(f"{credentials.path} has no demo tenant; name another with --tenant")
         raise CliError(
             f"{credentials.path} has no client of a tenant {tenant}; "
-            f"it keeps those that `{PROGRAM} request --platform POST /v1/tenants` makes"
+            f"it stores those that `{PROGRAM} request --platform POST /v1/tenants` creates"
         )
 
     def token(self, *, scope: str | None = None, user: str | None = None) -> str:

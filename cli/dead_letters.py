@@ -11,7 +11,7 @@ from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Platform, Tenant
 from cli.output import console, print_json
 from cli.payments import all_pages
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: events that a function could not take.")
+app = typer.Typer(no_args_is_help=True, help="Dead letters: events that a function could not process.")
 Id = Annotated[str, typer.Argument(help="The dead letter's id.")]
 
 

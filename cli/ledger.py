@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="The ledger.")
 
 
 @app.callback()
-def _group() -> None:
+def _ledger() -> None:
     """The ledger: its trial balance."""
 
 

@@ -46,7 +46,7 @@ def request(
     body = _body(data)
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         answer = client.send(method, path, body, headers=headers, key=key)
-        _remember(client, method.upper(), path, answer)
+        _store_secret(client, method.upper(), path, answer)
     if as_json:
         shown = answer.body if answer.body is not None or not answer.text else answer.text
         print_json({"status": answer.status, "headers": answer.headers, "body": shown})
@@ -90,7 +90,7 @@ def _body(data: str | None) -> bytes:
 def _header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     if not colon:
-        raise CliError(f"{line!r} is no header: `Name: value`", 2)
+        raise CliError(f"{line!r} is not a header: use `Name: value`", 2)
     return name.strip().lower(), value.strip()
 
 
@@ -107,7 +107,7 @@ def _print(answer: Answer, *, include: bool) -> None:
         print(answer.text)
 
 
-def _remember(client: Client, method: str, path: str, answer: Answer) -> None:
+def _store_secret(client: Client, method: str, path: str, answer: Answer) -> None:
     """Store a new tenant or signing key, whose secret is shown only in this response."""
     body: Any = answer.body
     if method != "POST" or answer.status != 201 or not isinstance(body, dict):
@@ -117,9 +117,9 @@ def _remember(client: Client, method: str, path: str, answer: Answer) -> None:
     if parts == ["v1", "tenants"] and "client" in body:
         credentials.add_tenant(body)
         credentials.write()
-        say(f"kept in {credentials.path}; act for it with --tenant {body['id']}")
+        say(f"stored in {credentials.path}; act for it with --tenant {body['id']}")
         return
     is_key = len(parts) == 4 and parts[:2] == ["v1", "tenants"] and parts[3] == "signing-keys" and "secret" in body
     if is_key and credentials.replace_key(parts[2], body):
         credentials.write()
-        say(f"kept in {credentials.path}: {parts[2]} signs with {body['key_id']} from now on")
+        say(f"stored in {credentials.path}: {parts[2]} signs with {body['key_id']} from now on")

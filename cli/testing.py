@@ -30,13 +30,14 @@ def run_tests(
         # pytest replaces this process: a signal to `lastro test` reaches pytest, which ends the processes of its tests.
         os.chdir(ROOT)
         os.execv(sys.executable, arguments)  # noqa: S606 - this very interpreter
-    code = _run_beside(arguments, ROOT)
+    code = _run_pytest(arguments, ROOT)
     print_json({"exit_code": code, "passed": code == 0})
     raise typer.Exit(code)
 
 
-def _run_beside(arguments: list[str], root: Path) -> int:
-    """Run pytest, which prints to stderr; signals that would end this process go to it. Returns its exit code."""
+def _run_pytest(arguments: list[str], root: Path) -> int:
+    """Run pytest with its output on stderr, and return its exit code. Signals that would end this process are passed on
+    to it."""
     # In its own process group, so that it gets Ctrl-C only from this process.
     process = subprocess.Popen(arguments, cwd=root, stdout=sys.stderr, process_group=0)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -45,9 +46,12 @@ def _run_beside(arguments: list[str], root: Path) -> int:
 
 
 def _on_every_core(arguments: list[str]) -> list[str]:
-    """The tests of a file run in one process, because many share an expensive fixture. With -s or --pdb there is one
-    process."""
+    """Return the arguments that distribute the tests over all cores; none with -s, --pdb or a choice of the user's.
+
+    All tests of a file run in one process, because many share an expensive fixture.
+    """
     if any(argument.startswith(("-n", "--numprocesses", "--pdb", "-s", "--capture=no")) for argument in arguments):
         return []
-    # In the order of collection, which begins with the slow files; by number of tests the few slow ones would be last.
+    # The tests run in the order of collection, which begins with the slow files. In an order by number of tests, the
+    # few slow ones would be last.
     return ["--numprocesses", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]

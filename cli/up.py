@@ -64,7 +64,7 @@ def up(
 
 
 def _is_in_use(data_dir: Path) -> bool:
-    """Return whether a platform uses the directory; then most probably the same one listens at the address."""
+    """Return whether a platform uses the directory. That platform then most probably uses the address, too."""
     import fcntl
 
     from shared.adapters.sqlite.schema import LOCK
@@ -80,7 +80,7 @@ def _is_in_use(data_dir: Path) -> bool:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What a start, or the end, can fail of that its user can do something about."""
+    """Return the exceptions of a start or stop that the user can do something about."""
     from embedded.identity.credentials import BadCredentials
     from embedded.manifests.findings import ManifestError
     from shared.adapters.files.keyfile import BadKeyFile

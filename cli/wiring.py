@@ -22,6 +22,6 @@ def wiring(*, as_json: Json = False) -> None:
     else:
         for finding in findings:
             print(finding)
-        say(f"{len(findings)} to be mended" if findings else "the wiring is complete")
+        say(f"{len(findings)} to correct" if findings else "the wiring is complete")
     if findings:
         raise typer.Exit(1)

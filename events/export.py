@@ -194,7 +194,7 @@ _HEADERS: Final[Document] = {
     "required": ["ce-specversion", "ce-id", "ce-source", "ce-type", "ce-subject", "ce-time", "ce-tenantid"],
     "properties": {
         "ce-specversion": {"const": "1.0"},
-        "ce-id": {"type": "string", "description": "derived from the cause: a fact told twice has one id"},
+        "ce-id": {"type": "string", "description": "derived from the cause: a repeated event has the same id"},
         "ce-source": {"type": "string", "pattern": "^/lastro/[a-z]+/[a-z_]+$"},
         "ce-type": {"type": "string"},
         "ce-subject": {"type": "string", "description": "the aggregate's id"},

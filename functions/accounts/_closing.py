@@ -16,7 +16,7 @@ async def close_or_wait(ctx: Context, account: AccountDocument) -> AccountDocume
     with a balance. A payment or deposit expects the account as it was read: it was committed before the account became
     `closing`, and is found here, or it conflicts with that and finds the account closing.
     """
-    assert account["status"] == "closing", "what is looked for now could still be followed by new work"
+    assert account["status"] == "closing", "without this status, new payments could begin after the search"
     if await _in_progress(ctx, account):
         return account
     if account["posted"]:

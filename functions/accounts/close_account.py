@@ -32,8 +32,8 @@ async def close_account(account_id: str, command: CloseAccount, ctx: Context) ->
     when everything has ended.
     """
     del command
-    # `closing` is committed before anything is looked for: a payment or deposit that was committed until then is found,
-    # and none can be committed from then on. In one commit, a hold could come between the look and the closing.
+    # `closing` is committed before the search: a payment or deposit that was committed until then is found, and none
+    # can be committed later. With a single commit, a hold could be committed between the search and the closing.
     await run_in_tenant_unit_of_work(ctx, ctx.tenant_id, ctx.origin.cause_id, partial(_begin, account_id))
     account = await ctx.required(ACCOUNTS, account_id)
     # A concurrent request or the sweep may have ended the closing since.

@@ -28,7 +28,7 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
         publish_refused(ctx, request, failure)
         return
     # The payer's account may change before the commit, which checks its floor and this condition again. The payee's may
-    # begin to close: payments looks at it a second time, after this hold is committed (docs/decisions/0017).
+    # begin to close: payments reads it again after this hold is committed (docs/decisions/0017).
     ctx.change(ACCOUNTS, request.account_id, ACCOUNTS.where(status="active"), held=request.amount)
     ctx.insert(HOLDS, new_hold(ctx, request, "active", amount=request.amount))
     publish_held(ctx, request)
@@ -44,7 +44,9 @@ def _refusal(request: HoldRequest, account: AccountDocument | None, payee: Accou
     if payee["block_mode"] == "all":
         return Failure(code="account_blocked", detail="The payee's account takes no credits.")
     if account["currency"] != request.currency:
-        return Failure(code="currency_mismatch", detail=f"The payer's account is kept in {account['currency']}.")
+        return Failure(
+            code="currency_mismatch", detail=f"The currency of the payer's account is {account['currency']}."
+        )
     # Balance and overdraft together may exceed 64 bits; the held amount must not.
     if available(account) < request.amount or account["held"] + request.amount > MAX_MINOR_UNITS:
         return Failure(code="insufficient_funds", detail="The payer's account has not enough available.")

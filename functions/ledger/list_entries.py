@@ -36,7 +36,9 @@ def _sequence(after: str | None) -> int:
         return 0
     # A cursor is opaque but not secret: the client may have changed it.
     if _SEQUENCE.fullmatch(after) is None:
-        raise Problem.parameter("malformed_request", "cursor", "The cursor is not one that this platform gave.")
+        raise Problem.parameter(
+            "malformed_request", "cursor", "The cursor is not valid. Send the `next_cursor` of the previous page."
+        )
     return int(after)
 
 

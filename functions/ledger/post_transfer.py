@@ -101,13 +101,13 @@ def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, Leg]:
 async def _record(request: _Request, ctx: Context) -> RecordedTransfer | Refusal:
     transfer = request.transfer
     if request.deadline is not None and ctx.now_text > request.deadline:
-        return await _refuse(transfer, "deadline_passed: The time for recording the transfer was over.", ctx)
+        return await _refuse(transfer, "deadline_passed: The deadline for recording the transfer has passed.", ctx)
     try:
         return await ctx.ledger.append(transfer, ctx.now_text)
     except TransferMismatch as error:
         # A transfer is recorded under this id, so a refusal must not be published. The event becomes a dead letter,
         # which an operator has to examine.
-        ctx.log.error("transfer %s: %s", transfer.id, error)  # noqa: TRY400 - the ledger's own words say it all
+        ctx.log.error("transfer %s: %s", transfer.id, error)  # noqa: TRY400 - the text of the ledger's error is enough
         raise Problem("validation_failed", f"The ledger has another transfer {transfer.id}.") from None
     except LedgerRefused as error:
         ctx.log.error("transfer %s: %s", transfer.id, error)  # noqa: TRY400 - as above

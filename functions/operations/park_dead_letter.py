@@ -32,7 +32,7 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
     fact has caused, is logged and not stored: if a consumer cannot process it, each dead letter would cause another.
     """
     if DEAD_LETTER_ID in event.extensions or event.type in _FACTS:
-        ctx.log.warning("%s %s comes of a dead letter and is not parked", event.type, event.id)
+        ctx.log.warning("%s %s was caused by a dead letter and is not parked", event.type, event.id)
         return
     tenant_id = event.tenant_id
     if tenant_id and await is_tenant(ctx, tenant_id):
@@ -58,7 +58,7 @@ async def park_dead_letter(event: Envelope, ctx: Context) -> None:
         )
     else:
         return
-    ctx.log.warning("%s gave up %s %s: %s", consumer, event.type, event.id, letter["cause"]["code"])
+    ctx.log.warning("%s failed on %s %s: %s", consumer, event.type, event.id, letter["cause"]["code"])
     emit(DeadLetterParked(**dead_letter_parts(letter), code=letter["cause"]["code"]), ctx)
 
 

@@ -1,4 +1,4 @@
-"""The second look at a payee's account, after the hold is committed."""
+"""The check of the payee's account after the hold is committed."""
 
 from __future__ import annotations
 

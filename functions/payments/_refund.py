@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from events.refunds import RefundCreated, RefundEvent, RefundPostingRequested
 from functions.payments._payment import update_payment
-from functions.payments._states import refund_may_become
+from functions.payments._states import refund_may_change_to
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
@@ -61,8 +61,8 @@ async def end_refund(
 
     Raises Problem `illegal_state` when the refund has another terminal status.
     """
-    if not refund_may_become(refund, status):
-        raise Problem("illegal_state", f"The refund is {refund['status']}; it cannot become {status}.")
+    if not refund_may_change_to(refund, status):
+        raise Problem("illegal_state", f"The refund is {refund['status']}; it cannot change to {status}.")
     payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
     amounts: PaymentChanges = {"amount_refunding": payment["amount_refunding"] - refund["amount"]}
     if status == "settled":

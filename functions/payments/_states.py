@@ -29,15 +29,15 @@ REFUND_CHANGES: Final[dict[RefundStatus, frozenset[RefundStatus]]] = {
 }
 
 
-def may_become(payment: PaymentDocument, status: PaymentStatus) -> bool:
+def may_change_to(payment: PaymentDocument, status: PaymentStatus) -> bool:
     """Return whether the payment may change to the status."""
     return status in PAYMENT_CHANGES[payment["status"]]
 
 
 def require_change(payment: PaymentDocument, status: PaymentStatus) -> None:
     """Raise Problem `illegal_state` unless the payment may change to the status."""
-    if not may_become(payment, status):
-        raise Problem("illegal_state", f"The payment is {payment['status']}; it cannot become {status}.")
+    if not may_change_to(payment, status):
+        raise Problem("illegal_state", f"The payment is {payment['status']}; it cannot change to {status}.")
 
 
 def is_final(payment: PaymentDocument) -> bool:
@@ -50,7 +50,7 @@ def awaits_caller(payment: PaymentDocument) -> bool:
     return is_final(payment) or (payment["status"] == "authorized" and payment["capture"] == "manual")
 
 
-def refund_may_become(refund: RefundDocument, status: RefundStatus) -> bool:
+def refund_may_change_to(refund: RefundDocument, status: RefundStatus) -> bool:
     """Return whether the refund may change to the status."""
     return status in REFUND_CHANGES[refund["status"]]
 

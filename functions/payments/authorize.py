@@ -8,7 +8,7 @@ from events.payments.declined import PaymentDeclined
 from functions.payments._capture import begin_capture
 from functions.payments._payee import payee_failure
 from functions.payments._payment import parties, transition
-from functions.payments._states import may_become
+from functions.payments._states import may_change_to
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
@@ -26,7 +26,7 @@ async def authorize(event: FundsHeld, ctx: Context) -> None:
     if event.cause_type != "payment":
         return
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
-    if not may_become(payment, "authorized"):
+    if not may_change_to(payment, "authorized"):
         return
     failure = await payee_failure(ctx, payment["payee_account_id"])
     if failure is not None:

@@ -74,7 +74,7 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
         if account["status"] in CLOSED:
             raise Problem.at("account_closed", f"/{field}", "The account is closed.")
         if account["currency"] != command.amount.currency:
-            raise Problem.at("currency_mismatch", f"/{field}", f"The account is kept in {account['currency']}.")
+            raise Problem.at("currency_mismatch", f"/{field}", f"The currency of the account is {account['currency']}.")
 
 
 async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:

@@ -35,7 +35,7 @@ async def end_deposit(
     Raises Problem `illegal_state` when the deposit has another terminal status.
     """
     if status not in DEPOSIT_CHANGES[deposit["status"]]:
-        raise Problem("illegal_state", f"The deposit is {deposit['status']}; it cannot become {status}.")
+        raise Problem("illegal_state", f"The deposit is {deposit['status']}; it cannot change to {status}.")
     changes["status"] = status
     changes["due_at"] = None
     changes["updated_at"] = ctx.now_text

@@ -29,7 +29,7 @@ async def revoke_signing_key(tenant_id: str, key_id: str, ctx: Context) -> Signi
         active = await ctx.find(SIGNING_KEYS, Query(where={"status": "active"}, limit=2))
         others = [other for other in active if other["id"] != key_id]
         if not others:
-            raise Problem("illegal_state", "This is the tenant's last active key; make a new one first.")
+            raise Problem("illegal_state", "This is the tenant's last active key. Create a new one first.")
         # Without this, two requests could each revoke one of the last two active keys, because the other is still
         # active.
         ctx.expect(SIGNING_KEYS, others[0])

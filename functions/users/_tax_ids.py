@@ -26,7 +26,7 @@ def cpf(text: str) -> str:
     number = text.translate(_PUNCTUATION)
     # Eleven equal digits have valid check digits, but such a CPF is never issued.
     if len(set(number)) == 1 or _check_digits(number[:9], range(2, 12)) != number[9:]:
-        raise ValueError("the check digits of the CPF do not fit")
+        raise ValueError("the check digits of the CPF are not correct")
     return number
 
 
@@ -40,7 +40,7 @@ def cnpj(text: str) -> str:
         raise ValueError("a CNPJ has twelve digits or letters and two check digits")
     number = capitals.translate(_PUNCTUATION)
     if len(set(number)) == 1 or _check_digits(number[:12], range(2, 10)) != number[12:]:
-        raise ValueError("the check digits of the CNPJ do not fit")
+        raise ValueError("the check digits of the CNPJ are not correct")
     return number
 
 

@@ -66,7 +66,7 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "currency_mismatch",
         "The currencies differ",
         "a payment that is `declined`; a refund that is `failed`",
-        "The paying account is kept in another currency than the amount.",
+        "The paying account has another currency than the amount.",
         "Use an account and an amount of the same currency.",
     ),
     FailureReason(

@@ -64,7 +64,7 @@ def test_the_wiring_is_checked_in_sentences(tmp_path: Path, monkeypatch: pytest.
     trigger.write_text(trigger.read_text().replace("retry: 8", "retry: 800", 1))
     monkeypatch.setattr("embedded.platform.platform.ROOT", tmp_path)
     broken = CliRunner().invoke(app, ["wiring"])
-    assert (broken.exit_code, broken.stderr) == (1, "1 to be mended\n")
+    assert (broken.exit_code, broken.stderr) == (1, "1 to correct\n")
     assert broken.stdout == (
         "knative/eventing/triggers/payments.yaml:23: Trigger payments-authorize, spec.delivery.retry: "
         "800 retries are more than the bound of 100.\n"

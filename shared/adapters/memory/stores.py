@@ -315,7 +315,7 @@ def _sums(entries: Sequence[Entry]) -> tuple[int, int]:
 
 def _entry(transfer_id: str, position: int, leg: Leg, before: list[Entry], recorded_at: str) -> Entry:
     if before and before[0].currency != leg.currency:
-        raise LedgerRefused(f"the ledger account {leg.account_id} is kept in {before[0].currency}")
+        raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {before[0].currency}")
     debits, credits = _sums(before)
     if max(debits, credits) + leg.amount > MAX_MINOR_UNITS:
         raise LedgerRefused(f"the sums of the ledger account {leg.account_id} would leave 64 bits")

@@ -294,7 +294,7 @@ def _moved(head: _Head | None, leg: Leg, recorded_at: str) -> _Head:
     if head is None:
         head = _Head(leg.currency, 0, 0, 0, recorded_at)
     elif head.currency != leg.currency:
-        raise LedgerRefused(f"the ledger account {leg.account_id} is kept in {head.currency}, not in {leg.currency}")
+        raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {head.currency}, not {leg.currency}")
     debits, credits = head.debits, head.credits
     if leg.direction == "debit":
         debits += leg.amount
