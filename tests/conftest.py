@@ -9,12 +9,12 @@ import hypothesis
 import pytest
 
 from tests.harness import Harness
-from tests.processes import clean_up_when_terminated, slowed, wanted_slowness
+from tests.processes import clean_up_when_terminated, requested_slowness, slowed
 
 pytest_plugins = ("tests.servers.fixtures",)
 
-# An example may take as long as it takes: this machine may be slow, or do other things meanwhile.
-# What else holds is Hypothesis' own choice: in CI the same examples each time.
+# An example has no deadline, because this machine may be slow or busy. All other settings are Hypothesis' own: in CI it
+# uses the same examples each time.
 _usual = hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name())
 _patient = {*_usual.suppress_health_check, hypothesis.HealthCheck.too_slow}
 hypothesis.settings.register_profile("patient", _usual, deadline=None, suppress_health_check=_patient)
@@ -22,12 +22,12 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """SIGTERM cleans up as Ctrl-C does; LASTRO_TEST_SLOW=8 runs eight busy processes beside the tests."""
+    """Make SIGTERM clean up as Ctrl-C does, and run the busy processes of LASTRO_TEST_SLOW."""
     clean_up_when_terminated()
-    if hasattr(config, "workerinput"):  # this process is one of several, and the first one has seen to it
+    if hasattr(config, "workerinput"):  # a worker process; the main process has done this
         return
     try:
-        count = wanted_slowness(os.environ)
+        count = requested_slowness(os.environ)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     stack = ExitStack()
@@ -36,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Refuse a test without a docstring: the one sentence that says which behaviour is missing when it fails."""
+    """Refuse a test without a docstring. The docstring is one sentence with the behaviour that is missing when the test
+    fails."""
     if isinstance(item, pytest.Function) and not item.function.__doc__:
         raise pytest.UsageError(f"{item.nodeid} has no docstring: say in one sentence which behaviour it checks")
 
@@ -51,7 +52,7 @@ async def harness() -> Harness:
 
 @pytest.fixture
 async def crowded() -> Harness:
-    """The same, with concurrent runs interleaved between the reads and the commit of a run."""
+    """The same, with concurrent runs interleaved between the reads and the commit of each run."""
     made = Harness.make(interleaved=True)
     await made.tenant()
     return made

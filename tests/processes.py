@@ -1,4 +1,4 @@
-"""Processes that end with the tests, however the tests end, and processes that make this machine slow."""
+"""Processes that end with the tests, however the tests end, and processes that slow this machine down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
 SLOW = "LASTRO_TEST_SLOW"
-"""Names the variable of the environment that says how many busy processes run beside the tests."""
+"""The environment variable with the number of busy processes that run while the tests run."""
 
 _SETPRIV = shutil.which("setpriv") if sys.platform == "linux" else None
 _BUSY = """
@@ -24,18 +24,19 @@ while os.getppid() == int(sys.argv[1]):
 
 
 def bound(command: Sequence[str]) -> list[str]:
-    """The command, such that the kernel kills its process when the thread that starts it ends, by `kill -9` too.
+    """Return the command, changed so that the kernel kills its process when the thread that started it ends, also by
+    `kill -9`.
 
-    The process id stays the command's own. Where setpriv (util-linux) is missing, the command is returned as it is:
-    there a test's own cleaning up ends the process, which SIGINT and SIGTERM reach and `kill -9` does not.
+    The process id is that of the command itself. Where setpriv (util-linux) is missing, the command is returned
+    unchanged: the test's own clean-up then ends the process after SIGINT and SIGTERM, but not after `kill -9`.
     """
     return list(command) if _SETPRIV is None else [_SETPRIV, "--pdeathsig", "KILL", "--", *command]
 
 
 def clean_up_when_terminated() -> None:
-    """Make SIGTERM end the tests as Ctrl-C does: what is under way is left by its `finally`, and fixtures end.
+    """Make SIGTERM end the tests as Ctrl-C does: `finally` clauses run and fixtures end.
 
-    A second one does not disturb that: `kill -9` is for those who cannot wait.
+    A second SIGTERM is ignored, so that it does not interrupt the clean-up.
     """
     signal.signal(signal.SIGTERM, _interrupt)
 
@@ -45,8 +46,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def wanted_slowness(environment: Mapping[str, str]) -> int:
-    """How many busy processes LASTRO_TEST_SLOW asks for, none if it is not set. Raises ValueError if it is no count."""
+def requested_slowness(environment: Mapping[str, str]) -> int:
+    """Return the number of busy processes in LASTRO_TEST_SLOW, 0 without the variable. Raises ValueError when it is not
+    a number."""
     text = environment.get(SLOW, "0")
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{SLOW} is the number of busy processes to run beside the tests, such as 8, and not {text!r}")
@@ -55,7 +57,7 @@ def wanted_slowness(environment: Mapping[str, str]) -> int:
 
 @contextlib.contextmanager
 def slowed(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes that do nothing as fast as they can. They end with the context, and when this process ends."""
+    """Run `count` busy processes. They end with the context, and when this process ends."""
     command = [sys.executable, "-I", "-S", "-c", _BUSY, str(os.getpid())]
     with contextlib.ExitStack() as ending:
         started = []

@@ -1,7 +1,7 @@
-"""`task bench`: payments per second, latency, growth, memory and cold starts on this machine. Never judged.
+"""`task bench`: payments per second, latency, growth, memory and cold starts on this machine. No test depends on it.
 
-Whole payments through signed HTTP, durable, with tracing, metrics and rate limits on; the load generator runs beside
-the platform on the same cores.
+It sends whole payments through signed HTTP, with durability, tracing, metrics and rate limits on. The load generator
+runs on the same cores as the platform.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from rich.table import Table
 from tests.bench.cold_start import cold_start, compile_sources, functions
 from tests.bench.pace import pace_ms
 from tests.bench.prefill import prefill
-from tests.bench.server import end_with_what_runs, running
+from tests.bench.server import end_platforms_on_sigterm, running
 from tests.bench.workload import latency, open_accounts, settled_per_second
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much work each measurement does."""
+    """The amount of work of each measurement."""
 
     payments: int
     latency_seconds: int
@@ -45,7 +45,8 @@ FULL = Size(payments=15000, latency_seconds=10, accounts=1000, ledger_lines=1_00
 
 
 async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
-    """Throughput spread and hot, latency at half of it, memory and the machine's own pace between the rounds."""
+    """Measure throughput (spread and hot), latency at half of it, memory, and the speed of the machine between the
+    rounds."""
     with running(workdir, *options) as server:
         accounts = await open_accounts(server.credentials(), size.accounts)
         await settled_per_second(server, accounts, size.payments // 5, None)
@@ -53,7 +54,7 @@ async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
         spread: list[float] = []
         hot: list[float] = []
         cpu = 0.0
-        # By turns: what the machine has to spare changes while this runs.
+        # Alternating, because the load of the machine changes meanwhile.
         for _ in range(size.rounds):
             for merchant, rates in ((None, spread), (accounts[0], hot)):
                 used = server.cpu_seconds()
@@ -74,7 +75,7 @@ async def measure(workdir: Path, size: Size, *options: str) -> dict[str, Any]:
 
 
 async def growth(workdir: Path, size: Size, per_second: float) -> dict[str, Any]:
-    """Latency at one rate with a small ledger and with a large one."""
+    """Measure latency at the same rate with a small ledger and with a large one."""
     with running(workdir) as server:
         accounts = await open_accounts(server.credentials(), size.accounts)
         await latency(server, accounts, per_second, 2)
@@ -87,7 +88,7 @@ async def growth(workdir: Path, size: Size, per_second: float) -> dict[str, Any]
 
 
 def _cold_starts(limit: int | None) -> list[dict[str, Any]]:
-    """Each function's middle one of three starts: what else the machine does at a moment is not the function's."""
+    """Return the median of three starts of each function, because other load on the machine delays single starts."""
     compile_sources()
     chosen = functions()
     if limit is not None:
@@ -99,7 +100,7 @@ def _cold_starts(limit: int | None) -> list[dict[str, Any]]:
 
 
 def run(size: Size) -> dict[str, Any]:
-    """All measurements."""
+    """Run all measurements."""
     with tempfile.TemporaryDirectory() as folder:
         direct = asyncio.run(measure(Path(folder) / "direct", size))
         faithful = asyncio.run(measure(Path(folder) / "faithful", size, "--faithful"))
@@ -116,7 +117,7 @@ def run(size: Size) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> Table:
-    """The figures with the goals beside them."""
+    """Return the table of figures and goals."""
     shown = Table(title=f"Lastro on this machine ({results['python']})", title_justify="left")
     shown.add_column("what")
     shown.add_column("goal")
@@ -168,7 +169,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a minute instead of a quarter of an hour")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     arguments = parser.parse_args()
-    end_with_what_runs()
+    end_platforms_on_sigterm()
     results = run(SHORT if arguments.short else FULL)
     Console(width=110).print(table(results))
     text = json.dumps(results, indent=2)

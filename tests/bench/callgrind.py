@@ -1,4 +1,5 @@
-"""Counts the machine instructions of running processes with valgrind's callgrind, switched on and off from outside."""
+"""Counts the machine instructions of running processes with valgrind's callgrind, which is started and stopped from
+outside."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ _COMMAND_SECONDS: Final = 120
 
 
 class ProgramsMissing(Exception):
-    """valgrind is not installed. The message says what to do."""
+    """valgrind is not installed. The message says how to install it."""
 
 
 def require_programs() -> None:
-    """Raises ProgramsMissing when valgrind or its client is not in PATH."""
+    """Raise ProgramsMissing when valgrind or its client is not in PATH."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         raise ProgramsMissing(
@@ -33,8 +34,8 @@ class Callgrind:
         self._dumps = 0
 
     def command(self) -> list[str]:
-        """Return the words that go before the command to measure. Processes that it starts are measured too; none
-        counts before `begin`."""
+        """Return the words that precede the command to measure. Processes that it starts are measured too. Counting
+        starts with `begin`."""
         return [
             "valgrind",
             "--tool=callgrind",
@@ -46,18 +47,19 @@ class Callgrind:
     def begin(self, pids: list[int]) -> None:
         """Start to count the instructions of these processes."""
         for pid in pids:
-            _tell(pid, "instrumentation on")
+            _send_command(pid, "instrumentation on")
 
     def end(self, pids: list[int]) -> list[int]:
-        """Stop, and return how many instructions each process executed since `begin`, without the kernel's.
+        """Stop, and return the number of instructions that each process executed since `begin`, without those of the
+        kernel.
 
         Raises RuntimeError when vgdb cannot reach a process.
         """
         for pid in pids:
-            _tell(pid, "instrumentation off")
+            _send_command(pid, "instrumentation off")
         self._dumps += 1
         for pid in pids:
-            _tell(pid, "dump")  # which also sets the count back to zero
+            _send_command(pid, "dump")  # this also resets the count to zero
         return [total((self._folder / f"callgrind.{pid}.{self._dumps}").read_text()) for pid in pids]
 
 
@@ -69,7 +71,7 @@ def total(dump: str) -> int:
     raise ValueError("the callgrind dump is not complete: no line begins with totals:")
 
 
-def _tell(pid: int, command: str) -> None:
+def _send_command(pid: int, command: str) -> None:
     done = subprocess.run(
         ["vgdb", f"--pid={pid}", *command.split()],
         capture_output=True,

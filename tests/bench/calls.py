@@ -1,4 +1,5 @@
-"""Counts the calls of running processes with the profiler in counter/sitecustomize.py, which obeys signals."""
+"""Counts the calls of running processes with the profiler in counter/sitecustomize.py, which is controlled by
+signals."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ _PATIENCE_SECONDS: Final = 120
 
 @dataclass(slots=True)
 class Tally:
-    """What processes have called: how often Python code was entered (started, or gone on with after an await), and
-    how often each function was started, those in C apart. Functions are named `module.qualified name`."""
+    """The calls of processes: the number of entries into Python code (a start, or a continuation after an await), and
+    the number of starts of each function, with functions in C listed separately. Functions are named `module.qualified
+    name`."""
 
     entries: int = 0
     starts: Counter[str] = field(default_factory=Counter)
@@ -29,25 +31,25 @@ class Tally:
 
 
 class Calls:
-    """Counts in processes that were started with `environment`; they write what they count into `folder`."""
+    """Counts calls in processes that were started with `environment`. They write their counts into `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.python = ""
-        """The version that ran them, known after the first `end`."""
+        """The Python version of the processes, known after the first `end`."""
 
     def environment(self) -> dict[str, str]:
-        """The variables by which a Python process, and those that it starts, loads the profiler."""
+        """The environment variables with which a Python process, and its children, load the profiler."""
         path = (str(_COUNTER), os.environ.get("PYTHONPATH"))
         return {"PYTHONPATH": os.pathsep.join(filter(None, path)), "LASTRO_COUNT_DIR": str(self._folder)}
 
     def begin(self, pids: list[int]) -> None:
-        """Count the calls in the main threads of these processes from now on."""
+        """Start to count the calls in the main threads of these processes."""
         for pid in pids:
             os.kill(pid, signal.SIGUSR1)
 
     def end(self, pids: list[int]) -> list[Tally]:
-        """Stop, and return what each process has called since `begin`."""
+        """Stop, and return the calls of each process since `begin`."""
         for pid in pids:
             os.kill(pid, signal.SIGUSR2)
         return [self._read(self._folder / f"{pid}.json") for pid in pids]

@@ -1,4 +1,4 @@
-"""A load generator that costs little: signed requests on keep-alive connections, written and read as bytes."""
+"""A load generator with little overhead: it writes and reads signed requests as bytes on keep-alive connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.http import signing
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a tenant signs with, and its bearer token."""
+    """The signing key of a tenant and its bearer token."""
 
     host: str
     port: int
@@ -30,7 +30,8 @@ class Credentials:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run of requests gave: statuses, and seconds per request in the order of their answers."""
+    """The result of a run of requests: statuses, and the latency of each request in seconds, in the order of the
+    responses."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -38,7 +39,7 @@ class Outcome:
 
 
 def credentials_of(data_dir: Path, token: str) -> Credentials:
-    """Read what `lastro up` wrote."""
+    """Read the credentials file of `lastro up`."""
     written = json.loads((data_dir / "credentials.json").read_text())
     url = urlsplit(written["base_url"])
     demo = written["demo"]
@@ -50,7 +51,7 @@ def credentials_of(data_dir: Path, token: str) -> Credentials:
 def signed_request(
     credentials: Credentials, method: str, path: str, body: bytes, key: str, *, wait_seconds: int = 0
 ) -> bytes:
-    """One whole HTTP/1.1 request."""
+    """Return a complete HTTP/1.1 request."""
     timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     canonical = signing.canonical_string(
         method=method,
@@ -74,7 +75,7 @@ def signed_request(
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request at a time on it."""
+    """A keep-alive connection with one request at a time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -105,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        """Send one request and wait for its answer."""
+        """Send a request and return its response."""
         assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
@@ -124,14 +125,14 @@ async def connect(credentials: Credentials) -> Connection:
 
 
 async def closed_loop(credentials: Credentials, requests: Iterator[bytes], connections: int) -> Outcome:
-    """Send requests as fast as the answers come, on so many connections."""
+    """Send requests over `connections` connections, each as soon as the previous one is answered."""
     async with connected(credentials, connections) as opened:
         return await send_all(opened, requests)
 
 
 @asynccontextmanager
 async def connected(credentials: Credentials, number: int) -> AsyncIterator[list[Connection]]:
-    """So many connections, closed when the block ends."""
+    """Open `number` connections and close them at the end of the block."""
     opened = [await connect(credentials) for _ in range(number)]
     try:
         yield opened
@@ -141,7 +142,7 @@ async def connected(credentials: Credentials, number: int) -> AsyncIterator[list
 
 
 async def send_all(connections: list[Connection], requests: Iterator[bytes]) -> Outcome:
-    """Send requests as fast as the answers come, each on the connection that is free first."""
+    """Send each request on the first free connection, as soon as its previous request is answered."""
     outcome = Outcome()
     started = perf_counter()
 
@@ -158,7 +159,8 @@ async def send_all(connections: list[Connection], requests: Iterator[bytes]) -> 
 
 
 async def open_loop(credentials: Credentials, requests: Iterator[bytes], per_second: float) -> Outcome:
-    """Send requests at a fixed rate whatever the answers do; latency counts from when each was due."""
+    """Send requests at a fixed rate, independent of the responses. Latency is measured from the time when each was
+    due."""
     outcome = Outcome()
     free: list[Connection] = []
     running: set[asyncio.Task[None]] = set()
@@ -189,7 +191,8 @@ async def open_loop(credentials: Credentials, requests: Iterator[bytes], per_sec
 async def call(
     credentials: Credentials, method: str, path: str, body: dict[str, Any], key: str, *, wait_seconds: int = 0
 ) -> dict[str, Any]:
-    """One request for setting up. Raises RuntimeError with the problem when it is refused."""
+    """Send a request that prepares a measurement, and return its JSON object. Raises RuntimeError with the problem when
+    it is refused."""
     connection = await connect(credentials)
     raw = json.dumps(body).encode()
     status, answer = await connection.send(
@@ -203,6 +206,6 @@ async def call(
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which this share lies (nearest rank)."""
+    """Return the value below which this share of the values lies (nearest rank); 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

@@ -1,4 +1,4 @@
-"""Cold starts: from starting a function's process to its first answer, and what it weighs at rest."""
+"""Cold starts: the time from the start of a function's process to its first response, and its memory at rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.bench.server import ROOT, free_port
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """One function's start."""
+    """The start of one function."""
 
     function: str
     milliseconds: float
@@ -28,19 +28,19 @@ class ColdStart:
 
 
 def functions() -> list[Path]:
-    """Every function's file."""
+    """Return the file of every function."""
     return sorted(path for path in ROOT.glob("functions/*/*.py") if not path.name.startswith("_"))
 
 
 def compile_sources() -> None:
-    """Compile what functions import, as the launcher and the image do: where bytecode is not written along the way,
-    each start would compile anew what was edited since."""
+    """Compile the modules that functions import, as the launcher and the image do. Without bytecode files, each start
+    would compile the modules that were edited."""
     for folder in ("events", "functions", "shared"):
         compileall.compile_dir(ROOT / folder, quiet=1)
 
 
 def cold_start(source: Path) -> ColdStart:
-    """Start one function by the ordinary framework and ask it once."""
+    """Start one function with the unmodified framework and send it one request."""
     with tempfile.TemporaryDirectory() as data_dir:
         port = free_port()
         environment = {
@@ -65,7 +65,7 @@ def cold_start(source: Path) -> ColdStart:
 
 
 def _first_answer(process: subprocess.Popen[bytes], port: int, started: float) -> float:
-    # Only a connection is tried until there is one: a whole request each time would slow down what it waits for.
+    # Until the port is open, only a connection is tried: a whole request each time would slow the start down.
     while process.poll() is None and time.perf_counter() - started < 20:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -77,4 +77,4 @@ def _first_answer(process: subprocess.Popen[bytes], port: int, started: float) -
         return (time.perf_counter() - started) * 1000
     with suppress(OSError):
         process.kill()
-    raise RuntimeError("the function did not come up")
+    raise RuntimeError("the function did not start")

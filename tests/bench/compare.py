@@ -1,8 +1,9 @@
-"""`task compare -- THE_OTHER`: two checkouts by turns, for what a machine gives changes by more than most changes do.
+"""`task compare -- THE_OTHER`: compares two checkouts with alternating runs, because the speed of a machine varies more
+than most changes do.
 
-Both run; each turn sends one a block of payments, and the next turn the other. What counts is the quotient of two
-neighbouring blocks, and how far the quotients lie apart. A clone compared with itself tells the noise: some 4 % from
-one start to the next, for where things come to lie in memory is chance too.
+Both platforms run, and blocks of payments are sent to them in turn. The result is the ratio of neighbouring blocks,
+with its quartiles. A comparison of a checkout with a clone of itself shows the noise: about 4 % from one start to the
+next, because the layout of memory differs at each start.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from statistics import median, quantiles
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.server import ROOT, Server, end_with_what_runs, running
+from tests.bench.server import ROOT, Server, end_platforms_on_sigterm, running
 from tests.bench.workload import open_accounts, settled_per_second
 
 ACCOUNTS = 200
@@ -27,7 +28,7 @@ WARM_UP = 1500
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What one block of payments gave; processor time in microseconds a payment."""
+    """The result of one block of payments. Processor times are in microseconds per payment."""
 
     per_second: float
     core: float
@@ -45,7 +46,7 @@ async def _block(server: Server, accounts: list[str], payments: int) -> Block:
 
 
 async def compare(roots: list[Path], rounds: int, payments: int) -> list[list[Block]]:
-    """The blocks of each checkout; those of one place in the lists are neighbours in time."""
+    """Return the blocks of each checkout. Blocks at the same index were measured one after the other."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = [
             stack.enter_context(running(Path(folder) / str(number), root=root)) for number, root in enumerate(roots)
@@ -62,10 +63,10 @@ async def compare(roots: list[Path], rounds: int, payments: int) -> list[list[Bl
 
 
 def table(roots: list[Path], blocks: list[list[Block]]) -> Table:
-    """Medians, and the quotients of neighbours with their quartiles."""
-    shown = Table(title="By turns on this machine", title_justify="left")
+    """Return the medians, and the ratios of neighbouring blocks with their quartiles."""
+    shown = Table(title="Alternating runs on this machine", title_justify="left")
     shown.add_column("checkout")
-    for name in ("settled/s (best)", "core µs a payment", "writer µs a payment"):
+    for name in ("settled/s (best)", "core µs per payment", "writer µs per payment"):
         shown.add_column(name, justify="right")
     for root, own in zip(roots, blocks, strict=True):
         rates = [block.per_second for block in own]
@@ -79,14 +80,14 @@ def table(roots: list[Path], blocks: list[list[Block]]) -> Table:
     pairs = list(zip(*blocks, strict=True))
     shown.add_row(
         "second ÷ first (quartiles)",
-        _quotients([second.per_second / first.per_second for first, second in pairs]),
-        _quotients([second.core / first.core for first, second in pairs]),
-        _quotients([second.writer / first.writer for first, second in pairs]),
+        _ratios([second.per_second / first.per_second for first, second in pairs]),
+        _ratios([second.core / first.core for first, second in pairs]),
+        _ratios([second.writer / first.writer for first, second in pairs]),
     )
     return shown
 
 
-def _quotients(values: list[float]) -> str:
+def _ratios(values: list[float]) -> str:
     low, _, high = quantiles(values, n=4)
     return f"{median(values):.2f} ({low:.2f} to {high:.2f})"
 
@@ -99,10 +100,10 @@ def main() -> None:
     parser.add_argument("--payments", type=int, default=500, help="payments in a block")
     arguments = parser.parse_args()
     if arguments.rounds < 2 or arguments.payments < 1:
-        parser.error("two rounds and one payment are the least that can be compared")
+        parser.error("use at least two rounds and one payment")
     if not (arguments.other / "cli").is_dir():
-        parser.error(f"{arguments.other} is no checkout")
-    end_with_what_runs()
+        parser.error(f"{arguments.other} is not a checkout")
+    end_platforms_on_sigterm()
     roots = [arguments.other.resolve(), ROOT]
     Console(width=110).print(table(roots, asyncio.run(compare(roots, arguments.rounds, arguments.payments))))
 

@@ -1,4 +1,5 @@
-"""A checkout whose `lastro up` is a few lines: it answers every GET with 200, and has a child process as its writer."""
+"""A checkout whose `lastro up` is a short program: it answers every GET with 200, and has a child process as its
+writer."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ _IGNORE = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
 
 def make_checkout(place: Path, *, obeys: bool = True) -> Path:
-    """Write it; it ignores SIGTERM unless it `obeys`."""
+    """Write the checkout. Without `obeys` it ignores SIGTERM."""
     platform = textwrap.dedent(_PLATFORM).format(on_sigterm=_END if obeys else _IGNORE)
     return make_broken_checkout(place, platform)
 

@@ -1,4 +1,4 @@
-"""A platform that settles what it is asked to at once, for tests of the benchmark's own logic."""
+"""A platform that settles payments immediately, for tests of the benchmark itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.bench.client import Credentials, Outcome
 
 @dataclass(slots=True)
 class FakeServer:
-    """Stands in for tests.bench.server.Server. Each payment takes one second of the deciding process and a quarter of
-    one of the writer."""
+    """Replaces tests.bench.server.Server. Each payment takes one second of the core process and a quarter of a second
+    of the writer."""
 
     root: Path = Path("own")
     sent: list[bytes] = field(default_factory=list)
@@ -44,7 +44,7 @@ class FakeServer:
     def pids(self) -> list[int]:
         return [7, 8]
 
-    def wanted_seconds(self) -> float:
+    def demanded_seconds(self) -> float:
         return 0.0
 
     def measurements(self) -> str:
@@ -64,7 +64,7 @@ class FakeServer:
 
 @dataclass(slots=True)
 class FakePlatforms:
-    """Stands in for tests.bench.server.running; what it has started, in order."""
+    """Replaces tests.bench.server.running. It records the started servers in order."""
 
     started: list[FakeServer] = field(default_factory=list)
     stopped: list[FakeServer] = field(default_factory=list)
@@ -80,7 +80,7 @@ class FakePlatforms:
 
 
 def rows(table: Table) -> list[list[str]]:
-    """The cells of a table's rows as a wide terminal shows them."""
+    """Return the cells of a table's rows as a wide terminal shows them."""
     console = Console(width=250, file=StringIO(), force_terminal=False)
     console.print(table)
     assert isinstance(console.file, StringIO)

@@ -1,10 +1,10 @@
-"""`task count -- [CHECKOUT…]`: instructions and calls of one payment, as decision 0014 asks for.
+"""`task count -- [CHECKOUT…]`: instructions and calls per payment, as decision 0014 requires.
 
-Each checkout (this one when none is named) is started twice with its own `lastro up` and its own .venv: once under
-valgrind's callgrind, which counts instructions, and once with a profiler that counts calls. Counting starts after a
-warm-up and stops when every payment is settled and the platform is idle. Two counts of one version differ by less than
-one per cent for the deciding process and by up to two for the writer; name a checkout twice to see the difference on
-this machine. With two checkouts, the last column is the second divided by the first.
+Each checkout (by default this one) is started twice with its own `lastro up` and its own .venv: once under valgrind's
+callgrind, which counts instructions, and once with a profiler that counts calls. Counting starts after a warm-up and
+stops when every payment is settled and the platform is idle. Two counts of one version differ by less than one per cent
+for the core process and by up to two per cent for the writer; name a checkout twice to see the difference on this
+machine. With two checkouts, the last column is the second divided by the first.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from rich.table import Table
 from tests.bench.callgrind import Callgrind, ProgramsMissing, require_programs
 from tests.bench.calls import Calls, Tally
 from tests.bench.client import connected, send_all
-from tests.bench.server import ROOT, Server, applied, end_with_what_runs, gauge, running
+from tests.bench.server import ROOT, Server, applied, end_platforms_on_sigterm, gauge, running
 from tests.bench.workload import expect, open_accounts, payments
 
 ACCOUNTS: Final = 100
 WAVE: Final = 100
-"""How many payments are in progress at once at most. Past 300 the admission queue refuses a request after ten seconds,
-and under callgrind ten seconds are soon over."""
+"""The most payments in progress at once. With more than 300, the admission queue refuses a request after ten seconds,
+and under callgrind that time passes quickly."""
 PATIENCE_SECONDS: Final = 600
 _ENVIRONMENT: Final = {
     "PYTHONHASHSEED": "0",
     # No step of a payment may be retried because the run is slow.
     "LASTRO_SAGA_STEP_SECONDS": "3600",
-    # How many payments share a batch depends on the machine's speed. Batches this long are so few on any machine that
-    # the cost of each does not show.
+    # The number of payments in a batch depends on the speed of the machine. With batches this long there are so few
+    # that their own cost is negligible.
     "LASTRO_STORE_BATCH_SECONDS": "3",
 }
 _IDLE_SECONDS: Final = 4.0
-"""Longer than a batch, so that a batch that waits for its time is written within this time."""
+"""Longer than the interval of a batch, so that a waiting batch is written within this time."""
 _IDLE_SHARE: Final = 0.1
-"""An idle platform uses less than this share of one processor for its timers, also under callgrind."""
+"""The share of one processor below which a platform is idle. Its timers use less, also under callgrind."""
 _SERIALISE: Final = (
     "orjson.dumps",
     "json.dumps",
@@ -66,12 +66,12 @@ _SQL: Final = tuple(
 
 T = TypeVar("T")
 Figures = dict[str, float]
-"""Counts for one payment, by what is counted."""
+"""Counts per payment, by what is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How many payments are counted, and how many are made before them to warm the platform up."""
+    """The number of payments that are counted, and the number of payments of the warm-up."""
 
     warm_up: int
     payments: int
@@ -79,18 +79,18 @@ class Work:
 
 @dataclass(slots=True)
 class Counted:
-    """The counts of one checkout, each for one payment."""
+    """The counts of one checkout, per payment."""
 
     checkout: str
     python: str
     payments: int
     figures: Figures
     functions: Figures
-    """How often the deciding process starts each Python function, by `module.qualified name`."""
+    """The starts of each Python function in the core process, by `module.qualified name`."""
     c_functions: Figures
     """The same for functions in C."""
     instructions: dict[str, list[float]] = field(default_factory=dict)
-    """Instructions for one payment in each wave, by process."""
+    """Instructions per payment in each wave, by process."""
 
 
 async def count(root: Path, work: Work, *, with_instructions: bool) -> Counted:
@@ -103,16 +103,16 @@ async def count(root: Path, work: Work, *, with_instructions: bool) -> Counted:
 
 
 def least(instructions: Mapping[str, list[float]]) -> Figures:
-    """Return the figure of the wave with the fewest instructions of each process.
+    """Return, for each process, the figure of the wave with the fewest instructions.
 
-    What does not belong to a payment (schedules, more batches while the machine is slow) happens in a wave by chance,
-    and it can only add instructions.
+    Other work (schedules, more batches while the machine is slow) happens in some waves only, and it can only add
+    instructions.
     """
     return {f"instructions, {process}": min(waves) for process, waves in instructions.items()}
 
 
 async def _count_instructions(root: Path, work: Work) -> dict[str, list[float]]:
-    """Return the instructions for one payment in each wave, by process."""
+    """Return the instructions per payment in each wave, by process."""
     with tempfile.TemporaryDirectory() as folder:
         callgrind = Callgrind(Path(folder))
         started = running(
@@ -160,7 +160,7 @@ def _each(totals: Mapping[str, float], work: Work) -> Figures:
 
 
 def figures_of(core: Tally, writer: Tally) -> Figures:
-    """Return the totals of what the deciding process and the writer called, by purpose."""
+    """Return the totals of the calls of the core process and of the writer, by purpose."""
     return {
         "Python calls, core": core.entries,
         "Python calls, writer": writer.entries,
@@ -177,12 +177,12 @@ def figures_of(core: Tally, writer: Tally) -> Figures:
 async def _measured(
     server: Server, work: Work, begin: Callable[[list[int]], None], end: Callable[[list[int]], list[T]]
 ) -> tuple[list[list[T]], Figures]:
-    """Return what `end` returned for each process after each wave, and the platform's own totals over all waves."""
+    """Return the results of `end` for each process after each wave, and the platform's own totals over all waves."""
     accounts = await open_accounts(server.credentials(), ACCOUNTS)
     for wave in waves(work.warm_up):
         async with _wave(server, accounts, wave) as settle:
             await settle()
-    # So that each run draws the same accounts.
+    # A fixed seed, so that each run draws the same accounts.
     random.seed(1)
     pids, before = server.pids(), server.measurements()
     counts: list[list[T]] = []
@@ -204,7 +204,7 @@ async def _measured(
 
 
 def waves(number: int) -> list[int]:
-    """Split a number of payments into waves, which the platform admits whole. Returns the size of each."""
+    """Split the payments into waves that the platform admits completely. Returns the size of each."""
     return [min(WAVE, number - sent) for sent in range(0, number, WAVE)]
 
 
@@ -224,19 +224,19 @@ async def _wave(server: Server, accounts: list[str], number: int) -> AsyncIterat
 
 
 async def _idle(server: Server) -> None:
-    """Return when the platform is idle, by the processor time that it uses and waits for: a request that asks it would
-    be counted too. Raises RuntimeError after PATIENCE_SECONDS."""
+    """Wait until the platform is idle, measured by the processor time that it uses and waits for: a request to the
+    platform would be counted, too. Raises RuntimeError after PATIENCE_SECONDS."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        wanted, since = server.wanted_seconds(), time.monotonic()
+        wanted, since = server.demanded_seconds(), time.monotonic()
         await asyncio.sleep(_IDLE_SECONDS)
-        if server.wanted_seconds() - wanted < _IDLE_SHARE * (time.monotonic() - since):
+        if server.demanded_seconds() - wanted < _IDLE_SHARE * (time.monotonic() - since):
             return
     raise RuntimeError(f"the platform was not idle within {PATIENCE_SECONDS} seconds")
 
 
 def table(counted: list[Counted], functions: int) -> Table:
-    """Return the figures with a column for each checkout, followed by the most called functions, `functions` many."""
+    """Return the figures with a column for each checkout, followed by the `functions` most called functions."""
     shown = Table(title=f"A payment, counted over {counted[0].payments}", title_justify="left")
     shown.add_column("what")
     for each in counted:
@@ -273,8 +273,8 @@ def main() -> None:
     roots = [checkout.resolve() for checkout in arguments.checkouts] or [ROOT]
     for root in roots:
         if not (root / "cli").is_dir():
-            parser.error(f"{root} is no checkout")
-    end_with_what_runs()
+            parser.error(f"{root} is not a checkout")
+    end_platforms_on_sigterm()
     work = Work(arguments.warm_up, arguments.payments)
     if not arguments.calls_only:
         try:

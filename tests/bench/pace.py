@@ -1,4 +1,4 @@
-"""How fast this machine runs Python just now: a shared machine may do the same work in half or in twice the time."""
+"""The present speed of Python on this machine. A shared machine may take half or twice the time for the same work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ROUNDS: Final = 100_000
 
 
 def pace_ms() -> float:
-    """Milliseconds of processor time that a fixed piece of Python takes: dictionaries, tuples, text and integers."""
+    """Return the processor time in milliseconds of a fixed piece of Python: dictionaries, tuples, text and integers."""
     started = process_time()
     kept: dict[int, tuple[int, str]] = {}
     for number in range(_ROUNDS):

@@ -1,4 +1,5 @@
-"""Grows a ledger to a size that would take payments an hour: recorded through the store's own ledger."""
+"""Grows a ledger to a size for which payments would need an hour, by recording transfers through the store's own
+ledger."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ _BATCH = 2000
 
 
 async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
-    """Record transfers of one centavo between neighbours until the ledger has so many more lines. The platform on
-    this data directory must be down."""
+    """Record transfers of one centavo between accounts until the ledger has `lines` more lines. The platform of this
+    data directory must not be running."""
     from random import Random
 
     clock = SystemClock()

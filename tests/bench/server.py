@@ -1,4 +1,4 @@
-"""Starts and stops the platform for a measurement, and reads what it says of itself."""
+"""Starts and stops the platform for a measurement, and reads its metrics."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Server:
     base_url: str
 
     def credentials(self) -> Credentials:
-        """The demo tenant's credentials with a fresh token (five minutes)."""
+        """Return the demo tenant's credentials with a fresh token (valid for five minutes)."""
         return credentials_of(self.data_dir, self.token("demo"))
 
     def token(self, client: str) -> str:
-        """A fresh token for one of the clients in the credentials file."""
+        """Return a fresh token for one of the clients in the credentials file."""
         written = json.loads((self.data_dir / "credentials.json").read_text())
         pair = f"{written[client]['client_id']}:{written[client]['client_secret']}"
         request = urllib.request.Request(
@@ -50,36 +50,37 @@ class Server:
         return token
 
     def measurements(self) -> str:
-        """What the platform measures of itself, in Prometheus' text format."""
+        """Return the metrics of the platform, in Prometheus' text format."""
         return read(f"{self.base_url}/metrics", self.token("platform")).decode()
 
     def deliveries(self, consumer: str) -> int:
-        """How many events a function has applied."""
+        """Return the number of events that a function has applied."""
         return applied(self.measurements(), consumer)
 
     def resident_mb(self) -> float:
-        """Resident memory of the platform's processes, in MiB."""
+        """Return the resident memory of the platform's processes, in MiB."""
         return sum(_resident_kb(pid) for pid in self.pids()) / 1024
 
     def cpu_seconds(self) -> float:
-        """Processor time that the platform's processes have used."""
+        """Return the processor time that the platform's processes have used, in seconds."""
         return sum(self.cpu_seconds_by_process())
 
     def cpu_seconds_by_process(self) -> list[float]:
-        """The same for each: the core first, then its writer."""
+        """Return the processor time of each process: the core first, then its writer."""
         return [_cpu_seconds(pid) for pid in self.pids()]
 
     def pids(self) -> list[int]:
-        """The platform's processes: the core first, then its writer."""
+        """Return the ids of the platform's processes: the core first, then its writer."""
         return _family(self.process.pid)
 
-    def wanted_seconds(self) -> float:
-        """Processor time that the main threads of the platform's processes have used or waited for."""
+    def demanded_seconds(self) -> float:
+        """Return the processor time that the main threads of the platform's processes have used or waited for, in
+        seconds."""
         return sum(_wanted_seconds(pid) for pid in self.pids())
 
 
 def read(url: str, token: str = "") -> bytes:
-    """GET an address of this machine."""
+    """Return the response to a GET of an address of this machine."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     with urllib.request.urlopen(request, timeout=10) as answer:
         body: bytes = answer.read()
@@ -87,14 +88,14 @@ def read(url: str, token: str = "") -> bytes:
 
 
 def applied(measurements: str, consumer: str | None = None) -> int:
-    """How many events a function, or every function, has applied by what the platform measures of itself."""
+    """Return the number of events that a function, or every function, has applied, from the platform's metrics."""
     named = '[^"]*' if consumer is None else re.escape(consumer)
     pattern = rf'^lastro_event_delivery_seconds_count{{consumer="{named}",[^}}]*status="204"}} (\d+)'
     return sum(int(count) for count in re.findall(pattern, measurements, re.MULTILINE))
 
 
 def gauge(measurements: str, name: str) -> float:
-    """A value without labels. Raises LookupError when the platform does not measure it."""
+    """Return a metric without labels. Raises LookupError when the platform does not have it."""
     found = re.search(rf"^lastro_{name} (\S+)$", measurements, re.MULTILINE)
     if found is None:
         raise LookupError(f"the platform does not measure {name}")
@@ -111,10 +112,10 @@ def running(
     patience_seconds: float = 60,
     grace_seconds: float = 30,
 ) -> Iterator[Server]:
-    """Run a checkout's `lastro up` on a free port until the block ends.
+    """Run `lastro up` of a checkout on a free port until the block ends.
 
-    `under` is a command that runs it (a profiler's), `environment` what is set beside this process's own variables.
-    Raises RuntimeError when the platform is not ready within `patience_seconds`. One that has not ended
+    `under` is a command that runs it (such as a profiler); `environment` is added to the variables of this process.
+    Raises RuntimeError when the platform is not ready within `patience_seconds`. A platform that has not ended
     `grace_seconds` after SIGTERM is killed.
     """
     port = free_port()
@@ -138,8 +139,8 @@ def running(
             process.wait()
 
 
-def end_with_what_runs() -> None:
-    """Asked to end (SIGTERM), end what this process is running first, as on Ctrl-C."""
+def end_platforms_on_sigterm() -> None:
+    """On SIGTERM, end the platform that this process runs, as on Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
@@ -156,7 +157,7 @@ def _wait_until_ready(server: Server, log: Path, patience_seconds: float) -> Non
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that no process uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The load generator: requests on keep-alive connections, their answers, and percentiles of their latencies."""
+"""The load generator: requests on keep-alive connections, their responses, and percentiles of their latencies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CREDENTIALS = Credentials("127.0.0.1", 0, "ten_1", "key_1", "secret", "token")
 
 
 class Answers:
-    """A server of this test: it answers each request with the next of these, and remembers the requests."""
+    """A server for this test: it answers each request with the next of these, and records the requests."""
 
     def __init__(self, *answers: bytes) -> None:
         self.requests: list[bytes] = []
@@ -71,7 +71,7 @@ def request(number: int) -> bytes:
 
 
 def test_signature_covers_the_request() -> None:
-    """A request's signature is the HMAC of the canonical string of exactly what is sent."""
+    """The signature of a request is the HMAC of the canonical string of the bytes that are sent."""
     raw = signed_request(CREDENTIALS, "POST", "/v1/payments", b'{"a":1}', "key-7", wait_seconds=3)
     head, _, body = raw.decode().partition("\r\n\r\n")
     first, *lines = head.split("\r\n")
@@ -86,7 +86,8 @@ def test_signature_covers_the_request() -> None:
 
 
 def test_answer_in_pieces() -> None:
-    """An answer is whole when its body is, however the bytes arrive, and bytes of the next one are kept for it."""
+    """A response is complete when its body is, however the bytes arrive, and the bytes of the next one are stored for
+    it."""
 
     async def read() -> tuple[tuple[int, bytes], tuple[int, bytes]]:
         connection = Connection()
@@ -109,11 +110,11 @@ def test_answer_in_pieces() -> None:
 
 class Silent(asyncio.Transport):
     def write(self, data: object) -> None:
-        """Sends nothing."""
+        """Send nothing."""
 
 
 async def test_closed_connection_is_an_error() -> None:
-    """A server that closes the connection instead of answering is an error of the request."""
+    """A server that closes the connection instead of answering causes an error of the request."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -140,7 +141,7 @@ async def test_closed_loop_sends_each_request_once() -> None:
 
 
 async def test_open_loop_answers_every_request() -> None:
-    """An open loop sends every request and measures each one's latency, also when requests are due at the same time."""
+    """An open loop sends every request and measures the latency of each, also when several are due at the same time."""
     answers = Answers(answer(201, b""))
     async with answers.running() as credentials:
         outcome = await open_loop(credentials, (request(number) for number in range(30)), per_second=1e9)
@@ -150,7 +151,7 @@ async def test_open_loop_answers_every_request() -> None:
 
 
 async def test_call_returns_the_document() -> None:
-    """A call returns the answer's JSON object."""
+    """A call returns the JSON object of the response."""
     async with Answers(answer(201, b'{"id":"acc_1"}')).running() as credentials:
         assert await call(credentials, "POST", "/v1/accounts", {}, "key") == {"id": "acc_1"}
 

@@ -1,4 +1,4 @@
-"""Comparing two checkouts: who has which turn, and what their quotients say."""
+"""Comparing two checkouts: the order of the runs, and the ratios."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def platforms(monkeypatch: pytest.MonkeyPatch) -> FakePlatforms:
 
 @pytest.fixture
 def measured(platforms: FakePlatforms, monkeypatch: pytest.MonkeyPatch) -> Measured:
-    """Which checkout has settled how many payments, in order."""
+    """The checkout and the number of payments of each run, in order."""
     found: Measured = []
 
     async def settled_per_second(server: FakeServer, accounts: list[str], number: int, hot: str | None) -> float:
@@ -41,8 +41,8 @@ def measured(platforms: FakePlatforms, monkeypatch: pytest.MonkeyPatch) -> Measu
     return found
 
 
-async def test_turns(measured: Measured, platforms: FakePlatforms) -> None:
-    """Both warm up, then take turns; each second pair of turns begins with the one that ended the pair before."""
+async def test_checkouts_alternate(measured: Measured, platforms: FakePlatforms) -> None:
+    """Both checkouts warm up and then alternate; the order is reversed in every second round."""
     await compare.compare([Path("a"), Path("b")], rounds=4, payments=10)
     assert measured[:2] == [("a", compare.WARM_UP), ("b", compare.WARM_UP)]
     assert [name for name, _ in measured[2:]] == list("abbaabba")
@@ -51,7 +51,7 @@ async def test_turns(measured: Measured, platforms: FakePlatforms) -> None:
 
 
 async def test_blocks(measured: Measured) -> None:
-    """A block has the processor time of its own payments, in microseconds each, the processes apart."""
+    """A block has the processor time of its own payments, in microseconds per payment, separately for each process."""
     first, second = await compare.compare([Path("a"), Path("b")], rounds=3, payments=10)
     assert [(block.per_second, round(block.core), round(block.writer)) for block in first] == [(100.0, 1000, 250)] * 3
     assert [(block.per_second, round(block.core), round(block.writer)) for block in second] == [(100.0, 2000, 500)] * 3
@@ -71,8 +71,8 @@ async def test_failure_stops_both(
     assert len(platforms.stopped) == len(platforms.started) == 2
 
 
-def test_quotients_are_of_neighbours() -> None:
-    """The quotient is the median over neighbouring blocks, so that a machine that slows down does not change it."""
+def test_ratios_are_of_neighbouring_blocks() -> None:
+    """The ratio is the median over neighbouring blocks, so that a machine that becomes slower does not change it."""
     slower_and_slower = [1000.0, 500.0, 250.0, 125.0]
     first = [Block(rate, 1e6 / rate, 1e5 / rate) for rate in slower_and_slower]
     second = [Block(rate * 1.1, 1e6 / rate / 2, 3e5 / rate) for rate in slower_and_slower]
@@ -87,7 +87,7 @@ def test_quotients_are_of_neighbours() -> None:
     [
         (["--rounds", "1", "{here}"], "two rounds"),
         (["--payments", "0", "{here}"], "one payment"),
-        (["{here}"], "is no checkout"),
+        (["{here}"], "is not a checkout"),
         ([], "other"),
     ],
 )
@@ -98,7 +98,7 @@ def test_wrong_arguments(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Arguments that cannot be followed end the command with exit code 2 and the reason."""
+    """Invalid arguments end the command with exit code 2 and the reason."""
     monkeypatch.setattr(sys, "argv", ["compare", *(each.format(here=tmp_path) for each in arguments)])
     with pytest.raises(SystemExit) as ended:
         compare.main()

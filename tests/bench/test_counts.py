@@ -1,4 +1,4 @@
-"""Counting instructions and calls a payment: the profiler in the platform, valgrind's dumps, and the figures."""
+"""Counting instructions and calls per payment: the profiler in the platform, valgrind's dumps, and the figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ fn=(1) main
 
 totals: 363741
 """
-# Waits for a line between its two parts of work, so that signals come at known places.
+# The program waits for a line between its two parts, so that signals arrive at known places.
 COUNTED = """\
 import asyncio, json
 
@@ -68,7 +68,7 @@ def process(tmp_path: Path) -> Iterator[Popen[str]]:
 
 
 def test_calls_of_a_process(process: Popen[str], tmp_path: Path) -> None:
-    """Calls count from one signal to the other: each function's starts once, however often it is resumed."""
+    """Calls are counted from one signal to the other: each start of a function once, however often it is resumed."""
     assert process.stdin is not None
     assert process.stdout is not None
     calls = Calls(tmp_path)
@@ -86,7 +86,7 @@ def test_calls_of_a_process(process: Popen[str], tmp_path: Path) -> None:
 
 
 def test_each_count_begins_at_zero(process: Popen[str], tmp_path: Path) -> None:
-    """A second count of the same process has nothing of the first one."""
+    """A second count of the same process does not include the first one."""
     assert process.stdin is not None
     assert process.stdout is not None
     calls = Calls(tmp_path)
@@ -102,7 +102,7 @@ def test_each_count_begins_at_zero(process: Popen[str], tmp_path: Path) -> None:
 
 
 def test_profiler_keeps_other_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The profiler's folder stands before what PYTHONPATH holds already."""
+    """The folder of the profiler precedes the existing paths of PYTHONPATH."""
     monkeypatch.setenv("PYTHONPATH", "/one:/two")
     first, *others = Calls(tmp_path).environment()["PYTHONPATH"].split(":")
     assert (Path(first) / "sitecustomize.py").is_file()
@@ -110,7 +110,7 @@ def test_profiler_keeps_other_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def test_process_that_does_not_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A process that writes no counts is an error that names it."""
+    """A process that writes no counts causes an error that names it."""
     monkeypatch.setattr("tests.bench.calls._PATIENCE_SECONDS", 0)
     monkeypatch.setattr("os.kill", lambda pid, number: None)
     with pytest.raises(RuntimeError, match="process 17 "):
@@ -118,25 +118,25 @@ def test_process_that_does_not_report(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_total_of_a_dump() -> None:
-    """A dump's total is the number in its last line that begins with totals."""
+    """The total of a dump is the number in its last line that begins with totals."""
     assert total(DUMP) == 363741
 
 
 def test_dump_without_a_total() -> None:
-    """A dump without a total is an error and not zero instructions."""
+    """A dump without a total is an error and does not count as zero instructions."""
     with pytest.raises(ValueError, match="totals"):
         total(DUMP.replace("totals", "subtotals"))
 
 
 def test_valgrind_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without valgrind the error names what is missing, how to install it, and how to count without it."""
+    """Without valgrind the error names the missing programs, how to install them, and how to count without them."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProgramsMissing, match=r"valgrind and vgdb\. Install valgrind .* --calls-only"):
         require_programs()
 
 
 def test_dumps_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Instrumentation is on between begin and end only, and each end reads the dump that it has asked for."""
+    """Instrumentation is on only between begin and end, and each end reads the dump that it requested."""
     told: list[tuple[str, ...]] = []
 
     def run(command: list[str], **_how: Any) -> CompletedProcess[str]:
@@ -167,7 +167,7 @@ def test_vgdb_does_not_reach_the_process(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 @given(st.integers(1, 5000))
 def test_waves(number: int) -> None:
-    """Waves add up to the payments asked for, and none is larger than the platform admits at once."""
+    """The waves add up to the requested payments, and none is larger than the platform admits at once."""
     found = waves(number)
     assert sum(found) == number
     assert min(found) > 0
@@ -175,7 +175,7 @@ def test_waves(number: int) -> None:
 
 
 def test_figures() -> None:
-    """Figures are sums over the functions that each stands for, the processes apart."""
+    """Figures are sums over groups of functions, separately for each process."""
     core = Tally(
         900,
         Counter({"documents.SqliteDocuments.commit": 7, "journal.commit_all": 9, "documents.SqliteDocuments.get": 11}),
@@ -203,7 +203,7 @@ def test_tallies_add_up() -> None:
 
 
 def test_least_wave_counts() -> None:
-    """Of the waves the one with the fewest instructions counts, for each process by itself."""
+    """For each process, the wave with the fewest instructions counts."""
     found = least({"core": [3.2, 3.0, 3.1], "writer": [0.9, 1.1, 1.0]})
     assert found == {"instructions, core": 3.0, "instructions, writer": 0.9}
 
@@ -239,7 +239,7 @@ def platforms(monkeypatch: pytest.MonkeyPatch) -> FakePlatforms:
 
 
 async def test_count_is_for_one_payment(platforms: FakePlatforms) -> None:
-    """Every figure is divided by the payments of its waves; those that warm up are not among them."""
+    """Every figure is divided by the payments of its waves, without those of the warm-up."""
     counted = await count(Path("/x/old"), Work(warm_up=150, payments=200), with_instructions=True)
     assert [len(server.sent) for server in platforms.started] == [350, 350]
     assert counted.figures == {
@@ -282,12 +282,12 @@ async def test_payment_that_is_not_settled(platforms: FakePlatforms, monkeypatch
     assert platforms.stopped == platforms.started
 
 
-async def test_idle_is_when_the_processor_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_platform_does_not_demand_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform is idle when it neither uses the processor nor waits for it."""
     monkeypatch.setattr(instructions, "_IDLE_SECONDS", 0)
     wanted = iter([0.0, 50.0, 50.0, 99.0, 99.0, 99.0])
-    monkeypatch.setattr(FakeServer, "wanted_seconds", lambda self: next(wanted))
-    await instructions._idle(FakeServer())  # type: ignore[arg-type]  # it has what is read of a server
+    monkeypatch.setattr(FakeServer, "demanded_seconds", lambda self: next(wanted))
+    await instructions._idle(FakeServer())  # type: ignore[arg-type]  # it has the methods that are used
     assert next(wanted, None) is None
 
 
@@ -322,7 +322,7 @@ def test_command_prints_json(
         (tmp_path / name / "cli").mkdir(parents=True)
     arguments = ["count", "--json", "--payments", "2", "--warm-up", "1", str(tmp_path / "b"), str(tmp_path / "a")]
     monkeypatch.setattr(sys, "argv", arguments)
-    monkeypatch.setattr(instructions, "end_with_what_runs", lambda: None)
+    monkeypatch.setattr(instructions, "end_platforms_on_sigterm", lambda: None)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     instructions.main()
     printed = json.loads(capsys.readouterr().out)
@@ -333,7 +333,7 @@ def test_command_prints_json(
 def test_command_without_valgrind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without valgrind the command ends with an error before it has measured anything."""
     monkeypatch.setattr(sys, "argv", ["count"])
-    monkeypatch.setattr(instructions, "end_with_what_runs", lambda: None)
+    monkeypatch.setattr(instructions, "end_platforms_on_sigterm", lambda: None)
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr(instructions, "running", lambda *_, **__: pytest.fail("nothing must be started"))
     with pytest.raises(SystemExit, match="Install valgrind"):
@@ -341,7 +341,7 @@ def test_command_without_valgrind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["--payments", "0"], "at least one payment"), (["{here}"], "is no checkout")]
+    ("arguments", "said"), [(["--payments", "0"], "at least one payment"), (["{here}"], "is not a checkout")]
 )
 def test_wrong_arguments(
     arguments: list[str],
@@ -350,7 +350,7 @@ def test_wrong_arguments(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Arguments that cannot be followed end the command with exit code 2 and the reason."""
+    """Invalid arguments end the command with exit code 2 and the reason."""
     monkeypatch.setattr(sys, "argv", ["count", *(each.format(here=tmp_path) for each in arguments)])
     with pytest.raises(SystemExit) as ended:
         instructions.main()

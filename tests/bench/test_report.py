@@ -1,4 +1,4 @@
-"""`task bench`: which measurements are made, in which order, and how the table shows them with their goals."""
+"""`task bench`: the measurements, their order, and the table of figures and goals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def results(growth: dict[str, Any] | None = GROWTH) -> dict[str, Any]:
 
 @pytest.fixture
 def order(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
-    """The blocks of payments that were measured: how many, and to which merchant."""
+    """The measured blocks of payments: the number of payments, and the merchant."""
     found: list[tuple[int, str | None]] = []
 
     async def settled_per_second(server: FakeServer, accounts: list[str], number: int, hot: str | None) -> float:
@@ -72,8 +72,9 @@ def order(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None]]:
     return found
 
 
-async def test_rounds_take_turns(order: list[tuple[int, str | None]]) -> None:
-    """After a warm-up, spread payments and payments to one merchant take turns, and latency is at half the rate."""
+async def test_rounds_alternate(order: list[tuple[int, str | None]]) -> None:
+    """After a warm-up, spread payments and payments to one merchant alternate, and latency is measured at half the
+    rate."""
     size = bench.Size(payments=100, latency_seconds=1, accounts=2, ledger_lines=0, rounds=2, cold_starts=0)
     found = await bench.measure(Path("/x"), size)
     assert order == [(20, None), (100, None), (100, "acc_1"), (100, None), (100, "acc_1")]
@@ -85,7 +86,8 @@ async def test_rounds_take_turns(order: list[tuple[int, str | None]]) -> None:
 
 
 def test_table_shows_goals_and_figures() -> None:
-    """Each figure stands beside its goal: rates as median and best, latencies in milliseconds, the slowest start."""
+    """Each figure is shown with its goal: rates as median and best, latencies in milliseconds, and the slowest
+    start."""
     shown = {row[0]: row[1:] for row in rows(bench.table(results()))}
     assert shown["settled/s, spread (median; best)"] == ["≥ 1000", "1,000; 1,100", "1,000; 1,100"]
     assert shown["settled/s, one merchant"][1] == "850; 990"
@@ -104,8 +106,8 @@ def test_table_without_growth() -> None:
     assert not [row for row in rows(bench.table(results(growth=None))) if "ledger" in row[0]]
 
 
-def test_each_start_is_the_middle_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a function's three starts the middle one counts, and a limit draws the same functions each time."""
+def test_each_start_is_the_median_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The median of a function's three starts counts, and a limit selects the same functions each time."""
     times = [300.0, 100.0, 200.0]
     started: list[Path] = []
 
@@ -123,7 +125,7 @@ def test_each_start_is_the_middle_of_three(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_function_is_started() -> None:
-    """The functions that are started are those that have a Service, each once."""
+    """The started functions are those that have a Service, each once."""
     services = [path.stem for path in ROOT.glob("knative/functions/*/*.yaml")]
     assert sorted(path.stem.replace("-", "_") for path in functions()) == sorted(services)
 
@@ -131,17 +133,17 @@ def test_every_function_is_started() -> None:
 def test_function_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A function whose process ends before it answers is an error."""
     monkeypatch.setattr(cold_start, "sys", type("Broken", (), {"executable": "/bin/false"}))
-    with pytest.raises(RuntimeError, match="did not come up"):
+    with pytest.raises(RuntimeError, match="did not start"):
         cold_start.cold_start(ROOT / "functions" / "users" / "get_user.py")
 
 
 def test_pace_is_measured() -> None:
-    """The pace is a time."""
+    """The pace is a time greater than zero."""
     assert pace_ms() > 0
 
 
 async def test_prefilled_ledger_balances(tmp_path: Path) -> None:
-    """A prefilled ledger has the lines asked for, half of them debits, and they add up to zero."""
+    """A prefilled ledger has the requested number of lines, half of them debits, and they add up to zero."""
     assert await prefill(tmp_path, ["acc_1", "acc_2", "acc_3"], 12) == 12
     store = await SqliteStore.open(
         tmp_path, settings=Settings(data_dir=str(tmp_path)), clock=SystemClock(), collections=COLLECTIONS
@@ -166,7 +168,7 @@ def test_command_writes_json(
         return results()
 
     monkeypatch.setattr(bench, "run", run)
-    monkeypatch.setattr(bench, "end_with_what_runs", lambda: None)
+    monkeypatch.setattr(bench, "end_platforms_on_sigterm", lambda: None)
     monkeypatch.setattr(sys, "argv", ["bench", "--short", "--json", str(tmp_path / "figures.json")])
     bench.main()
     assert sizes == [bench.SHORT]

@@ -1,4 +1,4 @@
-"""How the benchmark starts a platform, reads its measurements and stops it."""
+"""How the benchmark starts a platform, reads its metrics and stops it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ lastro_store_batches_late 7
 STARTS_AND_WAITS = """\
 import sys, time
 from pathlib import Path
-from tests.bench.server import end_with_what_runs, running
+from tests.bench.server import end_platforms_on_sigterm, running
 
-end_with_what_runs()
+end_platforms_on_sigterm()
 with running(Path(sys.argv[1]) / "data", root=Path(sys.argv[1])) as server:
     print(*server.pids(), flush=True)
     time.sleep(600)
@@ -44,17 +44,17 @@ def _ended(pid: int) -> bool:
 
 
 def test_deliveries_of_one_consumer() -> None:
-    """Deliveries of a consumer are the counts of its successful deliveries over all event types, and no other's."""
+    """Deliveries of a consumer are the successful deliveries to it over all event types, and no other's."""
     assert applied(MEASUREMENTS, "payments/settle") == 7
 
 
 def test_deliveries_of_all_consumers() -> None:
-    """Without a consumer's name the successful deliveries of all are counted."""
+    """Without the name of a consumer, the successful deliveries to all consumers are counted."""
     assert applied(MEASUREMENTS) == 24
 
 
 def test_consumer_without_deliveries() -> None:
-    """A consumer that has not received an event yet has zero deliveries."""
+    """A consumer that has received no event has zero deliveries."""
     assert applied(MEASUREMENTS, "payments/fail") == 0
 
 
@@ -70,14 +70,15 @@ def test_unknown_gauge() -> None:
 
 
 def test_platform_runs_until_the_block_ends(tmp_path: Path) -> None:
-    """A platform is ready inside the block, with the deciding process first and its writer second, and ended after."""
+    """A platform is ready inside the block, with the core process first and its writer second, and has ended after
+    it."""
     with running(tmp_path / "data", "--faithful", root=make_checkout(tmp_path / "checkout")) as server:
         core, writer = server.pids()
         assert core == server.process.pid
         assert read(f"{server.base_url}/anything") == b""
         assert server.resident_mb() > 0
         assert len(server.cpu_seconds_by_process()) == 2
-        assert server.wanted_seconds() > 0
+        assert server.demanded_seconds() > 0
     assert server.process.returncode == 0
     assert _ended(core)
     assert f"up --data-dir {tmp_path}/data --port" in (tmp_path / "data.log").read_text()
@@ -86,7 +87,7 @@ def test_platform_runs_until_the_block_ends(tmp_path: Path) -> None:
 
 
 def test_platform_ends_when_the_block_fails(tmp_path: Path) -> None:
-    """An error inside the block ends the platform too."""
+    """An error inside the block ends the platform, too."""
     with (
         pytest.raises(ZeroDivisionError),
         running(tmp_path / "data", root=make_checkout(tmp_path / "checkout")) as server,
@@ -104,14 +105,14 @@ def test_platform_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_platform_that_ends_by_itself(tmp_path: Path) -> None:
-    """A platform that ends before it is ready is an error that quotes its log."""
+    """A platform that ends before it is ready causes an error that quotes its log."""
     checkout = make_broken_checkout(tmp_path / "checkout", "raise SystemExit('the port is taken')")
     with pytest.raises(RuntimeError, match="the port is taken"), running(tmp_path / "data", root=checkout):
         pytest.fail("the block must not run")
 
 
 def test_platform_that_is_not_ready_in_time(tmp_path: Path) -> None:
-    """A platform that is not ready in time is an error, and ended."""
+    """A platform that is not ready in time causes an error and is stopped."""
     program = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     checkout = make_broken_checkout(tmp_path / "checkout", program)
     with (
@@ -124,7 +125,8 @@ def test_platform_that_is_not_ready_in_time(tmp_path: Path) -> None:
 
 
 def test_checkout_runs_on_its_own_python(tmp_path: Path) -> None:
-    """Another checkout's platform runs on the interpreter of its own .venv, with the variables given for it."""
+    """The platform of another checkout runs on the interpreter of its own .venv, with the given environment
+    variables."""
     checkout = make_checkout(tmp_path / "checkout")
     python = checkout / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -143,7 +145,7 @@ def test_platform_runs_under_a_profiler(tmp_path: Path) -> None:
     assert "profiled" in (tmp_path / "data.log").read_text()
 
 
-def test_sigterm_ends_what_runs(tmp_path: Path) -> None:
+def test_sigterm_ends_the_platform(tmp_path: Path) -> None:
     """A benchmark that receives SIGTERM ends its platform and exits with 128 + 15."""
     make_checkout(tmp_path)
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The work of a measurement: which requests are sent, and when a payment counts as settled."""
+"""The work of a measurement: the requests that are sent, and the time at which a payment counts as settled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def connect_to(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @given(st.integers(0, 2**32))
 def test_user_has_a_valid_document(seed: int) -> None:
-    """The user that is registered for a measurement has a CPF number that the platform accepts."""
+    """The user of a measurement has a CPF number that the platform accepts."""
     random.seed(seed)
     number = workload._user()["document"]["number"]
     assert cpf(number) == number
@@ -46,7 +46,7 @@ def test_user_has_a_valid_document(seed: int) -> None:
 
 @given(st.integers(2, 5), st.integers(0, 30))
 def test_spread_payments(accounts: int, number: int) -> None:
-    """Spread payments go between two different accounts of those given, each under a key of its own."""
+    """Spread payments are between two different accounts of the given ones, each with its own key."""
     known = [f"acc_{position}" for position in range(accounts)]
     requests = list(workload.payments(CREDENTIALS, known, number, hot=None))
     orders = bodies(requests)
@@ -58,14 +58,15 @@ def test_spread_payments(accounts: int, number: int) -> None:
 
 
 def test_hot_payments() -> None:
-    """Payments to one merchant all go to its account, and none of them from it."""
+    """Payments to one merchant all go to its account, and none of them come from it."""
     orders = bodies(list(workload.payments(CREDENTIALS, ["acc_1", "acc_2", "acc_3"], 40, hot="acc_1")))
     assert {order["payee_account_id"] for order in orders} == {"acc_1"}
     assert {order["payer_account_id"] for order in orders} == {"acc_2", "acc_3"}
 
 
 async def test_rate_counts_to_the_last_settlement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rate ends when every payment is settled and in the statement, and one more answer says that it is stored."""
+    """A rate ends when every payment is settled and in the statement, and a further response confirms that it is on
+    disk."""
     server = FakeServer()
     unread = iter([0, 0, 0, 3])
 
@@ -80,7 +81,7 @@ async def test_rate_counts_to_the_last_settlement(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_refused_payment_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer other than 201 is an error with the counts of all statuses, not a slower rate."""
+    """A response other than 201 is an error with the counts of all statuses, not a lower rate."""
     server = FakeServer()
     monkeypatch.setattr(FakeServer, "take", lambda self, requests: Outcome(1.0, [0.1], {201: 4, 503: 1}))
     with pytest.raises(RuntimeError, match=r"other than 201: \{201: 4, 503: 1\}"):
@@ -88,7 +89,7 @@ async def test_refused_payment_ends_the_measurement(monkeypatch: pytest.MonkeyPa
 
 
 async def test_latency_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latency is measured over rate times seconds payments that wait for their settlement, in milliseconds."""
+    """Latency is measured for rate times seconds payments with `Prefer: wait`, in milliseconds."""
     server = FakeServer()
     outcome = Outcome(1.0, [number / 1000 for number in range(1, 101)], {201: 100})
     monkeypatch.setattr(FakeServer, "take", lambda self, requests: self.sent.extend(requests) or outcome)

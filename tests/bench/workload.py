@@ -1,4 +1,4 @@
-"""The work of a measurement: accounts, whole payments through signed HTTP, and how long they take."""
+"""The work of a measurement: accounts, whole payments through signed HTTP, and the time that they take."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _key() -> str:
 
 
 async def open_accounts(credentials: Credentials, number: int) -> list[str]:
-    """Accounts that may overdraw, so that no payment is declined."""
+    """Open accounts that may overdraw, so that no payment is declined. Returns their ids."""
     user = await call(credentials, "POST", "/v1/users", _user(), _key())
     gate = asyncio.Semaphore(16)
 
@@ -51,7 +51,7 @@ def _user() -> dict[str, Any]:
 def payments(
     credentials: Credentials, accounts: list[str], number: int, *, hot: str | None, wait_seconds: int = 0
 ) -> Iterator[bytes]:
-    """Signed requests for internal payments of 1.00 between random accounts, or all to one."""
+    """Yield signed requests for internal payments of 1.00 between random accounts, or all to one."""
     for _ in range(number):
         payer = random.choice(accounts)
         payee = hot or random.choice(accounts)
@@ -70,7 +70,8 @@ def payments(
 
 
 async def settled_per_second(server: Server, accounts: list[str], number: int, hot: str | None) -> float:
-    """Payments settled per second, from the first request to the last payment settled, requests signed before."""
+    """Return payments settled per second, from the first request to the last settlement. The requests are signed
+    before."""
     ready = list(payments(server.credentials(), accounts, number, hot=hot))
     before = server.deliveries("payments/settle")
     projected = server.deliveries("statements/project_transfer")
@@ -84,13 +85,14 @@ async def settled_per_second(server: Server, accounts: list[str], number: int, h
         await asyncio.sleep(0.02)
         if time.perf_counter() - started > 300:
             raise RuntimeError("payments were not settled in five minutes")
-    # An answer comes when everything before it is on disk: the last settlement too.
+    # A response is sent when everything before it is on disk, including the last settlement.
     await closed_loop(server.credentials(), iter(payments(server.credentials(), accounts, 1, hot=hot)), connections=1)
     return number / (time.perf_counter() - started)
 
 
 async def latency(server: Server, accounts: list[str], per_second: float, seconds: int) -> dict[str, float]:
-    """Request to settled and shown in the statement (`Prefer: wait`), at a fixed rate, in milliseconds."""
+    """Measure the time from the request until the payment is settled and in the statement (`Prefer: wait`), at a fixed
+    rate. Returns percentiles in milliseconds."""
     credentials = server.credentials()
     requests = payments(credentials, accounts, int(per_second * seconds), hot=None, wait_seconds=10)
     outcome = await open_loop(credentials, requests, per_second)
@@ -104,6 +106,6 @@ async def latency(server: Server, accounts: list[str], per_second: float, second
 
 
 def expect(outcome: Outcome, status: int) -> None:
-    """Raises RuntimeError when an answer had another status."""
+    """Raise RuntimeError when a response had another status."""
     if set(outcome.statuses) != {status}:
         raise RuntimeError(f"answers other than {status}: {outcome.statuses}")

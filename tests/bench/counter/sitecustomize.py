@@ -1,8 +1,10 @@
-"""Counts the calls of a process between two signals. Python imports it at start when its folder is on PYTHONPATH.
+"""Counts the calls of a process between two signals. Python imports this module at start when its folder is on
+PYTHONPATH.
 
-SIGUSR1 begins a count and SIGUSR2 ends it; the result is written to `<process id>.json` in the folder that
-LASTRO_COUNT_DIR names. Without that variable nothing is done. Only the main thread is counted: the core's event loop
-and the writer's loop each run in one. It uses the standard library alone, because it runs in another checkout.
+SIGUSR1 begins a count and SIGUSR2 ends it. The result is written to `<process id>.json` in the folder that
+LASTRO_COUNT_DIR names; without that variable the module does nothing. Only the main thread is counted: it runs the
+event loop of the core, or the loop of the writer. The module imports only the standard library, because it runs in
+another checkout.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ VARIABLE = "LASTRO_COUNT_DIR"
 
 
 class CallCounter:
-    """Counts calls of Python functions and of functions written in C while it is on."""
+    """Counts calls of Python functions and of functions in C while it is on."""
 
     def __init__(self) -> None:
         self._python: Counter[tuple[CodeType, int]] = Counter()
         self._c: Counter[tuple[str, str]] = Counter()
 
     def begin(self) -> None:
-        """Count from zero."""
+        """Start to count from zero."""
         self._python.clear()
         self._c.clear()
         sys.setprofile(self._note)
@@ -49,21 +51,21 @@ class CallCounter:
         if event == "call":
             self._python[frame.f_code, frame.f_lasti] += 1
         elif event == "c_call":
-            # A method of a C type names no module; its object's type does.
+            # A method of a C type has no module; the type of its object has one.
             module = argument.__module__ or type(argument.__self__).__module__
             self._c[module, argument.__qualname__] += 1
 
 
 def _is_start(code: CodeType, place: int) -> bool:
-    """Whether a call event there is a start: a coroutine that goes on after an await gives one as well.
+    """Return whether a call event is a start. A coroutine that continues after an await causes a call event, too.
 
-    Both stand at a RESUME instruction, whose argument's two lowest bits are 0 at the start of a function.
+    Both events are at a RESUME instruction. The two lowest bits of its argument are 0 at the start of a function.
     """
     return code.co_code[place + 1] & 3 == 0
 
 
 def install(folder: Path) -> None:
-    """Obey the two signals from now on."""
+    """Install the handlers of the two signals."""
     counter = CallCounter()
 
     def begin(_number: int, _frame: FrameType | None) -> None:
@@ -75,7 +77,7 @@ def install(folder: Path) -> None:
         counted = counter.end()
         written = folder / f"{os.getpid()}.part"
         written.write_text(json.dumps(counted))
-        written.rename(written.with_suffix(".json"))  # whoever waits for it never reads half of it
+        written.rename(written.with_suffix(".json"))  # readers never see an incomplete file
 
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, end)

@@ -58,7 +58,7 @@ spec:
     deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}
 """
 TO_PARKING = "deadLetterSink: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: parking}}"
-"""For a `delivery` in flow style."""
+"""A `delivery` in YAML's flow style."""
 TOPIC = """
 apiVersion: kafka.strimzi.io/v1
 kind: KafkaTopic
@@ -68,7 +68,7 @@ spec: {{partitions: 12, replicas: 3}}
 
 
 def service(name: str, *, core: bool = True, concurrency: int = 0, source: str = "", target: str = "") -> str:
-    """A Service for functions/shop/<name>.py."""
+    """Return a Service for functions/shop/<name>.py."""
     stem = name.replace("-", "_")
     annotations = 'autoscaling.knative.dev/min-scale: "1"' if core else ""
     return SERVICE.format(
@@ -81,7 +81,7 @@ def service(name: str, *, core: bool = True, concurrency: int = 0, source: str =
 
 
 def trigger(name: str, subscriber: str, *, ordered: bool = False, filter: str = "", delivery: str = "") -> str:
-    """A Trigger; `filter` and `delivery` are flow-style YAML."""
+    """Return a Trigger. `filter` and `delivery` are flow-style YAML."""
     order = "{kafka.eventing.knative.dev/delivery.order: ordered}" if ordered else "{}"
     text = f"""
 apiVersion: eventing.knative.dev/v1
@@ -230,7 +230,7 @@ class MemoryLog:
         for callback in self._resets:
             callback()
 
-    def forget_listeners(self) -> None:
+    def remove_listeners(self) -> None:
         """Remove the listeners of a killed process."""
         self._listeners.clear()
         self._resets.clear()
@@ -266,7 +266,7 @@ class Shop:
 
 
 def answering(*statuses: int) -> Behaviour:
-    """Answer with these statuses one after the other, and then always with the last."""
+    """Return a behaviour that answers with these statuses one after the other, and then always with the last."""
     left = list(statuses)
 
     async def behave(name: str, envelope: Envelope, first: bool) -> Answer:
@@ -278,7 +278,7 @@ def answering(*statuses: int) -> Behaviour:
 
 @dataclass
 class Stage:
-    """Everything a broker test needs."""
+    """All objects of a broker test."""
 
     broker: Broker
     log: MemoryLog
@@ -286,12 +286,12 @@ class Stage:
     clock: ManualClock
 
     async def settled(self) -> None:
-        """Return when everything is delivered except what waits for the clock."""
+        """Wait until everything is delivered except deliveries that wait for the clock."""
         assert await self.broker.idle(PATIENCE_SECONDS)
 
     async def crash(self, limits: Limits | None = None) -> Stage:
         """Kill the process and start another on the durable events."""
-        self.log.forget_listeners()
+        self.log.remove_listeners()
         self.broker._running = False
         self.broker.timers.close()
         self.broker._workers.abandon()

@@ -360,7 +360,7 @@ async def test_two_triggers_of_one_function_mark_events_as_repeated(tmp_path: Pa
     await stage.broker.stop()
 
 
-async def test_an_event_that_may_come_again_is_promised_new_until_it_was_applied(tmp_path: Path) -> None:
+async def test_a_replayed_event_is_new_to_a_function_until_it_was_applied(tmp_path: Path) -> None:
     """A replayed event, or one from outside, is new to a function that has no marker for it, and to no other."""
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
     stage.log.log(event(1))
@@ -410,7 +410,7 @@ spec:
     await stage.broker.stop()
 
 
-async def test_a_backlog_larger_than_memory_is_read_on_from_the_log(tmp_path: Path) -> None:
+async def test_a_backlog_larger_than_memory_is_read_from_the_log(tmp_path: Path) -> None:
     """Events beyond the bound stay in the log and are delivered later, all of them and in order by key."""
     limits = Limits(events_in_memory=20, page=7)
     stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack", ordered=True)), limits=limits)

@@ -70,7 +70,7 @@ async def test_a_tick_is_an_event_for_the_sink(tmp_path: Path) -> None:
     await stage.broker.stop()
 
 
-async def test_missed_ticks_are_not_made_up_for(tmp_path: Path) -> None:
+async def test_missed_ticks_are_skipped(tmp_path: Path) -> None:
     """After the process was suspended for an hour there is one tick, and the next one is in the future."""
     stage, schedules = await begin(tmp_path, ping())
     await move(stage, hours=1, seconds=30)

@@ -31,7 +31,7 @@ class Own:
         raise Problem("not_found", "There is nothing at this path.")
 
 
-class Place:
+class Setup:
     """A gateway whose invoker records each call."""
 
     def __init__(self, runtime: Any, **options: Any) -> None:
@@ -67,8 +67,8 @@ class Place:
 
 
 @pytest.fixture
-def place(harness: Harness) -> Place:
-    return Place(harness.runtime)
+def place(harness: Harness) -> Setup:
+    return Setup(harness.runtime)
 
 
 def _code(response: HttpResponse) -> tuple[int, str]:
@@ -79,8 +79,8 @@ def _code(response: HttpResponse) -> tuple[int, str]:
 TOKEN = {"authorization": "Bearer acme|things:write|"}
 
 
-async def test_a_request_reaches_its_function_as_it_was_sent(place: Place) -> None:
-    """Path, query, headers and body go on as they came, and the function's answer comes back."""
+async def test_a_request_reaches_its_function_as_it_was_sent(place: Setup) -> None:
+    """Path, query, headers and body are passed on unchanged, and the function's response is returned."""
     response = await place.send("POST", "/v1/things?x=%20&y", headers={"x-a": "ã"}, body=b'{"a":1}')
     service, request = place.seen[0]
     assert (service, request.path, request.query, request.body) == ("things-make", "/v1/things", "x=%20&y", b'{"a":1}')
@@ -90,14 +90,14 @@ async def test_a_request_reaches_its_function_as_it_was_sent(place: Place) -> No
     assert (place.seen[1][0], place.seen[1][1].path) == ("things-get", "/v1/things/a%2Fb")
 
 
-async def test_a_path_without_a_route_may_be_the_platforms_own(place: Place) -> None:
+async def test_a_path_without_a_route_may_be_the_platforms_own(place: Setup) -> None:
     """A path without a route is answered by the platform's own paths, and with 404 when it is not one of them."""
     own = await place.send("GET", "/own")
     assert own.body == b"own"
     assert _code(await place.send("GET", "/v1/nothing")) == (404, "not_found")
 
 
-async def test_another_method_is_405_with_allow(place: Place) -> None:
+async def test_another_method_is_405_with_allow(place: Setup) -> None:
     """A path without this method is answered with 405 and Allow, and OPTIONS with 204 and Allow."""
     refused = await place.send("DELETE", "/v1/things")
     options = await place.send("OPTIONS", "/v1/things")
@@ -106,19 +106,19 @@ async def test_another_method_is_405_with_allow(place: Place) -> None:
     assert (options.status, options.body) == (204, b"")
 
 
-async def test_head_is_asked_of_the_get_operation(place: Place) -> None:
+async def test_head_is_answered_by_the_get_operation(place: Setup) -> None:
     """HEAD is answered by the GET operation; the server leaves its content out."""
     await place.send("HEAD", "/v1/things")
     assert place.seen[0][1].method == "GET"
 
 
-async def test_a_route_may_have_a_smaller_cap(place: Place) -> None:
+async def test_a_route_may_have_a_smaller_cap(place: Setup) -> None:
     """Kong's request-size-limiting of a route applies when it is stricter than the platform's bound."""
     assert _code(await place.send("POST", "/v1/small", body=b"123456789")) == (413, "payload_too_large")
     assert (await place.send("POST", "/v1/small", body=b"12345678")).status == 200
 
 
-async def test_new_work_waits_in_the_admission_queue(place: Place) -> None:
+async def test_new_work_waits_in_the_admission_queue(place: Setup) -> None:
     """A POST waits in the admission queue for its token's tenant; reads and requests without a token do not wait."""
     await place.send("GET", "/v1/things", headers=TOKEN)
     await place.send("POST", "/v1/things", headers={"authorization": "Bearer nonsense"})
@@ -128,7 +128,7 @@ async def test_new_work_waits_in_the_admission_queue(place: Place) -> None:
     assert _code(await place.send("POST", "/v1/things", headers=TOKEN)) == (503, "dependency_unavailable")
 
 
-async def test_a_failure_behind_the_gateway_is_a_500_problem(place: Place) -> None:
+async def test_a_failure_behind_the_gateway_is_a_500_problem(place: Setup) -> None:
     """An exception of an invoker is logged and answered as a problem without details."""
     place.failure = RuntimeError("secret particulars")
     response = await place.send("GET", "/v1/things")
@@ -138,7 +138,7 @@ async def test_a_failure_behind_the_gateway_is_a_500_problem(place: Place) -> No
 
 async def test_requests_in_progress_are_bounded(harness: Harness) -> None:
     """A request beyond the bound is answered with 503 and Retry-After at once."""
-    place = Place(harness.runtime, max_in_flight=0)
+    place = Setup(harness.runtime, max_in_flight=0)
     response = await place.send("GET", "/v1/things")
     assert _code(response) == (503, "dependency_unavailable")
     assert int(response.headers["retry-after"]) > 0
@@ -146,7 +146,7 @@ async def test_requests_in_progress_are_bounded(harness: Harness) -> None:
 
 async def test_the_rate_limit_is_checked_once(harness: Harness) -> None:
     """An invoker that can check the rate limit gets the check; for another one the gateway checks it."""
-    along, here = Place(harness.runtime), Place(harness.runtime, limits_here=True)
+    along, here = Setup(harness.runtime), Setup(harness.runtime, limits_here=True)
     await along.send("GET", "/v1/things", headers=TOKEN)
     assert along.seen[0][1].rate_gate is not None
     first = await here.send("GET", "/v1/things", headers=TOKEN)

@@ -39,7 +39,7 @@ class Store:
 
 
 class Directory:
-    """A tenant's client and the platform's."""
+    """A directory with a tenant's client and the platform's."""
 
     def __init__(self) -> None:
         digest = client_secret_digest(SECRET)
@@ -224,7 +224,7 @@ def test_a_stored_key_of_another_kind_is_refused() -> None:
 
     pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     for text in (pem.decode(), "rubbish"):
-        with pytest.raises(ValueError):  # noqa: PT011 - cryptography's own words vary with its version
+        with pytest.raises(ValueError):  # noqa: PT011 - the text of cryptography's error varies with its version
             SigningKey.from_pem(text)
 
 

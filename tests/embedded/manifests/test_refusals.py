@@ -31,19 +31,19 @@ spec: {topic: dead, bootstrapServers: [kafka:9092]}
 
 
 def refusal(root: Path, *documents: str) -> str:
-    """What a start says of the documents."""
+    """Return the findings of a start with these documents."""
     with pytest.raises(ManifestError) as refused:
         write(root, *documents)
     return str(refused.value)
 
 
 def annotated(text: str) -> str:
-    """A Service with these annotations on its template."""
+    """Return a Service with these annotations on its template."""
     return ANNOTATED.replace("annotations: {}", f"annotations: {{{text}}}")
 
 
 def delivery(text: str) -> str:
-    """A Trigger with this delivery."""
+    """Return a Trigger with this delivery."""
     return trigger("t", "pack", delivery=f"{{{text}}}")
 
 

@@ -1,4 +1,4 @@
-"""/readyz says why nothing can be served, and that it can be again."""
+"""/readyz gives the reason when the platform cannot serve, and reports when it can serve again."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ FULL = f"{CANNOT_WRITE}database or disk is full"
 
 
 async def readiness(house: House) -> tuple[int, str]:
-    """Status and reason."""
+    """Return the status and the reason of /readyz."""
     answer = await house.wire.send("GET", "/readyz")
     return answer.status, answer.document.get("detail", "")
 
 
 async def until_ready(house: House) -> None:
-    """Wait until it can be served."""
+    """Wait until the platform is ready."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await readiness(house))[0] != 200:  # noqa: ASYNC110 - it has no event for it
+        while (await readiness(house))[0] != 200:  # noqa: ASYNC110 - the platform has no event for it
             await asyncio.sleep(0.02)
 
 
-async def test_a_disk_that_is_full_and_then_is_not(
+async def test_a_full_disk_and_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While the writer cannot write every request is 503 and /readyz says why; afterwards both go on by themselves,
-    nothing was lost, and the log has a handful of lines about it."""
+    """While the disk is full, every request is answered with 503 and /readyz has the reason; afterwards the platform
+    serves again without a restart, has lost nothing, and has logged each change once."""
     original, full = BatchRunner.run, True
     monkeypatch.setattr(
         BatchRunner, "run", lambda self, statements, size: FULL if full else original(self, statements, size)
@@ -81,16 +81,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(ballast: Path) -> None:
-    """Write until there is no room."""
+    """Write to a file until the disk is full."""
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(b"\0" * 65536)
     assert shutil.disk_usage(ballast).free < 65536
 
 
-async def test_a_real_disk_that_is_full(small_disk: Path) -> None:
-    """On a file system that another file fills up, requests are refused once there is no room, /readyz says so, and
-    once there is room again the platform goes on."""
+async def test_a_full_file_system(small_disk: Path) -> None:
+    """On a file system that another file fills up, requests are refused and /readyz has the reason; with free space the
+    platform serves again."""
     async with running(small_disk / "data", writer="process") as house:
         operator = await house.operator()
         ballast = small_disk / "ballast"
@@ -105,8 +105,9 @@ async def test_a_real_disk_that_is_full(small_disk: Path) -> None:
         await operator.made("/v1/tenants", TENANT)
 
 
-async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
-    """What cannot be read is 503, /readyz names the file and the remedy, and once it can be read again both go on."""
+async def test_a_damaged_database(tmp_path: Path) -> None:
+    """A document on a damaged page is answered with 503, /readyz names the file and the remedy, and both work again
+    when the file is repaired."""
     async with running(tmp_path, document_cache_entries=1) as house:
         operator = await house.operator()
         made = [(await operator.made("/v1/tenants", {"name": "x" * 100}))["id"] for _ in range(100)]
@@ -114,7 +115,7 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
     whole = database.read_bytes()
     async with running(tmp_path, document_cache_entries=1) as house:
         operator = await house.operator()
-        # The first pages hold the schema and what the start has read; the rest is all there is to be read.
+        # The first pages hold the schema and the rows that the start has read; all other pages are damaged.
         pages = whole[: 4 * 4096] + b"\xff" * (len(whole) - 4 * 4096)
         statuses = set()
         database.write_bytes(pages)
@@ -132,8 +133,9 @@ async def test_a_database_that_is_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the writer's process in /proc")
-async def test_a_writer_that_cannot_be_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the writer is gone and a new one does not start /readyz says so; once one starts the platform goes on."""
+async def test_a_writer_that_does_not_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the writer is gone and a new one does not start, /readyz has the reason; the platform serves again when one
+    starts."""
     async with running(tmp_path, writer="process") as house:
         operator = await house.operator()
         writer = house.platform.store._journal._writer

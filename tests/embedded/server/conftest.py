@@ -1,4 +1,4 @@
-"""The server's tests run on both event loops that `lastro up` may run on."""
+"""The server's tests run on both event loops on which `lastro up` may run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Asyncio's own loop, and uvloop where there is one: their transports differ in what they promise."""
+    """Return asyncio's own loop, and uvloop if it is installed. Their transports behave differently."""
     del config, item
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
     if sys.implementation.name == "cpython" and sys.platform != "win32":

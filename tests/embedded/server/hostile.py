@@ -1,7 +1,7 @@
-"""Byte streams that two HTTP servers might read differently, and how this one must read them.
+"""Byte streams that two HTTP servers might read differently, and how this server must read them.
 
-The forms are those that request-smuggling suites try. Most are followed by a whole request for /smuggled: a server that
-is wrong about where the first one ends reads that request as something else, or as one more.
+The forms are those of request-smuggling suites. Most are followed by a complete request for /smuggled: a server that
+determines the end of the first request wrongly reads that request as something else, or as a further request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Stream(NamedTuple):
-    """What is sent, the paths of the requests in it, and the code of the refusal that ends it, if any."""
+    """The bytes that are sent, the paths of the requests in them, and the code of the refusal that ends the stream, if
+    any."""
 
     sent: bytes
     paths: tuple[str, ...] = ()
@@ -28,14 +29,14 @@ def _chunked(chunks: bytes) -> bytes:
 
 
 _REFUSED_HEADS: dict[str, bytes] = {
-    # Two statements of one length (CL.TE, TE.CL, CL.CL)
+    # Two headers for one length (CL.TE, TE.CL, CL.CL)
     "length, then chunked": _post(b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
     "chunked, then length": _post(b"Transfer-Encoding: chunked", b"Content-Length: 5", body=b"0\r\n\r\n"),
     "two lengths": _post(b"Content-Length: 0", b"Content-Length: 35"),
     "the same length twice": _post(b"Content-Length: 3", b"Content-Length: 3", body=b"abc"),
     "two lengths in one": _post(b"Content-Length: 3, 3", body=b"abc"),
     "two lengths in one, differing": _post(b"Content-Length: 0, 35"),
-    # Lengths that are none
+    # Invalid lengths
     "a length with a sign": _post(b"Content-Length: +3", body=b"abc"),
     "a negative length": _post(b"Content-Length: -1"),
     "a hexadecimal length": _post(b"Content-Length: 0x3", body=b"abc"),
@@ -46,7 +47,7 @@ _REFUSED_HEADS: dict[str, bytes] = {
     "an empty length": _post(b"Content-Length:"),
     "a length beyond 64 bits": _post(b"Content-Length: 18446744073709551619", body=b"abc"),
     "a length of many zeros": _post(b"Content-Length: " + b"0" * 5000 + b"3", body=b"abc"),
-    # Codings that are not `chunked`
+    # Codings other than `chunked`
     "an unknown coding": _post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
     "chunked, then identity": _post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
     "identity, then chunked": _post(b"Transfer-Encoding: identity, chunked", body=b"0\r\n\r\n"),
@@ -68,7 +69,7 @@ _REFUSED_HEADS: dict[str, bytes] = {
     "an empty coding": _post(b"Transfer-Encoding:"),
     "identity": _post(b"Transfer-Encoding: identity"),
     "chunked in HTTP/1.0": b"POST /first HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    # Names that are nearly names
+    # Names that resemble known names
     "a blank before the colon": _post(b"Transfer-Encoding : chunked", body=b"0\r\n\r\n"),
     "a tab before the colon": _post(b"Transfer-Encoding\t: chunked", body=b"0\r\n\r\n"),
     "a blank before the name": _post(b" Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
@@ -79,7 +80,7 @@ _REFUSED_HEADS: dict[str, bytes] = {
     "a letter beyond ASCII in a name": _post(b"Transfer-Encod\xefng: chunked", body=b"0\r\n\r\n"),
     "a NUL in a value": _post(b"X: a\x00b"),
     "a bell in a value": _post(b"X: a\x07b"),
-    # Ends of lines
+    # Line ends
     "a line folded": _post(b"X: a", b" Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
     "a line folded by a tab": _post(b"Transfer-Encoding:", b"\tchunked", body=b"0\r\n\r\n"),
     "a bare LF behind a field": _post(b"X: a\nTransfer-Encoding: chunked", body=b"0\r\n\r\n"),
@@ -148,7 +149,7 @@ _REFUSED_CHUNKS: dict[str, bytes] = {
     "a quote that is not closed": b'3;a="b\r\nabc\r\n0\r\n\r\n',
     "a bare LF as the end": b"0\r\n\n",
     "a bare LF in a trailer": b"0\r\nX: a\n\r\n",
-    "a trailer that is no field": b"0\r\nno field\r\n\r\n",
+    "a trailer that is not a field": b"0\r\nno field\r\n\r\n",
     "a folded trailer": b"0\r\nX: a\r\n b\r\n\r\n",
     "a length as a trailer": b"0\r\nContent-Length: 35\r\n\r\n",
     "a coding as a trailer": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -186,7 +187,7 @@ _READ: dict[str, Stream] = {
     "an expectation with its body": Stream(
         _post(b"Expect: 100-continue", b"Content-Length: 3", body=b"abc") + SMUGGLED, ("/first", "/smuggled"), None
     ),
-    # What ends the connection: the request behind it is not read.
+    # Requests that end the connection: the request after them is not read.
     "Connection: close": Stream(_post(b"Connection: close") + SMUGGLED, ("/first",), None),
     "close beside keep-alive": Stream(_post(b"Connection: keep-alive, close") + SMUGGLED, ("/first",), None),
     "close as a trailer": Stream(_chunked(b"0\r\nConnection: close\r\n\r\n") + SMUGGLED, ("/first",), None),

@@ -1,4 +1,4 @@
-"""The listening socket, its address, and how many connections the system's limit of open files leaves."""
+"""The listening socket, its address, and the number of connections that the limit of open files allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from embedded.server.listening import OWN_FILES, AddressInUse, connection_limit,
 
 
 class Files:
-    """A process's limit of open files, as a test has it."""
+    """The limit of open files of a process, simulated."""
 
     def __init__(self, soft: int, hard: int, ceiling: int | None = None) -> None:
         self.soft, self.hard, self.ceiling = soft, hard, ceiling
@@ -40,10 +40,11 @@ INFINITE = resource.RLIM_INFINITY
         (Files(256, INFINITE, ceiling=300), 256 - OWN_FILES, 256),
     ],
 )
-def test_connections_leave_files_for_the_rest(
+def test_the_connection_limit_follows_the_file_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, files: Files, limit: int, left: int
 ) -> None:
-    """A limit that is too low is raised where it may be; else fewer connections are taken, and the log says so."""
+    """A limit of open files that is too low is raised if possible; otherwise fewer connections are accepted, and the
+    log says so."""
     monkeypatch.setattr(resource, "getrlimit", files.getrlimit)
     monkeypatch.setattr(resource, "setrlimit", files.setrlimit)
     assert (connection_limit(1000), files.soft) == (limit, left)
@@ -51,7 +52,7 @@ def test_connections_leave_files_for_the_rest(
 
 
 def test_a_process_without_files_for_clients_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too few files for a single connection is an error that names what to change."""
+    """When no file is left for a connection, the error names what to change."""
     monkeypatch.setattr(resource, "getrlimit", Files(OWN_FILES, OWN_FILES).getrlimit)
     monkeypatch.setattr(resource, "setrlimit", Files(OWN_FILES, OWN_FILES).setrlimit)
     with pytest.raises(ValueError, match="ulimit -n"):
@@ -59,7 +60,7 @@ def test_a_process_without_files_for_clients_does_not_start(monkeypatch: pytest.
 
 
 def test_an_address_in_use_is_named() -> None:
-    """A port that another process listens on is named with the system's reason."""
+    """The error for a port in use has the address and the system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(AddressInUse, match=f"cannot listen on 127.0.0.1 port {port}: Address already in use"):
@@ -67,7 +68,7 @@ def test_an_address_in_use_is_named() -> None:
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1")])
-def test_an_address_is_one_that_can_be_reached(host: str, shown: str) -> None:
-    """The address of a socket that listens everywhere is this machine's own."""
+def test_the_url_can_be_reached(host: str, shown: str) -> None:
+    """The URL of a socket that listens on all addresses has this machine's loopback address."""
     with listen(host, 0) as found:
         assert url_of(found) == f"http://{shown}:{found.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Bytes into requests: what is read, what is refused, and that it does not depend on the pieces that bytes come in."""
+"""Parsing bytes into requests: what is accepted, what is refused, and independence of how the bytes are divided."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = Settings()
 
 
 def read(*pieces: bytes, reader: RequestReader | None = None) -> tuple[list[HttpRequest], str | None]:
-    """The requests in these pieces, and the code of the refusal behind them."""
+    """Return the requests in these pieces, and the code of the refusal after them."""
     reader = reader or RequestReader(SETTINGS)
     found: list[HttpRequest] = []
     for piece in pieces:
@@ -37,7 +37,7 @@ def in_pieces(sent: bytes, size: int) -> list[bytes]:
 @pytest.mark.parametrize("size", [1, 7, SLICE_BYTES, 1_000_000])
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_a_hostile_stream_is_read_in_one_way(stream: Stream, size: int) -> None:
-    """Whatever the pieces, the same requests are found, and what could be read in two ways is refused."""
+    """However the bytes are divided, the same requests are found, and ambiguous ones are refused."""
     if size < 10 and len(stream.sent) > 50_000:
         size *= 500
     requests, refusal = read(*in_pieces(stream.sent, size))
@@ -45,7 +45,7 @@ def test_a_hostile_stream_is_read_in_one_way(stream: Stream, size: int) -> None:
 
 
 def test_trailers_are_no_headers() -> None:
-    """Fields behind a chunked body are dropped, in one piece with the head and in pieces."""
+    """Fields after a chunked body are dropped, whether they arrive with the head or later."""
     sent = (
         b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX-Request-Id: head\r\n\r\n"
         b"3\r\nabc\r\n0\r\nAuthorization: Bearer a\r\nX-Signature: v1=a\r\nX-Request-Id: trailer\r\n\r\n"
@@ -58,7 +58,7 @@ def test_trailers_are_no_headers() -> None:
 
 
 def test_a_request_is_read_as_it_was_sent() -> None:
-    """Path, query and header values are the bytes of the wire; names are in lower case."""
+    """Path, query and header values are the bytes that were sent; names are in lower case."""
     [request], _ = read(
         b"PATCH /a%2Fb/?x=%20&?y HTTP/1.1\r\nHOST: a\r\nX-A: \t \xc3\xa3 b\t\r\nContent-Length: 2\r\n\r\n{}"
     )
@@ -67,19 +67,19 @@ def test_a_request_is_read_as_it_was_sent() -> None:
 
 
 def test_header_names_with_an_underscore_are_other_names() -> None:
-    """X_Signature is not X-Signature, and Content_Length is no length."""
+    """X_Signature is not X-Signature, and Content_Length is not a length."""
     [first, _], _ = read(b"GET /a HTTP/1.1\r\nHost: a\r\nX_Signature: a\r\nContent_Length: 9\r\n\r\n" + SMUGGLED)
     assert first.headers == {"host": "a", "x_signature": "a", "content_length": "9"}
 
 
 @pytest.mark.parametrize("host", ["", "a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "a-b.c_d.", "%41"])
 def test_a_host_is_a_name_and_a_port(host: str) -> None:
-    """Names, addresses and ports of RFC 3986 are hosts, and so is an empty one (RFC 9110 §7.2)."""
+    """Names, addresses and ports of RFC 3986 are valid hosts, and so is an empty one (RFC 9110 §7.2)."""
     assert read(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())[1] is None
 
 
-def test_each_request_s_host_is_looked_at() -> None:
-    """A good host on a connection does not make another one good."""
+def test_each_request_s_host_is_checked() -> None:
+    """The host of every request on a connection is checked."""
     good = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     requests, refusal = read(good + good + b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
     assert (len(requests), refusal) == (2, "malformed_request")
@@ -95,10 +95,10 @@ def test_each_request_s_host_is_looked_at() -> None:
     ids=["target", "head", "body"],
 )
 @pytest.mark.parametrize("size", [1000, SLICE_BYTES, 1_000_000])
-def test_what_is_as_large_as_its_bound_is_read(
+def test_a_request_as_large_as_a_bound_is_read(
     head: bytes, tail: bytes, bound: int, code: str | None, size: int
 ) -> None:
-    """Nothing within a bound is refused, and a byte beyond it is, in whatever pieces it comes."""
+    """A request within every bound is accepted, and one byte more is refused, however the bytes are divided."""
     requests, refusal = read(*in_pieces(head + b"a" * bound + tail, size))
     assert (len(requests), refusal) == (1, None)
     if code is not None:
@@ -106,14 +106,14 @@ def test_what_is_as_large_as_its_bound_is_read(
 
 
 def test_as_many_headers_as_allowed_are_read() -> None:
-    """A hundred header fields are read, one more is not."""
+    """A hundred header fields are accepted, and one more is refused."""
     head = b"GET / HTTP/1.1\r\nHost: a\r\n"
     assert len(read(head + b"X: y\r\n" * 99 + b"\r\n")[0]) == 1
     assert read(head + b"X: y\r\n" * 100 + b"\r\n") == ([], "head_too_large")
 
 
 def test_many_small_chunks_are_read() -> None:
-    """A client that sends its body in chunks of a hundred bytes is within the bound of what frames them."""
+    """A body in chunks of a hundred bytes is within the bound of the chunk framing."""
     chunk = b"64\r\n" + b"a" * 100 + b"\r\n"
     [request], refusal = read(
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 2621 + b"0\r\n\r\n"
@@ -122,7 +122,7 @@ def test_many_small_chunks_are_read() -> None:
 
 
 def test_a_large_body_is_not_counted_to_the_next_head() -> None:
-    """The beginning of the next request behind a large body in one piece is no large head."""
+    """A large body that arrives together with the next request does not count towards the next head."""
     body = b"x" * (SETTINGS.max_head_bytes + 1000)
     first = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
     requests, refusal = read(first + body + SMUGGLED[:20], SMUGGLED[20:])
@@ -130,13 +130,13 @@ def test_a_large_body_is_not_counted_to_the_next_head() -> None:
 
 
 def test_each_head_is_counted_for_itself() -> None:
-    """A connection carries any number of requests, each with a head within the bound."""
+    """The bound of the head applies to each request of a connection separately."""
     requests, refusal = read((b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n") * 10)
     assert (len(requests), refusal) == (10, None)
 
 
 def test_reading_stops_at_a_whole_request() -> None:
-    """Little more than one request is read at a time: what is behind it is given back."""
+    """Parsing stops soon after a complete request, and returns the remaining data."""
     reader = RequestReader(SETTINGS)
     rest = reader.feed(SMUGGLED * 10_000)
     assert 0 < len(reader.requests) <= SLICE_BYTES // len(SMUGGLED) + 1
@@ -148,7 +148,7 @@ def test_reading_stops_at_a_whole_request() -> None:
     [(b"", None), (b"\r\n", None), (SMUGGLED, None), (b"GET / HT", "malformed_request"), (b"G", "malformed_request")],
 )
 def test_a_client_that_stops_in_the_middle(sent: bytes, refusal: str | None) -> None:
-    """The end of what a client sends is fine between requests, and a refusal within one."""
+    """The end of the data is allowed between requests, and causes a refusal inside one."""
     reader = RequestReader(SETTINGS)
     read(sent, reader=reader)
     reader.finish()
@@ -156,8 +156,8 @@ def test_a_client_that_stops_in_the_middle(sent: bytes, refusal: str | None) -> 
     assert (reader.refusal.code if reader.refusal is not None else None) == refusal
 
 
-def test_a_refusal_knows_what_was_read() -> None:
-    """Path and request id of a refused request are known once its head was whole, and empty before."""
+def test_a_refusal_has_the_parts_that_were_read() -> None:
+    """Path and request id of a refused request are known when its head was complete, and empty otherwise."""
     reader = RequestReader(SETTINGS)
     read(b"POST /a?b HTTP/1.1\r\nHost: a\r\nX-Request-Id: me\r\nContent-Length: 999999\r\n\r\n", reader=reader)
     assert (reader.refused.path, reader.refused.header("x-request-id")) == ("/a", "me")
@@ -166,8 +166,9 @@ def test_a_refusal_knows_what_was_read() -> None:
     assert (reader.refused.method, reader.refused.path) == ("", "")
 
 
-def test_a_client_may_ask_before_it_sends_its_body() -> None:
-    """100 Continue is awaited from the end of such a head to the body's first byte, and never by HTTP/1.0."""
+def test_a_client_may_expect_100_continue() -> None:
+    """A client waits for `100 Continue` from the end of its head to the first byte of the body, and never with
+    HTTP/1.0."""
     head = b"POST / HTTP/1.%d\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
     awaited = {}
     for sent in (head % 1, head % 1 + b"a", head % 0):
@@ -177,7 +178,7 @@ def test_a_client_may_ask_before_it_sends_its_body() -> None:
     assert awaited == {head % 1: True, head % 1 + b"a": False, head % 0: False}
 
 
-# Streams that nobody thought of
+# Generated streams
 
 ENDS = st.sampled_from([b"\r\n"] * 90 + [b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"\r\n ", b"\r\n\t"])
 LINES = st.sampled_from(
@@ -240,7 +241,7 @@ CHUNKS = st.sampled_from(
 
 @st.composite
 def messages(draw: st.DrawFn) -> bytes:
-    """Something like a request, made of parts that fit and parts that nearly do."""
+    """Generate text that resembles a request, from valid and nearly valid parts."""
     fields = draw(st.lists(FIELDS, max_size=3))
     if draw(st.integers(0, 9)):
         fields.insert(0, b"Host: a")
@@ -257,7 +258,7 @@ CHANGES = st.tuples(
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """Some of them behind each other, and here and there a byte put in, taken out or changed."""
+    """Generate several requests in one stream, with bytes inserted, removed or changed."""
     sent = bytearray(b"".join(draw(st.lists(messages(), min_size=1, max_size=3))))
     for place, byte in draw(
         st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(b"\r\n\x00 \t:;,0a\xff")), max_size=2)
@@ -271,7 +272,7 @@ def streams(draw: st.DrawFn) -> bytes:
 @given(streams(), st.integers(0, 2**32))
 @example(SMUGGLED * 3, 0)
 def test_pieces_make_no_difference(sent: bytes, seed: int) -> None:
-    """A stream is read in the same way whole, byte by byte and cut anywhere."""
+    """A stream has the same requests when it is parsed at once, byte by byte, or divided anywhere."""
     cuts = sorted(random.Random(seed).sample(range(len(sent) + 1), min(len(sent), 5)))
     cut = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
     whole = read(sent)
@@ -279,7 +280,7 @@ def test_pieces_make_no_difference(sent: bytes, seed: int) -> None:
 
 
 def by_h11(sent: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """Method, target and body of each request that h11 reads in a stream, up to what it refuses."""
+    """Return method, target and body of each request that h11 finds in a stream, up to its first refusal."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(sent)
     found: list[tuple[bytes, bytes, bytes]] = []
@@ -307,8 +308,9 @@ def by_h11(sent: bytes) -> list[tuple[bytes, bytes, bytes]]:
 
 @settings(max_examples=400)
 @given(streams())
-def test_another_reader_finds_no_other_requests(sent: bytes) -> None:
-    """h11, written by others, reads each request as we do or refuses it: no request is one here and two there."""
+def test_h11_finds_no_other_requests(sent: bytes) -> None:
+    """h11, an independent parser, finds the same requests or refuses: no stream has different requests for the two
+    parsers."""
     ours = [(request.method, request.path, request.query, request.body) for request in read(sent)[0]]
     for mine, (method, target, body) in zip(ours, by_h11(sent), strict=False):
         absolute = b"http://b"

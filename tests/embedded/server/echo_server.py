@@ -1,4 +1,4 @@
-"""An application that answers what it is told to, behind a server, and clients that send bytes."""
+"""A server with a simple application, and clients that send bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOSE = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 class Echo:
-    """Answers a request with its path as the body, /held when it is released, and a refusal with its code."""
+    """Answers a request with its path as the body, /held only when it is released, and a refusal with its code."""
 
     def __init__(self) -> None:
         self.seen: list[HttpRequest] = []
@@ -30,7 +30,7 @@ class Echo:
 
     @property
     def paths(self) -> list[str]:
-        """The paths of the requests that came, in their order."""
+        """The paths of the received requests, in their order."""
         return [request.path for request in self.seen]
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
@@ -46,20 +46,20 @@ class Echo:
 
 @dataclass(slots=True)
 class Client:
-    """One connection."""
+    """A connection to the server."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     async def send(self, *pieces: bytes) -> None:
-        """Send bytes. A server that does not read them all is no error."""
+        """Send bytes. No error is raised when the server does not read them all."""
         for piece in pieces:
             with suppress(ConnectionError):
                 self.writer.write(piece)
                 await self.writer.drain()
 
     async def answer(self) -> tuple[int, bytes]:
-        """The next answer's status and body."""
+        """Return the status and body of the next response."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         length = next(
             (int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.startswith(b"content-length:")), 0
@@ -67,7 +67,7 @@ class Client:
         return int(head[9:12]), await self.reader.readexactly(length)
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """Return all bytes until the server closes the connection."""
         return await self.reader.read()
 
     async def close(self) -> None:
@@ -77,7 +77,7 @@ class Client:
 
 
 @dataclass(slots=True)
-class Place:
+class RunningServer:
     """A server on a free port, with its application and its clients."""
 
     server: Server
@@ -86,51 +86,51 @@ class Place:
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self) -> Client:
-        """A new connection that the server has accepted."""
+        """Open a connection and wait until the server has accepted it."""
         known = set(self.server.connections.open)
         client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=2**24))
         self.clients.append(client)
         await eventually(lambda: bool(self.server.connections.open - known))
         return client
 
-    async def asked(self, *pieces: bytes) -> bytes:
-        """All that is answered to bytes on a connection of their own, until the server closes it."""
+    async def exchange(self, *pieces: bytes) -> bytes:
+        """Send bytes on a new connection, and return all bytes until the server closes it."""
         client = await self.connect()
         await client.send(*pieces)
         return await client.rest()
 
     def pass_seconds(self, seconds: int) -> None:
-        """Let time go by."""
+        """Let seconds pass on the server's clock."""
         for _ in range(seconds):
             self.server.connections.tick()
 
 
 async def eventually(met: Callable[[], bool]) -> None:
-    """Return once a condition is met; the test's own timeout is the bound."""
-    while not met():  # noqa: ASYNC110 - what is waited for is the server's own and has no event
+    """Wait until a condition is met. The timeout of the test bounds the wait."""
+    while not met():  # noqa: ASYNC110 - the server has no event for the condition
         await asyncio.sleep(0.001)
 
 
 async def promptly(awaited: Awaitable[bytes]) -> bytes:
-    """What is awaited, which takes no waiting for another: fails after a generous time."""
+    """Await a result that must arrive without further action. Fails after a minute."""
     return await asyncio.wait_for(awaited, 60)
 
 
 @asynccontextmanager
-async def serving(settings: Settings | None = None, *, limit: int = 100) -> AsyncIterator[Place]:
-    """A place that is stopped in the end. Its time stands still but for `pass_seconds`."""
+async def serving(settings: Settings | None = None, *, limit: int = 100) -> AsyncIterator[RunningServer]:
+    """Start a server and stop it at the end. Its clock moves only with `pass_seconds`."""
     echo = Echo()
     listening = listen("127.0.0.1", 0)
     server = Server(echo, settings or Settings(), listening, limit)
-    place = Place(server, echo, listening.getsockname()[1])
+    served = RunningServer(server, echo, listening.getsockname()[1])
     accepting = server.start()
     assert server._ticking is not None
-    server._ticking.cancel()  # its time is the test's
+    server._ticking.cancel()  # the test moves the clock
     try:
-        yield place
+        yield served
     finally:
         echo.released.set()
-        for client in place.clients:
+        for client in served.clients:
             await client.close()
         if listening.fileno() != -1:
             await server.stop(seconds=60)
