@@ -84,14 +84,10 @@ def _failures() -> tuple[type[Exception], ...]:
     from embedded.identity.credentials import BadCredentials
     from embedded.manifests.findings import ManifestError
     from shared.adapters.files.keyfile import BadKeyFile
-    from shared.adapters.sqlite.store import DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed
+    from shared.adapters.sqlite.store import NotWritten
     from shared.ports.documents import Unavailable
 
-    return (
-        *(BadCredentials, BadKeyFile, ManifestError, ValueError),
-        *(DataDirectoryInUse, NotWritten, SchemaTooNew, WriterFailed, Unavailable),
-        OSError,
-    )
+    return BadCredentials, BadKeyFile, ManifestError, ValueError, NotWritten, Unavailable, OSError
 
 
 def _text_of(error: Exception) -> str:

@@ -53,6 +53,7 @@ from shared.ports.nonces import Nonces
 from shared.ports.secrets import Secrets
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
+from tests.opening import open_adapter
 from tests.predictable import PredictableSecretSource
 
 ROOT = Path(__file__).parent.parent
@@ -268,16 +269,20 @@ class Harness:
     async def on_disk(cls, data_dir: Path, *, seed: int = 1, settings: Settings | None = None) -> Harness:
         """Create a harness on the embedded store in a directory, without a tenant. The caller closes it."""
         clock, random, events = ManualClock(), Random(seed), list[Envelope]()
-        store = await SqliteStore.open(data_dir, collections=COLLECTIONS, settings=settings or Settings(), clock=clock)
+        store = await open_adapter(
+            SqliteStore(data_dir, collections=COLLECTIONS, settings=settings or Settings(), clock=clock)
+        )
         store.subscribe(lambda _, logged: events.extend(logged))
         secrets = KeyFileSecrets(data_dir)
-        runtime = _runtime(store.documents, store.ledger, store.cache, store.nonces, secrets, clock, random, settings)
+        runtime = _runtime(
+            store.documents, store.ledger, MemoryCache(clock), store.nonces, secrets, clock, random, settings
+        )
         return cls(runtime, clock, store.documents, random, events, store=store)
 
     async def close(self) -> None:
         """Close the embedded store, if there is one."""
         if self.store is not None:
-            await self.store.close()
+            await self.store.aclose()
 
     def events_of(self, model: type[Event], subject: str | None = None) -> list[Any]:
         """Return the data of the committed events of a type, of one aggregate or of all."""

@@ -3,7 +3,8 @@
 The log is the only durable state. When the broker's memory is lost, it reads the log again from the low-water mark and
 delivers every event for which a consumer has neither an inbox marker nor an acknowledgement. The inbox marker of a
 function, in the function's own commit, acknowledges the event. The broker writes an acknowledgement itself only where
-there is no marker: after a dead letter, a reply, or an event that was forwarded to a topic.
+there is no marker: after a dead letter, a reply, an event that was forwarded to a topic, and after every delivery when
+the markers are in another store than the log.
 
 As on a cluster, an event of a topic that no source reads is not delivered, and a new Trigger starts at the low-water
 mark. There are no partitions: order is preserved for each partition key, and delivered events have no
@@ -54,6 +55,7 @@ class Broker:
     def __init__(self, plan: Plan, store: EventLog, clock: Clock, invoke: Invoke, limits: Limits | None = None) -> None:
         self._plan = plan
         self._store = store
+        self._has_inbox = store.has_inbox
         self._invoke = invoke
         self._limits = limits or Limits()
         self.timers = Timers(clock)
@@ -199,7 +201,8 @@ class Broker:
             state = self._subscriptions[subscription]
             state.counts.pending += 1
             shown = envelope if route.overrides is None else envelope.with_extensions(route.overrides)
-            delivery = Delivery(state, shown, event, tenant, correlation, first and subscription.exclusive)
+            is_first = first and subscription.exclusive and self._has_inbox
+            delivery = Delivery(state, shown, event, tenant, correlation, is_first)
             if not subscription.ordered or self._is_head_of_lane(delivery):
                 self._ready.put(tenant, delivery)
         self._workers.wake()
@@ -276,7 +279,8 @@ class Broker:
                 self._ready.put(waiting.tenant, waiting)
         reach("broker.delivered")
         if answer is not None and answer.status == 204:
-            self._succeeded(delivery, acknowledge=function is None or delivery.dead is not None)
+            has_marker = self._has_inbox and function is not None and delivery.dead is None
+            self._succeeded(delivery, acknowledge=not has_marker)
             return None
         return self._judge(delivery, answer)
 

@@ -33,6 +33,14 @@ class EventLog(Protocol):
         """The sequence number of the newest event."""
         ...
 
+    @property
+    def has_inbox(self) -> bool:
+        """Whether the inbox markers of the functions are in this store, in the commits whose events are in the log.
+
+        Otherwise the broker acknowledges each delivery, and promises to no function that an event is new to it.
+        """
+        ...
+
     low_water_mark: int
 
     def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:

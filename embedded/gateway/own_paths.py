@@ -55,7 +55,7 @@ class Simulator(Protocol):
 class PlatformState(Protocol):
     """The state that these paths read from the platform, and `publish`, which changes it."""
 
-    def ready(self) -> str | None:
+    async def ready(self) -> str | None:
         """Return the reason why the platform cannot serve requests now, or None when it can."""
         ...
 
@@ -151,7 +151,7 @@ class PlatformPaths:
         return _json({"status": "alive"})
 
     async def _readyz(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        reason = self._state.ready()
+        reason = await self._state.ready()
         if reason is not None:
             raise Problem("dependency_unavailable", reason)
         return _json({"status": "ready"})

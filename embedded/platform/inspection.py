@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
@@ -36,7 +36,7 @@ class Inspection:
         functions: Functions,
         plan: Plan,
         upstreams: dict[str, Upstream],
-        state: Callable[[], str | None],
+        state: Callable[[], Awaitable[str | None]],
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -47,9 +47,9 @@ class Inspection:
         self._state = state
         self._openapi: bytes | None = None
 
-    def ready(self) -> str | None:
+    async def ready(self) -> str | None:
         """Return why the platform cannot serve now, or None when it can."""
-        return self._state()
+        return await self._state()
 
     async def openapi(self) -> bytes:
         """Return the OpenAPI document. It is made once, because describing an operation loads its function."""

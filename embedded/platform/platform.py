@@ -28,7 +28,7 @@ from embedded.manifests.loading import Manifests, load
 from embedded.platform.inspection import Inspection
 from embedded.simulators.rails import add_rails
 from shared.adapters.sqlite.store import SqliteStore
-from shared.bootstrap.process import Process
+from shared.bootstrap.process import Ports, Process
 from shared.bootstrap.starting import check_files
 from shared.context.runtime import Runtime
 from shared.core.clock import Clock
@@ -84,8 +84,7 @@ class Platform:
     async def start(cls, settings: Settings, options: Options | None = None, clock: Clock | None = None) -> Self:
         """Start a platform on the running event loop. It answers requests when this returns.
 
-        Raises ManifestError, DataDirectoryInUse, SchemaTooNew, WriterFailed, BadCredentials, or ValueError for a
-        setting that this version cannot honour.
+        Raises ManifestError, NotOpened, BadCredentials, or ValueError for a setting that this version cannot honour.
         """
         if settings.identity:
             raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")
@@ -95,8 +94,9 @@ class Platform:
         plan = make_plan(manifests)
         async with AsyncExitStack() as stack:
             process = await stack.enter_async_context(Process(settings, clock, options.logs))
-            store = await process.open_store(options.writer)
-            platform = await cls._assemble(process, options, manifests, plan, store, stack)
+            ports = await process.open_ports(options.writer)
+            store = await process.open_embedded_store(options.writer)
+            platform = await cls._assemble(process, options, manifests, plan, ports, store, stack)
             await platform.begin(manifests, options)
             platform.closing = stack.pop_all()
         return platform
@@ -108,19 +108,20 @@ class Platform:
         options: Options,
         manifests: Manifests,
         plan: Plan,
+        ports: Ports,
         store: SqliteStore,
         stack: AsyncExitStack,
     ) -> Self:
         settings, clock = process.settings, process.clock
-        keys = await KeyRing.load(process.secrets)
+        keys = await KeyRing.load(ports.secrets)
         invokers = _Invokers()
         broker = Broker(plan, store, clock, invokers.invoke)
         functions = Functions(manifests.services, clock, broker.timers)
         issuer_url = settings.base_url.rstrip("/") + REALM_PATH
-        runtime = process.runtime(store, keys.source, broker.quiet)
+        runtime = process.runtime(ports, keys.source, broker.quiet)
         issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
-        state = _State(store)
+        state = _State(process)
         inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
         invokers.chosen = (
             FrameworkInvoker(functions, manifests.services, options.root)
@@ -187,14 +188,14 @@ class Platform:
 class _State:
     """The reason why the platform cannot serve now."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
+    def __init__(self, process: Process) -> None:
+        self._process = process
         self.value: str | None = "The platform is starting."
 
-    def reason(self) -> str | None:
+    async def reason(self) -> str | None:
         if self.value is not None:
             return self.value
-        trouble = self._store.trouble()
+        trouble = await self._process.trouble()
         return None if trouble is None else f"{trouble[0].upper()}{trouble[1:]}."
 
     def stop(self) -> None:

@@ -74,9 +74,8 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         settings.data_path / JOURNAL_FILE,
     )
     client = httpx.AsyncClient(transport=OwnTransport(gateway), base_url=settings.base_url)
-    rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=client)
-    runtime.rails["pix"] = rail
     stack.push_async_callback(post.aclose)
-    stack.push_async_callback(rail.aclose)
+    rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=client)
+    runtime.rails["pix"] = await stack.enter_async_context(rail)
     stack.push_async_callback(simulator.close)
     return {"pix": simulator}

@@ -9,37 +9,47 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast
 
-from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.stored_keys import StoredKeys
-from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
-from shared.adapters.otlp.export import connect
+from shared.adapters.otlp.export import exporter
 from shared.adapters.otlp.variables import read_variables
-from shared.adapters.sqlite.lazy_store import LazyStore
+from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.log_bus import LogBus
-from shared.bootstrap.starting import refuse_unknown_servers
+from shared.bootstrap.adapters import EMBEDDED, SQLITE, Choice, choose, make_adapter
+from shared.bootstrap.lazy import (
+    LazyAdapter,
+    LazyBus,
+    LazyCache,
+    LazyDocuments,
+    LazyLedger,
+    LazyNonces,
+    LazySecrets,
+    port_of,
+)
 from shared.context.runtime import RequestQuiet, Runtime
 from shared.core.clock import Clock, JumpWatch, SystemClock
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 from shared.core.settings import Settings
 from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
-from shared.ports.secrets import Secrets
+from shared.ports.lifecycle import Adapter, AdapterOptions, WriterKind
 from shared.telemetry.logs import Logs
 from shared.telemetry.recorder import Telemetry
 
 if TYPE_CHECKING:
-    from shared.adapters.sqlite.store import SqliteStore, WriterKind
+    from shared.adapters.sqlite.store import SqliteStore
+    from shared.ports.bus import Bus
     from shared.ports.cache import Cache
     from shared.ports.documents import Collection, Documents
+    from shared.ports.flags import Flags
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
-    from shared.ports.rail import Rail
+    from shared.ports.secrets import Secrets
 
 log = logging.getLogger(__name__)
 REALM_PATH: Final = "/realms/lastro"
@@ -47,104 +57,156 @@ REALM_PATH: Final = "/realms/lastro"
 
 _CLOCK_SECONDS: Final = 1.0
 _LEAST_CLOSE_SECONDS: Final = 0.5
+A = TypeVar("A", bound=Adapter)
 
 
-class Store(Protocol):
-    """The four ports that one store implements."""
+class Ports(NamedTuple):
+    """The ports of a process whose adapters the settings select."""
 
-    @property
-    def documents(self) -> Documents:
-        """The documents port."""
-        ...
-
-    @property
-    def ledger(self) -> LedgerStore:
-        """The ledger port."""
-        ...
-
-    @property
-    def cache(self) -> Cache:
-        """The cache port."""
-        ...
-
-    @property
-    def nonces(self) -> Nonces:
-        """The nonces port."""
-        ...
+    documents: Documents
+    ledger: LedgerStore
+    nonces: Nonces
+    cache: Cache
+    bus: Bus
+    secrets: Secrets
+    flags: Flags
 
 
 class Process:
     """The open resources of a process. The end of `async with` closes them in reverse order.
 
-    The constructor opens only what needs no driver. It raises InvalidSettings.
+    Only what needs no driver is opened with it. When something cannot be opened, or the opening is cancelled, what was
+    opened before is closed at the end, too.
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None, logs: Logs | None = None) -> None:
-        """`logs` is the logging of the process, or None when it is not set up (pytest has its own)."""
-        refuse_unknown_servers(settings)
+        """`logs` is the process's logging, where it was set up (the process that runs tests keeps pytest's).
+
+        Raises InvalidSettings.
+        """
+        self._choices = choose(settings)
         self._variables = variables = read_variables(os.environ, settings.trace_ratio)
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.secrets = KeyFileSecrets(settings.data_path)
         self.telemetry = Telemetry(
             Random(),  # noqa: S311 - trace ids
             variables.ratio,
             parent_based=variables.parent_based,
         )
+        self._rail = PixHttpRail(settings.pix_rail)
         self._closing = AsyncExitStack()
         self._close_by: float | None = None
+        self._adapters: dict[Choice, Adapter] = {}
+        self._lazy: dict[Choice, LazyAdapter] = {}
+        self._beginning: asyncio.Task[Process] | None = None
         if logs is not None:
             self.telemetry.requests, self.telemetry.deliveries = logs.requests, logs.deliveries
 
     async def __aenter__(self) -> Self:
-        self.begin()
+        try:
+            export = exporter(self.telemetry, self._variables)
+            if export is not None:
+                await self.open(export)
+            watching = asyncio.create_task(watch_clock(self.clock))
+            self._closing.push_async_callback(_cancel, watching)
+            await self.open(self._rail)
+        except BaseException:
+            await self._closing.aclose()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
-    def begin(self) -> None:
-        """Start to send telemetry and to watch the clock, on the running event loop. `async with` calls this."""
-        link = connect(self.telemetry, self._variables)
-        if link is not None:
-            self._closing.push_async_callback(link.close)
-        watching = asyncio.create_task(watch_clock(self.clock))
-        self._closing.push_async_callback(_cancel, watching)
+    def begin(self, refuse: Callable[[str], object]) -> None:
+        """Do what `async with` does at its beginning, in the background: for a process whose server awaits no start.
+
+        `refuse` is called with the reason when it fails.
+        """
+
+        def begun(beginning: asyncio.Task[Process]) -> None:
+            error = None if beginning.cancelled() else beginning.exception()
+            if error is not None:
+                refuse(str(error))
+
+        self._beginning = asyncio.create_task(self.__aenter__())
+        self._beginning.add_done_callback(begun)
 
     def close_by(self, loop_time: float) -> None:
         """Set the time of the running event loop by which everything must be closed."""
         self._close_by = loop_time
 
-    def close_later(self, close: Callable[[], Awaitable[object]]) -> None:
-        """Call `close` when the process ends, before the resources that were opened earlier are closed."""
-        self._closing.push_async_callback(close)
+    async def open(self, adapter: A) -> A:
+        """Open an adapter, and close it at the end, before what was opened earlier. Raises NotOpened."""
+        await adapter.__aenter__()
+        self._closing.push_async_callback(self._close, adapter)
+        return adapter
 
-    async def open_store(self, writer: WriterKind) -> SqliteStore:
-        """Open and return the embedded store. Raises DataDirectoryInUse, SchemaTooNew or WriterFailed."""
-        from shared.adapters.sqlite.store import SqliteStore
-
-        settings = self.settings
-        store = await SqliteStore.open(
-            settings.data_path, collections=_collections(), settings=settings, clock=self.clock, writer=writer
-        )
-        self._closing.push_async_callback(self._close_store, store)
-        return store
-
-    async def _close_store(self, store: SqliteStore) -> None:
+    async def _close(self, adapter: Adapter | LazyAdapter) -> None:
         if self._close_by is None:
-            await store.close()
+            await adapter.aclose()
         else:
             left = self._close_by - asyncio.get_running_loop().time() - OTLP_CLOSE_SECONDS
-            await store.close(max(left, _LEAST_CLOSE_SECONDS))
+            await adapter.aclose(max(left, _LEAST_CLOSE_SECONDS))
 
-    def lazy_store(self) -> LazyStore:
-        """Return an embedded store that opens at the first call of one of its ports."""
-        store = LazyStore(self.settings, self.clock, _collections)
-        self.close_later(store.close)
-        return store
+    async def open_ports(self, writer: WriterKind) -> Ports:
+        """Open the adapter of each port. Raises NotOpened, which names the adapter that cannot be opened."""
+        for choice in self._choices.values():
+            await self._opened(choice, writer)
+        return Ports(**{port: port_of(self._adapters[choice], port) for port, choice in self._choices.items()})
+
+    async def open_embedded_store(self, writer: WriterKind) -> SqliteStore:
+        """Return the embedded store, whose log the embedded broker reads; opened unless a port has it already."""
+        store = await self._opened(Choice(SQLITE, EMBEDDED), writer)
+        return cast("SqliteStore", store)
+
+    async def _opened(self, choice: Choice, writer: WriterKind) -> Adapter:
+        if choice not in self._adapters:
+            self._adapters[choice] = await self.open(make_adapter(choice, self._options(choice, writer)))
+        return self._adapters[choice]
+
+    def lazy_ports(self) -> Ports:
+        """Return ports whose adapters are opened by their first use (see shared.bootstrap.lazy)."""
+        choices = self._choices
+        bus: Bus = LogBus() if choices["bus"] == choices["documents"] else LazyBus(self._lazily(choices["bus"]))
+        return Ports(
+            documents=LazyDocuments(self._lazily(choices["documents"])),
+            ledger=LazyLedger(self._lazily(choices["ledger"])),
+            nonces=LazyNonces(self._lazily(choices["nonces"])),
+            cache=LazyCache(self._lazily(choices["cache"])),
+            bus=bus,
+            secrets=LazySecrets(self._lazily(choices["secrets"])),
+            # Flags are asked without suspension, so their adapter answers from memory or a file before it is opened.
+            flags=port_of(make_adapter(choices["flags"], self._options(choices["flags"])), "flags"),
+        )
+
+    def _lazily(self, choice: Choice) -> LazyAdapter:
+        if choice not in self._lazy:
+
+            def make(waits: bool) -> Adapter:
+                return make_adapter(choice, self._options(choice, waits=waits))
+
+            self._lazy[choice] = LazyAdapter(make, ", ".join(sorted(self._served(choice))))
+            self._closing.push_async_callback(self._close, self._lazy[choice])
+        return self._lazy[choice]
+
+    def _options(self, choice: Choice, writer: WriterKind = "thread", *, waits: bool = True) -> AdapterOptions:
+        return AdapterOptions(choice.url, self._served(choice), self.settings, self.clock, _collections, writer, waits)
+
+    def _served(self, choice: Choice) -> frozenset[str]:
+        return frozenset(port for port, chosen in self._choices.items() if chosen == choice)
+
+    async def trouble(self) -> str | None:
+        """Return the first reason for which an adapter cannot serve now, or None. Opens those that are not open yet."""
+        adapters: list[Adapter | LazyAdapter] = [*self._adapters.values(), *self._lazy.values()]
+        for adapter in adapters:
+            reason = await adapter.trouble()
+            if reason is not None:
+                return reason
+        return None
 
     def runtime(
-        self, store: Store, keys: KeySource | None = None, request_quiet: RequestQuiet | None = None
+        self, ports: Ports, keys: KeySource | None = None, request_quiet: RequestQuiet | None = None
     ) -> Runtime:
         """Return the runtime over the resources of this process.
 
@@ -156,25 +218,18 @@ class Process:
             clock=self.clock,
             random=BufferedSystemRandom(),
             secret_source=SystemSecretSource(),
-            documents=store.documents,
-            ledger=store.ledger,
-            cache=store.cache,
-            nonces=store.nonces,
-            bus=LogBus(),
-            secrets=self.secrets,
-            flags=YamlFlags(self.settings.data_path / FLAGS_FILE),
-            verifier=token_verifier(self.settings, self.clock, keys or _keys(self.settings, self.secrets, self.clock)),
+            documents=ports.documents,
+            ledger=ports.ledger,
+            cache=ports.cache,
+            nonces=ports.nonces,
+            bus=ports.bus,
+            secrets=ports.secrets,
+            flags=ports.flags,
+            verifier=token_verifier(self.settings, self.clock, keys or _keys(self.settings, ports.secrets, self.clock)),
             telemetry=self.telemetry,
-            rails=self._rails(),
+            rails={"pix": self._rail},
             request_quiet=request_quiet,
         )
-
-    def _rails(self) -> dict[str, Rail]:
-        from shared.adapters.pix.rail import PixHttpRail
-
-        rail = PixHttpRail(self.settings.pix_rail)
-        self.close_later(rail.aclose)
-        return {"pix": rail}
 
 
 def _collections() -> Sequence[Collection[Any, ...]]:

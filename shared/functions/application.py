@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.functions.process import begin_or_exit, install, refuse_to_start
 
 if TYPE_CHECKING:
-    from shared.adapters.sqlite.lazy_store import LazyStore
+    from shared.bootstrap.process import Process
     from shared.core.settings import Settings
     from shared.telemetry.logs import Logs
 
@@ -54,7 +54,7 @@ class Application:
         self._framework = framework
         self._settings = settings
         self._logs = logs
-        self._store: LazyStore | None = None
+        self._process: Process | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, or process the lifespan events of the server."""
@@ -71,8 +71,8 @@ class Application:
         await receive()
         async with AsyncExitStack() as stack:
             process = await stack.enter_async_context(Process(self._settings, logs=self._logs))
-            self._store = process.lazy_store()
-            install(process.runtime(self._store))
+            install(process.runtime(process.lazy_ports()))
+            self._process = process
             stack.callback(install, None)
             log.info("%s is ready", os.environ.get("FUNCTION_TARGET", "the function"))
             await send({"type": "lifespan.startup.complete"})
@@ -85,7 +85,7 @@ class Application:
     async def _probe(self, path: str, send: Send) -> None:
         reason = None
         if path == _READY:
-            reason = "the function is starting" if self._store is None else await self._store.trouble()
+            reason = "the function is starting" if self._process is None else await self._process.trouble()
         code, answer = (
             (200, {"status": _PROBES[path]}) if reason is None else (503, {"status": "not ready", "reason": reason})
         )

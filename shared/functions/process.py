@@ -41,8 +41,8 @@ def process_runtime() -> Runtime:
 
         settings, logs = begin()
         process = Process(settings, logs=logs)
-        process.begin()
-        install(process.runtime(process.lazy_store()))
+        process.begin(refuse_to_start)
+        install(process.runtime(process.lazy_ports()))
     assert _installed is not None
     return _installed
 

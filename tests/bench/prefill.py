@@ -12,6 +12,7 @@ from shared.core.ids import IdSource, derived_id
 from shared.core.settings import Settings
 from shared.ports.ledger import Cause, Leg, Transfer
 from shared.records.catalogue import COLLECTIONS
+from tests.opening import open_adapter
 
 _BATCH = 2000
 
@@ -24,7 +25,9 @@ async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
     clock = SystemClock()
     ids = IdSource(clock, Random(7))
     settings = Settings(data_dir=str(data_dir))
-    store = await SqliteStore.open(data_dir, collections=COLLECTIONS, settings=settings, clock=clock, writer="process")
+    store = await open_adapter(
+        SqliteStore(data_dir, collections=COLLECTIONS, settings=settings, clock=clock, writer="process")
+    )
     pairs = cycle(zip(accounts, accounts[1:] + accounts[:1], strict=True))
     try:
         for number in range(lines // 2):
@@ -42,5 +45,5 @@ async def prefill(data_dir: Path, accounts: list[str], lines: int) -> int:
                 await store.documents.durable()
         await store.documents.durable()
     finally:
-        await store.close()
+        await store.aclose()
     return lines

@@ -21,6 +21,7 @@ from tests.bench.fakes import FakePlatforms, FakeServer, rows
 from tests.bench.pace import pace_ms
 from tests.bench.prefill import prefill
 from tests.bench.server import ROOT
+from tests.opening import open_adapter
 
 MEASURED = {
     "spread_per_second": [900.0, 1100.0, 1000.0],
@@ -145,14 +146,14 @@ def test_pace_is_measured() -> None:
 async def test_prefilled_ledger_balances(tmp_path: Path) -> None:
     """A prefilled ledger has the requested number of lines, half of them debits, and they add up to zero."""
     assert await prefill(tmp_path, ["acc_1", "acc_2", "acc_3"], 12) == 12
-    store = await SqliteStore.open(
-        tmp_path, settings=Settings(data_dir=str(tmp_path)), clock=SystemClock(), collections=COLLECTIONS
+    store = await open_adapter(
+        SqliteStore(tmp_path, settings=Settings(data_dir=str(tmp_path)), clock=SystemClock(), collections=COLLECTIONS)
     )
     try:
         turnover = await store.ledger.turnover("demo")
         lines = [await store.ledger.entries("demo", each.account_id, 0, 100) for each in turnover]
     finally:
-        await store.close()
+        await store.aclose()
     assert sum(len(each) for each in lines) == 12
     assert sum(each.debits for each in turnover) == sum(each.credits for each in turnover) == 6
 

@@ -63,6 +63,7 @@ from tests.hostile import (
     SeededDie,
     Servers,
 )
+from tests.opening import open_adapter
 from tests.predictable import PredictableSecretSource
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -330,10 +331,10 @@ class World:
     async def on_disk(cls, data_dir: Path, seed: int = 0, *, interleaved: bool = False) -> World:
         """Create a platform on the embedded store. The caller closes it."""
         clock = ManualClock()
-        store = await SqliteStore.open(
-            data_dir, collections=COLLECTIONS, settings=Settings(data_dir=str(data_dir)), clock=clock
+        store = await open_adapter(
+            SqliteStore(data_dir, collections=COLLECTIONS, settings=Settings(data_dir=str(data_dir)), clock=clock)
         )
-        world = await cls._on(store.documents, store.ledger, store.cache, clock, seed, interleaved=interleaved)
+        world = await cls._on(store.documents, store.ledger, MemoryCache(clock), clock, seed, interleaved=interleaved)
         world.store = store
         return world
 
@@ -376,7 +377,7 @@ class World:
     async def close(self) -> None:
         """Close the store, if it is on disk."""
         if self.store is not None:
-            await self.store.close()
+            await self.store.aclose()
 
     async def tenant(self, id: str = "tenant-a") -> Tenant:
         """Create a tenant."""

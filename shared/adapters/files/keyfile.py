@@ -16,6 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.ports.lifecycle import Adapter, AdapterOptions
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -36,8 +38,10 @@ class BadKeyFile(Exception):
         super().__init__(f"{path} {wrong}: {remedy}")
 
 
-class KeyFileSecrets:
+class KeyFileSecrets(Adapter):
     """The secrets port: keys and named secrets in files of the data directory, which are read at first use."""
+
+    adapter_name = "key file"
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
@@ -51,7 +55,7 @@ class KeyFileSecrets:
         if sealed is None:
             return None
         try:
-            return self._open(sealed, f"secret/{name}")
+            return self._unseal(sealed, f"secret/{name}")
         except ValueError:
             path = self._data_dir / SECRETS_FILE
             raise BadKeyFile(path, f"holds the secret {name}, which {KEY_FILE} beside it does not open") from None
@@ -68,7 +72,7 @@ class KeyFileSecrets:
 
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
         self._read_keys()
-        return [self._open(text, f"field/{context}").decode() for text in sealed]
+        return [self._unseal(text, f"field/{context}").decode() for text in sealed]
 
     async def blind_index(self, plaintext: str, context: str) -> str:
         self._read_keys()
@@ -93,7 +97,7 @@ class KeyFileSecrets:
         sealed = self._ciphers[self._current].encrypt(nonce, plaintext, context.encode())
         return f"{_PREFIX}:{self._current}:{urlsafe_b64encode(nonce + sealed).decode()}"
 
-    def _open(self, sealed: str, context: str) -> bytes:
+    def _unseal(self, sealed: str, context: str) -> bytes:
         from cryptography.exceptions import InvalidTag
 
         prefix, _, rest = sealed.partition(":")
@@ -111,6 +115,7 @@ class KeyFileSecrets:
         return _read_secrets(self._data_dir / SECRETS_FILE)
 
     def _read_keys(self) -> None:
+        self.require_open()
         if self._ciphers:
             return
         path = self._data_dir / KEY_FILE
@@ -240,3 +245,8 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def key_file(options: AdapterOptions) -> KeyFileSecrets:
+    """Return the secrets of the data directory."""
+    return KeyFileSecrets(options.settings.data_path)

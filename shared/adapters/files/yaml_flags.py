@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Final
 
 from shared.core.settings import InvalidSettings
+from shared.ports.lifecycle import Adapter, AdapterOptions
 
 FLAGS_FILE: Final = "flags.yaml"
 
 
-class YamlFlags:
+class YamlFlags(Adapter):
     """Flags, read from the file at first use. Raises InvalidSettings for an invalid file."""
+
+    adapter_name = "file of flags"
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,6 +25,7 @@ class YamlFlags:
         self._flags = _read(self._path)
 
     def enabled(self, flag: str, tenant_id: str | None) -> bool:
+        self.require_open()
         if self._flags is None:
             self._flags = _read(self._path)
         value = self._flags.get(flag, False)
@@ -53,3 +57,8 @@ def _value(path: Path, flag: object, value: object) -> bool | frozenset[str]:
     if isinstance(value, list) and all(isinstance(tenant, str) for tenant in value):
         return frozenset(value)
     raise InvalidSettings(f"{path}: {flag} is neither true, false nor a list of tenants")
+
+
+def yaml_flags(options: AdapterOptions) -> YamlFlags:
+    """Return the flags of the data directory."""
+    return YamlFlags(options.settings.data_path / FLAGS_FILE)

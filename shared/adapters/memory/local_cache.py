@@ -12,14 +12,17 @@ from typing import Final
 
 from shared.core.clock import Clock
 from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import Adapter, AdapterOptions
 
 _STALE_FACTOR: Final = 2
 _STALE_LEAST: Final = 1024
 
 
-class LocalCache:
+class LocalCache(Adapter):
     """The cache port in memory. At the bound, the oldest values are dropped, a lock is refused, and a new deadline
     raises Unavailable."""
+
+    adapter_name = "cache"
 
     def __init__(self, clock: Clock, *, values: int, deadlines: int) -> None:
         self._clock = clock
@@ -33,6 +36,7 @@ class LocalCache:
         self._token = int(clock.now().timestamp() * 1_000_000)
 
     async def get(self, key: str) -> bytes | None:
+        self.require_open()
         found = self._values.get(key)
         if found is None:
             return None
@@ -42,6 +46,7 @@ class LocalCache:
         return found[0]
 
     async def set(self, key: str, value: bytes, ttl_seconds: float) -> None:
+        self.require_open()
         self._values.pop(key, None)
         if len(self._values) >= self._limit:
             self._make_room()
@@ -55,6 +60,7 @@ class LocalCache:
         self._values = kept
 
     async def lock(self, key: str, ttl_seconds: float) -> int | None:
+        self.require_open()
         now = self._clock.monotonic()
         held = self._locks.get(key)
         if held is not None:
@@ -69,11 +75,13 @@ class LocalCache:
         return token
 
     async def unlock(self, key: str, token: int) -> None:
+        self.require_open()
         held = self._locks.get(key)
         if held is not None and held[0] == token:
             del self._locks[key]
 
     async def schedule(self, key: str, due: datetime) -> None:
+        self.require_open()
         if key not in self._due and len(self._due) >= self._deadline_limit:
             raise Unavailable(f"there are {self._deadline_limit} deadlines already")
         self._due[key] = due
@@ -83,9 +91,11 @@ class LocalCache:
             heapq.heapify(self._heap)
 
     async def unschedule(self, key: str) -> None:
+        self.require_open()
         self._due.pop(key, None)
 
     async def due(self, now: datetime, limit: int) -> Sequence[str]:
+        self.require_open()
         found: list[tuple[datetime, str]] = []
         heap = self._heap
         while heap and heap[0][0] <= now and len(found) < limit:
@@ -98,6 +108,7 @@ class LocalCache:
         return [key for _, key in found]
 
     async def clear(self) -> None:
+        self.require_open()
         self._values.clear()
         self._locks.clear()
         self._due.clear()
@@ -106,3 +117,9 @@ class LocalCache:
 
 def _over(held: tuple[int, float, float], now: float) -> bool:
     return now - held[1] >= held[2]
+
+
+def local_cache(options: AdapterOptions) -> LocalCache:
+    """Return an empty cache with the bounds of the settings."""
+    settings = options.settings
+    return LocalCache(options.clock, values=settings.cache_entries, deadlines=settings.cache_deadlines)

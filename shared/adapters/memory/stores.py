@@ -48,14 +48,17 @@ from shared.ports.ledger import (
     TransferMismatch,
     check_balanced,
 )
+from shared.ports.lifecycle import Adapter
 from shared.ports.nonces import Nonce
 
 Document = dict[str, Any]
 Rows = dict[tuple[str, str, str], Document]
 
 
-class MemoryDocuments:
+class MemoryDocuments(Adapter):
     """The documents port. A commit changes a copy of all documents, which replaces them when every check has passed."""
+
+    adapter_name = "store"
 
     def __init__(self, collections: Iterable[Collection[Any, ...]]) -> None:
         self._collections = frozenset(collections)
@@ -86,6 +89,7 @@ class MemoryDocuments:
         return cast("list[D]", deepcopy(found[: query.limit]))
 
     async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
+        self.require_open()
         found = {
             event.history: event
             for event in self.events
@@ -94,6 +98,7 @@ class MemoryDocuments:
         return [found[place] for place in sorted(found) if after is None or place > after][:limit]
 
     async def seen(self, marker: InboxMarker) -> bool:
+        self.require_open()
         return marker in self._inbox
 
     async def commit(self, commit: Commit) -> None:
@@ -129,18 +134,22 @@ class MemoryDocuments:
         self._nonces.add(key)
 
     def _require(self, *collections: Collection[Any, ...]) -> None:
+        self.require_open()
         for collection in collections:
             if collection not in self._collections:
                 raise UnknownCollection(collection)
 
-    async def durable(self, read_token: ReadToken | None = None) -> None:
-        """Return immediately: this store makes nothing durable."""
+    async def durable(self, read_token: ReadToken | None = None) -> None:  # noqa: ARG002 - the port's signature
+        """Return at once: nothing is ever made durable."""
+        self.require_open()
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
+        self.require_open()
         waiting = [event for event in self._outbox.values() if event.time is not None and event.time < older_than]
         return sorted(waiting, key=lambda event: event.time or "")[:limit]
 
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
+        self.require_open()
         for event in events:
             self._outbox.pop((event.source, event.id), None)
 
@@ -234,14 +243,17 @@ def _has(document: Document, fields: Mapping[str, Any]) -> bool:
     return all(document.get(name) == value for name, value in fields.items())
 
 
-class MemoryLedger:
+class MemoryLedger(Adapter):
     """The ledger port. Each balance is computed from all entries of the account."""
+
+    adapter_name = "ledger"
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], RecordedTransfer | Refusal] = {}
         self._entries: dict[tuple[str, str], list[Entry]] = {}
 
     async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        self.require_open()
         check_balanced(transfer.legs)
         known = self._known.get((transfer.tenant_id, transfer.id))
         if isinstance(known, Refusal):
@@ -277,10 +289,12 @@ class MemoryLedger:
     async def refuse(
         self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
     ) -> RecordedTransfer | Refusal:
+        self.require_open()
         refusal = Refusal(tenant_id, transfer_id, cause, reason, recorded_at)
         return self._known.setdefault((tenant_id, transfer_id), refusal)
 
     async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
+        self.require_open()
         known = self._known.get((tenant_id, transfer_id))
         if not isinstance(known, RecordedTransfer):
             return None
@@ -288,14 +302,17 @@ class MemoryLedger:
         return known
 
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        self.require_open()
         entries = self._account(tenant_id, account_id)
         return [entry for entry in entries if entry.sequence > after_sequence][:limit]
 
     async def balance(self, tenant_id: str, account_id: str) -> int:
+        self.require_open()
         entries = self._account(tenant_id, account_id)
         return entries[-1].balance_after if entries else 0
 
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        self.require_open()
         lines = []
         for (owner, account_id), entries in self._entries.items():
             if owner == tenant_id:
@@ -340,13 +357,16 @@ class MemoryCache(LocalCache):
         super().__init__(clock or SystemClock(), values=values, deadlines=deadlines)
 
 
-class MemoryNonces:
+class MemoryNonces(Adapter):
     """The nonces port. A test can make it lose all nonces, as Redis may."""
+
+    adapter_name = "store of nonces"
 
     def __init__(self) -> None:
         self._used: set[tuple[str, bytes, datetime]] = set()
 
     async def use_once(self, nonce: Nonce) -> bool:
+        self.require_open()
         key = (nonce.tenant_id, nonce.value, nonce.issued_at)
         used = key in self._used
         self._used.add(key)
@@ -357,8 +377,10 @@ class MemoryNonces:
         self._used.clear()
 
 
-class MemoryBus:
+class MemoryBus(Adapter):
     """The bus port. It stores the published events for tests."""
+
+    adapter_name = "bus"
 
     reads_the_outbox = False
 
@@ -366,40 +388,51 @@ class MemoryBus:
         self.published: list[Envelope] = []
 
     async def publish(self, events: Sequence[Envelope]) -> None:
+        self.require_open()
         self.published += events
 
 
-class MemorySecrets:
+class MemorySecrets(Adapter):
     """The secrets port without encryption, for tests only: sealing adds the context to the text."""
+
+    adapter_name = "vault"
 
     def __init__(self) -> None:
         self._named: dict[str, bytes] = {}
 
     async def get(self, name: str) -> bytes | None:
+        self.require_open()
         return self._named.get(name)
 
     async def put(self, name: str, value: bytes) -> None:
+        self.require_open()
         self._named[name] = value
 
     async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+        self.require_open()
         return [f"sealed:{context}:{text.encode().hex()}" for text in plaintexts]
 
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
+        self.require_open()
         prefix = f"sealed:{context}:"
         if not all(text.startswith(prefix) for text in sealed):
             raise ValueError("a field was not sealed by this store for this context")
         return [bytes.fromhex(text.removeprefix(prefix)).decode() for text in sealed]
 
     async def blind_index(self, plaintext: str, context: str) -> str:
+        self.require_open()
         return f"index:{context}:{plaintext.encode().hex()}"
 
 
-class MemoryFlags:
+class MemoryFlags(Adapter):
     """The flags port: a flag is on when the set contains it."""
+
+    adapter_name = "store of flags"
 
     def __init__(self, *enabled: str) -> None:
         self._enabled = set(enabled)
 
     def enabled(self, flag: str, tenant_id: str | None) -> bool:
+        self.require_open()
         del tenant_id
         return flag in self._enabled

@@ -13,10 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.otlp.variables import OtlpVariables
 from shared.core.settings import InvalidSettings
+from shared.ports.lifecycle import Adapter
 from shared.telemetry.recorder import BUCKETS_SECONDS, Histogram, Telemetry
 
 if TYPE_CHECKING:
@@ -30,17 +32,14 @@ _NANOSECONDS: Final = 1_000_000_000
 _UNNAMED: Final = "unknown_service"
 
 
-def connect(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
-    """Start the export that the variables describe, or return None without one. Raises InvalidSettings."""
+def exporter(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
+    """Make the export that the variables describe, or return None without one. Raises InvalidSettings."""
     if not variables.traces and not variables.metrics:
         return None
     try:
-        link = OtlpLink(telemetry, variables)
+        return OtlpLink(telemetry, variables)
     except ValueError as error:
         raise InvalidSettings(f"OTEL_*: {error}") from None
-    if variables.traces:
-        telemetry.export_to(link)
-    return link
 
 
 def _resource() -> Resource:
@@ -54,24 +53,40 @@ def _resource() -> Resource:
     return found
 
 
-class OtlpLink:
-    """The exporters of the SDK. They read their endpoints, headers and intervals from the environment."""
+class OtlpLink(Adapter):
+    """The exporters of the SDK. They read their endpoints, headers and intervals from the environment.
+
+    It sends from its opening on, and what remains when it is closed. Opening raises InvalidSettings.
+    """
+
+    adapter_name = "OTLP export"
 
     def __init__(self, telemetry: Telemetry, variables: OtlpVariables) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         self._telemetry = telemetry
         self._resource = _resource()
         self._metrics = OTLPMetricExporter() if variables.metrics else None
-        self._spans: BatchSpanProcessor | None = BatchSpanProcessor(OTLPSpanExporter()) if variables.traces else None
+        self._traces = OTLPSpanExporter() if variables.traces else None
+        self._spans: BatchSpanProcessor | None = None
         self._started_at = time.time_ns()
         self._interval = variables.metric_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send_metrics, name="otlp-metrics", daemon=True)
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        closing.push_async_callback(self._send_rest)
         if self._metrics is not None:
             self._thread.start()
+        if self._traces is not None:
+            try:
+                self._spans = BatchSpanProcessor(self._traces)
+            except ValueError as error:
+                raise InvalidSettings(f"OTEL_*: {error}") from None
+            self._telemetry.export_to(self)
 
     def export(
         self, name: str, kind: str, traceparent: str, parent: str | None, seconds: float, attributes: dict[str, Any]
@@ -80,6 +95,7 @@ class OtlpLink:
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.trace import SpanKind
 
+        self.require_open()
         ended_at = time.time_ns()
         assert self._spans is not None
         self._spans.on_end(
@@ -95,13 +111,12 @@ class OtlpLink:
             )
         )
 
-    async def close(self) -> None:
-        """Send the remaining spans and metrics, for at most about one second, so that a blocked collector does not
-        delay the end."""
+    async def _send_rest(self) -> None:
+        """Send the remaining spans and metrics, for at most a second: a collector that hangs must not delay the end."""
         self._telemetry.export_to(None)
         closing = threading.Thread(target=self._close, name="otlp-close", daemon=True)
         closing.start()
-        give_up = time.monotonic() + CLOSE_SECONDS
+        give_up = time.monotonic() + min(self.close_seconds, CLOSE_SECONDS)
         while closing.is_alive() and time.monotonic() < give_up:  # noqa: ASYNC110 - a thread, which sets no event
             await asyncio.sleep(0.01)
         if closing.is_alive():
@@ -112,7 +127,8 @@ class OtlpLink:
         if self._spans is not None:
             self._spans.shutdown()  # type: ignore[no-untyped-call]  # the SDK has no annotations for this method
         if self._metrics is not None:
-            self._thread.join()
+            if self._thread.ident is not None:
+                self._thread.join()
             self._metrics.shutdown()
 
     def _send_metrics(self) -> None:

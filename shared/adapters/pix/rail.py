@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.pix.formats import CURRENCY, MAX_AMOUNT, format_amount
 from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
 from shared.ports.rail import RailRefused, Receipt
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 _NO_ANSWER: Final = frozenset({401, 403, 404, 408, 425, 429})
 
 
-class PixHttpRail:
+class PixHttpRail(Adapter):
     """The PIX API of one provider.
 
     `base_url` is the URL of its API. If it is empty, no provider is configured: callbacks are read, and commands raise
-    Unavailable. `client` is the HTTP client; by default one is created at first use.
+    Unavailable. `client` is the HTTP client, which is closed with the rail; by default one is created at first use.
     """
 
+    adapter_name = "PIX rail"
     title = "PIX"
     currency = CURRENCY
     max_amount = MAX_AMOUNT
@@ -45,6 +47,7 @@ class PixHttpRail:
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         """Request a charge with `reference` as its txid and `amount` in centavos. See shared.ports.rail.Rail."""
+        self.require_open()
         if currency != CURRENCY:
             raise RailRefused("currency", f"PIX moves {CURRENCY}, not {currency}.")
         if not self._base_url:
@@ -77,10 +80,11 @@ class PixHttpRail:
         verify(secret, headers, body, now, window_seconds)
         return read_receipts(body)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        await super().aclose(seconds)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def _set_webhook(self, url: str) -> None:
         if self._webhook == url:

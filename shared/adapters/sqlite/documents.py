@@ -108,6 +108,7 @@ class SqliteDocuments:
         return self._log.history(tenant_id, name, after, limit)
 
     async def seen(self, marker: InboxMarker) -> bool:
+        self._require_open()
         return self._log.applied(marker)
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
@@ -117,10 +118,12 @@ class SqliteDocuments:
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:  # noqa: ARG002 - the port's signature
         """Return nothing: the broker reads the log of this store itself (see SqliteLog)."""
+        self._require_open()
         return ()
 
-    async def mark_sent(self, events: Sequence[Envelope]) -> None:
+    async def mark_sent(self, events: Sequence[Envelope]) -> None:  # noqa: ARG002 - as above
         """Do nothing: this store has no list of unsent events, and `unsent` returns none."""
+        self._require_open()
 
     async def commit(self, commit: Commit) -> None:
         if self._journal.full:
@@ -282,8 +285,18 @@ class SqliteDocuments:
     def _table(self, collection: Collection[Any, ...]) -> Table:
         table = self._tables.get(collection)
         if table is None:
+            self._require_open()
             raise UnknownCollection(collection)
         return table
+
+    def close(self) -> None:
+        """Forget all documents: every method raises Closed from now on. The journal is closed before."""
+        self._memory.clear()
+        self._tables.clear()
+
+    def _require_open(self) -> None:
+        if self._journal.is_closed:
+            raise self._journal.refusal()
 
     def _load(self, table: Table, key: Key) -> Document | None:
         self.misses += 1

@@ -20,6 +20,7 @@ from shared.adapters.sqlite.schema import PROBE
 from shared.adapters.sqlite.writer import CANNOT_WRITE, READY, Report, Statement, Writer
 from shared.core.crash_points import reach
 from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import Closed
 
 log = logging.getLogger(__name__)
 _END_SECONDS: Final = 60.0
@@ -79,11 +80,12 @@ class Journal:
         self._failures = 0
         self.refusing: str | None = None
         """The reason for which commits are refused now, or None."""
+        self.is_closed = False
         self.generation = 0
         self.batches = 0
 
     async def start(self) -> None:
-        """Open the writer. Raises WriterFailed or SchemaTooNew."""
+        """Open the writer. Raises WriterFailed or SchemaTooNew; then `close` ends what was started of it."""
         await self._writer.start()
 
     def add(self, part: Part) -> None:
@@ -99,11 +101,15 @@ class Journal:
         """Whether a new commit must call `room`, which waits or refuses it."""
         return self._gathered_bytes > self._limit_bytes or self.refusing is not None
 
+    def refusal(self) -> Unavailable:
+        """Return the error for a commit that cannot be taken now."""
+        return (Closed if self.is_closed else Unavailable)(self.refusing or "the store's writer is behind")
+
     async def room(self) -> None:
         """Wait until the writer has caught up. Raises Unavailable while there is no writer."""
         while self.full:
             if self.refusing is not None:
-                raise Unavailable(self.refusing)
+                raise self.refusal()
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._room_waiters.append(waiter)
             await waiter
@@ -118,7 +124,7 @@ class Journal:
     async def durable(self) -> None:
         """Return when all changes up to now are on disk. Raises Unavailable when they are lost."""
         if self.refusing is not None:
-            raise Unavailable(self.refusing)
+            raise self.refusal()
         if self._touched:
             waiters = self._gathering_waiters
         elif self._in_flight:
@@ -131,7 +137,9 @@ class Journal:
 
     async def close(self, seconds: float) -> str | None:
         """Write all remaining changes and close the writer, within `seconds`. Returns why some were not written, or
-        None."""
+        None. A second call does nothing."""
+        if self.is_closed:
+            return None
         if self._recovery is not None:
             self._recovery.cancel()
         # While decisions are refused only acknowledgements are gathered: without them events are delivered once more.
@@ -145,7 +153,7 @@ class Journal:
             wrong = str(error)
         except TimeoutError:
             wrong = f"the store's writer did not answer within {seconds:g} s"
-        self.refusing = "the store is closed"
+        self.refusing, self.is_closed = "the store is closed", True
         if not await self._writer.close(max(0.0, give_up - self._loop.time())) and wrong is None:
             log.warning("the store's writer had written everything and was killed because it did not end")
         if wrong is not None and not pending:
@@ -275,6 +283,7 @@ class Journal:
             except Exception as error:  # noqa: BLE001 - any error means that the store cannot write
                 self.refusing = f"the store's writer ended, and a new one does not start: {error}"
                 log.error("the store's writer does not start: %s", error)  # noqa: TRY400 - repeated often, so without frames
+                await self._writer.close(_END_SECONDS)
                 continue
             self._go_on()
             return

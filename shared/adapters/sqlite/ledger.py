@@ -260,6 +260,10 @@ class SqliteLedger:
         pending = (place for part in (self._known, self._known_in_flight) for place in part)
         return max([stored, *(id for owner, id in pending if owner == tenant_id)])
 
+    def close(self) -> None:
+        """Forget all accounts and transfers: every method raises Closed from now on. The journal is closed before."""
+        self.dropped()
+
     # Calls of the journal
 
     def drain(self) -> list[Statement]:

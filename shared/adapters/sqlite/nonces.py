@@ -17,7 +17,6 @@ from typing import Final
 from shared.adapters.sqlite.journal import Journal
 from shared.adapters.sqlite.writer import Row, Statement
 from shared.core.clock import Clock
-from shared.ports.documents import Unavailable
 from shared.ports.nonces import Nonce
 
 _INSERT: Final = "INSERT INTO nonces (issued, tenant_id, nonce, expires) VALUES (?, ?, ?, ?)"
@@ -49,7 +48,7 @@ class SqliteNonces:
 
     async def use_once(self, nonce: Nonce) -> bool:
         if self._journal.full:
-            raise Unavailable(self._journal.refusing or "the store's writer is behind")
+            raise self._journal.refusal()
         now, issued = int(self._clock.now().timestamp()), int(nonce.issued_at.timestamp())
         # Rounded up: a nonce is stored until the end of the second in which it expires.
         expires = int(nonce.expires_at.timestamp()) + 1

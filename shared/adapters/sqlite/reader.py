@@ -10,6 +10,7 @@ from typing import Any
 
 from shared.adapters.sqlite.schema import DATABASE, is_damage, open_for_reading
 from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import Closed
 
 log = logging.getLogger(__name__)
 _Failed = tuple[str, Any]
@@ -33,8 +34,12 @@ class Reader(sqlite3.Connection):
         return reader
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Cursor:
-        """Run a statement. It and the methods of the cursor that read rows raise Unavailable."""
-        return self.cursor(_Cursor).execute(sql, parameters)
+        """Run a statement. It and the methods of the cursor that read rows raise Unavailable; Closed after `close`."""
+        try:
+            cursor = self.cursor(_Cursor)
+        except sqlite3.ProgrammingError:
+            raise Closed("the store is closed") from None
+        return cursor.execute(sql, parameters)
 
     def trouble(self) -> str | None:
         """Return why reading fails, or None. Repeats the last failed read to find out."""

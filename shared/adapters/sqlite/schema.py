@@ -100,10 +100,6 @@ class CannotOpen(Exception):
     """The database file cannot be used: the text names it, says why and what to do."""
 
 
-class DataDirectoryInUse(Exception):
-    """Another process uses the data directory, or the writer of a process that was killed."""
-
-
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REFUSALS: Final = _DAMAGE | {
     sqlite3.SQLITE_BUSY,

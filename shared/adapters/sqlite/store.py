@@ -11,120 +11,126 @@ import fcntl
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final
 
-from shared.adapters.memory.local_cache import LocalCache
+from shared.adapters.sqlite.apart import DurableLedger, LogPublisher
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.adapters.sqlite.journal import Journal
 from shared.adapters.sqlite.ledger import SqliteLedger
 from shared.adapters.sqlite.log import Listener, LoggedEvent, LogPage, SqliteLog
+from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.nonces import SqliteNonces
 from shared.adapters.sqlite.reader import Reader
-from shared.adapters.sqlite.schema import LOCK, DataDirectoryInUse, SchemaTooNew, make_data_dir
+from shared.adapters.sqlite.schema import LOCK, SchemaTooNew, make_data_dir
 from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, Writer, WriterFailed
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.ports.documents import Collection, InboxMarker, Unavailable
+from shared.ports.ledger import LedgerStore
+from shared.ports.lifecycle import CLOSE_SECONDS, Adapter, AdapterOptions, NotOpened, WriterKind
 
-__all__ = ["DataDirectoryInUse", "LogPage", "LoggedEvent", "NotWritten", "SchemaTooNew", "SqliteStore", "WriterFailed"]
+__all__ = ["LogPage", "LoggedEvent", "NotWritten", "SqliteStore"]
 
 log = logging.getLogger(__name__)
-CLOSE_SECONDS: Final = 5.0
 _LOCK_PAUSE_SECONDS: Final = 0.05
-
-WriterKind = Literal["thread", "process"]
 
 
 class NotWritten(Exception):
     """The store was closed and some commits are not on disk. The text has the reason."""
 
 
-class SqliteStore:
-    """An open data directory. All methods run on the event loop that opened it."""
+class SqliteStore(Adapter):
+    """The embedded store in a data directory. All methods run on the event loop that opened it."""
+
+    adapter_name = "store"
+    documents: SqliteDocuments
+    ledger: LedgerStore
+    nonces: SqliteNonces
+    bus: LogBus | LogPublisher
+    _journal: Journal
+    _reader: Reader
+    _log: SqliteLog
 
     def __init__(
         self,
-        journal: Journal,
-        reader: Reader,
-        collections: Iterable[Collection[Any, ...]],
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        """Called by `open` when the writer is ready: the file must not be read before."""
-        self._journal = journal
-        self._reader = reader
-        self._log = SqliteLog(journal, reader)
-        self.documents = SqliteDocuments(
-            journal, reader, self._log, collections, cached=settings.document_cache_entries
-        )
-        self.ledger = SqliteLedger(journal, reader, cached=settings.document_cache_entries)
-        self.cache = LocalCache(clock, values=settings.cache_entries, deadlines=settings.cache_deadlines)
-        self.nonces = SqliteNonces(journal, reader, clock)
-        for part in (self.documents, self.ledger, self._log, self.nonces):
-            journal.add(part)
-        self._lock: int | None = None
-
-    @classmethod
-    async def open(
-        cls,
         data_dir: Path,
         *,
         collections: Iterable[Collection[Any, ...]],
         settings: Settings,
         clock: Clock,
         writer: WriterKind = "thread",
-    ) -> Self:
-        """Open a data directory. If necessary, create it, and migrate its file to this version and these collections.
+        has_inbox: bool = True,
+    ) -> None:
+        """Its ports are there once it is open. `has_inbox` is False where the documents, and with them the outbox and
+        the inbox, are in another store (see shared.adapters.sqlite.apart).
 
-        Raises DataDirectoryInUse when another core, or the writer of a killed one, has not released it within
-        `data_lock_seconds`; SchemaTooNew when a newer version of Lastro wrote it; WriterFailed.
+        To open it creates the directory if necessary, and migrates its file to this version and these collections. It
+        cannot be opened when another process, or the writer of a killed one, has not released the directory within
+        `data_lock_seconds`, or when a newer version of Lastro wrote the file.
         """
-        make_data_dir(data_dir)
-        async with AsyncExitStack() as undo:
-            lock = await _take_lock(data_dir, settings.data_lock_seconds)
-            undo.callback(os.close, lock)
-            journal = Journal(
-                _writer_factory(data_dir, writer, lock),
-                lambda: shutil.disk_usage(data_dir).free,
-                interval=settings.store_batch_seconds,
-                limit_bytes=settings.store_queue_bytes,
-            )
-            await journal.start()
-            undo.push_async_callback(journal.close, CLOSE_SECONDS)
-            reader = Reader.open(data_dir)
-            undo.callback(reader.close)
-            store = cls(journal, reader, collections, settings, clock)
-            await store._define()
-            undo.pop_all()
-        store._lock = lock
-        return store
+        self._data_dir = data_dir
+        self._collections = collections
+        self._settings = settings
+        self._clock = clock
+        self._writer: WriterKind = writer
+        self.has_inbox = has_inbox
 
-    async def _define(self) -> None:
+    async def _open(self, closing: AsyncExitStack) -> None:
+        try:
+            await self._open_parts(closing)
+        except (SchemaTooNew, WriterFailed, sqlite3.Error) as error:
+            raise NotOpened(str(error)) from None
+        except OSError as error:
+            raise NotOpened(f"{error.filename or self._data_dir}: {error.strerror or error}") from None
+
+    async def _open_parts(self, closing: AsyncExitStack) -> None:
+        settings, data_dir = self._settings, self._data_dir
+        make_data_dir(data_dir)
+        lock = await _take_lock(data_dir, settings.data_lock_seconds)
+        closing.callback(os.close, lock)
+        self._journal = journal = Journal(
+            _writer_factory(data_dir, self._writer, lock),
+            lambda: shutil.disk_usage(data_dir).free,
+            interval=settings.store_batch_seconds,
+            limit_bytes=settings.store_queue_bytes,
+        )
+        closing.push_async_callback(journal.close, CLOSE_SECONDS)
+        await journal.start()
+        # The file must not be read before the writer has migrated it.
+        self._reader = Reader.open(data_dir)
+        closing.callback(self._reader.close)
+        self._make_parts(journal, self._reader, closing)
         try:
             await self.documents.define()
         except Unavailable as error:
             raise WriterFailed(f"the collections cannot be defined: {error}") from None
+        closing.push_async_callback(self._write_rest)
 
-    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write all remaining changes, within `seconds`, and release the directory. A second call does nothing.
+    def _make_parts(self, journal: Journal, reader: Reader, closing: AsyncExitStack) -> None:
+        cached = self._settings.document_cache_entries
+        self._log = SqliteLog(journal, reader)
+        self.documents = SqliteDocuments(journal, reader, self._log, self._collections, cached=cached)
+        ledger = SqliteLedger(journal, reader, cached=cached)
+        self.nonces = SqliteNonces(journal, reader, self._clock)
+        for part in (self.documents, ledger, self._log, self.nonces):
+            journal.add(part)
+        self.ledger = ledger if self.has_inbox else DurableLedger(ledger, journal)
+        self.bus = LogBus() if self.has_inbox else LogPublisher(self.documents)
+        closing.callback(self.documents.close)
+        closing.callback(ledger.close)
+        closing.push_async_callback(self.bus.aclose)
 
-        Raises NotWritten when commits are not on disk.
-        """
-        if self._lock is None:
-            return
+    async def _write_rest(self) -> None:
+        """Write all remaining changes. Raises NotWritten when commits are not on disk."""
         self._journal.touch(0)  # the low-water mark is stored with the batch
-        try:
-            wrong = await self._journal.close(seconds)
-            if wrong is not None:
-                raise NotWritten(self._not_written(wrong))
-        finally:
-            self._reader.close()
-            os.close(self._lock)
-            self._lock = None
+        wrong = await self._journal.close(self.close_seconds)
+        if wrong is not None:
+            raise NotWritten(self._not_written(wrong))
 
     def _not_written(self, wrong: str) -> str:
         first, last = self._log.durable_sequence + 1, self._log.head_sequence
@@ -136,9 +142,8 @@ class SqliteStore:
             "are not on disk. No client received a response to them; the next start continues from the state on disk"
         )
 
-    def trouble(self) -> str | None:
-        """The reason for which the store cannot be used now, or None."""
-        return self._journal.refusing or self._reader.trouble()
+    async def trouble(self) -> str | None:
+        return await super().trouble() or self._journal.refusing or self._reader.trouble()
 
     # The log, as the broker and the command line use it
 
@@ -215,6 +220,19 @@ class SqliteStore:
         return self.documents.misses
 
 
+def sqlite_store(options: AdapterOptions) -> SqliteStore:
+    """Return the store of the data directory."""
+    settings = options.settings if options.waits else options.settings._replace(data_lock_seconds=0.0)
+    return SqliteStore(
+        settings.data_path,
+        collections=options.collections(),
+        settings=settings,
+        clock=options.clock,
+        writer=options.writer,
+        has_inbox="documents" in options.ports,
+    )
+
+
 def _writer_factory(
     data_dir: Path, kind: WriterKind, lock: int
 ) -> Callable[[Report, Callable[[], None], bool], Writer]:
@@ -229,6 +247,15 @@ def _writer_factory(
 async def _take_lock(data_dir: Path, seconds: float) -> int:
     """Lock the directory. The writer process inherits the lock, which is free when both processes have ended."""
     lock = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        await _wait_for_lock(lock, data_dir, seconds)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+async def _wait_for_lock(lock: int, data_dir: Path, seconds: float) -> None:
     give_up = asyncio.get_running_loop().time() + seconds
     waiting = False
     while True:
@@ -236,11 +263,10 @@ async def _take_lock(data_dir: Path, seconds: float) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if asyncio.get_running_loop().time() >= give_up:
-                os.close(lock)
-                raise DataDirectoryInUse(f"the data directory {data_dir} is in use by another Lastro process") from None
+                raise NotOpened(f"the data directory {data_dir} is in use by another Lastro process") from None
             if not waiting:
                 waiting = True
                 log.debug("waiting for the data directory %s: another Lastro process uses it", data_dir)
             await asyncio.sleep(_LOCK_PAUSE_SECONDS)
         else:
-            return lock
+            return

@@ -74,7 +74,7 @@ class Writer(Protocol):
 
     async def close(self, seconds: float) -> bool:
         """Return True when all submitted batches are written and the file is closed, or False after `seconds`. Then a
-        writer process is killed."""
+        writer process is killed. Also ends a writer whose `start` failed or was cancelled."""
         ...
 
 
@@ -153,6 +153,8 @@ class ThreadWriter:
         self._queue.put((number, statements))
 
     async def close(self, seconds: float) -> bool:
+        if self._thread.ident is None:  # it was not started
+            return True
         self._queue.put(None)
         try:
             async with asyncio.timeout(seconds):
@@ -170,6 +172,12 @@ class ThreadWriter:
 
     def _work(self) -> None:
         try:
+            self._write()
+        finally:
+            self._tell(self._closed.set)
+
+    def _write(self) -> None:
+        try:
             runner = BatchRunner(self._data_dir)
         except CannotOpen as error:
             self._tell(_fail, self._opened, WriterFailed(str(error)))
@@ -185,7 +193,6 @@ class ThreadWriter:
             reach("writer.reported")
             runner.checkpoint_when_due()
         runner.close()
-        self._tell(self._closed.set)
 
 
 def _settle(future: asyncio.Future[BatchRunner], runner: BatchRunner) -> None:
@@ -240,16 +247,16 @@ class ProcessWriter(asyncio.Protocol):
                 env=_environment(armed=not self._again),
             )
         ours.setblocking(False)
-        await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
         try:
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
             async with asyncio.timeout(_START_SECONDS):
                 error = await self._opened
-        except BaseException:
-            self._closing = True
-            self._process.kill()
-            raise
+        except TimeoutError:
+            raise WriterFailed(f"the store's writer did not start within {_START_SECONDS:g} s") from None
+        finally:
+            if self._transport is None:
+                ours.close()
         if error is not None:
-            await self.close(_START_SECONDS)
             kind, _, text = error.partition(": ")
             raise SchemaTooNew(text) if kind == SchemaTooNew.__name__ else WriterFailed(text or error)
 
@@ -260,7 +267,14 @@ class ProcessWriter(asyncio.Protocol):
 
     async def close(self, seconds: float) -> bool:
         self._closing = True
-        if self._transport is not None and self._transport.can_write_eof() and not self._ended.is_set():
+        if self._process is None:  # it was not started
+            return True
+        if self._transport is None or not self._opened.done() or self._opened.cancelled():
+            # Nothing was submitted to it.
+            self._process.kill()
+        if self._transport is None:
+            self._ended.set()
+        elif self._transport.can_write_eof() and not self._ended.is_set():
             self._transport.write_eof()
         try:
             async with asyncio.timeout(seconds):
@@ -270,7 +284,6 @@ class ProcessWriter(asyncio.Protocol):
             # The process is stopped, or waits for a disk that hangs. It is killed, so that it releases the data
             # directory; its unwritten changes were never acknowledged. If it waits for the disk, it ends when the
             # disk answers.
-            assert self._process is not None
             self._process.kill()
             if self._transport is not None:
                 self._transport.abort()

@@ -22,6 +22,7 @@ from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.ports.documents import AlreadyApplied, AlreadyExists, Collection, Commit, Document, InboxMarker, NoChanges
 from tests.embedded.broker.small_platform import event, plan_of, service, trigger
+from tests.opening import open_adapter
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -88,8 +89,8 @@ class Functions:
 async def main(folder: Path, first: int, count: int) -> None:
     """Run until all events are processed."""
     clock = SystemClock()
-    store = await SqliteStore.open(
-        folder / "data", collections=(SALES, EFFECTS), settings=Settings(), clock=clock, writer="thread"
+    store = await open_adapter(
+        SqliteStore(folder / "data", collections=(SALES, EFFECTS), settings=Settings(), clock=clock, writer="thread")
     )
     limits = Limits(events_in_memory=50, page=16)
     broker = Broker(wiring(folder), store, clock, Functions(store, first).invoke, limits)
@@ -107,7 +108,7 @@ async def main(folder: Path, first: int, count: int) -> None:
     assert await broker.idle(PATIENCE_SECONDS)
     await broker.stop()
     mark, head = store.low_water_mark, store.head_sequence
-    await store.close()
+    await store.aclose()
     print("done", mark, head, flush=True)
 
 

@@ -151,6 +151,8 @@ class MemoryLog:
     """The event log and the part of the documents port that the broker uses. With `lazy`, only `save` makes events
     durable; `lose` drops the others."""
 
+    has_inbox = True
+
     def __init__(self, *, lazy: bool = False) -> None:
         self.entries: list[Envelope] = []
         self.low_water_mark = 0

@@ -23,6 +23,7 @@ from shared.core.settings import Settings
 from shared.ports.documents import Commit, Unavailable
 from tests.embedded.broker.crash_child import EFFECTS, UNPAID, Functions, wiring
 from tests.embedded.broker.small_platform import event
+from tests.opening import open_adapter
 from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
@@ -97,8 +98,8 @@ def check_effects(database: Path) -> None:
 async def test_the_events_of_a_failed_batch_are_processed_again(tmp_path: Path) -> None:
     """When the store loses a batch, its effects are made again from the events on disk."""
     clock = SystemClock()
-    store = await SqliteStore.open(
-        tmp_path / "data", collections=(EFFECTS,), settings=Settings(), clock=clock, writer="thread"
+    store = await open_adapter(
+        SqliteStore(tmp_path / "data", collections=(EFFECTS,), settings=Settings(), clock=clock, writer="thread")
     )
     broker = Broker(wiring(tmp_path), store, clock, Functions(store, 1).invoke)
     await broker.start()
@@ -113,7 +114,7 @@ async def test_the_events_of_a_failed_batch_are_processed_again(tmp_path: Path) 
     assert await broker.idle(PATIENCE_SECONDS)
     await broker.stop()
     effects = [await store.documents.get(EFFECTS, "acme", f"pack-evt_{n}") for n in range(60)]
-    await store.close()
+    await store.aclose()
     assert all(effect is not None for effect in effects[:50])
     assert all(effect is None for effect in effects[50:])
     check_effects(tmp_path / "data" / "lastro.db")

@@ -10,8 +10,8 @@ import pytest
 
 from embedded.manifests.findings import ManifestError
 from embedded.platform.platform import ROOT, Options, Platform
-from shared.adapters.sqlite.store import DataDirectoryInUse
 from shared.core.settings import Settings
+from shared.ports.lifecycle import NotOpened
 from tests.contract.calling import brl, new_account, new_pair, running
 from tests.waiting import PATIENCE_SECONDS
 
@@ -72,7 +72,7 @@ async def test_without_a_demo_tenant(tmp_path: Path) -> None:
 async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
     """A second platform on the same directory is refused with the directory's name, and the first continues."""
     async with running(tmp_path) as house:
-        with pytest.raises(DataDirectoryInUse, match=str(tmp_path)):
+        with pytest.raises(NotOpened, match=str(tmp_path)):
             await Platform.start(_settings(tmp_path), Options(writer="thread"))
         assert (await house.wire.send("GET", "/readyz")).status == 200
 

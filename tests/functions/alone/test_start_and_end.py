@@ -18,6 +18,7 @@ from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from tests.functions.alone.starting import ROOT, SERVED, Alone, started
+from tests.opening import open_adapter
 from tests.shared.adapters.otlp.receiver import receiving
 from tests.waiting import PATIENCE_SECONDS
 
@@ -114,13 +115,13 @@ def beside(tmp_path: Path) -> Iterator[Alone]:
 async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_path: Path, beside: Alone) -> None:
     """While another process uses its data directory, /readyz is 503 with the reason, which is logged, and /livez is
     200; afterwards /readyz is 200."""
-    held = await SqliteStore.open(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock())
+    held = await open_adapter(SqliteStore(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock()))
     reason = f"the data directory {tmp_path / 'data'} is in use by another Lastro process"
     for _ in range(2):
         answer = beside.send("GET", "/readyz", {})
         assert (answer.status, json.loads(answer.body)["reason"]) == (503, reason)
     assert beside.send("GET", "/healthz", {}).status == 200
-    await held.close()
+    await held.aclose()
     assert beside.send("GET", "/readyz", {}).status == 200
     messages: list[str] = []
     deadline = time.monotonic() + PATIENCE_SECONDS

@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from shared.adapters.files.stored_keys import SECRET_NAME, StoredKeys, public_jwk
-from shared.adapters.sqlite.lazy_store import LazyDocuments, LazyStore
 from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.process import Process, issuer_url, watch_clock
 from shared.core.clock import ManualClock, SystemClock
-from shared.core.settings import Settings
+from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Commit, Unavailable
+from shared.ports.lifecycle import Closed
 from shared.records.catalogue import COLLECTIONS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS, system_accounts
 
@@ -37,6 +37,14 @@ def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None
     assert "password" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["user:password@host", "password", "//password@host/x"])
+def test_a_url_without_a_scheme_is_not_shown(url: str) -> None:
+    """A setting that is no URL is refused without its text, which may be a password."""
+    with pytest.raises(InvalidSettings, match="LASTRO_DOCUMENTS is no URL") as refused:
+        Process(Settings(documents=url))
+    assert "password" not in str(refused.value)
+
+
 def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
     """A loaded function has imported no driver and created nothing in its data directory before its first call."""
     code = (
@@ -44,7 +52,7 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
         "from shared.bootstrap.process import Process\n"
         "from shared.core.settings import Settings\n"
         f"process = Process(Settings(data_dir={str(tmp_path / 'data')!r}))\n"
-        "process.runtime(process.lazy_store())\n"
+        "process.runtime(process.lazy_ports())\n"
         f"print([name for name in {DRIVERS} if name in sys.modules])\n"
     )
     root = Path(__file__).parents[3]
@@ -54,32 +62,36 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
 
 
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
-    """Concurrent first calls open one store, and its commits are on disk after it is closed."""
-    process = Process(Settings(data_dir=str(tmp_path / "data")))
-    runtime = process.runtime(process.lazy_store())
-    await runtime.documents.durable()
-    assert not (tmp_path / "data").exists()
-    commits = [Commit("ten_1", inserts=[(SYSTEM_ACCOUNTS, account)]) for account in ACCOUNTS]
-    await asyncio.gather(*(runtime.documents.commit(commit) for commit in commits))
-    assert await runtime.cache.lock("k", 5) is not None
-    await runtime.documents.durable()
-    assert isinstance(runtime.documents, LazyDocuments)
-    await runtime.documents._lazy.close()
-    store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock())
-    assert await store.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is not None
-    await store.close()
+    """Concurrent first calls open one store, and its commits are on disk after the process has ended."""
+    async with Process(Settings(data_dir=str(tmp_path / "data"))) as process:
+        runtime = process.runtime(process.lazy_ports())
+        await runtime.documents.durable()
+        assert not (tmp_path / "data").exists()
+        commits = [Commit("ten_1", inserts=[(SYSTEM_ACCOUNTS, account)]) for account in ACCOUNTS]
+        await asyncio.gather(*(runtime.documents.commit(commit) for commit in commits))
+        assert await runtime.cache.lock("k", 5) is not None
+        await runtime.documents.durable()
+    with pytest.raises(Closed):
+        await runtime.documents.durable()
+    async with SqliteStore(
+        tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock()
+    ) as store:
+        assert await store.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is not None
 
 
 async def test_a_directory_in_use_makes_the_ports_unavailable(tmp_path: Path) -> None:
     """While another process uses the directory, a function's ports raise Unavailable; afterwards they work."""
     settings = Settings(data_dir=str(tmp_path / "data"), data_lock_seconds=0.05)
-    store = await SqliteStore.open(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock())
-    lazy = LazyStore(settings, SystemClock(), lambda: COLLECTIONS)
-    with pytest.raises(Unavailable, match="in use"):
-        await lazy.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl")
-    await store.close()
-    assert await lazy.documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is None
-    await lazy.close()
+    async with Process(settings) as process:
+        documents = process.lazy_ports().documents
+        async with SqliteStore(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock()):
+            with pytest.raises(Unavailable, match="in use"):
+                await documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl")
+            trouble = await process.trouble()
+            assert trouble is not None
+            assert "in use" in trouble
+        assert await documents.get(SYSTEM_ACCOUNTS, "ten_1", "sys_fees_brl") is None
+        assert await process.trouble() is None
 
 
 async def test_the_log_is_the_outbox(tmp_path: Path) -> None:
@@ -94,7 +106,7 @@ async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> 
     from embedded.identity.issuer import KeyRing
 
     process = Process(Settings(data_dir=str(tmp_path / "data")))
-    runtime = process.runtime(process.lazy_store())
+    runtime = process.runtime(process.lazy_ports())
     keys = StoredKeys(runtime.secrets)
     assert await keys.key("nobody") is None
     ring = await KeyRing.load(runtime.secrets)

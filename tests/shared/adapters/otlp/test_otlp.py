@@ -6,12 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
 import pytest
 
-from shared.adapters.otlp.export import CLOSE_SECONDS, OtlpLink, connect
+from shared.adapters.otlp.export import CLOSE_SECONDS, OtlpLink, exporter
 from shared.adapters.otlp.variables import read_variables
 from shared.core.settings import InvalidSettings
 from shared.telemetry.recorder import Telemetry
@@ -38,12 +38,11 @@ async def connected(ratio: float = 1.0) -> AsyncIterator[tuple[Telemetry, OtlpLi
     """Telemetry connected as a process connects it, by what is in the environment."""
     variables = read_variables(os.environ, ratio)
     telemetry = Telemetry(Random(1), variables.ratio, parent_based=variables.parent_based)
-    link = connect(telemetry, variables)
-    try:
-        yield telemetry, link
-    finally:
+    link = exporter(telemetry, variables)
+    async with AsyncExitStack() as stack:
         if link is not None:
-            await link.close()
+            await stack.enter_async_context(link)
+        yield telemetry, link
 
 
 def answered(telemetry: Telemetry, parent: str | None = None, operation: str = "payments/create_payment") -> None:
@@ -244,7 +243,7 @@ async def test_a_collector_that_hangs_does_not_hold_up_the_end(
         answered(telemetry)
         assert link is not None
         began = time.monotonic()
-        await link.close()
+        await link.aclose()
         assert time.monotonic() - began < CLOSE_SECONDS + 5
     assert "the last spans and metrics were not sent" in caplog.text
 

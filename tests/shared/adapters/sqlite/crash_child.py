@@ -27,6 +27,7 @@ from shared.ports.documents import (
     Unavailable,
 )
 from shared.ports.ledger import Cause, Leg, Transfer
+from tests.opening import open_adapter
 
 
 class CounterDocument(Document):
@@ -73,12 +74,14 @@ async def step(store: SqliteStore, number: int) -> None:
 
 async def main(data_dir: str, writer: str) -> None:
     """Commit steps until killed, and print the number of each step when it is durable."""
-    store = await SqliteStore.open(
-        Path(data_dir),
-        collections=COLLECTIONS,
-        settings=Settings(data_lock_seconds=20.0, store_batch_seconds=0.0),
-        clock=SystemClock(),
-        writer="process" if writer == "process" else "thread",
+    store = await open_adapter(
+        SqliteStore(
+            Path(data_dir),
+            collections=COLLECTIONS,
+            settings=Settings(data_lock_seconds=20.0, store_batch_seconds=0.0),
+            clock=SystemClock(),
+            writer="process" if writer == "process" else "thread",
+        )
     )
     counter = await store.documents.get(COUNTERS, "ten_1", "c")
     number = 0 if counter is None else counter["count"]

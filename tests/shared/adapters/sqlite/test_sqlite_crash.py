@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.sqlite.store import DataDirectoryInUse, SqliteStore
+from shared.adapters.sqlite.store import SqliteStore
 from shared.core import crash_points
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
 from shared.ports.documents import Commit, InboxMarker, Query
+from shared.ports.lifecycle import NotOpened
+from tests.opening import open_adapter
 from tests.processes import bound
 from tests.shared.adapters.sqlite.crash_child import COLLECTIONS, COUNTERS, STEPS
 from tests.waiting import PATIENCE_SECONDS
@@ -61,8 +63,8 @@ def child_of(pid: int) -> int:
 
 async def check_prefix(data_dir: Path, said: int) -> int:
     """Open the directory and check that its contents agree. Returns the number of steps in it."""
-    store = await SqliteStore.open(
-        data_dir, collections=COLLECTIONS, settings=Settings(data_lock_seconds=20.0), clock=SystemClock()
+    store = await open_adapter(
+        SqliteStore(data_dir, collections=COLLECTIONS, settings=Settings(data_lock_seconds=20.0), clock=SystemClock())
     )
     try:
         counter = await store.documents.get(COUNTERS, "ten_1", "c")
@@ -83,7 +85,7 @@ async def check_prefix(data_dir: Path, said: int) -> int:
         turnover = await store.ledger.turnover("ten_1")
         assert sum(line.debits - line.credits for line in turnover) == 0
     finally:
-        await store.close()
+        await store.aclose()
     return count
 
 
@@ -135,9 +137,9 @@ async def test_an_orphaned_writer_holds_the_directory(tmp_path: Path) -> None:
             process.kill()
             process.wait()
             settings = Settings(data_lock_seconds=0.2)
-            with pytest.raises(DataDirectoryInUse, match=str(tmp_path / "data")):
-                await SqliteStore.open(
-                    tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock()
+            with pytest.raises(NotOpened, match=str(tmp_path / "data")):
+                await open_adapter(
+                    SqliteStore(tmp_path / "data", collections=COLLECTIONS, settings=settings, clock=SystemClock())
                 )
         finally:
             os.kill(writer, signal.SIGCONT)
@@ -147,15 +149,17 @@ async def test_an_orphaned_writer_holds_the_directory(tmp_path: Path) -> None:
 
 async def test_signals_to_the_group_do_not_end_the_writer(tmp_path: Path) -> None:
     """SIGINT and SIGTERM to the process group do not end the writer: it ends when its core has ended."""
-    store = await SqliteStore.open(
-        tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock(), writer="process"
+    store = await open_adapter(
+        SqliteStore(
+            tmp_path / "data", collections=COLLECTIONS, settings=Settings(), clock=SystemClock(), writer="process"
+        )
     )
     pid = store._journal._writer.pid  # type: ignore[attr-defined]  # the process writer alone has one
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         os.kill(pid, signal_number)
     store.documents.decide(_one_step())
     await store.documents.durable()
-    await store.close()
+    await store.aclose()
 
 
 def _one_step() -> Commit:

@@ -30,6 +30,7 @@ from shared.ports.documents import (
     Unavailable,
 )
 from shared.ports.ledger import Cause, LedgerRefused, LedgerStore, Leg, Transfer
+from tests.opening import open_adapter
 
 
 class ThingDocument(Document):
@@ -142,8 +143,8 @@ class Pair:
 
     async def open(self) -> None:
         small_memory = Settings(document_cache_entries=3, store_batch_seconds=0.0)
-        self.store = await SqliteStore.open(
-            self._data_dir, collections=(THINGS,), settings=small_memory, clock=SystemClock()
+        self.store = await open_adapter(
+            SqliteStore(self._data_dir, collections=(THINGS,), settings=small_memory, clock=SystemClock())
         )
         self.keep()
 
@@ -173,7 +174,7 @@ class Pair:
         elif kind == "fail":
             await self.fail()
         else:
-            await self.store.close()
+            await self.store.aclose()
             await self.open()
 
     async def fail(self) -> None:
@@ -238,6 +239,6 @@ def test_the_store_agrees_with_the_model(story: list[tuple[Any, ...]]) -> None:
                     await pair.run(step)
                 await pair.compare()
             finally:
-                await pair.store.close()
+                await pair.store.aclose()
 
     asyncio.run(play())

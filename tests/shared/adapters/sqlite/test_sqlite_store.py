@@ -19,8 +19,8 @@ from shared.adapters.sqlite import reader as sqlite_reader
 from shared.adapters.sqlite import schema as sqlite_schema
 from shared.adapters.sqlite import tables
 from shared.adapters.sqlite.hints import HINTS, Hints
-from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, open_for_writing
-from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, SqliteStore, WriterFailed
+from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, SchemaTooNew, open_for_writing
+from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import ManualClock, SystemClock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
@@ -41,11 +41,13 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.ports.lifecycle import NotOpened
 from shared.records.accounts import HOLDS
 from shared.records.catalogue import COLLECTIONS
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.statement_lines import ID_SEPARATOR
+from tests.opening import open_adapter
 
 
 class NoteDocument(Document):
@@ -110,14 +112,16 @@ DUE: Final = Collection(
 async def opened(data_dir: Path, *others: Collection[Any, ...], **settings: Any) -> SqliteStore:
     """Open a store of notes and of other collections, with its writer in a thread."""
     collections = (NOTES, *others)
-    return await SqliteStore.open(data_dir, collections=collections, settings=Settings(**settings), clock=SystemClock())
+    return await open_adapter(
+        SqliteStore(data_dir, collections=collections, settings=Settings(**settings), clock=SystemClock())
+    )
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     store = await opened(tmp_path / "data", ODD, FLOORED, DUE)
     yield store
-    await store.close()
+    await store.aclose()
 
 
 def note(id: str, **fields: Any) -> dict[str, Any]:
@@ -174,11 +178,11 @@ async def test_the_log_stores_the_whole_event(tmp_path: Path) -> None:
     """After a restart an event has all its attributes and its data to the byte."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(Commit("ten_1", events=[event("e1", subject="pay_1")]))
-    await store.close()
+    await store.aclose()
     store = await opened(tmp_path / "data")
     read = store.pending_events(1, 10)[0].envelope
     assert (read.attributes(), read.data) == (event("e1", subject="pay_1").attributes(), b'{"n":1}')
-    await store.close()
+    await store.aclose()
 
 
 async def test_an_event_is_acknowledged_by_marker_or_by_the_broker(tmp_path: Path) -> None:
@@ -191,9 +195,9 @@ async def test_an_event_is_acknowledged_by_marker_or_by_the_broker(tmp_path: Pat
         done = [store.acknowledged("c", number, event(f"e{number}")) for number in (1, 2, 3)]
         assert done == [True, True, False]
         assert not store.acknowledged("d", 2, event("e2"))
-        await store.close()
+        await store.aclose()
         store = await opened(tmp_path / "data")
-    await store.close()
+    await store.aclose()
 
 
 async def test_the_low_water_mark_is_stored(tmp_path: Path) -> None:
@@ -204,12 +208,12 @@ async def test_the_low_water_mark_is_stored(tmp_path: Path) -> None:
         store.acknowledge(number, "c")
     await store.documents.durable()
     store.low_water_mark = 4
-    await store.close()
+    await store.aclose()
     store = await opened(tmp_path / "data")
     assert store.low_water_mark == 4
     left = store._reader.execute("SELECT sequence FROM acknowledgements").fetchall()
     assert left == [(4,), (5,)]
-    await store.close()
+    await store.aclose()
 
 
 async def test_the_log_is_read_by_type_subject_and_tenant(store: SqliteStore) -> None:
@@ -347,15 +351,15 @@ async def test_commits_wait_when_the_writer_is_behind(tmp_path: Path) -> None:
         await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note(f"n{number}", a="x" * 500))]))
         assert store._journal._gathered_bytes < 3000
     assert len(await store.documents.find(NOTES, "ten_1", Query(limit=100))) == 50
-    await store.close()
+    await store.aclose()
 
 
 async def test_a_closed_store_refuses(tmp_path: Path) -> None:
     """After `close` every call is refused, and a second `close` does nothing."""
     store = await opened(tmp_path / "data")
     await store.documents.commit(inserting("n1"))
-    await store.close()
-    await store.close()
+    await store.aclose()
+    await store.aclose()
     with pytest.raises(Unavailable):
         await store.documents.commit(inserting("n2"))
 
@@ -368,24 +372,26 @@ async def test_the_directory_is_the_owners_and_one_cores(tmp_path: Path) -> None
     store = await opened(tmp_path / "data")
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "data" / DATABASE).stat().st_mode & 0o777 == 0o600
-    with pytest.raises(DataDirectoryInUse, match=str(tmp_path / "data")):
+    with pytest.raises(NotOpened, match=str(tmp_path / "data")):
         await opened(tmp_path / "data", data_lock_seconds=0.1)
-    await store.close()
-    await (await opened(tmp_path / "data", data_lock_seconds=0.1)).close()
+    await store.aclose()
+    await (await opened(tmp_path / "data", data_lock_seconds=0.1)).aclose()
 
 
 @pytest.mark.parametrize("writer", ["thread", "process"])
 async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
     """A file of a newer schema version is refused and not changed, and the lock is released."""
-    await (await opened(tmp_path / "data")).close()
+    await (await opened(tmp_path / "data")).aclose()
     with sqlite3.connect(tmp_path / "data" / DATABASE) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     for _ in range(2):
         settings = Settings(data_lock_seconds=0.1)
-        with pytest.raises(SchemaTooNew, match=f"version {len(MIGRATIONS) + 1}"):
-            await SqliteStore.open(
-                tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+        with pytest.raises(NotOpened, match=f"version {len(MIGRATIONS) + 1}"):
+            await open_adapter(
+                SqliteStore(
+                    tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+                )
             )
 
 
@@ -417,10 +423,12 @@ async def test_a_store_that_cannot_be_read_releases_the_directory(
     with monkeypatch.context() as failing:
         failing.setattr(sqlite_reader, "open_for_reading", out_of_files)
         with pytest.raises(Unavailable, match="unable to open"):
-            await SqliteStore.open(
-                tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+            await open_adapter(
+                SqliteStore(
+                    tmp_path / "data", collections=(NOTES,), settings=settings, clock=SystemClock(), writer=writer
+                )
             )
-    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
+    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).aclose()
     assert set(threading.enumerate()) <= threads
 
 
@@ -438,7 +446,7 @@ async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.Monke
         store = await opened(data)
         assert store._reader.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert await store.documents.seen(InboxMarker("c", "/s", "e1")) == bool(version)
-        await store.close()
+        await store.aclose()
 
 
 async def test_timelines_of_an_old_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,7 +475,7 @@ async def test_timelines_of_an_old_file_are_kept(tmp_path: Path, monkeypatch: py
         ("e3", "pay_1/00000002", b'{"n":3}'),
     ]
     assert not store._reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'd_timeline'").fetchall()
-    await store.close()
+    await store.aclose()
 
 
 async def test_a_migration_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,7 +485,7 @@ async def test_a_migration_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyP
         broken.setattr(sqlite_schema, "MIGRATIONS", (MIGRATIONS[0], "CREATE TABLE half (x); SELECT nonsense();"))
         with pytest.raises(sqlite3.Error):
             open_for_writing(tmp_path / "data")
-    await (await opened(tmp_path / "data")).close()
+    await (await opened(tmp_path / "data")).aclose()
 
 
 async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> None:
@@ -486,7 +494,7 @@ async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> 
     before = collection_of_notes("things", indexes=(Index(("a",)), Index(("b",))))
     store = await opened(data, before)
     await store.documents.commit(Commit("ten_1", inserts=[(before, note("n1", a=1, b=2))]))
-    await store.close()
+    await store.aclose()
     after = collection_of_notes(
         "things", indexes=(Index(("b",)), Index(("c",), unique=True)), floors=(Floor((("a", 1),)),)
     )
@@ -497,11 +505,11 @@ async def test_a_collection_may_get_other_indexes_and_floors(tmp_path: Path) -> 
     assert [each["id"] for each in await store.documents.find(after, "ten_1", Query(where={"b": 2}))] == ["n1", "n2"]
     with pytest.raises(GuardRefused):
         await store.documents.commit(Commit("ten_1", changes=[Change(after, "n1", {"a": -2})]))
-    await store.close()
+    await store.aclose()
     store = await opened(data, after)
     assert await store.documents.get(after, "ten_1", "n1") is not None
     assert store.documents._tables[after].missing_definitions() == []
-    await store.close()
+    await store.aclose()
 
 
 async def test_opening_creates_the_tables_of_every_collection(tmp_path: Path) -> None:
@@ -510,10 +518,10 @@ async def test_opening_creates_the_tables_of_every_collection(tmp_path: Path) ->
     rows = store._reader.execute("SELECT name FROM sqlite_master WHERE name LIKE 'd\\_%' ESCAPE '\\'").fetchall()
     assert {"d_notes", "d_notes__a", "d_due", "d_due__status", "d_due__status__due"} == {name for (name,) in rows}
     assert store.batches == 1
-    await store.close()
+    await store.aclose()
     store = await opened(tmp_path / "data", DUE)
     assert store.batches == 0
-    await store.close()
+    await store.aclose()
 
 
 async def test_a_store_whose_collections_cannot_be_written_does_not_open(
@@ -522,16 +530,16 @@ async def test_a_store_whose_collections_cannot_be_written_does_not_open(
     """When the tables cannot be created, opening fails with the reason and releases the directory."""
     with monkeypatch.context() as failing:
         failing.setattr(tables.Table, "missing_definitions", lambda self: ["CREATE TABLE nonsense"])
-        with pytest.raises(WriterFailed, match="collections cannot be defined: a batch could not be written"):
+        with pytest.raises(NotOpened, match="collections cannot be defined: a batch could not be written"):
             await opened(tmp_path / "data")
-    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).close()
+    await (await opened(tmp_path / "data", data_lock_seconds=0.0)).aclose()
 
 
 async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Path) -> None:
     """Documents of an older file, whose indexes read the JSON text, are found by their fields after the table is
     rebuilt."""
     data = tmp_path / "data"
-    await (await opened(data)).close()
+    await (await opened(data)).aclose()
     connection = sqlite3.connect(data / DATABASE)
     connection.executescript("""
         CREATE TABLE d_things (tenant_id TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
@@ -551,7 +559,7 @@ async def test_a_table_whose_fields_have_no_columns_yet_is_rebuilt(tmp_path: Pat
     await store.documents.commit(Commit("ten_1", inserts=[(things, note("n3", a="x", b="3"))]))
     assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": "x"}))] == ["n1", "n3"]
     assert [each["id"] for each in await store.documents.find(things, "ten_1", Query(where={"a": None}))] == ["n2"]
-    await store.close()
+    await store.aclose()
 
 
 async def test_a_field_of_any_shape_is_indexed(store: SqliteStore) -> None:
@@ -594,11 +602,11 @@ async def test_each_lane_has_its_own_window_of_ids(tmp_path: Path, monkeypatch: 
         for id in ("a.00", "b.19", "a.19"):
             with pytest.raises(AlreadyExists):
                 await store.documents.commit(Commit("ten_1", inserts=[(lanes, note(id))]))
-        await store.close()
+        await store.aclose()
         store = await opened(tmp_path / "data", lanes)
     await store.documents.commit(Commit("ten_1", inserts=[(lanes, note("a.005"))]))
     assert await store.documents.get(lanes, "ten_1", "a.005") is not None
-    await store.close()
+    await store.aclose()
 
 
 @pytest.mark.parametrize("grows_by", ["", "."])
@@ -615,7 +623,7 @@ async def test_an_absent_document_is_found_after_its_insertion(
     assert await store.documents.get(rare, "ten_1", "a.1") is not None
     with pytest.raises(AlreadyExists):
         await store.documents.commit(Commit("ten_1", inserts=[(rare, note("a.1"))]))
-    await store.close()
+    await store.aclose()
 
 
 async def test_lists_and_sweeps_use_their_indexes(store: SqliteStore) -> None:
@@ -673,7 +681,7 @@ async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
     store = await opened(tmp_path / "data")
     legs = (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "BRL"))
     await store.ledger.append(Transfer("ten_1", "t1", Cause("payment", "p"), legs), "2026")
-    await store.close()
+    await store.aclose()
     connection = sqlite3.connect(tmp_path / "data" / DATABASE)
     with pytest.raises(sqlite3.IntegrityError, match="immutable"):
         connection.execute(sql)
@@ -694,7 +702,7 @@ async def test_memory_is_bounded(tmp_path: Path) -> None:
         assert await store.documents.get(NOTES, "ten_1", f"n{number:03}") is not None
         assert await store.documents.get(NOTES, "ten_1", f"absent{number}") is None
     assert len(store.documents._memory) == 10
-    await store.close()
+    await store.aclose()
 
 
 async def test_windows_of_recent_ids_are_bounded() -> None:

@@ -1,0 +1,80 @@
+"""Which adapter stands behind each port: the one place where a setting's URL selects it.
+
+A new adapter is one line of OPENERS and one module. Nothing is opened here, and the module of an adapter is imported
+only when the adapter is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
+
+from shared.core.settings import InvalidSettings, Settings
+
+if TYPE_CHECKING:
+    from shared.ports.lifecycle import Adapter, AdapterOptions
+
+EMBEDDED: Final = ""
+"""The scheme of a setting that is left out."""
+SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
+
+OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file"},
+    "flags": {EMBEDDED: "shared.adapters.files.yaml_flags.yaml_flags"},
+    "cache": {EMBEDDED: "shared.adapters.memory.local_cache.local_cache"},
+    "documents": {EMBEDDED: SQLITE},
+    "ledger": {EMBEDDED: SQLITE},
+    "bus": {EMBEDDED: SQLITE},
+}
+"""For each port with a setting LASTRO_<PORT>: the function that makes the adapter, by the scheme of the setting's URL.
+
+It is called with AdapterOptions and returns an Adapter that is not open. The ports are opened in this order. Ports with
+the same function and URL share one adapter. `identity` is not here: its URL is that of an issuer, whose keys are read
+over HTTP and held by no adapter.
+"""
+
+
+class Choice(NamedTuple):
+    """The adapter of a port: the function that makes it, and the setting's URL."""
+
+    opener: str
+    url: str
+
+
+def choose(settings: Settings) -> dict[str, Choice]:
+    """Return the adapter of each port, in the order of their opening.
+
+    The nonces have no setting of their own: they are in the server of the cache, or else in the embedded store.
+
+    Raises InvalidSettings for URLs that no adapter of this version can follow. The text has no part of a URL but its
+    scheme, because a URL may hold a password.
+    """
+    choices: dict[str, Choice] = {}
+    wrong: list[str] = []
+    for port, openers in OPENERS.items():
+        url: str = getattr(settings, port)
+        scheme, separator, _ = url.partition("://")
+        opener = openers.get(scheme.lower()) if separator or not url else None
+        if opener is None:
+            wrong.append(_refusal(port, scheme if separator else "", openers))
+        else:
+            choices[port] = Choice(opener, url)
+    if wrong:
+        raise InvalidSettings("; ".join(wrong))
+    choices["nonces"] = choices["cache"] if settings.cache else Choice(SQLITE, EMBEDDED)
+    return choices
+
+
+def _refusal(port: str, scheme: str, openers: Mapping[str, str]) -> str:
+    named = f"LASTRO_{port.upper()} " + (f"names a {scheme!r} server" if scheme else "is no URL")
+    known = [f"{known}://" for known in openers if known != EMBEDDED]
+    if not known:
+        return f"{named}, and this version has only the embedded {port} adapter: leave the setting out"
+    return f"{named}: this version accepts {', '.join(known)}, or the setting left out"
+
+
+def make_adapter(choice: Choice, options: AdapterOptions) -> Adapter:
+    """Import an adapter's module and make the adapter, which is not open."""
+    module, _, name = choice.opener.rpartition(".")
+    return cast("Adapter", getattr(import_module(module), name)(options))

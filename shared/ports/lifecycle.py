@@ -1,0 +1,105 @@
+"""How what stands behind the ports is opened and closed: one way for every adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
+
+from shared.core.clock import Clock
+from shared.core.settings import Settings
+from shared.ports.documents import Collection, Unavailable
+
+CLOSE_SECONDS: Final = 5.0
+"""How long closing an adapter takes at most, unless its caller says otherwise."""
+
+
+WriterKind = Literal["thread", "process"]
+"""Where the embedded store writes: in a thread of this process, or in a process of its own."""
+
+
+class AdapterOptions(NamedTuple):
+    """What an adapter is made from."""
+
+    url: str
+    """The setting's URL; "" for an embedded adapter."""
+    ports: frozenset[str]
+    """The names of the ports that this process takes from the adapter. Where an adapter can serve the documents and
+    does not, what it serves is durable when its call returns: `Documents.durable` does not cover it."""
+    settings: Settings
+    clock: Clock
+    collections: Callable[[], Sequence[Collection[Any, ...]]]
+    """Returns all collections of documents. The call loads the records of every domain."""
+    writer: WriterKind = "thread"
+    waits: bool = True
+    """Whether opening may wait, up to a setting, for a server or for another process. Otherwise it fails at once."""
+
+
+class NotOpened(Unavailable):
+    """An adapter could not be opened. The text is one line that names the file or server, and the reason."""
+
+
+class Closed(Unavailable):
+    """A port was used after its adapter was closed."""
+
+
+class Adapter:
+    """A server, a file or memory behind one or more ports. `async with adapter:` opens it and closes it at the end.
+
+    Making an adapter opens nothing: no file, connection, thread or task. It is opened once; to try again, make another.
+    Entering raises NotOpened, whose text has no password. What was open by then is closed in the reverse order, also
+    when the entering is cancelled.
+
+    After the adapter is closed, every method that reads, writes or sends raises Closed.
+    """
+
+    adapter_name: ClassVar[str]
+    """What messages call it after "the": `store`."""
+
+    is_closed = False
+    close_seconds = CLOSE_SECONDS
+    """The time that closing may take, in seconds. Set before what `_open` has pushed is called."""
+    _was_entered = False
+    _closing: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._was_entered:
+            raise RuntimeError(f"the {self.adapter_name} was opened before: make another one")
+        self._was_entered = True
+        try:
+            async with AsyncExitStack() as closing:
+                await self._open(closing)
+                self.require_open()
+                self._closing = closing.pop_all()
+        except BaseException:
+            self.is_closed = True
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Close within so many seconds. A second call does nothing.
+
+        The adapter is closed also when this raises; what it raises says what was lost.
+        """
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.close_seconds = seconds
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            await closing.aclose()
+
+    def require_open(self) -> None:
+        """Raise Closed after the adapter was closed."""
+        if self.is_closed:
+            raise Closed(f"the {self.adapter_name} is closed")
+
+    async def trouble(self) -> str | None:
+        """Return the reason for which the adapter cannot serve now, or None. It answers within about a second."""
+        return f"the {self.adapter_name} is closed" if self.is_closed else None
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        """Open what the ports need, and push onto `closing` at once how each thing is closed."""

@@ -1,0 +1,254 @@
+"""The order in which a process opens its adapters and closes them, whatever fails meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import pytest
+
+from shared.adapters.memory.stores import (
+    MemoryBus,
+    MemoryCache,
+    MemoryDocuments,
+    MemoryFlags,
+    MemoryLedger,
+    MemoryNonces,
+    MemorySecrets,
+)
+from shared.bootstrap import adapters
+from shared.bootstrap.process import Process
+from shared.core.settings import InvalidSettings, Settings
+from shared.ports.lifecycle import Adapter, AdapterOptions, Closed, NotOpened
+from shared.records.catalogue import COLLECTIONS
+from tests.ports.lifecycle_suite import assert_nothing_is_left, left_open
+from tests.ports.port_uses import bus_uses, cache_uses, ledger_uses, nonce_uses, secret_uses
+from tests.waiting import rest
+
+ORDER = ["secrets", "flags", "cache", "documents", "ledger", "bus"]
+
+
+class Recorded(Adapter):
+    """The adapter of one port on memory. It records its opening and closing, and may fail or wait at its opening."""
+
+    adapter_name = "recorded adapter"
+
+    def __init__(self, options: AdapterOptions, journal: list[str], fault: Callable[[str], Any]) -> None:
+        self.name = "+".join(sorted(options.ports))
+        self.options = options
+        self._journal = journal
+        self._fault = fault
+        made: dict[str, Callable[[], Adapter]] = {
+            "documents": partial(MemoryDocuments, COLLECTIONS),
+            "ledger": MemoryLedger,
+            "nonces": MemoryNonces,
+            "cache": MemoryCache,
+            "bus": MemoryBus,
+            "secrets": MemorySecrets,
+            "flags": MemoryFlags,
+        }
+        self._ports = {port: made[port]() for port in options.ports}
+        for port, adapter in self._ports.items():
+            setattr(self, port, adapter)
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        connection = asyncio.create_task(asyncio.sleep(3600))
+        closing.push_async_callback(self._end, connection)
+        await asyncio.sleep(0)
+        await self._fault(self.name)
+        for adapter in self._ports.values():
+            await closing.enter_async_context(adapter)
+        self._journal.append(f"open {self.name}")
+
+    async def _end(self, connection: asyncio.Task[None]) -> None:
+        connection.cancel()
+        await asyncio.wait((connection,))
+        self._journal.append(f"close {self.name}")
+
+
+async def no_fault(_: str) -> None:
+    """Let the opening succeed."""
+
+
+class Servers:
+    """What the openers in this test share."""
+
+    def __init__(self) -> None:
+        self.journal: list[str] = []
+        self.fault: Callable[[str], Any] = no_fault
+        self.made: list[Recorded] = []
+
+    def make(self, options: AdapterOptions) -> Recorded:
+        adapter = Recorded(options, self.journal, self.fault)
+        self.made.append(adapter)
+        return adapter
+
+
+@pytest.fixture
+async def servers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Servers]:
+    """An adapter of the scheme `test` for every port, and of `two` for another server; nothing stays open."""
+    servers, before = Servers(), left_open()
+    monkeypatch.setattr(adapters, "_test_opener", servers.make, raising=False)
+    opener = "shared.bootstrap.adapters._test_opener"
+    chosen = {port: {**openers, "test": opener, "two": opener} for port, openers in adapters.OPENERS.items()}
+    monkeypatch.setattr(adapters, "OPENERS", chosen)
+    yield servers
+    await assert_nothing_is_left(before)
+
+
+def everywhere(**others: str) -> Settings:
+    """Return settings in which every port has a server of its own, except for the given ones."""
+    return Settings(**{port: f"test://{port}" for port in ORDER} | others)  # type: ignore[arg-type]  # each is text
+
+
+def closed_again(opened: list[str]) -> list[str]:
+    return [line.replace("open", "close") for line in reversed(opened)]
+
+
+async def test_adapters_are_opened_in_order_and_closed_in_reverse(servers: Servers) -> None:
+    """The adapters are opened one after the other and closed in the reverse order."""
+    async with Process(everywhere()) as process:
+        await process.open_ports("thread")
+        opened = list(servers.journal)
+    assert opened == ["open " + ("cache+nonces" if port == "cache" else port) for port in ORDER]
+    assert servers.journal == opened + closed_again(opened)
+
+
+@pytest.mark.parametrize("number", range(len(ORDER)))
+async def test_an_adapter_that_cannot_be_opened_closes_the_others(servers: Servers, number: int) -> None:
+    """When one adapter cannot be opened, the start fails with its reason, and those before it are closed in reverse."""
+
+    async def refuse(name: str) -> None:
+        if ORDER[number] in name:
+            raise NotOpened(f"{name} does not answer")
+
+    servers.fault = refuse
+    with pytest.raises(NotOpened, match=f"{ORDER[number]}.* does not answer"):
+        async with Process(everywhere()) as process:
+            await process.open_ports("thread")
+    opened = [line for line in servers.journal if line.startswith("open")]
+    assert len(opened) == number
+    assert [line for line in servers.journal if line.startswith("close")][1:] == closed_again(opened)
+
+
+@pytest.mark.parametrize("number", range(len(ORDER)))
+async def test_a_start_that_is_cancelled_closes_what_is_open(servers: Servers, number: int) -> None:
+    """A start that is cancelled while an adapter is opened closes that one and all before it, in reverse."""
+
+    async def hang(name: str) -> None:
+        if ORDER[number] in name:
+            await asyncio.sleep(3600)
+
+    async def start() -> None:
+        async with Process(everywhere()) as process:
+            await process.open_ports("thread")
+
+    servers.fault = hang
+    starting = asyncio.create_task(start())
+    await rest()
+    opened = list(servers.journal)
+    assert len(opened) == number
+    starting.cancel()
+    await asyncio.wait((starting,))
+    assert starting.cancelled()
+    assert servers.journal[number + 1 :] == closed_again(opened)
+
+
+async def test_ports_of_one_url_share_an_adapter(servers: Servers) -> None:
+    """Ports whose settings have the same URL have one adapter, which knows its ports; another URL has another."""
+    both = "test://user:password@server/x"
+    async with Process(everywhere(documents=both, ledger=both, bus="two://server/x")) as process:
+        await process.open_ports("thread")
+    assert [sorted(adapter.options.ports) for adapter in servers.made] == [
+        ["secrets"],
+        ["flags"],
+        ["cache", "nonces"],
+        ["documents", "ledger"],
+        ["bus"],
+    ]
+    assert [adapter.options.url for adapter in servers.made][3:] == [both, "two://server/x"]
+
+
+async def test_a_lazy_adapter_is_opened_by_its_first_use_only(servers: Servers) -> None:
+    """A function alone opens only the adapters that it uses, once, and closes them at its end."""
+    async with Process(everywhere()) as process:
+        ports = process.lazy_ports()
+        assert servers.journal == []
+        for uses in (ledger_uses(ports.ledger), cache_uses(ports.cache), nonce_uses(ports.nonces)):
+            await asyncio.gather(*(use() for use in uses))
+        assert servers.journal == ["open ledger", "open cache+nonces"]
+        for use in (*secret_uses(ports.secrets), *bus_uses(ports.bus)):
+            await use()
+        opened = list(servers.journal)
+        assert opened[2:] == ["open secrets", "open bus"]
+    assert sorted(servers.journal[4:]) == sorted(closed_again(opened))
+    with pytest.raises(Closed):
+        await ports.ledger.balance("ten_1", "acc_1")
+    with pytest.raises(Closed, match="documents: closed"):
+        await ports.documents.seen(("consumer", "/source", "e1"))  # type: ignore[arg-type]  # it is a tuple, too
+
+
+async def test_a_caller_that_is_cancelled_does_not_stop_the_opening(servers: Servers) -> None:
+    """The opening is shared: a cancelled first caller leaves it going on for the second."""
+    gate = asyncio.Event()
+
+    async def wait(_: str) -> None:
+        await gate.wait()
+
+    servers.fault = wait
+    async with Process(everywhere()) as process:
+        cache = process.lazy_ports().cache
+        first, second = asyncio.create_task(cache.get("k")), asyncio.create_task(cache.get("k"))
+        await rest()
+        first.cancel()
+        await rest()
+        gate.set()
+        assert await second is None
+        assert servers.journal == ["open cache+nonces"]
+
+
+async def test_an_end_during_a_lazy_opening_stops_it(servers: Servers) -> None:
+    """When the process ends while an adapter is being opened, its callers get Closed and nothing stays open."""
+
+    async def hang(_: str) -> None:
+        await asyncio.sleep(3600)
+
+    servers.fault = hang
+    async with Process(everywhere()) as process:
+        cache = process.lazy_ports().cache
+        asking = asyncio.create_task(cache.get("k"))
+        await rest()
+    with pytest.raises(Closed):
+        await asking
+
+
+async def test_only_the_first_attempt_waits(servers: Servers) -> None:
+    """The first attempt of a lazy adapter may wait for a server; after its failure each call tries without waiting."""
+
+    async def refuse(name: str) -> None:
+        raise NotOpened(f"{name} does not answer")
+
+    servers.fault = refuse
+    async with Process(everywhere()) as process:
+        cache = process.lazy_ports().cache
+        for _ in range(3):
+            with pytest.raises(NotOpened):
+                await cache.get("k")
+        servers.fault = no_fault
+        assert await cache.get("k") is None
+    assert [adapter.options.waits for adapter in servers.made if "cache" in adapter.options.ports] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_an_unknown_scheme_is_refused_with_those_that_are_known(servers: Servers) -> None:
+    """A URL of an unknown scheme is refused with the schemes that the port has, and without the rest of the URL."""
+    with pytest.raises(InvalidSettings, match=r"LASTRO_CACHE names a 'no' server: .* test://, two://, or") as refused:
+        Process(everywhere(cache="no://user:password@host"))
+    assert "password" not in str(refused.value)
