@@ -59,7 +59,7 @@ async def _migrate(url: str, done: Callable[[str], None], *, dry_run: bool) -> N
     except (NotUnique, NoTransactions, WrongSchema, Unavailable) as error:
         raise CliError(str(error)) from None
     finally:
-        await server.close()
+        await server.aclose()
     if not number:
         say(f"the database {server.name} has everything")
     elif dry_run:

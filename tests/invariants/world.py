@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -49,7 +49,7 @@ from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.identity.tokens import Caller
 from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
-from shared.ports.documents import Unavailable
+from shared.ports.documents import Documents, Unavailable
 from shared.ports.rail import callback_secret_name
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
@@ -69,6 +69,7 @@ from tests.predictable import PredictableSecretSource
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PLATFORM_TOKEN: Final = "platform"
 _CALLBACK_SECRET: Final = b"the rail's and ours"
+_BEHIND_ALL_TIMES: Final = "9"
 _MOST_ATTEMPTS: Final = 60
 """The number of times that a delivery may be refused temporarily before the test fails."""
 
@@ -215,7 +216,7 @@ class Tenant:
             headers["content-type"] = "application/json"
             headers["idempotency-key"] = key or f"key-{next(self.world.numbers)}"
         answer = await self.world.request(self.signed(method, path, query, headers, content))
-        for _ in range(_MOST_ATTEMPTS if self.world.servers is not None else 0):
+        for _ in range(_MOST_ATTEMPTS if self.world.outbox is not None else 0):
             if answer.status != 503 and answer.code != "request_in_progress":
                 break
             await asyncio.sleep(0)
@@ -303,7 +304,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class World:
-    """The platform under test. Create it with `World.in_memory`, `World.on_disk` or `World.hostile`."""
+    """The platform under test. Create it with `World.in_memory`, `on_disk`, `hostile` or `on_documents`."""
 
     runtime: Runtime
     """The runtime with which a test reads. With a single process, it also processes requests and events."""
@@ -313,6 +314,8 @@ class World:
     processes: list[Runtime]
     """The runtimes that process requests and events; the seed chooses one each time."""
     chooser: Random
+    outbox: Documents | None = None
+    """Where several processes commit: commits may conflict, and their events may be left in the outbox."""
     servers: Servers | None = None
     """The hostile stores, or None."""
     store: SqliteStore | None = None
@@ -346,7 +349,7 @@ class World:
         await secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
 
         def process(number: int) -> Runtime:
-            return _runtime(
+            return runtime_of(
                 clock,
                 Random(seed * 1000 + number),
                 _Interleaved(HostileDocuments(servers), turns),
@@ -357,11 +360,32 @@ class World:
                 rail=HostileRail(servers, rail),
             )
 
-        reader = _runtime(
+        reader = runtime_of(
             clock, Random(seed), servers.documents, servers.ledger, MemoryCache(clock), pool, secrets, rail
         )
         made = [process(number) for number in range(1, processes + 1)]
-        return cls(reader, clock, pool, rail, made, Random(seed), servers)
+        return cls(reader, clock, pool, rail, made, Random(seed), servers.documents, servers)
+
+    @classmethod
+    async def on_documents(cls, documents: Sequence[Documents], seed: int = 0) -> World:
+        """Create a process for each adapter of one documents store; they share a ledger and a bus in memory, and each
+        has a cache of its own."""
+        clock, pool, rail, ledger, secrets = ManualClock(), _Pool(), _Rail(), MemoryLedger(), MemorySecrets()
+        await secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
+        made = [
+            runtime_of(
+                clock,
+                Random(seed * 1000 + number),
+                each,
+                ledger,
+                MemoryCache(clock),
+                bus=pool,
+                secrets=secrets,
+                rail=rail,
+            )
+            for number, each in enumerate(documents)
+        ]
+        return cls(made[0], clock, pool, rail, made, Random(seed), documents[0])
 
     @classmethod
     async def _on(
@@ -370,7 +394,7 @@ class World:
         random, pool, rail, secrets = Random(seed), _Pool(), _Rail(), MemorySecrets()
         turns = Random(seed + 1)
         wrap = (lambda port: _Interleaved(port, turns)) if interleaved else (lambda port: port)
-        runtime = _runtime(clock, random, wrap(documents), wrap(ledger), wrap(memory_cache), pool, secrets, rail)
+        runtime = runtime_of(clock, random, wrap(documents), wrap(ledger), wrap(memory_cache), pool, secrets, rail)
         await secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
         return cls(runtime, clock, pool, rail, [runtime], Random(seed))
 
@@ -403,7 +427,7 @@ class World:
     async def _persistent(self, request: HttpRequest) -> Answer:
         """Send a request without a signature, and repeat it while the response asks for that."""
         answer = await self.request(request)
-        for _ in range(0 if self.servers is None else _MOST_ATTEMPTS):
+        for _ in range(0 if self.outbox is None else _MOST_ATTEMPTS):
             if answer.status != 503 and answer.code != "request_in_progress":
                 break
             answer = await self.request(request)
@@ -446,7 +470,7 @@ class World:
     async def _deliver_at_last(self, consumer: EventOperation, envelope: Envelope) -> None:
         """Deliver an event until it is accepted, on hostile stores; on others the first delivery must be accepted."""
         status = None
-        for _ in range(1 if self.servers is None else _MOST_ATTEMPTS):
+        for _ in range(1 if self.outbox is None else _MOST_ATTEMPTS):
             status = (await deliver(consumer, envelope, self.process())).status
             if status == 204:
                 return
@@ -459,10 +483,11 @@ class World:
 
     async def left_behind(self) -> bool:
         """Publish the events in the outbox that no process has published, and return whether there were any."""
-        if self.servers is None:
+        if self.outbox is None:
             return False
-        await self.servers.arrived()
-        while self.servers.documents._outbox:
+        if self.servers is not None:
+            await self.servers.arrived()
+        while await self.outbox.unsent(_BEHIND_ALL_TIMES, 1):
             self.later(milliseconds=1)
             await self.tick("operations-sweep-outbox")
         return bool(self.pool.pending)
@@ -540,7 +565,7 @@ class World:
         self.clock.advance(timedelta(**step))
 
 
-_AT_ONCE: Final = Settings(outbox_grace_seconds=0, commit_pause_seconds=0.0)
+AT_ONCE: Final = Settings(outbox_grace_seconds=0, commit_pause_seconds=0.0)
 """Settings for a manual clock: the outbox needs no grace time, and retries need no pause."""
 
 
@@ -548,11 +573,11 @@ _SECRETS: Final = PredictableSecretSource(1)
 """One counter for all processes, so that tenants have different numbers."""
 
 
-def _runtime(
+def runtime_of(
     clock: ManualClock, random: Random, documents: Any, ledger: Any, cache: Any, bus: Any, secrets: Any, rail: Any
 ) -> Runtime:
     return Runtime(
-        settings=_AT_ONCE,
+        settings=AT_ONCE,
         clock=clock,
         random=random,
         secret_source=_SECRETS,

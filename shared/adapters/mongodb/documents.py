@@ -103,6 +103,10 @@ class MongoDocuments:
         await asyncio.shield(work)
 
     async def _commit(self, commit: Commit, planned: Sequence[Batch]) -> None:
+        async with self._server.room:
+            await self._attempt(commit, planned)
+
+    async def _attempt(self, commit: Commit, planned: Sequence[Batch]) -> None:
         transaction = await self._begin(commit)
         refused: Batch | None = None
         try:

@@ -8,6 +8,7 @@ Errors of the driver leave this module as exceptions of the documents port, and 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from bson.errors import BSONError
 from bson.int64 import Int64
+from motor.frameworks.asyncio import max_workers
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import (
@@ -44,6 +46,7 @@ _DUPLICATE_KEY: Final = 11000
 _REFUSED_VALUES: Final = frozenset({2, 14, 121})
 """BadValue, TypeMismatch and DocumentValidationFailure: the same write is refused again."""
 _INDEX_NAME: Final = re.compile(r" index: (?:\S+\.\$)?(\S+)")
+_SPARE_THREADS: Final = 2
 _MILLISECONDS: Final = 1000
 _DEFAULTS: Final[dict[str, Any]] = {
     "appname": "lastro",
@@ -93,9 +96,13 @@ class Server:
                 "special characters in user and password are percent-encoded (%40 for @)"
             ) from None
         self.name: str = parsed["database"] or DEFAULT_DATABASE
+        self.room = asyncio.Semaphore(max(1, max_workers - _SPARE_THREADS))
+        """Room for one more transaction. Motor makes each call in one of `max_workers` threads (MOTOR_MAX_WORKERS). A
+        write that waits for another transaction occupies its thread, and there must be one for that transaction's
+        commit."""
         self._database: Any = self._client[self.name]
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close all connections."""
         self._client.close()
 

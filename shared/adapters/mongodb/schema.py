@@ -108,17 +108,35 @@ def _index(collection: Collection[Any, ...], index: Index) -> IndexDefinition:
 
 
 def _validator(collection: Collection[Any, ...]) -> Stored:
-    """Return the JSON Schema of the documents as they are stored.
+    """Return the JSON Schema of the documents as they are stored: the tenant, and the type of each field.
 
-    A field that is newer than a document, or than the function that inserts it, may be absent; the tenant may not.
-    Whether a new document has every field, `Commit.check_fields` checks.
+    A field that is newer than a document, or than the function that inserts it, may be absent, and an unknown field is
+    no error of the server: whether a document has the fields of its type, `Commit.check_fields` checks.
     """
-    schema = dict(validator(collection))
-    properties = {field_of(name): schema for name, schema in schema["properties"].items()}
+    fields = validator(collection)["properties"]
+    properties = {field_of(name): _plain(schema) for name, schema in fields.items()}
     properties |= {"_id": {"type": "string"}, EXPECTED: {"type": "number"}}
-    schema["properties"] = properties
-    schema["required"] = ["_id", *map(field_of, Document.__annotations__)]
-    return schema
+    return _schema(properties, "_id", *map(field_of, Document.__annotations__))
+
+
+def _plain(schema: Stored) -> Stored:
+    """Return the same schema in the keywords that say something about a value, and without `anyOf` for None."""
+    if "anyOf" in schema:
+        value, none = map(_plain, schema["anyOf"])
+        assert none == {"type": "null"}, "a field of a document has one type, or one and None"
+        if "enum" in value:
+            return {"enum": [*value["enum"], None]}
+        return {**value, "type": [value["type"], "null"]}
+    if "enum" in schema:
+        return {"enum": schema["enum"]}
+    plain: Stored = {name: schema[name] for name in ("type", "multipleOf", "required") if name in schema}
+    if "properties" in schema:
+        plain["properties"] = {name: _plain(inner) for name, inner in schema["properties"].items()}
+    return plain
+
+
+def _schema(properties: Stored, *required: str) -> Stored:
+    return {"type": "object", "properties": properties, "required": list(required)}
 
 
 def present(collection: Collection[Any, ...], name: str) -> Stored:
@@ -141,12 +159,7 @@ def _kinds(collection: Collection[Any, ...], name: str) -> frozenset[Any]:
 
 
 def _own(name: str, id: Stored, properties: Stored, *indexes: IndexDefinition) -> CollectionDefinition:
-    schema = {
-        "type": "object",
-        "properties": {"_id": id, TENANT: {"type": "string"}, **properties},
-        "required": ["_id", TENANT],
-        "additionalProperties": False,
-    }
+    schema = _schema({"_id": id, TENANT: {"type": "string"}, **properties}, "_id", TENANT)
     return CollectionDefinition(name, schema, indexes)
 
 

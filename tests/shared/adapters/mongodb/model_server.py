@@ -7,6 +7,7 @@ transaction has written since, or is writing, is a conflict.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
@@ -34,6 +35,7 @@ class ModelServer:
         self.written: dict[Key, int] = {}
         self.locks: dict[Key, ModelTransaction] = {}
         self.commits = 0
+        self.room = asyncio.Semaphore(8)
         self.calls: list[tuple[str, str]] = []
         """Each round trip: its kind, and the collection or ""."""
         self.unknown: deque[bool] = deque()

@@ -132,8 +132,10 @@ async def test_a_url_cannot_weaken_a_commit() -> None:
     assert client.read_preference.mongos_mode == "primary"
     assert client.options.retry_writes
     assert client.options.server_selection_timeout == pytest.approx(0.007)
-    await server.close()
-    assert Server("mongodb://127.0.0.1:1").name == "lastro"
+    await server.aclose()
+    other = Server("mongodb://127.0.0.1:1")
+    assert other.name == "lastro"
+    await other.aclose()
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
@@ -141,7 +143,7 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     server = Server("mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=1")
     with pytest.raises(Unavailable, match="no primary of MongoDB can be reached"):
         await server.find_one("x", {})
-    await server.close()
+    await server.aclose()
 
 
 def test_another_error_is_unavailable() -> None:

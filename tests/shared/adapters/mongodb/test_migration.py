@@ -57,7 +57,7 @@ class Administration:
         self.version = {**statement.filter, **statement.update["$set"]}
         return Counts(1, 0)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing is open."""
 
 

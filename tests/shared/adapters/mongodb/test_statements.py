@@ -47,7 +47,18 @@ def test_every_validator_requires_the_tenant() -> None:
     for definition in definitions(COLLECTIONS):
         assert "tenantId" in definition.validator["required"]
         assert "tenant_id" not in definition.validator["properties"]
-        assert definition.validator["additionalProperties"] is False
+
+
+def test_a_validator_has_the_types_of_the_fields() -> None:
+    """A field that may be None has that as a further type or value, and a document in a document keeps its types."""
+    fields = next(each.validator["properties"] for each in definitions(COLLECTIONS) if each.name == "accounts")
+    assert fields["posted"] == {"type": "number", "multipleOf": 1}
+    assert fields["block_mode"] == {"enum": ["debits", "all", None]}
+    assert fields["metadata"] == {"type": ["object", "null"]}
+    fields = next(each.validator["properties"] for each in definitions(COLLECTIONS) if each.name == "holds")
+    text = {"type": "string"}
+    inner = {"code": text, "detail": text}
+    assert fields["failure"] == {"type": ["object", "null"], "required": ["code", "detail"], "properties": inner}
 
 
 def test_an_index_holds_only_documents_that_have_its_fields() -> None:
