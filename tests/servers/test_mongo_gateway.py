@@ -334,6 +334,47 @@ def test_concurrent_transfers_keep_the_sum(client: Client, accounts: Collection[
     assert sum(account.get("out", 0) for account in found) == 90
 
 
+def test_concurrent_guarded_increments_keep_their_guard(accounts: Collection[Document]) -> None:
+    """Of many concurrent updates with a floor in the filter, only as many find the document as the floor allows."""
+    guard = {"_id": 1, "$expr": {"$gte": [{"$subtract": ["$balance", 30]}, 0]}}
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(
+            pool.map(lambda _: accounts.update_one(guard, {"$inc": {"balance": -30}}).modified_count, range(24))
+        )
+    assert sum(counts) == 3
+    assert accounts.count_documents({"_id": 1, "balance": 10}) == 1
+
+
+def test_concurrent_first_writes_to_a_collection(client: Client, database: Database[Document]) -> None:
+    """A collection that many create at once, within transactions and without, gets the documents of all."""
+
+    def write(number: int) -> None:
+        if number % 2:
+            database.first.insert_one({"_id": number})
+            return
+        with client.start_session() as session:
+            session.with_transaction(lambda session: database.first.insert_one({"_id": number}, session=session))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(16)))
+    assert database.first.count_documents({}) == 16
+
+
+def test_one_of_many_concurrent_inserts_wins(accounts: Collection[Document]) -> None:
+    """Of many concurrent inserts with one unique key, one succeeds and the others are told of the duplicate."""
+
+    def insert(number: int) -> bool:
+        try:
+            accounts.insert_one({"_id": f"racer-{number}", "tenantId": "acme", "number": 1000})
+        except DuplicateKeyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(insert, range(16))) == 1
+    assert accounts.count_documents({"number": 1000}) == 1
+
+
 def test_a_commit_may_be_repeated(client: Client, accounts: Collection[Document]) -> None:
     """CommitTransaction after the commit answers ok again and changes nothing."""
     with client.start_session() as session:

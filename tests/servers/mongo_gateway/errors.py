@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -42,6 +43,8 @@ _NAMES: Final = {
     6: "HostUnreachable",
     _UNKNOWN: "UnknownError",
 }
+_DOCUMENT_INDEX: Final = re.compile(r"collection_pk_\d+$|documents_rum_index_\d+$")
+_CREATED_TWICE: Final = "Unable to create metadata database sentinel collection"
 _CODE_OF_STATE: Final = {
     "23505": 11000,  # unique_violation
     "23P01": 11000,  # exclusion_violation: how the extension keeps an index unique
@@ -69,6 +72,9 @@ class CommandError(Exception):
         """Return what mongod would answer where PostgreSQL or the connection to it fails."""
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate and not error.sqlstate.startswith(("08", "57P")):
             code = code_of(error.sqlstate)
+            constraint = getattr(error, "constraint_name", None) or ""
+            if (code == 11000 and not _DOCUMENT_INDEX.match(constraint)) or str(error).startswith(_CREATED_TWICE):
+                code = 112  # two have created one database, collection or index: the second finds it when it runs again
             text = str(error) if code != _UNKNOWN else f"the engine's error {error.sqlstate}: {error}"
             return cls(code, text)
         if isinstance(error, TimeoutError):

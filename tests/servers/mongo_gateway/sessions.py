@@ -9,6 +9,7 @@ a retryable write is kept the same way.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -192,8 +193,9 @@ class Sessions:
 
     async def forget_outcomes(self) -> None:
         """Delete outcomes of sessions that have expired, for ever."""
+        sql = f"DELETE FROM gateway.outcomes WHERE at < now() - interval '{SESSION_SECONDS} seconds'"
         while True:
-            async with self._engine.connection() as connection:
-                sql = f"DELETE FROM gateway.outcomes WHERE at < now() - interval '{SESSION_SECONDS} seconds'"
-                await self._engine.execute(connection, sql)
+            with contextlib.suppress(CommandError):  # the engine may be away just now
+                async with self._engine.connection() as connection:
+                    await self._engine.execute(connection, sql)
             await asyncio.sleep(SESSION_SECONDS / 10)
