@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-client.lock", "requirements-servers.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-client.lock",
+    "requirements-servers.lock",
+    "requirements-openbao.lock",
+)
 PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^ ]+)", re.MULTILINE)
 
 
@@ -37,15 +43,15 @@ def test_every_pin_has_hashes(lock: str) -> None:
 def test_locks_hold_what_the_project_names() -> None:
     """Every dependency of pyproject.toml is in the lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    running, developing, generating, serving = (set(pins(lock)) for lock in LOCKS)
+    running, developing, *others = (set(pins(lock)) for lock in LOCKS)
 
     def names(requirements: list[str]) -> set[str]:
         return {re.split(r"[\[<>=;! ]", line, maxsplit=1)[0].lower().replace("_", "-") for line in requirements}
 
     assert names(project["project"]["dependencies"]) <= running
     assert names(project["dependency-groups"]["dev"]) <= developing
-    assert names(project["dependency-groups"]["client"]) <= generating
-    assert names(project["dependency-groups"]["servers"]) <= serving
+    for group, locked in zip(("client", "servers", "openbao"), others, strict=True):
+        assert names(project["dependency-groups"][group]) <= locked
 
 
 def test_the_test_lock_has_the_versions_of_the_run_lock() -> None:

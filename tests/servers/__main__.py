@@ -1,4 +1,4 @@
-"""`python -m tests.servers up|down|status [NAME…]`: the real servers on this machine. Without a name, all of them."""
+"""`python -m tests.servers up|down|status [NAME…]`: real servers; without names, one for each of our ports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers.catalogue import SERVERS
+from tests.servers.catalogue import SERVERS, USUAL, variable_of
 from tests.servers.installing import Unavailable
 from tests.servers.server import Server
 from tests.servers.supervision import RUNNING, down, running, supervise, up
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--folder", type=Path, required=True)
     command.add_argument("--while-used", action="store_true")
     given = parser.parse_args(arguments)
-    servers = [SERVERS[name] for name in given.names or SERVERS]
+    servers = [SERVERS[name] for name in given.names] or list(USUAL if given.command == "up" else SERVERS.values())
     match given.command:
         case "supervise":
             return supervise(servers[0], given.folder, while_used=given.while_used)
@@ -50,7 +50,7 @@ def _up(servers: Sequence[Server], folder: Path) -> int:
         started = [(server, pool.submit(up, server, folder)) for server in servers]
         for server, url in started:
             try:
-                print(f"LASTRO_{server.port.upper()}={url.result()}", flush=True)
+                print(f"{variable_of(server)}={url.result()}", flush=True)
             except Unavailable as error:
                 print(f"{server.name}: {error}", file=sys.stderr)
                 code = 1
@@ -66,7 +66,7 @@ def _down(servers: Sequence[Server], folder: Path) -> int:
 def _status(servers: Sequence[Server], folder: Path) -> int:
     for server in servers:
         url = running(server, folder)
-        print(f"{server.name}: {'does not run' if url is None else f'LASTRO_{server.port.upper()}={url}'}")
+        print(f"{server.name}: {'does not run' if url is None else f'{variable_of(server)}={url}'}")
     return 0
 
 

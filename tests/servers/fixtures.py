@@ -1,7 +1,7 @@
 """The pytest plugin for tests against real servers: `mongodb_url`, `redis_url`, `kafka_url` and the mark `real`.
 
 A test that asks for such a URL has the mark `real` by itself, and runs only with `-m real` (`task test:real`). The
-server is the one that LASTRO_TEST_DOCUMENTS, LASTRO_TEST_CACHE or LASTRO_TEST_BUS names. Where that is not set, the run
+server is the one that LASTRO_TEST_MONGODB, LASTRO_TEST_REDIS or LASTRO_TEST_KAFKA names. Where that is not set, the run
 starts one for all its tests and workers, and ends it however the run ends. Tests share a server: each uses names of its
 own.
 """
@@ -20,12 +20,12 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.servers.catalogue import SERVERS
+from tests.servers.catalogue import SERVERS, variable_for_tests
 from tests.servers.installing import CACHE, Unavailable
 from tests.servers.server import Server
 from tests.servers.supervision import up, using, wait_until_ended
 
-FIXTURES: Final = {f"{name}_url": server for name, server in SERVERS.items()}
+FIXTURES: Final = {f"{name.replace('-', '_')}_url": server for name, server in SERVERS.items()}
 _FOLDER: Final = "lastro_servers"
 _KEEP_SECONDS: Final = 7 * 24 * 3600
 _folder = pytest.StashKey[Path]()
@@ -72,7 +72,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needed = [server for fixture, server in FIXTURES.items() if fixture in wanted]
-    given = {server.name: os.environ.get(f"LASTRO_TEST_{server.port.upper()}") for server in needed}
+    given = {server.name: os.environ.get(variable_for_tests(server)) for server in needed}
     config.stash[_urls].update({name: url for name, url in given.items() if url})
     missing = [server for server in needed if not given[server.name]]
     if not missing:
@@ -93,6 +93,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
+def kafka_cluster_url(pytestconfig: pytest.Config) -> str:
+    """`kafka://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`: three brokers; a record is acknowledged by two."""
+    return _url(pytestconfig, "kafka-cluster")
+
+
+@pytest.fixture(scope="session")
 def kafka_url(pytestconfig: pytest.Config) -> str:
     """`kafka://127.0.0.1:PORT`: one broker of Apache Kafka. Topics have to be created before they are used."""
     return _url(pytestconfig, "kafka")
@@ -102,6 +108,24 @@ def kafka_url(pytestconfig: pytest.Config) -> str:
 def mongodb_url(pytestconfig: pytest.Config) -> str:
     """`mongodb://127.0.0.1:PORT/lastro?replicaSet=rs0`: MongoDB's wire protocol on the DocumentDB engine."""
     return _url(pytestconfig, "mongodb")
+
+
+@pytest.fixture(scope="session")
+def openbao_url(pytestconfig: pytest.Config) -> str:
+    """`vault+http://127.0.0.1:PORT`: one OpenBao, unsealed, whose root token is `openbao_server.ROOT_TOKEN`."""
+    return _url(pytestconfig, "openbao")
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel_url(pytestconfig: pytest.Config) -> str:
+    """`redis+sentinel://127.0.0.1:PORT,…/lastro`: a Redis with a replica and three Sentinels."""
+    return _url(pytestconfig, "redis-sentinel")
+
+
+@pytest.fixture(scope="session")
+def toxiproxy_url(pytestconfig: pytest.Config) -> str:
+    """`http://127.0.0.1:PORT`: the API of Toxiproxy, for `toxiproxy_server.Proxy`."""
+    return _url(pytestconfig, "toxiproxy")
 
 
 @pytest.fixture(scope="session")

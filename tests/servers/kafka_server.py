@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -19,9 +20,9 @@ _JVM: Final = (
     "-XX:ReservedCodeCacheSize=64m -Xss512k -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 ).split()
 _PROPERTIES: Final = """\
-node.id=1
+node.id={node}
 process.roles=broker,controller
-controller.quorum.voters=1@127.0.0.1:{controller}
+controller.quorum.voters={voters}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
@@ -29,18 +30,23 @@ inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 num.partitions=3
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.replication.factor=1
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+unclean.leader.election.enable=false
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=5
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=5
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 log.cleaner.dedupe.buffer.size=8388608
+# A broker that has died is replaced after six seconds.
+broker.session.timeout.ms=6000
+broker.heartbeat.interval.ms=1000
+replica.lag.time.max.ms=6000
 """
 
 
@@ -48,7 +54,8 @@ class KafkaServer:
     """One Kafka node that is broker and controller. Topics have to be created before they are used."""
 
     name: ClassVar[str] = "kafka"
-    port: ClassVar[str] = "bus"
+    port: ClassVar[str | None] = "bus"
+    brokers: ClassVar[int] = 1
 
     def install(self) -> None:
         """Fetch its libraries by Maven, once for each version, and check that Java is here."""
@@ -56,23 +63,48 @@ class KafkaServer:
         java(wanted_for="Kafka")
 
     def start(self, processes: Processes) -> str:
-        """Return kafka://127.0.0.1:PORT when the broker answers and can coordinate consumer groups."""
+        """Return kafka://127.0.0.1:PORT[,…] when each broker answers and can coordinate consumer groups."""
         command = [java(wanted_for="Kafka"), *_JVM, "-cp", f"{self._libraries() / 'lib'}/*"]
-        properties = processes.data / "server.properties"
-        port, controller = free_port(), free_port()
-        properties.write_text(
-            _PROPERTIES.format(port=port, controller=controller, data=processes.data / "log"), encoding="utf-8"
-        )
-        processes.run("format", [*command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(properties)])
-        processes.start("kafka", [*command, "kafka.Kafka", str(properties)])
-        processes.wait_until(lambda: asyncio.run(_ask(f"127.0.0.1:{port}")), "Kafka")
-        return f"kafka://127.0.0.1:{port}"
+        nodes = range(1, self.brokers + 1)
+        ports = {node: (free_port(), free_port()) for node in nodes}
+        voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller) in ports.items())
+        for node, (port, controller) in ports.items():
+            properties = processes.data / f"node{node}.properties"
+            properties.write_text(
+                _PROPERTIES.format(
+                    node=node,
+                    voters=voters,
+                    port=port,
+                    controller=controller,
+                    data=processes.data / f"log{node}",
+                    replicas=self.brokers,
+                    in_sync=min(2, self.brokers),
+                ),
+                encoding="utf-8",
+            )
+            format_log = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(properties)]
+            processes.run(f"format{node}", [*command, *format_log])
+            processes.start(f"kafka{node}", [*command, "kafka.Kafka", str(properties)])
+        for port, _ in ports.values():
+            processes.wait_until(partial(_answers, f"127.0.0.1:{port}"), "Kafka")
+        return f"kafka://{','.join(f'127.0.0.1:{port}' for port, _ in ports.values())}"
 
     @staticmethod
     def _libraries() -> Path:
         return installed(
             f"kafka-{VERSION}", lambda folder: fetch_java_libraries(folder, _ARTIFACTS, wanted_for="Kafka")
         )
+
+
+class KafkaClusterServer(KafkaServer):
+    """Three nodes, `kafka1` to `kafka3`: a record is acknowledged when two have it, and one may be killed."""
+
+    name: ClassVar[str] = "kafka-cluster"
+    brokers: ClassVar[int] = 3
+
+
+def _answers(server: str) -> None:
+    asyncio.run(_ask(server))
 
 
 async def _ask(server: str) -> None:

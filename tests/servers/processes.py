@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -18,7 +18,8 @@ from tests.servers.installing import Unavailable, last_lines, run
 
 START_SECONDS: Final = 600
 """How long a server may take until it answers: the slowest takes half a minute on two idle cores."""
-STOP_SECONDS: Final = 60
+STOP_SECONDS: Final = 15
+"""How long the processes of a server may take to end by themselves. Their data are removed anyway."""
 _POLL_SECONDS: Final = 0.1
 # Below the ports that the kernel gives to outgoing connections, so that none of those takes a port meanwhile.
 _PORTS: Final = range(20_000, 32_000)
@@ -98,7 +99,14 @@ class Processes:
         """Return the names of the processes that have ended, by themselves or by `kill`."""
         return [name for name, started in self._started.items() if started.process.poll() is not None]
 
-    def wait_until(self, answers: Callable[[], object], what: str, *, seconds: float = START_SECONDS) -> None:
+    def wait_until(
+        self,
+        answers: Callable[[], object],
+        what: str,
+        *,
+        seconds: float = START_SECONDS,
+        may_have_ended: Collection[str] = (),
+    ) -> None:
         """Wait until `answers` returns without an exception. Raises Unavailable if a process ends or time runs out."""
         deadline = time.monotonic() + seconds
         while True:
@@ -108,7 +116,7 @@ class Processes:
                 last = error
             else:
                 return
-            for name in self.ended():
+            for name in set(self.ended()).difference(may_have_ended):
                 code = self._started[name].process.returncode
                 raise Unavailable(f"{what}: {name} ended with {code}\n{last_lines(self.log(name))}")
             if time.monotonic() > deadline:
@@ -129,12 +137,14 @@ class Processes:
         self.wait_until(look, name)
 
     def stop(self) -> None:
-        """End all processes, the last one started first, and remove their data. Their logs stay."""
-        for name, started in reversed(self._started.items()):
+        """End all processes and remove their data. Their logs stay."""
+        for started in reversed(self._started.values()):
             started.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for name, started in self._started.items():
             try:
-                started.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
+                started.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:  # such as a broker of a cluster whose others have ended
                 self.kill(name)
             (self.folder / f"{name}.pid").unlink(missing_ok=True)
         self._started.clear()

@@ -17,15 +17,15 @@ class RedisServer:
     """One Redis that keeps nothing on disk."""
 
     name: ClassVar[str] = "redis"
-    port: ClassVar[str] = "cache"
+    port: ClassVar[str | None] = "cache"
 
     def install(self) -> None:
         """Unpack Debian's package, unless the machine has a redis-server."""
-        self._program()
+        program_of_redis()
 
     def start(self, processes: Processes) -> str:
         """Return redis://127.0.0.1:PORT/0 when it answers PING."""
-        path, environment = self._program()
+        path, environment = program_of_redis()
         port = free_port()
         options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--daemonize", "no"]
         processes.start("redis", [path, *options, "--dir", str(processes.data)], environment=environment)
@@ -34,15 +34,15 @@ class RedisServer:
             processes.wait_until(client.ping, "Redis")
         return url
 
-    @staticmethod
-    def _program() -> tuple[str, dict[str, str]]:
-        """Return the path of redis-server and the variables with which it runs."""
-        found = shutil.which("redis-server")
-        if found is not None:
-            return found, {}
-        folder = installed(f"redis-debian-{_debian()}", _unpack)
-        libraries = sorted(str(path.parent) for path in folder.glob("usr/lib/*/lib*.so.*"))
-        return str(folder / "usr/bin/redis-server"), {"LD_LIBRARY_PATH": os.pathsep.join(dict.fromkeys(libraries))}
+
+def program_of_redis() -> tuple[str, dict[str, str]]:
+    """Return the path of redis-server and the variables with which it runs. Raises Unavailable."""
+    found = shutil.which("redis-server")
+    if found is not None:
+        return found, {}
+    folder = installed(f"redis-debian-{_debian()}", _unpack)
+    libraries = sorted(str(path.parent) for path in folder.glob("usr/lib/*/lib*.so.*"))
+    return str(folder / "usr/bin/redis-server"), {"LD_LIBRARY_PATH": os.pathsep.join(dict.fromkeys(libraries))}
 
 
 def _unpack(folder: Path) -> None:

@@ -13,8 +13,8 @@ class Server(Protocol):
     name: ClassVar[str]
     """As in `task servers:up NAME`."""
 
-    port: ClassVar[str]
-    """The port of the platform that it stands behind: its URL is what LASTRO_<PORT> means, and LASTRO_TEST_<PORT>."""
+    port: ClassVar[str | None]
+    """The platform's port that it stands behind: LASTRO_<PORT> is the setting. None if there is no such port."""
 
     def install(self) -> None:
         """Download what is missing in the cache. Raises Unavailable."""

@@ -79,7 +79,7 @@ def down(server: Server, folder: Path) -> bool:
 
 def wait_until_ended(server: Server, folder: Path) -> bool:
     """Wait until the server of this folder does not run, some minutes at most. Returns whether that is so."""
-    deadline = time.monotonic() + 4 * STOP_SECONDS
+    deadline = time.monotonic() + 20 * STOP_SECONDS
     while _is_held(folder / server.name / "supervisor.lock"):
         if time.monotonic() > deadline:
             return False

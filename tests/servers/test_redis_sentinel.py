@@ -1,0 +1,43 @@
+"""A Redis that fails over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.processes import Processes
+from tests.servers.redis_sentinel_server import PRIMARY, RedisSentinelServer, sentinels_of
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Processes of this test's own: one of them is killed."""
+    own = Processes(tmp_path)
+    yield own
+    own.stop()
+
+
+def test_the_sentinels_choose_another_primary(processes: Processes) -> None:
+    """After a kill -9 of the primary, the Sentinels name the replica, which has what it was sent and takes writes."""
+    server = RedisSentinelServer()
+    server.install()
+    sentinels = sentinels_of(server.start(processes))
+    first = sentinels.discover_master(PRIMARY)
+    with sentinels.master_for(PRIMARY) as client:
+        client.set("before", "1")
+        assert client.wait(1, 60_000) == 1
+
+    processes.kill("redis1")
+
+    def another() -> None:
+        assert sentinels.discover_master(PRIMARY) != first
+        with sentinels.master_for(PRIMARY) as client:
+            client.set("after", "2")
+
+    processes.wait_until(another, "another primary", may_have_ended=["redis1"])
+    with sentinels.master_for(PRIMARY) as client:
+        assert client.mget("before", "after") == [b"1", b"2"]
