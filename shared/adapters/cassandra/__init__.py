@@ -1,0 +1,1 @@
+"""The ledger port on Apache Cassandra."""

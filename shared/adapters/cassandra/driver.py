@@ -1,0 +1,210 @@
+"""The connection to Cassandra: the only module that imports the driver, when the first connection is made.
+
+The driver has its own threads. A request is sent from the event loop, and its outcome comes back to the loop by
+`call_soon_threadsafe`. No request has pages, because the driver would fetch the second page in its own thread while the
+caller waits: every statement that may return many rows has a LIMIT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.adapters.cassandra.tables import OutcomeUnknown
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.ports.documents import Unavailable
+
+if TYPE_CHECKING:
+    from cassandra.cluster import Cluster, ResponseFuture, Session
+    from cassandra.query import PreparedStatement
+
+log = logging.getLogger(__name__)
+REQUEST_SECONDS: Final = 10.0
+"""How long a request may take. The servers' own limits are shorter, so that their error arrives first."""
+CONNECT_SECONDS: Final = 10.0
+SPECULATIVE_SECONDS: Final = 0.5
+"""After this time an idempotent request is also sent to the next host."""
+_SPECULATIVE_REQUESTS: Final = 1
+
+Row = Mapping[str, Any]
+Values = Sequence[Any]
+
+
+class Kind(Enum):
+    """How a statement is executed."""
+
+    PLAIN = "plain"
+    """LOCAL_QUORUM. Idempotent: retried by the driver, and sent to a second host when the first is slow."""
+    SETTLED = "settled"
+    """A read at LOCAL_SERIAL, which decides the conditional writes that are in progress in the partition."""
+    CONDITIONAL = "conditional"
+    """A lightweight transaction: LOCAL_SERIAL and LOCAL_QUORUM. Never repeated by the driver."""
+
+
+class Connection:
+    """A session of the driver in a keyspace."""
+
+    def __init__(self, cluster: Cluster, session: Session) -> None:
+        self._cluster = cluster
+        self._session = session
+        self._prepared: dict[tuple[str, Kind], asyncio.Task[PreparedStatement]] = {}
+        self.requests = 0
+        """How many requests were sent."""
+
+    @classmethod
+    async def open(cls, url: CassandraUrl) -> Connection:
+        """Connect without a keyspace. Raises Unavailable, which names the addresses."""
+        cluster = await asyncio.to_thread(_cluster, url)
+        try:
+            session = await asyncio.to_thread(cluster.connect)
+        except Exception as error:
+            await asyncio.to_thread(cluster.shutdown)
+            raise Unavailable(f"Cassandra at {url.shown} cannot be reached: {_text(error)}") from error
+        return cls(cluster, session)
+
+    async def close(self) -> None:
+        """Close all connections and end the driver's threads."""
+        for task in self._prepared.values():
+            task.cancel()
+        await asyncio.to_thread(self._cluster.shutdown)
+
+    def datacenter(self) -> str:
+        """Return the name of the data centre of the host that the driver is connected to."""
+        hosts = self._cluster.metadata.all_hosts()
+        return next(str(host.datacenter) for host in hosts if host.datacenter and host.is_up)
+
+    async def use(self, keyspace: str) -> None:
+        """Make a keyspace the one of all statements that name none."""
+        await asyncio.to_thread(self._session.set_keyspace, keyspace)
+
+    async def define(self, statement: str) -> None:
+        """Execute a statement that defines a keyspace or a table. Raises Unavailable."""
+        await self._run(statement, None, Kind.PLAIN)
+
+    async def rows(self, statement: str, values: Values, kind: Kind = Kind.PLAIN) -> list[Row]:
+        """Execute one prepared statement. Raises Unavailable, and OutcomeUnknown for a conditional one."""
+        prepared = await self._prepare(statement, kind)
+        return await self._run(prepared, values, kind)
+
+    async def batch(self, statements: Sequence[tuple[str, Values]]) -> list[Row]:
+        """Execute a conditional batch of prepared statements on one partition. Raises OutcomeUnknown."""
+        from cassandra.query import BatchStatement, BatchType
+
+        batch = BatchStatement(batch_type=BatchType.UNLOGGED)
+        for statement, values in statements:
+            batch.add(await self._prepare(statement, Kind.CONDITIONAL), values)
+        return await self._run(batch, None, Kind.CONDITIONAL)
+
+    async def _prepare(self, statement: str, kind: Kind) -> PreparedStatement:
+        key = statement, kind
+        task = self._prepared.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._prepared[key] = asyncio.create_task(self._prepared_now(statement, kind))
+        return await asyncio.shield(task)
+
+    async def _prepared_now(self, statement: str, kind: Kind) -> PreparedStatement:
+        try:
+            prepared = await asyncio.to_thread(self._session.prepare, statement)
+        except Exception as error:
+            raise Unavailable(f"Cassandra did not prepare a statement: {_text(error)}") from error
+        prepared.is_idempotent = kind is not Kind.CONDITIONAL
+        return prepared
+
+    async def _run(self, statement: Any, values: Values | None, kind: Kind) -> list[Row]:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[list[Row]] = loop.create_future()
+        self.requests += 1
+        response: ResponseFuture = self._session.execute_async(statement, values, execution_profile=kind.value)
+        response.add_callbacks(partial(_call, loop, outcome.set_result), partial(_call, loop, outcome.set_exception))
+        try:
+            return list(await outcome or ())
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise _translated(error, kind) from error
+
+
+def _call(loop: asyncio.AbstractEventLoop, set_outcome: Any, value: Any) -> None:
+    """Set the outcome of a request. The driver's thread calls this."""
+
+    def set_unless_done() -> None:
+        # The request's caller may have been cancelled.
+        if not set_outcome.__self__.done():
+            set_outcome(value)
+
+    # The loop may be closed before the driver gives up a request.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(set_unless_done)
+
+
+def _translated(error: Exception, kind: Kind) -> Unavailable:
+    from cassandra import AuthenticationFailed, RequestValidationException
+    from cassandra.protocol import RequestValidationException as RequestValidationMessage
+
+    refused = (RequestValidationException, RequestValidationMessage, AuthenticationFailed)
+    if isinstance(error, refused):
+        return Unavailable(f"Cassandra refuses a statement of the ledger: {_text(error)}")
+    if kind is Kind.CONDITIONAL:
+        # Also "unavailable": the replicas may have been lost between the decision and its commit.
+        return OutcomeUnknown(f"the outcome of a conditional write is unknown: {_text(error)}")
+    return Unavailable(f"Cassandra does not answer: {_text(error)}")
+
+
+def _text(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _cluster(url: CassandraUrl) -> Cluster:
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import Cluster
+
+    user = None if url.user is None else PlainTextAuthProvider(url.user, url.password)
+    return Cluster(
+        contact_points=list(url.hosts),
+        auth_provider=user,
+        ssl_context=ssl.create_default_context() if url.tls else None,
+        execution_profiles=_profiles(url.datacenter),
+        connect_timeout=CONNECT_SECONDS,
+        control_connection_timeout=CONNECT_SECONDS,
+    )
+
+
+def _profiles(datacenter: str | None) -> dict[Any, Any]:
+    from cassandra import ConsistencyLevel
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
+    from cassandra.policies import (
+        ConstantSpeculativeExecutionPolicy,
+        DCAwareRoundRobinPolicy,
+        FallthroughRetryPolicy,
+        RetryPolicy,
+        TokenAwarePolicy,
+    )
+    from cassandra.query import dict_factory
+
+    def profile(consistency: int, *, repeated: bool) -> Any:
+        # Requests for a partition go to the same replica first, so that conditional writes compete less.
+        return ExecutionProfile(
+            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=datacenter or "")),
+            retry_policy=RetryPolicy() if repeated else FallthroughRetryPolicy(),
+            consistency_level=consistency,
+            serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
+            request_timeout=REQUEST_SECONDS,
+            row_factory=dict_factory,
+            speculative_execution_policy=(
+                ConstantSpeculativeExecutionPolicy(SPECULATIVE_SECONDS, _SPECULATIVE_REQUESTS) if repeated else None
+            ),
+        )
+
+    plain = profile(ConsistencyLevel.LOCAL_QUORUM, repeated=True)
+    return {
+        EXEC_PROFILE_DEFAULT: plain,
+        Kind.PLAIN.value: plain,
+        Kind.SETTLED.value: profile(ConsistencyLevel.LOCAL_SERIAL, repeated=False),
+        Kind.CONDITIONAL.value: profile(ConsistencyLevel.LOCAL_QUORUM, repeated=False),
+    }

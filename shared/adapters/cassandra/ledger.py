@@ -1,0 +1,93 @@
+"""The ledger port on Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Final
+
+from shared.adapters.cassandra.combining import CombiningLedger
+from shared.adapters.cassandra.cql import CqlTables
+from shared.adapters.cassandra.driver import Connection
+from shared.adapters.cassandra.schema import use_checked
+from shared.adapters.cassandra.tables import Place
+from shared.adapters.cassandra.trial_balance import turnover
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.ports.ledger import AccountTurnover, Entry
+
+PAUSE_SECONDS: Final = 0.01
+"""The greatest wait after the first failed attempt. It doubles with each attempt, up to PAUSE_LIMIT_SECONDS."""
+PAUSE_LIMIT_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 5.0
+"""How long the end of the process waits for the lines that are being written."""
+
+
+class CassandraLedger(CombiningLedger):
+    """The ledger port. One instance for each process and event loop."""
+
+    async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        """Return an account's entries behind a sequence number, oldest first."""
+        place = Place(tenant_id, account_id)
+        bucket = (after_sequence + 1) // self._bucket_lines
+        found: list[Entry] = []
+        while len(found) < limit:
+            lines = await self._tables.lines(place, bucket, after_sequence, limit - len(found))
+            found += [
+                Entry(
+                    line.transfer_id,
+                    line.leg,
+                    account_id,
+                    line.direction,
+                    line.amount,
+                    line.currency,
+                    line.sequence,
+                    line.balance_after,
+                    line.recorded_at,
+                )
+                for line in lines
+            ]
+            if not lines or lines[-1].sequence != self._last_of(bucket):
+                break
+            after_sequence, bucket = lines[-1].sequence, bucket + 1
+        return found
+
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        """Return an account's credits less its debits, in minor units; 0 for an account without entries."""
+        head = await self.current_head(Place(tenant_id, account_id))
+        return 0 if head is None else head.balance
+
+    async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        """Return the turnover of every ledger account of a tenant, ordered by currency and id."""
+        return await turnover(self, self._tables, tenant_id)
+
+
+class Jitter:
+    """Waits a random time, up to a limit that doubles with each failed attempt."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    async def __call__(self, attempt: int) -> None:
+        """Wait after the failed attempt of this number, from 1."""
+        limit = min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** (attempt - 1))
+        await asyncio.sleep(self._random.uniform(0, limit))
+
+
+@asynccontextmanager
+async def open_ledger(url: str) -> AsyncIterator[CassandraLedger]:
+    """Open the ledger at a `cassandra://` URL.
+
+    Raises InvalidSettings for a wrong URL or a keyspace without the ledger's tables, and Unavailable when no server
+    answers.
+    """
+    place = CassandraUrl.parse(url)
+    connection = await Connection.open(place)
+    try:
+        await use_checked(connection, place)
+        ledger = CassandraLedger(CqlTables(connection), Jitter(Random()))  # noqa: S311 - waiting times
+        yield ledger
+        await ledger.drained(CLOSE_SECONDS)
+    finally:
+        await connection.close()

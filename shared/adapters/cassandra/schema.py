@@ -1,0 +1,180 @@
+"""The keyspace and tables of the ledger, as a list of versions. `lastro migrate` brings a keyspace to the newest.
+
+A process that uses the ledger changes no table. It refuses to start in a keyspace whose version is not its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from shared.adapters.cassandra.driver import Connection
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.core.settings import InvalidSettings
+
+_VERSION_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS schema_version (
+    component text PRIMARY KEY,
+    version int
+)"""
+_FIND_TABLE: Final = (
+    "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'"
+)
+_GET_VERSION: Final = "SELECT version FROM schema_version WHERE component = ?"
+_SET_VERSION: Final = "INSERT INTO schema_version (component, version) VALUES (?, ?)"
+_COMPONENT: Final = "ledger"
+
+
+class Migration(NamedTuple):
+    """One version of the tables. Each statement may be executed again."""
+
+    version: int
+    title: str
+    statements: tuple[str, ...]
+
+
+_LEDGER: Final = Migration(
+    1,
+    "transfers, their journals and positions",
+    (
+        # A transfer, or the refusal of its id. Written once, by a lightweight transaction.
+        """
+CREATE TABLE IF NOT EXISTS transfers (
+    tenant_id text,
+    transfer_id text,
+    cause_type text,
+    cause_id text,
+    legs frozen<list<frozen<tuple<text, text, bigint, text>>>>,
+    payment_id text,
+    description text,
+    refused text,
+    recorded_at text,
+    PRIMARY KEY ((tenant_id, transfer_id))
+)""",
+        # The lines of an account, in buckets of 10,000, with the head of the bucket. Written by lightweight
+        # transactions only: a plain write beside them can be lost.
+        """
+CREATE TABLE IF NOT EXISTS journal (
+    tenant_id text,
+    account_id text,
+    bucket bigint,
+    sequence bigint,
+    currency text static,
+    head_sequence bigint static,
+    head_balance bigint static,
+    head_recorded_at text static,
+    debits bigint static,
+    credits bigint static,
+    pending frozen<list<frozen<tuple<text, int, bigint, bigint, text>>>> static,
+    transfer_id text,
+    leg int,
+    direction text,
+    amount bigint,
+    balance_after bigint,
+    recorded_at text,
+    PRIMARY KEY ((tenant_id, account_id, bucket), sequence)
+)""",
+        # Where each leg is in its journal. The same row may be written any number of times.
+        """
+CREATE TABLE IF NOT EXISTS positions (
+    tenant_id text,
+    transfer_id text,
+    leg int,
+    account_id text,
+    sequence bigint,
+    balance_after bigint,
+    recorded_at text,
+    PRIMARY KEY ((tenant_id, transfer_id), leg)
+)""",
+        # The transfers of a day, noted before they are claimed: some may never have been.
+        """
+CREATE TABLE IF NOT EXISTS days (
+    tenant_id text,
+    day text,
+    shard int,
+    recorded_at text,
+    transfer_id text,
+    PRIMARY KEY ((tenant_id, day, shard), recorded_at, transfer_id)
+) WITH CLUSTERING ORDER BY (recorded_at DESC, transfer_id DESC)""",
+        # The ledger accounts of a tenant, with a hint for the newest bucket.
+        """
+CREATE TABLE IF NOT EXISTS accounts (
+    tenant_id text,
+    shard int,
+    account_id text,
+    bucket bigint,
+    PRIMARY KEY ((tenant_id, shard), account_id)
+)""",
+    ),
+)
+_MIGRATIONS: Final = (_LEDGER,)
+VERSION: Final = _MIGRATIONS[-1].version
+"""The version that this code works with."""
+
+
+def migrations() -> Sequence[Migration]:
+    """Return all versions of the tables, oldest first."""
+    return _MIGRATIONS
+
+
+async def migrate(url: CassandraUrl) -> Sequence[Migration]:
+    """Create the keyspace and bring its tables to this code's version. Return what was executed.
+
+    It may be executed again at any time; do not execute it twice at the same time. Raises Unavailable, and
+    InvalidSettings when the tables are newer than this code.
+    """
+    connection = await Connection.open(url)
+    try:
+        await _create_keyspace(connection, url)
+        await connection.use(url.keyspace)
+        await connection.define(_VERSION_TABLE)
+        current = await _version(connection, url) or 0
+        if current > VERSION:
+            raise InvalidSettings(_newer(url, current))
+        needed = [migration for migration in _MIGRATIONS if migration.version > current]
+        for migration in needed:
+            for statement in migration.statements:
+                await connection.define(statement)
+            await connection.rows(_SET_VERSION, (_COMPONENT, migration.version))
+        return needed
+    finally:
+        await connection.close()
+
+
+async def use_checked(connection: Connection, url: CassandraUrl) -> None:
+    """Use the keyspace for all statements of the connection.
+
+    Raises InvalidSettings, with one line that says what to do, unless the tables have this code's version.
+    """
+    current = await _version(connection, url)
+    if current is None or current < VERSION:
+        raise InvalidSettings(
+            f"the Cassandra keyspace {url.keyspace} does not have version {VERSION} of the ledger's tables: "
+            f"execute `lastro migrate` with the same LASTRO_LEDGER"
+        )
+    if current > VERSION:
+        raise InvalidSettings(_newer(url, current))
+
+
+async def _create_keyspace(connection: Connection, url: CassandraUrl) -> None:
+    datacenter = url.datacenter or connection.datacenter()
+    await connection.define(
+        f"CREATE KEYSPACE IF NOT EXISTS {url.keyspace} WITH replication = "
+        f"{{'class': 'NetworkTopologyStrategy', '{datacenter}': {url.replicas}}}"
+    )
+
+
+async def _version(connection: Connection, url: CassandraUrl) -> int | None:
+    """Return the version of the tables, and use the keyspace; or return None when there are no tables."""
+    if not await connection.rows(_FIND_TABLE, (url.keyspace,)):
+        return None
+    await connection.use(url.keyspace)
+    rows = await connection.rows(_GET_VERSION, (_COMPONENT,))
+    return int(rows[0]["version"]) if rows else None
+
+
+def _newer(url: CassandraUrl, current: int) -> str:
+    return (
+        f"the ledger's tables in the Cassandra keyspace {url.keyspace} have version {current}, and this version of "
+        f"Lastro works with version {VERSION}: use the newer Lastro"
+    )
