@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.servers.cassandra_server import CassandraServer
 from tests.servers.kafka_server import KafkaClusterServer, KafkaServer
 from tests.servers.mongodb_server import MongodbServer
 from tests.servers.openbao_server import OpenbaoServer
@@ -16,6 +17,7 @@ _ALL: Final[tuple[Server, ...]] = (
     RedisServer(),
     KafkaServer(),
     MongodbServer(),
+    CassandraServer(),
     OpenbaoServer(),
     RedisSentinelServer(),
     KafkaClusterServer(),

@@ -1,7 +1,7 @@
-"""The pytest plugin for tests against real servers: `mongodb_url`, `redis_url`, `kafka_url` and the mark `real`.
+"""The pytest plugin for tests against real servers, by the name of their URL, and the mark `real`.
 
 A test that asks for such a URL has the mark `real` by itself, and runs only with `-m real` (`task test:real`). The
-server is the one that LASTRO_TEST_MONGODB, LASTRO_TEST_REDIS or LASTRO_TEST_KAFKA names. Where that is not set, the run
+server is the one that a variable names, such as LASTRO_TEST_CASSANDRA. Where that is not set, the run
 starts one for all its tests and workers, and ends it however the run ends. Tests share a server: each uses names of its
 own.
 """
@@ -90,6 +90,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if _folder in config.stash and not hasattr(config, "workerinput"):
         for server in SERVERS.values():
             wait_until_ended(server, config.stash[_folder])
+
+
+@pytest.fixture(scope="session")
+def cassandra_url(pytestconfig: pytest.Config) -> str:
+    """`cassandra://127.0.0.1:PORT/lastro?dc=dc1&replicas=1`: one Cassandra node. The keyspace does not exist."""
+    return _url(pytestconfig, "cassandra")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,69 @@
+"""The behaviour of the ledger port on the real Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
+from shared.adapters.cassandra.schema import migrate
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
+from tests.ports.ledger_suite import LedgerSuite
+
+
+@pytest.fixture(scope="session")
+def ledger_url(cassandra_url: str) -> str:
+    """Return the URL of a keyspace with the ledger's tables."""
+    asyncio.run(migrate(CassandraUrl.parse(cassandra_url)))
+    return cassandra_url
+
+
+class OwnTenants:
+    """The ledger with tenants of one test: the server and its keyspace are shared."""
+
+    def __init__(self, ledger: CassandraLedger) -> None:
+        self._ledger = ledger
+        self._prefix = f"{uuid4()}/"
+
+    async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        own = transfer._replace(tenant_id=self._prefix + transfer.tenant_id)
+        return self._outside(await self._ledger.append(own, recorded_at))
+
+    async def refuse(
+        self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
+    ) -> RecordedTransfer | Refusal:
+        outcome = await self._ledger.refuse(self._prefix + tenant_id, transfer_id, cause, reason, recorded_at)
+        return self._outside(outcome)
+
+    async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
+        found = await self._ledger.transfer(self._prefix + tenant_id, transfer_id)
+        return None if found is None else replace(found, tenant_id=tenant_id)
+
+    async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        return await self._ledger.entries(self._prefix + tenant_id, account_id, after_sequence, limit)
+
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        return await self._ledger.balance(self._prefix + tenant_id, account_id)
+
+    async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        return await self._ledger.turnover(self._prefix + tenant_id)
+
+    def _outside(self, outcome: RecordedTransfer | Refusal) -> RecordedTransfer | Refusal:
+        tenant_id = outcome.tenant_id.removeprefix(self._prefix)
+        if isinstance(outcome, Refusal):
+            return outcome._replace(tenant_id=tenant_id)
+        return replace(outcome, tenant_id=tenant_id)
+
+
+class TestLedger(LedgerSuite):
+    """The ledger port."""
+
+    @pytest.fixture
+    async def ledger(self, ledger_url: str) -> AsyncIterator[OwnTenants]:
+        async with open_ledger(ledger_url) as ledger:
+            yield OwnTenants(ledger)
