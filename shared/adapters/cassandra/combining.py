@@ -16,6 +16,7 @@ from shared.adapters.cassandra.tables import Head, Place, Position, Tables
 from shared.ports.documents import Unavailable
 
 T = TypeVar("T")
+U = TypeVar("U")
 Leg = tuple[str, int]
 """A leg of a transfer: the transfer's id and the leg's number."""
 
@@ -113,6 +114,10 @@ class CombiningLedger(LedgerProtocol):
         for leg in outcome.unfit:
             queue.failed([leg], unfit(place, leg))
         return outcome.head is not None
+
+    async def _both(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+        both: tuple[T, U] = await asyncio.gather(first, second)
+        return both
 
     async def _together(self, *steps: Coroutine[Any, Any, T]) -> Sequence[T]:
         return await asyncio.gather(*steps)

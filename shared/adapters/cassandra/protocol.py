@@ -55,6 +55,7 @@ HINTS: Final = 10_000
 Pause = Callable[[int], Awaitable[None]]
 """Waits between two attempts; called with the number of failed attempts."""
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Wanted(NamedTuple):
@@ -94,8 +95,10 @@ class LedgerProtocol:
         """Record a transfer as the port says."""
         check_balanced(transfer.legs)
         places = [Place(transfer.tenant_id, id) for id in dict.fromkeys(leg.account_id for leg in transfer.legs)]
-        reading = self._together(*(self.current_head(place) for place in places))
-        heads = dict(zip(places, await reading, strict=True))
+        reading = (self.current_head(place) for place in places)
+        note = self._tables.put_day(transfer.tenant_id, recorded_at, transfer.id)
+        *found, _ = await self._together(*reading, note)
+        heads = dict(zip(places, found, strict=True))
         try:
             _check(transfer, heads)
             opened = await self._together(*(self._open(place, transfer) for place in places if heads[place] is None))
@@ -107,9 +110,10 @@ class LedgerProtocol:
             if known is None:
                 raise
             return await self._finished(_same(known, transfer))
-        recorded_at = max([recorded_at, *(head.recorded_at for head in heads.values() if head is not None)])
-        await self._tables.put_day(transfer.tenant_id, recorded_at, transfer.id)
-        claim, is_new = await self._claim(ClaimedTransfer(transfer, recorded_at))
+        moved_to = max([recorded_at, *(head.recorded_at for head in heads.values() if head is not None)])
+        if moved_to != recorded_at:
+            await self._tables.put_day(transfer.tenant_id, moved_to, transfer.id)
+        claim, is_new = await self._claim(ClaimedTransfer(transfer, moved_to))
         return await self._finished(_same(claim, transfer), heads, is_new=is_new)
 
     async def refuse(
@@ -211,11 +215,13 @@ class LedgerProtocol:
     async def round(self, head: Head, wanted: Sequence[Wanted]) -> Round:
         """Try once to write lines for the wanted legs, as many as one batch and the bucket have room for."""
         wanted = wanted[:BATCH_LINES]
-        pending, head = head.pending, await self._before_the_next_head(head)
-        done = _found(pending, wanted)
-        # A line may have been written after the caller looked for its position and before the head was read.
-        done += await self._second_look(head.place.tenant_id, _without(wanted, done))
+        done = _found(head.pending, wanted)
         wanted = _without(wanted, done)
+        # A line may have been written after the caller looked for its position and before the head was read.
+        looking = self._second_look(head.place.tenant_id, wanted)
+        head, found = await self._both(self._before_the_next_head(head), looking)
+        done += found
+        wanted = _without(wanted, found)
         if not wanted:
             return Round(head, done)
         if self._is_full(head):
@@ -261,7 +267,9 @@ class LedgerProtocol:
         currency = next(leg.currency for leg in transfer.legs if leg.account_id == place.account_id)
         # The account is noted before it has a head, so that no head is left out of the trial balance.
         await self._tables.put_account(place)
-        return await self._opened(Head(place, 0, currency, 0, 0, 0, "", ()))
+        head = await self._opened(Head(place, 0, currency, 0, 0, 0, "", ()))
+        self._remember_bucket(place, 0)
+        return head
 
     async def _next_bucket(self, full: Head) -> Head:
         assert not full.pending, "the positions of the last batch are written before the next head"
@@ -292,6 +300,13 @@ class LedgerProtocol:
         self._hints[place] = bucket
         if len(self._hints) > HINTS:
             del self._hints[next(iter(self._hints))]
+
+    async def _both(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+        """Run two steps that do not depend on each other; a subclass may run them at the same time."""
+        try:
+            return await first, await second
+        finally:
+            second.close()
 
     async def _together(self, *steps: Coroutine[Any, Any, T]) -> Sequence[T]:
         """Run steps that do not depend on each other; a subclass may run them at the same time."""

@@ -20,7 +20,7 @@ _AT_ONCE: Final = 32
 """How many heads are read at the same time."""
 _PAGE: Final = 100
 _MOST_TRANSFERS: Final = 10_000
-_DAYS: Final = 3
+_DAYS: Final = 31
 
 
 class _Cut:
@@ -63,7 +63,8 @@ class _Cut:
 async def turnover(ledger: LedgerProtocol, tables: Tables, tenant_id: str) -> list[AccountTurnover]:
     """Return the turnover of every account that has a line, ordered by currency and id.
 
-    The sums differ only when the ledger is out of balance: at most 10,000 of the newest transfers are looked at.
+    The sums differ only when the ledger is out of balance: at most 10,000 of the newest transfers
+    of 31 days are looked at.
     """
     heads = await _heads(ledger, tables, tenant_id)
     cut = _Cut(heads)
