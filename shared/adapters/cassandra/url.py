@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from shared.core.settings import InvalidSettings
 
-SCHEMES: Final = ("cassandra", "cassandra+tls")
 _PORT: Final = 9042
 _REPLICAS: Final = 3
+_URL: Final = re.compile(
+    r"(?P<scheme>cassandra|cassandra\+tls)://(?P<authority>[^/?#]+)/(?P<keyspace>[^?#]*)(\?(?P<query>[^#]*))?"
+)
+_ADDRESS: Final = re.compile(r"(\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?")
 _KEYSPACE: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DATACENTER: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3]"
@@ -32,19 +35,21 @@ class CassandraUrl:
     @classmethod
     def parse(cls, url: str) -> CassandraUrl:
         """Read the URL. Raises InvalidSettings, whose text has no password."""
-        parts = urlsplit(url)
-        credentials, _, addresses = parts.netloc.rpartition("@")
+        # urlsplit accepts one host only.
+        matched = _URL.fullmatch(url)
+        if matched is None:
+            raise InvalidSettings(f"the URL of the Cassandra ledger is not of the form {_FORM}")
+        credentials, _, addresses = matched["authority"].rpartition("@")
         user, has_password, password = credentials.partition(":")
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        keyspace = matched["keyspace"]
+        query = dict(parse_qsl(matched["query"] or "", keep_blank_values=True))
         unknown = sorted(query.keys() - {"dc", "replicas"})
         datacenter, replicas = query.get("dc"), query.get("replicas", str(_REPLICAS))
-        if parts.scheme not in SCHEMES or not addresses or parts.fragment:
-            raise InvalidSettings(f"the URL of the Cassandra ledger is not of the form {_FORM}")
         if bool(user) != bool(has_password):
             raise InvalidSettings("the URL of the Cassandra ledger has a user without a password, or the reverse")
         if unknown:
             raise InvalidSettings(f"the URL of the Cassandra ledger has an unknown option: {', '.join(unknown)}")
-        if not _KEYSPACE.fullmatch(parts.path.removeprefix("/")):
+        if not _KEYSPACE.fullmatch(keyspace):
             raise InvalidSettings(
                 "the keyspace of the Cassandra ledger has a-z, 0-9 and _ only: cassandra://host/lastro"
             )
@@ -54,10 +59,10 @@ class CassandraUrl:
             raise InvalidSettings("the option replicas of the Cassandra ledger is not a number from 1 to 99")
         return cls(
             hosts=tuple(_host(address) for address in addresses.split(",")),
-            keyspace=parts.path.removeprefix("/"),
+            keyspace=keyspace,
             datacenter=datacenter,
             replicas=int(replicas),
-            tls=parts.scheme == "cassandra+tls",
+            tls=matched["scheme"] == "cassandra+tls",
             user=unquote(user) or None,
             password=unquote(password) or None,
         )
@@ -70,11 +75,8 @@ class CassandraUrl:
 
 def _host(address: str) -> tuple[str, int]:
     """Return host and port of `host`, `host:port`, `[ipv6]` or `[ipv6]:port`. Raises InvalidSettings."""
-    try:
-        parts = urlsplit(f"//{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port == 0:
+    matched = _ADDRESS.fullmatch(address)
+    port = _PORT if matched is None or matched["port"] is None else int(matched["port"])
+    if matched is None or not 0 < port < 65536:
         raise InvalidSettings("an address of the Cassandra ledger is not host or host:port")
-    return host, port or _PORT
+    return matched["ipv6"] or matched["host"], port

@@ -1,0 +1,113 @@
+"""The connection, the tables' versions and the requests of an append, on the real Cassandra."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from shared.adapters.cassandra.cql import CqlTables
+from shared.adapters.cassandra.driver import REQUEST_SECONDS, Connection, Kind
+from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
+from shared.adapters.cassandra.schema import VERSION, migrate, migrations, use_checked
+from shared.adapters.cassandra.tables import OutcomeUnknown, Place
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.core.settings import InvalidSettings
+from shared.ports.documents import Unavailable
+from tests.ports.ledger_suite import legs, recorded, transfer
+
+
+async def no_pause(attempt: int) -> None:
+    """Go on at once."""
+    await asyncio.sleep(0)
+
+
+async def test_an_append_sends_twelve_requests(ledger_url: str) -> None:
+    """An append of two legs to known accounts, which nothing else writes to, sends 12 requests to the servers."""
+    url, tenant_id = CassandraUrl.parse(ledger_url), f"{uuid4()}"
+    connection = await Connection.open(url)
+    try:
+        await use_checked(connection, url)
+        ledger = CassandraLedger(CqlTables(connection), no_pause)
+        await recorded(ledger, transfer("t1", *legs("a", "b", 5), tenant_id=tenant_id))
+        before = connection.requests
+        await recorded(ledger, transfer("t2", *legs("a", "b", 5), tenant_id=tenant_id))
+        assert connection.requests - before == 12
+    finally:
+        await connection.close()
+
+
+async def test_journals_continue_in_the_next_bucket(ledger_url: str) -> None:
+    """Entries of several buckets are read as one list, and appends by another process go on in the newest bucket."""
+    url, tenant_id = CassandraUrl.parse(ledger_url), f"{uuid4()}"
+    connection = await Connection.open(url)
+    try:
+        await use_checked(connection, url)
+        ledgers = [CassandraLedger(CqlTables(connection), no_pause, bucket_lines=3) for _ in range(7)]
+        for number, process in enumerate(ledgers):
+            await recorded(process, transfer(f"t{number}", *legs("a", "b", 5), tenant_id=tenant_id))
+        ledger = ledgers[0]
+        assert await CqlTables(connection).bucket(Place(tenant_id, "a")) == 2
+        assert [entry.sequence for entry in await ledger.entries(tenant_id, "a", 0, 100)] == [1, 2, 3, 4, 5, 6, 7]
+        assert [entry.sequence for entry in await ledger.entries(tenant_id, "a", 1, 4)] == [2, 3, 4, 5]
+        assert await ledger.balance(tenant_id, "b") == 35
+    finally:
+        await connection.close()
+
+
+async def test_the_accounts_of_a_tenant_are_read_in_pages(cassandra_ledger: CassandraLedger) -> None:
+    """A trial balance has every account, also those that need several batches of requests."""
+    tenant_id = f"{uuid4()}"
+    accounts = [f"p{number:02}" for number in range(40)]
+    transfers = (transfer(f"t-{id}", *legs(id, "merchant", 1), tenant_id=tenant_id) for id in accounts)
+    await asyncio.gather(*(recorded(cassandra_ledger, each) for each in transfers))
+    assert [line.account_id for line in await cassandra_ledger.turnover(tenant_id)] == ["merchant", *accounts]
+
+
+async def test_a_keyspace_without_tables_is_refused(cassandra_url: str) -> None:
+    """The ledger does not open in a keyspace without its tables; the one line of the error says what to do."""
+    missing = cassandra_url.replace("/lastro", "/missing")
+    with pytest.raises(InvalidSettings, match="execute `lastro migrate`") as refusal:
+        async with open_ledger(missing):
+            raise AssertionError("opened")
+    assert "\n" not in str(refusal.value)
+
+
+async def test_migrating_again_changes_nothing(cassandra_url: str) -> None:
+    """The first migration makes every version, the second one none, and newer tables are refused."""
+    url = replace(CassandraUrl.parse(cassandra_url), keyspace=f"k{uuid4().hex[:20]}")
+    assert list(await migrate(url)) == list(migrations())
+    assert list(await migrate(url)) == []
+    connection = await Connection.open(url)
+    try:
+        await use_checked(connection, url)
+        await connection.rows("INSERT INTO schema_version (component, version) VALUES (?, ?)", ("ledger", VERSION + 1))
+        with pytest.raises(InvalidSettings, match="use the newer Lastro"):
+            await use_checked(connection, url)
+        with pytest.raises(InvalidSettings, match="use the newer Lastro"):
+            await migrate(url)
+        await connection.define(f"DROP KEYSPACE {url.keyspace}")
+    finally:
+        await connection.close()
+
+
+async def test_a_refused_statement_is_not_unknown(ledger_url: str) -> None:
+    """A conditional statement that the server refuses was not applied: the error says so and is not OutcomeUnknown."""
+    connection = await Connection.open(CassandraUrl.parse(ledger_url))
+    try:
+        with pytest.raises(Unavailable, match="refuses a statement") as refusal:
+            await connection.define("SELECT nothing FROM nowhere")
+        assert not isinstance(refusal.value, OutcomeUnknown)
+        with pytest.raises(Unavailable, match="did not prepare"):
+            await connection.rows("SELECT nothing FROM lastro.nowhere", (), Kind.CONDITIONAL)
+    finally:
+        await connection.close()
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    """A connection to an address on which nothing listens fails with a line that names the address."""
+    with pytest.raises(Unavailable, match=r"Cassandra at 127\.0\.0\.1:1/lastro cannot be reached"):
+        await Connection.open(CassandraUrl.parse("cassandra://127.0.0.1:1/lastro"))
+    assert REQUEST_SECONDS > 0
