@@ -1,10 +1,10 @@
-"""`lastro migrate`: the database of LASTRO_DOCUMENTS gets the collections, validators and indexes of this version."""
+"""`lastro migrate`: MongoDB and Cassandra get the collections and tables of this version."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 
@@ -12,7 +12,8 @@ from cli.errors import CliError
 from cli.options import Json
 from cli.output import print_json, say
 
-_SCHEMES: Final = ("mongodb://", "mongodb+srv://")
+_MONGODB: Final = ("mongodb://", "mongodb+srv://")
+_CASSANDRA: Final = ("cassandra://", "cassandra+tls://")
 
 
 def migrate(
@@ -20,31 +21,54 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is missing, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Create what is missing in the database of LASTRO_DOCUMENTS: collections, validators and indexes.
+    """Create what is missing on the servers of LASTRO_DOCUMENTS and LASTRO_LEDGER.
 
-    Functions never do this themselves, and do not start on a database that was not migrated. It can be repeated, and
-    the functions of the version before go on running. The embedded store migrates itself when it is opened.
+    That is the collections, validators and indexes of MongoDB, and the keyspace and tables of Cassandra. Functions
+    never do this themselves, and do not start on a server that was not migrated. It can be repeated, and the functions
+    of the version before go on running. The embedded store migrates itself when it is opened.
     """
     from shared.core.settings import InvalidSettings, Settings
 
     try:
-        url = Settings.from_environment().documents
+        settings = Settings.from_environment()
     except InvalidSettings as error:
         raise CliError(str(error)) from None
-    if not url:
-        say("LASTRO_DOCUMENTS is not set: the embedded store migrates itself when it is opened")
-        if as_json:
-            print_json({"steps": []})
-        return
-    if not url.startswith(_SCHEMES):
-        raise CliError(f"LASTRO_DOCUMENTS is no URL with {' or '.join(_SCHEMES)}: only MongoDB is migrated")
+    _require("LASTRO_DOCUMENTS", settings.documents, _MONGODB, "MongoDB")
+    _require("LASTRO_LEDGER", settings.ledger, _CASSANDRA, "Cassandra")
+    if not settings.documents and not settings.ledger:
+        say("LASTRO_DOCUMENTS and LASTRO_LEDGER are not set: the embedded store migrates itself when it is opened")
     steps: list[str] = []
-    asyncio.run(_migrate(url, steps.append if as_json else print, dry_run=dry_run))
+    done = steps.append if as_json else print
+    if settings.documents:
+        _tell(asyncio.run(_migrate_documents(settings.documents, done, dry_run=dry_run)), dry_run=dry_run)
+    if settings.ledger:
+        _tell(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
     if as_json:
         print_json({"steps": steps})
 
 
-async def _migrate(url: str, done: Callable[[str], None], *, dry_run: bool) -> None:
+class _Migrated(NamedTuple):
+    """What was migrated, and the number of steps."""
+
+    what: str
+    steps: int
+
+
+def _require(setting: str, url: str, schemes: tuple[str, ...], server: str) -> None:
+    if url and not url.startswith(schemes):
+        raise CliError(f"{setting} is no URL with {' or '.join(schemes)}: only {server} is migrated")
+
+
+def _tell(migrated: _Migrated, *, dry_run: bool) -> None:
+    if not migrated.steps:
+        say(f"{migrated.what} has everything")
+    elif dry_run:
+        say(f"{migrated.steps} steps are missing in {migrated.what}; without --dry-run they are done")
+    else:
+        say(f"{migrated.what} is migrated")
+
+
+async def _migrate_documents(url: str, done: Callable[[str], None], *, dry_run: bool) -> _Migrated:
     from shared.adapters.mongodb.driver import BadUrl, Server
     from shared.adapters.mongodb.migration import NoTransactions, NotUnique, WrongSchema, migrate
     from shared.ports.documents import Unavailable
@@ -55,14 +79,23 @@ async def _migrate(url: str, done: Callable[[str], None], *, dry_run: bool) -> N
     except BadUrl as error:
         raise CliError(f"LASTRO_DOCUMENTS cannot be used: {error}") from None
     try:
-        number = await migrate(server, COLLECTIONS, done, dry_run=dry_run)
+        steps = await migrate(server, COLLECTIONS, done, dry_run=dry_run)
     except (NotUnique, NoTransactions, WrongSchema, Unavailable) as error:
         raise CliError(str(error)) from None
     finally:
         await server.aclose()
-    if not number:
-        say(f"the database {server.name} has everything")
-    elif dry_run:
-        say(f"{number} steps are missing in the database {server.name}; without --dry-run they are done")
-    else:
-        say(f"the database {server.name} is migrated")
+    return _Migrated(f"the database {server.name}", steps)
+
+
+async def _migrate_ledger(url: str, done: Callable[[str], None], *, dry_run: bool) -> _Migrated:
+    from shared.adapters.cassandra.schema import migrate
+    from shared.adapters.cassandra.url import CassandraUrl
+    from shared.core.settings import InvalidSettings
+    from shared.ports.documents import Unavailable
+
+    try:
+        place = CassandraUrl.parse(url)
+        steps = await migrate(place, done, dry_run=dry_run)
+    except (InvalidSettings, Unavailable) as error:
+        raise CliError(f"LASTRO_LEDGER cannot be used: {error}") from None
+    return _Migrated(f"the keyspace {place.keyspace}", steps)

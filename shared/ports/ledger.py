@@ -98,6 +98,10 @@ class TransferMismatch(LedgerRefused):
     """The id was used before for other legs or another cause."""
 
 
+class LedgerDamaged(Exception):
+    """What the store has of the ledger contradicts itself: an operator has to examine it."""
+
+
 class LedgerStore(Protocol):
     """The store of transfers. No method changes or removes a transfer."""
 
@@ -120,7 +124,10 @@ class LedgerStore(Protocol):
         ...
 
     async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
-        """Return the recorded transfer, after checking that it balances, or None."""
+        """Return the recorded transfer, after checking that it balances, or None.
+
+        Raises UnbalancedTransfer, LedgerDamaged or Unavailable.
+        """
         ...
 
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:

@@ -19,7 +19,7 @@ from tests.ports.ledger_suite import LedgerSuite
 @pytest.fixture(scope="session")
 def ledger_url(cassandra_url: str) -> str:
     """Return the URL of a keyspace with the ledger's tables."""
-    asyncio.run(migrate(CassandraUrl.parse(cassandra_url)))
+    asyncio.run(migrate(CassandraUrl.parse(cassandra_url), print))
     return cassandra_url
 
 

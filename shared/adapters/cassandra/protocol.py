@@ -34,6 +34,7 @@ from shared.ports.ledger import (
     Cause,
     Direction,
     Entry,
+    LedgerDamaged,
     LedgerRefused,
     Leg,
     RecordedTransfer,
@@ -258,7 +259,7 @@ class LedgerProtocol:
     async def _settled_head(self, place: Place) -> Head:
         head = await self.current_head(place, settled=True)
         if head is None:
-            raise Unavailable(f"the journal of {place.account_id} has a claimed transfer and no head; restore it")
+            raise LedgerDamaged(f"account {place.account_id} has a claimed transfer, and its journal is missing")
         return head
 
     # Buckets

@@ -1,11 +1,12 @@
 """The keyspace and tables of the ledger, as a list of versions. `lastro migrate` brings a keyspace to the newest.
 
-A process that uses the ledger changes no table. It refuses to start in a keyspace whose version is not its own.
+A process that uses the ledger changes no table. It refuses to start in a keyspace whose tables are older than its code,
+or newer and no longer usable by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from shared.adapters.cassandra.driver import Connection
@@ -15,13 +16,15 @@ from shared.core.settings import InvalidSettings
 _VERSION_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_version (
     component text PRIMARY KEY,
-    version int
+    version int,
+    oldest int
 )"""
+_FIND_KEYSPACE: Final = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"
 _FIND_TABLE: Final = (
     "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'"
 )
-_GET_VERSION: Final = "SELECT version FROM schema_version WHERE component = ?"
-_SET_VERSION: Final = "INSERT INTO schema_version (component, version) VALUES (?, ?)"
+_GET_VERSION: Final = "SELECT version, oldest FROM schema_version WHERE component = ?"
+_SET_VERSION: Final = "INSERT INTO schema_version (component, version, oldest) VALUES (?, ?, ?)"
 _COMPONENT: Final = "ledger"
 
 
@@ -110,6 +113,8 @@ CREATE TABLE IF NOT EXISTS accounts (
 _MIGRATIONS: Final = (_LEDGER,)
 VERSION: Final = _MIGRATIONS[-1].version
 """The version that this code works with."""
+OLDEST: Final = 1
+"""The oldest version whose code works with the tables of VERSION, so that its functions run on during an update."""
 
 
 def migrations() -> Sequence[Migration]:
@@ -117,64 +122,82 @@ def migrations() -> Sequence[Migration]:
     return _MIGRATIONS
 
 
-async def migrate(url: CassandraUrl) -> Sequence[Migration]:
-    """Create the keyspace and bring its tables to this code's version. Return what was executed.
+async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bool = False) -> int:
+    """Create the keyspace and bring its tables to this code's version. Return the number of steps.
 
-    It may be executed again at any time; do not execute it twice at the same time. Raises Unavailable, and
-    InvalidSettings when the tables are newer than this code.
+    `done` is called with the text of each step after it was done; with `dry_run` nothing is changed. It may be executed
+    again at any time; do not execute it twice at the same time. Raises Unavailable, and InvalidSettings when the tables
+    are newer than this code.
     """
     connection = await Connection.open(url)
     try:
-        await _create_keyspace(connection, url)
-        await connection.use(url.keyspace)
-        await connection.define(_VERSION_TABLE)
-        current = await _version(connection, url) or 0
-        if current > VERSION:
-            raise InvalidSettings(_newer(url, current))
-        needed = [migration for migration in _MIGRATIONS if migration.version > current]
-        for migration in needed:
-            for statement in migration.statements:
-                await connection.define(statement)
-            await connection.rows(_SET_VERSION, (_COMPONENT, migration.version))
-        return needed
+        steps = 0
+        if not await connection.rows(_FIND_KEYSPACE, (url.keyspace,)):
+            datacenter = url.datacenter or connection.datacenter()
+            if not dry_run:
+                await connection.define(_create_keyspace(url, datacenter))
+            done(f"keyspace {url.keyspace}, {url.replicas} replicas in {datacenter}")
+            steps += 1
+        stored = await _stored(connection, url)
+        if stored.version > VERSION:
+            raise InvalidSettings(_newer(url, stored))
+        for migration in _MIGRATIONS:
+            if migration.version > stored.version:
+                if not dry_run:
+                    await _execute(connection, url, migration)
+                done(f"version {migration.version} of the ledger's tables: {migration.title}")
+                steps += 1
+        return steps
     finally:
         await connection.close()
+
+
+async def _execute(connection: Connection, url: CassandraUrl, migration: Migration) -> None:
+    await connection.use(url.keyspace)
+    for statement in (_VERSION_TABLE, *migration.statements):
+        await connection.define(statement)
+    await connection.rows(_SET_VERSION, (_COMPONENT, migration.version, min(OLDEST, migration.version)))
 
 
 async def use_checked(connection: Connection, url: CassandraUrl) -> None:
     """Use the keyspace for all statements of the connection.
 
-    Raises InvalidSettings, with one line that says what to do, unless the tables have this code's version.
+    Raises InvalidSettings, with one line that says what to do, unless this code works with its tables.
     """
-    current = await _version(connection, url)
-    if current is None or current < VERSION:
+    stored = await _stored(connection, url)
+    if stored.version < VERSION:
         raise InvalidSettings(
             f"the Cassandra keyspace {url.keyspace} does not have version {VERSION} of the ledger's tables: "
             f"execute `lastro migrate` with the same LASTRO_LEDGER"
         )
-    if current > VERSION:
-        raise InvalidSettings(_newer(url, current))
+    if stored.oldest > VERSION:
+        raise InvalidSettings(_newer(url, stored))
 
 
-async def _create_keyspace(connection: Connection, url: CassandraUrl) -> None:
-    datacenter = url.datacenter or connection.datacenter()
-    await connection.define(
-        f"CREATE KEYSPACE IF NOT EXISTS {url.keyspace} WITH replication = "
-        f"{{'class': 'NetworkTopologyStrategy', '{datacenter}': {url.replicas}}}"
-    )
+def _create_keyspace(url: CassandraUrl, datacenter: str) -> str:
+    # Names that CassandraUrl has checked; the statement takes no values.
+    replication = f"{{'class': 'NetworkTopologyStrategy', '{datacenter}': {url.replicas}}}"
+    return f"CREATE KEYSPACE IF NOT EXISTS {url.keyspace} WITH replication = {replication}"
 
 
-async def _version(connection: Connection, url: CassandraUrl) -> int | None:
-    """Return the version of the tables, and use the keyspace; or return None when there are no tables."""
+class _Stored(NamedTuple):
+    """The version of the tables, and the oldest version whose code works with them."""
+
+    version: int
+    oldest: int
+
+
+async def _stored(connection: Connection, url: CassandraUrl) -> _Stored:
+    """Return the version of the tables, and use the keyspace; version 0 stands for no tables."""
     if not await connection.rows(_FIND_TABLE, (url.keyspace,)):
-        return None
+        return _Stored(0, 0)
     await connection.use(url.keyspace)
     rows = await connection.rows(_GET_VERSION, (_COMPONENT,))
-    return int(rows[0]["version"]) if rows else None
+    return _Stored(rows[0]["version"], rows[0]["oldest"]) if rows else _Stored(0, 0)
 
 
-def _newer(url: CassandraUrl, current: int) -> str:
+def _newer(url: CassandraUrl, stored: _Stored) -> str:
     return (
-        f"the ledger's tables in the Cassandra keyspace {url.keyspace} have version {current}, and this version of "
-        f"Lastro works with version {VERSION}: use the newer Lastro"
+        f"the ledger's tables in the Cassandra keyspace {url.keyspace} have version {stored.version}, and this version "
+        f"of Lastro works with version {VERSION}: use the newer Lastro"
     )

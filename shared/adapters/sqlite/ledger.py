@@ -22,6 +22,7 @@ from shared.ports.ledger import (
     AccountTurnover,
     Cause,
     Entry,
+    LedgerDamaged,
     LedgerRefused,
     Leg,
     RecordedTransfer,
@@ -252,7 +253,10 @@ class SqliteLedger:
 
     def _entry(self, tenant_id: str, account_id: str, sequence: int) -> Entry:
         sql = f"SELECT {_ENTRY} FROM entries WHERE tenant_id = ? AND account_id = ? AND sequence = ?"
-        return Entry(*self._reader.execute(sql, (tenant_id, account_id, sequence)).fetchone())
+        row = self._reader.execute(sql, (tenant_id, account_id, sequence)).fetchone()
+        if row is None:
+            raise LedgerDamaged(f"the entry {sequence} of account {account_id} is missing")
+        return Entry(*row)
 
     def _greatest(self, tenant_id: str) -> str:
         sql = "SELECT coalesce(max(id), '') FROM transfers WHERE tenant_id = ?"

@@ -15,7 +15,7 @@ from shared.adapters.cassandra.url import CassandraUrl
 @pytest.fixture(scope="session")
 def ledger_url(cassandra_url: str) -> str:
     """Return the URL of a keyspace with the ledger's tables."""
-    asyncio.run(migrate(CassandraUrl.parse(cassandra_url)))
+    asyncio.run(migrate(CassandraUrl.parse(cassandra_url), print))
     return cassandra_url
 
 

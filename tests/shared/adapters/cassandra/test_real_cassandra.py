@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from shared.adapters.cassandra.cql import CqlTables
 from shared.adapters.cassandra.driver import REQUEST_SECONDS, Connection, Kind
 from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
@@ -76,18 +79,32 @@ async def test_a_keyspace_without_tables_is_refused(cassandra_url: str) -> None:
 
 
 async def test_migrating_again_changes_nothing(cassandra_url: str) -> None:
-    """The first migration makes every version, the second one none, and newer tables are refused."""
+    """A dry run prints the steps of the first migration, the second one has none.
+
+    Newer tables are used if this version's code works with them, and are never migrated.
+    """
     url = replace(CassandraUrl.parse(cassandra_url), keyspace=f"k{uuid4().hex[:20]}")
-    assert list(await migrate(url)) == list(migrations())
-    assert list(await migrate(url)) == []
+    steps: list[str] = []
+    assert await migrate(url, steps.append, dry_run=True) == len(migrations()) + 1
+    with pytest.raises(InvalidSettings, match="execute `lastro migrate`"):
+        async with open_ledger(cassandra_url.replace("/lastro", f"/{url.keyspace}")):
+            raise AssertionError("opened")
+    planned, steps = steps, []
+    assert await migrate(url, steps.append) == len(planned)
+    assert steps == planned
+    assert steps[0] == f"keyspace {url.keyspace}, 1 replicas in dc1"
+    assert await migrate(url, steps.append) == 0
     connection = await Connection.open(url)
     try:
         await use_checked(connection, url)
-        await connection.rows("INSERT INTO schema_version (component, version) VALUES (?, ?)", ("ledger", VERSION + 1))
+        set_version = "INSERT INTO schema_version (component, version, oldest) VALUES (?, ?, ?)"
+        await connection.rows(set_version, ("ledger", VERSION + 1, VERSION))
+        await use_checked(connection, url)
+        await connection.rows(set_version, ("ledger", VERSION + 1, VERSION + 1))
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
             await use_checked(connection, url)
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
-            await migrate(url)
+            await migrate(url, steps.append)
         await connection.define(f"DROP KEYSPACE {url.keyspace}")
     finally:
         await connection.close()
@@ -111,3 +128,22 @@ async def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(Unavailable, match=r"Cassandra at 127\.0\.0\.1:1/lastro cannot be reached"):
         await Connection.open(CassandraUrl.parse("cassandra://127.0.0.1:1/lastro"))
     assert REQUEST_SECONDS > 0
+
+
+def test_the_command_migrates_the_ledger(cassandra_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lastro migrate` prints each step and a summary, and refuses a wrong or dead address in one line."""
+    keyspace = f"k{uuid4().hex[:20]}"
+    monkeypatch.delenv("LASTRO_DOCUMENTS", raising=False)
+    monkeypatch.setenv("LASTRO_LEDGER", cassandra_url.replace("/lastro", f"/{keyspace}"))
+    run = CliRunner()
+    planned = run.invoke(app, ["migrate", "--dry-run"])
+    assert planned.stderr == f"2 steps are missing in the keyspace {keyspace}; without --dry-run they are done\n"
+    done = run.invoke(app, ["migrate", "--json"])
+    assert json.loads(done.stdout) == {"steps": planned.stdout.splitlines()}
+    assert run.invoke(app, ["migrate"]).stderr == f"the keyspace {keyspace} has everything\n"
+    monkeypatch.setenv("LASTRO_LEDGER", "cassandra://127.0.0.1:1/lastro")
+    assert "127.0.0.1:1/lastro cannot be reached" in str(run.invoke(app, ["migrate"]).exception)
+    monkeypatch.setenv("LASTRO_LEDGER", "cassandra://host/Lastro")
+    assert "keyspace" in str(run.invoke(app, ["migrate"]).exception)
+    monkeypatch.setenv("LASTRO_LEDGER", "postgres://host/lastro")
+    assert "only Cassandra is migrated" in str(run.invoke(app, ["migrate"]).exception)
