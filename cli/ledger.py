@@ -1,24 +1,35 @@
-"""`lastro ledger trial-balance`."""
+"""`lastro ledger`: the trial balance, and the verification of everything that is stored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cli.client import Client
+from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
-from cli.output import console, money, print_json
+from cli.output import console, money, print_json, say
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shared.context.ledger_verification import Verified
+    from shared.core.settings import Settings
+    from shared.ports.documents import Documents
+    from shared.ports.ledger import LedgerStore
+
+_TENANTS: Final = 100
 app = typer.Typer(no_args_is_help=True, help="The ledger.")
 
 
 @app.callback()
 def _ledger() -> None:
-    """The ledger: its trial balance."""
+    """The ledger: its trial balance and its verification."""
 
 
 @app.command("trial-balance")
@@ -37,6 +48,92 @@ def trial_balance(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None
         out.print(f"[dim]as of {balance['as_of']}[/]")
     if not is_balanced(balance):
         raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant; all tenants when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read the whole ledger from its store and compute it again. Ends with 1, and the first difference if there is one.
+
+    It opens the stores of LASTRO_DOCUMENTS and LASTRO_LEDGER itself. A ledger on a server is verified while it is used;
+    the embedded store has one process at a time, so stop the platform first.
+    """
+    from shared.context.ledger_verification import LedgerDifference
+
+    found: list[dict[str, Any]] = []
+
+    def verified(tenant_id: str, result: Verified) -> None:
+        found.append({"tenant_id": tenant_id, **result._asdict()})
+        if not as_json:
+            print(f"{tenant_id}: {result.accounts} accounts, {result.entries} entries")
+
+    difference: str | None = None
+    try:
+        asyncio.run(_verify(_settings(data_dir), tenant, verified))
+    except LedgerDifference as error:
+        difference = str(error)
+    if as_json:
+        print_json({"tenants": found, "difference": difference})
+    elif difference is None:
+        say("the ledger has no difference")
+    if difference is not None:
+        raise CliError(difference)
+
+
+def _settings(data_dir: Path) -> Settings:
+    from shared.bootstrap.starting import read_settings
+    from shared.core.settings import InvalidSettings
+
+    try:
+        settings = read_settings()
+    except InvalidSettings as error:
+        raise CliError(str(error)) from None
+    if not settings.documents and not data_dir.exists():
+        raise CliError(f"there is no data directory {data_dir}: name the platform's own with --data-dir")
+    return settings._replace(data_dir=str(data_dir), data_lock_seconds=0.0)
+
+
+async def _verify(settings: Settings, tenant_id: str | None, verified: Callable[[str, Verified], None]) -> None:
+    """Verify the ledger of one tenant, or of each; `verified` is called after each one. Raises LedgerDifference."""
+    from shared.context.ledger_verification import verify_ledger
+
+    async with _stores(settings) as (documents, ledger):
+        if tenant_id is not None:
+            verified(tenant_id, await verify_ledger(ledger, tenant_id))
+            return
+        async for each in _tenant_ids(documents):
+            verified(each, await verify_ledger(ledger, each))
+
+
+@asynccontextmanager
+async def _stores(settings: Settings) -> AsyncIterator[tuple[Documents, LedgerStore]]:
+    """Open the stores that the settings select."""
+    from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, WriterFailed
+    from shared.bootstrap.process import Process
+    from shared.ports.documents import Unavailable
+
+    async with AsyncExitStack() as closing:
+        try:
+            process = await closing.enter_async_context(Process(settings))
+            store = await process.open_store("thread")
+        except (DataDirectoryInUse, SchemaTooNew, WriterFailed, Unavailable) as error:
+            raise CliError(str(error)) from None
+        yield store.documents, store.ledger
+
+
+async def _tenant_ids(documents: Documents) -> AsyncIterator[str]:
+    from shared.ports.documents import Query
+    from shared.records.tenants import TENANTS
+
+    after: str | None = None
+    while page := await documents.find(TENANTS, None, Query(after=after, limit=_TENANTS)):
+        for tenant in page:
+            yield tenant["id"]
+        after = page[-1]["id"]
 
 
 def is_balanced(balance: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from shared.adapters.cassandra.ledger import CassandraLedger
+from shared.context.ledger_verification import Verified, verify_ledger
 from tests.ports.ledger_suite import legs, recorded, transfer
 from tests.processes import bound
 
@@ -72,10 +73,8 @@ async def test_a_killed_process_loses_and_repeats_nothing(ledger_url: str, cassa
     for account_id in "ab":
         entries = await cassandra_ledger.entries(tenant_id, account_id, 0, 1000)
         assert sorted(entry.transfer_id for entry in entries) == expected
-        balance = 0
-        for sequence, entry in enumerate(entries, start=1):
-            balance += entry.amount if entry.direction == "credit" else -entry.amount
-            assert (entry.sequence, entry.balance_after) == (sequence, balance)
+    # Numbers, balances, the legs of each transfer, debits and credits.
+    assert await verify_ledger(cassandra_ledger, tenant_id) == Verified(accounts=2, entries=4 * COUNT)
 
 
 async def differences(ledger: CassandraLedger, tenant_id: str) -> int:
