@@ -15,7 +15,7 @@ from shared.records.accounts import ACCOUNTS
 
 
 class CloseAccount(Command):
-    """An empty object."""
+    """An object without fields, or no body at all."""
 
 
 @http_function(

@@ -16,7 +16,7 @@ from shared.records.accounts import ACCOUNTS
 
 
 class ListAccounts(ListQuery):
-    """Which accounts to list."""
+    """The page of accounts to return, of all users or of one."""
 
     owner_id: Identifier | None = Field(default=None, description="Return only the accounts of this user.")
 

@@ -16,7 +16,7 @@ from shared.records.users import USERS
 
 
 class OpenAccount(Command):
-    """The account to open."""
+    """The owner and the currency of a new account, and how far it may be overdrawn."""
 
     owner_id: Identifier = Field(description="The id of the user who owns the account. The user must be active.")
     currency: Currency = Field(description="The account's currency, an ISO 4217 code. It cannot be changed later.")

@@ -12,7 +12,7 @@ from shared.ports.ledger import Entry, RecordedTransfer
 
 
 class TransferLeg(Resource):
-    """One side of a transfer."""
+    """One side of a transfer: a debit or a credit of one account."""
 
     account_id: str = Field(description="The ledger account: a payment account, or a system account of the tenant.")
     direction: Literal["debit", "credit"] = Field(

@@ -15,19 +15,19 @@ from shared.records.dead_letters import DEAD_LETTERS, DeadLetterDocument, DeadLe
 
 
 class DeadLettersQuery(ListQuery):
-    """Which dead letters to list."""
+    """The page of dead letters to return, in any status or in one."""
 
     status: DeadLetterStatus | None = Field(default=None, description="Return only dead letters in this status.")
 
 
 class Discard(Command):
-    """Why the event is discarded."""
+    """The reason for which an event is discarded."""
 
     reason: Description = Field(min_length=1, description="Why the event is not needed any more. It is stored.")
 
 
 class Cause(Resource):
-    """Why the last delivery failed."""
+    """The outcome of the last delivery, which failed."""
 
     code: str = Field(
         description="A problem code of the consumer; `http_<status>` for an answer without one; `no_answer` when the "

@@ -14,7 +14,7 @@ from shared.records.payments import PAYMENTS
 
 
 class Cancel(Command):
-    """Why the payment is canceled."""
+    """The reason for which a payment is canceled, if there is one."""
 
     reason: Description | None = Field(default=None, description="A reason. It is shown in the payment's timeline.")
 

@@ -16,7 +16,7 @@ from shared.records.payments import PAYMENTS, PaymentDocument
 
 
 class Capture(Command):
-    """How much to capture."""
+    """The amount to capture of an authorized payment, all of it or a part."""
 
     amount: Amount | None = Field(
         default=None,

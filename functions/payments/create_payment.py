@@ -24,7 +24,7 @@ _SEVEN_DAYS = 7 * 24 * 3600
 
 
 class CreatePayment(Command):
-    """The payment to make."""
+    """A new payment: the amount, the two accounts, and whether it is captured at once."""
 
     amount: Amount = Field(description="The amount to pay. Both accounts must have its currency.")
     method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")

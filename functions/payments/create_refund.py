@@ -17,7 +17,7 @@ from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDo
 
 
 class CreateRefund(Command):
-    """The refund to make."""
+    """A new refund of a settled payment, of all that is left or of a part."""
 
     amount: Amount | None = Field(
         default=None, description="The amount to return. Without it, all that is left of the captured amount."

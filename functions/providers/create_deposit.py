@@ -20,7 +20,7 @@ from shared.records.deposits import DEPOSITS, DepositDocument
 
 
 class CreateDeposit(Command):
-    """The deposit to make."""
+    """A new deposit: the amount to collect, and the account to credit."""
 
     account_id: Identifier = Field(description="The id of the account that receives the money.")
     amount: Amount = Field(description="The amount to collect, in the account's currency.")

@@ -24,7 +24,7 @@ Mismatch = Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over
 
 
 class CallbackTaken(Resource):
-    """The result of a callback."""
+    """The response to a provider's callback."""
 
     received: int = Field(description="How many reports of payments were accepted, repeated ones included.")
 

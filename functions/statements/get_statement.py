@@ -19,7 +19,7 @@ from shared.records.statement_lines import LINES, LineDocument
 
 
 class StatementLine(Resource):
-    """One movement of an account."""
+    """One movement of an account, and its balance after it."""
 
     id: str = Field(description="The line's id, `lin_…`.")
     account_id: str = Field(description="The id of the account.")

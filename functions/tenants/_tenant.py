@@ -13,7 +13,7 @@ RequestsPerSecond = Annotated[int, Field(ge=1, le=20_000)]
 
 
 class LimitsCommand(Command):
-    """The tenant's own limits."""
+    """Limits of the tenant that replace the gateway's."""
 
     requests_per_second: RequestsPerSecond | None = Field(
         default=None,
@@ -22,7 +22,7 @@ class LimitsCommand(Command):
 
 
 class Limits(Resource):
-    """The tenant's own limits."""
+    """Limits of the tenant that replace the gateway's."""
 
     requests_per_second: int | None = Field(
         description="The requests that the tenant may send in a second; null when the gateway's limit holds."

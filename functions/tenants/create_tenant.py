@@ -16,7 +16,7 @@ from shared.identity.tenancy import PLATFORM_SCOPE
 
 
 class CreateTenant(Command):
-    """The tenant to create."""
+    """A new tenant: its name, and its limits where they differ from the gateway's."""
 
     id: str | None = Field(
         default=None,
@@ -35,7 +35,7 @@ class ClientCredentials(Resource):
 
 
 class SigningCredentials(Resource):
-    """The tenant's first signing key."""
+    """The tenant's first key for signing requests."""
 
     key_id: str = Field(description="The key's id, sent as `X-Key-Id`.")
     secret: str = Field(description="The secret, shown in this response only. Its UTF-8 bytes are the key of the HMAC.")

@@ -13,7 +13,7 @@ from shared.records.users import UserDocument, UserStatus
 
 
 class UserDocumentNumber(Resource):
-    """A Brazilian taxpayer number."""
+    """A taxpayer number of Brazil's Receita Federal."""
 
     type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
     number: str = Field(description="The number without punctuation: 11 digits, or 14 characters of a CNPJ.")

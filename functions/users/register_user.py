@@ -22,7 +22,7 @@ Phone = Annotated[str, Field(max_length=40), AfterValidator(contact.phone)]
 
 
 class DocumentNumber(Command):
-    """A Brazilian taxpayer number."""
+    """A taxpayer number of Brazil's Receita Federal."""
 
     type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
     number: str = Field(
