@@ -333,10 +333,8 @@ async def _await_result(run: _Run, ctx: Context, progress: Progress, result: Any
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:
+def _response(run: _Run, result: BaseModel | None) -> HttpResponse:
     operation = run.operation
-    if isinstance(result, HttpResponse):
-        return result
     if result is None:
         return HttpResponse(operation.status, {}, b"")
     headers = {"content-type": JSON_TYPE}

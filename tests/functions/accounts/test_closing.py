@@ -77,6 +77,16 @@ async def test_money_or_a_hold_refuses_the_closing(harness: Harness, payer: str,
     assert await status_of(harness, payer) == "active"
 
 
+async def test_a_hold_on_an_overdraft_refuses_the_closing(harness: Harness, payee: str) -> None:
+    """An account with a balance of zero is not closed while a part of its overdraft is on hold."""
+    account: str = (await harness.account(overdraft_limit=500))["id"]
+    await pay(harness, account, payee, 300, capture="manual")
+    await harness.run_events()
+    answer = await close(harness, account)
+    assert (answer.status, answer.code) == (409, "illegal_state")
+    assert answer.json["detail"] == "The account has 300 minor units on hold."
+
+
 async def test_a_closed_account_takes_no_new_work(harness: Harness, payer: str, payee: str) -> None:
     """Payments to or from it and deposits to it are refused as `account_closed`."""
     await close(harness, payee)

@@ -9,7 +9,7 @@ import pytest
 from events.ledger import TransferPosted
 from events.payments.capture_requested import PaymentCaptureRequested
 from events.payments.created import PaymentCreated
-from events.refunds import RefundCreated
+from events.refunds import RefundCreated, RefundPostingRequested
 from events.sweeps import SagaOverdue, Tick
 from shared.core.envelope import Envelope
 from shared.ports.documents import PLATFORM
@@ -148,6 +148,23 @@ async def test_a_refund_whose_event_was_lost_is_continued(begun: Story) -> None:
     await harness.run_events(times=2)
     assert [event.attempt for event in harness.events_of(RefundCreated)] == [1, 2]
     assert len({event.transfer_id for event in harness.events_of(RefundCreated)}) == 1
+    assert await begun.balances() == ((9400, 0), (600, 0))
+
+
+async def test_a_refund_whose_posting_request_was_lost_is_continued(begun: Story) -> None:
+    """A refund whose funds are held and whose posting request was lost requests its transfer again and settles once."""
+    harness = begun.harness
+    payment_id = await begun.paid(1000)
+    await begun.refund(payment_id, 400)
+    for operation in ("accounts/hold_funds", "payments/request_refund_posting"):
+        assert (await harness.deliver(operation, harness.events[-1])).status == 204
+    lose_what_is_pending(harness)
+    harness.clock.advance(STEP * 2)
+    assert await sweep(harness) == 1
+    await harness.run_events(times=2)
+    requested = harness.events_of(RefundPostingRequested)
+    assert [event.attempt for event in requested] == [1, 2]
+    assert len({event.transfer_id for event in requested}) == 1
     assert await begun.balances() == ((9400, 0), (600, 0))
 
 

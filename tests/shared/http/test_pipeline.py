@@ -17,9 +17,10 @@ from shared.core.settings import Settings
 from shared.functions.decorators import http_function, operation_of
 from shared.functions.process import install
 from shared.http.models import Command, Resource
-from shared.http.operation import HttpOperation
-from shared.ports.documents import AlreadyExists, Commit, Unavailable, VersionConflict
+from shared.http.operation import Access, HttpOperation
+from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, Commit, NonceUsed, Unavailable, VersionConflict
 from shared.records.accounts import ACCOUNTS
+from shared.records.idempotency import IDEMPOTENCY
 from shared.records.users import USERS
 from tests.harness import Answer, Harness
 
@@ -42,6 +43,12 @@ async def rename(thing_id: str, command: Rename, ctx: Context) -> Named:
     """Rename a thing."""
     del ctx
     return Named(id=thing_id, name=command.name)
+
+
+@http_function("POST /v1/things/{thing_id}/calls", access=Access.PROVIDER, status=202)
+async def call_thing(thing_id: str, ctx: Context) -> None:
+    """Receive a provider's call."""
+    del thing_id, ctx
 
 
 @pytest.fixture
@@ -126,6 +133,15 @@ async def test_a_put_is_validated_and_runs_each_time(harness: Harness) -> None:
     assert (refused.status, refused.code) == (422, "validation_failed")
 
 
+async def test_a_handler_without_a_result_is_answered_without_a_body(harness: Harness) -> None:
+    """The response to an operation that returns nothing has its status, and neither a body nor a media type."""
+    operation = operation_of(call_thing)
+    assert isinstance(operation, HttpOperation)
+    answer = await harness.http(operation, "POST", "/v1/things/t1/calls")
+    assert (answer.status, answer.body) == (202, b"")
+    assert "content-type" not in answer.headers
+
+
 class _RefusingDocuments:
     """Documents whose commits fail."""
 
@@ -149,14 +165,16 @@ class _RefusingDocuments:
         (VersionConflict("changed"), 503, "dependency_unavailable", 3),
         (Unavailable("gone"), 503, "dependency_unavailable", 1),
         (AlreadyExists(USERS.name, "email", "usr_1"), 409, "already_exists", 2),
+        (AlreadyExists(IDEMPOTENCY.name, PRIMARY_INDEX, "idem_1"), 409, "request_in_progress", 1),
+        (NonceUsed("used"), 401, "signature_replayed", 1),
         (RuntimeError("a defect"), 500, "internal_error", 1),
     ],
 )
 async def test_a_commit_that_fails_is_answered_with_a_problem(
     alone: Harness, failure: Exception, status: int, code: str, commits: int
 ) -> None:
-    """Conflicts without end and a store that is gone are 503, a unique value that the handler does not look for is
-    409, and a defect is 500."""
+    """Conflicts without end and a store that is gone are 503; a unique value that the handler does not look for and a
+    key in use are 409; a signature that another request has used is 401; a defect is 500."""
     documents = alone.runtime.documents = _RefusingDocuments(alone.documents, failure)  # type: ignore[arg-type]  # a test double
     answer = await alone.call("POST", "/v1/tenants", {"id": "acme", "name": "A"})
     assert (answer.status, answer.code) == (status, code)

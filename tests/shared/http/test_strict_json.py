@@ -92,6 +92,12 @@ def test_a_repeated_key_is_refused_with_its_pointer(body: bytes, pointer: str) -
     assert [error.pointer for error in refusal(body).errors] == [pointer]
 
 
+def test_a_repeated_key_before_another_error_is_refused() -> None:
+    """A body with a repeated key and, behind it, a syntax error or a hostile depth is refused for the later one."""
+    assert "is not JSON" in refusal(b'[{"a":1,"a":2}, oops]').detail
+    assert "levels deep" in refusal(b'[{"a":1,"a":2},' + b"[" * 120_000).detail
+
+
 @pytest.mark.parametrize(
     ("body", "value"),
     [
