@@ -1,5 +1,5 @@
-# One image for every function: FUNCTION_TARGET and FUNCTION_SOURCE choose when the process starts (knative/functions/).
-# Built by `docker build -t dev.local/lastro:kind .`; a release names its base by digest:
+# One image for all functions: FUNCTION_TARGET and FUNCTION_SOURCE select one at start (knative/functions/).
+# Build it with `docker build -t dev.local/lastro:kind .`. A release names its base image by digest:
 #   docker build --build-arg PYTHON=python:3.13-slim-trixie@sha256:… -t <registry>/lastro .
 ARG PYTHON=python:3.13-slim-trixie
 
@@ -11,11 +11,11 @@ RUN python -m venv /venv \
 COPY events events
 COPY functions functions
 COPY shared shared
-# Without bytecode a cold start takes four times as long. The files never change, so nobody need look at their dates.
+# Without bytecode a cold start takes four times as long. The files never change, so their dates need not be checked.
 RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib /app
 
 FROM ${PYTHON}
-# The base leaves its standard library's bytecode out.
+# The base image has no bytecode of the standard library.
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(test|tests|site-packages)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /venv /venv
@@ -24,6 +24,6 @@ WORKDIR /app
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 65532:65532
 EXPOSE 8080
-# The framework's application, between the opening and the closing of what the function needs.
+# The application of the framework, with the runtime opened at its start and closed at its end.
 CMD ["python", "-m", "uvicorn", "--factory", "shared.functions.application:application", \
     "--host", "0.0.0.0", "--port", "8080", "--no-access-log", "--timeout-graceful-shutdown", "20"]

@@ -1,4 +1,4 @@
-"""The locks from which every installation is made."""
+"""The lock files from which every installation is made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pins(lock: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_names_no_host(lock: str) -> None:
+def test_a_lock_names_no_host(lock: str) -> None:
     """A lock contains no index and no URL: pip uses the one that is configured on the machine."""
     assert not re.search(r"://|--(extra-)?index-url|--find-links", (ROOT / lock).read_text())
 
@@ -40,7 +40,7 @@ def test_every_pin_has_hashes(lock: str) -> None:
     assert [block.partition(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_locks_hold_what_the_project_names() -> None:
+def test_a_lock_has_the_dependencies_of_the_project() -> None:
     """Every dependency of pyproject.toml is in the lock."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     running, developing, *others = (set(pins(lock)) for lock in LOCKS)

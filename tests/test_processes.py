@@ -39,8 +39,8 @@ def test_a_bound_process_keeps_its_id() -> None:
     """The process id that the starter sees is that of the command."""
     command = [sys.executable, "-c", "import os; print(os.getpid())"]
     with subprocess.Popen(bound(command), stdout=subprocess.PIPE, text=True) as process:
-        said, _ = process.communicate()
-    assert int(said) == process.pid
+        output, _ = process.communicate()
+    assert int(output) == process.pid
 
 
 def test_sigterm_runs_finally_clauses() -> None:

@@ -60,7 +60,7 @@ class Calls:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"process {path.stem} did not tell in {_PATIENCE_SECONDS} seconds what it counted")
             time.sleep(0.005)
-        told = json.loads(path.read_text())
+        written = json.loads(path.read_text())
         path.unlink()
-        self.python = told["python"]
-        return Tally(told["entries"], Counter(told["starts"]), Counter(told["c"]))
+        self.python = written["python"]
+        return Tally(written["entries"], Counter(written["starts"]), Counter(written["c"]))

@@ -83,7 +83,7 @@ def test_ratios_are_of_neighbouring_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["--rounds", "1", "{here}"], "two rounds"),
         (["--payments", "0", "{here}"], "one payment"),
@@ -93,7 +93,7 @@ def test_ratios_are_of_neighbouring_blocks() -> None:
 )
 def test_wrong_arguments(
     arguments: list[str],
-    said: str,
+    output: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -103,4 +103,4 @@ def test_wrong_arguments(
     with pytest.raises(SystemExit) as ended:
         compare.main()
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err

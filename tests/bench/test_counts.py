@@ -137,24 +137,24 @@ def test_valgrind_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_dumps_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Instrumentation is on only between begin and end, and each end reads the dump that it requested."""
-    told: list[tuple[str, ...]] = []
+    commands: list[tuple[str, ...]] = []
 
     def run(command: list[str], **_how: Any) -> CompletedProcess[str]:
-        told.append(tuple(command[1:]))
+        commands.append(tuple(command[1:]))
         if command[-1] == "dump":
             pid = command[1].removeprefix("--pid=")
-            number = told.count((f"--pid={pid}", "dump"))
+            number = commands.count((f"--pid={pid}", "dump"))
             (tmp_path / f"callgrind.{pid}.{number}").write_text(f"totals: {int(pid) * 100 + number}\n")
         return CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr("subprocess.run", run)
     measuring = Callgrind(tmp_path)
     measuring.begin([7, 8])
-    assert told == [("--pid=7", "instrumentation", "on"), ("--pid=8", "instrumentation", "on")]
+    assert commands == [("--pid=7", "instrumentation", "on"), ("--pid=8", "instrumentation", "on")]
     assert measuring.end([7, 8]) == [701, 801]
     measuring.begin([7, 8])
     assert measuring.end([7, 8]) == [702, 802]
-    assert told.count(("--pid=8", "instrumentation", "off")) == 2
+    assert commands.count(("--pid=8", "instrumentation", "off")) == 2
 
 
 def test_vgdb_does_not_reach_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -341,11 +341,11 @@ def test_command_without_valgrind(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["--payments", "0"], "at least one payment"), (["{here}"], "is not a checkout")]
+    ("arguments", "output"), [(["--payments", "0"], "at least one payment"), (["{here}"], "is not a checkout")]
 )
 def test_wrong_arguments(
     arguments: list[str],
-    said: str,
+    output: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -355,4 +355,4 @@ def test_wrong_arguments(
     with pytest.raises(SystemExit) as ended:
         instructions.main()
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err

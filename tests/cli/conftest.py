@@ -23,7 +23,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 @pytest.fixture
 def lastro(platform: Started) -> Lastro:
-    """Runs a command against the platform in this process."""
+    """Run a command against the platform in this process."""
     runner = CliRunner()
 
     def run(*arguments: str, **options: Any) -> Result:

@@ -18,16 +18,16 @@ from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 10.0
-"""How long the platform may take to end after a signal."""
+"""The longest time that the platform may take to end after a signal."""
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process without settings of Lastro's."""
+    """Return the environment of this process without Lastro's settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line in this interpreter."""
+    """Return the command line in this interpreter."""
     return [sys.executable, "-P", "-m", "cli", *arguments]
 
 
@@ -36,16 +36,16 @@ class Started:
     """A running platform."""
 
     process: subprocess.Popen[str]
-    told: dict[str, Any]
+    announced: dict[str, Any]
     data_dir: Path
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = str(self.told["base_url"]).removeprefix("http://").partition(":")
+        host, _, port = str(self.announced["base_url"]).removeprefix("http://").partition(":")
         return host, int(port)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code; fails when the process takes longer than it may."""
+        """Send a signal and return the exit code. Fails when the process takes too long."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_SECONDS)
 
@@ -63,8 +63,8 @@ def started(
 ) -> Iterator[Started]:
     """Start `lastro up` on a free port, wait until it is ready, and kill it at the end.
 
-    `settings` and `variables` are set in its environment, `files` is how many it may have open. Its log goes to
-    `errors` or to `stderr`.
+    `settings` and `variables` are set in its environment; `files` is its limit of open files. Its log goes to `errors`
+    or to `stderr`.
     """
     arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
     if files is not None:

@@ -27,12 +27,12 @@ def _tenant(lastro: Lastro, name: str) -> str:
 def test_the_demo_succeeds(lastro: Lastro) -> None:
     """The demo succeeds, prints a table or JSON, and can be repeated."""
     shown = lastro("demo")
-    told = _json(lastro("demo", "--json"))
+    document = _json(lastro("demo", "--json"))
     assert shown.exit_code == 0, shown.output
     assert "insufficient_funds" in shown.stdout
     assert "Trial balance, BRL" in shown.stdout
-    assert told["ok"] is True
-    assert [balance["available"] for balance in told["balances"]] == [35000, 8766, 16234]
+    assert document["ok"] is True
+    assert [balance["available"] for balance in document["balances"]] == [35000, 8766, 16234]
 
 
 def test_a_failing_demo_ends_with_1(lastro: Lastro, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,12 +134,12 @@ def test_a_payment_is_shown_with_its_refunds(lastro: Lastro) -> None:
     """`payments show` prints the timeline as a tree with the refunds below, or completely as JSON."""
     payment = _refunded_payment(lastro)
     shown = lastro("payments", "show", payment)
-    told = _json(lastro("payments", "show", payment, "--json"))
+    document = _json(lastro("payments", "show", payment, "--json"))
     assert "payment.created" in shown.stdout
     assert "refund.settled" in shown.stdout
     assert "rfd_" in shown.stdout
-    assert told["payment"]["id"] == payment
-    assert told["events"][0]["type"] == "lastro.payment.created.v1"
+    assert document["payment"]["id"] == payment
+    assert document["events"][0]["type"] == "lastro.payment.created.v1"
     assert "not_found" in str(lastro("payments", "show", "pay_none").exception)
 
 

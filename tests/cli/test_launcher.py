@@ -55,7 +55,7 @@ def test_first_start_prepares_and_second_is_quiet(checkout: Path, tmp_path: Path
     second = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
 
     assert (first.returncode, first.stdout) == (0, "request|a b\n"), first.stderr
-    assert "making an environment" in first.stderr
+    assert "creating an environment" in first.stderr
     assert (second.returncode, second.stdout, second.stderr) == (0, "request|a b\n", "")
 
 
@@ -79,7 +79,7 @@ def test_help_about_the_tests_installs_nothing(tmp_path: Path, option: str) -> N
     assert not (fresh / ".venv").exists()
 
 
-def test_what_is_behind_two_dashes_is_pytest_s(checkout: Path, tmp_path: Path) -> None:
+def test_arguments_after_two_dashes_are_passed_to_pytest(checkout: Path, tmp_path: Path) -> None:
     """`lastro test -- --help` is passed on."""
     passed = launch(checkout / "lastro", "test", "--", "--help", cwd=tmp_path)
     assert passed.stdout == "test|--|--help\n"
@@ -94,7 +94,7 @@ def test_a_changed_lock_is_installed(checkout: Path, tmp_path: Path) -> None:
     again = launch(checkout / "lastro", "up", cwd=tmp_path)
 
     assert "installing" in again.stderr
-    assert "making an environment" not in again.stderr
+    assert "creating an environment" not in again.stderr
 
 
 def test_a_link_and_another_cli_folder_are_ignored(checkout: Path, tmp_path: Path) -> None:

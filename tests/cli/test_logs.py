@@ -56,8 +56,8 @@ def pay(platform: Started) -> list[str]:
     tenant = post("/v1/tenants", {"name": "A-name-of-theirs"}, "--platform")
     token = run("token", *where).stdout.strip()
     for path in (f"/v1/users/{NUMBER}?email={EMAIL}", f"/nowhere/{NUMBER}", f"/v1/users?email={EMAIL}"):
-        httpx.get(f"{platform.told['base_url']}{path}", headers={"authorization": f"Bearer {token}"})
-    httpx.get(f"{platform.told['base_url']}/v1/users", headers={"authorization": f"Bearer {token}x"})
+        httpx.get(f"{platform.announced['base_url']}{path}", headers={"authorization": f"Bearer {token}"})
+    httpx.get(f"{platform.announced['base_url']}/v1/users", headers={"authorization": f"Bearer {token}x"})
     kept = json.loads((platform.data_dir / "credentials.json").read_text())
     return [
         *(NAME, NUMBER, EMAIL, PHONE, "of-theirs", "ana.souza", token, token.split(".")[2]),
@@ -92,7 +92,7 @@ def test_there_is_one_line_for_each_request_at_the_default_level(tmp_path: Path)
     errors = tmp_path / "errors"
     with errors.open("wb") as stream, started(tmp_path / "data", stderr=stream) as platform:
         ids = [
-            httpx.request(method, f"{platform.told['base_url']}{path}").headers["x-request-id"]
+            httpx.request(method, f"{platform.announced['base_url']}{path}").headers["x-request-id"]
             for method, path in (
                 ("GET", "/readyz"),
                 ("GET", "/nowhere"),
@@ -129,7 +129,7 @@ def test_there_is_one_line_for_each_request_at_the_default_level(tmp_path: Path)
         ("LASTRO_IDENTITY", "https://id.example/realms/x", "LASTRO_IDENTITY is for functions that run alone"),
     ],
 )
-def test_a_setting_that_cannot_be_followed_stops_the_start(tmp_path: Path, name: str, value: str, shown: str) -> None:
+def test_an_invalid_setting_stops_the_start(tmp_path: Path, name: str, value: str, shown: str) -> None:
     """An invalid setting ends the start with exit code 1 and one line with the variable and its accepted values, and
     no file is created."""
     ended = run("up", "--port", "0", "--data-dir", str(tmp_path / "data"), **{name: value})
@@ -154,7 +154,7 @@ def test_telemetry_of_the_platform_reaches_a_collector_by_its_end(tmp_path: Path
     """With an endpoint, the spans of every request are sent by default, the last ones when the platform stops."""
     with receiving() as receiver:
         with started(tmp_path / "data", "--no-demo", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as platform:
-            httpx.get(f"{platform.told['base_url']}/v1/payments")
+            httpx.get(f"{platform.announced['base_url']}/v1/payments")
             assert platform.stop() == 0
         assert [span.name for span in receiver.spans()] == ["payments/list_payments"]
         assert receiver.metrics()["http.server.request.duration"].histogram.data_points[0].count == 1

@@ -83,6 +83,6 @@ def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals)
     with lastro_test(tmp_path, "--json") as process:
         assert pid_of_pytest(process) != process.pid
         process.send_signal(number)
-        said, _ = process.communicate()
-    assert json.loads(said) == {"exit_code": int(pytest.ExitCode.INTERRUPTED), "passed": False}
+        output, _ = process.communicate()
+    assert json.loads(output) == {"exit_code": int(pytest.ExitCode.INTERRUPTED), "passed": False}
     assert process.returncode == pytest.ExitCode.INTERRUPTED

@@ -56,8 +56,8 @@ def test_the_same_up_twice_names_port_and_directory(platform: Started) -> None:
     assert f"the data directory {platform.data_dir} is in use" in second.stderr
 
 
-def test_after_a_kill_what_was_answered_is_there_and_what_was_under_way_is_finished(tmp_path: Path) -> None:
-    """After a kill -9 behind the answer to a payment, the next start has the payment and settles it."""
+def test_after_a_kill_payments_with_a_response_are_settled(tmp_path: Path) -> None:
+    """After a kill -9 that follows the response to a payment, the next start has the payment and settles it."""
     data_dir = tmp_path / "data"
     option = ("--data-dir", str(data_dir))
     with started(data_dir) as platform:
@@ -87,7 +87,7 @@ def test_after_a_kill_what_was_answered_is_there_and_what_was_under_way_is_finis
 
 
 def test_silent_connections_do_not_stop_it(tmp_path: Path) -> None:
-    """With 256 open files at most and 300 clients that say nothing, who asks is answered, and the log says why."""
+    """With at most 256 open files and 300 silent clients, another client is served, and the log has the reason."""
     errors = tmp_path / "errors"
     with started(tmp_path / "data", files=256, errors=errors) as platform, ExitStack() as silent:
         for _ in range(300):
@@ -96,13 +96,13 @@ def test_silent_connections_do_not_stop_it(tmp_path: Path) -> None:
             client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert platform.stop() == 0
-    said = errors.read_text()
-    assert "this process can open only 256 files" in said
-    assert said.count("connections are in use") == 1
+    output = errors.read_text()
+    assert "this process can open only 256 files" in output
+    assert output.count("connections are in use") == 1
 
 
-def test_half_a_request_is_ended(tmp_path: Path) -> None:
-    """A client that sends half a head and no more is refused when its time is over, and hung up on."""
+def test_an_incomplete_request_is_refused(tmp_path: Path) -> None:
+    """A client that sends only half of a head is answered with a refusal at the deadline and disconnected."""
     with (
         started(tmp_path / "data", settings={"LASTRO_HEAD_SECONDS": "1"}) as platform,
         socket.create_connection(platform.address, timeout=60) as client,
@@ -115,8 +115,8 @@ def test_half_a_request_is_ended(tmp_path: Path) -> None:
         assert b"The head of the request was not complete after 1 seconds" in answer
 
 
-def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
-    """A request that has begun to arrive when the signal comes is read to its end and answered, and the exit is 0."""
+def test_a_request_in_progress_is_finished(tmp_path: Path) -> None:
+    """A request that is arriving when the signal comes is read completely and answered, and the exit code is 0."""
     with (
         started(tmp_path / "data") as platform,
         socket.create_connection(platform.address, timeout=60) as idle,
@@ -143,8 +143,8 @@ def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
         ("LASTRO_HEAD_SECONDS", "-1"),
     ],
 )
-def test_a_setting_that_cannot_be_followed_is_named(tmp_path: Path, name: str, value: str) -> None:
-    """A setting that is no number or out of its range, or a server without an adapter, is named in one line."""
+def test_an_invalid_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
+    """An invalid number, or a server without an adapter, is reported in one line with the variable."""
     ended = run("up", "--port", "0", "--data-dir", str(tmp_path), **{name: value})
     assert ended.returncode == 1
     assert name in ended.stderr

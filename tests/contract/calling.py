@@ -26,7 +26,7 @@ from tests.contract.wire import Answer, Wire, served
 from tests.waiting import PATIENCE_SECONDS
 
 TOKEN_PATH = "/realms/lastro/protocol/openid-connect/token"
-# Every function behind its own framework application, as in its container.
+# With this variable, each function runs behind its own framework application, as in its container.
 FAITHFUL = os.environ.get("LASTRO_TEST_FAITHFUL") == "1"
 RENEW_SECONDS = 60.0
 _numbers = count(1)
@@ -83,15 +83,15 @@ class Key:
 
 @dataclass(slots=True)
 class Access:
-    """An access token, and how another is got before it expires on a machine that is slow."""
+    """An access token, and the function that gets another one before it expires on a slow machine."""
 
     token: str
     another: Callable[[], Awaitable[str]] | None = None
-    """None for a token that must stay what it is: a forged one, or one whose clock only the test moves."""
+    """None for a token that must not be replaced: a forged one, or one whose clock only the test moves."""
     got_at: float = field(default_factory=time.monotonic)
 
     async def renew_when_old(self) -> None:
-        """Get another token in place of one that is more than a minute old."""
+        """Replace a token that is more than a minute old."""
         if self.another is not None and time.monotonic() > self.got_at + RENEW_SECONDS:
             self.token = await self.another()
             self.got_at = time.monotonic()
@@ -112,7 +112,7 @@ class Client:
         return self.access.token
 
     def with_token(self, token: str) -> Client:
-        """The same with this very token."""
+        """Return the same client with this token."""
         return replace(self, access=Access(token))
 
     def timestamp(self) -> str:
@@ -185,7 +185,7 @@ class Client:
 
 
 async def eventually(client: Client, target: str, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The document of a GET once it is as wanted; fails when that takes longer than any machine needs."""
+    """Return the document of a GET when it is as expected. Fails after a generous time."""
     document: dict[str, Any] = {}
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
@@ -257,7 +257,7 @@ async def running(
     writer: Literal["thread", "process"] = "thread",
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """A platform on this data directory and a free port, stopped at the end."""
+    """Run a platform on this data directory and a free port, and stop it at the end."""
     clock = clock or SystemClock()
     platform = await Platform.start(
         Settings(data_dir=str(data_dir), **settings), Options(writer=writer, faithful=faithful), clock=clock

@@ -17,8 +17,8 @@ _OWN_PLATFORM = frozenset({"start", "scene", "described"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With LASTRO_TEST_FAITHFUL only one platform can run in the process, because functions-framework's targets find
-    their runtime by the process."""
+    """With LASTRO_TEST_FAITHFUL, skip tests that start a second platform in the process: the targets of
+    functions-framework find their runtime by the process."""
     if not FAITHFUL:
         return
     for item in items:
@@ -56,6 +56,7 @@ async def pair(demo: Client) -> Pair:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    """Starts a platform on this test's data directory; a second call starts another on the same directory."""
+    """Return a function that starts a platform on this test's data directory. A second call starts another on the same
+    directory."""
     starting: Callable[..., Any] = partial(running, tmp_path / "data")
     return starting

@@ -308,11 +308,11 @@ async def test_an_encoded_body_is_415(pair: Pair, coding: str) -> None:
 async def test_300_kib_are_too_large(demo: Client) -> None:
     """A body over 256 KiB is answered with 413 and the connection is closed, with or without Content-Length."""
     body = b'{"description": "' + b"a" * (300 * 1024) + b'"}'
-    told = await demo.post("/v1/payments", body)
+    sized = await demo.post("/v1/payments", body)
     chunked = await demo.post(
         "/v1/payments", b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body), also=(("transfer-encoding", "chunked"),)
     )
-    for answer in (told, chunked):
+    for answer in (sized, chunked):
         assert (answer.status, answer.code) == (413, "payload_too_large")
         assert answer.header("connection") == "close"
 

@@ -1,4 +1,5 @@
-"""HTTP itself: only a head carries credentials, answers keep their order, and what cannot be read is a problem too."""
+"""HTTP itself: only the head has credentials, responses are in the order of requests, and malformed HTTP gets a
+problem, too."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ PAY = "/v1/payments"
 
 
 def chunked(client: Client, body: bytes, *, trailers: frozenset[str]) -> tuple[bytes, bytes]:
-    """A signed payment in chunks, its headers of these names behind them; the head, and what follows it."""
+    """Return a signed payment in chunks, with these headers as trailers: the head, and the data after it."""
     headers = {**client.headers("POST", PAY, body), "transfer-encoding": "chunked", "host": "lastro"}
     lines = {name: f"{name}: {value}\r\n" for name, value in headers.items()}
     head = "".join(line for name, line in lines.items() if name not in trailers)
@@ -43,22 +44,23 @@ HIDDEN = [
 @pytest.mark.parametrize(
     ("trailers", "code"), HIDDEN, ids=lambda value: "+".join(sorted(value)) if value != str(value) else ""
 )
-async def test_a_trailer_is_no_header(pair: Pair, trailers: frozenset[str], code: str, pieces: int) -> None:
-    """What a request must carry counts in its head only, whether the trailers come with it or after it."""
+async def test_a_trailer_is_not_a_header(pair: Pair, trailers: frozenset[str], code: str, pieces: int) -> None:
+    """Required headers count only in the head, whether the trailers arrive with it or later."""
     head, rest = chunked(pair.client, as_body(pair.payment()), trailers=trailers)
     answer = await pair.client.wire.raw(*([head + rest] if pieces == 1 else [head, rest]))
     assert answer.code == code
 
 
-async def test_a_signed_request_may_come_in_chunks(pair: Pair) -> None:
-    """A body in chunks is served as any other, and fields behind it change nothing."""
+async def test_a_signed_request_may_be_chunked(pair: Pair) -> None:
+    """A chunked body is accepted as any other, and its trailers have no effect."""
     head, rest = chunked(pair.client, as_body(pair.payment()), trailers=frozenset())
     rest = rest.removesuffix(b"\r\n") + b"Authorization: Bearer other\r\nX-Signature: v1=other\r\n\r\n"
     assert (await pair.client.wire.raw(head + rest)).status == 201
 
 
 async def test_a_payment_before_a_malformed_request_is_answered(pair: Pair) -> None:
-    """A good request and a malformed one in one piece: the payment's 201 comes first, then 400, then the end."""
+    """When a valid payment and a malformed request are sent together, 201 comes first, then 400, and then the end of
+    the connection."""
     client, body = pair.client, as_body(pair.payment())
     lines = "".join(f"{name}: {value}\r\n" for name, value in client.headers("POST", PAY, body).items())
     good = f"POST {PAY} HTTP/1.1\r\nhost: lastro\r\ncontent-length: {len(body)}\r\n{lines}\r\n".encode() + body
@@ -73,7 +75,7 @@ async def test_a_payment_before_a_malformed_request_is_answered(pair: Pair) -> N
 
 
 def is_problem(answer: Answer, code: str) -> bool:
-    """Whether it is a whole problem document of this code, and the connection's last answer."""
+    """Return whether this is a complete problem document with this code, and the last response of the connection."""
     return (
         answer.code == code
         and set(answer.document) == {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
@@ -87,21 +89,21 @@ REFUSED = {name: stream for name, stream in STREAMS.items() if stream.refusal an
 
 
 @pytest.mark.parametrize("stream", REFUSED.values(), ids=REFUSED)
-async def test_what_cannot_be_read_is_a_problem(house: House, stream: Stream) -> None:
-    """Whatever a hostile client sends, the answer is a problem with its code and a request id."""
+async def test_malformed_http_is_answered_with_a_problem(house: House, stream: Stream) -> None:
+    """Each hostile stream is answered with a problem that has its code and a request id."""
     answer = await house.wire.raw(stream.sent)
     assert is_problem(answer, str(stream.refusal)), answer
     assert (await house.wire.send("GET", "/healthz")).status == 200
 
 
 async def test_a_refused_request_keeps_its_id(house: House) -> None:
-    """A request whose head was read is refused under its own X-Request-Id, and with its path."""
+    """A request that is refused after its head was read has its own X-Request-Id and path."""
     answer = await house.wire.send("POST", PAY + "?a=b", [("x-request-id", "mine"), ("content-length", "9999999")])
     assert is_problem(answer, "payload_too_large")
     assert (answer.document["request_id"], answer.document["instance"]) == ("mine", PAY)
 
 
-async def test_a_long_query_is_refused_for_what_it_says(demo: Client) -> None:
-    """A query of 30 KiB is within the bound: it is the parameter in it that is refused."""
+async def test_a_long_query_is_refused_for_its_parameter(demo: Client) -> None:
+    """A query of 30 KiB is within the bound, and is refused for the unknown parameter in it."""
     answer = await demo.get(f"{PAY}?cursor=" + "%41" * 10_000)
     assert (answer.code, answer.parameters) == ("malformed_request", ["cursor"])

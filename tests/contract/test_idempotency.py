@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAY = "/v1/payments"
 
 
-def kept(answer: Answer) -> tuple[int, bytes, str | None, str | None]:
+def replayed_parts(answer: Answer) -> tuple[int, bytes, str | None, str | None]:
     """Return the parts of a response that an idempotent replay repeats."""
     return answer.status, answer.body, answer.header("location"), answer.header("content-type")
 
@@ -26,7 +26,7 @@ def assert_replayed(first: Answer, again: Answer) -> None:
     """Check that the second response has the bytes of the first, and that only the second is marked as replayed."""
     assert first.header("idempotent-replayed") is None
     assert again.header("idempotent-replayed") == "true"
-    assert kept(again) == kept(first)
+    assert replayed_parts(again) == replayed_parts(first)
 
 
 @pytest.mark.parametrize("value", [None, "", " "])

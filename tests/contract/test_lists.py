@@ -81,7 +81,7 @@ async def test_pages_contain_the_whole_list(shelf: Shelf, name: str, limit: int)
     assert items == (await shelf.client.read(f"{path}?limit=100"))["data"]
 
 
-async def test_twenty_come_when_no_limit_is_given(house: House) -> None:
+async def test_a_page_has_twenty_items_by_default(house: House) -> None:
     """A page has 20 items by default and at most 100."""
     client = await house.new_tenant()
     for _ in range(21):

@@ -207,7 +207,7 @@ async def test_within_the_signature(scene: Scene) -> None:
         assert (await draft.sent())[1] == code
 
 
-async def test_malformed_json_comes_before_what_it_says(scene: Scene) -> None:
+async def test_malformed_json_is_reported_before_invalid_fields(scene: Scene) -> None:
     """A repeated key is reported before an unknown field, and that before an unknown reference."""
     body = json.dumps(scene.free.payment(payee_account_id="acc_unknown", unknown=1))
     draft = spoiled(scene)

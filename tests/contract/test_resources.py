@@ -349,7 +349,7 @@ async def test_a_dead_letter(house: House) -> None:
 
 
 async def test_the_openapi_document_is_open_to_all(house: House) -> None:
-    """OpenAPI 3.1, with every operation of the contract that is built."""
+    """The OpenAPI document is served without a token, as version 3.1, with every operation of the contract."""
     answer = await house.wire.send("GET", "/v1/openapi.json")
     document = answer.document
     assert (answer.status, answer.header("content-type"), document["openapi"]) == (200, "application/json", "3.1.0")

@@ -234,13 +234,13 @@ def test_every_answer_is_described(described: schemathesis.BaseSchema) -> None:
         for case_id, checks in event.recorder.checks.items():
             for check in checks:
                 if check.failure_info is not None:
-                    failures[f"{event.label} {check.name}"] = _told(event.recorder, case_id, check.failure_info)
+                    failures[f"{event.label} {check.name}"] = _failure_text(event.recorder, case_id, check.failure_info)
     print(dict(sorted(statuses.items())))
     assert not failures, "\n\n".join(f"{name}: {text}" for name, text in failures.items())
     assert statuses[200] + statuses[201] > 100
 
 
-def _told(recorder: ScenarioRecorder, case_id: str, found: Any) -> str:
+def _failure_text(recorder: ScenarioRecorder, case_id: str, found: Any) -> str:
     """Return the text of a failure with the command that repeats it."""
     failure = found.failure
     return f"{failure.title} {failure.message}\n{found.code_sample}\n{recorder.interactions[case_id].response}"

@@ -281,7 +281,7 @@ async def test_an_invalid_timestamp_is_malformed(demo: Client, spelling: str) ->
     assert refused(answer) == (400, "malformed_request")
 
 
-# Once
+# Single use
 
 
 async def test_a_signature_is_accepted_once(pair: Pair) -> None:
@@ -379,7 +379,7 @@ async def test_two_requests_of_one_signature_at_once_are_one(pair: Pair) -> None
     assert codes == ["signature_replayed"] * 9 + ["validation_failed"]
 
 
-# Twice
+# Repeated headers
 
 
 SECURITY_HEADERS = [

@@ -73,7 +73,8 @@ class Wire:
         return await self.raw(head + body)
 
     async def raw(self, *pieces: bytes) -> Answer:
-        """One message as it is, each piece on its way before the next; the answer ends with the connection."""
+        """Send these bytes unchanged, each piece after the previous one, and return the response. The connection is
+        closed after it."""
         reader, writer = await asyncio.open_connection(self.host, self.port)
         received = b""
         try:
@@ -103,7 +104,7 @@ def _parsed(received: bytes) -> Answer:
 
 @asynccontextmanager
 async def served(application: Application, settings: Settings | None = None) -> AsyncIterator[Wire]:
-    """An application on a free port of this machine, served as `lastro up` serves it."""
+    """Serve an application on a free port of this machine, as `lastro up` does."""
     settings = settings or Settings()
     listening = listen("127.0.0.1", 0)
     server = Server(application, settings, listening, settings.max_connections)

@@ -15,5 +15,6 @@ Make = Callable[[int], Awaitable[World]]
 
 @pytest.fixture(params=["one process", "two processes"])
 def make(request: pytest.FixtureRequest) -> Make:
-    """A world of one process on stores in memory whose every call suspends, or of two processes on hostile stores."""
+    """Return a world of one process on stores in memory whose every call suspends, or of two processes on hostile
+    stores."""
     return World.hostile if request.param == "two processes" else partial(World.in_memory, interleaved=True)

@@ -117,7 +117,7 @@ class Client:
     platform: Platform | None = None
     http: httpx.AsyncClient | None = None
     tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """For whom which token was got, and when."""
+    """The owner of the token, and the time when it was requested."""
 
     async def meet(self, platform: Platform) -> None:
         """Send requests to this platform from now on."""
@@ -136,7 +136,8 @@ class Client:
         try:
             return await self.http.request(method, path, headers=headers, content=content)
         except httpx.TransportError:
-            # No answer: either the process has ended, which shows within a moment, or the platform is at fault.
+            # Without a response, either the process has ended, which shows within a moment, or the platform has a
+            # fault.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self.platform.process.wait()
             raise Died from None

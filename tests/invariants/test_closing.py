@@ -1,5 +1,4 @@
-"""No transfer is posted to an account that reads `closed`, whatever is committed between what a closing reads and its
-commit."""
+"""No transfer is posted to a `closed` account, whatever is committed between the reads and the commit of a closing."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from tests.invariants.world import Tenant, World
 
 
 def before_commit_of(world: World, status: str, meanwhile: Callable[[], Awaitable[None]]) -> None:
-    """Have something happen between the decision to give an account this status and the commit of it, once."""
+    """Run `meanwhile` once, between the decision to give an account this status and its commit."""
     documents: Any = world.runtime.documents
     commit, happened = documents.commit, False
 
@@ -34,15 +33,16 @@ def before_commit_of(world: World, status: str, meanwhile: Callable[[], Awaitabl
 
 
 async def status_of(world: World, tenant: Tenant, account_id: str) -> str:
-    """An account's status."""
+    """Return an account's status."""
     found = await world.runtime.documents.get(ACCOUNTS, tenant.id, account_id)
     assert found is not None
     return found["status"]
 
 
 @pytest.mark.parametrize("before", ["closing", "closed"])
-async def test_a_hold_that_comes_between_keeps_the_account_open(before: str) -> None:
-    """A hold for a payment to an account, committed while its closing has found nothing in progress, is seen by it."""
+async def test_a_hold_committed_meanwhile_keeps_the_account_open(before: str) -> None:
+    """A hold that is committed after the closing has found nothing in progress is found before the account is
+    closed."""
     world = await World.in_memory()
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
@@ -69,8 +69,8 @@ async def test_a_hold_that_comes_between_keeps_the_account_open(before: str) -> 
 
 @pytest.mark.parametrize("seed", range(10))
 async def test_closings_and_payments_at_once(make: Make, seed: int) -> None:
-    """Payments to an account, and its closing again and again, in any order: either it is closed with nothing on it,
-    or the money is there."""
+    """Payments to an account and repeated closings of it, in any order: in the end the account is closed and empty, or
+    it has the money."""
     world, random = await make(seed), Random(seed)
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()

@@ -133,19 +133,21 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @rule(target=accounts, overdraft=st.sampled_from([0, 250]))
     def open_account(self, overdraft: int) -> Any:
-        """One more account, with nothing on it."""
+        """Open another account, with a balance of 0."""
         return self.run(self.tenant.account(overdraft=overdraft))
 
     @rule(account=accounts, times=TIMES, batch=st.integers(0, 6), seed=st.integers(0, 99))
     def close(self, account: str, times: int, batch: int, seed: int) -> None:
-        """An account is to be closed, while deliveries are made; refused where it has a balance or holds."""
-        self.run(self.closed_beside(account, times, batch, Random(seed)))
+        """Request the closing of an account while deliveries are made. It is refused with a balance or holds."""
+        self.run(self.close_during_deliveries(account, times, batch, Random(seed)))
 
-    async def closed_beside(self, account: str, times: int, batch: int, random: Random) -> None:
+    async def close_during_deliveries(self, account: str, times: int, batch: int, random: Random) -> None:
         """See `close`."""
         pool = self.world.pool.pending
-        beside = [pool.pop(random.randrange(len(pool))) for _ in range(min(batch, len(pool)))]
-        answer, _ = await asyncio.gather(self.sent(f"/v1/accounts/{account}/close", {}, times), self.delivered(beside))
+        parallel = [pool.pop(random.randrange(len(pool))) for _ in range(min(batch, len(pool)))]
+        answer, _ = await asyncio.gather(
+            self.sent(f"/v1/accounts/{account}/close", {}, times), self.delivered(parallel)
+        )
         assert answer.code in (None, "illegal_state"), answer.body
 
     @rule(account=accounts, amount=AMOUNTS, times=TIMES)
@@ -204,8 +206,8 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_posted_to_a_closed_account(self) -> None:
-        """An account that reads `closed` has nothing on it, nothing held to or from it, and its ledger account stays
-        as it is."""
+        """An account that is `closed` has no balance, nothing is held to or from it, and its ledger account does not
+        change."""
         self.run(self.check_closed())
 
     async def check_closed(self) -> None:

@@ -267,7 +267,7 @@ class DocumentsSuite:
         ],
         ids=["insert", "insert_lacks", "replace", "increment", "immutable", "condition", "assignment"],
     )
-    async def test_a_field_that_its_collection_does_not_know_is_refused(
+    async def test_a_field_that_the_collection_does_not_have_is_refused(
         self, documents: Documents, misspelt: Commit
     ) -> None:
         """A misspelt or missing field, or a change of a field that may not change, is an error and nothing is

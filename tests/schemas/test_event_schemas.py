@@ -1,4 +1,4 @@
-"""The committed event schemas are those of the code, and published types change compatibly only."""
+"""The committed event schemas are those of the code, and published types change only compatibly."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ def test_the_committed_export_is_current() -> None:
     assert committed == documents(version=VERSION), "run: ./lastro events export docs/events"
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git to ask for the last commit")
+@pytest.mark.skipif(shutil.which("git") is None, reason="git, which has the last commit, is not installed")
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_a_published_type_changes_compatibly_only(name: str) -> None:
-    """Against the last commit's schema a type may gain fields, and nothing that a consumer relies on may go."""
+    """Compared with the schema of the last commit, a type may gain fields, and nothing that a consumer relies on may be
+    removed."""
     committed = subprocess.run(
         ["git", "show", f"HEAD:docs/events/schemas/{name}.json"], cwd=ROOT, capture_output=True, check=False
     )
     if committed.returncode != 0:
-        pytest.skip("the type is new, or this is no git checkout")
+        pytest.skip("the type is new, or this is not a git checkout")
     assert incompatibilities(json.loads(committed.stdout), schema_of(CATALOGUE[name])) == []
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_a_schema_is_a_schema(name: str) -> None:
-    """Each schema is valid JSON Schema 2020-12 with the id that `dataschema` names."""
+    """Each schema is a valid JSON Schema 2020-12 with the id that `dataschema` names."""
     schema = schema_of(CATALOGUE[name])
     Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"https://lastro.dev/schemas/{name}.json"
@@ -57,7 +58,7 @@ def test_asyncapi_names_every_type_once() -> None:
 
 
 def test_export_writes_the_files(tmp_path: Path) -> None:
-    """Export writes one schema per type and the AsyncAPI document."""
+    """Export writes one schema for each type, and the AsyncAPI document."""
     written = export(tmp_path, version="1")
     assert len(written) == len(CATALOGUE) + 1
     assert all(path.is_file() for path in written)
@@ -89,6 +90,7 @@ NUMBER = {"type": "integer", "minimum": 0, "maximum": 9}
     ],
 )
 def test_what_counts_as_incompatible(old: dict[str, Any], new: dict[str, Any], reason: str | None) -> None:
-    """Gaining and narrowing is compatible; losing and widening is not, and the reason names the place."""
+    """Gaining fields and narrowing types is compatible; losing fields and widening types is not, and the reason has the
+    place."""
     found = incompatibilities(old, new)
     assert (found == []) if reason is None else (len(found) == 1 and found[0].startswith(reason))

@@ -76,7 +76,7 @@ def test_no_function_has_rights_it_does_not_need(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_function_is_started_by_the_framework(overlay: str) -> None:
-    """Every function has the image's command, around the functions framework, bounded resources, and the settings."""
+    """Every function has the image's command, bounded resources, and the settings."""
     for name, service in of_kind(overlay, "Service").items():
         started = container(service)
         assert started["command"] == COMMAND, name
@@ -87,7 +87,7 @@ def test_every_function_is_started_by_the_framework(overlay: str) -> None:
 
 
 def test_production_runs_an_image_by_its_digest() -> None:
-    """In production every function's image has a digest; on kind it has the tag that was built there."""
+    """In production the image of every function has a digest; on kind it has the tag that was built there."""
     assert {container(service)["image"] for service in of_kind("kind", "Service").values()} == {"dev.local/lastro:kind"}
     for service in of_kind("production", "Service").values():
         assert "@sha256:" in container(service)["image"]

@@ -30,7 +30,7 @@ def test_each_impure_use_is_found(source: str, offence: str) -> None:
     assert offence in [name for _, name in offences(ast.parse(source))]
 
 
-def test_an_offence_has_its_line() -> None:
+def test_a_finding_has_its_line() -> None:
     """A finding has the line of the import or call."""
     source = "from datetime import datetime\n\nWHEN = datetime.now()\nimport os\n"
     assert offences(ast.parse(source)) == [(3, "datetime.now"), (4, "os")]

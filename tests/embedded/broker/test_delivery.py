@@ -29,8 +29,8 @@ def test_backoff_grows_as_knative_has_it() -> None:
 def test_a_policy_has_the_brokers_defaults() -> None:
     """The default policy has no retries, exponential back-off from one second, and Knative's timeout of ten minutes."""
     assert policy_of(DeliverySpec()) == DeliveryPolicy(retry=0, backoff="exponential", delay=1.0, timeout=600.0)
-    said = DeliverySpec(retry=5, backoff_policy="linear", backoff_delay="PT2S", timeout="PT9S")
-    assert policy_of(said) == DeliveryPolicy(retry=5, backoff="linear", delay=2.0, timeout=9.0)
+    spec = DeliverySpec(retry=5, backoff_policy="linear", backoff_delay="PT2S", timeout="PT9S")
+    assert policy_of(spec) == DeliveryPolicy(retry=5, backoff="linear", delay=2.0, timeout=9.0)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ async def tenant(house: House) -> Client:
 
 
 async def test_probes(house: House) -> None:
-    """`/livez` answers while the process runs, and `/readyz` until it stops."""
+    """`/healthz` answers while the process runs, and `/readyz` until it stops."""
     assert (await house.wire.send("GET", "/healthz")).document == {"status": "alive"}
     assert (await house.wire.send("GET", "/readyz")).document == {"status": "ready"}
     house.platform.state.stop()

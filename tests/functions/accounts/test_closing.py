@@ -1,4 +1,4 @@
-"""Closing accounts: only with nothing on them, and never under a payment or deposit that is in progress."""
+"""Closing accounts: only without money and holds, and never while a payment or deposit is in progress."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ async def close(harness: Harness, account_id: str) -> Answer:
 
 
 async def sweep(harness: Harness) -> None:
-    """One tick of the schedule that closes accounts."""
+    """Deliver one tick of the schedule that closes accounts."""
     tick = harness.envelope(Tick(schedule="finish_closing"))
     assert (await harness.deliver("accounts/finish_closing", tick)).status == 204
 
 
 async def status_of(harness: Harness, account_id: str) -> str:
-    """The status of an account."""
+    """Return the status of an account."""
     return str((await harness.call("GET", f"/v1/accounts/{account_id}")).json["status"])
 
 
@@ -45,7 +45,7 @@ async def pay(harness: Harness, payer: str, payee: str, value: int = 300, **fiel
 
 @pytest.fixture
 async def payer(harness: Harness) -> str:
-    """An account with 10.00."""
+    """Open an account with 10.00."""
     account: str = (await harness.account())["id"]
     await harness.fund(account, 1000)
     return account
@@ -53,13 +53,13 @@ async def payer(harness: Harness) -> str:
 
 @pytest.fixture
 async def payee(harness: Harness) -> str:
-    """An account without money."""
+    """Open an account without money."""
     account: str = (await harness.account())["id"]
     return account
 
 
 async def test_an_account_without_money_is_closed_at_once(harness: Harness, payee: str) -> None:
-    """The answer shows it closed, the fact is published once, and a second closing is refused."""
+    """The response shows the account as closed, the fact is published once, and a second closing is refused."""
     answer = await close(harness, payee)
     assert (answer.status, answer.json["status"]) == (200, "closed")
     assert [fact.account_id for fact in harness.events_of(AccountClosed)] == [payee]
@@ -68,7 +68,7 @@ async def test_an_account_without_money_is_closed_at_once(harness: Harness, paye
 
 
 async def test_money_or_a_hold_refuses_the_closing(harness: Harness, payer: str, payee: str) -> None:
-    """An account with a balance is not closed, nor one of which everything is on hold."""
+    """An account with a balance, or whose whole balance is on hold, is not closed."""
     answer = await close(harness, payer)
     assert (answer.status, answer.code) == (409, "illegal_state")
     await pay(harness, payer, payee, 1000, capture="manual")
@@ -87,7 +87,7 @@ async def test_a_hold_on_an_overdraft_refuses_the_closing(harness: Harness, paye
     assert answer.json["detail"] == "The account has 300 minor units on hold."
 
 
-async def test_a_closed_account_takes_no_new_work(harness: Harness, payer: str, payee: str) -> None:
+async def test_a_closed_account_accepts_no_payments_and_deposits(harness: Harness, payer: str, payee: str) -> None:
     """Payments to or from it and deposits to it are refused as `account_closed`."""
     await close(harness, payee)
     amount = {"value": 1, "currency": "BRL"}
@@ -126,7 +126,7 @@ async def test_a_payment_in_progress_ends_before_the_account_is_closed(
 async def test_an_account_that_receives_money_while_closing_stays_open(
     harness: Harness, payer: str, payee: str
 ) -> None:
-    """The payment in progress is paid out to it, and the account is active again: it has a balance."""
+    """The payment in progress settles, and the account is active again because it has a balance."""
     payment_id = await pay(harness, payer, payee, capture="manual")
     await harness.run_events()
     await close(harness, payee)
@@ -138,7 +138,7 @@ async def test_an_account_that_receives_money_while_closing_stays_open(
 
 
 class _ClosingBefore:
-    """Documents in which an account is closed between the reads and the first commit of an event function."""
+    """Documents that close an account between the reads and the first commit of an event function."""
 
     def __init__(self, harness: Harness, consumer: str, account_id: str) -> None:
         self._harness = harness
@@ -158,7 +158,9 @@ class _ClosingBefore:
         await self._documents.commit(commit)
 
 
-async def test_no_payment_slips_into_an_account_that_is_being_closed(harness: Harness, payer: str, payee: str) -> None:
+async def test_a_payment_to_an_account_that_closes_meanwhile_is_declined(
+    harness: Harness, payer: str, payee: str
+) -> None:
     """When the payee's account closes between the reads and the commit of the hold, the payment is declined."""
     payment_id = await pay(harness, payer, payee)
     racing = _ClosingBefore(harness, "accounts/hold_funds", payee)
@@ -174,7 +176,7 @@ async def test_no_payment_slips_into_an_account_that_is_being_closed(harness: Ha
     assert len(harness.events_of(PaymentCreated)) == 1
 
 
-async def test_no_refund_slips_into_an_account_that_is_being_closed(harness: Harness, payer: str, payee: str) -> None:
+async def test_a_refund_to_an_account_that_closes_meanwhile_fails(harness: Harness, payer: str, payee: str) -> None:
     """When the account of a refund's receiver closes before the hold is committed, the refund fails."""
     payment_id = await pay(harness, payer, payee, 1000)
     await harness.run_events()
@@ -213,7 +215,7 @@ async def test_holds_for_one_payee_expect_nothing_of_its_account(harness: Harnes
 
 
 class _SweepAfterTheFirstCommit:
-    """Documents with a tick of the sweep between the first commit, which makes the account `closing`, and the rest."""
+    """Documents that deliver a tick of the sweep after the first commit, which makes the account `closing`."""
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
@@ -228,9 +230,7 @@ class _SweepAfterTheFirstCommit:
         await sweep(self._harness)
 
 
-async def test_a_closing_that_the_sweep_ends_meanwhile_is_answered_with_the_closed_account(
-    harness: Harness, payee: str
-) -> None:
+async def test_a_closing_that_the_sweep_ends_meanwhile_returns_the_closed_account(harness: Harness, payee: str) -> None:
     """When the sweep closes the account while the request is in progress, the response shows it closed."""
     harness.runtime.documents = _SweepAfterTheFirstCommit(harness)
     answer = await close(harness, payee)
@@ -274,7 +274,7 @@ async def test_a_deposit_to_an_account_that_closes_meanwhile_fails(harness: Harn
 
 
 async def test_money_for_a_closed_account_is_stored_as_unmatched(harness: Harness, payee: str) -> None:
-    """A charge that is paid after the account was closed moves no balance and waits for an operator."""
+    """A charge that is paid after the account was closed changes no balance and is stored for an operator."""
     await with_rail(harness)
     made = await deposit(harness, payee)
     await harness.run_events()

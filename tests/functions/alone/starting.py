@@ -55,7 +55,7 @@ class Alone:
         lines = [line for line in self.errors.read_text().splitlines() if line.startswith(_IMPORT)]
         return [line.rpartition("|")[2].strip() for line in lines][1:]
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return everything else that the process has written."""
         return "\n".join(line for line in self.errors.read_text().splitlines() if not line.startswith(_IMPORT))
 
@@ -106,4 +106,4 @@ def _wait_until_open(process: subprocess.Popen[bytes], alone: Alone) -> None:
             time.sleep(0.01)
         else:
             return
-    raise AssertionError(f"it did not start: {alone.said()}")
+    raise AssertionError(f"it did not start: {alone.output()}")

@@ -75,7 +75,7 @@ class Story:
         return headers
 
 
-def tell_story(data_dir: Path) -> Story:
+def create_story(data_dir: Path) -> Story:
     """Make the documents and events on the embedded store."""
     return asyncio.run(_tell(data_dir))
 

@@ -1,4 +1,5 @@
-"""A function that runs alone, as a process, takes no body in chunks: uvicorn may have made headers of its trailers."""
+"""A function that runs alone, as a process, refuses chunked bodies: uvicorn may have added their trailers to the
+headers."""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ import pytest
 
 from tests.functions.alone.requests import EVENTS, REQUESTS
 from tests.functions.alone.starting import Alone, started
-from tests.functions.alone.story import Story, tell_story
+from tests.functions.alone.story import Story, create_story
 
 SERVERS = ["httptools", "h11"]
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    return tell_story(tmp_path_factory.mktemp("chunks") / "story")
+    return create_story(tmp_path_factory.mktemp("chunks") / "story")
 
 
 def message(path: str, headers: dict[str, str], body: bytes, trailers: dict[str, str]) -> list[bytes]:
-    """A POST in chunks: its head, its body, and its trailers."""
+    """Return a chunked POST: its head, its body and its trailers."""
     lines = {"host": "alone", "transfer-encoding": "chunked", **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     tail = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
@@ -34,8 +35,8 @@ def message(path: str, headers: dict[str, str], body: bytes, trailers: dict[str,
     ]
 
 
-def asked(alone: Alone, first: bytes, *later: bytes) -> bytes:
-    """All that is answered to the first piece until the server closes the connection; the others are sent then."""
+def exchange(alone: Alone, first: bytes, *later: bytes) -> bytes:
+    """Send the first piece, wait for the response, send the others, and return all bytes until the server closes."""
     answer = b""
     with socket.create_connection(("127.0.0.1", alone.port), timeout=60) as connection:
         connection.sendall(first)
@@ -48,15 +49,15 @@ def asked(alone: Alone, first: bytes, *later: bytes) -> bytes:
 
 
 def send_without_end(connection: socket.socket, field: bytes) -> None:
-    """Send a field again and again, a gigabyte at most."""
+    """Send a field again and again, at most a gigabyte."""
     for _ in range(10**9 // len(field)):
         connection.sendall(field)
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_trailers_give_no_credentials(story: Story, tmp_path: Path, server: str) -> None:
-    """A payment in chunks is refused wherever its token and signature are, in one piece and in three; with a length it
-    is made, and was not made before."""
+def test_trailers_do_not_count_as_credentials(story: Story, tmp_path: Path, server: str) -> None:
+    """A chunked payment is refused wherever its token and signature are, in one piece and in three; with a length it is
+    accepted, and was not made before."""
     data_dir = tmp_path / "data"
     shutil.copytree(story.data_dir, data_dir)
     operation = "payments/create_payment"
@@ -65,8 +66,8 @@ def test_trailers_give_no_credentials(story: Story, tmp_path: Path, server: str)
     with started(f"functions/{operation}.py", data_dir, UVICORN_HTTP=server) as alone:
         hidden = message(payment.path, {}, payment.content, headers)
         for pieces in ([b"".join(hidden)], hidden, message(payment.path, headers, payment.content, {})):
-            answer = asked(alone, *pieces)
-            assert answer.startswith(b"HTTP/1.1 400"), (answer, alone.said())
+            answer = exchange(alone, *pieces)
+            assert answer.startswith(b"HTTP/1.1 400"), (answer, alone.output())
             document = orjson.loads(answer.partition(b"\r\n\r\n")[2])
             assert (document["code"], "Transfer-Encoding" in document["detail"]) == ("malformed_request", True)
         made = alone.send("POST", payment.path, headers, payment.content)
@@ -74,8 +75,8 @@ def test_trailers_give_no_credentials(story: Story, tmp_path: Path, server: str)
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_trailers_are_no_attributes(story: Story, tmp_path: Path, server: str) -> None:
-    """An event in chunks is refused, wherever its attributes are; with a length it is taken."""
+def test_trailers_do_not_count_as_attributes(story: Story, tmp_path: Path, server: str) -> None:
+    """A chunked event is refused wherever its attributes are; with a length it is accepted."""
     data_dir = tmp_path / "data"
     shutil.copytree(story.data_dir, data_dir)
     operation = "accounts/hold_funds"
@@ -84,14 +85,14 @@ def test_trailers_are_no_attributes(story: Story, tmp_path: Path, server: str) -
     rest = {name: value for name, value in headers.items() if name not in attributes}
     with started(f"functions/{operation}.py", data_dir, UVICORN_HTTP=server) as alone:
         for pieces in ([b"".join(message("/", rest, body, attributes))], message("/", dict(headers), body, {})):
-            answer = asked(alone, *pieces).lower()
-            assert answer.startswith(b"http/1.1 400"), (answer, alone.said())
+            answer = exchange(alone, *pieces).lower()
+            assert answer.startswith(b"http/1.1 400"), (answer, alone.output())
             assert b"kne-code: malformed_request" in answer
         assert alone.send("POST", "/", headers, body).status == 204
 
 
 def test_trailers_without_end_are_not_read(story: Story, tmp_path: Path) -> None:
-    """A function that has refused a body in chunks closes the connection: what follows it is not kept."""
+    """A function that has refused a chunked body closes the connection and does not read the rest."""
     data_dir = tmp_path / "data"
     shutil.copytree(story.data_dir, data_dir)
     with started("functions/payments/create_payment.py", data_dir, UVICORN_HTTP="httptools") as alone:

@@ -20,16 +20,16 @@ from shared.http.operation import Access, HttpOperation
 from shared.messaging.operation import EventOperation
 from tests.functions.alone.requests import EVENTS, REQUESTS
 from tests.functions.alone.starting import ROOT, Alone, Reply, started
-from tests.functions.alone.story import Story, tell_story
+from tests.functions.alone.story import Story, create_story
 from tests.harness import operations
 
 DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"}
 ANSWERING = {"shared.http.failures", "shared.http.pipeline", "shared.http.models", "shared.http.signing"}
 MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite.store", "typer", "yaml"}
 
-# How many modules a function may have imported when it has given its first answer: 610 at most on Python 3.11, 611 on
-# 3.14. All but fifty or so are the framework's with Flask, Starlette, uvicorn and pydantic. A function that needs more
-# says so here.
+# The most modules that a function may have imported when it sends its first response: 610 on Python 3.11, 611 on 3.14.
+# All but about fifty are those of the framework with Flask, Starlette, uvicorn and pydantic. A function that needs more
+# is listed here.
 BUDGET = 620
 OWN_BUDGET: dict[str, int] = {}
 
@@ -54,7 +54,7 @@ class Run:
     real: Reply
     again: Reply
     """The response to the same again; an event is sent in structured mode the second time."""
-    said: str
+    output: str
 
 
 def _path_of(operation: HttpOperation) -> str:
@@ -72,7 +72,7 @@ def _http_run(operation: HttpOperation, alone: Alone, story: Story) -> Run:
             platform = operation.access is Access.PLATFORM
             headers |= story.headers(operation.method, request.path, request.content, platform=platform)
         replies.append(alone.send(operation.method, request.path, headers, request.content))
-    return Run(first, imported, replies[0], replies[1], alone.said())
+    return Run(first, imported, replies[0], replies[1], alone.output())
 
 
 def _event_run(operation: EventOperation, alone: Alone, story: Story) -> Run:
@@ -82,7 +82,7 @@ def _event_run(operation: EventOperation, alone: Alone, story: Story) -> Run:
     headers, body = event.to_binary()
     real = alone.send("POST", "/", headers, body)
     again = alone.send("POST", "/", STRUCTURED, event.to_structured())
-    return Run(first, imported, real, again, alone.said())
+    return Run(first, imported, real, again, alone.output())
 
 
 class _Provider(BaseHTTPRequestHandler):
@@ -119,7 +119,7 @@ class Runs:
         self._folder = folder
         self._pool = pool
         self._rail = rail
-        self.story = tell_story(folder / "story")
+        self.story = create_story(folder / "story")
         self._ahead: dict[str, Future[Run]] = {}
 
     def of(self, operation: Operation) -> Run:
@@ -209,7 +209,7 @@ def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs)
     if expected >= 400:
         assert _is_problem(run.real, expected) in operation.problems
     else:
-        assert run.real.status == expected, (run.real.body, run.said)
+        assert run.real.status == expected, (run.real.body, run.output)
         assert run.real.headers["content-type"] == "application/json"
         assert operation.result is not None
         operation.result.model_validate_json(run.real.body)
@@ -229,7 +229,7 @@ def test_a_function_alone_processes_events(operation: EventOperation, runs: Runs
 
     assert (run.first.status, run.first.headers["kne-code"], run.first.body) == (400, "malformed_request", b"")
     _check_imports(operation, run)
-    assert (run.real.status, run.real.body) == (204, b""), (run.real.headers, run.said)
+    assert (run.real.status, run.real.body) == (204, b""), (run.real.headers, run.output)
     assert (run.again.status, run.again.body) == (204, b"")
     assert "content-type" not in run.real.headers
 

@@ -113,7 +113,7 @@ def beside(tmp_path: Path) -> Iterator[Alone]:
 
 
 async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_path: Path, beside: Alone) -> None:
-    """While another process uses its data directory, /readyz is 503 with the reason, which is logged, and /livez is
+    """While another process uses its data directory, /readyz is 503 with the reason, which is logged, and /healthz is
     200; afterwards /readyz is 200."""
     held = await open_adapter(SqliteStore(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock()))
     reason = f"the data directory {tmp_path / 'data'} is in use by another Lastro process"
@@ -127,7 +127,7 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
     deadline = time.monotonic() + PATIENCE_SECONDS
     # A line is written a moment after its request.
     while not any(reason in message for message in messages) and time.monotonic() < deadline:
-        messages = [line["message"] for line in log_of(beside.said())]
+        messages = [line["message"] for line in log_of(beside.output())]
     assert "the environment has LASTRO_LOGLEVEL, which is no setting: is LASTRO_LOG_LEVEL meant?" in messages
     assert [message for message in messages if reason in message]
 
@@ -157,8 +157,8 @@ def test_its_log_has_the_platforms_format(tmp_path: Path) -> None:
         ids = [
             alone.send("GET", path, {}).headers["x-request-id"] for path in ("/v1/payments/pay_0?x=secret", "/nowhere")
         ]
-    assert all(line.startswith("{") for line in alone.said().splitlines())
-    ready, *requests, stopping = log_of(alone.said())
+    assert all(line.startswith("{") for line in alone.output().splitlines())
+    ready, *requests, stopping = log_of(alone.output())
     assert (ready["message"], stopping["message"]) == ("get_payment is ready", "stopping")
     assert [(line["request_id"], line["status"]) for line in requests] == [(ids[0], 401), (ids[1], 404)]
-    assert "secret" not in alone.said()
+    assert "secret" not in alone.output()

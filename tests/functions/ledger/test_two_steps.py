@@ -26,7 +26,7 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await made.close()
 
 
-def asked(harness: Harness, *, attempt: int = 1) -> PaymentCaptureRequested:
+def capture_requested(harness: Harness, *, attempt: int = 1) -> PaymentCaptureRequested:
     """Return the fact that requests a transfer of 3.00."""
     return PaymentCaptureRequested(
         payment_id="pay_1",
@@ -67,7 +67,7 @@ async def test_a_transfer_whose_commit_was_lost_is_published_by_the_next_deliver
 ) -> None:
     """The repeated event finds the recorded transfer, records nothing, and publishes it once."""
     drop_next_commit(harness, monkeypatch, error)
-    request = harness.envelope(asked(harness))
+    request = harness.envelope(capture_requested(harness))
     first = await harness.deliver(POST, request)
     assert await entries(harness) == [(1, -300)]
     assert len(harness.events_of(TransferPosted)) == (0 if first.status == 503 else 1)
@@ -83,7 +83,7 @@ async def test_a_transfer_recorded_in_time_is_published_after_the_deadline(
 ) -> None:
     """A recorded transfer whose commit was lost is not refused when the event is delivered again after the deadline."""
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
-    request = harness.envelope(asked(harness))
+    request = harness.envelope(capture_requested(harness))
     assert (await harness.deliver(POST, request)).status == 503
     harness.clock.advance(harness.clock.now() - harness.clock.now().replace(year=2025))
     assert (await harness.deliver(POST, request)).status == 204
@@ -96,7 +96,7 @@ async def test_a_refusal_whose_commit_was_lost_is_published_by_the_next_delivery
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refused id stays refused: the repeated event publishes the refusal and records nothing."""
-    request = harness.envelope(asked(harness))
+    request = harness.envelope(capture_requested(harness))
     harness.clock.advance(harness.clock.now() - harness.clock.now().replace(year=2025))
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
     assert (await harness.deliver(POST, request)).status == 503
@@ -110,7 +110,7 @@ async def test_another_attempt_of_the_saga_finds_the_transfer(
 ) -> None:
     """The request of a later attempt, a different event, publishes the recorded transfer under the same event id."""
     drop_next_commit(harness, monkeypatch, Unavailable("no documents"))
-    first, second = (harness.envelope(asked(harness, attempt=attempt)) for attempt in (1, 2))
+    first, second = (harness.envelope(capture_requested(harness, attempt=attempt)) for attempt in (1, 2))
     assert (await harness.deliver(POST, first)).status == 503
     assert (await harness.deliver(POST, second)).status == 204
     assert (await harness.deliver(POST, first)).status == 204

@@ -51,14 +51,14 @@ async def deposit(harness: Harness, account_id: str, value: int = 1050) -> Any:
 
 def report(txid: str | None, value: int = 1050, end_to_end_id: str = END_TO_END, **more: Any) -> dict[str, Any]:
     """Return a provider's report of one payment."""
-    said = {
+    report = {
         "endToEndId": end_to_end_id,
         "txid": txid,
         "valor": format_amount(value),
         "horario": "2026-01-01T00:00:00.000Z",
         **more,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in report.items() if value is not None}
 
 
 async def callback(

@@ -120,14 +120,15 @@ async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> 
     assert set(orjson.loads(stored)) == {"active", "previous"}
 
 
-def test_the_issuer_is_the_realm_that_is_set() -> None:
+def test_the_issuer_is_the_configured_realm() -> None:
     """The issuer is the configured realm, or else the platform's base URL."""
     assert issuer_url(Settings(identity="https://id.example/realms/x")) == "https://id.example/realms/x"
     assert issuer_url(Settings(base_url="http://h:1/")) == "http://h:1/realms/lastro"
 
 
 async def test_a_jump_of_the_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Set back an hour and then forwards again, the clock is two warnings, each with its direction and size."""
+    """After the clock was set back an hour and forwards again, the log has two warnings, each with direction and
+    size."""
     clock = ManualClock()
     watching = asyncio.create_task(watch_clock(clock, 0.001))
     await asyncio.sleep(0)
@@ -146,8 +147,8 @@ async def test_a_jump_of_the_clock_is_logged_once(caplog: pytest.LogCaptureFixtu
     assert {record.levelname for record in caplog.records} == {"WARNING"}
 
 
-async def test_a_process_watches_the_clock_and_stops_watching_at_its_end(tmp_path: Path) -> None:
-    """What a process opens it closes: no task is left behind."""
+async def test_a_process_watches_the_clock_until_it_is_closed(tmp_path: Path) -> None:
+    """A process ends its tasks when it is closed."""
     before = asyncio.all_tasks()
     async with Process(Settings(data_dir=str(tmp_path))):
         assert len(asyncio.all_tasks() - before) == 1

@@ -49,7 +49,7 @@ def test_the_wall_clock_is_the_machine_s_even_when_it_is_set_back(monkeypatch: p
     assert clock.monotonic() >= monotonic
 
 
-def test_a_test_s_clock_lets_time_pass_or_sets_the_wall_clock() -> None:
+def test_a_manual_clock_advances_and_jumps() -> None:
     """`advance` moves both clocks, only forwards; `jump` moves only the wall clock, in either direction."""
     clock = ManualClock()
     start, zero = clock.now(), clock.monotonic()
@@ -82,7 +82,7 @@ def test_settings_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "error"),
     [
         ("LASTRO_LOG_LEVEL", "loud", "='loud' is not one of debug, info, warning, error"),
         ("LASTRO_BASE_URL", "ftp://user:secret@example.test", " is not an http:// or https:// URL"),
@@ -93,12 +93,12 @@ def test_settings_come_from_the_environment() -> None:
         ("LASTRO_SWEEP_BATCH", "1.5", "='1.5' is not a whole number"),
     ],
 )
-def test_an_invalid_setting_is_refused_with_what_is_accepted(name: str, text: str, said: str) -> None:
+def test_an_invalid_setting_is_refused_with_what_is_accepted(name: str, text: str, error: str) -> None:
     """The error names the variable, its value and the accepted values; the value of a URL, which may contain a
     password, is not shown."""
     with pytest.raises(InvalidSettings) as caught:
         Settings.from_environment({name: text})
-    assert str(caught.value) == name + said
+    assert str(caught.value) == name + error
 
 
 def test_all_invalid_settings_are_reported_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Crash points do nothing unless one is armed, and then kill the process at the pass that was asked for."""
+"""Crash points do nothing unless one is armed; the armed one kills the process at its n-th pass."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_the_armed_point_kills_at_its_pass(monkeypatch: pytest.MonkeyPatch, text
 
 
 def test_a_misspelt_point_is_refused_with_the_names_of_all() -> None:
-    """A value of LASTRO_CRASH_AT that names no point is refused, and the text lists the points."""
+    """A value of LASTRO_CRASH_AT that is not the name of a point is refused, and the error lists the names."""
     with pytest.raises(ValueError, match=r"LASTRO_CRASH_AT=.* is not a crash point") as caught:
         crash_points._Armed("store.decide:2")
     assert all(name in str(caught.value) for name in crash_points.NAMES)
 
 
 def test_nothing_is_armed_without_the_variable() -> None:
-    """In a process without the variable a point costs the call of a builtin that returns."""
+    """Without the variable, a point costs one call of a builtin function."""
     assert os.environ.get(crash_points.VARIABLE) is None
     assert crash_points.reach is id
     crash_points._reach("store.decided")

@@ -10,7 +10,7 @@ from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 
 
 @pytest.mark.parametrize("bits", [0, 1, 7, 8, 62, 128, 4096 * 8, 4096 * 8 + 1])
-def test_as_many_bits_as_were_asked_for(bits: int) -> None:
+def test_numbers_have_the_requested_bits(bits: int) -> None:
     """No number has more than the requested bits, and each bit is set in some numbers."""
     random = BufferedSystemRandom()
     numbers = [random.getrandbits(bits) for _ in range(200)]
@@ -21,7 +21,7 @@ def test_as_many_bits_as_were_asked_for(bits: int) -> None:
     assert seen == (1 << bits) - 1
 
 
-def test_nothing_is_given_out_twice() -> None:
+def test_numbers_are_not_repeated() -> None:
     """Over many blocks no number is repeated, and two sources give different numbers."""
     first, second = BufferedSystemRandom(), BufferedSystemRandom()
     numbers = [source.getrandbits(128) for _ in range(3000) for source in (first, second)]

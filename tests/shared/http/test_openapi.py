@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the operations do."""
+"""The OpenAPI document describes the operations."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_every_status_is_named_with_its_codes(document: dict[str, Any]) -> None:
 
 
 def test_every_problem_has_an_example(document: dict[str, Any]) -> None:
-    """Each code of a response has an example: the document that the platform answers with, valid by the schema."""
+    """Each code of a response has an example: the document that the platform returns, valid by the schema."""
     for operation in OPERATIONS:
         responses = document["paths"][operation.path][operation.method.lower()]["responses"]
         for status in responses.keys() - {str(operation.status)}:
@@ -128,8 +128,8 @@ def test_every_problem_has_an_example(document: dict[str, Any]) -> None:
 
 
 def test_the_seven_headers_are_parameters(document: dict[str, Any]) -> None:
-    """A tenant's operation has all seven; only the Idempotency-Key of a POST is required, for a hook of the client adds
-    the signature; a provider's callback has none of them."""
+    """An operation for tenants has all seven; only the Idempotency-Key of a POST is required, because a hook of the
+    client adds the signature. A provider's callback has none of them."""
     post = _parameters(document, "/v1/things", "post")
     get = _parameters(document, "/v1/things", "get")
     call = _parameters(document, "/v1/things/{thing_id}/calls", "post")
@@ -143,7 +143,8 @@ def test_the_seven_headers_are_parameters(document: dict[str, Any]) -> None:
 
 
 def test_a_query_s_model_becomes_parameters(document: dict[str, Any]) -> None:
-    """Each field of the query is a parameter under the name it is sent by, without null, and no schema is left over."""
+    """Each field of the query is a parameter with the name that is sent, without null, and no schema of the query
+    remains."""
     parameters = _parameters(document, "/v1/things", "get")
     assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
     assert parameters["to"]["schema"] == {"type": "string"}
@@ -151,15 +152,15 @@ def test_a_query_s_model_becomes_parameters(document: dict[str, Any]) -> None:
 
 
 def test_bodies_are_closed(document: dict[str, Any]) -> None:
-    """Unknown fields and metadata keys of another form are refused in the description as in the code."""
+    """Unknown fields and invalid metadata keys are refused by the description as by the code."""
     schema = document["components"]["schemas"]["MakeThing"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["metadata"]["anyOf"][0]["additionalProperties"] is False
     assert document["paths"]["/v1/things/{thing_id}/rest"]["post"]["requestBody"]["required"] is False
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    """No $ref points at what is not in the document."""
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
+    """Each $ref refers to a part of the document."""
 
     def references(node: Any) -> list[str]:
         if isinstance(node, dict):
@@ -174,8 +175,8 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         assert place
 
 
-def test_security_says_what_a_request_needs(document: dict[str, Any]) -> None:
-    """A request needs a token with the operation's scope, a change a signature as well, and a callback neither."""
+def test_security_lists_token_and_signature(document: dict[str, Any]) -> None:
+    """A request needs a token with the operation's scope, a change also a signature, and a callback neither."""
     paths = document["paths"]
     signature: dict[str, list[str]] = {"timestamp": [], "key": [], "signature": []}
     assert paths["/v1/things"]["post"]["security"] == [{"token": ["things:write"], **signature}]
@@ -192,7 +193,7 @@ def test_the_token_endpoint_is_named(document: dict[str, Any]) -> None:
     assert {"X-Timestamp", "X-Key-Id", "X-Signature"} <= names
 
 
-def test_two_documents_share_nothing(document: dict[str, Any]) -> None:
+def test_two_documents_share_no_state(document: dict[str, Any]) -> None:
     """A change of one document does not change the next."""
     document["components"]["schemas"].clear()
     again = describe(OPERATIONS, base_url="http://localhost", token_url="http://localhost/token", version="1")

@@ -1,4 +1,4 @@
-"""`Prefer: wait` in a process that does not know the broker, such as a function that runs alone."""
+"""`Prefer: wait` in a process without a broker, such as a function that runs alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def waiting_payment(harness: Harness, key: str) -> tuple[dict[str, object]
 
 
 async def test_a_key_has_one_response_when_its_lock_is_lost(harness: Harness) -> None:
-    """Another request of the key is given the answer that is there, and the one that waits is then given the same."""
+    """Another request of the key gets the stored response, and the waiting request then returns the same."""
     body, first = await waiting_payment(harness, "once")
     await harness.runtime.cache.clear()
     early = await harness.call("POST", "/v1/payments", body, key="once")
@@ -59,8 +59,8 @@ async def test_a_key_has_one_response_when_its_lock_is_lost(harness: Harness) ->
     assert (await harness.payment(early.json["id"]))["status"] == "settled"
 
 
-async def test_the_answer_that_was_waited_for_is_the_keys(harness: Harness) -> None:
-    """Where no other request of the key came meanwhile, it is given the later answer."""
+async def test_the_later_response_is_stored_under_the_key(harness: Harness) -> None:
+    """Without another request of the key meanwhile, the later response is stored under the key."""
     body, first = await waiting_payment(harness, "once")
     while not first.done():
         await harness.run_events()
@@ -69,8 +69,9 @@ async def test_the_answer_that_was_waited_for_is_the_keys(harness: Harness) -> N
     assert (first.result().json["status"], late.body) == ("settled", first.result().body)
 
 
-async def test_a_key_whose_request_died_waiting_is_answered_at_once(harness: Harness) -> None:
-    """The answer that was stored with the effect becomes the key's with the next request, which need not wait."""
+async def test_a_key_whose_request_ended_waiting_is_answered_at_once(harness: Harness) -> None:
+    """When a waiting request ends without a response, the next request of the key gets the first response without
+    waiting."""
     body, first = await waiting_payment(harness, "once")
     first.cancel()
     await harness.runtime.cache.clear()

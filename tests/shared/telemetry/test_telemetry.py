@@ -1,4 +1,4 @@
-"""What a process measures of itself."""
+"""The traces and metrics that a process records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class Spans:
-    """An exporter that keeps what it is given."""
+    """An exporter that stores its spans."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -22,7 +22,7 @@ class Spans:
 
 
 def telemetry(ratio: float, *, parent_based: bool = True) -> Telemetry:
-    """Telemetry whose spans go somewhere."""
+    """Return telemetry with an exporter."""
     made = Telemetry(Random(1), ratio, parent_based=parent_based)
     made.export_to(Spans())
     return made
@@ -44,14 +44,15 @@ def test_without_a_parent_a_trace_begins(parent: str | None) -> None:
 
 
 def test_without_an_exporter_no_span_is_made_whatever_the_ratio() -> None:
-    """Where spans would go nowhere a new trace is not sampled, and one that comes along is passed on as it is."""
+    """Without an exporter a new trace is not sampled, and the parent's traceparent is returned unchanged."""
     alone = Telemetry(Random(1), 1.0)
     assert alone.trace(None).endswith("-00")
     assert alone.trace(PARENT) == PARENT
 
 
-def test_a_sampler_that_is_not_parent_based_decides_by_the_trace_s_id_alone() -> None:
-    """Every process decides alike about a trace, whatever its beginning was: about half of many at the ratio 0.5."""
+def test_a_sampler_that_is_not_parent_based_decides_by_the_trace_id() -> None:
+    """Every process decides alike about a trace, whether it began here or not: with the ratio 0.5, about half of many
+    traces are sampled."""
     first, second = telemetry(0.5, parent_based=False), telemetry(0.5, parent_based=False)
     random = Random(2)
     parents = [f"00-{random.getrandbits(128):032x}-00f067aa0ba902b7-00" for _ in range(1000)]

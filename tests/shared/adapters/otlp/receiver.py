@@ -1,4 +1,4 @@
-"""A little OTLP/HTTP receiver in this process."""
+"""A small OTLP/HTTP receiver in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflat
 
 @dataclass
 class Request:
-    """One request that was received."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass
 class Receiver:
-    """What was received. While `gate` is not set requests are received and not answered."""
+    """The received requests. While `gate` is not set, requests are received and not answered."""
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -42,17 +42,17 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}"
 
     def of(self, path: str) -> list[Request]:
-        """The requests to a path."""
+        """Return the requests to a path."""
         return [request for request in self.requests if request.path == path]
 
     def wait_for(self, count: int, path: str = "/v1/traces") -> list[Request]:
-        """The requests to a path once there are so many."""
+        """Wait for `count` requests to a path, and return them."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.of(path)) >= count, 30), self.requests
         return self.of(path)
 
     def spans(self, path: str = "/v1/traces") -> list[Span]:
-        """Every span that was received."""
+        """Return every received span."""
         found = []
         for request in self.of(path):
             for resource in ExportTraceServiceRequest.FromString(request.body).resource_spans:
@@ -60,12 +60,12 @@ class Receiver:
         return found
 
     def metrics(self, path: str = "/v1/metrics") -> dict[str, Metric]:
-        """The metrics of the last request, by name."""
+        """Return the metrics of the last request, by name."""
         (resource,) = ExportMetricsServiceRequest.FromString(self.of(path)[-1].body).resource_metrics
         return {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
 
     def resource(self) -> dict[str, str]:
-        """What the spans are said to be of."""
+        """Return the attributes of the resource of the spans."""
         (resource,) = ExportTraceServiceRequest.FromString(self.of("/v1/traces")[0].body).resource_spans
         attributes: list[KeyValue] = list(resource.resource.attributes)
         return {attribute.key: attribute.value.string_value for attribute in attributes}
@@ -73,7 +73,7 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver on a free port."""
+    """Run a receiver on a free port."""
     receiver = Receiver()
     receiver.gate.set()
 

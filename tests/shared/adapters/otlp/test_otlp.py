@@ -1,4 +1,4 @@
-"""OpenTelemetry's own environment variables, each against a receiver that notes what comes."""
+"""OpenTelemetry's own environment variables, each tested with a receiver that records the requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _only_what_a_test_sets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected(ratio: float = 1.0) -> AsyncIterator[tuple[Telemetry, OtlpLink | None]]:
-    """Telemetry connected as a process connects it, by what is in the environment."""
+    """Return telemetry that is connected as in a process, by the variables in the environment."""
     variables = read_variables(os.environ, ratio)
     telemetry = Telemetry(Random(1), variables.ratio, parent_based=variables.parent_based)
     link = exporter(telemetry, variables)
@@ -46,13 +46,13 @@ async def connected(ratio: float = 1.0) -> AsyncIterator[tuple[Telemetry, OtlpLi
 
 
 def answered(telemetry: Telemetry, parent: str | None = None, operation: str = "payments/create_payment") -> None:
-    """One request is answered."""
+    """Record one answered request."""
     telemetry.record_http(operation, 201, 0.02, telemetry.trace(parent), parent, "demo", "req_1")
 
 
 async def test_spans_and_metrics_reach_the_endpoint(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_EXPORTER_OTLP_ENDPOINT: a sampled span with its parent, and each histogram with its counts, arrive; an
-    unsampled span does not."""
+    """OTEL_EXPORTER_OTLP_ENDPOINT: a sampled span with its parent, and each histogram with its counts, are received; an
+    unsampled span is not."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     async with connected(ratio=0.0) as (telemetry, _):
         answered(telemetry, PARENT)
@@ -73,7 +73,7 @@ async def test_spans_and_metrics_reach_the_endpoint(monkeypatch: pytest.MonkeyPa
 async def test_nothing_is_sent_without_an_endpoint_or_with_the_sdk_disabled(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, disabled: dict[str, str]
 ) -> None:
-    """OTEL_SDK_DISABLED: there is no exporter, and so no span is made."""
+    """OTEL_SDK_DISABLED: there is no exporter, so no span is created."""
     for name, value in {**disabled, **({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url} if disabled else {})}.items():
         monkeypatch.setenv(name, value)
     async with connected() as (telemetry, link):
@@ -86,7 +86,7 @@ async def test_nothing_is_sent_without_an_endpoint_or_with_the_sdk_disabled(
 async def test_each_signal_has_an_endpoint_of_its_own(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, signal: str, other: str
 ) -> None:
-    """OTEL_EXPORTER_OTLP_<SIGNAL>_ENDPOINT is taken as it stands, and the other signal is not sent anywhere."""
+    """OTEL_EXPORTER_OTLP_<SIGNAL>_ENDPOINT is used unchanged, and the other signal is not sent."""
     monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", f"{receiver.url}/here")
     async with connected() as (telemetry, _):
         answered(telemetry)
@@ -97,7 +97,7 @@ async def test_each_signal_has_an_endpoint_of_its_own(
 async def test_a_signal_can_be_left_out(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, signal: str, left: str
 ) -> None:
-    """OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: `none` sends nothing of that signal."""
+    """OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: with `none`, nothing of the signal is sent."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv(f"OTEL_{signal}_EXPORTER", "none")
     async with connected() as (telemetry, _):
@@ -105,8 +105,8 @@ async def test_a_signal_can_be_left_out(
     assert {request.path for request in receiver.requests} == {left}
 
 
-async def test_headers_go_along(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_EXPORTER_OTLP_HEADERS, and a signal's own in its place."""
+async def test_headers_are_sent(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_EXPORTER_OTLP_HEADERS are sent, or the headers of the signal instead of them."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, x-other=1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-key=metrics")
@@ -118,7 +118,7 @@ async def test_headers_go_along(monkeypatch: pytest.MonkeyPatch, receiver: Recei
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
 async def test_bodies_are_compressed(monkeypatch: pytest.MonkeyPatch, receiver: Receiver, compression: str) -> None:
-    """OTEL_EXPORTER_OTLP_COMPRESSION."""
+    """OTEL_EXPORTER_OTLP_COMPRESSION compresses the bodies."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
     async with connected() as (telemetry, _):
@@ -137,10 +137,11 @@ async def test_bodies_are_compressed(monkeypatch: pytest.MonkeyPatch, receiver: 
     ],
     ids=str,
 )
-async def test_what_the_telemetry_is_of(
+async def test_the_service_name(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, variables: dict[str, str], expected: dict[str, str]
 ) -> None:
-    """OTEL_SERVICE_NAME before OTEL_RESOURCE_ATTRIBUTES before the Knative Service's name before `lastro`."""
+    """The service name is OTEL_SERVICE_NAME, else that of OTEL_RESOURCE_ATTRIBUTES, else the Knative Service's, else
+    `lastro`."""
     monkeypatch.delenv("K_SERVICE", raising=False)
     for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **variables}.items():
         monkeypatch.setenv(name, value)
@@ -170,8 +171,8 @@ async def test_the_sampler(
     argument: str | None,
     sampled: tuple[bool, bool, bool],
 ) -> None:
-    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG decide before LASTRO_TRACE_RATIO (here 0): about a trace that
-    begins here, one that began sampled elsewhere, and one that began unsampled."""
+    """OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG replace LASTRO_TRACE_RATIO (here 0): for a trace that begins
+    here, and for one that began sampled or unsampled elsewhere."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     for name, value in (("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)):
         if value is not None:
@@ -183,8 +184,8 @@ async def test_the_sampler(
     assert tuple(name in names for name in ("root", "sampled", "unsampled")) == sampled
 
 
-async def test_metrics_come_at_their_interval(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_METRIC_EXPORT_INTERVAL, in milliseconds."""
+async def test_metrics_are_sent_at_the_interval(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_METRIC_EXPORT_INTERVAL is the interval of metrics in milliseconds."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
     async with connected():
@@ -192,9 +193,9 @@ async def test_metrics_come_at_their_interval(monkeypatch: pytest.MonkeyPatch, r
     assert read_variables({}, 1.0).metric_seconds == 60.0
 
 
-async def test_spans_leave_in_batches(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_BSP_SCHEDULE_DELAY and OTEL_BSP_MAX_EXPORT_BATCH_SIZE: what is gathered leaves after so many milliseconds,
-    in requests of at most so many spans."""
+async def test_spans_are_sent_in_batches(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_BSP_SCHEDULE_DELAY and OTEL_BSP_MAX_EXPORT_BATCH_SIZE: spans are sent after a delay in milliseconds, in
+    requests of at most this many spans."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
@@ -205,8 +206,8 @@ async def test_spans_leave_in_batches(monkeypatch: pytest.MonkeyPatch, receiver:
         assert len(receiver.spans()) == 5
 
 
-async def test_a_queue_that_is_full_drops_spans(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_BSP_MAX_QUEUE_SIZE bounds what waits for a collector that is slow."""
+async def test_a_full_queue_drops_spans(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """OTEL_BSP_MAX_QUEUE_SIZE bounds the number of spans that wait for a slow collector."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
     for name, value in (("MAX_QUEUE_SIZE", "3"), ("MAX_EXPORT_BATCH_SIZE", "1"), ("SCHEDULE_DELAY", "20")):
         monkeypatch.setenv(f"OTEL_BSP_{name}", value)
@@ -221,7 +222,7 @@ async def test_a_queue_that_is_full_drops_spans(monkeypatch: pytest.MonkeyPatch,
 
 
 async def test_a_request_has_its_timeout(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """OTEL_EXPORTER_OTLP_TIMEOUT, in seconds: a request that is not answered within it is given up and sent again."""
+    """OTEL_EXPORTER_OTLP_TIMEOUT, in seconds: a request that is not answered within it is sent again."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/v1/traces")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
@@ -233,10 +234,10 @@ async def test_a_request_has_its_timeout(monkeypatch: pytest.MonkeyPatch, receiv
         await asyncio.to_thread(receiver.wait_for, 2)
 
 
-async def test_a_collector_that_hangs_does_not_hold_up_the_end(
+async def test_a_blocked_collector_does_not_delay_the_end(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Closing takes its time and no longer, and says that something was not sent."""
+    """With a blocked collector, closing takes its bounded time, and logs that data was not sent."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     receiver.gate.clear()
     async with connected() as (telemetry, link):
@@ -265,21 +266,21 @@ async def test_a_collector_that_hangs_does_not_hold_up_the_end(
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "is not a whole number above 0"),
     ],
 )
-def test_a_value_that_cannot_be_followed_is_named(name: str, value: str, shown: str) -> None:
-    """A wrong value is an error that names the variable, what is wrong and what is accepted."""
+def test_an_invalid_value_is_named(name: str, value: str, shown: str) -> None:
+    """An invalid value causes an error with the variable, the error and the accepted values."""
     with pytest.raises(InvalidSettings, match=f"{name}.*{shown}"):
         read_variables({name: value}, 1.0)
 
 
 def test_headers_are_not_shown() -> None:
-    """A list of headers that cannot be read is named, and not what stands in it."""
+    """The error for an invalid list of headers has the variable and not its value."""
     with pytest.raises(InvalidSettings, match="OTEL_EXPORTER_OTLP_HEADERS is not a list") as refused:
         read_variables({"OTEL_EXPORTER_OTLP_HEADERS": "Bearer s3cr3t"}, 1.0)
     assert "s3cr3t" not in str(refused.value)
 
 
-async def test_what_only_the_sdk_can_refuse_is_named_too(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """Batches that are larger than their queue are an error at start."""
+async def test_an_error_of_the_sdk_is_named_too(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """Batches that are larger than their queue are an error at the start."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
     with pytest.raises(InvalidSettings, match=r"OTEL_\*: max_export_batch_size"):

@@ -43,11 +43,11 @@ def core(data_dir: Path, writer: str, crash_at: str = "") -> Iterator[subprocess
             process.kill()
 
 
-def last_said(process: subprocess.Popen[str]) -> int:
+def last_reported(process: subprocess.Popen[str]) -> int:
     """Return the last step that the killed core had reported as durable."""
     assert process.stdout is not None
-    said = re.findall(r"^(?:durable|open) (\d+)\n", process.stdout.read(), re.MULTILINE)
-    return int(said[-1]) if said else 0
+    reported = re.findall(r"^(?:durable|open) (\d+)\n", process.stdout.read(), re.MULTILINE)
+    return int(reported[-1]) if reported else 0
 
 
 def wait_until_open(process: subprocess.Popen[str]) -> None:
@@ -61,7 +61,7 @@ def child_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-async def check_prefix(data_dir: Path, said: int) -> int:
+async def check_prefix(data_dir: Path, reported: int) -> int:
     """Open the directory and check that its contents agree. Returns the number of steps in it."""
     store = await open_adapter(
         SqliteStore(data_dir, collections=COLLECTIONS, settings=Settings(data_lock_seconds=20.0), clock=SystemClock())
@@ -69,7 +69,7 @@ async def check_prefix(data_dir: Path, said: int) -> int:
     try:
         counter = await store.documents.get(COUNTERS, "ten_1", "c")
         count: int = 0 if counter is None else counter["count"]
-        assert count >= said
+        assert count >= reported
         assert store.head_sequence == count
         steps = store._reader.execute("SELECT count(*) FROM d_steps").fetchone()[0] if count else 0
         assert steps == count
@@ -96,10 +96,10 @@ async def test_a_killed_core_leaves_a_prefix(tmp_path: Path, writer: str) -> Non
     for pause in (0.0, 0.02, 0.11):
         with core(tmp_path / "data", writer) as process:
             wait_until_open(process)
-            time.sleep(pause)  # noqa: ASYNC251 - the other process is the one at work
+            time.sleep(pause)  # noqa: ASYNC251 - only the other process works meanwhile
             process.kill()
-            said = last_said(process)
-        steps = await check_prefix(tmp_path / "data", max(said, steps))
+            reported = last_reported(process)
+        steps = await check_prefix(tmp_path / "data", max(reported, steps))
 
 
 @pytest.mark.parametrize("point", STORE_POINTS)
@@ -107,8 +107,8 @@ async def test_a_crash_at_each_point_leaves_a_prefix(tmp_path: Path, point: str)
     """A core that dies at each of its crash points loses no reported step, and no commit is partial."""
     with core(tmp_path / "data", "thread", f"{point}:4") as process:
         assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
-        said = last_said(process)
-    await check_prefix(tmp_path / "data", said)
+        reported = last_reported(process)
+    await check_prefix(tmp_path / "data", reported)
 
 
 @pytest.mark.parametrize("point", [name for name in STORE_POINTS if name.startswith("writer.")])
@@ -121,9 +121,9 @@ async def test_a_core_continues_after_its_writer_died(tmp_path: Path, point: str
         lines = [process.stdout.readline() for _ in range(12)]
         assert process.poll() is None
         process.kill()
-        said = max(last_said(process), int(lines[-1].split()[1]))
-    assert said > 3 * 5
-    await check_prefix(tmp_path / "data", said)
+        reported = max(last_reported(process), int(lines[-1].split()[1]))
+    assert reported > 3 * 5
+    await check_prefix(tmp_path / "data", reported)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system does not tell what a process's children are")
@@ -143,8 +143,8 @@ async def test_an_orphaned_writer_holds_the_directory(tmp_path: Path) -> None:
                 )
         finally:
             os.kill(writer, signal.SIGCONT)
-        said = last_said(process)
-    await check_prefix(tmp_path / "data", said)
+        reported = last_reported(process)
+    await check_prefix(tmp_path / "data", reported)
 
 
 async def test_signals_to_the_group_do_not_end_the_writer(tmp_path: Path) -> None:

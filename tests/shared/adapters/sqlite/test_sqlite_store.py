@@ -253,7 +253,7 @@ async def test_a_failed_batch_is_lost(store: SqliteStore) -> None:
     assert [item.envelope.id for item in store.pending_events(1, 10)] == ["e1", "e2"]
 
 
-async def test_what_is_gathered_behind_a_failed_batch_is_dropped_too(
+async def test_commits_after_a_failed_batch_are_dropped_too(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commits that follow a failed batch are lost with it, and the requests that wait for them get Unavailable."""
@@ -692,7 +692,7 @@ async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
 
 
 async def test_memory_is_bounded(tmp_path: Path) -> None:
-    """Memory drops documents on disk, oldest first, and keeps those on their way to disk."""
+    """Memory drops documents that are on disk, oldest first, and keeps those that are not."""
     store = await opened(tmp_path / "data", document_cache_entries=10)
     await store.documents.commit(inserting(*(f"n{number:03}" for number in range(100))))
     assert len(store.documents._memory) == 100
