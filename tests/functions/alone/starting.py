@@ -1,4 +1,8 @@
-"""A function started alone, as it is deployed: by the image's command, in a process of its own."""
+"""A function started alone, as it is deployed: by the image's command, in a process of its own.
+
+The process begins as a copy of one that has imported the server and the framework, which are most of a function's start
+and the same for every function. `started_by_command` runs the command itself.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from tests.forking import Forked, ForkServer
 from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVED = ("--factory", "shared.functions.application:application")
+_OPTIONS = ("-X", "importtime")
 _IMPORT = "import time:"
+# What every function imports, and nothing of this repository.
+_PRELOADED = ("uvicorn.main", "uvicorn.protocols.http.httptools_impl", "functions_framework.aio", "pydantic.main")
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Alone:
 
     port: int
     errors: Path
+    preloaded: str
+    """What the process that it is a copy of has reported."""
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Reply:
         """Send one request over a new connection."""
@@ -52,7 +63,8 @@ class Alone:
 
         The report omits modules that importlib.import_module imports by name, but not the modules that these import.
         """
-        lines = [line for line in self.errors.read_text().splitlines() if line.startswith(_IMPORT)]
+        report = self.preloaded + self.errors.read_text()
+        lines = [line for line in report.splitlines() if line.startswith(_IMPORT)]
         return [line.rpartition("|")[2].strip() for line in lines][1:]
 
     def output(self) -> str:
@@ -67,27 +79,56 @@ def _free_port() -> int:
         return port
 
 
+@cache
+def _server() -> ForkServer:
+    return ForkServer(*_PRELOADED, options=_OPTIONS)
+
+
 @contextmanager
 def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     """Start functions/<domain>/<operation>.py with this data directory, and stop it at the end."""
-    port = _free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
-    environment |= {
+    server, errors = _server(), data_dir.with_suffix(".errors")
+    alone = Alone(_free_port(), errors, server.reported().decode())
+    with errors.open("wb") as stream:
+        process = server.start(
+            "uvicorn", *_arguments(alone), cwd=ROOT, env=_environment(source, data_dir, settings), stderr=stream
+        )
+    with _stopped(process, alone):
+        yield alone
+
+
+@contextmanager
+def started_by_command(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
+    """The same in an interpreter of its own."""
+    errors = data_dir.with_suffix(".errors")
+    alone = Alone(_free_port(), errors, "")
+    command = bound([sys.executable, *_OPTIONS, "-m", "uvicorn", *_arguments(alone)])
+    with errors.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, env=_environment(source, data_dir, settings), stderr=stream)
+    with _stopped(process, alone):
+        yield alone
+
+
+def _arguments(alone: Alone) -> list[str]:
+    return [*SERVED, "--port", str(alone.port), "--no-access-log"]
+
+
+def _environment(source: str, data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")},
         "FUNCTION_TARGET": Path(source).stem,
         "FUNCTION_SOURCE": source,
         "LASTRO_DATA_DIR": str(data_dir),
         **settings,
     }
-    errors = data_dir.with_suffix(".errors")
-    command = [sys.executable, "-X", "importtime", "-m", "uvicorn", *SERVED]
-    with errors.open("wb") as stream:
-        process = subprocess.Popen(
-            bound([*command, "--port", str(port), "--no-access-log"]), cwd=ROOT, env=environment, stderr=stream
-        )
-    alone = Alone(port, errors)
+
+
+@contextmanager
+def _stopped(process: subprocess.Popen[bytes] | Forked, alone: Alone) -> Iterator[None]:
+    """Wait until the function listens, and stop it at the end."""
     try:
         _wait_until_open(process, alone)
-        yield alone
+        yield
     finally:
         process.terminate()
         try:
@@ -97,7 +138,7 @@ def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
             process.wait()
 
 
-def _wait_until_open(process: subprocess.Popen[bytes], alone: Alone) -> None:
+def _wait_until_open(process: subprocess.Popen[bytes] | Forked, alone: Alone) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:

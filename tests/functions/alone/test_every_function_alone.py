@@ -1,4 +1,7 @@
-"""Every function of the repository, started as it is deployed: by functions-framework, in its own process."""
+"""Every function of the repository, started as it is deployed: by functions-framework, in its own process.
+
+One of each kind is started by the image's command, the others in copies of a process that has imported the framework.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from shared.functions.operation import Operation
 from shared.http.operation import Access, HttpOperation
 from shared.messaging.operation import EventOperation
 from tests.functions.alone.requests import EVENTS, REQUESTS
-from tests.functions.alone.starting import ROOT, Alone, Reply, started
+from tests.functions.alone.starting import ROOT, Alone, Reply, started, started_by_command
 from tests.functions.alone.story import Story, create_story
 from tests.harness import operations
 
@@ -32,6 +35,10 @@ MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite
 # is listed here.
 BUDGET = 620
 OWN_BUDGET: dict[str, int] = {}
+
+BY_COMMAND = {"payments/create_payment", "payments/get_payment", "accounts/hold_funds"}
+# What a copy has imported besides, for its beginning.
+OF_COPIES = {"pydantic.config", "pydantic.main", "tests", "uvicorn.protocols", "uvicorn.protocols.http"}
 
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 BROKEN_EVENT = {
@@ -140,7 +147,8 @@ class Runs:
     def _run(self, operation: Operation) -> Run:
         data_dir = self._folder / operation.id.replace("/", "-")
         shutil.copytree(self.story.data_dir, data_dir)
-        with started(f"functions/{operation.id}.py", data_dir, LASTRO_PIX_RAIL=self._rail) as alone:
+        start = started_by_command if operation.id in BY_COMMAND else started
+        with start(f"functions/{operation.id}.py", data_dir, LASTRO_PIX_RAIL=self._rail) as alone:
             if isinstance(operation, HttpOperation):
                 return _http_run(operation, alone, self.story)
             return _event_run(operation, alone, self.story)
@@ -241,3 +249,12 @@ def test_the_budget_counts_what_is_imported(runs: Runs) -> None:
     assert {"events.payments.created", "flask", "pydantic", "shared.functions.decorators", "starlette.routing"} <= set(
         imported
     )
+
+
+def test_a_copy_has_imported_what_a_function_imports(runs: Runs, tmp_path: Path) -> None:
+    """A function in a copy has the modules that it has when the image's command starts it."""
+    by_command = set(runs.of(operations()["payments/get_payment"]).imported)
+    with started("functions/payments/get_payment.py", tmp_path / "data") as alone:
+        assert alone.send("GET", "/v1/payments/payment_id", {}).status == 401
+        imported = set(alone.imported())
+    assert (imported - by_command, by_command - imported) == (OF_COPIES, set())
