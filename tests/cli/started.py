@@ -1,4 +1,8 @@
-"""A platform in its own process, as `lastro up` runs it."""
+"""A platform in its own process, as `lastro up` runs it.
+
+The process begins as a copy of one that has imported what a platform needs; with `fresh` it is an interpreter of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from tests.forking import Forked, ForkServer
 from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
@@ -31,11 +37,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "cli", *arguments]
 
 
+@cache
+def fork_server() -> ForkServer:
+    """The process that has imported what a platform needs; the modules of `cli` read the environment."""
+    modules = ("typer.main", "rich.console", "httpx", "jwt", "embedded.platform.platform", "embedded.server.running")
+    return ForkServer(*modules, env=environment())
+
+
 @dataclass(slots=True)
 class Started:
     """A running platform."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     announced: dict[str, Any]
     data_dir: Path
 
@@ -59,29 +72,28 @@ def started(
     errors: Path | None = None,
     settings: Mapping[str, str] | None = None,
     stderr: IO[bytes] | None = None,
+    fresh: bool = False,
     **variables: str,
 ) -> Iterator[Started]:
     """Start `lastro up` on a free port, wait until it is ready, and kill it at the end.
 
-    `settings` and `variables` are set in its environment; `files` is its limit of open files. Its log goes to `errors`
-    or to `stderr`.
+    `settings` and `variables` are set in its environment; `files` is its limit of open files, for which it is `fresh`.
+    Its log goes to `errors` or to `stderr`.
     """
-    arguments = command("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
-    if files is not None:
-        arguments = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$@"', "sh", *arguments]
+    arguments = ("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
+    env = {**environment(), **(settings or {}), **variables}
     with ExitStack() as stack:
         log = stack.enter_context(errors.open("wb")) if errors is not None else stderr
-        process = subprocess.Popen(
-            bound(arguments),
-            cwd=cwd,
-            env={**environment(), **(settings or {}), **variables},
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+        process: subprocess.Popen[str] | Forked
+        if fresh or files is not None:
+            limited = [] if files is None else ["/bin/sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
+            own = bound([*limited, *command(*arguments)])
+            process = subprocess.Popen(own, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+        else:
+            process = fork_server().start("cli", *arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=log)
     try:
         assert process.stdout is not None
-        line = process.stdout.readline()
+        line: str = process.stdout.readline()
         assert line, f"lastro up ended with {process.wait()}"
         yield Started(process, json.loads(line), data_dir)
     finally:
@@ -94,11 +106,4 @@ def started(
 
 def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line as a process with these settings in its environment."""
-    return subprocess.run(
-        bound(command(*arguments)),
-        cwd=ROOT,
-        env={**environment(), **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return fork_server().run("cli", *arguments, cwd=ROOT, env={**environment(), **settings})

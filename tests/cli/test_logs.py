@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from shared.adapters.sqlite.writer import _FRAME
-from tests.cli.started import ROOT, Started, command, environment, run, started
+from tests.cli.started import ROOT, Started, environment, run, started
 from tests.shared.adapters.otlp.receiver import receiving
 
 NAME, NUMBER, EMAIL, PHONE = "Ana Maria Souza", "52998224725", "ana.souza@example.com", "+5511912345678"
@@ -181,14 +180,8 @@ def test_the_writer_s_process_logs_alike(tmp_path: Path) -> None:
 
 def test_the_text_format_can_be_chosen(tmp_path: Path) -> None:
     """LASTRO_LOG_FORMAT=text writes text also when standard error is not a terminal."""
-    arguments = command("up", "--port", "0", "--data-dir", str(tmp_path), "--json")
-    settings = {**environment(), "LASTRO_LOG_FORMAT": "text"}
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert " INFO    " in errors
-    assert "{" not in errors
+    errors = tmp_path / "errors"
+    with started(tmp_path / "data", errors=errors, LASTRO_LOG_FORMAT="text") as platform:
+        assert platform.stop() == 0
+    assert " INFO    " in errors.read_text()
+    assert "{" not in errors.read_text()

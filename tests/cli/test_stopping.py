@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.started import ROOT, STOP_SECONDS, Started, command, environment, run, started
+from tests.cli.started import ROOT, STOP_SECONDS, Started, command, environment, fork_server, run, started
+from tests.forking import Forked
 
 TENANT = '{"name": "Left"}'
 
@@ -45,10 +46,10 @@ def stopped(pid: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def post_tenant(platform: Started) -> subprocess.Popen[str]:
+def post_tenant(platform: Started) -> Forked:
     """Send a request whose answer waits until it is on disk."""
     arguments = ("request", "--platform", "POST", "/v1/tenants", "-d", TENANT, "--data-dir", str(platform.data_dir))
-    return subprocess.Popen(command(*arguments), cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL, text=True)
+    return fork_server().start("cli", *arguments, cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
 
 
 def token_of(platform: Started) -> str:

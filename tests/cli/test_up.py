@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE_SECONDS
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_ends_with_0(tmp_path: Path, number: int) -> None:
     """SIGTERM and Ctrl-C end the process with 0, also while a client keeps its connection."""
-    with started(tmp_path / "data") as platform, socket.create_connection(platform.address) as idle:
+    with started(tmp_path / "data", fresh=True) as platform, socket.create_connection(platform.address) as idle:
         idle.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
         assert platform.stop(number) == 0
@@ -28,7 +28,7 @@ def test_folders_with_our_packages_names_are_ignored(tmp_path: Path) -> None:
     """Started in a folder with packages of the same names, the platform and its writer import their own packages."""
     for name in ("cli", "embedded", "shared"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('foreign')\n")
-    with started(tmp_path / "data", cwd=tmp_path) as platform:
+    with started(tmp_path / "data", cwd=tmp_path, fresh=True) as platform:
         assert platform.stop() == 0
 
 

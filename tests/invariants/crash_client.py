@@ -8,12 +8,12 @@ import json
 import math
 import os
 import signal
-import sys
+import subprocess
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from hmac import digest
 from pathlib import Path
@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import httpx
 
-from tests.processes import bound
+from shared.core.crash_points import NAMES, VARIABLE
+from tests.forking import Forked, ForkServer
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -43,10 +44,23 @@ class Kept:
     answer: bytes
 
 
+@cache
+def _fork_server() -> ForkServer:
+    """The process that each platform is a copy of. See tests/invariants/armed.py for its crash point."""
+    environment = {**_environment(), VARIABLE: next(iter(NAMES))}
+    return ForkServer(
+        "tests.invariants.armed", "embedded.platform.platform", "embedded.server.running", env=environment
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
+
+
 class Platform:
     """`lastro up` on a data directory, which dies at a crash point if one is set."""
 
-    def __init__(self, data_dir: Path, process: Process, log: Path, log_from: int) -> None:
+    def __init__(self, data_dir: Path, process: Forked, log: Path, log_from: int) -> None:
         """`log` contains the process's output, from the offset `log_from` on."""
         self.data_dir = data_dir
         self.process = process
@@ -57,15 +71,18 @@ class Platform:
     @classmethod
     async def start(cls, data_dir: Path, crash_at: str | None = None) -> Platform:
         """Start the process and wait until it answers. Raises Died when it ends before that."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
-        if crash_at is not None:
-            environment["LASTRO_CRASH_AT"] = crash_at
+        environment = _environment() if crash_at is None else {**_environment(), VARIABLE: crash_at}
         log = data_dir.with_suffix(".log")
-        command = bound([sys.executable, "-m", "cli", "up", "--port", "0", "--data-dir", str(data_dir), "--json"])
+        arguments = ("up", "--port", "0", "--data-dir", str(data_dir), "--json")
         with log.open("ab") as stderr:
             begun = stderr.tell()
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=ROOT, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=stderr
+            process = _fork_server().start(
+                "tests.invariants.armed",
+                *arguments,
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
             )
         platform = cls(data_dir, process, log, begun)
         try:
@@ -78,15 +95,19 @@ class Platform:
     async def _answers(self) -> None:
         assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            line = await self.process.stdout.readline()
+            line = await asyncio.to_thread(self.process.stdout.readline)
         if not line:
-            assert await self.process.wait() == -signal.SIGKILL, self._log.read_text()[-2000:]
+            assert await self.ended() == -signal.SIGKILL, self._log.read_text()[-2000:]
             raise Died
         self.base_url = json.loads(line)["base_url"]
 
     @property
     def alive(self) -> bool:
-        return self.process.returncode is None
+        return self.process.poll() is None
+
+    async def ended(self) -> int:
+        """Wait until the process has ended, and return its exit code."""
+        return await asyncio.to_thread(self.process.wait, PATIENCE_SECONDS)
 
     @property
     def lost_its_writer(self) -> bool:
@@ -97,15 +118,15 @@ class Platform:
 
     async def kill(self) -> None:
         """Kill the process, as `kill -9` does."""
-        if self.alive:
-            self.process.kill()
-        await self.process.wait()
+        self.process.kill()
+        await self.ended()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     async def stop(self) -> None:
         """Stop the process, which must end without an error."""
-        self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await self.process.wait() == 0
+        self.process.terminate()
+        assert await self.ended() == 0
 
 
 @dataclass
@@ -138,8 +159,7 @@ class Client:
         except httpx.TransportError:
             # Without a response, either the process has ended, which shows within a moment, or the platform has a
             # fault.
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self.platform.process.wait()
+            await self.platform.ended()
             raise Died from None
 
     async def _token(self, who: str) -> str:

@@ -81,7 +81,7 @@ class Lane:
             await self.client.meet(platform)
             await self._until_it_dies(platform, point)
         except Died:
-            assert await platform.process.wait() == -signal.SIGKILL
+            assert await platform.ended() == -signal.SIGKILL
         finally:
             await platform.kill()
         self.visited.append(point)
