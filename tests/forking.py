@@ -30,7 +30,10 @@ _LARGEST: Final = 1 << 20
 
 
 class Forked:
-    """A running copy, with the methods of subprocess.Popen that tests need. It has no standard input."""
+    """A running copy, with the methods of subprocess.Popen that tests need. It has no standard input.
+
+    One thread at a time may use it.
+    """
 
     def __init__(self, status: socket.socket, stdout: IO[str] | None, command: Sequence[str]) -> None:
         """Read the copy's id from `status`, where its exit code follows when it has ended."""

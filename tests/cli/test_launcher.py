@@ -38,6 +38,27 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkout(tmp_path_factory.mktemp("launcher") / "a place with spaces")
 
 
+def system_has_a_python() -> bool:
+    return any(
+        subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
+        for python in Path("/usr/bin").glob("python3.1[1-4]")
+    )
+
+
+@pytest.fixture(scope="module")
+def first(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    """The first start, with another Python in front of the PATH if the system has its own."""
+    place = tmp_path_factory.mktemp("first")
+    if not system_has_a_python():
+        return launch(checkout / "lastro", "request", "a b", cwd=place)
+    named = place / "bin" / "python3.14"
+    named.parent.mkdir()
+    named.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    named.chmod(0o755)
+    path = f"{named.parent}:{os.environ['PATH']}"
+    return launch(checkout / "lastro", "request", "a b", cwd=place, LASTRO_PYTHON="", PATH=path)
+
+
 def launch(script: Path, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         bound(["sh", str(script), *arguments]),
@@ -49,14 +70,22 @@ def launch(script: Path, *arguments: str, cwd: Path, **environment: str) -> subp
     )
 
 
-def test_first_start_prepares_and_second_is_quiet(checkout: Path, tmp_path: Path) -> None:
+def test_first_start_prepares_and_second_is_quiet(
+    checkout: Path, first: subprocess.CompletedProcess[str], tmp_path: Path
+) -> None:
     """The first start reports that it prepares an environment; the next one only runs the command."""
-    first = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
     second = launch(checkout / "lastro", "request", "a b", cwd=tmp_path)
 
     assert (first.returncode, first.stdout) == (0, "request|a b\n"), first.stderr
     assert "creating an environment" in first.stderr
     assert (second.returncode, second.stdout, second.stderr) == (0, "request|a b\n", "")
+
+
+@pytest.mark.skipif(not system_has_a_python(), reason="the system has no Python that can make environments")
+def test_the_systems_own_python_is_preferred(checkout: Path, first: subprocess.CompletedProcess[str]) -> None:
+    """An environment is created with the system's Python, if it is supported, and not with the one in PATH."""
+    assert first.returncode == 0, first.stderr
+    assert "home = /usr/bin\n" in (checkout / ".venv" / "pyvenv.cfg").read_text()
 
 
 def test_tests_get_their_own_lock(checkout: Path, tmp_path: Path) -> None:
@@ -119,28 +148,6 @@ def test_without_a_supported_python_it_ends_with_1(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "needs Python 3.11 to 3.14" in result.stderr
     assert not (place / ".venv.lock").exists()
-
-
-def has_its_own_python() -> bool:
-    return any(
-        subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
-        for python in Path("/usr/bin").glob("python3.1[1-4]")
-    )
-
-
-@pytest.mark.skipif(not has_its_own_python(), reason="the system has no Python that can make environments")
-def test_the_systems_own_python_is_preferred(tmp_path: Path) -> None:
-    """An environment is created with the system's Python, if it is supported, and not with the one in PATH."""
-    place = make_checkout(tmp_path / "checkout")
-    named = tmp_path / "bin" / "python3.14"
-    named.parent.mkdir()
-    named.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    named.chmod(0o755)
-
-    result = launch(place / "lastro", "up", cwd=tmp_path, LASTRO_PYTHON="", PATH=f"{named.parent}:{os.environ['PATH']}")
-
-    assert result.returncode == 0, result.stderr
-    assert "home = /usr/bin\n" in (place / ".venv" / "pyvenv.cfg").read_text()
 
 
 def test_a_lock_left_by_a_killed_start_is_taken_over(checkout: Path, tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ class Platform:
 
     async def ended(self) -> int:
         """Wait until the process has ended, and return its exit code."""
-        return await asyncio.to_thread(self.process.wait, PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (code := self.process.poll()) is None:  # noqa: ASYNC110 - it has no event for it
+                await asyncio.sleep(_PAUSE)
+        return code
 
     @property
     def lost_its_writer(self) -> bool:

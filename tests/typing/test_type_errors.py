@@ -51,25 +51,37 @@ async def make(vault: Secrets) -> None:
 """
 
 
-@pytest.mark.parametrize("program", [HANDLER, SECRETS], ids=["changes", "secrets"])
-def test_each_mistake_is_a_type_error(program: str, tmp_path: Path) -> None:
-    """A misspelt field, one that may not change, a value of another type, and random numbers instead of secrets are
-    each reported at their line, and correct lines are not."""
-    (tmp_path / "program.py").write_text(program)
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "program.py")],
+PROGRAMS = {"changes": HANDLER, "secrets": SECRETS}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the type checker reports about the programs, of which each is a module."""
+    folder = tmp_path_factory.mktemp("types")
+    files = [folder / f"{name}.py" for name in PROGRAMS]
+    for file, program in zip(files, PROGRAMS.values(), strict=True):
+        file.write_text(program)
+    ended = subprocess.run(
+        [sys.executable, "-m", "mypy", "--cache-dir", str(folder / "cache"), *map(str, files)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    errors = re.findall(r"program\.py:(\d+):\d+: error: (.*)", checked.stdout)
+    return ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_each_mistake_is_a_type_error(name: str, checked: str) -> None:
+    """A misspelt field, one that may not change, a value of another type, and random numbers instead of secrets are
+    each reported at their line, and correct lines are not."""
+    errors = re.findall(rf"{name}\.py:(\d+):\d+: error: (.*)", checked)
     found = {int(number): message for number, message in errors}
     expected = {
         number: line.partition("# error: ")[2]
-        for number, line in enumerate(program.splitlines(), start=1)
+        for number, line in enumerate(PROGRAMS[name].splitlines(), start=1)
         if "# error: " in line
     }
-    assert found.keys() == expected.keys(), checked.stdout + checked.stderr
+    assert found.keys() == expected.keys(), checked
     for number, message in expected.items():
         assert message in found[number]

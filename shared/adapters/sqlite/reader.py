@@ -46,8 +46,10 @@ class Reader(sqlite3.Connection):
         if self._failed is None:
             return None
         try:
+            # A damaged page stays in SQLite's cache until something is committed, though the file is whole again.
+            sqlite3.Connection.execute(self, "PRAGMA shrink_memory")
             self.execute(*self._failed).fetchall()
-        except Unavailable as error:
+        except (Unavailable, sqlite3.Error) as error:
             return str(error)
         self._failed = None
         log.warning("%s can be read again", self.path)

@@ -432,6 +432,23 @@ async def test_a_store_that_cannot_be_read_releases_the_directory(
     assert set(threading.enumerate()) <= threads
 
 
+async def test_a_file_that_is_whole_again_is_read_at_once(tmp_path: Path) -> None:
+    """What was damaged can be read when the file is put back, also if nothing was committed meanwhile."""
+    data_dir, tall = tmp_path / "data", "x" * 4000
+    store = await opened(data_dir)
+    await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note(f"n{number}", c=tall)) for number in range(50)]))
+    await store.close()
+    whole = (data_dir / DATABASE).read_bytes()
+    store = await opened(data_dir)
+    (data_dir / DATABASE).write_bytes(whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2))
+    with pytest.raises(Unavailable, match="is damaged"):
+        await asyncio.gather(*(store.documents.get(NOTES, "ten_1", f"n{number}") for number in range(50)))
+    assert "is damaged" in (store.trouble() or "")
+    (data_dir / DATABASE).write_bytes(whole)
+    assert store.trouble() is None
+    await store.close()
+
+
 async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of any older version is migrated to this one with all rows."""
     for version in range(len(MIGRATIONS)):
