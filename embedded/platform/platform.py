@@ -88,6 +88,8 @@ class Platform:
         """
         if settings.identity:
             raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")
+        if settings.bus:
+            raise InvalidSettings("LASTRO_BUS is for functions that run alone: `up` delivers events from its own log")
         check_files(settings)
         options = options or Options()
         manifests = load(options.root)

@@ -45,10 +45,11 @@ class Choice(NamedTuple):
 def choose(settings: Settings) -> dict[str, Choice]:
     """Return the adapter of each port, in the order of their opening.
 
-    The nonces have no setting of their own: they are in the server of the cache, or else in the embedded store.
+    The nonces have no setting of their own. They are with the documents; or in the server of the cache, when the
+    documents are on a server, too: then a commit stores the nonce as well (`Commit.nonce`), so the cache may lose it.
 
-    Raises InvalidSettings for URLs that no adapter of this version can follow. The text has no part of a URL but its
-    scheme, because a URL may hold a password.
+    Raises InvalidSettings for URLs that no adapter of this version can follow, and for a bus that would miss events.
+    The text has no part of a URL but its scheme, because a URL may hold a password.
     """
     choices: dict[str, Choice] = {}
     wrong: list[str] = []
@@ -60,9 +61,13 @@ def choose(settings: Settings) -> dict[str, Choice]:
             wrong.append(_refusal(port, scheme if separator else "", openers))
         else:
             choices[port] = Choice(opener, url)
+    if settings.bus and not settings.documents:
+        wrong.append(
+            "LASTRO_BUS needs LASTRO_DOCUMENTS: only the embedded bus reads the events of the embedded documents"
+        )
     if wrong:
         raise InvalidSettings("; ".join(wrong))
-    choices["nonces"] = choices["cache"] if settings.cache else Choice(SQLITE, EMBEDDED)
+    choices["nonces"] = choices["cache" if settings.cache and settings.documents else "documents"]
     return choices
 
 

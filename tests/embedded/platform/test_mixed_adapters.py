@@ -1,4 +1,4 @@
-"""A platform whose documents are on a server; the ledger, the nonces and the log are in the embedded store."""
+"""A platform whose documents are on a server; the ledger and the log are in the embedded store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.memory.stores import MemoryDocuments
+from shared.adapters.memory.stores import MemoryDocuments, MemoryNonces
 from shared.adapters.sqlite.apart import DurableLedger, LogPublisher
 from shared.bootstrap import adapters
 from shared.core.envelope import Envelope
@@ -31,6 +31,7 @@ class Server(Adapter):
 
     def __init__(self, documents: MemoryDocuments) -> None:
         self.documents = documents
+        self.nonces = MemoryNonces()
 
     async def _open(self, closing: AsyncExitStack) -> None:
         if not Server.reachable:
@@ -48,7 +49,7 @@ def documents(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryDocuments]:
     documents = MemoryDocuments(COLLECTIONS)
 
     def make(options: AdapterOptions) -> Server:
-        assert (options.url, options.ports) == (URL, frozenset({"documents"}))
+        assert (options.url, options.ports) == (URL, frozenset({"documents", "nonces"}))
         return Server(documents)
 
     monkeypatch.setattr(adapters, "_test_server", make, raising=False)

@@ -29,6 +29,7 @@ from tests.ports.port_uses import bus_uses, cache_uses, ledger_uses, nonce_uses,
 from tests.waiting import rest
 
 ORDER = ["secrets", "flags", "cache", "documents", "ledger", "bus"]
+"""The ports in the order of their opening. The nonces are with the cache here."""
 
 
 class Recorded(Adapter):
@@ -252,3 +253,27 @@ def test_an_unknown_scheme_is_refused_with_those_that_are_known(servers: Servers
     with pytest.raises(InvalidSettings, match=r"LASTRO_CACHE names a 'no' server: .* test://, two://, or") as refused:
         Process(everywhere(cache="no://user:password@host"))
     assert "password" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        ({}, ""),
+        ({"documents": "test://documents"}, "test://documents"),
+        ({"cache": "test://cache"}, ""),
+        ({"documents": "test://documents", "cache": "test://cache"}, "test://cache"),
+    ],
+    ids=["embedded", "documents", "cache", "both"],
+)
+def test_nonces_are_where_no_loss_permits_a_replay(servers: Servers, settings: dict[str, str], place: str) -> None:
+    """Nonces are with the documents, or in the server of a cache when the commits store them as well."""
+    choices = adapters.choose(Settings(**settings))  # type: ignore[arg-type]  # each is text
+    assert choices["nonces"].url == place
+    assert choices["nonces"] in (choices["documents"], choices["cache"])
+
+
+def test_a_bus_without_documents_on_a_server_is_refused(servers: Servers) -> None:
+    """A bus on a server is refused with embedded documents, whose events only the embedded bus reads."""
+    with pytest.raises(InvalidSettings, match="LASTRO_BUS needs LASTRO_DOCUMENTS"):
+        Process(Settings(bus="test://bus"))
+    Process(Settings(bus="test://bus", documents="test://documents"))
