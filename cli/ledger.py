@@ -112,17 +112,16 @@ async def _verify(settings: Settings, tenant_id: str | None, verified: Callable[
 @asynccontextmanager
 async def _stores(settings: Settings) -> AsyncIterator[tuple[Documents, LedgerStore]]:
     """Open the stores that the settings select."""
-    from shared.adapters.sqlite.store import DataDirectoryInUse, SchemaTooNew, WriterFailed
     from shared.bootstrap.process import Process
     from shared.ports.documents import Unavailable
 
     async with AsyncExitStack() as closing:
         try:
             process = await closing.enter_async_context(Process(settings))
-            store = await process.open_store("thread")
-        except (DataDirectoryInUse, SchemaTooNew, WriterFailed, Unavailable) as error:
+            ports = await process.open_ports("thread")
+        except Unavailable as error:
             raise CliError(str(error)) from None
-        yield store.documents, store.ledger
+        yield ports.documents, ports.ledger
 
 
 async def _tenant_ids(documents: Documents) -> AsyncIterator[str]:

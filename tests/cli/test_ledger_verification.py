@@ -38,12 +38,11 @@ def tenant(id: str) -> TenantDocument:
 async def data_dir(tmp_path: Path) -> Path:
     """Return a data directory with the ledgers of two tenants."""
     settings = Settings(data_dir=str(tmp_path))
-    store = await SqliteStore.open(tmp_path, collections=COLLECTIONS, settings=settings, clock=SystemClock())
-    for id in ("ten_1", "ten_2"):
-        await store.documents.commit(Commit(id, inserts=[(TENANTS, {**tenant(id)})]))
-        for number in range(3):
-            await recorded(store.ledger, transfer(f"t{number}", *legs("a", "b", 5), tenant_id=id))
-    await store.close()
+    async with SqliteStore(tmp_path, collections=COLLECTIONS, settings=settings, clock=SystemClock()) as store:
+        for id in ("ten_1", "ten_2"):
+            await store.documents.commit(Commit(id, inserts=[(TENANTS, {**tenant(id)})]))
+            for number in range(3):
+                await recorded(store.ledger, transfer(f"t{number}", *legs("a", "b", 5), tenant_id=id))
     return tmp_path
 
 

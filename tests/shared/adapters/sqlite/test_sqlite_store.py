@@ -437,16 +437,16 @@ async def test_a_file_that_is_whole_again_is_read_at_once(tmp_path: Path) -> Non
     data_dir, tall = tmp_path / "data", "x" * 4000
     store = await opened(data_dir)
     await store.documents.commit(Commit("ten_1", inserts=[(NOTES, note(f"n{number}", c=tall)) for number in range(50)]))
-    await store.close()
+    await store.aclose()
     whole = (data_dir / DATABASE).read_bytes()
     store = await opened(data_dir)
     (data_dir / DATABASE).write_bytes(whole[: len(whole) // 2] + b"\xff" * (len(whole) - len(whole) // 2))
     with pytest.raises(Unavailable, match="is damaged"):
         await asyncio.gather(*(store.documents.get(NOTES, "ten_1", f"n{number}") for number in range(50)))
-    assert "is damaged" in (store.trouble() or "")
+    assert "is damaged" in (await store.trouble() or "")
     (data_dir / DATABASE).write_bytes(whole)
-    assert store.trouble() is None
-    await store.close()
+    assert await store.trouble() is None
+    await store.aclose()
 
 
 async def test_an_old_file_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
