@@ -180,7 +180,7 @@ async def _written(transaction: Transaction, batch: Batch) -> bool:
         counts = await transaction.write(batch.collection, batch.statements)
     except DuplicateKey as taken:
         raise refusal(batch.collection, taken.index, batch.ids[taken.position]) from None
-    return counts.matched + counts.deleted >= batch.guarded
+    return not batch.guarded or counts.matched + counts.deleted == batch.guarded
 
 
 async def _finish(transaction: Transaction) -> None:

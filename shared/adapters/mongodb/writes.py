@@ -7,13 +7,15 @@ the commit knows whole are checked here.
 An expected document that the commit does not write is written too: its `_expected` is increased, which no reader sees.
 Of two transactions that write one document, MongoDB refuses one; what was only read would not be noticed.
 
-The statements are in the order of collections and ids. Of two commits that write the same documents, the one that is
-first at the first of them is made.
+The statements are in the order of collections and, in each, of their stages and ids. Of two commits that write the same
+documents, the one that is first at the first of them is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from shared.adapters.mongodb.encoding import (
@@ -99,18 +101,32 @@ def committed_nonce(nonce: Nonce) -> Update:
 
 
 def _document_batches(commit: Commit) -> Iterable[Batch]:
-    writes = _folded(commit)
     by_collection: dict[str, list[_Write]] = {}
-    for key in sorted(writes):
-        by_collection.setdefault(key[0], []).append(writes[key])
+    for (name, _), write in sorted(_folded(commit).items()):
+        by_collection.setdefault(name, []).append(write)
     for name, written in by_collection.items():
-        batch = Batch(name, [], [], sum(each.is_guarded for each in written), {})
-        versions = {each.key: each.version for each in written if each.version is not None}
-        for each in written:
-            statements = each.statements()
-            batch.statements.extend(statements)
-            batch.ids.extend([each.id] * len(statements))
-        yield batch._replace(versions=versions)
+        planned = [(stage, write, statement) for write in written for stage, statement in write.statements()]
+        planned.sort(key=itemgetter(0))
+        # A deletion that needs nothing is not in the count of the documents that have to be matched.
+        for stages in ((_Stage.RELEASE,), (_Stage.GUARDED, _Stage.INSERT), (_Stage.TAKE_BACK,)):
+            chosen = [each for each in planned if each[0] in stages]
+            if chosen:
+                guarded = [write for stage, write, _ in chosen if stage == _Stage.GUARDED]
+                versions = {write.key: write.version for write in guarded if write.version is not None}
+                ids = [write.id for _, write, _ in chosen]
+                yield Batch(name, [statement for _, _, statement in chosen], ids, len(guarded), versions)
+
+
+class _Stage(IntEnum):
+    """The order of the statements for one collection: a unique value is released before another document takes it."""
+
+    RELEASE = 0
+    """A deletion, also of an absent document."""
+    GUARDED = 1
+    """A write of a document that has to be there, as the filter says."""
+    INSERT = 2
+    TAKE_BACK = 3
+    """The deletion of a document that the same commit inserts."""
 
 
 def _folded(commit: Commit) -> dict[_Key, _Write]:
@@ -210,28 +226,29 @@ class _Write:
 
     # The result
 
-    @property
-    def is_guarded(self) -> bool:
-        """Whether the commit is refused when the filter matches no document."""
-        unconditional = self._deleted and self.version is None and not self._changes
-        return not self._inserted and not unconditional
-
-    def statements(self) -> list[Statement]:
+    def statements(self) -> Iterable[tuple[_Stage, Statement]]:
         """Return the statement for this document; two for one that is inserted and deleted. Raises GuardRefused."""
-        deleted: list[Statement] = [Delete(self._filter())] if self._deleted else []
-        if self._whole is None:
-            return deleted or [Update(self._filter(), self._update())]
-        if not self._deleted:
+        if self._deleted:
+            if self._inserted:
+                yield _Stage.INSERT, Insert(encode(self._whole or {}))
+                yield _Stage.TAKE_BACK, Delete({"_id": self.key, TENANT: self.tenant_id})
+            else:
+                is_guarded = self.version is not None or self._changes
+                yield _Stage.GUARDED if is_guarded else _Stage.RELEASE, Delete(self._filter())
+        elif self._whole is None:
+            yield _Stage.GUARDED, Update(self._filter(), self._update())
+        else:
             for floor in self.collection.floors:
                 if sum(sign * (self._whole.get(name) or 0) for name, sign in floor.terms) < 0:
                     raise GuardRefused(f"{self._name} would fall below its floor")
-        if self._inserted:
-            return [Insert(encode(self._whole)), *deleted]
-        return deleted or [Replace(self._filter(), encode(self._whole))]
+            stored = encode(self._whole)
+            yield (
+                (_Stage.INSERT, Insert(stored)) if self._inserted else (_Stage.GUARDED, Replace(self._filter(), stored))
+            )
 
     def _filter(self) -> Stored:
         filter: Stored = {"_id": self.key, TENANT: self.tenant_id}
-        if self.version is not None and not self._inserted:
+        if self.version is not None:
             filter["version"] = self.version
         conditions = list(self._conditions)
         for name, increment in self._increments.items():

@@ -21,6 +21,7 @@ from shared.ports.documents import (
     GuardRefused,
     InboxMarker,
     NonceUsed,
+    Query,
     VersionConflict,
 )
 from shared.ports.nonces import Nonce
@@ -177,6 +178,26 @@ async def test_changes_of_one_document_see_each_other(documents: MongoDocuments)
         await documents.commit(Commit("ten_1", changes=[changes[1], changes[1]]))
     with pytest.raises(GuardRefused):
         await documents.commit(Commit("ten_1", changes=[changes[1]._replace(where={}, assign={"held": 99})]))
+
+
+async def test_a_deletion_does_not_stand_for_another_write(documents: MongoDocuments) -> None:
+    """A commit that deletes a document and expects an absent one is refused: the count of what has to be there is not
+    made up by what was deleted."""
+    await insert(documents, NOTES, note("n1"))
+    with pytest.raises(VersionConflict):
+        await documents.commit(Commit("ten_1", deletes=[(NOTES, "n1")], expects=[Expectation(NOTES, "ten_1", "n2", 1)]))
+    assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
+
+
+async def test_a_released_value_can_be_taken_in_the_same_commit(documents: MongoDocuments) -> None:
+    """A new document may take the unique value of one that the same commit deletes or that gives it up."""
+    await insert(documents, ACCOUNTS, account("a2", iban="BR1"), account("a3", iban="BR2"))
+    commit = Commit("ten_1", inserts=[(ACCOUNTS, account("a0", iban="BR1")), (ACCOUNTS, account("a1", iban="BR2"))])
+    commit.deletes.append((ACCOUNTS, "a2"))
+    commit.replaces.append((ACCOUNTS, account("a3", iban=None)))
+    await documents.commit(commit)
+    found = await documents.find(ACCOUNTS, "ten_1", Query())
+    assert [(each["id"], each["iban"]) for each in found] == [("a0", "BR1"), ("a1", "BR2"), ("a3", None)]
 
 
 async def test_deleting_goes_with_other_writes(documents: MongoDocuments) -> None:
