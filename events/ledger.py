@@ -12,8 +12,12 @@ CauseType = Literal["payment", "refund", "deposit"]
 
 
 class PostedLeg(BaseModel):
-    """One recorded leg. `sequence` numbers the account's entries from 1; `balance_after` is credits less debits up to
-    and including this entry. Amounts are minor units of `currency`."""
+    """One recorded leg.
+
+    `sequence` numbers the account's entries from 1; `balance_after` is credits less debits up to and including this
+    entry. Amounts are minor units of `currency`. `recorded_at` is the time of the entry where it is not the transfer's:
+    the times of an account's entries never decrease, and those of a transfer's entries may differ.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +28,7 @@ class PostedLeg(BaseModel):
     currency: str
     sequence: int
     balance_after: int
+    recorded_at: str | None = None
 
 
 class LedgerEvent(Event):

@@ -134,6 +134,7 @@ def _publish_posted(request: _Request, recorded: RecordedTransfer, ctx: Context)
                 currency=entry.currency,
                 sequence=entry.sequence,
                 balance_after=entry.balance_after,
+                recorded_at=None if entry.recorded_at == recorded.recorded_at else entry.recorded_at,
             )
             for entry in recorded.entries
         ),

@@ -32,14 +32,16 @@ async def project_transfer(event: TransferPosted, ctx: Context) -> None:
 
 
 def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
+    # The entry's own time: the transfer's may be later than that of the account's next entry.
+    recorded_at = leg.recorded_at or event.recorded_at
     return {
-        "id": place(leg.account_id, event.recorded_at, leg.sequence),
+        "id": place(leg.account_id, recorded_at, leg.sequence),
         "tenant_id": ctx.tenant_id,
         "version": 1,
         "line_id": ctx.derived_id("lin", event.transfer_id, f"line/{leg.leg}"),
         "account_id": leg.account_id,
         "sequence": leg.sequence,
-        "recorded_at": event.recorded_at,
+        "recorded_at": recorded_at,
         "direction": leg.direction,
         "amount": leg.amount,
         "balance_after": leg.balance_after,

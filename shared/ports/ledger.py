@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedTransfer:
-    """A transfer as it is recorded in the ledger."""
+    """A transfer as it is recorded in the ledger. `recorded_at` is the time of its latest entry."""
 
     tenant_id: str
     id: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ from events.holds import FundsHeld
 from events.ledger import TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
 from events.refunds import RefundPostingRequested
+from shared.adapters.memory.stores import MemoryLedger
 from shared.core.clock import format_time
 from shared.core.money import MAX_MINOR_UNITS, Money
-from shared.ports.ledger import RecordedTransfer
+from shared.ports.ledger import RecordedTransfer, Refusal, Transfer
 from shared.records.system_accounts import clearing_account
 from tests.harness import Harness
 
@@ -54,6 +56,25 @@ async def test_a_capture_is_recorded_and_published(harness: Harness) -> None:
     legs = [(leg.account_id, leg.direction, leg.amount, leg.sequence, leg.balance_after) for leg in fact.legs]
     assert legs == [("acc_a", "debit", 300, 1, -300), ("acc_b", "credit", 300, 1, 300)]
     assert harness.events[-1].extensions["causetype"] == "payment"
+
+
+class TwoTimes(MemoryLedger):
+    """A ledger whose transfers have a first entry that is older than the transfer."""
+
+    async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        recorded = await super().append(transfer, recorded_at)
+        assert isinstance(recorded, RecordedTransfer)
+        first, *rest = recorded.entries
+        return replace(recorded, entries=(first._replace(recorded_at="2025-12-31T23:59:59.000000Z"), *rest))
+
+
+async def test_a_leg_has_the_time_of_its_entry(harness: Harness) -> None:
+    """The fact has the time of an entry in its leg, where it is not the time of the transfer."""
+    harness.runtime.ledger = TwoTimes()
+    await harness.deliver(POST, harness.envelope(capture_requested(harness)))
+    [fact] = harness.events_of(TransferPosted)
+    assert [leg.recorded_at for leg in fact.legs] == ["2025-12-31T23:59:59.000000Z", None]
+    assert fact.recorded_at == format_time(harness.clock.now())
 
 
 async def test_a_repeated_request_publishes_the_same_fact(harness: Harness) -> None:

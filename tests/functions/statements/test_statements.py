@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from events.ledger import TransferPosted
+from events.ledger import PostedLeg, TransferPosted
 from events.statements import LineRecorded
 from tests.harness import Harness
 
@@ -70,6 +70,37 @@ async def test_the_counterparty_of_a_deposit_is_the_clearing_account(harness: Ha
     assert (line["payment_id"], line["counterparty_account_id"]) == (None, "sys_clearing_pix_brl")
     assert (await harness.call("GET", "/v1/accounts/sys_clearing_pix_brl/statement")).code == "not_found"
     assert [fact.account_id for fact in harness.events_of(LineRecorded)] == [account["id"]]
+
+
+async def test_lines_are_ordered_by_the_times_of_their_entries(harness: Harness) -> None:
+    """When a transfer is younger than the account's next entry, because its other account has a younger one, the
+    statement still has the order of the ledger, and the balance is that of the last entry."""
+    account_id = (await harness.account())["id"]
+    times = [("T02:00:00.000000Z", "T01:00:00.000000Z"), ("T01:30:00.000000Z", None)]
+    for number, (of_transfer, of_entry) in enumerate(times, start=1):
+        leg = PostedLeg(
+            leg=0,
+            account_id=account_id,
+            direction="credit",
+            amount=100,
+            currency="BRL",
+            sequence=number,
+            balance_after=100 * number,
+            recorded_at=None if of_entry is None else f"2026-01-01{of_entry}",
+        )
+        posted = TransferPosted(
+            transfer_id=f"ltr_{number}",
+            cause_type="deposit",
+            cause_id=f"dep_{number}",
+            legs=(leg,),
+            recorded_at=f"2026-01-01{of_transfer}",
+            payment_id=None,
+            description=None,
+        )
+        await harness.deliver("statements/project_transfer", harness.envelope(posted))
+    lines = (await statement(harness, account_id))["data"]
+    assert [line["balance_after"]["value"] for line in lines] == [100, 200]
+    assert await posted_at(harness, account_id, "2026-01-01T03:00:00Z") == 200
 
 
 async def test_lines_come_oldest_first_in_pages(harness: Harness) -> None:
