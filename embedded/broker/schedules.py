@@ -77,11 +77,6 @@ class Schedules:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def next_ticks(self) -> dict[str, datetime | None]:
-        """Return the next tick of each PingSource by its name, in UTC; None when there is none any more."""
-        now = self._clock.now()
-        return {entry.ping.name: entry.cron.next_after(now) for entry in self._entries}
-
     def _set_next_ticks(self, now: datetime) -> None:
         for entry in self._entries:
             entry.due = entry.cron.next_after(now)

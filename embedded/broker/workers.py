@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context
 from time import perf_counter
 from typing import Any, Final, Protocol
 
 from embedded.broker.delivery import Answer
 from embedded.broker.driving import go_on
 from embedded.broker.state import Delivery
+from shared.telemetry.log_lines import current_run
 
 log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 0.01
@@ -95,7 +98,8 @@ class Worker:
         self._wake: asyncio.Future[None] | None = None
         self._timed_out = False
         self.abandoned = False
-        self.task = self._loop.create_task(self._work())
+        # An empty context: a worker begins in any request's, and its lines are not of that request.
+        self.task = self._loop.create_task(self._work(), context=Context())
 
     def wake(self) -> None:
         """Let a parked worker take the next delivery. No effect on a worker that is not parked."""
@@ -121,16 +125,18 @@ class Worker:
                     answer = finished.value
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
                     answer = None
-                    self._note_failure(error)
+                    self._note_failure(error, delivery)
                 else:
                     answer = await self._rest(work, waiting_for, delivery)
                     if self._is_abandoned():
                         return
                 conclusion = source.done(delivery, answer)
                 if conclusion is not None:
-                    await conclusion
+                    with _lines_of(delivery):
+                        await conclusion
             except Exception:
-                log.exception("the broker failed to deliver %s; the event stays in the log", delivery.envelope.id)
+                with _lines_of(delivery):
+                    log.exception("the broker failed to deliver %s; the event stays in the log", delivery.envelope.id)
             if perf_counter() >= until:
                 await asyncio.sleep(0)
                 until = perf_counter() + slice_seconds
@@ -145,7 +151,7 @@ class Worker:
         try:
             return await go_on(work, waiting_for)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - see _note_failure
-            self._note_failure(error)
+            self._note_failure(error, delivery)
             return None
         finally:
             self._resumed(handle)
@@ -153,17 +159,19 @@ class Worker:
     def _is_abandoned(self) -> bool:
         return self.abandoned
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException, delivery: Delivery) -> None:
         """Log an exception of an invocation. Every exception counts as a network error.
 
         This includes a cancellation of the handler. Raises the cancellation of this task itself.
         """
         if not isinstance(error, asyncio.CancelledError):
-            log.warning("no answer: %s", type(error).__name__)
+            reason = type(error).__name__
         elif self._timed_out or not self.task.cancelling():
-            log.warning("no answer: %s", "too late" if self._timed_out else "canceled")
+            reason = "too late" if self._timed_out else "canceled"
         else:
             raise error
+        with _lines_of(delivery):
+            log.warning("no answer: %s", reason)
 
     def _resumed(self, handle: asyncio.TimerHandle) -> None:
         handle.cancel()
@@ -176,3 +184,15 @@ class Worker:
     def _expire(self) -> None:
         self._timed_out = True
         self.task.cancel()
+
+
+@contextmanager
+def _lines_of(delivery: Delivery) -> Iterator[None]:
+    """Have the lines that are logged meanwhile name the consumer, the tenant and the request of a delivery."""
+    envelope = delivery.envelope
+    run = (delivery.subscription.plan.consumer, envelope, envelope.extensions.get("traceparent", ""))
+    outer = current_run.set(run)
+    try:
+        yield
+    finally:
+        current_run.reset(outer)

@@ -126,7 +126,7 @@ class Connections:
         """Count one second, and handle the deadlines that have passed."""
         self.now += TICK_SECONDS
         self.date = formatdate(usegmt=True)
-        for connection in [found for found in self.open if found.deadline <= self.now]:
+        for connection in [found for found in self.open if found.deadline < self.now]:
             connection.expire()
         self._shortage.report(self.now)
 

@@ -7,13 +7,11 @@ together are stored close together (docs/decisions/0002).
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from random import Random
 
 from shared.core.clock import Clock
 
-_PATTERN = re.compile(r"[a-z]{2,4}_[0-9a-f]{32}")
 _VERSION_7 = 7 << 76
 _VARIANT = 0b10 << 62
 _COUNTER_BITS = 12
@@ -47,8 +45,3 @@ def derived_id(prefix: str, tenant_id: str, cause_id: str, purpose: str) -> str:
     digest = sha256(f"{tenant_id}\n{cause_id}\n{purpose}".encode()).hexdigest()
     time = cause_id[-32:-20] if cause_id[-33:-32] == "_" else _NO_TIME
     return f"{prefix}_{time}8{digest[:3]}{_VARIANT_DIGIT[digest[3]]}{digest[4:19]}"
-
-
-def is_id(text: str, prefix: str) -> bool:
-    """Return whether `text` has the form of an id with this prefix."""
-    return text.startswith(prefix + "_") and _PATTERN.fullmatch(text) is not None

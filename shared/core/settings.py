@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from pathlib import Path
@@ -26,6 +27,8 @@ _FROM_ZERO: Final = frozenset(
         "trace_ratio",
     }
 )
+_WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_DECIMAL: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _MAXIMUM: Final = {"trace_ratio": 1}
 # The least similarity of two names at which one is reported as a misspelling of the other.
 _LIKENESS: Final = 0.8
@@ -126,10 +129,10 @@ def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int |
 
 
 def _number(setting: str, text: str, kind: type[str | int | float]) -> int | float:
-    try:
-        value = int(text) if kind is int else float(text)
-    except ValueError:
-        raise ValueError("is not a whole number" if kind is int else "is not a number") from None
+    # int() and float() also take underscores, blanks, and digits of other scripts.
+    if not (_WHOLE if kind is int else _DECIMAL).fullmatch(text):
+        raise ValueError("is not a whole number" if kind is int else "is not a number")
+    value = int(text) if kind is int else float(text)
     least, most = int(setting not in _FROM_ZERO and kind is int), _MAXIMUM.get(setting)
     if not isfinite(value) or value < least or (most is not None and value > most):
         raise ValueError(f"is not between {least} and {most}" if most is not None else f"is less than {least}")

@@ -120,13 +120,6 @@ def check_window(issued_at: datetime, now: datetime, window_seconds: int = WINDO
     return issued_at + window
 
 
-def check_timestamp(text: str, now: datetime, window_seconds: int = WINDOW_SECONDS) -> datetime:
-    """Return the time of an X-Timestamp that lies in the window. Raises what the two functions above raise."""
-    issued_at = parse_timestamp(text)
-    check_window(issued_at, now, window_seconds)
-    return issued_at
-
-
 def _no_time() -> Problem:
     return Problem(
         "malformed_request", "X-Timestamp must be an ISO 8601 time in UTC, such as 2026-01-31T12:00:00.000Z."

@@ -86,7 +86,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, str]:
         fields.setdefault("operation", operation)
         fields.setdefault("tenant", cause.tenant_id or "")
         fields.setdefault("request_id", cause.correlation_id)
-        fields["trace_id"] = traceparent[3:35]
+        fields.setdefault("trace_id", traceparent[3:35])
     return {name: value for name, value in fields.items() if value and value != "-"}
 
 

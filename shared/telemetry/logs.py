@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -42,6 +43,9 @@ _PIECE: Final = 1000
 _QUIET_LIBRARIES: Final = ("asyncio", "httpcore", "httpx", "opentelemetry", "urllib3", "uvicorn.error")
 # uvicorn gives these loggers handlers of their own. Its line for each request contains the query, so ours replaces it.
 _UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+
+# A conversion of printf-style formatting, as log messages have them: %s, %d, %.1f, and %% for a percent sign.
+_PLACEHOLDER: Final = re.compile(r"%(?:%|[-+ #0]*\d*(?:\.\d+)?[a-z])")
 
 _Message = tuple[str, int, str]
 
@@ -163,7 +167,7 @@ class LogSink(logging.Handler):
         finally:
             self.release()
         for (logger, _, message), count in dropped:
-            text = f"{count} more lines like this one of {logger} were left out: {shown(message)}"
+            text = f"{count} more lines of {logger} like this one were left out: {shown(_without_values(message))}"
             self._waiting.append(self._own("warning", text))
         if self._lost:
             lost, self._lost = self._lost, 0
@@ -178,6 +182,11 @@ class LogSink(logging.Handler):
             # Standard error is closed or broken, so the error cannot be reported.
             with contextlib.suppress(OSError, ValueError):
                 self._write(text.encode("utf-8", "backslashreplace"))
+
+
+def _without_values(message: str) -> str:
+    """Return a message's format with an ellipsis for each value."""
+    return _PLACEHOLDER.sub(lambda found: "%" if found[0] == "%%" else "…", message)
 
 
 def _writing_to(stream: TextIO) -> Callable[[bytes], None]:

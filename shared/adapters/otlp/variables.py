@@ -26,6 +26,9 @@ _WHOLE_NUMBERS: Final = (
 )
 # A name is that of an HTTP field; a value is printable text without a comma, URL-encoded or not.
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[\x20-\x2b\x2d-\x7e]*")
+_ATTRIBUTE: Final = re.compile(r"[^=,\s]+[ \t]*=[^,]*")
+_PROPAGATOR: Final = "tracecontext"
+_PROPAGATORS: Final = frozenset({_PROPAGATOR, "none"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,13 @@ def _wrong(environment: Mapping[str, str]) -> list[str]:
         # The value is not shown, because it is probably an access key.
         if not all(_HEADER.fullmatch(part.strip()) for part in environment.get(headers, "").split(",") if part.strip()):
             wrong.append(f"{headers} is not a list of the form name=value,name=value")
+    resource = environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    if not all(_ATTRIBUTE.fullmatch(part.strip()) for part in resource.split(",") if part.strip()):
+        wrong.append("OTEL_RESOURCE_ATTRIBUTES is not a list of the form name=value,name=value")
+    unknown = {part.strip().lower() for part in environment.get("OTEL_PROPAGATORS", _PROPAGATOR).split(",")}
+    if unknown - _PROPAGATORS:
+        shown = environment["OTEL_PROPAGATORS"]
+        wrong.append(f"OTEL_PROPAGATORS={shown!r} is not {_PROPAGATOR}, the only propagation that there is")
     return wrong + [
         f"{name}={environment[name]!r} is not a whole number above 0"
         for name in _WHOLE_NUMBERS
@@ -123,6 +133,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "OTEL_SDK_DISABLED": ("true", "false"),
     "OTEL_TRACES_EXPORTER": ("otlp", "none"),
     "OTEL_METRICS_EXPORTER": ("otlp", "none"),
+    "OTEL_LOGS_EXPORTER": ("none",),
     **{f"OTEL_EXPORTER_OTLP_{signal}PROTOCOL": ("http/protobuf",) for signal in _SIGNALS},
     **{f"OTEL_EXPORTER_OTLP_{signal}COMPRESSION": ("none", "gzip", "deflate") for signal in _SIGNALS},
 }

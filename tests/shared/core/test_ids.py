@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from random import Random
 from uuid import UUID
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.clock import ManualClock
-from shared.core.ids import IdSource, derived_id, is_id
+from shared.core.ids import IdSource, derived_id
 
 
 def test_new_ids_increase() -> None:
@@ -46,7 +47,7 @@ def test_derived_ids_depend_on_tenant_cause_and_purpose_alone(tenant: str, cause
     """A second run derives the same id; another tenant, cause or purpose gives a different one."""
     first = derived_id("ltr", tenant, cause, purpose)
     assert first == derived_id("ltr", tenant, cause, purpose)
-    assert is_id(first, "ltr")
+    assert re.fullmatch("ltr_[0-9a-f]{32}", first)
     assert first != derived_id("ltr", tenant + "x", cause, purpose)
     assert first != derived_id("ltr", tenant, cause + "x", purpose)
     assert first != derived_id("ltr", tenant, cause, purpose + "x")
@@ -58,12 +59,3 @@ def test_a_derived_id_carries_the_time_of_its_cause() -> None:
     derived = derived_id("evt", "acme", cause, "settle")
     assert derived[4:16] == cause[4:16]
     assert UUID(derived.removeprefix("evt_")).version == 8
-
-
-def test_the_form_of_an_id_is_checked() -> None:
-    """An id consists of its prefix and 32 digits."""
-    good = IdSource(ManualClock(), Random(1)).new("pay")
-    assert is_id(good, "pay")
-    assert not is_id(good, "acc")
-    assert not is_id(good.upper(), "pay")
-    assert not is_id(good + "0", "pay")
