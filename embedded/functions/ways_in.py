@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any, Final
 
 from embedded.broker.plan import Plan, Subscription, ToService
 from embedded.broker.schedules import PING_TYPE
@@ -12,6 +14,12 @@ from embedded.manifests.loading import Manifests
 from shared.functions.operation import Operation
 from shared.http.operation import HttpOperation
 from shared.messaging.operation import EventOperation
+
+EVENT_ATTRIBUTES: Final = frozenset(
+    "causationid causetype correlationid datacontenttype dataschema deadletterid id partitionkey source specversion "
+    "subject tenantid time traceparent type".split()
+)
+"""The context attributes of the events that the platform publishes."""
 
 Lookup = Callable[[str], Operation]
 """Called with the name of a Service; returns the operation of its function."""
@@ -62,6 +70,8 @@ def _refused_events(subscription: Subscription, manifests: Manifests, operation_
             yield manifests.finding(kind, name, f"a tick has no tenant, and {operation.id} needs one", *to)
     elif not operation.any_event:
         yield from _refused_types(subscription, operation, manifests)
+        if kind == "Trigger":
+            yield from _unknown_attributes(name, manifests)
 
 
 def _refused_types(subscription: Subscription, operation: EventOperation, manifests: Manifests) -> Iterator[Finding]:
@@ -76,13 +86,37 @@ def _refused_types(subscription: Subscription, operation: EventOperation, manife
     # Without both fields the finding is for the beginning of the spec.
     path = ("spec", "filters" if spec.filters or spec.filter is None else "filter")
     if passing is None:
-        reason = f"the Trigger lets events of every type pass, and {takes}; name the types with exact"
+        reason = f"the Trigger does not name the types that pass, and {takes}; name the types with exact"
         yield manifests.finding(kind, name, reason, *path)
     elif not passing:
         yield manifests.finding(kind, name, "no event can pass: the filters name different types", *path)
     elif passing - taken:
         reason = f"the Trigger lets {_and(passing - taken)} pass, and {takes}"
         yield manifests.finding(kind, name, reason, *path)
+
+
+def _unknown_attributes(trigger: str, manifests: Manifests) -> Iterator[Finding]:
+    """Return a finding for each attribute in a Trigger's filters that no event of the platform has."""
+    spec = manifests.triggers[trigger].spec
+    if spec.filters:
+        path, names = "filters", _attributes(spec.filters)
+    else:
+        path, names = "filter", set((spec.filter.attributes if spec.filter is not None else None) or ())
+    for name in sorted(names - EVENT_ATTRIBUTES):
+        likely = get_close_matches(name, sorted(EVENT_ATTRIBUTES), n=1)
+        meant = f"; the nearest is {likely[0]}" if likely else ""
+        reason = f"no event of the platform has the attribute {name}{meant}"
+        yield manifests.finding("Trigger", trigger, reason, "spec", path)
+
+
+def _attributes(filters: Any) -> set[str]:
+    """Return the names of the attributes in filters of any dialect, nested ones included."""
+    if isinstance(filters, list):
+        return set().union(*map(_attributes, filters))
+    found: set[str] = set()
+    for dialect, value in filters.items():
+        found |= set(value) if dialect in ("exact", "prefix", "suffix") else _attributes(value)
+    return found
 
 
 def _refused_dead_letters(subscription: Subscription, manifests: Manifests, operation_of: Lookup) -> Iterator[Finding]:

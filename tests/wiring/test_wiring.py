@@ -189,6 +189,13 @@ def test_first_deliveries_are_known_to_be_first() -> None:
         ),
         (
             PAYMENTS,
+            "causetype: payment",
+            "causetyp: payment",
+            "filter:",
+            "no event of the platform has the attribute causetyp; the nearest is causetype.",
+        ),
+        (
+            PAYMENTS,
             "      name: payments-decline\n",
             "      name: payments-authorize\n",
             "subscriber:",

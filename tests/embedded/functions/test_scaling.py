@@ -270,11 +270,13 @@ async def test_the_check_finds_the_ways_in_and_unloads_support_functions(tmp_pat
 @pytest.mark.parametrize(
     ("filter", "reason"),
     [
-        ("", "the Trigger lets events of every type pass, and shop/pack accepts only sold"),
-        ("[]", "the Trigger lets events of every type pass, and shop/pack accepts only sold"),
-        ("[{prefix: {type: so}}]", "lets events of every type pass"),
-        ("[{not: {exact: {type: packed}}}]", "lets events of every type pass"),
-        ("[{exact: {causetype: order}}]", "lets events of every type pass"),
+        ("", "the Trigger does not name the types that pass, and shop/pack accepts only sold"),
+        ("[]", "the Trigger does not name the types that pass, and shop/pack accepts only sold"),
+        ("[{prefix: {type: so}}]", "does not name the types that pass"),
+        ("[{exact: {type: sold}}, {not: {exact: {causetyp: x}}}]", "the attribute causetyp; the nearest is causetype"),
+        ("[{exact: {type: sold, colour: red}}]", "no event of the platform has the attribute colour"),
+        ("[{not: {exact: {type: packed}}}]", "does not name the types that pass"),
+        ("[{exact: {causetype: order}}]", "does not name the types that pass"),
         ("[{exact: {type: packed}}]", "the Trigger lets packed pass, and shop/pack accepts only sold"),
         ("[{any: [{exact: {type: sold}}, {exact: {type: packed}}]}]", "the Trigger lets packed pass"),
         ("[{exact: {type: sold}}, {exact: {type: packed}}]", "no event can pass: the filters name different types"),

@@ -99,7 +99,7 @@ async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None
         await Platform.start(_settings(tmp_path / "data"), Options(writer="thread", root=tmp_path))
     assert str(refused.value) == (
         "knative/eventing/triggers/accounts.yaml:14: Trigger accounts-hold-funds, spec.filters: "
-        "the Trigger lets events of every type pass, and accounts/hold_funds accepts only "
+        "the Trigger does not name the types that pass, and accounts/hold_funds accepts only "
         "lastro.payment.created.v1 and lastro.refund.created.v1; name the types with exact."
     )
 
