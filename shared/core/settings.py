@@ -130,8 +130,9 @@ def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int |
 
 def _number(setting: str, text: str, kind: type[str | int | float]) -> int | float:
     # int() and float() also take underscores, blanks, and digits of other scripts.
-    if not (_WHOLE if kind is int else _DECIMAL).fullmatch(text):
-        raise ValueError("is not a whole number" if kind is int else "is not a number")
+    pattern, called = (_WHOLE, "a whole number") if kind is int else (_DECIMAL, "a number")
+    if not pattern.fullmatch(text):
+        raise ValueError(f"is not {called}")
     value = int(text) if kind is int else float(text)
     least, most = int(setting not in _FROM_ZERO and kind is int), _MAXIMUM.get(setting)
     if not isfinite(value) or value < least or (most is not None and value > most):

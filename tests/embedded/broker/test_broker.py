@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from embedded.broker.delivery import ACCEPTED, Answer, PlainAnswer
 from embedded.broker.state import Limits
 from shared.core.envelope import Envelope
 from shared.messaging.http_binding import from_structured
+from shared.telemetry.log_lines import current_run, fields_of
 from tests.embedded.broker.small_platform import (
     TO_PARKING,
     TOPIC,
@@ -101,6 +103,27 @@ async def test_a_refused_event_goes_to_the_dead_letters_at_once(tmp_path: Path) 
     assert base64.b64decode(parked.extensions["knativeerrordata"]) == (b"why" * 1000)[:1024]
     assert parked.extensions["code"] == "told_so"
     assert (1, "trigger/pack") in stage.log.acknowledgements
+    await stage.broker.stop()
+
+
+async def test_lines_about_a_delivery_name_its_own_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A line about a dead letter has the tenant and the request of its event, not those of the run that woke the
+    worker."""
+    named: list[dict[str, str]] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        named.append(fields_of(record))
+        return True
+
+    stage = await start(plan_of(tmp_path, service("pack"), trigger("pack", "pack")))
+    stage.shop.behaviour["pack"] = answering(422)
+    caplog.handler.addFilter(note)
+    waking = current_run.set(("payments/other", event(9, tenant="other"), "00-" + "1" * 32 + "-" + "2" * 16))
+    stage.log.log(event(1))
+    current_run.reset(waking)
+    await stage.settled()
+    caplog.handler.removeFilter(note)
+    assert [(each["tenant"], each["request_id"]) for each in named] == [("acme", "req_1")]
     await stage.broker.stop()
 
 

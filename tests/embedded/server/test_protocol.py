@@ -209,7 +209,7 @@ async def test_an_incomplete_request_has_a_deadline(sent: bytes, seconds: int, d
         if sent.strip():
             await eventually(lambda: connection._stage != "between")  # type: ignore[attr-defined]
         assert connection.deadline >= before
-        served.pass_seconds(seconds - 1)
+        served.pass_seconds(seconds)
         assert connection in served.server.connections.open
         served.pass_seconds(1)
         answer = await promptly(client.rest())
@@ -227,7 +227,7 @@ async def test_single_bytes_do_not_extend_a_deadline() -> None:
             read = connection._reader  # type: ignore[attr-defined]
             await eventually(lambda read=read: read.stage == "head")  # type: ignore[misc]
             served.pass_seconds(1)
-        served.pass_seconds(1)
+        served.pass_seconds(2)
         assert statuses(await promptly(client.rest())) == [400]
 
 
@@ -238,7 +238,7 @@ async def test_a_connection_is_kept_between_requests() -> None:
         for _ in range(3):
             await client.send(GET)
             assert await client.answer() == (200, b"/a")
-            served.pass_seconds(74)
+            served.pass_seconds(75)
         served.pass_seconds(1)
         assert await promptly(client.rest()) == b""
 
@@ -263,7 +263,7 @@ async def test_a_client_that_never_reads_is_disconnected() -> None:
         await client.send(GET)
         connections = served.server.connections
         await eventually(lambda: len(served.echo.seen) == 1 and not connections.answering)
-        served.pass_seconds(75)
+        served.pass_seconds(76)
         await eventually(lambda: not connections.open)
 
 
@@ -274,6 +274,6 @@ async def test_a_client_that_keeps_the_connection_open_is_disconnected(served: R
     assert statuses(await client.rest()) == [200]
     await client.send(GET)
     assert served.server.connections.open
-    served.pass_seconds(2)
+    served.pass_seconds(3)
     await eventually(lambda: not served.server.connections.open)
     assert served.echo.paths == ["/last"]

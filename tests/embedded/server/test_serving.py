@@ -177,7 +177,7 @@ async def test_a_stop_does_not_wait_for_a_client_that_has_its_response(served: R
     await client.send(CLOSE)
     assert (await promptly(client.rest())).endswith(b"/last")
     stopping = asyncio.ensure_future(served.server.stop(seconds=60))
-    served.pass_seconds(2)
+    served.pass_seconds(3)
     await stopping
 
 

@@ -139,6 +139,7 @@ def test_repeated_failures_are_bounded_by_rate() -> None:
     left_out = [int(message.split()[0]) for message in messages if "left out" in message]
     assert len(written) < 50
     assert len(written) + sum(left_out) == 1000
+    assert all("the store cannot write: …" in message for message in messages if "left out" in message)
     assert messages.count("another") == 1
     assert sum(message.startswith("fine") for message in messages) == 20
 
