@@ -1,4 +1,4 @@
-"""Packages of another suite of Debian, in a root folder of their own."""
+"""Packages of another suite of Debian, in their own root folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NO_SERVICES: Final = "#!/bin/sh\nexit 101\n"
 
 
 def debian_root(suite: str, package: str, *, wanted_for: str) -> Path:
-    """Return a root folder with a package of this suite and what it needs. It is made if it is missing.
+    """Return a root folder with a package of this suite and its dependencies. It is created if it does not exist.
 
-    That needs root, and apt: the packages come from the mirror that this machine's apt uses. Raises Unavailable.
+    That needs root, and apt: the packages are from the mirror that this machine's apt uses. Raises Unavailable.
     """
 
     def build(folder: Path) -> None:
@@ -33,7 +33,8 @@ def debian_root(suite: str, package: str, *, wanted_for: str) -> Path:
 
 
 def in_root(root: Path, *command: str, user: str) -> list[str]:
-    """Return a command that runs another one in a root folder as a user of it, and ends it with its starter."""
+    """Return a command that runs another one in a root folder, as a user of it, and ends it with the process that
+    started it."""
     chroot = program("chroot", wanted_for=command[0], package="coreutils")
     become = ["/usr/bin/setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--pdeathsig=KILL", "--"]
     return [chroot, str(root), *become, *command]
@@ -43,7 +44,7 @@ def _bootstrap(folder: Path, suite: str, wanted_for: str) -> None:
     log = folder.with_name(f"{folder.name}.log")
     apt = program("apt-get", wanted_for=wanted_for, package="apt")
     mirror = _mirror(apt)
-    if mirror is None:  # a new machine has no lists of packages
+    if mirror is None:  # a new machine has no package lists
         run([apt, "update"], log)
         mirror = _mirror(apt)
     if mirror is None:
@@ -51,7 +52,7 @@ def _bootstrap(folder: Path, suite: str, wanted_for: str) -> None:
     if shutil.which("debootstrap") is None:
         run([apt, "install", "-y", "--no-install-recommends", "debootstrap"], log)
     script = Path("/usr/share/debootstrap/scripts") / suite
-    if not script.exists():  # this debootstrap is older than the suite; one script serves them all
+    if not script.exists():  # this debootstrap is older than the suite; one script works for all of them
         script = script.with_name("sid")
     command = ["debootstrap", "--force-check-gpg", "--variant=minbase", suite, str(folder), mirror, str(script)]
     run(command, log, environment=_proxy())
@@ -59,7 +60,7 @@ def _bootstrap(folder: Path, suite: str, wanted_for: str) -> None:
 
 
 def _install(root: Path, package: str) -> None:
-    """Install a package in the root. No service is started, and no cluster of PostgreSQL is made."""
+    """Install a package in the root. No service is started, and no PostgreSQL cluster is created."""
     log = root.with_name(f"{root.name}.log")
     policy = root / "usr/sbin/policy-rc.d"
     policy.write_text(_NO_SERVICES, encoding="ascii")

@@ -53,20 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: _Node) -> None:
-    """Tell a worker where this run's servers are."""
+    """Send the folder of this run's servers to a worker."""
     node.workerinput[_FOLDER] = str(_folder_of(node.config))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what needs a server, before `-m` selects by marks."""
+    """Mark the tests that need a server, before `-m` selects by marks."""
     for item in items:
         if not FIXTURES.keys().isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start what the selected tests need, side by side, before the clock of the first test runs."""
+    """Start the servers of the selected tests concurrently, before the timeout of the first test begins."""
     config = session.config
     if config.option.collectonly:
         return
@@ -85,7 +85,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Let go of the servers. The run's first process waits until they have ended."""
+    """Release the servers. The first process of the run waits until they have ended."""
     config.stash[_uses].close()
     if _folder in config.stash and not hasattr(config, "workerinput"):
         for server in SERVERS.values():
@@ -106,7 +106,7 @@ def kafka_cluster_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def kafka_url(pytestconfig: pytest.Config) -> str:
-    """`kafka://127.0.0.1:PORT`: one broker of Apache Kafka. Topics have to be created before they are used."""
+    """`kafka://127.0.0.1:PORT`: one broker of Apache Kafka. Topics must be created before they are used."""
     return _url(pytestconfig, "kafka")
 
 

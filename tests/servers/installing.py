@@ -18,18 +18,19 @@ from xml.sax.saxutils import escape
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "servers"
 INSTALL_SECONDS: Final = 3600
-"""How long one command of an installation may take: a slow machine behind a slow registry needs many minutes."""
+"""The longest time of one command of an installation, in seconds. A slow machine with a slow registry needs many
+minutes."""
 _LOG_LINES: Final = 15
 _DEBIAN_DEPENDENCY: Final = re.compile(r"^Inst (\S+)", re.MULTILINE)
 
 
 class Unavailable(Exception):
-    """A server cannot be installed or started on this machine. The text says why, and what to do."""
+    """A server cannot be installed or started on this machine. The text has the reason and the remedy."""
 
 
 @contextmanager
 def exclusively(path: Path) -> Iterator[None]:
-    """Hold this lock file. Another process that wants it waits; the lock ends with the process that holds it."""
+    """Hold this lock file. Other processes wait for it, and it is released when this process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -37,7 +38,7 @@ def exclusively(path: Path) -> Iterator[None]:
 
 
 def installed(name: str, build: Callable[[Path], None], *, cache: Path | None = None) -> Path:
-    """Return the folder of this name in the cache. If it is missing, `build` fills it first.
+    """Return the folder of this name in the cache. If it does not exist, `build` creates its content first.
 
     `build` gets another folder, which is renamed when it returns, so that an interrupted installation is repeated.
     """
@@ -60,7 +61,8 @@ def installed(name: str, build: Callable[[Path], None], *, cache: Path | None = 
 
 
 def program(name: str, *, wanted_for: str, package: str) -> str:
-    """Return the path of a program of this machine. Raises Unavailable, which names the package that has it."""
+    """Return the path of a program of this machine. Raises Unavailable with the name of the Debian package that has
+    it."""
     found = shutil.which(name)
     if found is None:
         raise Unavailable(f"{wanted_for} needs the program {name}, which is not here (Debian: {package})")
@@ -75,7 +77,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     seconds: float = INSTALL_SECONDS,
 ) -> None:
-    """Run a command to its end, with its output in `log`. Raises Unavailable with the last lines of that."""
+    """Run a command to its end, with its output in `log`. Raises Unavailable with the last lines of the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -109,7 +111,8 @@ def last_lines(log: Path) -> str:
 
 
 def fetch_java_libraries(folder: Path, coordinates: Sequence[str], *, wanted_for: str) -> None:
-    """Put these artifacts (`group:artifact:version`) and all that they need at run time into `folder`/lib, by Maven."""
+    """Download these artifacts (`group:artifact:version`) and their run-time dependencies into `folder`/lib, with
+    Maven."""
     maven = program("mvn", wanted_for=wanted_for, package="maven")
     dependencies = []
     for coordinate in coordinates:
@@ -132,7 +135,7 @@ def fetch_java_libraries(folder: Path, coordinates: Sequence[str], *, wanted_for
 
 
 def java(*, wanted_for: str, least: int = 17) -> str:
-    """Return the path of a Java of at least this version: JAVA_HOME's, or the one on PATH. Raises Unavailable."""
+    """Return the path of a Java of at least this version: that of JAVA_HOME, or the one in PATH. Raises Unavailable."""
     home = os.environ.get("JAVA_HOME")
     path = f"{home}/bin/java" if home else program("java", wanted_for=wanted_for, package="openjdk-17-jre-headless")
     try:
@@ -146,13 +149,13 @@ def java(*, wanted_for: str, least: int = 17) -> str:
 
 
 def unpack_debian_packages(folder: Path, packages: Sequence[str], *, wanted_for: str) -> None:
-    """Unpack packages of this machine's own Debian, and those that they need and that are not installed, by apt."""
+    """Unpack packages of this machine's Debian and their missing dependencies, with apt."""
     apt = program("apt-get", wanted_for=wanted_for, package="apt")
     unpack = program("dpkg-deb", wanted_for=wanted_for, package="dpkg")
     log = folder / "apt.log"
     simulate = [apt, "install", "--simulate", "--reinstall", "--no-install-recommends", *packages]
     found = subprocess.run(simulate, capture_output=True, text=True, check=False, env=_plain_language())
-    if found.returncode != 0 and os.geteuid() == 0:  # a new machine has no lists of packages
+    if found.returncode != 0 and os.geteuid() == 0:  # a new machine has no package lists
         run([apt, "update"], log)
         found = subprocess.run(simulate, capture_output=True, text=True, check=False, env=_plain_language())
     if found.returncode != 0:

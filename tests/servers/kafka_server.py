@@ -51,14 +51,14 @@ replica.lag.time.max.ms=6000
 
 
 class KafkaServer:
-    """One Kafka node that is broker and controller. Topics have to be created before they are used."""
+    """One Kafka node that is broker and controller. Topics must be created before they are used."""
 
     name: ClassVar[str] = "kafka"
     port: ClassVar[str | None] = "bus"
     brokers: ClassVar[int] = 1
 
     def install(self) -> None:
-        """Fetch its libraries by Maven, once for each version, and check that Java is here."""
+        """Download its libraries with Maven, once for each version, and check that Java is installed."""
         self._libraries()
         java(wanted_for="Kafka")
 
@@ -108,7 +108,7 @@ def _answers(server: str) -> None:
 
 
 async def _ask(server: str) -> None:
-    """Ask for a consumer group: the first one creates the topic of offsets, without which no group works."""
+    """Request a consumer group: the first request creates the topic of offsets, without which no group works."""
     admin = AIOKafkaAdminClient(bootstrap_servers=server)
     try:
         await admin.start()

@@ -1,8 +1,8 @@
-"""MongoDB's wire protocol: the DocumentDB extension of PostgreSQL 18 behind a gateway of the tests' own.
+"""MongoDB's wire protocol: the DocumentDB extension of PostgreSQL 18 behind a gateway for tests.
 
-No package registry has mongod. The extension has MongoDB's documents, operators, indexes and validators, in C; the
-gateway (tests/servers/mongo_gateway) has its commands, sessions, transactions and retryable writes. There are no change
-streams.
+No package registry has mongod. The extension implements MongoDB's documents, operators, indexes and validators, in C.
+The gateway (tests/servers/mongo_gateway) implements its commands, sessions, transactions and retryable writes. There
+are no change streams.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ full_page_writes = {fsync}
 
 
 class MongodbServer:
-    """The document store. `engine` and `gateway` are its processes; both may be killed and started again.
+    """The document store. `engine` and `gateway` are its processes; both can be killed and started again.
 
-    With `fsync` what is committed also survives the machine.
+    With `fsync`, commits also survive a crash of the machine.
     """
 
     name: ClassVar[str] = "mongodb"
@@ -63,12 +63,12 @@ class MongodbServer:
         self._transaction_seconds = transaction_seconds
 
     def install(self) -> None:
-        """Unpack the engine into a root folder of its own, and the gateway's driver."""
+        """Unpack the engine into its own root folder, and install the gateway's driver."""
         self._root()
         self._libraries()
 
     def start(self, processes: Processes) -> str:
-        """Return mongodb://127.0.0.1:PORT/lastro?replicaSet=rs0 when it lists its databases."""
+        """Return mongodb://127.0.0.1:PORT/lastro?replicaSet=rs0 when the server lists its databases."""
         root = self._root()
         cluster = self._new_cluster(root, processes)
         inside = f"/{cluster.relative_to(root)}/data"
@@ -90,14 +90,14 @@ class MongodbServer:
 
     @staticmethod
     def wait_until_ready(processes: Processes, url: str) -> None:
-        """Wait until a command is answered that needs the engine."""
+        """Wait until the server answers a command that needs the engine."""
         client: pymongo.MongoClient[dict[str, Any]]
         with pymongo.MongoClient(url, serverSelectionTimeoutMS=1000) as client:
             processes.wait_until(client.list_database_names, "the gateway")
 
     @staticmethod
     def restart_engine(processes: Processes, *, seconds: float = START_SECONDS) -> None:
-        """Start the engine again after it was killed, until it no longer finds processes of the old one."""
+        """Start the engine again after it was killed. Repeated until no processes of the old engine are left."""
         deadline = time.monotonic() + seconds
         while True:
             processes.start_again("engine")
@@ -122,7 +122,7 @@ class MongodbServer:
         """Return a folder for the data inside the root, where the engine's user can reach it."""
         folder = root / _CLUSTERS
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():  # of runs that were killed
+        for old in folder.iterdir():  # folders of runs that were killed
             owner = old.name.partition("-")[0]
             if not Path(f"/proc/{owner}").exists():
                 shutil.rmtree(old, ignore_errors=True)
@@ -133,7 +133,7 @@ class MongodbServer:
 
 
 def _postgres(root: Path) -> tuple[int, int]:
-    """Return the ids of the user and group that the package has made in the root."""
+    """Return the ids of the user and group that the package has created in the root."""
     for line in (root / "etc/passwd").read_text(encoding="utf-8").splitlines():
         name, _, user, group, *_ = line.split(":")
         if name == "postgres":

@@ -21,7 +21,7 @@ START_SECONDS: Final = 600
 STOP_SECONDS: Final = 15
 """How long the processes of a server may take to end by themselves. Their data are removed anyway."""
 _POLL_SECONDS: Final = 0.1
-# Below the ports that the kernel gives to outgoing connections, so that none of those takes a port meanwhile.
+# Below the ports that the kernel uses for outgoing connections, so that none of those takes a port meanwhile.
 _PORTS: Final = range(20_000, 32_000)
 
 
@@ -43,9 +43,10 @@ class _Started(NamedTuple):
 
 
 class Processes:
-    """The processes of one server, each with a name. They end when the process that starts them ends, however it does.
+    """The processes of one server, each with a name. They end with the process that starts them, however it ends.
 
-    `folder` holds a log (NAME.log) and the process id (NAME.pid) of each; `data` inside it is the server's, and new.
+    `folder` has a log (NAME.log) and the process id (NAME.pid) of each; `data` in it is the new folder for the server's
+    data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +62,7 @@ class Processes:
         return self.folder / f"{name}.log"
 
     def run(self, name: str, command: Sequence[str], *, cwd: Path | None = None) -> None:
-        """Run a command that ends, with its output in the log of this name. Raises Unavailable if it fails."""
+        """Run a command to its end, with its output in the log of this name. Raises Unavailable if it fails."""
         run(bound(command), self.log(name), cwd=cwd, seconds=START_SECONDS)
 
     def start(
@@ -72,7 +73,7 @@ class Processes:
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        """Start a process. Its variables are this process's own and those of `environment`."""
+        """Start a process. Its environment is that of this process with `environment` added."""
         variables = {**os.environ, **(environment or {})}
         with self.log(name).open("ab") as log:
             start = log.tell()
@@ -81,7 +82,7 @@ class Processes:
         self._started[name] = _Started(command, variables, cwd, process, start)
 
     def start_again(self, name: str) -> None:
-        """Start a process that has ended once more, with the same command."""
+        """Start a process again, with the same command, after it has ended."""
         was = self._started[name]
         assert was.process.poll() is not None, f"{name} still runs"
         self.start(name, was.command, environment=was.environment, cwd=was.cwd)
@@ -92,7 +93,7 @@ class Processes:
         self._started[name].process.wait()
 
     def at_end(self, action: Callable[[], None]) -> None:
-        """Call this after the processes have ended, the last one given first."""
+        """Call this after the processes have ended, in reverse order."""
         self._at_end.append(action)
 
     def ended(self) -> list[str]:
@@ -112,7 +113,7 @@ class Processes:
         while True:
             try:
                 answers()
-            except Exception as error:  # noqa: BLE001 - each client library has exceptions of its own for "not yet"
+            except Exception as error:  # noqa: BLE001 - each client library has its own exceptions for "not yet"
                 last = error
             else:
                 return
@@ -125,7 +126,8 @@ class Processes:
             time.sleep(_POLL_SECONDS)
 
     def wait_until_it_says(self, name: str, words: str) -> None:
-        """Wait until the log of the process has these words, since its last start. Raises Unavailable if it ends."""
+        """Wait until the log of the process, since its last start, contains this text. Raises Unavailable when it
+        ends."""
         log, start = self.log(name), self._started[name].log_starts_at
 
         def look() -> None:
@@ -156,7 +158,7 @@ class Processes:
     def _open(
         command: Sequence[str], variables: Mapping[str, str], cwd: Path | None, log: IO[bytes]
     ) -> subprocess.Popen[bytes]:
-        # In a process group of its own: Ctrl-C reaches the process that supervises it, and not the server.
+        # In its own process group: Ctrl-C reaches the supervising process, and not the server.
         return subprocess.Popen(
             bound(command),
             cwd=cwd,

@@ -1,4 +1,4 @@
-"""Redis, of this machine's Debian."""
+"""Redis, from this machine's Debian."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.processes import Processes, free_port
 
 
 class RedisServer:
-    """One Redis that keeps nothing on disk."""
+    """One Redis that stores nothing on disk."""
 
     name: ClassVar[str] = "redis"
     port: ClassVar[str | None] = "cache"

@@ -1,8 +1,8 @@
-"""Starts servers behind a supervisor each: a process that starts the server, and ends it when nothing needs it.
+"""Starts each server behind a supervisor: a process that starts the server, and stops it when nothing uses it.
 
-A supervisor holds a lock of its server's folder while it runs, so its process id is never taken for another's, and the
-server's processes end with it, `kill -9` included. With `--while-used` it ends when no process shares the folder's
-`users` lock any more: the tests of a run share it, and however they end, they let go of it.
+A supervisor holds a lock on its server's folder while it runs, so that its process id is never confused with another
+process, and the processes of the server end with it, also after `kill -9`. With `--while-used` it ends when no process
+shares the folder's `users` lock: the tests of a run share the lock, and release it however they end.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tests.servers.server import Server
 
 ROOT: Final = Path(__file__).parents[2]
 RUNNING: Final = CACHE / "running"
-"""The folder of what `servers:up` starts; each server has a folder inside it, with its logs."""
+"""The folder of the servers that `servers:up` starts. Each server has a folder in it, with its logs."""
 _POLL_SECONDS: Final = 0.2
 _SIGNALS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class _Ended(BaseException):
-    """A signal asked this supervisor to end."""
+    """A signal has stopped this supervisor."""
 
 
 def up(server: Server, folder: Path, *, while_used: bool = False) -> str:
-    """Return the URL of the server of this folder, which is started if it does not run. Raises Unavailable."""
+    """Return the URL of the server of this folder. It is started if it does not run. Raises Unavailable."""
     own = folder / server.name
     server.install()
     with exclusively(own / "up.lock"):
@@ -65,7 +65,7 @@ def running(server: Server, folder: Path) -> str | None:
 
 
 def down(server: Server, folder: Path) -> bool:
-    """End the server of this folder and wait until it has ended. Returns whether it ran."""
+    """Stop the server of this folder and wait until it has ended. Returns whether it was running."""
     own = folder / server.name
     if not _is_held(own / "supervisor.lock"):
         return False
@@ -89,7 +89,7 @@ def wait_until_ended(server: Server, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def using(server: Server, folder: Path) -> Iterator[None]:
-    """Share the `users` lock: a server that runs while it is used does not end within this context."""
+    """Share the `users` lock: a server that runs while it is used does not stop within this context."""
     own = folder / server.name
     own.mkdir(parents=True, exist_ok=True)
     with (own / "users").open("a") as file:
@@ -98,11 +98,11 @@ def using(server: Server, folder: Path) -> Iterator[None]:
 
 
 def supervise(server: Server, folder: Path, *, while_used: bool) -> int:
-    """Fork a supervisor of the server, away from this terminal. Returns 0 when it has its lock."""
+    """Fork a supervisor of the server, detached from this terminal. Returns 0 when it has its lock."""
     own = folder / server.name
     own.mkdir(parents=True, exist_ok=True)
-    lock = (own / "supervisor.lock").open("a")  # the child shares it, and keeps it
-    # `up` starts one supervisor at a time, and one that looks at the lock takes it for a moment only.
+    lock = (own / "supervisor.lock").open("a")  # the child inherits it
+    # `up` starts one supervisor at a time, and a process that checks the lock holds it only for a moment.
     fcntl.flock(lock, fcntl.LOCK_EX)
     pid = os.fork()
     if pid != 0:
@@ -112,7 +112,7 @@ def supervise(server: Server, folder: Path, *, while_used: bool) -> int:
     try:
         os.setsid()
         code = _supervise(server, own, while_used=while_used)
-    except BaseException:  # noqa: BLE001 - nothing above it would print it
+    except BaseException:  # noqa: BLE001 - no caller would print it
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -120,7 +120,7 @@ def supervise(server: Server, folder: Path, *, while_used: bool) -> int:
 
 
 def _supervise(server: Server, own: Path, *, while_used: bool) -> int:
-    """Start the server, wait until it is to end or one of its processes ends, and end it. Returns an exit code."""
+    """Start the server, wait until it must stop or one of its processes ends, and stop it. Returns an exit code."""
     for number in _SIGNALS:
         signal.signal(number, _end)
     with contextlib.ExitStack() as stack:
@@ -128,7 +128,7 @@ def _supervise(server: Server, own: Path, *, while_used: bool) -> int:
         processes = Processes(own)
         stack.callback(_forget, own)
         stack.callback(processes.stop)
-        # From here on a signal does not cut off the ending of the server.
+        # From here on a signal does not interrupt the stop of the server.
         stack.callback(_ignore_signals)
         try:
             _write(own / "url", server.start(processes))
@@ -144,7 +144,7 @@ def _supervise(server: Server, own: Path, *, while_used: bool) -> int:
 
 
 def _watch(processes: Processes, users: int | None) -> list[str]:
-    """Wait until a process has ended, or the lock of the users is free. Returns the names of processes that ended."""
+    """Wait until a process has ended, or the `users` lock is free. Returns the names of the processes that ended."""
     while True:
         ended = processes.ended()
         if ended:
@@ -183,7 +183,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file such that a reader sees all of it or none."""
+    """Write a file so that a reader never sees a part of it."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

@@ -1,7 +1,7 @@
 """The documents port on MongoDB: a commit is one multi-document transaction.
 
-Reads are outside of it, of what a majority of the servers has. A decision that rests on an older state is refused by
-the filters of its writes (see `writes`), so a transaction lasts from its first write to its commit, and no longer.
+Reads are outside the transaction, with read concern `majority`. When a handler has read an older state, the filters of
+its writes refuse the commit (see `writes`). A transaction therefore lasts only from its first write to its commit.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from shared.ports.documents import (
 )
 
 _COMMIT_ATTEMPTS: Final = 3
-"""How often a transaction is committed while the server does not say whether it has committed. The driver repeats each
-of them once by itself."""
+"""The number of times that a transaction is committed while its outcome is unknown. The driver itself repeats each of
+them once."""
 _BEHIND: Final = "0"
-"""The character after "/", which ends the name of a history."""
+"""The character after "/", as the upper bound of the keys of a history."""
 
 
 class MongoDocuments:
@@ -54,7 +54,7 @@ class MongoDocuments:
 
     @property
     def read_token(self) -> None:
-        """Return None: what a majority of the servers has is not lost."""
+        """Return None: documents that a majority of the servers has are not lost."""
         return None
 
     # Reading
@@ -84,7 +84,7 @@ class MongoDocuments:
         return await self._server.find_one(INBOX, {"_id": marker_key(marker)}, ("_id",)) is not None
 
     async def durable(self, read_token: ReadToken | None = None) -> None:
-        """Return at once: a majority of the servers has everything that was read or committed."""
+        """Return immediately: a majority of the servers has everything that was read or committed."""
 
     def _require(self, *collections: Collection[Any, ...]) -> None:
         for collection in collections:
@@ -94,7 +94,7 @@ class MongoDocuments:
     # Committing
 
     async def commit(self, commit: Commit) -> None:
-        """See Documents.commit. A caller that is cancelled leaves the transaction to its end."""
+        """See Documents.commit. When the caller is cancelled, the transaction still runs to its end."""
         self._require(*commit.collections())
         commit.check_fields()
         work = asyncio.create_task(self._commit(commit, batches(commit)))
@@ -128,7 +128,8 @@ class MongoDocuments:
         await transaction.end()
 
     async def _begin(self, commit: Commit) -> Transaction:
-        """Return a new transaction; after an attempt of unknown outcome, in its session, so that this one decides."""
+        """Return a new transaction. After an attempt of unknown outcome it uses the same session, so that it decides
+        the outcome."""
         attempt = commit.attempt
         if not isinstance(attempt, Transaction):
             return await self._server.transaction()
@@ -137,7 +138,7 @@ class MongoDocuments:
         return attempt
 
     async def _why_refused(self, batch: Batch) -> VersionConflict | GuardRefused:
-        """Return why the filters of a batch did not match all its documents: for a version, or for something else."""
+        """Return the reason why the filters of a batch did not match all documents: a version, or a condition."""
         if batch.versions:
             filter = {"_id": {"$in": list(batch.versions)}}
             found = await self._server.find(batch.collection, filter, fields=("version",))
@@ -146,7 +147,7 @@ class MongoDocuments:
         return GuardRefused(f"{batch.collection}: a condition or a floor of {', '.join(batch.ids)} does not hold")
 
     async def settled(self) -> None:
-        """Return when no transaction is in progress."""
+        """Wait until no transaction is in progress."""
         while self._in_progress:
             await asyncio.wait(self._in_progress)
 
@@ -160,9 +161,9 @@ class MongoDocuments:
         ]
 
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
-        """See Documents.mark_sent. An event that has no place in a history is deleted.
+        """See Documents.mark_sent. An event without a place in a history is deleted.
 
-        A mark that is lost costs one more publication, which its consumers know, so it does not wait for a majority.
+        It does not wait for a majority: a lost mark only causes another publication, which consumers recognise.
         """
         if events:
             await self._server.write(OUTBOX, [_sent(event) for event in events], majority=False)
@@ -175,7 +176,7 @@ def _sent(event: Envelope) -> Statement:
 
 
 async def _written(transaction: Transaction, batch: Batch) -> bool:
-    """Write a batch, and return whether its filters matched all its documents. Raises CommitRefused."""
+    """Write a batch, and return whether its filters matched all documents. Raises CommitRefused."""
     try:
         counts = await transaction.write(batch.collection, batch.statements)
     except DuplicateKey as taken:

@@ -1,7 +1,8 @@
-"""The one module that imports the driver: Motor, on PyMongo.
+"""The only module that imports the driver: Motor, on PyMongo.
 
-Motor was asked for and is no longer developed. PyMongo's own `AsyncMongoClient` has the same methods; to change to it,
-change this module. It is imported when a store is opened, so that a process without MongoDB never loads the driver.
+Motor is a requirement of the architecture and is no longer developed. PyMongo's own `AsyncMongoClient` has the same
+methods; to use it, only this module must change. The module is imported when a store is opened, so that a process
+without MongoDB never loads the driver.
 
 Errors of the driver leave this module as exceptions of the documents port, and a duplicate key as `DuplicateKey`.
 """
@@ -44,7 +45,7 @@ _UNKNOWN: Final = "UnknownTransactionCommitResult"
 _WRITE_CONFLICT: Final = 112
 _DUPLICATE_KEY: Final = 11000
 _REFUSED_VALUES: Final = frozenset({2, 14, 121})
-"""BadValue, TypeMismatch and DocumentValidationFailure: the same write is refused again."""
+"""BadValue, TypeMismatch and DocumentValidationFailure: the same write would be refused again."""
 _INDEX_NAME: Final = re.compile(r" index: (?:\S+\.\$)?(\S+)")
 _SPARE_THREADS: Final = 2
 _MILLISECONDS: Final = 1000
@@ -55,7 +56,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "socketTimeoutMS": 30 * _MILLISECONDS,
     "wTimeoutMS": 10 * _MILLISECONDS,
 }
-"""Options that a URL may set otherwise."""
+"""Default options, which a URL may override."""
 _FIXED: Final[dict[str, Any]] = {
     "w": "majority",
     "journal": True,
@@ -64,15 +65,16 @@ _FIXED: Final[dict[str, Any]] = {
     "retryReads": True,
     "retryWrites": True,
 }
-"""Options on which what a commit promises depends; those of a URL are ignored."""
+"""Options that a commit depends on. They override those of a URL."""
 
 
 class BadUrl(ValueError):
-    """A URL that the driver cannot follow. The text does not repeat it, because it may contain a password."""
+    """The driver cannot use the URL. The text does not contain the URL, because it may contain a password."""
 
 
 class DuplicateKey(Exception):
-    """Another document has the same key. `index` is the index's name, `position` the statement's place in its batch."""
+    """Another document has the same key. `index` is the name of the index, `position` that of the statement in its
+    batch."""
 
     def __init__(self, index: str, position: int) -> None:
         super().__init__(f"another document has the same key in the index {index}")
@@ -81,10 +83,10 @@ class DuplicateKey(Exception):
 
 
 class Server:
-    """A database on a replica set or a sharded cluster. Reads are of the primary and of what a majority has."""
+    """A database on a replica set or a sharded cluster. Reads use the primary and read concern `majority`."""
 
     def __init__(self, url: str, listeners: Sequence[CommandListener] = ()) -> None:
-        """`listeners` are told of every command. Nothing is connected yet. Raises BadUrl."""
+        """`listeners` receive every command. No connection is opened yet. Raises BadUrl."""
         try:
             parsed = parse_uri(url)
             given = {name.lower() for name in parsed["options"]}
@@ -109,15 +111,15 @@ class Server:
     async def command(self, command: Stored, accepted: Sequence[int] = ()) -> Stored:
         """Run a command that reads or changes the database itself, and return the reply.
 
-        A refusal with an `accepted` code counts as done. Raises Unavailable, or DuplicateKey where a unique index
-        cannot be made.
+        A refusal with an `accepted` code counts as success. Raises Unavailable, or DuplicateKey when a unique index
+        cannot be created.
         """
         with _translated():
             reply: Stored = await self._database.command(command, allowable_errors=list(accepted))
             return reply
 
     async def listed(self, command: Stored) -> list[Stored]:
-        """Return what `listCollections` or `listIndexes` lists; nothing for a collection that does not exist."""
+        """Return the results of `listCollections` or `listIndexes`; none for a collection that does not exist."""
         with _translated():
             if "listIndexes" in command:
                 return [dict(each) async for each in self._database[command["listIndexes"]].list_indexes()]
@@ -132,17 +134,17 @@ class Server:
         limit: int = 0,
         fields: Sequence[str] | None = None,
     ) -> list[Stored]:
-        """Return the documents that match, with these fields or with all."""
+        """Return the matching documents, with these fields or with all."""
         with _translated():
             cursor = self._database[collection].find(filter, fields, sort=list(sort) or None, limit=limit)
             if limit:
-                # The whole page in the first reply, however many documents the server prefers.
+                # The first reply has the whole page, whatever number of documents the server prefers.
                 cursor = cursor.batch_size(limit + 1)
             found: list[Stored] = await cursor.to_list(None)
             return found
 
     async def find_one(self, collection: str, filter: Stored, fields: Sequence[str] | None = None) -> Stored | None:
-        """Return the document that matches, or None."""
+        """Return the matching document, or None."""
         with _translated():
             found: Stored | None = await self._database[collection].find_one(filter, fields)
             return found
@@ -150,7 +152,7 @@ class Server:
     async def write(self, collection: str, statements: Sequence[Statement], *, majority: bool = True) -> Counts:
         """Write outside a transaction. Raises DuplicateKey, InvalidWrite or Unavailable.
 
-        With `majority` False it returns when the primary has it, which may lose it at a change of the primary.
+        With `majority` False it returns when the primary has the write, which is lost if the primary then fails.
         """
         target = self._database[collection]
         if not majority:
@@ -158,7 +160,7 @@ class Server:
         return await _bulk(target, statements)
 
     async def transaction(self) -> Transaction:
-        """Return a new transaction, begun."""
+        """Return a new transaction that has begun."""
         with _translated():
             transaction = Transaction(self._database, await self._client.start_session())
         transaction.begin()
@@ -166,10 +168,10 @@ class Server:
 
 
 class Transaction:
-    """A multi-document transaction: it reads a snapshot, and is committed when a majority has it.
+    """A multi-document transaction. It reads a snapshot, and is committed when a majority of the servers has it.
 
     After a commit of unknown outcome, `begin` starts another transaction in the same session. The server then aborts
-    the former one if it is still open, and refuses its late commit: it has happened by then, or never happens.
+    the former one if it is still open, and refuses its late commit: after that its outcome does not change.
     """
 
     def __init__(self, database: Any, session: Any) -> None:
@@ -177,7 +179,7 @@ class Transaction:
         self._session = session
 
     def begin(self) -> None:
-        """Begin; the server is told with the first write."""
+        """Begin. The first write tells the server."""
         self._session.start_transaction(
             read_concern=ReadConcern("snapshot"),
             write_concern=WriteConcern("majority", wtimeout=_DEFAULTS["wTimeoutMS"]),
@@ -186,12 +188,12 @@ class Transaction:
         )
 
     async def write(self, collection: str, statements: Sequence[Statement]) -> Counts:
-        """Write a batch in its order. Raises VersionConflict, DuplicateKey, InvalidWrite or Unavailable; the
-        transaction can then only be aborted."""
+        """Write a batch in its order. Raises VersionConflict, DuplicateKey, InvalidWrite or Unavailable. After an error
+        the transaction can only be aborted."""
         return await _bulk(self._database[collection], statements, self._session)
 
     async def commit(self) -> None:
-        """Commit. May be called again after CommitOutcomeUnknown.
+        """Commit. It may be called again after CommitOutcomeUnknown.
 
         Raises VersionConflict when the server has aborted the transaction.
         """
@@ -206,7 +208,7 @@ class Transaction:
         await self.end()
 
     async def end(self) -> None:
-        """Give the session back."""
+        """End the session."""
         await self._session.end_session()
 
 
@@ -237,9 +239,9 @@ def _translated() -> Iterator[None]:
 
 
 def port_error(error: PyMongoError) -> Exception:
-    """Return what an error of the driver means for the port.
+    """Return the exception of the port for an error of the driver.
 
-    Its text has the code but not the server's message, which may quote the values of a document.
+    Its text has the code but not the server's message, which may quote values of a document.
     """
     if error.has_error_label(_UNKNOWN):
         return CommitOutcomeUnknown(f"MongoDB did not say whether it has committed ({_cause(error)})")
@@ -265,7 +267,7 @@ def _refused(error: PyMongoError) -> Exception:
 
 
 def _refusal(error: PyMongoError) -> tuple[int | None, int, str]:
-    """Return the code, the place of the refused statement in its batch, and the message."""
+    """Return the code, the position of the refused statement in its batch, and the message."""
     if isinstance(error, BulkWriteError):
         for refused in (error.details or {}).get("writeErrors", ()):
             return refused["code"], refused["index"], refused["errmsg"]

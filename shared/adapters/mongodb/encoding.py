@@ -1,10 +1,10 @@
-"""Documents and events as MongoDB stores them, and back, exactly.
+"""The encoding of documents and events in MongoDB, without loss.
 
-`_id` is `<tenant>/<id>`, so that two tenants may use one id, the index `_id_` is by tenant and id, and the documents of
-a tenant are in the order of their ids. The field `tenant_id` is stored as `tenantId`. Every integer is 64 bits wide.
-Times are text in documents, as the port has them: a date of BSON has milliseconds only.
+`_id` is `<tenant>/<id>`. Two tenants can therefore use the same id, the index `_id_` is by tenant and id, and the
+documents of a tenant are in the order of their ids. The field `tenant_id` is stored as `tenantId`. Every integer has 64
+bits. Times are text, as in the documents port, because a date in BSON has only milliseconds.
 
-`_expected` counts the commits that have expected the document (see `writes`); a reader does not see it.
+`_expected` counts the commits that expected the document (see `writes`). Readers do not see it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ EXPECTED: Final = "_expected"
 _SEPARATOR: Final = "/"
 _BEHIND_SEPARATOR: Final = "0"
 _INTEGERS: Final = range(-(2**63), 2**63)
-# A key of BSON has no NUL. "$" and "." are for operators and paths; which servers take them in keys differs.
+# A key in BSON cannot contain NUL. "$" and "." are used in operators and paths, and servers differ in whether keys may
+# contain them.
 _SPECIAL: Final = re.compile(r"[%$.\x00]")
 _ESCAPED: Final = re.compile(r"%([0-9A-F]{2})")
 
@@ -36,17 +37,17 @@ def key_of(tenant_id: str, id: str) -> str:
 
 
 def keys_of(tenant_id: str) -> tuple[str, str]:
-    """Return the bounds of a tenant's `_id`s: the first is below all of them, the second is above."""
+    """Return the bounds of a tenant's `_id`s: one below all of them, and one above."""
     return key_of(tenant_id, ""), f"{tenant_id}{_BEHIND_SEPARATOR}"
 
 
 def field_of(name: str) -> str:
-    """Return the name under which a field is stored."""
+    """Return the stored name of a field."""
     return TENANT if name == "tenant_id" else name
 
 
 def encode(document: Mapping[str, Any]) -> Stored:
-    """Return a document as it is stored. Raises InvalidWrite for a value that is not JSON or not within 64 bits."""
+    """Return the stored form of a document. Raises InvalidWrite for a value that is not JSON or exceeds 64 bits."""
     tenant_id = document["tenant_id"]
     stored: Stored = {"_id": key_of(tenant_id, document["id"]), TENANT: tenant_id}
     for name, value in document.items():
@@ -56,7 +57,7 @@ def encode(document: Mapping[str, Any]) -> Stored:
 
 
 def decode(stored: Stored) -> dict[str, Any]:
-    """Return the document that `encode` was given."""
+    """Return the document from its stored form (the inverse of `encode`)."""
     document = {}
     for name, value in stored.items():
         if name == TENANT:
@@ -67,7 +68,7 @@ def decode(stored: Stored) -> dict[str, Any]:
 
 
 def to_bson(value: Any) -> Any:
-    """Return a JSON value as it is stored. Raises InvalidWrite."""
+    """Return the stored form of a JSON value. Raises InvalidWrite."""
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is float:
         return value
@@ -91,7 +92,7 @@ def _key_to_bson(key: Any) -> str:
 
 
 def from_bson(value: Any) -> Any:
-    """Return the value that `to_bson` was given."""
+    """Return the JSON value from its stored form (the inverse of `to_bson`)."""
     if isinstance(value, dict):
         return {_key_from_bson(key): from_bson(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -112,7 +113,8 @@ def event_key(event: Envelope) -> Stored:
 
 
 def encode_event(event: Envelope) -> Stored:
-    """Return an event as it is stored in the outbox, not sent yet. Raises InvalidWrite for data that is not UTF-8."""
+    """Return the stored form of an event in the outbox that is not sent yet. Raises InvalidWrite for data that is not
+    UTF-8."""
     try:
         data = event.data.decode()
     except UnicodeDecodeError:
@@ -132,7 +134,7 @@ def encode_event(event: Envelope) -> Stored:
 
 
 def decode_event(stored: Stored) -> Envelope:
-    """Return the event that `encode_event` was given. It may have been published before."""
+    """Return the event from its stored form (the inverse of `encode_event`). It may have been published before."""
     event = Envelope(
         id=stored["_id"]["id"],
         source=stored["_id"]["source"],

@@ -1,7 +1,8 @@
-"""`lastro migrate`: the database gets the collections, validators and indexes of this version. And the check at start.
+"""`lastro migrate` creates and changes the collections, validators and indexes of this version. A start checks the
+version.
 
-Every step can be repeated, and a run that was interrupted is run again. Nothing is deleted but an index that has the
-name of a wanted one and other fields. The document with the version is written last.
+Every step can be repeated, so an interrupted run is completed by the next one. Only an index is ever deleted, when it
+has the name of a required one but other fields. The document with the version is written last.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _COMPARED: Final = ("key", "unique", "partialFilterExpression", "expireAfterSeco
 
 
 class WrongSchema(Exception):
-    """The database has no schema, or one that this version cannot use. The text says what to do."""
+    """The database has no schema, or one that this version cannot use. The text has the remedy."""
 
 
 class NoTransactions(Exception):
@@ -37,11 +38,11 @@ class NoTransactions(Exception):
 
 
 class NotUnique(Exception):
-    """A unique index cannot be made over the documents that are there."""
+    """A unique index cannot be created, because some documents have equal values."""
 
 
 class Step(NamedTuple):
-    """One change of the database: what it does, in words, and the call that does it."""
+    """One change of the database: its description, and the call that makes it."""
 
     text: str
     run: Callable[[], Awaitable[object]]
@@ -77,9 +78,9 @@ async def check_schema(server: Server) -> None:
 async def migrate(
     server: Server, collections: Iterable[Collection[Any, ...]], done: Callable[[str], None], *, dry_run: bool = False
 ) -> int:
-    """Do what is missing in the database, and call `done` with each step in words; return how many there were.
+    """Make the missing changes in the database. `done` is called with the description of each; returns their number.
 
-    With `dry_run`, nothing is done. Raises NoTransactions, WrongSchema, Unavailable, or NotUnique.
+    With `dry_run`, nothing is changed. Raises NoTransactions, WrongSchema, Unavailable, or NotUnique.
     """
     await check_server(server)
     steps = await missing_steps(server, collections)
@@ -94,7 +95,7 @@ async def migrate(
 
 
 async def missing_steps(server: Server, collections: Iterable[Collection[Any, ...]]) -> list[Step]:
-    """Return what is missing in the database, in the order in which it is to be done.
+    """Return the missing changes of the database, in their order.
 
     Raises WrongSchema when a newer Lastro has migrated the database.
     """

@@ -1,7 +1,7 @@
 """The nonces port on MongoDB: a document for each used nonce, whose key is the nonce.
 
-The server deletes it NONCE_SECONDS after its use, by the server's clock: a wall clock of a function that jumps does not
-make a used nonce usable again.
+The server deletes it NONCE_SECONDS after its use, by the server's own clock. A jump of a function's wall clock
+therefore does not make a used nonce usable again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from shared.ports.nonces import Nonce
 
 
 class MongoNonces:
-    """The nonces port on MongoDB. A used nonce is with a majority of the servers when `use_once` returns."""
+    """The nonces port on MongoDB. When `use_once` returns, a majority of the servers has the used nonce."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     async def use_once(self, nonce: Nonce) -> bool:
         """See Nonces.use_once."""
-        # The filter matches no document, so the key is taken by an insert or found taken.
+        # The filter matches no document, so the write inserts the key or finds that it exists.
         filter = {"_id": nonce_key(nonce), TENANT: nonce.tenant_id, "usedAt": {"$exists": False}}
         try:
             await self._server.write(NONCES, [Update(filter, {"$currentDate": {"usedAt": True}}, upsert=True)])

@@ -1,6 +1,7 @@
-"""A query of the documents port as a filter and an order of MongoDB.
+"""Translates a query of the documents port into a filter and an order of MongoDB.
 
-The tenant is put into the filter here; a query without one is possible only where the port has one, for the sweeps.
+The tenant is added to the filter here. A query without a tenant is possible only where the port allows one, for the
+sweeps.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DESCENDING: Final = -1
 
 
 class Page(NamedTuple):
-    """What a query finds: the filter, the order, and the greatest number of documents."""
+    """The filter, the order, and the greatest number of documents of a query."""
 
     filter: Stored
     sort: tuple[tuple[str, int], ...]
@@ -46,7 +47,7 @@ def page_of(collection: Collection[Any, ...], tenant_id: str | None, query: Quer
 
 
 class _Names:
-    """The names of fields in the filter. A tenant's documents are in the order of `_id` as they are in that of `id`."""
+    """The names of fields in the filter. The order of a tenant's documents by `_id` is their order by `id`."""
 
     def __init__(self, tenant_id: str | None) -> None:
         self._tenant_id = tenant_id
@@ -92,7 +93,7 @@ def _behind(names: _Names, query: Query, after: str | Place) -> Stored:
     assert query.order_by is not None, "a Place is of a page that is ordered by a field"
     field, value = names.field(query.order_by), names.value(query.order_by, after.value)
     return {
-        # The first condition lets the index begin at the place.
+        # With the first condition, the index scan begins at the place.
         field: {f"{beyond}e": value},
         "$or": [{field: {beyond: value}}, {names.field("id"): {beyond: names.value("id", after.id)}}],
     }

@@ -1,8 +1,8 @@
-"""What `lastro migrate` creates: the collections, their validators and their indexes; and what an index refuses.
+"""The collections, validators and indexes that `lastro migrate` creates, and the meaning of a refusal by an index.
 
 Every index begins with the tenant, except the one by which the sweep finds unsent events of all tenants. On a sharded
 cluster, a collection with a unique index is sharded by `{tenantId: 1}` and every other one by `{tenantId: 1, _id: 1}`,
-because a unique index has to begin with the shard key. Markers of the inbox have no tenant in their key.
+because a unique index must begin with the shard key. Inbox markers have no tenant in their key.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from shared.ports.documents import (
 from shared.records.validators import validator
 
 VERSION: Final = 1
-"""The version of the schema. It is increased with every change of `definitions`; a test holds this."""
+"""The version of the schema. It increases with every change of `definitions`; a test checks this."""
 OLDEST: Final = 1
-"""The oldest version of Lastro's schema whose functions can still run on this one, as in a canary or a rollback."""
+"""The oldest schema version whose functions can still run on this one, as in a canary or a rollback."""
 
 INBOX: Final = "inbox"
 OUTBOX: Final = "outbox"
@@ -43,14 +43,16 @@ SCHEMA: Final = "lastro_schema"
 SCHEMA_ID: Final = "documents"
 
 NONCE_SECONDS: Final = 86_400
-"""How long a nonce is stored after its use, by the clock of the server. A signature must have expired by then."""
+"""The time for which a nonce is stored after its use, by the clock of the server, in seconds. Its signature must have
+expired by then."""
 
 _PRESENT_TEXT: Final[Stored] = {"$gte": ""}
 _PRESENT_INTEGER: Final[Stored] = {"$gte": -(2**63)}
 
 
 class IndexDefinition(NamedTuple):
-    """An index as the server has it. `partial` are the documents that are in it, None for all."""
+    """An index as the server stores it. `partial` is the condition for the documents in it; None means all
+    documents."""
 
     name: str
     keys: tuple[str, ...]
@@ -59,7 +61,7 @@ class IndexDefinition(NamedTuple):
     expire_seconds: int | None = None
 
     def specification(self) -> Stored:
-        """Return the index as `createIndexes` takes it and `listIndexes` returns it."""
+        """Return the index in the form of `createIndexes` and `listIndexes`."""
         made: Stored = {"name": self.name, "key": dict.fromkeys(self.keys, 1)}
         if self.unique:
             made["unique"] = True
@@ -71,7 +73,7 @@ class IndexDefinition(NamedTuple):
 
 
 class CollectionDefinition(NamedTuple):
-    """A collection as the server has it."""
+    """A collection as the server stores it."""
 
     name: str
     validator: Stored
@@ -85,7 +87,8 @@ def definitions(collections: Iterable[Collection[Any, ...]]) -> tuple[Collection
 
 
 def digest(defined: Iterable[CollectionDefinition]) -> str:
-    """Return a digest of the names, fields and indexes. The rest of a validator depends on the version of pydantic."""
+    """Return a digest of the names, fields and indexes. Other parts of a validator depend on the version of
+    pydantic."""
     known = [
         [each.name, sorted(each.validator["properties"]), [index.specification() for index in each.indexes]]
         for each in defined
@@ -101,7 +104,7 @@ def _definition(collection: Collection[Any, ...]) -> CollectionDefinition:
 def _index(collection: Collection[Any, ...], index: Index) -> IndexDefinition:
     partial: Stored | None = None
     if index.unique or index.sparse:
-        # Not `sparse`: in a compound index it would still hold every document, for the sake of the tenant.
+        # Not `sparse`: because of the tenant, a compound index would contain every document all the same.
         partial = {name: present(collection, name) for name in index.fields if nullable(collection, name)} or None
     keys = (TENANT, *map(field_of, index.fields))
     return IndexDefinition(index.name, keys if index.unique else (*keys, "_id"), index.unique, partial)
@@ -140,7 +143,7 @@ def _schema(properties: Stored, *required: str) -> Stored:
 
 
 def present(collection: Collection[Any, ...], name: str) -> Stored:
-    """Return the condition that a field is not null, written so that a partial index with it can answer a query."""
+    """Return the condition that a field is not null, in a form with which a partial index can answer a query."""
     kinds = _kinds(collection, name)
     if int in kinds:
         return _PRESENT_INTEGER
@@ -182,7 +185,7 @@ _OWN: Final = (
 
 
 def refusal(collection: str, index: str, id: str) -> CommitRefused:
-    """Return what it means for a commit that another document has the same key in this index."""
+    """Return the refusal of a commit whose document has the key of another document in this index."""
     if collection == INBOX:
         return AlreadyApplied(id)
     if collection == NONCES:

@@ -1,4 +1,4 @@
-"""Writes in the terms of MongoDB, as plain values: what the driver is told, without the driver."""
+"""Writes of MongoDB as plain values, independent of the driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Insert(NamedTuple):
 
 
 class Update(NamedTuple):
-    """A change of the one document that the filter matches; with `upsert`, made where it matches none."""
+    """A change of the one document that the filter matches. With `upsert` the document is inserted when there is
+    none."""
 
     filter: Stored
     update: Stored
@@ -23,7 +24,8 @@ class Update(NamedTuple):
 
 
 class Replace(NamedTuple):
-    """Another content for the one document that the filter matches; with `upsert`, made where it matches none."""
+    """A replacement of the one document that the filter matches. With `upsert` the document is inserted when there is
+    none."""
 
     filter: Stored
     document: Stored
@@ -31,7 +33,7 @@ class Replace(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """The one document that the filter matches is deleted."""
+    """The deletion of the one document that the filter matches."""
 
     filter: Stored
 
@@ -40,7 +42,7 @@ Statement = Insert | Update | Replace | Delete
 
 
 class Counts(NamedTuple):
-    """How many documents the updates and replacements of a batch matched, and how many were deleted."""
+    """The number of documents that the updates and replacements of a batch matched, and of those that were deleted."""
 
     matched: int
     deleted: int

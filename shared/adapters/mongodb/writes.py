@@ -1,11 +1,11 @@
-"""A commit as writes of MongoDB: one statement for each document that it writes or expects.
+"""Translates a commit into writes of MongoDB: one statement for each document that it writes or expects.
 
-All writes of a commit to one document become one, so that floors hold after all of them. What a document must be like
-is in the filter of its statement; where the filter does not match, the commit is refused. Conditions on a document that
-the commit knows whole are checked here.
+All writes of a commit to one document become one statement, so that floors apply after all of them. The filter of a
+statement has the conditions on its document; when it does not match, the commit is refused. When the whole document is
+known to the commit, the conditions are checked here.
 
-An expected document that the commit does not write is written too: its `_expected` is increased, which no reader sees.
-Of two transactions that write one document, MongoDB refuses one; what was only read would not be noticed.
+A document that is only expected is written, too: its `_expected` increases, which no reader sees. MongoDB refuses one
+of two transactions that write the same document, but does not notice a conflict with a read.
 
 The statements are in the order of collections and, in each, of their stages and ids. Of two commits that write the same
 documents, the one that is first at the first of them is made.
@@ -51,8 +51,8 @@ _Key = tuple[str, str]
 class Batch(NamedTuple):
     """The statements for one collection, in their order.
 
-    `ids` are the ids of their documents. `guarded` is the number of documents that the filters have to match or delete
-    together; `versions` maps the `_id`s of those that were read to their versions.
+    `ids` are the ids of their documents. `guarded` is the number of documents that the filters must match or delete in
+    total. `versions` has the versions of the documents that were read, by `_id`.
     """
 
     collection: str
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
 def batches(commit: Commit) -> list[Batch]:
     """Return the writes of a commit: first its mark, then its documents, its nonce and its events.
 
-    Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for what can be seen without the store.
+    Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that are visible without the store.
     """
     found: list[Batch] = []
     if commit.inbox is not None:
@@ -76,7 +76,7 @@ def batches(commit: Commit) -> list[Batch]:
         found.append(Batch(NONCES, [committed_nonce(commit.nonce)], [""]))
     if commit.events:
         stored = [encode_event(event) for event in commit.events]
-        # An event that several commits may publish replaces itself.
+        # An event that several commits may publish replaces its former copy.
         statements: list[Statement] = [_stored_event(event) for event in stored]
         found.append(Batch(OUTBOX, statements, [event.id for event in commit.events]))
     return found
@@ -92,9 +92,9 @@ def nonce_key(nonce: Nonce) -> Stored:
 
 
 def committed_nonce(nonce: Nonce) -> Update:
-    """Return the statement that marks a nonce as committed; a second one finds the key taken.
+    """Return the statement that marks a nonce as committed. A second commit with the nonce is refused by its key.
 
-    The nonce may be there already, from `MongoNonces.use_once`, or not, when the nonces are elsewhere.
+    The document may exist already, from `MongoNonces.use_once`. It does not exist when the nonces are in another store.
     """
     filter = {"_id": nonce_key(nonce), TENANT: nonce.tenant_id, "committed": {"$exists": False}}
     return Update(filter, {"$set": {"committed": True}, "$currentDate": {"usedAt": True}}, upsert=True)
@@ -130,7 +130,7 @@ class _Stage(IntEnum):
 
 
 def _folded(commit: Commit) -> dict[_Key, _Write]:
-    """Return what the commit does to each document, with the expectations that apply to it before."""
+    """Return the writes of the commit to each document, with the expectations that apply before them."""
     writes: dict[_Key, _Write] = {}
     for collection, document in commit.inserts:
         key = (collection.name, key_of(document["tenant_id"], document["id"]))
@@ -157,7 +157,7 @@ def _write(writes: dict[_Key, _Write], collection: Collection[Any, ...], tenant_
 
 
 class _Write:
-    """What a commit does to one document."""
+    """The writes of a commit to one document."""
 
     def __init__(self, collection: Collection[Any, ...], tenant_id: str, id: str) -> None:
         self.collection = collection
@@ -165,16 +165,16 @@ class _Write:
         self.id = id
         self.key = key_of(tenant_id, id)
         self.version: int | None = None
-        """The version that the stored document must have, where the commit rests on what was read."""
+        """The version that the stored document must have, when the commit depends on a read."""
         self._whole: dict[str, Any] | None = None
-        """The document after the commit, where the commit says it whole."""
+        """The document after the commit, when the commit determines all of it."""
         self._inserted = self._deleted = False
         self._conditions: list[Stored] = []
         self._increments: dict[str, int] = {}
         self._assigned: dict[str, Any] = {}
         self._changes = 0
 
-    # Gathering, in the order in which the port applies the writes of a commit
+    # Collecting the writes, in the order in which the port applies them
 
     def insert(self, document: dict[str, Any]) -> None:
         self._whole, self._inserted = document, True
@@ -204,7 +204,7 @@ class _Write:
                 self._increments[name] = self._increments.get(name, 0) + increment
 
     def _require(self, name: str, value: Any) -> None:
-        """Add a condition of a change, which is about the document after the changes before it."""
+        """Add a condition of a change. It applies to the document after the earlier changes."""
         if name in self._assigned:
             if self._assigned[name] != value:
                 raise GuardRefused(f"{self._name}: {name} is not {value!r}")
@@ -252,7 +252,7 @@ class _Write:
             filter["version"] = self.version
         conditions = list(self._conditions)
         for name, increment in self._increments.items():
-            # Written so that an absent field counts as 0.
+            # An absent field counts as 0.
             if increment > 0:
                 conditions.append({name: {"$not": {"$gt": to_bson(MAX_MINOR_UNITS - increment)}}})
             elif increment < 0:
@@ -264,10 +264,10 @@ class _Write:
         return filter
 
     def _above(self, floor: Floor) -> Stored:
-        """Return the expression that the floor holds after the changes.
+        """Return the expression that the floor is met after the changes.
 
-        A sum that leaves 64 bits becomes a double. While there is one negative term, that is exact enough: the term
-        itself is within 64 bits, so a positive sum beyond them is greater than it.
+        A sum beyond 64 bits becomes a double. With one negative term that is exact enough: the term is within 64 bits,
+        so a positive sum beyond them is greater.
         """
         sides: dict[bool, list[Any]] = {True: [], False: []}
         for name, sign in floor.terms:
@@ -293,7 +293,7 @@ class _Write:
 
 
 def _changed(name: str, document: dict[str, Any], change: Change) -> dict[str, Any]:
-    """Return a document that the commit knows whole after a change. Raises GuardRefused."""
+    """Return a document, which the commit knows completely, after a change. Raises GuardRefused."""
     for field, value in change.where.items():
         if document.get(field) != value:
             raise GuardRefused(f"{name}: {field} is not {value!r}")

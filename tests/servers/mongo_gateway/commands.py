@@ -16,14 +16,14 @@ from tests.servers.mongo_gateway.sessions import Sessions, Transaction
 from tests.servers.mongo_gateway.wire import MAX_MESSAGE_BYTES, fields
 
 VERSION: Final = "7.0.0"
-"""The version of mongod whose wire protocol this follows."""
+"""The version of mongod whose wire protocol this gateway implements."""
 MAX_WIRE_VERSION: Final = 21
 REPLICA_SET: Final = "rs0"
 IN_TRANSACTIONS: Final = frozenset(
     "abortTransaction aggregate commitTransaction create createIndexes delete distinct find findAndModify getMore "
     "insert killCursors update".split()
 )
-"""What may be part of a transaction."""
+"""The commands that may be part of a transaction."""
 RETRYABLE: Final = frozenset({"insert", "update", "delete", "findAndModify"})
 _OTHER_NAMES: Final = {
     "buildinfo": "buildInfo",
@@ -32,7 +32,7 @@ _OTHER_NAMES: Final = {
     "ismaster": "hello",
     "deleteIndexes": "dropIndexes",
 }
-# They concern the session, the routing and the version of the API, and not the engine.
+# Fields for the session, the routing and the version of the API. The engine does not use them.
 _NOT_FOR_THE_ENGINE: Final = frozenset(
     "lsid txnNumber startTransaction autocommit readConcern writeConcern $db $readPreference $clusterTime apiVersion "
     "apiStrict apiDeprecationErrors maxTimeMS stmtId stmtIds".split()
@@ -41,25 +41,25 @@ _STATEMENTS: Final = {"insert": "documents", "update": "updates", "delete": "del
 
 
 class Call(NamedTuple):
-    """A command that a client has sent."""
+    """A command of a client."""
 
     name: str
     database: str
     command: Mapping[str, Any]
     connection_id: int
     transaction: Transaction | None = None
-    """The transaction that it is part of."""
+    """The transaction that the command belongs to."""
     connection: Connection | None = None
     """The connection of the transaction, or the one on which a retryable write runs."""
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The command as the engine takes it."""
+        """The command in the form of the engine."""
         return {name: value for name, value in self.command.items() if name not in _NOT_FOR_THE_ENGINE}
 
     @property
     def collection(self) -> str:
-        """The collection that the command names. Raises BadValue (2) if it is no name."""
+        """The collection that the command names. Raises BadValue (2) when it is not a name."""
         name = next(iter(self.command.values()))
         if not isinstance(name, str) or not name:
             raise CommandError(73, f"{self.name} needs the name of a collection, and got {name!r}")
@@ -67,7 +67,7 @@ class Call(NamedTuple):
 
     @property
     def seconds(self) -> float | None:
-        """The time that the client gives the command."""
+        """The time limit of the command, set by the client."""
         limit = self.command.get("maxTimeMS")
         return limit / 1000 if limit else None
 
@@ -76,7 +76,7 @@ Handler = Callable[["Commands", Call], Awaitable["bytes | dict[str, Any]"]]
 
 
 class Commands:
-    """What each command does. The reply is a document, or the engine's own as BSON."""
+    """The implementations of the commands. A reply is a document, or the engine's reply as BSON."""
 
     def __init__(self, engine: Engine, sessions: Sessions, cursors: Cursors, address: str) -> None:
         self._engine = engine
@@ -86,7 +86,7 @@ class Commands:
         self._address = address
 
     async def run(self, call: Call) -> bytes:
-        """Return the reply to a command as BSON. Raises CommandError, 59 if there is no such command."""
+        """Return the reply to a command as BSON. Raises CommandError; its code is 59 when there is no such command."""
         handler = HANDLERS.get(call.name)
         if handler is None:
             raise CommandError(59, f"no such command: '{call.name}'")
@@ -101,7 +101,7 @@ class Commands:
     # --- the server
 
     async def hello(self, call: Call) -> dict[str, Any]:
-        """Say that this is the primary of a replica set, which transactions and sessions need."""
+        """Report that this is the primary of a replica set, which transactions and sessions need."""
         return {
             "helloOk": True,
             "ismaster": True,
@@ -128,7 +128,7 @@ class Commands:
         return {}
 
     async def build_info(self, call: Call) -> dict[str, Any]:
-        """Say which version's protocol this follows, and that it is not mongod."""
+        """Report the version of the implemented protocol, and that this is not mongod."""
         version = [int(part) for part in VERSION.split(".")]
         return {
             "version": VERSION,
@@ -141,7 +141,7 @@ class Commands:
         }
 
     async def connection_status(self, call: Call) -> dict[str, Any]:
-        """Say that there is no authentication."""
+        """Report that there is no authentication."""
         return {"authInfo": {"authenticatedUsers": [], "authenticatedUserRoles": []}}
 
     async def list_databases(self, call: Call) -> bytes:
@@ -151,7 +151,7 @@ class Commands:
     # --- sessions
 
     async def end_sessions(self, call: Call) -> dict[str, Any]:
-        """Abort what the sessions have in progress, and forget them."""
+        """Abort the transactions of the sessions, and remove the sessions."""
         for session in next(iter(call.command.values())):
             await self._sessions.end(bytes(session["id"]))
         return {}
@@ -219,7 +219,7 @@ class Commands:
         return await self._one(sql, call.database, call.collection, encoded(call.spec))
 
     async def drop(self, call: Call) -> dict[str, Any]:
-        """Drop a collection. As since MongoDB 7, one that does not exist is dropped too."""
+        """Drop a collection. As since MongoDB 7, dropping one that does not exist succeeds."""
         async with self._engine.connection() as connection:
             sql = "SELECT documentdb_api.drop_collection($1, $2)"
             await self._engine.row(connection, sql, call.database, call.collection)
@@ -249,7 +249,7 @@ class Commands:
         return {name: value for name, value in reply.items() if name != "raw"}
 
     async def list_indexes(self, call: Call) -> bytes:
-        """List the indexes of a collection, without what only this engine says about them."""
+        """List the indexes of a collection, without the fields that only this engine has."""
         reply = bson.decode(await self._page(call, "list_indexes_cursor_first_page"))
         for index in reply["cursor"]["firstBatch"]:
             index.pop("storageEngine", None)
@@ -267,7 +267,7 @@ class Commands:
         """Return the sizes of a database."""
         return await self._one("SELECT documentdb_api.db_stats($1)", call.database)
 
-    # --- how the engine is called
+    # --- calls of the engine
 
     async def _call(self, call: Call, function: str, *more: Any) -> Any:
         if call.connection is not None:
@@ -295,7 +295,7 @@ class Commands:
     async def _write_error(self, call: Call, error: dict[str, Any], statement: Any) -> dict[str, Any]:
         state = unpacked(error["code"])
         error["code"] = code_of(state)
-        if error["code"] == 112 and call.connection is not None:  # the whole command fails, and is rolled back
+        if error["code"] == 112 and call.connection is not None:  # the whole command fails and is rolled back
             raise CommandError(112, error["errmsg"])
         decoded = bson.decode(statement.raw)
         if error["code"] == 11000:
@@ -340,6 +340,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 
 
 def name_of(command: Mapping[str, Any]) -> str:
-    """Return a command's name, the one that this module knows where it has several."""
+    """Return the name of a command; of several synonyms, the one that this module uses."""
     name = next(iter(command))
     return _OTHER_NAMES.get(name, name)

@@ -1,4 +1,4 @@
-"""Cursors: what a first page has left, until it is read, killed, or idle too long."""
+"""Cursors: the rest of a result after its first page, until it is read, killed, or idle for too long."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDLE_SECONDS: Final = 600.0
 
 
 class Cursor:
-    """A place in a result: a sorted or grouped one is held by its connection, another is in `continuation`."""
+    """A position in a result: a sorted or grouped result is held by its connection, another is in `continuation`."""
 
     def __init__(
         self, database: str, continuation: bytes | None, held: Connection | None, transaction: Transaction | None
@@ -100,7 +100,7 @@ class Cursors:
         return True
 
     async def sweep(self) -> None:
-        """Close cursors that are idle too long, for ever."""
+        """Close cursors that are idle for too long, in an endless loop."""
         while True:
             await asyncio.sleep(IDLE_SECONDS / 20)
             old = time.monotonic() - IDLE_SECONDS

@@ -1,4 +1,4 @@
-"""Duplicate keys as mongod reports them: the index, its key pattern, and the values that are there already."""
+"""Duplicate keys as mongod reports them: the index, its key pattern, and the existing values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INDEX_NAME: Final = (
 
 
 class DuplicateKeys:
-    """Puts into words what the engine says of a duplicate key."""
+    """Formats the engine's errors about duplicate keys."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -33,8 +33,8 @@ class DuplicateKeys:
     ) -> dict[str, Any]:
         """Return the fields of a write error, from the engine's message and the statement that failed.
 
-        `statement` is the inserted document, or an element of `updates`. The engine does not say which values an update
-        would have led to: they are taken from the update, and from the document that it was about to change.
+        `statement` is the inserted document, or an element of `updates`. The engine does not report the values that an
+        update would have stored: they are taken from the update, and from the document that it was about to change.
         """
         found = _INDEX_OF_MESSAGE.search(message)
         name = found[1] if found else "_id_"
@@ -103,7 +103,7 @@ class DuplicateKeys:
         batch: Sequence[Any] = bson.decode(row[0])["cursor"]["firstBatch"]
         equal = {path: value for path, value in query.items() if not path.startswith("$") and not _is_condition(value)}
         document = dict(batch[0]) if batch else equal
-        if isinstance(update, Sequence):  # a pipeline: its result is not known here
+        if isinstance(update, Sequence):  # a pipeline, whose result is not known here
             return document
         if not any(str(path).startswith("$") for path in update):
             return {**({"_id": document["_id"]} if "_id" in document else {}), **update}
@@ -117,7 +117,7 @@ def _is_condition(value: Any) -> bool:
 
 
 def _at(document: Any, path: Sequence[str]) -> Any:
-    """Return the value at a dotted path, or None where there is none, as an index does."""
+    """Return the value at a dotted path, or None when there is none, as an index does."""
     if isinstance(document, Mapping) and ".".join(path) in document:  # a path that an update has set
         return document[".".join(path)]
     for name in path:
@@ -127,8 +127,8 @@ def _at(document: Any, path: Sequence[str]) -> Any:
     return document
 
 
-def _shown(value: Any) -> str:  # noqa: PLR0911 - one line for each type that has a form of its own
-    """Return a value as mongod's error messages show it."""
+def _shown(value: Any) -> str:  # noqa: PLR0911 - one line for each type with its own form
+    """Return a value in the form of mongod's error messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):

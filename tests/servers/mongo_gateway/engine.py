@@ -24,10 +24,10 @@ _SCHEMA: Final = """
     );
 """
 Connection = Any
-"""asyncpg's, which has no types for a connection of a pool."""
+"""asyncpg's type, which has no parameters for a connection of a pool."""
 Document = bytes | Mapping[str, Any]
 Failure: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What asyncpg raises when a statement or its connection fails."""
+"""The exceptions of asyncpg when a statement or its connection fails."""
 T = TypeVar("T")
 
 
@@ -39,7 +39,7 @@ class Engine:
 
     @classmethod
     async def connect(cls, dsn: str) -> Engine:
-        """Return an engine with the extension and the gateway's table; both are created if they are missing."""
+        """Return an engine with the extension and the gateway's table. Both are created if they do not exist."""
         first = await asyncpg.connect(dsn)
         try:
             await first.execute(_SCHEMA)
@@ -56,18 +56,18 @@ class Engine:
         return cls(pool)
 
     async def close(self) -> None:
-        """Close all connections; PostgreSQL rolls back what they have open."""
+        """Close all connections. PostgreSQL rolls back their open transactions."""
         self._pool.terminate()
 
     async def acquire(self) -> Connection:
-        """Take a connection out of the pool. It must be released."""
+        """Take a connection from the pool. It must be released."""
         try:
             return await self._pool.acquire()
         except Failure as error:
             raise CommandError.of(error) from None
 
     async def release(self, connection: Connection, *, cursors: bool = False) -> None:
-        """Give a connection back. Its transaction is rolled back; `cursors` says that it has some, to be closed."""
+        """Return a connection to the pool. Its transaction is rolled back; with `cursors`, its cursors are closed."""
         try:
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
@@ -89,7 +89,7 @@ class Engine:
     async def call(
         self, connection: Connection, function: str, database: str, spec: Document, *more: Any, seconds: float | None
     ) -> Any:
-        """Return the row that a function of the extension answers a command's document with."""
+        """Return the row with which a function of the extension answers the document of a command."""
         places = "".join(f", ${place}" for place in range(3, 3 + len(more)))
         sql = f"SELECT * FROM {function}($1, $2{places})"
         return await self.row(connection, sql, database, encoded(spec), *more, seconds=seconds)
@@ -110,7 +110,7 @@ class Engine:
 
 
 async def until_no_conflict(run: Callable[[], Awaitable[T]]) -> T:
-    """Run something that is no transaction's part. mongod repeats it on a conflict, so this does too."""
+    """Run a call outside a transaction. It is repeated after a conflict, as mongod does."""
     for attempt in range(_ATTEMPTS):
         try:
             return await run()
@@ -131,4 +131,5 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _leave(_: Connection) -> None:
-    """Do nothing: what a connection has open is closed where it was opened, without a round trip for each command."""
+    """Do nothing: open transactions and cursors are closed where they were opened, which saves a round trip for each
+    command."""

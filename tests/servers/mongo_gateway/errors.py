@@ -1,4 +1,4 @@
-"""Errors as mongod reports them, made of the errors of PostgreSQL and of the DocumentDB extension."""
+"""Errors as mongod reports them, made from the errors of PostgreSQL and of the DocumentDB extension."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _TRANSIENT_CODES: Final = frozenset({6, 24, 112, 251})
 _RETRYABLE_CODES: Final = frozenset({6})
 _UNKNOWN: Final = 8
 
-# The extension's own SQLSTATEs are M and four digits of base 36: the place in its list of errors, from 0.
-# Here are those that have a name of their own among mongod's errors: place, code, name.
+# The extension's own SQLSTATEs are M and four digits of base 36: the position in its list of errors, from 0. These are
+# the errors with a name in mongod: position, code, name.
 _ERRORS: Final = """
     1 1 InternalError             2 2 BadValue                    3 5 GraphContainsCycle     4 9 FailedToParse
     5 14 TypeMismatch             6 15 Overflow                   7 20 IllegalOperation      8 23 AlreadyInitialized
@@ -47,7 +47,7 @@ _DOCUMENT_INDEX: Final = re.compile(r"collection_pk_\d+$|documents_rum_index_\d+
 _CREATED_TWICE: Final = "Unable to create metadata database sentinel collection"
 _CODE_OF_STATE: Final = {
     "23505": 11000,  # unique_violation
-    "23P01": 11000,  # exclusion_violation: how the extension keeps an index unique
+    "23P01": 11000,  # exclusion_violation: the extension uses it for unique indexes
     "25P02": 251,  # in_failed_sql_transaction
     "40001": 112,  # serialization_failure
     "40P01": 112,  # deadlock_detected
@@ -57,7 +57,7 @@ _CODE_OF_STATE: Final = {
 
 
 class CommandError(Exception):
-    """A command that fails: what mongod answers with ok: 0."""
+    """A command that fails: mongod's reply with ok: 0."""
 
     def __init__(
         self, code: int, message: str, *, fields: Mapping[str, Any] | None = None, labels: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class CommandError(Exception):
 
     @classmethod
     def of(cls, error: Exception) -> Self:
-        """Return what mongod would answer where PostgreSQL or the connection to it fails."""
+        """Return the error that mongod would report when PostgreSQL, or the connection to it, fails."""
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate and not error.sqlstate.startswith(("08", "57P")):
             code = code_of(error.sqlstate)
             constraint = getattr(error, "constraint_name", None) or ""
@@ -82,7 +82,7 @@ class CommandError(Exception):
         return cls(6, f"the engine is not reached: {error!r}")
 
     def within(self, *, transaction: bool = False, retryable_write: bool = False) -> Self:
-        """Return the same error with the labels that tell a driver to try again."""
+        """Return the same error with the labels by which a driver tries again."""
         if transaction and self.code in _TRANSIENT_CODES:
             self.labels = (*self.labels, TRANSIENT)
         if retryable_write and self.code in _RETRYABLE_CODES:
@@ -98,7 +98,7 @@ class CommandError(Exception):
 
 
 def code_of(state: str) -> int:
-    """Return mongod's code for a SQLSTATE: 8, UnknownError, for one that has none."""
+    """Return mongod's code for a SQLSTATE; 8, UnknownError, when there is none."""
     if state in _CODE_OF_STATE:
         return _CODE_OF_STATE[state]
     if state.startswith("M"):
@@ -107,7 +107,7 @@ def code_of(state: str) -> int:
 
 
 def unpacked(packed: int) -> str:
-    """Return the SQLSTATE of an integer as PostgreSQL packs it: six bits a character."""
+    """Return the SQLSTATE of an integer in PostgreSQL's encoding: six bits for each character."""
     return "".join(chr((packed >> shift & 0x3F) + ord("0")) for shift in range(0, 30, 6))
 
 

@@ -1,10 +1,10 @@
-"""Failures on demand, as mongod's `failCommand` fail point has them for the tests of drivers.
+"""Failures on demand, as with the `failCommand` fail point of mongod for tests of drivers.
 
-    {configureFailPoint: "failCommand", mode: {times: 1}, data: {failCommands: ["commitTransaction"],
+{configureFailPoint: "failCommand", mode: {times: 1}, data: {failCommands: ["commitTransaction"],
      closeConnection: true, afterwards: true, appName: "one client"}}
 
 `errorCode` with `errorLabels` answers with an error; `closeConnection` closes the client's connection. `afterwards` is
-this gateway's own: the command is carried out first, so that its outcome is unknown to the client.
+specific to this gateway: the command runs first, so that its outcome is unknown to the client.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.servers.mongo_gateway.errors import CommandError
 
 
 class Failure(NamedTuple):
-    """What is to happen to one command."""
+    """The failure of one command."""
 
     error: CommandError | None
     closes: bool
@@ -24,7 +24,7 @@ class Failure(NamedTuple):
 
 
 class FailPoints:
-    """The fail point `failCommand`: one for each appName, so that tests that share the gateway do not meet."""
+    """The fail point `failCommand`: one for each appName, so that tests that share the gateway are independent."""
 
     def __init__(self) -> None:
         self._points: dict[str, tuple[float, Mapping[str, Any]]] = {}
@@ -45,7 +45,7 @@ class FailPoints:
             raise CommandError(2, f"the mode of a fail point is off, alwaysOn or {{times: N}}, and not {mode!r}")
 
     def of(self, name: str, application: str) -> Failure | None:
-        """Return what is to happen to this command now, or None; one of the times is used up."""
+        """Return the failure of this command, or None. It uses up one of the times."""
         for key in {application, ""}:
             times, data = self._points.get(key, (0, {}))
             if times <= 0 or name not in data.get("failCommands", ()):

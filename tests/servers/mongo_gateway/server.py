@@ -1,4 +1,4 @@
-"""The gateway: clients' connections, and which transaction or retryable write a command is part of."""
+"""The gateway: the connections of clients, and the transaction or retryable write to which a command belongs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("gateway")
 
 
 class Gateway:
-    """Answers MongoDB's clients out of an engine."""
+    """Answers MongoDB's clients with the engine."""
 
     def __init__(self, engine: Engine, address: str, *, transaction_seconds: float = TRANSACTION_SECONDS) -> None:
         self._sessions = Sessions(engine, idle_seconds=transaction_seconds)
@@ -37,11 +37,11 @@ class Gateway:
         self._clients = itertools.count(1)
 
     async def sweep(self) -> None:
-        """Abort and close what is idle too long, for ever."""
+        """Abort and close idle transactions and cursors, in an endless loop."""
         await asyncio.gather(self._sessions.sweep(), self._cursors.sweep(), self._sessions.forget_outcomes())
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Answer one client's messages until it leaves."""
+        """Answer the messages of one client until it disconnects."""
         client = next(self._clients)
         application = ""
         try:
@@ -61,7 +61,7 @@ class Gateway:
         except wire.MalformedMessage as error:
             _log.warning("client %d: %s", client, error)
         except ConnectionError:
-            pass  # the client has gone
+            pass  # the client has disconnected
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
@@ -75,7 +75,7 @@ class Gateway:
             return await self._run(call)
         except CommandError as error:
             return bson.encode(error.reply())
-        except Exception as error:  # noqa: BLE001 - the client gets it, and the log all of it
+        except Exception as error:  # noqa: BLE001 - the client gets the error, and the log all of it
             _log.exception("%s", call.name)
             return bson.encode(CommandError(1, f"the gateway's error: {error!r}").reply())
 
@@ -119,7 +119,7 @@ class Gateway:
             raise error.within(retryable_write=True) from None
 
     async def _in_transaction(self, call: Call, session: Session, number: int) -> bytes:
-        """Run a command of a transaction. As in mongod, any error aborts it, a write error too."""
+        """Run a command of a transaction. As in mongod, any error aborts the transaction, also a write error."""
         if call.name not in IN_TRANSACTIONS:
             raise CommandError(263, f"Cannot run '{call.name}' in a multi-document transaction.")
         try:
@@ -142,7 +142,8 @@ async def _committed(session: Session, number: int) -> bytes:
     try:
         return await session.commit(number)
     except CommandError as error:
-        # Where the connection to the engine is lost the outcome is unknown: a driver asks again, without this label.
+        # When the connection to the engine is lost, the outcome is unknown: a driver then asks again, without this
+        # label.
         raise error.within(transaction=error.code != 6) from None
 
 

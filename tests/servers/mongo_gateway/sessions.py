@@ -1,9 +1,9 @@
 """Sessions with their transactions and retryable writes.
 
-A transaction is one PostgreSQL connection at REPEATABLE READ, which is MongoDB's snapshot: all its statements read one
-state, and writing what another transaction has changed since fails. Its commit writes its number into a table, in the
-same transaction: a repeated commitTransaction is answered from there, after a restart of the gateway too. The reply to
-a retryable write is kept the same way.
+A transaction is one PostgreSQL connection at REPEATABLE READ, which corresponds to MongoDB's snapshot: all its
+statements read one state, and a write to a row that another transaction has changed since fails. The commit writes its
+number into a table, in the same transaction: a repeated commitTransaction is answered from there, also after a restart
+of the gateway. The reply to a retryable write is stored in the same way.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.servers.mongo_gateway.engine import Connection, Engine, until_no_conf
 from tests.servers.mongo_gateway.errors import CommandError
 
 SESSION_SECONDS: Final = 30 * 60
-"""How long a session, and what is known of its transactions and writes, outlives its last use."""
+"""The time for which a session, and the outcomes of its transactions and writes, are stored after its last use."""
 _COMMITTED: Final = bson.encode({"ok": 1.0})
 _OUTCOME: Final = "SELECT reply FROM gateway.outcomes WHERE session = $1 AND number = $2"
 _KEEP_OUTCOME: Final = "INSERT INTO gateway.outcomes (session, number, reply) VALUES ($1, $2, $3)"
 
 
 class State(Enum):
-    """What has become of a transaction."""
+    """The state of a transaction."""
 
     IN_PROGRESS = "in progress"
     COMMITTED = "committed"
@@ -110,7 +110,7 @@ class Session:
             await self._end(State.ABORTED)
 
     async def once(self, number: int, run: Callable[[Connection], Awaitable[bytes]]) -> bytes:
-        """Run a retryable write, or return the reply that it had. The reply is committed with the effect."""
+        """Run a retryable write once, or return its stored reply. The reply is committed with the effect."""
         self._expect_new(number)
         if number > self._number:
             await self.abort()
@@ -133,7 +133,7 @@ class Session:
         return await until_no_conflict(attempt)
 
     async def outcome(self, number: int) -> bytes | None:
-        """Return the reply that was kept under a number, or None."""
+        """Return the reply that is stored under a number, or None."""
         async with self._engine.connection() as connection:
             row = await self._engine.row(connection, _OUTCOME, self.key, number)
         return None if row is None else bytes(row[0])
@@ -151,7 +151,7 @@ class Session:
 
 
 class Sessions:
-    """All sessions. Transactions that are idle too long are aborted, and old sessions are forgotten."""
+    """All sessions. Transactions that are idle for too long are aborted, and old sessions are removed."""
 
     def __init__(self, engine: Engine, *, idle_seconds: float) -> None:
         self._engine = engine
@@ -159,7 +159,7 @@ class Sessions:
         self._sessions: dict[bytes, Session] = {}
 
     def of(self, key: bytes) -> Session:
-        """Return the session of this id; a client makes one by using it."""
+        """Return the session with this id. The first use creates it."""
         session = self._sessions.get(key)
         if session is None:
             session = self._sessions[key] = Session(key, self._engine)
@@ -167,14 +167,14 @@ class Sessions:
         return session
 
     async def end(self, key: bytes) -> None:
-        """Abort what a session has in progress, and forget it."""
+        """Abort the transaction of a session, and remove the session."""
         session = self._sessions.pop(key, None)
         if session is not None:
             async with session.lock:
                 await session.abort()
 
     async def sweep(self) -> None:
-        """Abort transactions that are idle too long, for ever."""
+        """Abort transactions that are idle for too long, in an endless loop."""
         while True:
             await asyncio.sleep(min(1.0, self._idle_seconds / 4))
             now = time.monotonic()
