@@ -202,7 +202,7 @@ async def in_status(client: Client, target: str, status: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class House:
+class Deployment:
     """A running platform, its address, and its clients."""
 
     platform: Platform
@@ -256,7 +256,7 @@ async def running(
     faithful: bool = FAITHFUL,
     writer: Literal["thread", "process"] = "thread",
     **settings: Any,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Deployment]:
     """Run a platform on this data directory and a free port, and stop it at the end."""
     clock = clock or SystemClock()
     platform = await Platform.start(
@@ -264,7 +264,7 @@ async def running(
     )
     try:
         async with served(platform.gateway, platform.settings) as wire:
-            yield House(platform, wire, clock)
+            yield Deployment(platform, wire, clock)
     finally:
         await platform.stop()
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.contract.calling import FAITHFUL, Client, House, Pair, new_pair, running
+from tests.contract.calling import FAITHFUL, Client, Deployment, Pair, new_pair, running
 
 _OWN_PLATFORM = frozenset({"start", "scene", "described"})
 
@@ -26,26 +26,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="has a platform of its own"))
 
 
-Start = Callable[..., AbstractAsyncContextManager[House]]
+Start = Callable[..., AbstractAsyncContextManager[Deployment]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     """The platform of all tests that do not change its clock or stop it."""
     async with running(tmp_path_factory.mktemp("contract")) as started:
         yield started
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def demo(house: House) -> Client:
+async def demo(deployment: Deployment) -> Client:
     """The demo tenant with every scope."""
-    return await house.tenant()
+    return await deployment.tenant()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def operator(house: House) -> Client:
+async def operator(deployment: Deployment) -> Client:
     """The platform's operator."""
-    return await house.operator()
+    return await deployment.operator()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

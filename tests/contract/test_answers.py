@@ -13,7 +13,7 @@ from shared.core.problems import CODES
 from shared.ports.documents import Commit, ReadToken, Unavailable
 from shared.records.accounts import ACCOUNTS
 from shared.records.users import USERS
-from tests.contract.calling import TOKEN_PATH, Client, House, Pair, brl, new_account, new_pair, user_body
+from tests.contract.calling import TOKEN_PATH, Client, Deployment, Pair, brl, new_account, new_pair, user_body
 from tests.contract.wire import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -67,25 +67,25 @@ def assert_problem(answer: Answer, code: str, *, instance: str | None = None) ->
 
 
 @pytest.mark.parametrize("code", sorted(STATUS_OF))
-async def test_each_code_has_its_page(house: House, code: str) -> None:
+async def test_each_code_has_its_page(deployment: Deployment, code: str) -> None:
     """A problem's `type` is the URL of a public page with cause and remedy."""
-    answer = await house.wire.send("GET", f"/problems/{code}")
+    answer = await deployment.wire.send("GET", f"/problems/{code}")
     assert (answer.status, answer.header("content-type")) == (200, "text/html; charset=utf-8")
     assert code in answer.body.decode()
     assert "Remedy" in answer.body.decode()
 
 
-async def test_an_unknown_page_is_not_found(house: House) -> None:
+async def test_an_unknown_page_is_not_found(deployment: Deployment) -> None:
     """There is no page for an unknown code."""
-    assert_problem(await house.wire.send("GET", "/problems/no_such_code"), "not_found")
+    assert_problem(await deployment.wire.send("GET", "/problems/no_such_code"), "not_found")
 
 
 # Codes that need more than one invalid request
 
 
-async def refusals(house: House, pair: Pair) -> dict[str, tuple[Answer, str]]:
+async def refusals(deployment: Deployment, pair: Pair) -> dict[str, tuple[Answer, str]]:
     """Return problems of many kinds, with the paths of their requests."""
-    client, wire = pair.client, house.wire
+    client, wire = pair.client, deployment.wire
     manual = await pair.paid(capture="manual")
     settled = await pair.paid()
     user = user_body()
@@ -111,9 +111,9 @@ async def refusals(house: House, pair: Pair) -> dict[str, tuple[Answer, str]]:
     return {code: (await answer, path) for code, (answer, path) in found.items()}
 
 
-async def test_problems_are_whole(house: House, pair: Pair) -> None:
+async def test_problems_are_whole(deployment: Deployment, pair: Pair) -> None:
     """Each problem has all members and headers, and the path of its request without the query."""
-    found = await refusals(house, pair)
+    found = await refusals(deployment, pair)
     for code, (answer, path) in found.items():
         assert_problem(answer, code, instance=path)
     assert found["already_exists"][0].pointers == ["/document/number"]
@@ -139,20 +139,20 @@ async def test_currencies_must_agree(pair: Pair, field: str) -> None:
     assert answer.pointers == [f"/{field}"]
 
 
-async def stored(house: House, collection: Any, tenant_id: str, id: str, **fields: object) -> None:
+async def stored(deployment: Deployment, collection: Any, tenant_id: str, id: str, **fields: object) -> None:
     """Change a stored document into a state for which there is no operation."""
-    documents = house.platform.runtime.documents
+    documents = deployment.platform.runtime.documents
     document = await documents.get(collection, tenant_id, id)
     assert document is not None
     await documents.commit(Commit(tenant_id, replaces=[(collection, {**document, **fields})]))
 
 
 @pytest.mark.parametrize("field", ["payer_account_id", "payee_account_id"])
-async def test_a_closed_account_neither_pays_nor_is_paid(house: House, pair: Pair, field: str) -> None:
+async def test_a_closed_account_neither_pays_nor_is_paid(deployment: Deployment, pair: Pair, field: str) -> None:
     """A payment from or to a closed account, and a deposit to it, is answered with 422 `account_closed` at the
     account's field."""
     account = await new_account(pair.client)
-    await stored(house, ACCOUNTS, "demo", account, status="closed")
+    await stored(deployment, ACCOUNTS, "demo", account, status="closed")
     answer = await pair.client.post("/v1/payments", pair.payment(**{field: account}))
     assert_problem(answer, "account_closed")
     assert answer.pointers == [f"/{field}"]
@@ -161,30 +161,32 @@ async def test_a_closed_account_neither_pays_nor_is_paid(house: House, pair: Pai
 
 
 @pytest.mark.parametrize("status", ["pending", "suspended", "closed"])
-async def test_only_an_active_user_opens_accounts(house: House, demo: Client, status: str) -> None:
+async def test_only_an_active_user_opens_accounts(deployment: Deployment, demo: Client, status: str) -> None:
     """A user that is not active cannot open an account: 422 `user_not_active` at the owner's field."""
     user = await demo.made("/v1/users", user_body())
-    await stored(house, USERS, "demo", user["id"], status=status)
+    await stored(deployment, USERS, "demo", user["id"], status=status)
     answer = await demo.post("/v1/accounts", {"owner_id": user["id"], "currency": "BRL"})
     assert_problem(answer, "user_not_active")
     assert answer.pointers == ["/owner_id"]
 
 
-async def test_a_blocked_payer_is_no_http_error(house: House, demo: Client) -> None:
+async def test_a_blocked_payer_is_no_http_error(deployment: Deployment, demo: Client) -> None:
     """A payment of a blocked payer is created and then declined as `account_blocked`."""
     pair = await new_pair(demo)
-    await stored(house, ACCOUNTS, "demo", pair.payer, status="blocked", block_mode="debits")
+    await stored(deployment, ACCOUNTS, "demo", pair.payer, status="blocked", block_mode="debits")
     payment = await pair.paid()
     assert (payment["status"], payment["failure"]["code"]) == ("declined", "account_blocked")
 
 
-async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_cannot_answer_is_503(
+    deployment: Deployment, demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the store cannot make changes durable, every command is answered with 503 `dependency_unavailable`."""
 
     async def never(read_token: ReadToken | None = None) -> None:
         raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(house.platform.runtime.documents, "durable", never)
+    monkeypatch.setattr(deployment.platform.runtime.documents, "durable", never)
     for answer in (
         await demo.get("/v1/users"),
         await demo.post("/v1/users", user_body()),
@@ -199,14 +201,16 @@ async def test_a_store_that_cannot_answer_is_503(house: House, demo: Client, mon
         assert_problem(answer, "dependency_unavailable")
 
 
-async def test_a_defect_is_500_without_details(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_is_500_without_details(
+    deployment: Deployment, demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An unexpected exception is answered with `internal_error`; its details are in the log and not in the response."""
     user = await demo.made("/v1/users", user_body())
 
     async def broken(*_arguments: Any) -> list[str]:
         raise RuntimeError("the secret is hunter2")
 
-    monkeypatch.setattr(house.platform.runtime.secrets, "open", broken)
+    monkeypatch.setattr(deployment.platform.runtime.secrets, "open", broken)
     answer = await demo.get(f"/v1/users/{user['id']}")
     assert_problem(answer, "internal_error")
     assert b"hunter2" not in answer.body
@@ -220,19 +224,19 @@ DOORS = ["/v1/payments", "/v1/nowhere", "/healthz", "/v1/openapi.json", "/proble
 
 @pytest.mark.parametrize("target", DOORS)
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "DELETE"])
-async def test_a_valid_request_id_is_returned(house: House, target: str, method: str) -> None:
+async def test_a_valid_request_id_is_returned(deployment: Deployment, target: str, method: str) -> None:
     """A request id of 1 to 128 characters of `[A-Za-z0-9_.:-]` is returned unchanged in every response."""
     for sent in ("a", "A_z.0:9-", "x" * 128):
-        answer = await house.wire.send(method, target, [("x-request-id", sent)])
+        answer = await deployment.wire.send(method, target, [("x-request-id", sent)])
         assert answer.header("x-request-id") == sent
 
 
 @pytest.mark.parametrize("sent", [None, "", "x" * 129, "a b", "a/b", "ção", 'a"b', "a,b", "{}"])
 @pytest.mark.parametrize("target", ["/v1/payments", "/healthz", "/v1/nowhere"])
-async def test_another_request_id_is_replaced(house: House, target: str, sent: str | None) -> None:
+async def test_another_request_id_is_replaced(deployment: Deployment, target: str, sent: str | None) -> None:
     """An absent or invalid request id is replaced by a new one, different each time."""
     headers = [] if sent is None else [("x-request-id", sent)]
-    made = {(await house.wire.send("GET", target, headers)).header("x-request-id") for _ in range(2)}
+    made = {(await deployment.wire.send("GET", target, headers)).header("x-request-id") for _ in range(2)}
     assert len(made) == 2
     assert all(id is not None and id != sent and re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", id) for id in made)
 
@@ -260,9 +264,9 @@ async def test_the_request_id_is_in_the_events_of_the_request(pair: Pair) -> Non
 # Locations of created resources
 
 
-async def test_a_created_resource_has_a_location(house: House, operator: Client) -> None:
+async def test_a_created_resource_has_a_location(deployment: Deployment, operator: Client) -> None:
     """A created resource is returned with 201 and Location, where a GET returns the same resource."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     pair = await new_pair(client)
     owner = (await client.read(f"/v1/accounts/{pair.payer}"))["owner_id"]
     settled = await pair.paid()

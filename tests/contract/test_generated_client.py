@@ -16,7 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.contract.calling import Client, House, new_pair, unused_key
+from tests.contract.calling import Client, Deployment, new_pair, unused_key
 from tests.contract.generating import PACKAGE, NotInstalled, generate, installed_generator, load
 from tests.waiting import PATIENCE_SECONDS
 
@@ -49,8 +49,8 @@ def generator() -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def document(house: House) -> dict[str, Any]:
-    found: dict[str, Any] = (await house.wire.send("GET", "/v1/openapi.json")).document
+async def document(deployment: Deployment) -> dict[str, Any]:
+    found: dict[str, Any] = (await deployment.wire.send("GET", "/v1/openapi.json")).document
     return found
 
 
@@ -82,11 +82,13 @@ async def test_every_operation_is_generated(operations: dict[str, ModuleType], d
     assert operations.keys() == described
 
 
-async def test_the_generated_client_pays(operations: dict[str, ModuleType], house: House, demo: Client) -> None:
+async def test_the_generated_client_pays(
+    operations: dict[str, ModuleType], deployment: Deployment, demo: Client
+) -> None:
     """With a token and a signing hook, the generated client creates a payment and reads it as settled."""
     pair = await new_pair(demo)
     make_client = sys.modules[f"{PACKAGE}.client"].AuthenticatedClient
-    url = f"http://{house.wire.host}:{house.wire.port}"
+    url = f"http://{deployment.wire.host}:{deployment.wire.port}"
     async with make_client(base_url=url, token=demo.token, httpx_args={"auth": Signing(demo)}) as client:
         command = _model("CreatePayment")(
             amount=_model("Amount")(value=1050, currency="BRL"),

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests.contract.calling import Client, House, Pair, as_body, in_status
+from tests.contract.calling import Client, Deployment, Pair, as_body, in_status
 from tests.contract.wire import Answer
 from tests.embedded.server.hostile import STREAMS, Stream
 
@@ -89,16 +89,16 @@ REFUSED = {name: stream for name, stream in STREAMS.items() if stream.refusal an
 
 
 @pytest.mark.parametrize("stream", REFUSED.values(), ids=REFUSED)
-async def test_malformed_http_is_answered_with_a_problem(house: House, stream: Stream) -> None:
+async def test_malformed_http_is_answered_with_a_problem(deployment: Deployment, stream: Stream) -> None:
     """Each hostile stream is answered with a problem that has its code and a request id."""
-    answer = await house.wire.raw(stream.sent)
+    answer = await deployment.wire.raw(stream.sent)
     assert is_problem(answer, str(stream.refusal)), answer
-    assert (await house.wire.send("GET", "/healthz")).status == 200
+    assert (await deployment.wire.send("GET", "/healthz")).status == 200
 
 
-async def test_a_refused_request_keeps_its_id(house: House) -> None:
+async def test_a_refused_request_keeps_its_id(deployment: Deployment) -> None:
     """A request that is refused after its head was read has its own X-Request-Id and path."""
-    answer = await house.wire.send("POST", PAY + "?a=b", [("x-request-id", "mine"), ("content-length", "9999999")])
+    answer = await deployment.wire.send("POST", PAY + "?a=b", [("x-request-id", "mine"), ("content-length", "9999999")])
     assert is_problem(answer, "payload_too_large")
     assert (answer.document["request_id"], answer.document["instance"]) == ("mine", PAY)
 

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.contract.calling import Client, House, Pair, brl, in_status, new_pair, still_clock, unused_key, user_body
+from tests.contract.calling import (
+    Client,
+    Deployment,
+    Pair,
+    brl,
+    in_status,
+    new_pair,
+    still_clock,
+    unused_key,
+    user_body,
+)
 from tests.contract.conftest import Start
 from tests.contract.wire import Answer
 
@@ -127,9 +137,9 @@ async def test_a_key_belongs_to_a_path(pair: Pair) -> None:
         assert (answer.document["id"], answer.header("idempotent-replayed")) == (payment["id"], None)
 
 
-async def test_a_key_belongs_to_a_tenant(house: House, demo: Client) -> None:
+async def test_a_key_belongs_to_a_tenant(deployment: Deployment, demo: Client) -> None:
     """Two tenants can use the same key."""
-    other, key = await house.new_tenant(), unused_key()
+    other, key = await deployment.new_tenant(), unused_key()
     mine = await demo.post("/v1/users", user_body(), key=key)
     theirs = await other.post("/v1/users", user_body(), key=key)
     assert (mine.status, theirs.status) == (201, 201)
@@ -183,10 +193,12 @@ async def test_a_state_that_refused_may_allow_it_later(pair: Pair) -> None:
     assert (await pair.client.post(target, key=key)).status == 201
 
 
-async def test_a_key_in_progress_is_a_conflict(house: House, demo: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_in_progress_is_a_conflict(
+    deployment: Deployment, demo: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the first request is in progress, another with its key and any body gets 409 `request_in_progress` with
     Retry-After."""
-    secrets, entered, go_on = house.platform.runtime.secrets, asyncio.Event(), asyncio.Event()
+    secrets, entered, go_on = deployment.platform.runtime.secrets, asyncio.Event(), asyncio.Event()
     seal = secrets.seal
 
     async def slowly(*arguments: Any) -> list[str]:
@@ -207,7 +219,7 @@ async def test_a_key_in_progress_is_a_conflict(house: House, demo: Client, monke
     assert_replayed(await first, await demo.post("/v1/users", body, key=key))
 
 
-async def test_a_response_with_secrets_is_repeated_completely(house: House, operator: Client) -> None:
+async def test_a_response_with_secrets_is_repeated_completely(deployment: Deployment, operator: Client) -> None:
     """The secrets of a new tenant and a new key are in the replayed response, and in no other."""
     key = unused_key()
     first = await operator.post("/v1/tenants", {"name": "Twice"}, key=key)
@@ -223,13 +235,13 @@ async def test_a_response_with_secrets_is_repeated_completely(house: House, oper
 
 async def test_a_key_is_remembered_over_a_restart(start: Start) -> None:
     """After a restart, a repeated request gets the first response and has no second effect."""
-    async with start(still_clock()) as house:
-        pair = await new_pair(await house.tenant())
+    async with start(still_clock()) as deployment:
+        pair = await new_pair(await deployment.tenant())
         first = await pair.client.post(PAY, pair.payment(), key="over-a-restart")
         user = await pair.client.post("/v1/users", user_body(name="Bia"), key="over-a-restart")
         sent = user_body(name="Bia") | {"document": user.document["document"], "email": user.document["email"]}
-    async with start(still_clock()) as house:
-        client = await house.tenant()
+    async with start(still_clock()) as deployment:
+        client = await deployment.tenant()
         assert_replayed(first, await client.post(PAY, pair.payment(), key="over-a-restart"))
         assert_replayed(user, await client.post("/v1/users", sent, key="over-a-restart"))
         assert len((await client.read(PAY))["data"]) == 1

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from tests.contract.calling import Client, House, Pair, brl, names_of, new_pair, user_body
+from tests.contract.calling import Client, Deployment, Pair, brl, names_of, new_pair, user_body
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -42,8 +42,8 @@ class Shelf:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shelf(house: House) -> AsyncIterator[Shelf]:
-    pair = await new_pair(await house.new_tenant())
+async def shelf(deployment: Deployment) -> AsyncIterator[Shelf]:
+    pair = await new_pair(await deployment.new_tenant())
     payments = [await pair.paid(amount=brl(100 + number), reference=f"order-{number % 2}") for number in range(5)]
     path = f"/v1/payments/{payments[0]['id']}/refunds"
     waiting = (("prefer", "wait=10"),)
@@ -81,9 +81,9 @@ async def test_pages_contain_the_whole_list(shelf: Shelf, name: str, limit: int)
     assert items == (await shelf.client.read(f"{path}?limit=100"))["data"]
 
 
-async def test_a_page_has_twenty_items_by_default(house: House) -> None:
+async def test_a_page_has_twenty_items_by_default(deployment: Deployment) -> None:
     """A page has 20 items by default and at most 100."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     for _ in range(21):
         await client.made("/v1/users", user_body())
     assert len((await client.read("/v1/users"))["data"]) == 20
@@ -105,9 +105,9 @@ async def test_an_unknown_parameter_is_400_at_every_list(shelf: Shelf, name: str
     assert (answer.code, answer.parameters) == ("malformed_request", ["sort"])
 
 
-async def test_new_items_do_not_move_later_pages(house: House) -> None:
+async def test_new_items_do_not_move_later_pages(deployment: Deployment) -> None:
     """A page continues where the previous one ended, also when items were added at the front meanwhile."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     users = [(await client.made("/v1/users", user_body()))["id"] for _ in range(3)]
     page = await client.read("/v1/users?limit=2")
     await client.made("/v1/users", user_body())
@@ -132,9 +132,9 @@ async def refused(client: Client, path: str, cursor: str) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-async def test_a_cursor_is_valid_for_one_tenant(house: House, shelf: Shelf, name: str) -> None:
+async def test_a_cursor_is_valid_for_one_tenant(deployment: Deployment, shelf: Shelf, name: str) -> None:
     """A cursor of another tenant is refused, also for the same list."""
-    other = await new_pair(await house.new_tenant())
+    other = await new_pair(await deployment.new_tenant())
     payment = await other.paid()
     theirs = {
         "payments": "/v1/payments",
@@ -327,9 +327,9 @@ async def test_a_list_of_an_unknown_parent_is_not_found(demo: Client, target: st
     assert (await demo.get(target)).code == "not_found"
 
 
-async def test_lists_of_a_new_tenant_are_empty(house: House) -> None:
+async def test_lists_of_a_new_tenant_are_empty(deployment: Deployment) -> None:
     """The lists of a new tenant are empty."""
-    pair = await new_pair(await house.new_tenant())
+    pair = await new_pair(await deployment.new_tenant())
     empty: dict[str, Any] = {"data": [], "next_cursor": None}
     for path in ("/v1/payments", "/v1/dead-letters", f"/v1/accounts/{pair.payer}/statement"):
         assert await pair.client.read(path) == empty

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.contract.calling import Client, House, Pair, as_body, new_pair, running, still_clock, unused_key
+from tests.contract.calling import Client, Deployment, Pair, as_body, new_pair, running, still_clock, unused_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,22 +31,22 @@ class Scene:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     """The clock is stopped, so that a used-up rate limit is not refilled."""
-    async with running(tmp_path_factory.mktemp("order"), still_clock()) as house:
-        free = await new_pair(await house.tenant())
+    async with running(tmp_path_factory.mktemp("order"), still_clock()) as deployment:
+        free = await new_pair(await deployment.tenant())
         used_key = unused_key()
         await free.client.made(PAY, free.payment(), key=used_key)
-        exhausted = await house.new_tenant(limits={"requests_per_second": 1})
+        exhausted = await deployment.new_tenant(limits={"requests_per_second": 1})
         assert (await exhausted.get("/v1/payments")).status == 200
-        narrow = {client.tenant_id: await narrowed(house, client) for client in (free.client, exhausted)}
+        narrow = {client.tenant_id: await narrowed(deployment, client) for client in (free.client, exhausted)}
         yield Scene(free, Pair(exhausted, "acc_1", "acc_2"), narrow, used_key)
 
 
-async def narrowed(house: House, client: Client) -> str:
+async def narrowed(deployment: Deployment, client: Client) -> str:
     """Return a token of the tenant without payments:write."""
     if client.tenant_id == "demo":
-        return (await house.tenant("payments:read")).token
-    made = house.tenants[client.tenant_id]["client"]
-    return await house.token_of(made["client_id"], made["client_secret"], "payments:read")
+        return (await deployment.tenant("payments:read")).token
+    made = deployment.tenants[client.tenant_id]["client"]
+    return await deployment.token_of(made["client_id"], made["client_secret"], "payments:read")
 
 
 @dataclass(slots=True)

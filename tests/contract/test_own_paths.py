@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.calling import TOKEN_PATH, Client, House
+from tests.contract.calling import TOKEN_PATH, Client, Deployment
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,10 +22,12 @@ EVENT = b'{"specversion": "1.0", "id": "1", "source": "/tests", "type": "tests.n
         ("POST", TOKEN_PATH, "authorization"),
     ],
 )
-async def test_a_header_sent_twice_is_400_here_too(house: House, method: str, target: str, header: str) -> None:
+async def test_a_header_sent_twice_is_400_here_too(
+    deployment: Deployment, method: str, target: str, header: str
+) -> None:
     """A repeated header of the contract is answered with 400 on the platform's own paths, too."""
     body = b"x=1" if method == "POST" else b""
-    answer = await house.wire.send(method, target, [(header, "a"), (header, "a"), FORM], body)
+    answer = await deployment.wire.send(method, target, [(header, "a"), (header, "a"), FORM], body)
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
@@ -39,11 +41,11 @@ async def test_the_events_query_is_strict(demo: Client, query: str) -> None:
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-async def test_a_tenant_sees_only_its_own_events(house: House, demo: Client, operator: Client) -> None:
+async def test_a_tenant_sees_only_its_own_events(deployment: Deployment, demo: Client, operator: Client) -> None:
     """The log shows a tenant its own events, and the operator the events without a tenant."""
-    other = await house.new_tenant()
+    other = await deployment.new_tenant()
     page = await other.read("/platform/events?limit=500")
-    while page["data"] or page["next"] < house.platform.store.durable_sequence:
+    while page["data"] or page["next"] < deployment.platform.store.durable_sequence:
         assert {item["event"]["tenantid"] for item in page["data"]} <= {other.tenant_id}
         page = await other.read(f"/platform/events?after={page['next']}&limit=500")
     assert (await demo.get("/metrics")).code == "insufficient_scope"
@@ -51,12 +53,12 @@ async def test_a_tenant_sees_only_its_own_events(house: House, demo: Client, ope
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions", "/platform/events"])
-async def test_paths_that_are_not_public_require_a_token(house: House, target: str) -> None:
+async def test_paths_that_are_not_public_require_a_token(deployment: Deployment, target: str) -> None:
     """The platform's state is not shown without a token."""
-    assert (await house.wire.send("GET", target)).code == "missing_token"
+    assert (await deployment.wire.send("GET", target)).code == "missing_token"
 
 
-async def test_the_ingress_requires_a_platform_token(house: House, demo: Client, operator: Client) -> None:
+async def test_the_ingress_requires_a_platform_token(deployment: Deployment, demo: Client, operator: Client) -> None:
     """A CloudEvent with a platform token is answered with 202; a tenant's token, an unknown Broker and an invalid
     event are refused."""
     kind = {"content-type": "application/cloudevents+json"}
@@ -85,9 +87,9 @@ async def test_an_event_s_data_is_bounded(operator: Client) -> None:
         (b"grant_type=client_credentials&client_id=%ff&client_secret=%00", 400, "invalid_request"),
     ],
 )
-async def test_the_token_endpoint_speaks_oauth(house: House, body: bytes, status: int, error: str) -> None:
+async def test_the_token_endpoint_speaks_oauth(deployment: Deployment, body: bytes, status: int, error: str) -> None:
     """The token endpoint's refusals are those of RFC 6749 and forbid caching."""
-    answer = await house.wire.send("POST", TOKEN_PATH, [FORM], body)
+    answer = await deployment.wire.send("POST", TOKEN_PATH, [FORM], body)
     assert (answer.status, answer.document["error"]) == (status, error)
     assert answer.header("cache-control") == "no-store"
     assert answer.header("x-request-id") is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.calling import TOKEN_PATH, Client, House, Pair
+from tests.contract.calling import TOKEN_PATH, Client, Deployment, Pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -79,9 +79,9 @@ ALLOWED = [
 
 @pytest.mark.parametrize(("target", "allow"), ALLOWED)
 @pytest.mark.parametrize("method", ["DELETE", "PUT", "TRACE", "PROPFIND"])
-async def test_an_unsupported_method_is_refused(house: House, target: str, allow: str, method: str) -> None:
+async def test_an_unsupported_method_is_refused(deployment: Deployment, target: str, allow: str, method: str) -> None:
     """An unsupported method is answered with 405 and Allow before the token is checked."""
-    answer = await house.wire.send(method, target)
+    answer = await deployment.wire.send(method, target)
     if answer.status == 400:
         pytest.skip("the server knows no such method")
     assert (answer.status, answer.code) == (405, "method_not_allowed")
@@ -90,9 +90,9 @@ async def test_an_unsupported_method_is_refused(house: House, target: str, allow
 
 
 @pytest.mark.parametrize(("target", "allow"), ALLOWED)
-async def test_options_lists_the_methods(house: House, target: str, allow: str) -> None:
+async def test_options_lists_the_methods(deployment: Deployment, target: str, allow: str) -> None:
     """OPTIONS is answered with 204, Allow and no body."""
-    answer = await house.wire.send("OPTIONS", target)
+    answer = await deployment.wire.send("OPTIONS", target)
     assert (answer.status, answer.header("allow"), answer.body) == (204, allow, b"")
 
 
@@ -104,10 +104,10 @@ async def test_head_is_get_without_its_body(demo: Client) -> None:
     assert (await demo.send("HEAD", "/v1/payments/pay_x")).status == 404
 
 
-async def test_an_unknown_path_is_not_found_without_a_token(house: House) -> None:
+async def test_an_unknown_path_is_not_found_without_a_token(deployment: Deployment) -> None:
     """Path and method are checked before the token."""
-    assert (await house.wire.send("GET", "/v1/nowhere")).code == "not_found"
-    assert (await house.wire.send("POST", "/v1/nowhere")).code == "not_found"
+    assert (await deployment.wire.send("GET", "/v1/nowhere")).code == "not_found"
+    assert (await deployment.wire.send("POST", "/v1/nowhere")).code == "not_found"
 
 
 BAD_QUERIES = [
@@ -216,8 +216,8 @@ async def test_a_post_takes_no_query(pair: Pair) -> None:
         b"POST /v1/payments HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}",
     ],
 )
-async def test_ambiguous_http_is_refused_with_400(house: House, message: bytes) -> None:
+async def test_ambiguous_http_is_refused_with_400(deployment: Deployment, message: bytes) -> None:
     """A request that is ambiguous HTTP is answered with 400 and not processed."""
-    answer = await house.wire.raw(message)
+    answer = await deployment.wire.raw(message)
     assert (answer.status, answer.code) == (400, "malformed_request")
-    assert (await house.wire.send("GET", "/healthz")).status == 200
+    assert (await deployment.wire.send("GET", "/healthz")).status == 200

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from shared.core.envelope import Envelope
-from tests.contract.calling import Client, House, Pair, brl, cpf, eventually, in_status, new_pair
+from tests.contract.calling import Client, Deployment, Pair, brl, cpf, eventually, in_status, new_pair
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -41,12 +41,12 @@ def an_id(prefix: str) -> _Like:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def pair(house: House) -> AsyncIterator[Pair]:
+async def pair(deployment: Deployment) -> AsyncIterator[Pair]:
     """Two accounts of a tenant that only this module uses, so that its ledger has nothing else."""
-    yield await new_pair(await house.new_tenant())
+    yield await new_pair(await deployment.new_tenant())
 
 
-async def test_a_tenant(house: House, operator: Client) -> None:
+async def test_a_tenant(deployment: Deployment, operator: Client) -> None:
     """A tenant is returned with its secrets when it is created, and without them afterwards."""
     body = {"id": "golden-tenant", "name": "Açaí & Cia", "limits": {"requests_per_second": 7}}
     made = await operator.made("/v1/tenants", body)
@@ -72,9 +72,9 @@ async def test_a_tenants_id_is_generated_when_omitted(operator: Client) -> None:
     assert made["limits"] == {"requests_per_second": None}
 
 
-async def test_a_signing_key(house: House, operator: Client) -> None:
+async def test_a_signing_key(deployment: Deployment, operator: Client) -> None:
     """A signing key shows its secret when it is created; its status is active, then grace, then revoked."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     path = f"/v1/tenants/{client.tenant_id}/signing-keys"
     made = await operator.made(path, {"grace_seconds": 60})
     assert made == {
@@ -298,9 +298,9 @@ async def test_a_declined_payment_has_a_failure(pair: Pair) -> None:
     assert declined["failure"]["code"] == "insufficient_funds"
 
 
-async def test_a_deposit(house: House) -> None:
+async def test_a_deposit(deployment: Deployment) -> None:
     """A deposit is paid by the simulated provider at once and credited to the account."""
-    pair = await new_pair(await house.new_tenant())
+    pair = await new_pair(await deployment.new_tenant())
     client = pair.client
     body = {"account_id": pair.payer, "amount": brl(5_000), "method": "pix"}
     made = await client.made("/v1/deposits", body, also=(("prefer", "wait=10"),))
@@ -317,9 +317,9 @@ async def test_a_deposit(house: House) -> None:
     assert (lines[0]["payment_id"], lines[0]["direction"], lines[0]["amount"]) == (None, "credit", brl(5_000))
 
 
-async def test_a_dead_letter(house: House) -> None:
+async def test_a_dead_letter(deployment: Deployment) -> None:
     """A dead letter has the whole event, the consumer and the cause."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     tenant = client.tenant_id
     broken = Envelope(
         id="evt_golden_dead_letter",
@@ -330,7 +330,7 @@ async def test_a_dead_letter(house: House) -> None:
         extensions={"tenantid": tenant, "partitionkey": f"{tenant}/pay_golden", "correlationid": "golden"},
         data=b'{"payment_id": "pay_golden"}',
     )
-    await house.platform.broker.publish("default", broken)
+    await deployment.platform.broker.publish("default", broken)
     (letter,) = (await eventually(client, "/v1/dead-letters", lambda page: bool(page["data"])))["data"]
     assert set(letter) == {"id", "event", "consumer", "cause", "attempts", "status", "parked_at"}
     assert set(letter["cause"]) == {"code", "status", "detail"}
@@ -348,9 +348,9 @@ async def test_a_dead_letter(house: House) -> None:
         assert (await client.post(f"{path}/{action}", body)).code == "illegal_state"
 
 
-async def test_the_openapi_document_is_open_to_all(house: House) -> None:
+async def test_the_openapi_document_is_open_to_all(deployment: Deployment) -> None:
     """The OpenAPI document is served without a token, as version 3.1, with every operation of the contract."""
-    answer = await house.wire.send("GET", "/v1/openapi.json")
+    answer = await deployment.wire.send("GET", "/v1/openapi.json")
     document = answer.document
     assert (answer.status, answer.header("content-type"), document["openapi"]) == (200, "application/json", "3.1.0")
     described = {

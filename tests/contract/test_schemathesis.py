@@ -75,8 +75,8 @@ class Target:
 
 
 async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.Event) -> None:
-    async with running(data_dir) as house:
-        tenant, operator = await house.tenant(), await house.operator()
+    async with running(data_dir) as deployment:
+        tenant, operator = await deployment.tenant(), await deployment.operator()
         pair = await new_pair(tenant)
         manual = await pair.paid(capture="manual")
         settled = await pair.paid()
@@ -96,11 +96,11 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
             "deposit_id": (await tenant.made("/v1/deposits", deposit))["id"],
             "transfer_id": entries["data"][0]["transfer_id"],
             # Not the tenant that signs, because the test rotates and revokes keys.
-            "tenant_id": (await house.new_tenant()).tenant_id,
+            "tenant_id": (await deployment.new_tenant()).tenant_id,
             "provider": "pix",
         }
-        document = (await house.wire.send("GET", "/v1/openapi.json")).document
-        url = f"http://{house.wire.host}:{house.wire.port}"
+        document = (await deployment.wire.send("GET", "/v1/openapi.json")).document
+        url = f"http://{deployment.wire.host}:{deployment.wire.port}"
         loop = asyncio.get_running_loop()
         ready.set_result(Target(url, Signing(tenant, loop), Signing(operator, loop), known, document))
         await done.wait()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared.core.clock import ManualClock
-from tests.contract.calling import Client, House, Key, Pair, new_pair, still_clock, unused_key
+from tests.contract.calling import Client, Deployment, Key, Pair, new_pair, still_clock, unused_key
 from tests.contract.conftest import Start
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -157,28 +157,28 @@ async def test_a_signature_on_a_get_is_verified(pair: Pair) -> None:
 # Keys
 
 
-async def test_another_tenant_s_key_is_unknown(house: House, pair: Pair) -> None:
+async def test_another_tenant_s_key_is_unknown(deployment: Deployment, pair: Pair) -> None:
     """A key of another tenant is answered as an unknown key."""
-    other = await house.new_tenant()
+    other = await deployment.new_tenant()
     assert refused(await replace(pair.client, key=other.key).post(PAY, pair.payment())) == (401, "unknown_key")
     assert other.key is not None
     nobody = Key("key_nobody", other.key.secret)
     assert refused(await replace(pair.client, key=nobody).post(PAY, pair.payment())) == (401, "unknown_key")
 
 
-async def test_another_key_s_secret_does_not_sign(house: House, pair: Pair) -> None:
+async def test_another_key_s_secret_does_not_sign(deployment: Deployment, pair: Pair) -> None:
     """A signature with the secret of another key than X-Key-Id is refused."""
-    other = await house.new_tenant()
+    other = await deployment.new_tenant()
     assert other.key is not None
     assert pair.client.key is not None
     mixed = replace(pair.client, key=Key(pair.client.key.id, other.key.secret))
     assert refused(await mixed.post(PAY, pair.payment())) == (401, "invalid_signature")
 
 
-async def test_a_revoked_key_is_refused(house: House, operator: Client) -> None:
+async def test_a_revoked_key_is_refused(deployment: Deployment, operator: Client) -> None:
     """After a rotation both keys are accepted; a revoked key is answered with 401 `revoked_key`; the last key cannot
     be revoked."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     keys = f"/v1/tenants/{client.tenant_id}/signing-keys"
     old = client.key
     assert old is not None
@@ -197,8 +197,8 @@ async def test_a_revoked_key_is_refused(house: House, operator: Client) -> None:
 async def test_a_key_s_grace_ends(start: Start) -> None:
     """The previous key is accepted until the end of its grace period, to the microsecond."""
     clock = still_clock()
-    async with start(clock) as house:
-        client, operator = await house.tenant(), await house.operator()
+    async with start(clock) as deployment:
+        client, operator = await deployment.tenant(), await deployment.operator()
         assert client.key is not None
         made = await operator.made("/v1/tenants/demo/signing-keys", {"grace_seconds": 60})
         clock.advance(timedelta(seconds=60) - timedelta(microseconds=1))
@@ -210,9 +210,9 @@ async def test_a_key_s_grace_ends(start: Start) -> None:
         assert (await renewed.post("/v1/users", {})).code == "validation_failed"
 
 
-async def test_a_rotation_without_grace_ends_the_old_key_at_once(house: House, operator: Client) -> None:
+async def test_a_rotation_without_grace_ends_the_old_key_at_once(deployment: Deployment, operator: Client) -> None:
     """`grace_seconds` 0 revokes the previous key at once."""
-    client = await house.new_tenant()
+    client = await deployment.new_tenant()
     await operator.made(f"/v1/tenants/{client.tenant_id}/signing-keys", {"grace_seconds": 0})
     assert refused(await client.post("/v1/users", {})) == (401, "revoked_key")
 
@@ -228,8 +228,8 @@ async def test_the_window_has_two_sides(start: Start) -> None:
     """A timestamp within five minutes of now is accepted; a microsecond more is 401 `timestamp_out_of_window`."""
     clock = still_clock()
     edge, beyond = timedelta(minutes=5), timedelta(minutes=5, microseconds=1)
-    async with start(clock) as house:
-        client = await house.tenant()
+    async with start(clock) as deployment:
+        client = await deployment.tenant()
         for offset, code in (
             (-edge, "validation_failed"),
             (edge, "validation_failed"),
@@ -244,8 +244,8 @@ async def test_the_window_has_two_sides(start: Start) -> None:
 
 async def test_fractions_and_notations_of_utc_are_accepted(start: Start) -> None:
     """An ISO 8601 timestamp in UTC is accepted with and without fractions of a second."""
-    async with start(still_clock()) as house:
-        client = await house.tenant()
+    async with start(still_clock()) as deployment:
+        client = await deployment.tenant()
         for spelling in (
             "2026-11-20T12:00:00Z",
             "2026-11-20T12:00:00.1Z",
@@ -332,22 +332,22 @@ async def test_a_refusal_before_the_signature_check_does_not_use_it_up(pair: Pai
 async def test_a_used_signature_is_refused_after_a_restart(start: Start) -> None:
     """A signature that was used before a restart, by a success or a refusal, is refused after it."""
     clock = still_clock()
-    async with start(clock) as house:
-        pair = await new_pair(await house.tenant())
+    async with start(clock) as deployment:
+        pair = await new_pair(await deployment.tenant())
         sent = []
         for body in (b"{}", json.dumps(pair.payment()).encode()):
             headers = pair.client.headers("POST", PAY, body)
             sent.append((headers, body))
-            assert (await house.wire.send("POST", PAY, headers.items(), body)).status in (201, 422)
+            assert (await deployment.wire.send("POST", PAY, headers.items(), body)).status in (201, 422)
     clock.advance(timedelta(seconds=1))
-    async with start(clock) as house:
+    async with start(clock) as deployment:
         for headers, body in sent:
-            answer = await house.wire.send("POST", PAY, headers.items(), body)
+            answer = await deployment.wire.send("POST", PAY, headers.items(), body)
             assert refused(answer) == (401, "signature_replayed")
     clock.advance(timedelta(minutes=4))
-    async with start(clock) as house:
+    async with start(clock) as deployment:
         for headers, body in sent:
-            answer = await house.wire.send("POST", PAY, headers.items(), body)
+            answer = await deployment.wire.send("POST", PAY, headers.items(), body)
             assert refused(answer) == (401, "signature_replayed")
 
 
@@ -356,18 +356,18 @@ async def test_timestamps_are_compared_with_the_present_wall_clock(start: Start,
     """After the wall clock was set, timestamps are compared with the new time, and used signatures are still
     refused."""
     clock = still_clock()
-    async with start(clock) as house:
-        pair = await new_pair(await house.tenant())
+    async with start(clock) as deployment:
+        pair = await new_pair(await deployment.tenant())
         old = right = pair.client.headers("POST", PAY, b"{}")
-        assert (await house.wire.send("POST", PAY, old.items(), b"{}")).code == "validation_failed"
+        assert (await deployment.wire.send("POST", PAY, old.items(), b"{}")).code == "validation_failed"
         for minutes in steps:
             clock.jump(timedelta(minutes=minutes))
-            client = await house.tenant()
+            client = await deployment.tenant()
             right = client.headers("POST", PAY, b"{}")
-            assert (await house.wire.send("POST", PAY, right.items(), b"{}")).code == "validation_failed"
+            assert (await deployment.wire.send("POST", PAY, right.items(), b"{}")).code == "validation_failed"
             wrong = client.headers("POST", PAY, b"{}", timestamp=spelled(clock, timedelta(hours=1)))
-            assert (await house.wire.send("POST", PAY, wrong.items(), b"{}")).code == "timestamp_out_of_window"
-        again = await house.wire.send("POST", PAY, {**old, "authorization": right["authorization"]}.items(), b"{}")
+            assert (await deployment.wire.send("POST", PAY, wrong.items(), b"{}")).code == "timestamp_out_of_window"
+        again = await deployment.wire.send("POST", PAY, {**old, "authorization": right["authorization"]}.items(), b"{}")
         assert again.code == ("timestamp_out_of_window" if len(steps) == 1 else "signature_replayed")
 
 

@@ -20,7 +20,7 @@ from jwt.algorithms import RSAAlgorithm
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.ports.documents import Commit
 from shared.records.tenants import TENANTS
-from tests.contract.calling import Client, House, still_clock
+from tests.contract.calling import Client, Deployment, still_clock
 from tests.contract.conftest import Start
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -42,8 +42,8 @@ def b64(value: Any) -> str:
 class Forger:
     """Makes tokens from a real one: with the issuer's own key for wrong claims, with others for wrong signatures."""
 
-    def __init__(self, house: House, token: str) -> None:
-        self.active = house.platform.issuer._keys.active
+    def __init__(self, deployment: Deployment, token: str) -> None:
+        self.active = deployment.platform.issuer._keys.active
         self.claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
         self.genuine = token
 
@@ -67,8 +67,8 @@ class Forger:
 
 
 @pytest.fixture
-def forger(house: House, demo: Client) -> Forger:
-    return Forger(house, demo.token)
+def forger(deployment: Deployment, demo: Client) -> Forger:
+    return Forger(deployment, demo.token)
 
 
 def stranger_jwk() -> dict[str, Any]:
@@ -171,8 +171,8 @@ async def test_the_scheme_s_case_does_not_matter(demo: Client) -> None:
 async def test_a_token_expires_after_five_minutes(start: Start) -> None:
     """A token is accepted for five minutes and the leeway, and not after."""
     clock = still_clock()
-    async with start(clock) as house:
-        client = await house.tenant()
+    async with start(clock) as deployment:
+        client = await deployment.tenant()
         clock.advance(timedelta(seconds=299))
         assert (await client.get("/v1/payments")).status == 200
         clock.advance(timedelta(seconds=6))
@@ -182,9 +182,9 @@ async def test_a_token_expires_after_five_minutes(start: Start) -> None:
 # Scopes
 
 
-async def described(house: House) -> list[tuple[str, str, str]]:
+async def described(deployment: Deployment) -> list[tuple[str, str, str]]:
     """Return the method, path and scope of every operation in the OpenAPI document."""
-    document = (await house.wire.send("GET", "/v1/openapi.json")).document
+    document = (await deployment.wire.send("GET", "/v1/openapi.json")).document
     return [
         (method.upper(), path, operation["security"][0]["token"][0])
         for path, methods in document["paths"].items()
@@ -193,13 +193,13 @@ async def described(house: House) -> list[tuple[str, str, str]]:
     ]
 
 
-async def test_every_operation_needs_its_scope(house: House, demo: Client) -> None:
+async def test_every_operation_needs_its_scope(deployment: Deployment, demo: Client) -> None:
     """A token with every scope except the operation's is answered with 403 `insufficient_scope`, which names the
     scope."""
-    listed = await described(house)
+    listed = await described(deployment)
     assert len(listed) > 30
     narrow = {
-        scope: await house.tenant(" ".join(other for other in TENANT_SCOPES if other != scope))
+        scope: await deployment.tenant(" ".join(other for other in TENANT_SCOPES if other != scope))
         for scope in TENANT_SCOPES
     }
     for method, path, scope in listed:
@@ -226,29 +226,29 @@ SCOPES = {
 }
 
 
-async def test_the_scopes_are_those_of_the_contract(house: House) -> None:
+async def test_the_scopes_are_those_of_the_contract(deployment: Deployment) -> None:
     """Each operation's scope is the one of the contract's table: `:write` for what changes, `:read` for the rest."""
-    for method, path, scope in await described(house):
+    for method, path, scope in await described(deployment):
         domain = SCOPES[max((prefix for prefix in SCOPES if path.startswith(prefix)), key=len)]
         wanted = domain if ":" in domain else f"{domain}:{'read' if method == 'GET' else 'write'}"
         assert scope == wanted, (method, path)
 
 
-async def test_a_token_may_be_narrowed_and_not_widened(house: House) -> None:
+async def test_a_token_may_be_narrowed_and_not_widened(deployment: Deployment) -> None:
     """`scope=` in the token request narrows the client's scopes; a further scope is answered with `invalid_scope`."""
-    reader = await house.tenant("payments:read")
+    reader = await deployment.tenant("payments:read")
     assert (await reader.get("/v1/payments")).status == 200
     assert (await reader.get("/v1/users")).code == "insufficient_scope"
     with pytest.raises(AssertionError, match="invalid_scope"):
-        await house.tenant("payments:read platform:admin")
+        await deployment.tenant("payments:read platform:admin")
 
 
 # Tenants
 
 
-async def test_the_tenant_header_must_equal_the_tokens_tenant(house: House, demo: Client) -> None:
+async def test_the_tenant_header_must_equal_the_tokens_tenant(deployment: Deployment, demo: Client) -> None:
     """X-Tenant-Id may have the token's tenant; any other value is answered with 403 `tenant_mismatch`."""
-    other = await house.new_tenant()
+    other = await deployment.new_tenant()
     assert (await demo.get("/v1/payments", also=(("x-tenant-id", "demo"),))).status == 200
     for named in (other.tenant_id, "DEMO", "demo,demo", "demo demo", "-", "demo\xa0"):
         answer = await demo.get("/v1/payments", also=(("x-tenant-id", named),))
@@ -283,10 +283,10 @@ async def test_the_platforms_token_has_no_tenant_scope(operator: Client) -> None
     assert (answer.status, answer.code) == (403, "insufficient_scope")
 
 
-async def test_a_suspended_tenant_is_refused(house: House) -> None:
+async def test_a_suspended_tenant_is_refused(deployment: Deployment) -> None:
     """While a tenant is suspended, all its requests are answered with 403 `tenant_suspended`."""
-    client = await house.new_tenant()
-    work = house.platform.runtime.documents
+    client = await deployment.new_tenant()
+    work = deployment.platform.runtime.documents
     tenant = await work.get(TENANTS, client.tenant_id, client.tenant_id)
     assert tenant is not None
     await work.commit(Commit(client.tenant_id, replaces=[(TENANTS, {**tenant, "status": "suspended"})]))

@@ -10,7 +10,7 @@ import pytest
 
 from shared.adapters.pix.rail import PixHttpRail
 from shared.ports.documents import Unavailable
-from tests.contract.calling import House, Pair, brl, unused_key
+from tests.contract.calling import Deployment, Pair, brl, unused_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -93,10 +93,10 @@ class SilentRail(PixHttpRail):
 
 
 async def test_after_the_time_the_present_resource_is_returned(
-    house: House, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    deployment: Deployment, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deposit whose provider cannot be reached is returned as created after the requested seconds."""
-    monkeypatch.setitem(house.platform.runtime.rails, "pix", SilentRail(""))
+    monkeypatch.setitem(deployment.platform.runtime.rails, "pix", SilentRail(""))
     body = {"account_id": pair.payer, "amount": brl(300), "method": "pix"}
     started = perf_counter()
     answer = await pair.client.post("/v1/deposits", body, **preferring("wait=1"))

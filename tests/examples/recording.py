@@ -17,7 +17,7 @@ from shared.adapters.pix.callback_signature import sign
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.ports.rail import callback_secret_name
-from tests.contract.calling import Access, Client, House, Key, brl, eventually, in_status, running
+from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
 from tests.harness import operations
 
@@ -91,18 +91,18 @@ def _answering(method: str, path: str) -> HttpOperation:
 async def record(data_dir: Path) -> Examples:
     """Start a platform on an empty directory, call every operation once, and return what it answered."""
     recorder = Recorder()
-    async with running(data_dir, faithful=False) as house:
-        client = await _tenants(recorder, house)
+    async with running(data_dir, faithful=False) as deployment:
+        client = await _tenants(recorder, deployment)
         payer, payee = await _accounts(recorder, client)
-        await _deposits(recorder, house, client, payer)
+        await _deposits(recorder, deployment, client, payer)
         await _payments(recorder, client, payer, payee)
         await _books(recorder, client, payer)
-        await _dead_letters(recorder, house, client)
+        await _dead_letters(recorder, deployment, client)
     return recorder.found
 
 
-async def _tenants(recorder: Recorder, house: House) -> Client:
-    operator = await house.operator()
+async def _tenants(recorder: Recorder, deployment: Deployment) -> Client:
+    operator = await deployment.operator()
     limits = {"requests_per_second": 500}
     made = await recorder.send(
         operator, "POST", "/v1/tenants", {"id": TENANT, "name": "Acme Pagamentos", "limits": limits}
@@ -113,8 +113,8 @@ async def _tenants(recorder: Recorder, house: House) -> Client:
     key = await recorder.send(operator, "POST", keys, {"grace_seconds": 3600})
     await recorder.send(operator, "GET", f"{keys}/{first}")
     await recorder.send(operator, "POST", f"{keys}/{first}/revoke")
-    token = await house.token_of(made["client"]["client_id"], made["client"]["client_secret"])
-    return Client(house.wire, house.clock, Access(token), TENANT, Key(key["key_id"], key["secret"]))
+    token = await deployment.token_of(made["client"]["client_id"], made["client"]["client_secret"])
+    return Client(deployment.wire, deployment.clock, Access(token), TENANT, Key(key["key_id"], key["secret"]))
 
 
 async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
@@ -151,7 +151,7 @@ async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
     return payer["id"], payee["id"]
 
 
-async def _deposits(recorder: Recorder, house: House, client: Client, account: str) -> None:
+async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, account: str) -> None:
     order = {"account_id": account, "amount": brl(20_000), "method": "pix"}
     deposit = await recorder.send(client, "POST", "/v1/deposits", order)
     path = f"/v1/deposits/{deposit['id']}"
@@ -159,13 +159,13 @@ async def _deposits(recorder: Recorder, house: House, client: Client, account: s
     await recorder.send(client, "GET", path)
     await eventually(client, f"/v1/accounts/{account}/balance", lambda balance: balance["posted"] == 20_000)
     # The simulator reports its payments inside the process. This callback is sent over HTTP.
-    now = house.clock.now()
+    now = deployment.clock.now()
     report = {
         "endToEndId": f"E12345678{now:%Y%m%d%H%M}abcdefghijk",
         "valor": "15.00",
         "horario": now.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
     }
-    secret = await house.platform.runtime.secrets.get(callback_secret_name("pix"))
+    secret = await deployment.platform.runtime.secrets.get(callback_secret_name("pix"))
     assert secret is not None
     body = json.dumps({"pix": [report]}).encode()
     provider = replace(client, key=None)
@@ -209,15 +209,15 @@ async def _books(recorder: Recorder, client: Client, account: str) -> None:
     await recorder.send(client, "GET", "/v1/ledger/trial-balance")
 
 
-async def _dead_letters(recorder: Recorder, house: House, client: Client) -> None:
+async def _dead_letters(recorder: Recorder, deployment: Deployment, client: Client) -> None:
     """Record the dead letters of a tenant, then those without a tenant, which are the operator's."""
     of_tenant = {"tenantid": TENANT, "partitionkey": f"{TENANT}/legacy"}
     for reader, path, extensions in (
         (client, "/v1/dead-letters", of_tenant),
-        (await house.operator(), "/v1/platform/dead-letters", {}),
+        (await deployment.operator(), "/v1/platform/dead-letters", {}),
     ):
         for number in (1, 2):
-            await _publish_without_amount(house, f"legacy-{number}", extensions)
+            await _publish_without_amount(deployment, f"legacy-{number}", extensions)
             await eventually(reader, path, partial(_has, number))
         page = await recorder.send(reader, "GET", f"{path}?status=parked&limit=1")
         letter = f"{path}/{page['data'][0]['id']}"
@@ -227,20 +227,20 @@ async def _dead_letters(recorder: Recorder, house: House, client: Client) -> Non
         await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay")
 
 
-async def _publish_without_amount(house: House, id: str, extensions: dict[str, str]) -> None:
+async def _publish_without_amount(deployment: Deployment, id: str, extensions: dict[str, str]) -> None:
     """Publish a payment without an amount, which no consumer can process."""
     event = {
         "specversion": "1.0",
         "id": id,
         "source": "/legacy-system",
         "type": "lastro.payment.created.v1",
-        "time": house.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "time": deployment.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "datacontenttype": "application/json",
         **extensions,
         "correlationid": id,
         "data": {"payment_id": id},
     }
-    operator, media_type = await house.operator(), {"content-type": "application/cloudevents+json"}
+    operator, media_type = await deployment.operator(), {"content-type": "application/cloudevents+json"}
     answer = await operator.post("/brokers/default", json.dumps(event).encode(), change=media_type)
     assert answer.status == 202, answer.body
 

@@ -17,7 +17,7 @@ from embedded.platform.platform import Options, Platform
 from shared.adapters.sqlite.writer import ProcessWriter
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from tests.contract.calling import Client, House, Pair, brl, eventually, new_account, running, user_body
+from tests.contract.calling import Client, Deployment, Pair, brl, eventually, new_account, running, user_body
 from tests.contract.wire import Answer, served
 from tests.invariants.books import check_always, check_quiet
 from tests.waiting import PATIENCE_SECONDS
@@ -56,11 +56,11 @@ async def funded(client: Client, amount: int) -> Pair:
     return Pair(client, payer, payee)
 
 
-async def at_rest(house: House, client: Client) -> None:
+async def at_rest(deployment: Deployment, client: Client) -> None:
     """Check the books when the broker has delivered everything."""
-    assert await house.platform.broker.idle(PATIENCE_SECONDS)
-    await check_always(house.platform, Reader(client))
-    await check_quiet(house.platform, Reader(client))
+    assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
+    await check_always(deployment.platform, Reader(client))
+    await check_quiet(deployment.platform, Reader(client))
 
 
 async def persistent(client: Client, target: str, body: Any, key: str) -> Answer:
@@ -74,11 +74,11 @@ async def persistent(client: Client, target: str, body: Any, key: str) -> Answer
 
 async def test_ten_of_fifty_payments_settle_over_http(tmp_path: Path) -> None:
     """Of 50 concurrent payments of 1.00 from an account with 10.00, exactly 10 settle and 40 are declined."""
-    async with running(tmp_path) as house:
-        client = await house.tenant()
+    async with running(tmp_path) as deployment:
+        client = await deployment.tenant()
         pair = await funded(client, 1000)
         made = await asyncio.gather(*(pair.paid() for _ in range(50)))
-        await at_rest(house, client)
+        await at_rest(deployment, client)
         payments = [await client.read(f"/v1/payments/{payment['id']}") for payment in made]
         outcomes = Counter(p["status"] if p["failure"] is None else p["failure"]["code"] for p in payments)
         assert outcomes == {"settled": 10, "insufficient_funds": 40}
@@ -87,25 +87,25 @@ async def test_ten_of_fifty_payments_settle_over_http(tmp_path: Path) -> None:
 
 async def test_twenty_requests_of_one_key_make_one_payment_over_http(tmp_path: Path) -> None:
     """20 concurrent requests with one key create one payment, and all successful responses have the same bytes."""
-    async with running(tmp_path) as house:
-        client = await house.tenant()
+    async with running(tmp_path) as deployment:
+        client = await deployment.tenant()
         pair = await funded(client, 1000)
         body = pair.payment()
         answers = await asyncio.gather(*(persistent(client, "/v1/payments", body, "one") for _ in range(20)))
         assert {answer.status for answer in answers} == {201}
         assert len({answer.body for answer in answers}) == 1
-        await at_rest(house, client)
+        await at_rest(deployment, client)
         assert len((await client.read(f"/v1/payments?account={pair.payer}"))["data"]) == 1
 
 
 @asynccontextmanager
-async def with_a_writer_process(data_dir: Path) -> AsyncIterator[House]:
+async def with_a_writer_process(data_dir: Path) -> AsyncIterator[Deployment]:
     """A platform with a writer process, as in `lastro up`."""
     options, settings = Options(writer="process"), Settings(data_dir=str(data_dir))
     platform = await Platform.start(settings, options, clock=SystemClock())
     try:
         async with served(platform.gateway) as wire:
-            yield House(platform, wire, SystemClock())
+            yield Deployment(platform, wire, SystemClock())
     finally:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await platform.stop()
@@ -126,8 +126,8 @@ async def has_a_writer(platform: Platform, *, wanted: bool) -> None:
 async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
     """When the writer process is killed repeatedly during fifty payments, no answered command is lost: clients repeat
     unanswered commands under their keys, and the books are right."""
-    async with with_a_writer_process(tmp_path) as house:
-        client, platform = await house.tenant(), house.platform
+    async with with_a_writer_process(tmp_path) as deployment:
+        client, platform = await deployment.tenant(), deployment.platform
         pair = await funded(client, 1000)
         asking = [persistent(client, "/v1/payments", pair.payment(), f"order-{number}") for number in range(50)]
         under_way = asyncio.gather(*asking)
@@ -142,7 +142,7 @@ async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
         )
         assert [answer.body for answer in again] == [answer.body for answer in answers]
         assert len({answer.document["id"] for answer in answers}) == 50
-        await at_rest(house, client)
+        await at_rest(deployment, client)
         payments = await Reader(client).listed("/v1/payments")
         assert Counter(payment["status"] for payment in payments) == {"settled": 10, "declined": 40}
         assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 1000
@@ -150,16 +150,16 @@ async def test_the_writer_dies_under_load(tmp_path: Path) -> None:
 
 async def test_a_platform_without_its_writer_stops_in_time(tmp_path: Path) -> None:
     """A platform that is stopped without a writer, and with unwritten changes, ends in time."""
-    async with with_a_writer_process(tmp_path) as house:
-        kill_the_writer(house.platform)
-        await has_a_writer(house.platform, wanted=False)
-        house.platform.store.acknowledge(1, "trigger/none")
+    async with with_a_writer_process(tmp_path) as deployment:
+        kill_the_writer(deployment.platform)
+        await has_a_writer(deployment.platform, wanted=False)
+        deployment.platform.store.acknowledge(1, "trigger/none")
 
 
 async def test_an_acknowledgement_without_a_writer_is_written_by_the_next(tmp_path: Path) -> None:
     """An acknowledgement that was made without a writer is written by the next writer and delays nothing."""
-    async with with_a_writer_process(tmp_path) as house:
-        client, platform = await house.tenant(), house.platform
+    async with with_a_writer_process(tmp_path) as deployment:
+        client, platform = await deployment.tenant(), deployment.platform
         kill_the_writer(platform)
         await has_a_writer(platform, wanted=False)
         platform.store.acknowledge(1, "trigger/none")
@@ -171,12 +171,12 @@ async def test_an_acknowledgement_without_a_writer_is_written_by_the_next(tmp_pa
 
 async def test_two_tenants_at_once_are_separate(tmp_path: Path) -> None:
     """Concurrent payments of two tenants through one broker leave each tenant's own books right."""
-    async with running(tmp_path) as house:
-        clients = [await house.tenant(), await house.new_tenant()]
+    async with running(tmp_path) as deployment:
+        clients = [await deployment.tenant(), await deployment.new_tenant()]
         pairs = [await funded(client, 500) for client in clients]
         await asyncio.gather(*(pair.paid(amount=brl(50)) for pair in pairs for _ in range(12)))
         for client, pair in zip(clients, pairs, strict=True):
-            await at_rest(house, client)
+            await at_rest(deployment, client)
             assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 500
             owner = await client.made("/v1/users", user_body())
             assert owner["status"] == "active"

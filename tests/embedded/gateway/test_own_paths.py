@@ -13,7 +13,7 @@ import pytest_asyncio
 from events.catalogue import CATALOGUE
 from shared.core.failure_reasons import FAILURE_REASONS
 from shared.core.problems import CODES
-from tests.contract.calling import Client, House, new_pair, running
+from tests.contract.calling import Client, Deployment, new_pair, running
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,79 +22,79 @@ CLOUDEVENT = "application/cloudevents+json"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def deployment(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Deployment]:
     async with running(tmp_path_factory.mktemp("own-paths")) as started:
         yield started
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def operator(house: House) -> Client:
-    return await house.operator()
+async def operator(deployment: Deployment) -> Client:
+    return await deployment.operator()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def tenant(house: House) -> Client:
-    return await house.tenant()
+async def tenant(deployment: Deployment) -> Client:
+    return await deployment.tenant()
 
 
-async def test_probes(house: House) -> None:
+async def test_probes(deployment: Deployment) -> None:
     """`/healthz` answers while the process runs, and `/readyz` until it stops."""
-    assert (await house.wire.send("GET", "/healthz")).document == {"status": "alive"}
-    assert (await house.wire.send("GET", "/readyz")).document == {"status": "ready"}
-    house.platform.state.stop()
-    stopping = await house.wire.send("GET", "/readyz")
-    house.platform.state.value = None
+    assert (await deployment.wire.send("GET", "/healthz")).document == {"status": "alive"}
+    assert (await deployment.wire.send("GET", "/readyz")).document == {"status": "ready"}
+    deployment.platform.state.stop()
+    stopping = await deployment.wire.send("GET", "/readyz")
+    deployment.platform.state.value = None
     assert (stopping.status, stopping.code) == (503, "dependency_unavailable")
 
 
-async def test_every_problem_has_its_page(house: House) -> None:
+async def test_every_problem_has_its_page(deployment: Deployment) -> None:
     """The type of each problem is the URL of a page; there is no page for an unknown code."""
     for code in (*CODES, *FAILURE_REASONS):
-        page = await house.wire.send("GET", f"/problems/{code}")
+        page = await deployment.wire.send("GET", f"/problems/{code}")
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
-    assert (await house.wire.send("GET", "/problems/none_such")).code == "not_found"
+    assert (await deployment.wire.send("GET", "/problems/none_such")).code == "not_found"
     for index in ("/problems", "/problems/"):
-        page = await house.wire.send("GET", index)
+        page = await deployment.wire.send("GET", index)
         assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
         assert b"/problems/insufficient_funds" in page.body
 
 
-async def test_the_docs_page_and_its_files_are_served(house: House) -> None:
+async def test_the_docs_page_and_its_files_are_served(deployment: Deployment) -> None:
     """/docs is a page, and each file that it loads is served with its media type."""
-    page = await house.wire.send("GET", "/docs")
+    page = await deployment.wire.send("GET", "/docs")
     assert (page.status, page.header("content-type")) == (200, "text/html; charset=utf-8")
     for link in re.findall(r'(?:src|rel="stylesheet" href)="([^"]+)"', page.body.decode()):
-        asset = await house.wire.send("GET", link)
+        asset = await deployment.wire.send("GET", link)
         assert asset.status == 200
         assert asset.header("content-type") in ("text/css; charset=utf-8", "text/javascript; charset=utf-8")
         assert len(asset.body) > 100
-    assert (await house.wire.send("GET", "/docs/README.md")).code == "not_found"
+    assert (await deployment.wire.send("GET", "/docs/README.md")).code == "not_found"
 
 
-async def test_every_event_type_has_its_schema(house: House) -> None:
+async def test_every_event_type_has_its_schema(deployment: Deployment) -> None:
     """The `dataschema` of each type has the path of its JSON Schema."""
     for name in CATALOGUE:
-        schema = await house.wire.send("GET", f"/schemas/{name}.json")
+        schema = await deployment.wire.send("GET", f"/schemas/{name}.json")
         assert schema.document["$id"] == f"https://lastro.dev/schemas/{name}.json"
-    assert (await house.wire.send("GET", "/schemas/lastro.none.such.v1.json")).code == "not_found"
+    assert (await deployment.wire.send("GET", "/schemas/lastro.none.such.v1.json")).code == "not_found"
 
 
-async def test_openapi_describes_every_route(house: House) -> None:
+async def test_openapi_describes_every_route(deployment: Deployment) -> None:
     """The served document has an operation for each route of Kong's file, at the server's own address."""
-    document = (await house.wire.send("GET", "/v1/openapi.json")).document
+    document = (await deployment.wire.send("GET", "/v1/openapi.json")).document
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    kong = house.platform.gateway._upstreams
+    kong = deployment.platform.gateway._upstreams
     assert len(described) == len(kong)
     assert ("POST", "/v1/payments/{payment_id}/capture") in described
-    assert document["servers"] == [{"url": house.platform.settings.base_url}]
+    assert document["servers"] == [{"url": deployment.platform.settings.base_url}]
     assert document["openapi"].startswith("3.1")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/openapi.json", "/metrics", "/platform/functions", JWKS])
-async def test_another_method_is_405(house: House, path: str) -> None:
+async def test_another_method_is_405(deployment: Deployment, path: str) -> None:
     """The platform's own paths answer OPTIONS and an unsupported method with Allow."""
-    refused = await house.wire.send("PUT", path)
-    options = await house.wire.send("OPTIONS", path)
+    refused = await deployment.wire.send("PUT", path)
+    options = await deployment.wire.send("OPTIONS", path)
     assert (refused.status, refused.code) == (405, "method_not_allowed")
     assert refused.header("allow") == options.header("allow") == "GET, HEAD, OPTIONS"
     assert "Allowed methods: GET, HEAD, OPTIONS." in refused.document["detail"]
@@ -102,9 +102,9 @@ async def test_another_method_is_405(house: House, path: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions", "/platform/events"])
-async def test_paths_that_are_not_public_require_a_token(house: House, target: str) -> None:
+async def test_paths_that_are_not_public_require_a_token(deployment: Deployment, target: str) -> None:
     """Without a token the paths that are not public are answered with 401."""
-    assert (await house.wire.send("GET", target)).code == "missing_token"
+    assert (await deployment.wire.send("GET", target)).code == "missing_token"
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/platform/functions"])
@@ -113,7 +113,7 @@ async def test_operator_paths_refuse_a_tenants_token(tenant: Client, target: str
     assert (await tenant.get(target)).code == "insufficient_scope"
 
 
-async def test_metrics_count_requests_and_deliveries(house: House, operator: Client, tenant: Client) -> None:
+async def test_metrics_count_requests_and_deliveries(deployment: Deployment, operator: Client, tenant: Client) -> None:
     """Metrics are Prometheus text with counts by operation and by consumer, each with all labels."""
     pair = await new_pair(tenant)
     await pair.paid()
@@ -126,7 +126,7 @@ async def test_metrics_count_requests_and_deliveries(house: House, operator: Cli
     assert 'le="+Inf"' in text
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     assert all(name.startswith("lastro_") for name in names)
-    assert house.platform.store.head_sequence > 0
+    assert deployment.platform.store.head_sequence > 0
 
 
 async def test_functions_are_listed_with_their_ways_in(operator: Client) -> None:
@@ -140,9 +140,9 @@ async def test_functions_are_listed_with_their_ways_in(operator: Client) -> None
     assert all(entry["ways_in"] for entry in found.values())
 
 
-async def test_a_tenant_reads_its_own_events(house: House, tenant: Client, operator: Client) -> None:
+async def test_a_tenant_reads_its_own_events(deployment: Deployment, tenant: Client, operator: Client) -> None:
     """A tenant reads its own events in their order from a place on; the operator reads no tenant's events."""
-    stranger = await house.new_tenant()
+    stranger = await deployment.new_tenant()
     place = (await tenant.read("/platform/events?after=-1"))["next"]
     await tenant.made("/v1/users", _user())
     page = await tenant.read(f"/platform/events?after={place}&limit=10")
@@ -163,7 +163,9 @@ async def test_a_bad_place_is_refused(tenant: Client, query: str) -> None:
     assert (await tenant.get(f"/platform/events?{query}")).code == "malformed_request"
 
 
-async def test_the_ingress_accepts_events_from_the_operator(house: House, operator: Client, tenant: Client) -> None:
+async def test_the_ingress_accepts_events_from_the_operator(
+    deployment: Deployment, operator: Client, tenant: Client
+) -> None:
     """An event in either mode is answered with 202 and delivered; an invalid one with 400, an unknown Broker with
     404."""
     event = {
@@ -188,7 +190,7 @@ async def test_the_ingress_accepts_events_from_the_operator(house: House, operat
     assert (await _ingress(operator, event, broker="other")).code == "not_found"
     assert (await _ingress(tenant, event)).code == "insufficient_scope"
     assert (await _ingress(operator, {**event, "data": "x" * 70_000})).code == "payload_too_large"
-    assert await house.platform.broker.idle(PATIENCE_SECONDS)
+    assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
     assert "evt_outside" in {entry["event"]["id"] for entry in await _all_events(tenant)}
 
 
@@ -223,10 +225,10 @@ async def test_a_repeated_attribute_is_refused(operator: Client) -> None:
     assert (answer.status, answer.code) == (400, "malformed_request")
 
 
-async def test_a_simulator_answers_under_its_rail_s_name(house: House) -> None:
+async def test_a_simulator_answers_under_its_rail_s_name(deployment: Deployment) -> None:
     """The PIX simulator answers under its rail's name; a rail without a simulator is answered with 404."""
-    assert (await house.wire.send("GET", "/simulators/pix/cob/none")).status == 404
-    assert (await house.wire.send("GET", "/simulators/none/cob")).code == "not_found"
+    assert (await deployment.wire.send("GET", "/simulators/pix/cob/none")).status == 404
+    assert (await deployment.wire.send("GET", "/simulators/none/cob")).code == "not_found"
 
 
 async def _ingress(client: Client, event: Any, broker: str = "default") -> Any:

@@ -16,7 +16,7 @@ from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 from shared.records.catalogue import COLLECTIONS
 from shared.records.payments import PAYMENTS
-from tests.contract.calling import House, Pair, in_status, new_pair, running
+from tests.contract.calling import Deployment, Pair, in_status, new_pair, running
 from tests.waiting import PATIENCE_SECONDS
 
 URL = "test://user:password@server/lastro"
@@ -67,10 +67,10 @@ async def paid(pair: Pair) -> str:
     return payment_id
 
 
-async def assert_books_agree(house: House, pair: Pair, paid: int) -> None:
+async def assert_books_agree(deployment: Deployment, pair: Pair, paid: int) -> None:
     """What was paid is in the accounts and in the statements, and the ledger has the same balances."""
-    assert await house.platform.broker.idle(PATIENCE_SECONDS)
-    ledger = house.platform.runtime.ledger
+    assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
+    ledger = deployment.platform.runtime.ledger
     for account, posted in ((pair.payer, -paid), (pair.payee, paid)):
         assert (await pair.client.read(f"/v1/accounts/{account}/balance"))["posted"] == posted
         assert await ledger.balance(pair.client.tenant_id, account) == posted
@@ -79,19 +79,19 @@ async def assert_books_agree(house: House, pair: Pair, paid: int) -> None:
 async def test_payments_settle_across_two_stores(tmp_path: Path, documents: MemoryDocuments) -> None:
     """With the documents on a server, payments pass through the embedded ledger and broker; a restart delivers no event
     again, and the books agree."""
-    async with running(tmp_path, documents=URL) as house:
-        assert isinstance(house.platform.runtime.ledger, DurableLedger)
-        pair = await new_pair(await house.tenant())
+    async with running(tmp_path, documents=URL) as deployment:
+        assert isinstance(deployment.platform.runtime.ledger, DurableLedger)
+        pair = await new_pair(await deployment.tenant())
         first = await paid(pair)
         assert await documents.get(PAYMENTS, "demo", first) is not None
-        await assert_books_agree(house, pair, 100)
-    async with running(tmp_path, documents=URL) as house:
-        assert await house.platform.broker.idle(PATIENCE_SECONDS)
-        counts = house.platform.broker.summary().subscriptions.values()
+        await assert_books_agree(deployment, pair, 100)
+    async with running(tmp_path, documents=URL) as deployment:
+        assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
+        counts = deployment.platform.broker.summary().subscriptions.values()
         assert [each.delivered + each.dead_lettered for each in counts if each.delivered + each.dead_lettered] == []
-        pair = Pair(await house.tenant(), pair.payer, pair.payee)
+        pair = Pair(await deployment.tenant(), pair.payer, pair.payee)
         second = await paid(pair)
-        await assert_books_agree(house, pair, 200)
+        await assert_books_agree(deployment, pair, 200)
         timeline = (await pair.client.read(f"/v1/payments/{second}/events"))["data"]
         assert [timeline[0]["type"], timeline[-1]["type"]] == [
             "lastro.payment.created.v1",
@@ -110,31 +110,31 @@ async def test_events_that_were_not_published_are_published_by_the_sweep(
             raise Unavailable("the log does not take events")
         await publish(bus, events)
 
-    async with running(tmp_path, documents=URL, outbox_grace_seconds=0) as house:
-        pair = await new_pair(await house.tenant())
+    async with running(tmp_path, documents=URL, outbox_grace_seconds=0) as deployment:
+        pair = await new_pair(await deployment.tenant())
         monkeypatch.setattr(LogPublisher, "publish", interrupted)
         payment_id = (await pair.client.made("/v1/payments", pair.payment()))["id"]
-        assert await house.platform.broker.idle(PATIENCE_SECONDS)
+        assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
         assert [event.type for event in await documents.unsent("9999", 10)] == ["lastro.payment.created.v1"]
         refused = False
-        schedules = house.platform.schedules
+        schedules = deployment.platform.schedules
         for entry in schedules._entries:
             if entry.ping.name == "operations-sweep-outbox":
                 schedules._tick(entry)
         await in_status(pair.client, f"/v1/payments/{payment_id}", "settled")
-        await assert_books_agree(house, pair, 100)
+        await assert_books_agree(deployment, pair, 100)
         assert not await documents.unsent("9999", 10)
 
 
 async def test_an_event_that_is_published_twice_has_one_effect(tmp_path: Path, documents: MemoryDocuments) -> None:
     """The log takes an event as often as it is published, and the inbox on the server lets it be applied once."""
-    async with running(tmp_path, documents=URL) as house:
-        pair = await new_pair(await house.tenant())
+    async with running(tmp_path, documents=URL) as deployment:
+        pair = await new_pair(await deployment.tenant())
         await paid(pair)
-        assert await house.platform.broker.idle(PATIENCE_SECONDS)
-        await house.platform.runtime.bus.publish(documents.events)
-        await assert_books_agree(house, pair, 100)
-        counts = house.platform.broker.summary().subscriptions.values()
+        assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
+        await deployment.platform.runtime.bus.publish(documents.events)
+        await assert_books_agree(deployment, pair, 100)
+        counts = deployment.platform.broker.summary().subscriptions.values()
         assert sum(each.dead_lettered + each.retried for each in counts) == 0
 
 

@@ -42,8 +42,8 @@ async def test_a_later_start_keeps_the_credentials(tmp_path: Path) -> None:
     first = json.loads(path.read_text())
     first["tenants"] = {"acme": {**first["demo"], "tenant_id": "acme"}}
     path.write_text(json.dumps(first))
-    async with running(tmp_path, base_url="http://127.0.0.1:9") as house:
-        await house.tenant()
+    async with running(tmp_path, base_url="http://127.0.0.1:9") as deployment:
+        await deployment.tenant()
     second = json.loads(path.read_text())
     assert second["base_url"] == "http://127.0.0.1:9"
     assert {**second, "base_url": "", "token_url": ""} == {**first, "base_url": "", "token_url": ""}
@@ -56,8 +56,8 @@ async def test_an_interrupted_first_start_is_finished_by_the_next(tmp_path: Path
     path = tmp_path / "credentials.json"
     before = path.read_text()
     path.unlink()
-    async with running(tmp_path) as house:
-        await (await house.tenant()).read("/v1/accounts")
+    async with running(tmp_path) as deployment:
+        await (await deployment.tenant()).read("/v1/accounts")
     assert path.read_text() == before
 
 
@@ -71,10 +71,10 @@ async def test_without_a_demo_tenant(tmp_path: Path) -> None:
 
 async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
     """A second platform on the same directory is refused with the directory's name, and the first continues."""
-    async with running(tmp_path) as house:
+    async with running(tmp_path) as deployment:
         with pytest.raises(NotOpened, match=str(tmp_path)):
             await Platform.start(_settings(tmp_path), Options(writer="thread"))
-        assert (await house.wire.send("GET", "/readyz")).status == 200
+        assert (await deployment.wire.send("GET", "/readyz")).status == 200
 
 
 @pytest.mark.parametrize("setting", ["identity", "bus"])
@@ -113,8 +113,8 @@ async def test_a_server_that_this_version_cannot_use_is_refused(tmp_path: Path) 
 
 async def test_payments_settle_with_the_framework_invoker(tmp_path: Path) -> None:
     """With `--faithful`, deposit, payment and statement work through functions-framework, as in a container."""
-    async with running(tmp_path, faithful=True) as house:
-        client = await house.tenant()
+    async with running(tmp_path, faithful=True) as deployment:
+        client = await deployment.tenant()
         payer, payee = await new_account(client, overdraft_limit=0), await new_account(client)
         wait = (("prefer", "wait=10"),)
         deposit = {"account_id": payer, "amount": brl(500), "method": "pix"}
@@ -123,7 +123,7 @@ async def test_payments_settle_with_the_framework_invoker(tmp_path: Path) -> Non
         answer = await client.post("/v1/payments", body, also=wait)
         assert answer.document["status"] == "settled"
         assert answer.header("ratelimit-limit") == "20000"
-        assert await house.platform.broker.idle(PATIENCE_SECONDS)
+        assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
         balance = await client.read(f"/v1/accounts/{payer}/balance")
         statement = await client.read(f"/v1/accounts/{payer}/statement")
         assert balance["available"] == 300
@@ -134,10 +134,10 @@ async def test_payments_settle_with_the_framework_invoker(tmp_path: Path) -> Non
 
 async def test_all_state_is_present_after_a_restart(tmp_path: Path) -> None:
     """After a stop and a restart, every account, payment and balance is present."""
-    async with running(tmp_path) as house:
-        pair = await new_pair(await house.tenant())
+    async with running(tmp_path) as deployment:
+        pair = await new_pair(await deployment.tenant())
         payment = await pair.paid()
-    async with running(tmp_path) as house:
-        client = await house.tenant()
+    async with running(tmp_path) as deployment:
+        client = await deployment.tenant()
         assert await client.read(f"/v1/payments/{payment['id']}") == payment
         assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 100

@@ -17,23 +17,23 @@ import pytest
 
 from shared.adapters.sqlite.schema import DATABASE
 from shared.adapters.sqlite.writer import CANNOT_WRITE, BatchRunner
-from tests.contract.calling import House, running
+from tests.contract.calling import Deployment, running
 
 TENANT = {"name": "Made"}
 PATIENCE_SECONDS = 60.0
 FULL = f"{CANNOT_WRITE}database or disk is full"
 
 
-async def readiness(house: House) -> tuple[int, str]:
+async def readiness(deployment: Deployment) -> tuple[int, str]:
     """Return the status and the reason of /readyz."""
-    answer = await house.wire.send("GET", "/readyz")
+    answer = await deployment.wire.send("GET", "/readyz")
     return answer.status, answer.document.get("detail", "")
 
 
-async def until_ready(house: House) -> None:
+async def until_ready(deployment: Deployment) -> None:
     """Wait until the platform is ready."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while (await readiness(house))[0] != 200:  # noqa: ASYNC110 - the platform has no event for it
+        while (await readiness(deployment))[0] != 200:  # noqa: ASYNC110 - the platform has no event for it
             await asyncio.sleep(0.02)
 
 
@@ -47,16 +47,16 @@ async def test_a_full_disk_and_its_end(
         BatchRunner, "run", lambda self, statements, size: FULL if full else original(self, statements, size)
     )
     full = False
-    async with running(tmp_path) as house:
-        operator = await house.operator()
+    async with running(tmp_path) as deployment:
+        operator = await deployment.operator()
         kept = await operator.made("/v1/tenants", TENANT)
         full = True
         assert (await operator.post("/v1/tenants", TENANT)).status == 503
         for _ in range(100):
             assert (await operator.post("/v1/tenants", TENANT)).status == 503
-            assert await readiness(house) == (503, "The store cannot write: database or disk is full.")
+            assert await readiness(deployment) == (503, "The store cannot write: database or disk is full.")
         full = False
-        await until_ready(house)
+        await until_ready(deployment)
         assert (await operator.read(f"/v1/tenants/{kept['id']}"))["id"] == kept["id"]
         await operator.made("/v1/tenants", TENANT)
     dropped = [record for record in caplog.records if "memory is dropped" in record.message]
@@ -91,30 +91,30 @@ def fill(ballast: Path) -> None:
 async def test_a_full_file_system(small_disk: Path) -> None:
     """On a file system that another file fills up, requests are refused and /readyz has the reason; with free space the
     platform serves again."""
-    async with running(small_disk / "data", writer="process") as house:
-        operator = await house.operator()
+    async with running(small_disk / "data", writer="process") as deployment:
+        operator = await deployment.operator()
         ballast = small_disk / "ballast"
         fill(ballast)
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (await operator.post("/v1/tenants", TENANT)).status == 201:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0)
-        status, reason = await readiness(house)
+        status, reason = await readiness(deployment)
         assert (status, reason[:23]) == (503, "The store cannot write:")
         ballast.unlink()
-        await until_ready(house)
+        await until_ready(deployment)
         await operator.made("/v1/tenants", TENANT)
 
 
 async def test_a_damaged_database(tmp_path: Path) -> None:
     """A document on a damaged page is answered with 503, /readyz names the file and the remedy, and both work again
     when the file is repaired."""
-    async with running(tmp_path, document_cache_entries=1) as house:
-        operator = await house.operator()
+    async with running(tmp_path, document_cache_entries=1) as deployment:
+        operator = await deployment.operator()
         made = [(await operator.made("/v1/tenants", {"name": "x" * 100}))["id"] for _ in range(100)]
     database = tmp_path / DATABASE
     whole = database.read_bytes()
-    async with running(tmp_path, document_cache_entries=1) as house:
-        operator = await house.operator()
+    async with running(tmp_path, document_cache_entries=1) as deployment:
+        operator = await deployment.operator()
         # The first pages hold the schema and the rows that the start has read; all other pages are damaged.
         pages = whole[: 4 * 4096] + b"\xff" * (len(whole) - 4 * 4096)
         statuses = set()
@@ -123,12 +123,12 @@ async def test_a_damaged_database(tmp_path: Path) -> None:
             statuses.add((await operator.get(f"/v1/tenants/{id}")).status)
         assert 503 in statuses
         assert 500 not in statuses
-        status, reason = await readiness(house)
+        status, reason = await readiness(deployment)
         assert status == 503
         assert f"{database} is damaged" in reason
         assert "backup" in reason
         database.write_bytes(whole)
-        await until_ready(house)
+        await until_ready(deployment)
         assert (await operator.get(f"/v1/tenants/{made[0]}")).status == 200
 
 
@@ -136,17 +136,17 @@ async def test_a_damaged_database(tmp_path: Path) -> None:
 async def test_a_writer_that_does_not_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer is gone and a new one does not start, /readyz has the reason; the platform serves again when one
     starts."""
-    async with running(tmp_path, writer="process") as house:
-        operator = await house.operator()
-        writer = house.platform.store._journal._writer
+    async with running(tmp_path, writer="process") as deployment:
+        operator = await deployment.operator()
+        writer = deployment.platform.store._journal._writer
         executable = sys.executable
         monkeypatch.setattr(sys, "executable", "/bin/false")
         os.kill(writer.pid, signal.SIGKILL)  # type: ignore[attr-defined]  # it is a process
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while "a new one does not start" not in (await readiness(house))[1]:  # noqa: ASYNC110 - as above
+            while "a new one does not start" not in (await readiness(deployment))[1]:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.02)
         assert (await operator.post("/v1/tenants", TENANT)).status == 503
         monkeypatch.setattr(sys, "executable", executable)
-        await until_ready(house)
+        await until_ready(deployment)
         await operator.made("/v1/tenants", TENANT)
     assert json.loads((tmp_path / "credentials.json").read_text())["demo"]["tenant_id"] == "demo"
