@@ -193,7 +193,7 @@ class Servers:
             raise unknown()
         return written
 
-    def moment_ago(self) -> MemoryDocuments:
+    def stale_documents(self) -> MemoryDocuments:
         """Return the documents as they were some commits ago."""
         if not self._moments:
             return self.documents
@@ -219,7 +219,7 @@ class HostileDocuments:
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         await self._servers.called()
         lags = tenant_id is None and self._servers.die.chance(3)
-        documents = self._servers.moment_ago() if lags else self._servers.documents
+        documents = self._servers.stale_documents() if lags else self._servers.documents
         return await documents.find(collection, tenant_id, query)
 
     async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:

@@ -19,7 +19,7 @@ class AdmissionQueue:
         self._patience_seconds = patience_seconds
         self._waiting: FairQueue[asyncio.Future[bool]] = FairQueue()
         self._entering = 0
-        progress.on_quiet = self._let_in
+        progress.on_quiet = self._admit_next
 
     @property
     def waiting(self) -> int:
@@ -64,9 +64,9 @@ class AdmissionQueue:
             self._waiting.remove(tenant, turn)
         elif turn.result():
             self._entering -= 1
-            self._let_in()
+            self._admit_next()
 
-    def _let_in(self) -> None:
+    def _admit_next(self) -> None:
         while self._waiting and len(self._progress) + self._entering < self._limit:
             turn = self._waiting.take()
             if not turn.done():

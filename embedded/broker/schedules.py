@@ -28,7 +28,7 @@ from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
 PING_TYPE: Final = "dev.knative.sources.ping"
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 _SENDING_SECONDS: Final = 0.5
 
 Send = Callable[[Subscription, Envelope], Awaitable[None]]
@@ -66,7 +66,7 @@ class Schedules:
         self._running = True
         self._jumps = JumpWatch(self._clock)
         self._set_next_ticks(self._clock.now())
-        self._look_later()
+        self._check_later()
 
     async def stop(self) -> None:
         """Make no more ticks. Wait a moment for those being sent; a tick that is not sent by then is dropped."""
@@ -81,15 +81,15 @@ class Schedules:
         for entry in self._entries:
             entry.due = entry.cron.next_after(now)
 
-    def _look_later(self) -> None:
+    def _check_later(self) -> None:
         # Timers measure monotonic time, and ticks are wall times. The wall clock is therefore read every second, and
         # exactly when the next tick is expected.
         dues = [entry.due for entry in self._entries if entry.due is not None]
         if dues:
             wait = (min(dues) - self._clock.now()).total_seconds()
-            self._timers.after(min(max(wait, 0.0), _LOOK_SECONDS), self._look)
+            self._timers.after(min(max(wait, 0.0), _CHECK_SECONDS), self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Send the ticks that are due."""
         if not self._running:
             return
@@ -100,7 +100,7 @@ class Schedules:
             if entry.due is not None and entry.due <= now:
                 self._tick(entry)
                 entry.due = entry.cron.next_after(now)
-        self._look_later()
+        self._check_later()
 
     def _tick(self, entry: _Entry) -> None:
         self.ticks[entry.ping.name] += 1

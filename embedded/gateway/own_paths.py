@@ -101,7 +101,7 @@ class PlatformPaths:
                 ("POST", REALM_PATH + TOKEN_PATH, self._token),
                 ("GET", REALM_PATH + JWKS_PATH, self._jwks),
                 ("GET", REALM_PATH + DISCOVERY_PATH, self._discovery),
-                ("GET", "/", self._welcome),
+                ("GET", "/", self._index),
                 ("GET", "/v1/openapi.json", self._openapi),
                 ("GET", "/docs", self._docs),
                 ("GET", "/docs/{asset}", self._docs_asset),
@@ -135,7 +135,7 @@ class PlatformPaths:
 
     # Paths without a token
 
-    async def _welcome(self, _request: HttpRequest, _found: Found) -> HttpResponse:
+    async def _index(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return _json(
             {
                 "name": "lastro",

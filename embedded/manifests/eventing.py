@@ -175,7 +175,7 @@ class Trigger(Resource):
     spec: TriggerSpec
 
     @model_validator(mode="after")
-    def _has_annotations_that_are_carried_out(self) -> Trigger:
+    def _has_supported_annotations(self) -> Trigger:
         order = self.metadata.annotations.get(_ORDER, "unordered")
         if order not in ("ordered", "unordered"):
             raise FieldError(f"{order!r} is neither ordered nor unordered", "metadata", "annotations", _ORDER)

@@ -81,7 +81,7 @@ def load(root: Path, folders: tuple[str, ...] = FOLDERS) -> Manifests:
                 findings += _read(manifests, root, path)
     if findings:
         raise ManifestError(findings)
-    _lay_over(manifests, root)
+    _apply_overlay(manifests, root)
     return manifests
 
 
@@ -173,7 +173,7 @@ def _take_kong(manifests: Manifests, file: str, document: YamlDocument) -> Itera
     manifests.places["Kong", ""] = place
 
 
-def _lay_over(manifests: Manifests, root: Path) -> None:
+def _apply_overlay(manifests: Manifests, root: Path) -> None:
     path = root / KONG_OVERLAY
     if manifests.kong is None or not path.is_file():
         return

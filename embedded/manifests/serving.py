@@ -108,7 +108,7 @@ class TemplateMetadata(Strict):
 
     @field_validator("annotations")
     @classmethod
-    def _autoscaler_takes_them(cls, annotations: dict[str, str]) -> dict[str, str]:
+    def _are_valid_annotations(cls, annotations: dict[str, str]) -> dict[str, str]:
         check_annotations(annotations)
         return annotations
 
@@ -156,7 +156,7 @@ class Service(Resource):
     spec: ServiceSpec
 
     @model_validator(mode="after")
-    def _has_metadata_that_serving_takes(self) -> Service:
+    def _has_valid_metadata(self) -> Service:
         if not is_service_name(self.name):
             reason = f"{self.name!r} is not a DNS label by RFC 1035: a letter, then at most 62 of a-z, 0-9 and '-'"
             raise FieldError(reason, "metadata", "name")

@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
     def stop(self) -> None:
         """Answer the requests that have arrived, and a request whose body is arriving; then close."""
         self._rest = b""
-        self._reader.take_no_more()
+        self._reader.finish_current()
         if self._task is None and self._reader.ended and not self._closing:
             self._closing = True
             self._transport.close()

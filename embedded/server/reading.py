@@ -93,7 +93,7 @@ class RequestReader:
                 return data[start + SLICE_BYTES :]
         return b""
 
-    def take_no_more(self) -> None:
+    def finish_current(self) -> None:
         """Make a request whose body is arriving the last one. Drop a head that is not complete."""
         self._is_last = True
         if self.stage != "body":

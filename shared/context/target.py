@@ -25,7 +25,7 @@ class Target(Protocol):
         ...
 
 
-def made_of(target: Any, handler: Handler, operation: object) -> Target:
+def as_target(target: Any, handler: Handler, operation: object) -> Target:
     """Return the target with its operation, and with the name and documentation of its handler for the framework."""
     target.__name__ = handler.__name__
     target.__qualname__ = handler.__name__

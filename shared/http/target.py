@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.context.context import Context, Handler
 from shared.context.runtime import Runtime, RuntimeSource
-from shared.context.target import Target, chunked_body, domain_of, made_of, read_body, summary_of
+from shared.context.target import Target, as_target, chunked_body, domain_of, read_body, summary_of
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse, read_headers
 from shared.http.operation import Access, HttpOperation, Progress, compile_path, path_parameters
@@ -67,7 +67,7 @@ def http_target(
         summary=summary_of(handler),
         pattern=compile_path(path),
     )
-    return made_of(_adapter(operation, runtime), handler, operation)
+    return as_target(_adapter(operation, runtime), handler, operation)
 
 
 def _adapter(operation: HttpOperation, runtime: RuntimeSource) -> Callable[[Request], Awaitable[Response]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.context.context import Handler
 from shared.context.runtime import Runtime, RuntimeSource
-from shared.context.target import Target, chunked_body, domain_of, made_of, read_body, summary_of
+from shared.context.target import Target, as_target, chunked_body, domain_of, read_body, summary_of
 from shared.core.envelope import Envelope, Event
 from shared.core.problems import Problem
 from shared.messaging.attributes import InvalidEvent
@@ -51,7 +51,7 @@ def event_target(
         delivery = await _deliver_message(operation, headers, body, in_use)
         return FrameworkResponse(b"", delivery.status, delivery.headers)
 
-    return made_of(target, handler, operation)
+    return as_target(target, handler, operation)
 
 
 async def _deliver_message(

@@ -34,7 +34,7 @@ REPEATS_A_SECOND: Final = 5
 """The number of lines of one message (without its arguments) that are written in a second at `warning` or above."""
 MAX_WAITING: Final = 20_000
 _GATHER_SECONDS: Final = 0.1
-_LOOK_SECONDS: Final = 1.0
+_CHECK_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 _MAX_MESSAGES: Final = 1024
 _PIECE: Final = 1000
@@ -121,7 +121,7 @@ class LogSink(logging.Handler):
         """Write all waiting lines, unless standard error is blocked."""
         if self._writing.acquire(timeout=_CLOSE_SECONDS):
             try:
-                self._tell_dropped()
+                self._log_dropped()
                 self._write_waiting()
             finally:
                 self._writing.release()
@@ -153,14 +153,14 @@ class LogSink(logging.Handler):
     def _work(self) -> None:
         while not self._closing:
             # The thread also wakes up at intervals, to report messages of which lines were dropped.
-            self._wake.wait(_LOOK_SECONDS)
+            self._wake.wait(_CHECK_SECONDS)
             self._wake.clear()
             self.flush()
             if not self._closing:
                 time.sleep(_GATHER_SECONDS)
         self.flush()
 
-    def _tell_dropped(self) -> None:
+    def _log_dropped(self) -> None:
         self.acquire()
         try:
             dropped = self._repeats.dropped(time.monotonic())

@@ -77,9 +77,9 @@ async def test_closings_and_payments_at_once(make: Make, seed: int) -> None:
     for _ in range(4):
         await tenant.call("POST", "/v1/payments", _payment(payer, payee))
         await tenant.call("POST", f"/v1/accounts/{payee}/close")
-    await world.settle_wildly(random, abreast=4)
+    await world.settle_in_any_order(random, abreast=4)
     await world.tick("accounts-finish-closing")
-    await world.settle_wildly(random, abreast=4)
+    await world.settle_in_any_order(random, abreast=4)
     entries = await world.runtime.ledger.entries(tenant.id, payee, 0, 10)
     assert await status_of(world, tenant, payee) == ("active" if entries else "closed")
     await check_quiet(world, tenant)

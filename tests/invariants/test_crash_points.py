@@ -91,7 +91,7 @@ class Lane:
         for _ in range(3):
             if not self.stories or self.stories[-1].over:
                 self.stories.append(Story(self, f"{len(self.stories)}-{point}"))
-            await self.stories[-1].tell()
+            await self.stories[-1].send_commands()
             if of_writer and platform.lost_its_writer:
                 # The core has continued with a new writer. Now it is killed too, as by a power failure.
                 return
@@ -109,7 +109,7 @@ class Lane:
     async def _look_at_all(self, platform: Platform) -> None:
         await self.client.meet(platform)
         for story in self.stories:
-            await story.tell()
+            await story.send_commands()
         await self.client.check_first_responses()
         for story in self.stories:
             await story.check()
@@ -139,7 +139,7 @@ class Story:
         self.payer = self.payee = ""
         self.ids: dict[str, str] = {}
 
-    async def tell(self) -> None:
+    async def send_commands(self) -> None:
         """Send every command again under its key, answered or not, and wait for the final statuses."""
         if self.over:
             return
@@ -165,8 +165,8 @@ class Story:
             self._becomes("/v1/payments", "declined", "declined"),
         )
         await asyncio.gather(
-            self._say("capture", f"/v1/payments/{self.ids['partial']}/capture", {"amount": brl(150)}, wait=5),
-            self._say("cancel", f"/v1/payments/{self.ids['canceled']}/cancel", {}),
+            self._send("capture", f"/v1/payments/{self.ids['partial']}/capture", {"amount": brl(150)}, wait=5),
+            self._send("cancel", f"/v1/payments/{self.ids['canceled']}/cancel", {}),
         )
         await self._becomes("/v1/payments", "partial", "settled")
         refunds = f"/v1/payments/{self.ids['automatic']}/refunds"
@@ -177,11 +177,11 @@ class Story:
         await self._becomes("/v1/refunds", "rest", "settled")
         self.over = True
 
-    async def _say(self, what: str, path: str, body: Any, *, wait: int = 0) -> Any:
+    async def _send(self, what: str, path: str, body: Any, *, wait: int = 0) -> Any:
         return await self.lane.client.post(f"{self.name}/{what}", path, body, wait=wait)
 
     async def _id(self, what: str, path: str, body: Any, *, wait: int = 0) -> str:
-        self.ids[what] = id = str((await self._say(what, path, body, wait=wait))["id"])
+        self.ids[what] = id = str((await self._send(what, path, body, wait=wait))["id"])
         return id
 
     def _payment(self, amount: int, **more: Any) -> dict[str, Any]:

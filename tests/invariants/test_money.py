@@ -45,7 +45,7 @@ async def test_ten_of_fifty_payments_settle(world: World) -> None:
     stays held."""
     tenant = await world.tenant()
     await fifty_at_once(tenant)
-    while world.pool.pending or await world.left_behind():
+    while world.pool.pending or await world.publish_outbox():
         batch, world.pool.pending = world.pool.pending, []
         await asyncio.gather(*(world.deliver(pending) for pending in batch))
         await check_always(world, tenant)
@@ -61,7 +61,7 @@ async def test_ten_of_fifty_payments_settle_in_any_order(make: Make, seed: int) 
     world = await make(seed)
     tenant = await world.tenant()
     await fifty_at_once(tenant)
-    await world.settle_wildly(Random(seed), abreast=8)
+    await world.settle_in_any_order(Random(seed), abreast=8)
 
     assert await outcomes(tenant) == {"settled": 10, "insufficient_funds": 40}
     await check_quiet(world, tenant)
@@ -72,7 +72,7 @@ async def test_an_overdraft_is_used_to_its_limit_and_no_further(world: World) ->
     tenant = await world.tenant()
     payer, payee = await tenant.account(300, overdraft=200), await tenant.account()
     await asyncio.gather(*(tenant.pay(payer, payee, 100) for _ in range(9)))
-    await world.settle_wildly(Random(1), abreast=4)
+    await world.settle_in_any_order(Random(1), abreast=4)
 
     assert await outcomes(tenant) == {"settled": 5, "insufficient_funds": 4}
     balance = await tenant.get(f"/v1/accounts/{payer}/balance")
@@ -89,7 +89,7 @@ async def test_payments_in_a_ring_change_no_sum(make: Make, seed: int) -> None:
     for _ in range(10):
         at = random.randrange(4)
         await tenant.pay(ring[at], ring[(at + 1) % 4], random.randint(1, 600))
-    await world.settle_wildly(random, abreast=6)
+    await world.settle_in_any_order(random, abreast=6)
 
     balances = [await tenant.get(f"/v1/accounts/{account}/balance") for account in ring]
     assert sum(balance["posted"] for balance in balances) == 2000

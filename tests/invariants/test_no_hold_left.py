@@ -29,7 +29,7 @@ def hold_back(world: World, *consumers: str) -> list[Pending]:
 async def settle_but(world: World, *consumers: str) -> list[Pending]:
     """Deliver everything except the deliveries to these consumers, which are returned."""
     held: list[Pending] = []
-    while world.pool.pending or await world.left_behind():
+    while world.pool.pending or await world.publish_outbox():
         held += hold_back(world, *consumers)
         if world.pool.pending:
             await world.deliver(world.pool.pending.pop(0))
@@ -60,7 +60,7 @@ async def canceled_before_the_hold(world: World, tenant: Tenant, payer: str, pay
     payment_id = await tenant.pay(payer, payee, 500)
     late = hold_back(world, "hold_funds")
     await tenant.made(f"/v1/payments/{payment_id}/cancel")
-    await world.settle_wildly(random)
+    await world.settle_in_any_order(random)
     world.pool.pending += late
     return payment_id
 
@@ -77,7 +77,7 @@ async def canceled_while_held(world: World, tenant: Tenant, payer: str, payee: s
 async def canceled_when_authorized(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
     """The payment is canceled when it is authorized."""
     payment_id = await tenant.pay(payer, payee, 500, capture="manual")
-    await world.settle_wildly(random)
+    await world.settle_in_any_order(random)
     await tenant.made(f"/v1/payments/{payment_id}/cancel")
     return payment_id
 
@@ -85,7 +85,7 @@ async def canceled_when_authorized(world: World, tenant: Tenant, payer: str, pay
 async def expired_when_authorized(world: World, tenant: Tenant, payer: str, payee: str, random: Random) -> str:
     """The payment is not captured in time, and the sweep runs repeatedly."""
     payment_id = await tenant.pay(payer, payee, 500, capture="manual", expires_in=60)
-    await world.settle_wildly(random)
+    await world.settle_in_any_order(random)
     world.later(seconds=61)
     for _ in range(3):
         await world.tick("operations-expire-holds")
@@ -139,7 +139,7 @@ async def test_an_unpaid_payment_leaves_no_hold(make: Make, story: Story, seed: 
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await story(world, tenant, payer, payee, Random(seed))
-    await world.settle_wildly(Random(seed))
+    await world.settle_in_any_order(Random(seed))
 
     assert await tenant.status(payment_id) == STORIES[story]
     balance = await tenant.get(f"/v1/accounts/{payer}/balance")
@@ -170,7 +170,7 @@ async def test_a_refund_that_fails_leaves_no_hold(make: Make, way: str, seed: in
         late = await settle_but(world, "post_transfer")
         world.later(seconds=301)
         world.pool.pending += late
-    await world.settle_wildly(random)
+    await world.settle_in_any_order(random)
 
     ended = await tenant.get(f"/v1/refunds/{refund['id']}")
     codes = {"spent": "insufficient_funds", "blocked": "account_blocked", "late": "deadline_passed"}
@@ -187,9 +187,9 @@ async def test_the_rest_of_a_partial_capture_is_free_again(make: Make, seed: int
     tenant = await world.tenant()
     payer, payee = await tenant.account(1000), await tenant.account()
     payment_id = await tenant.pay(payer, payee, 600, capture="manual")
-    await world.settle_wildly(Random(seed))
+    await world.settle_in_any_order(Random(seed))
     await tenant.made(f"/v1/payments/{payment_id}/capture", {"amount": brl(250)})
-    await world.settle_wildly(Random(seed))
+    await world.settle_in_any_order(Random(seed))
 
     balance = await tenant.get(f"/v1/accounts/{payer}/balance")
     assert (balance["posted"], balance["held"], balance["available"]) == (750, 0, 750)
@@ -210,7 +210,7 @@ async def test_a_settled_payment_is_not_failed_by_a_late_sweep(make: Make, seed:
         await world.tick("operations-sweep-sagas")
         late += await settle_but(world, "settle", "apply_transfer", "project_transfer")
     world.pool.pending += late
-    await world.settle_wildly(Random(seed))
+    await world.settle_in_any_order(Random(seed))
 
     assert await tenant.status(payment_id) == "settled"
     await check_quiet(world, tenant)

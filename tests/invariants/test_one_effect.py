@@ -140,21 +140,21 @@ async def the_whole_path(world: World, tenant: Tenant, random: Random, *, abreas
     and out of order."""
     payer, payee = await tenant.account(), await tenant.account()
     await tenant.deposit(payer, 10_000)
-    await world.settle_wildly(random, abreast=abreast)
+    await world.settle_in_any_order(random, abreast=abreast)
     await world.pay_charges(times=2)
-    await world.settle_wildly(random, abreast=abreast)
+    await world.settle_in_any_order(random, abreast=abreast)
     automatic = await tenant.pay(payer, payee, 3_000)
     manual = await tenant.pay(payer, payee, 2_000, capture="manual")
     canceled = await tenant.pay(payer, payee, 1_000, capture="manual")
     await tenant.pay(payer, payee, 50_000)
-    await world.settle_wildly(random, abreast=abreast)
+    await world.settle_in_any_order(random, abreast=abreast)
     await tenant.made(f"/v1/payments/{manual}/capture", {"amount": brl(1_500)})
     await tenant.made(f"/v1/payments/{canceled}/cancel")
-    await world.settle_wildly(random, abreast=abreast)
+    await world.settle_in_any_order(random, abreast=abreast)
     await tenant.made(f"/v1/payments/{automatic}/refunds", {"amount": brl(1_000)})
     await tenant.made(f"/v1/payments/{automatic}/refunds", {"amount": brl(500)})
     await tenant.made(f"/v1/payments/{manual}/refunds")
-    await world.settle_wildly(random, abreast=abreast)
+    await world.settle_in_any_order(random, abreast=abreast)
     balances = [(await tenant.get(f"/v1/accounts/{id}/balance"))["posted"] for id in (payer, payee)]
     assert balances == [8_500, 1_500]
 
@@ -200,7 +200,7 @@ async def test_of_five_captures_one_is_accepted(make: Make, seed: int) -> None:
     await world.settle()
     path = f"/v1/payments/{payment_id}/capture"
     answers = await asyncio.gather(*(tenant.call("POST", path, {"amount": brl(100 + n)}) for n in range(5)))
-    await world.settle_wildly(Random(seed))
+    await world.settle_in_any_order(Random(seed))
 
     assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
     assert {answer.code for answer in answers if answer.status == 409} == {"illegal_state"}
@@ -228,10 +228,10 @@ async def test_of_capture_cancel_and_expiry_one_happens(make: Make, seed: int) -
     random.shuffle(calls)
     batch, world.pool.pending = world.pool.pending, []
     answers = await asyncio.gather(*calls, *(world.deliver(pending) for pending in batch))
-    await world.settle_wildly(random, abreast=3)
+    await world.settle_in_any_order(random, abreast=3)
     world.later(seconds=120)
     await world.tick("operations-expire-holds")
-    await world.settle_wildly(random, abreast=3)
+    await world.settle_in_any_order(random, abreast=3)
 
     taken = [answer for answer in answers if answer is not None and answer.status == 200]
     status = await tenant.status(payment_id)
@@ -259,7 +259,7 @@ async def test_refunds_at_once_never_exceed_what_was_captured(make: Make, seed: 
         await persistent(tenant, path, {"amount": brl(100)}, f"refund-{number}") if answer.status == 503 else answer
         for number, answer in enumerate(answers)
     ]
-    await world.settle_wildly(Random(seed), abreast=4)
+    await world.settle_in_any_order(Random(seed), abreast=4)
 
     assert Counter(answer.code for answer in answers) == {None: 5, "amount_exceeds_refundable": 5}
     assert (await tenant.get(f"/v1/payments/{payment_id}"))["amount_refunded"] == brl(500)
@@ -278,7 +278,7 @@ async def test_a_charge_is_credited_once(make: Make, seed: int) -> None:
     (reference,) = world.rail.charges
     await asyncio.gather(*(world.report(reference, 700) for _ in range(5)))
     await world.report(reference, 700, end_to_end_id="E" + "9" * 31)
-    await world.settle_wildly(Random(seed), abreast=3)
+    await world.settle_in_any_order(Random(seed), abreast=3)
 
     assert (await tenant.get(f"/v1/accounts/{account}/balance"))["posted"] == 700
     await check_quiet(world, tenant)

@@ -47,7 +47,7 @@ def _stored(world: World) -> list[Any]:
     return [sorted(map(repr, part)) for part in (documents._rows.items(), ledger._known.items(), documents._inbox)]
 
 
-def as_it_travels(envelope: Envelope, random: Random) -> Envelope:
+def over_http(envelope: Envelope, random: Random) -> Envelope:
     """Return the event after a round trip over HTTP, in one mode or the other."""
     if random.random() < 0.5:
         return from_structured(envelope.to_structured())
@@ -69,7 +69,7 @@ async def test_a_replay_from_the_beginning_changes_nothing(world: World, order: 
     await world.tick("operations-sweep-sagas")
     await world.settle()
     assert await tenant.status(lapsed) == "expired"
-    before, events = await digest(world), [as_it_travels(event, random) for event in world.pool.published]
+    before, events = await digest(world), [over_http(event, random) for event in world.pool.published]
     if order == "backwards":
         events.reverse()
     elif order == "shuffled":
@@ -97,7 +97,7 @@ async def test_a_replay_after_a_restart_changes_nothing(tmp_path: Path) -> None:
     await first.close()
     second = await World.on_disk(tmp_path, 4)
     second.clock.advance(first.clock.now() - second.clock.now())
-    await second.replay(as_it_travels(event, Random(1)) for event in events)
+    await second.replay(over_http(event, Random(1)) for event in events)
     await second.runtime.documents.durable()
 
     assert second.pool.published == []

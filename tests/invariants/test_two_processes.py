@@ -93,7 +93,7 @@ class TwoProcesses(RuleBasedStateMachine):
         return multiple(*ids)
 
     @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=12))
-    def go_wrong(self, faults: list[Fault]) -> None:
+    def inject_faults(self, faults: list[Fault]) -> None:
         """Let the next writing calls fail in this way."""
         self.die.script.extend(faults)
 
@@ -263,7 +263,7 @@ async def test_every_fault_happens_to_both_processes() -> None:
     payer, payee = await tenant.account(5000), await tenant.account()
     for _ in range(20):
         await tenant.pay(payer, payee, 10)
-    await world.settle_wildly(Random(3), abreast=4)
+    await world.settle_in_any_order(Random(3), abreast=4)
     assert world.servers is not None
     assert set(world.servers.happened) == set(Fault)
     for process in world.processes:

@@ -478,10 +478,10 @@ class World:
 
     async def settle(self) -> None:
         """Deliver all pending deliveries and those that follow, in order, until none is left."""
-        while self.pool.pending or await self.left_behind():
+        while self.pool.pending or await self.publish_outbox():
             await self.deliver(self.pool.pending.pop(0))
 
-    async def left_behind(self) -> bool:
+    async def publish_outbox(self) -> bool:
         """Publish the events in the outbox that no process has published, and return whether there were any."""
         if self.outbox is None:
             return False
@@ -492,12 +492,14 @@ class World:
             await self.tick("operations-sweep-outbox")
         return bool(self.pool.pending)
 
-    async def settle_wildly(self, random: Random, *, times: int = 2, forgetful: bool = True, abreast: int = 1) -> None:
+    async def settle_in_any_order(
+        self, random: Random, *, times: int = 2, forgetful: bool = True, abreast: int = 1
+    ) -> None:
         """Deliver everything `times` times in any order, `abreast` concurrently, until nothing is left.
 
         With `forgetful`, the cache loses values, locks and deadlines between every two deliveries.
         """
-        while self.pool.pending or await self.left_behind():
+        while self.pool.pending or await self.publish_outbox():
             batch = []
             for _ in range(min(len(self.pool.pending), random.randint(1, abreast))):
                 pending = self.pool.pending.pop(random.randrange(len(self.pool.pending)))

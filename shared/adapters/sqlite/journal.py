@@ -220,7 +220,7 @@ class Journal:
             self._recovery = self._loop.create_task(self._try_until_it_writes())
         else:
             self._drop(f"a batch could not be written: {error}")
-            self._tell_reset()
+            self._notify_reset()
 
     async def _try_until_it_writes(self) -> None:
         while True:
@@ -246,7 +246,7 @@ class Journal:
         self.refusing = self._recovery = None
         if self._touched:  # acknowledgements were accepted meanwhile and wait
             self._schedule()
-        self._tell_reset()
+        self._notify_reset()
 
     def _drop(self, reason: str) -> None:
         log.error("memory is dropped: %s", reason)
@@ -261,7 +261,7 @@ class Journal:
         _wake(self._room_waiters)
         self._idle = True
 
-    def _tell_reset(self) -> None:
+    def _notify_reset(self) -> None:
         for callback in self._callbacks:
             callback()
 

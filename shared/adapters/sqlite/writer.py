@@ -164,7 +164,7 @@ class ThreadWriter:
         self._thread.join()
         return True
 
-    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+    def _call_on_loop(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:  # the event loop is closed, so no request waits for the report
@@ -180,16 +180,16 @@ class ThreadWriter:
         try:
             runner = BatchRunner(self._data_dir)
         except CannotOpen as error:
-            self._tell(_fail, self._opened, WriterFailed(str(error)))
+            self._call_on_loop(_fail, self._opened, WriterFailed(str(error)))
             return
         except Exception as error:  # noqa: BLE001 - any error is reported to the caller of `start`
-            self._tell(_fail, self._opened, error)
+            self._call_on_loop(_fail, self._opened, error)
             return
-        self._tell(_settle, self._opened, runner)
+        self._call_on_loop(_settle, self._opened, runner)
         while (work := self._queue.get()) is not None:
             number, statements = work
             error_text = runner.run(statements, _weight(statements))
-            self._tell(self._report, number, error_text)
+            self._call_on_loop(self._report, number, error_text)
             reach("writer.reported")
             runner.checkpoint_when_due()
         runner.close()

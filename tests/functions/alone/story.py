@@ -77,10 +77,10 @@ class Story:
 
 def create_story(data_dir: Path) -> Story:
     """Make the documents and events on the embedded store."""
-    return asyncio.run(_tell(data_dir))
+    return asyncio.run(_create(data_dir))
 
 
-async def _tell(data_dir: Path) -> Story:
+async def _create(data_dir: Path) -> Story:
     harness = await Harness.on_disk(data_dir)
     try:
         harness.clock.advance(SystemClock().now() - harness.clock.now())

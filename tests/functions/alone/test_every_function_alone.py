@@ -191,7 +191,7 @@ def _check_imports(operation: Operation, run: Run) -> None:
     else:
         assert "shared.messaging.delivery" not in packages, "what answers requests needs nothing that takes events"
         reads = operation.method == "GET"
-        assert not (reads and "events" in packages), "what only reads needs no facts to tell"
+        assert not (reads and "events" in packages), "a function that only reads loads no events"
     assert len(run.imported) <= OWN_BUDGET.get(operation.id, BUDGET), "the import budget is exceeded"
 
 
