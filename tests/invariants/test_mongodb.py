@@ -106,12 +106,12 @@ async def test_payments_over_two_adapters_have_right_books(database: str, seed: 
     tenant, random = await world.tenant(), Random(seed)
     payer, payee = await tenant.account(500), await tenant.account()
     payments = [await tenant.pay(payer, payee, random.randint(20, 150)) for _ in range(8)]
-    await world.settle_wildly(random, abreast=4)
+    await world.settle_in_any_order(random, abreast=4)
     settled = [payment for payment in payments if await tenant.status(payment) == "settled"]
     assert settled
     for payment in settled[:3]:
         await tenant.made(f"/v1/payments/{payment}/refunds", {})
-    await world.settle_wildly(random, abreast=4)
+    await world.settle_in_any_order(random, abreast=4)
     assert len(await everything(world, tenant.id, PAYMENTS)) == len(payments)
     await check_quiet(world, tenant)
     for server in servers:

@@ -174,7 +174,7 @@ class ThreadWriter:
         try:
             self._write()
         finally:
-            self._tell(self._closed.set)
+            self._call_on_loop(self._closed.set)
 
     def _write(self) -> None:
         try:
