@@ -76,6 +76,9 @@ class Settings(NamedTuple):
     document_cache_entries: int = 50_000
     cache_entries: int = 100_000
     cache_deadlines: int = 1_000_000
+    cache_connections: int = 50
+    cache_seconds: float = 1.0
+    start_seconds: float = 30.0
     store_batch_seconds: float = 0.002
     store_queue_bytes: int = 64 * 1024 * 1024
     data_lock_seconds: float = 10.0

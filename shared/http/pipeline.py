@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from shared.context import locks
 from shared.context.commits import Points, TooManyConflicts, decide_and_commit
 from shared.context.context import Context, Origin
 from shared.context.runtime import Runtime
@@ -188,7 +189,8 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
         raise Problem("missing_idempotency_key", "A POST needs an Idempotency-Key header.")
     key = idempotency.parse_key(raw_key)
     record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key)
-    lock = await runtime.cache.lock(f"idem/{record_id}", runtime.settings.lock_seconds)
+    lock_key = f"idem/{record_id}"
+    lock = await locks.take(runtime, lock_key)
     if lock is None:
         raise idempotent_answers.in_progress()
     try:
@@ -205,7 +207,7 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
             raise Problem("validation_failed", "This operation has no fields. Send an empty body or `{}`.")
         return await _execute(run, arguments, origin, record)
     finally:
-        await runtime.cache.unlock(f"idem/{record_id}", lock)
+        await locks.release(runtime, lock_key, lock)
 
 
 class _Execution:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
+from shared.context import locks
 from shared.context.commits import Points, TooManyConflicts, decide_and_commit
 from shared.context.context import Origin
 from shared.context.runtime import Runtime
@@ -105,13 +106,13 @@ async def _apply_guarded(
     if marker is not None and await runtime.documents.seen(marker):
         return DONE
     lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
-    lock = await runtime.cache.lock(lock_key, runtime.settings.lock_seconds)
+    lock = await locks.take(runtime, lock_key)
     if lock is None:
         return Delivery(409, {"Kne-Code": "request_in_progress"})
     try:
         return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
     finally:
-        await runtime.cache.unlock(lock_key, lock)
+        await locks.release(runtime, lock_key, lock)
 
 
 def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | Envelope]:

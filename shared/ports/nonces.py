@@ -23,7 +23,7 @@ class Nonces(Protocol):
         """Mark a nonce as used. Return True the first time, and False afterwards until `expires_at`.
 
         A store that shares a transaction with the documents makes it durable with the next batch: it survives a restart
-        once `Documents.durable` has returned. A store that may lose nonces (Redis) relies on `Commit.nonce`. Raises
-        Unavailable when the store cannot answer.
+        once `Documents.durable` has returned. A store that may lose nonces (Redis) relies on `Commit.nonce`, and
+        returns True when it cannot answer. Other stores raise Unavailable then.
         """
         ...

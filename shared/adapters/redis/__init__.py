@@ -1,0 +1,1 @@
+"""The cache and nonces ports on Redis: one server, with TLS, or behind Sentinels."""

@@ -1,0 +1,132 @@
+"""A Redis server, and the two ports that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from shared.adapters.redis.address import Address, read_address
+from shared.adapters.redis.cache import RedisCache
+from shared.adapters.redis.nonces import RedisNonces
+from shared.core.clock import Clock
+from shared.core.settings import Settings
+from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
+_HEALTH_SECONDS: Final = 30
+_PAUSE_SECONDS: Final = 0.2
+_RETRIES: Final = 2
+_BACKOFF_SECONDS: Final = 0.01
+_BACKOFF_LIMIT_SECONDS: Final = 0.2
+
+
+class RedisServer(Adapter):
+    """A Redis server, or the one that Sentinels name, with its cache and nonces ports.
+
+    It may lose everything at any moment: a restart or a failover costs time and changes no result.
+    """
+
+    adapter_name = "cache"
+
+    def __init__(self, address: Address, settings: Settings, clock: Clock, *, waits: bool = True) -> None:
+        self._address = address
+        self._settings = settings
+        self._waits = waits
+        self._client: Redis | None = None
+        self.cache = RedisCache(self, address.namespace)
+        self.nonces = RedisNonces(self, address.namespace, clock)
+
+    @property
+    def client(self) -> Redis:
+        """The driver's client. Raises Closed after the adapter was closed."""
+        self.require_open()
+        assert self._client is not None, "the adapter is opened before its ports are used"
+        return self._client
+
+    async def result(self, answer: Awaitable[T]) -> T:
+        """Return what the server answers. Raises Unavailable when it does not answer, or refuses."""
+        from redis.exceptions import RedisError
+
+        try:
+            return await answer
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
+
+    async def trouble(self) -> str | None:
+        """Return None, unless the adapter is closed: without Redis the platform is slower and serves on."""
+        return await super().trouble()
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        self._client = _client(self._address, self._settings, closing)
+        deadline = asyncio.get_running_loop().time() + (self._settings.start_seconds if self._waits else 0)
+        while True:
+            try:
+                await self.result(self._client.ping())
+            except Unavailable as error:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise NotOpened(f"LASTRO_CACHE cannot be reached: {error}") from error
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                return
+
+
+def _client(address: Address, settings: Settings, closing: AsyncExitStack) -> Redis:
+    from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
+    from redis.asyncio.connection import Connection, SSLConnection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialWithJitterBackoff
+
+    options: dict[str, Any] = {
+        "db": address.database,
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": settings.cache_seconds,
+        "socket_connect_timeout": settings.cache_seconds,
+        "socket_keepalive": True,
+        "health_check_interval": _HEALTH_SECONDS,
+        "retry": Retry(ExponentialWithJitterBackoff(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS), _RETRIES),
+        "max_connections": settings.cache_connections,
+    }
+    if address.tls and address.ca is not None:
+        options["ssl_ca_certs"] = address.ca
+    if address.master is not None:
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver has types, but not here
+            address.hosts,
+            sentinel_kwargs={
+                "password": address.sentinel_password,
+                "socket_timeout": settings.cache_seconds,
+                "socket_connect_timeout": settings.cache_seconds,
+                "ssl": address.tls,
+                **({"ssl_ca_certs": address.ca} if address.tls and address.ca is not None else {}),
+            },
+        )
+        for each in sentinel.sentinels:
+            closing.push_async_callback(each.aclose)
+        client: Redis = sentinel.master_for(address.master, ssl=address.tls, **options)
+    else:
+        (host, port) = address.hosts[0]
+        pool = BlockingConnectionPool(
+            host=host,
+            port=port,
+            connection_class=SSLConnection if address.tls else Connection,
+            timeout=settings.cache_seconds,
+            **options,
+        )
+        client = Redis.from_pool(pool)
+    closing.push_async_callback(client.aclose)
+    return client
+
+
+def _text_of(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def redis_server(options: AdapterOptions) -> RedisServer:
+    """Return the adapter of a URL (shared.adapters.redis.address). Raises InvalidSettings."""
+    return RedisServer(read_address(options.url), options.settings, options.clock, waits=options.waits)

@@ -1,0 +1,135 @@
+"""The cache and nonces ports on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from shared.adapters.redis.address import read_address
+from shared.adapters.redis.cache import RedisCache
+from shared.adapters.redis.nonces import RedisNonces
+from shared.adapters.redis.server import RedisServer
+from shared.core.clock import ManualClock
+from shared.core.settings import Settings
+from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import Closed, NotOpened
+from shared.ports.nonces import Nonce
+from tests.ports.cache_suite import SECOND, CacheSuite
+from tests.ports.nonces_suite import NoncesSuite
+
+
+class MovedClock(ManualClock):
+    """A clock that, when it is advanced, brings the expiry of every key of one namespace nearer by as much."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        super().__init__()
+        self._client = Redis.from_url(url)
+        self._namespace = namespace
+
+    def advance(self, delta: timedelta) -> datetime:
+        for key in self._client.scan_iter(f"{self._namespace}:*"):
+            left = self._client.pttl(key)
+            if left > 0:
+                self._client.pexpire(key, max(0, left - delta // timedelta(milliseconds=1)))
+        return super().advance(delta)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Return a prefix of keys that no other test uses."""
+    return f"test-{uuid4().hex}"  # its keys stay: the server keeps nothing
+
+
+@pytest.fixture
+def clock(redis_url: str, namespace: str) -> ManualClock:
+    """Return a clock that moves the server's expiries too."""
+    return MovedClock(redis_url, namespace)
+
+
+@pytest.fixture
+async def server(redis_url: str, namespace: str, clock: ManualClock) -> AsyncIterator[RedisServer]:
+    """Return an open adapter, with a namespace of its own."""
+    async with RedisServer(read_address(f"{redis_url}?namespace={namespace}"), Settings(), clock) as opened:
+        yield opened
+
+
+class TestCache(CacheSuite):
+    """The cache port on Redis."""
+
+    @pytest.fixture
+    def cache(self, server: RedisServer) -> RedisCache:
+        return server.cache
+
+    async def test_two_processes_share_locks_and_deadlines(
+        self, cache: RedisCache, redis_url: str, namespace: str, clock: ManualClock
+    ) -> None:
+        """A lock that one connection holds is refused to another, which sees the same values and deadlines."""
+        async with RedisServer(read_address(f"{redis_url}?namespace={namespace}"), Settings(), clock) as other:
+            first = await cache.lock("k", 30)
+            assert first is not None
+            assert await other.cache.lock("k", 30) is None
+            await other.cache.unlock("k", first)
+            second = await other.cache.lock("k", 30)
+            assert second is not None
+            assert second > first
+            await cache.schedule("d", clock.now())
+            await cache.set("v", b"\x00\xff", 60)
+            assert list(await other.cache.due(clock.now(), 1)) == ["d"]
+            assert await other.cache.get("v") == b"\x00\xff"
+
+    async def test_clear_leaves_other_namespaces(self, cache: RedisCache, redis_url: str) -> None:
+        """`clear` removes the keys of its own namespace only."""
+        other = f"other-{uuid4().hex}"
+        with Redis.from_url(redis_url) as client:
+            client.set(f"{other}:value:k", b"1")
+            await cache.set("k", b"1", 60)
+            await cache.clear()
+            assert client.get(f"{other}:value:k") == b"1"
+            client.delete(f"{other}:value:k")
+
+
+class TestNonces(NoncesSuite):
+    """The nonces port on Redis."""
+
+    @pytest.fixture
+    def nonces(self, server: RedisServer) -> RedisNonces:
+        return server.nonces
+
+
+async def test_a_server_that_does_not_answer_is_named_without_its_password(unused_tcp_port: int) -> None:
+    """Opening fails in one line that names the host and not the password."""
+    settings = Settings(start_seconds=0.1, cache_seconds=0.2)
+    adapter = RedisServer(read_address(f"redis://u:hidden@127.0.0.1:{unused_tcp_port}/0"), settings, ManualClock())
+    with pytest.raises(NotOpened) as raised:
+        async with adapter:
+            raise AssertionError("there is no server")
+    assert f"127.0.0.1:{unused_tcp_port}" in str(raised.value)
+    assert "hidden" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+async def test_a_lost_server_is_unavailable_and_nonces_are_left_to_the_commit(
+    server: RedisServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an answer of the server the cache raises Unavailable, and a nonce is accepted."""
+
+    async def refused(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError("no server")
+
+    monkeypatch.setattr(server.client, "execute_command", refused)
+    with pytest.raises(Unavailable, match="no server"):
+        await server.cache.get("k")
+    with pytest.raises(Unavailable, match="no server"):
+        await server.cache.lock("k", 1)
+    assert await server.nonces.use_once(Nonce("t", b"n", clock.now(), clock.now() + 300 * SECOND))
+
+
+async def test_a_closed_adapter_says_so(server: RedisServer) -> None:
+    """After closing, each port raises Closed."""
+    await server.aclose()
+    with pytest.raises(Closed):
+        await server.cache.get("k")
