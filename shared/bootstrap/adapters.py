@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 EMBEDDED: Final = ""
 """The scheme of a setting that is left out."""
 SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
+REDIS: Final = "shared.adapters.redis.server.redis_server"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file"},
     "flags": {EMBEDDED: "shared.adapters.files.yaml_flags.yaml_flags"},
-    "cache": {EMBEDDED: "shared.adapters.memory.local_cache.local_cache"},
+    "cache": {
+        EMBEDDED: "shared.adapters.memory.local_cache.local_cache",
+        **dict.fromkeys(("redis", "rediss", "redis+sentinel", "rediss+sentinel"), REDIS),
+    },
     "documents": {EMBEDDED: SQLITE},
     "ledger": {EMBEDDED: SQLITE},
     "bus": {EMBEDDED: SQLITE},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.adapters.redis.address import Address, read_address
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _HEALTH_SECONDS: Final = 30
 _PAUSE_SECONDS: Final = 0.2
-_RETRIES: Final = 2
+_RETRIES: Final = 1
 _BACKOFF_SECONDS: Final = 0.01
 _BACKOFF_LIMIT_SECONDS: Final = 0.2
 
@@ -39,23 +40,33 @@ class RedisServer(Adapter):
         self._settings = settings
         self._waits = waits
         self._client: Redis | None = None
+        # Until this time of the monotonic clock no command is sent, because the last one was not answered.
+        self._resting_until = 0.0
         self.cache = RedisCache(self, address.namespace)
         self.nonces = RedisNonces(self, address.namespace, clock)
 
     @property
     def client(self) -> Redis:
-        """The driver's client. Raises Closed after the adapter was closed."""
+        """The driver's client.
+
+        Raises Closed after the adapter was closed, and Unavailable for `cache_seconds` after a command that was not
+        answered: a server that hangs costs one wait in that time, and not one for each command.
+        """
         self.require_open()
+        if monotonic() < self._resting_until:
+            raise Unavailable(f"Redis at {self._address.shown} did not answer a moment ago")
         assert self._client is not None, "the adapter is opened before its ports are used"
         return self._client
 
     async def result(self, answer: Awaitable[T]) -> T:
         """Return what the server answers. Raises Unavailable when it does not answer, or refuses."""
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisError, ResponseError
 
         try:
             return await answer
         except (RedisError, OSError) as error:
+            if not isinstance(error, ResponseError):
+                self._resting_until = monotonic() + self._settings.cache_seconds
             raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
 
     async def trouble(self) -> str | None:
@@ -73,6 +84,7 @@ class RedisServer(Adapter):
                     raise NotOpened(f"LASTRO_CACHE cannot be reached: {error}") from error
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
+                self._resting_until = 0.0
                 return
 
 

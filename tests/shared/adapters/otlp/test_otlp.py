@@ -260,6 +260,9 @@ async def test_a_blocked_collector_does_not_delay_the_end(
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "is not a number of seconds above 0"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "is not one of none, gzip, deflate"),
         ("OTEL_TRACES_EXPORTER", "zipkin", "is not one of otlp, none"),
+        ("OTEL_LOGS_EXPORTER", "otlp", "is not one of none"),
+        ("OTEL_PROPAGATORS", "tracecontext,b3", "is not tracecontext, the only propagation"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "nonsense", "is not a list of the form name=value"),
         ("OTEL_TRACES_SAMPLER", "xray", "is not one of always_on"),
         ("OTEL_TRACES_SAMPLER_ARG", "2", "is not a number between 0 and 1"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "is not a whole number above 0"),
@@ -270,6 +273,19 @@ def test_an_invalid_value_is_named(name: str, value: str, shown: str) -> None:
     """An invalid value causes an error with the variable, the error and the accepted values."""
     with pytest.raises(InvalidSettings, match=f"{name}.*{shown}"):
         read_variables({name: value}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_LOGS_EXPORTER", "none"),
+        ("OTEL_PROPAGATORS", "tracecontext"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=payments, host.name=a%20b"),
+    ],
+)
+def test_a_value_without_effect_is_accepted(name: str, value: str) -> None:
+    """A value that describes what is done anyway is accepted."""
+    assert read_variables({name: value}, 0.5) == read_variables({}, 0.5)
 
 
 def test_headers_are_not_shown() -> None:
