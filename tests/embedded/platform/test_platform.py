@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from embedded.platform.platform import ROOT, Options, Platform
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.lifecycle import NotOpened
 from tests.contract.calling import brl, new_account, new_pair, running
+from tests.ports.lifecycle_suite import assert_nothing_is_left, left_open
 from tests.waiting import PATIENCE_SECONDS
 
 
@@ -141,3 +143,25 @@ async def test_all_state_is_present_after_a_restart(tmp_path: Path) -> None:
         client = await deployment.tenant()
         assert await client.read(f"/v1/payments/{payment['id']}") == payment
         assert (await client.read(f"/v1/accounts/{pair.payee}/balance"))["posted"] == 100
+
+
+async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
+    """A start that is cancelled at any point leaves no thread, task or open file, and the next start succeeds."""
+    settings = Settings(data_dir=str(tmp_path), data_lock_seconds=0.0)
+    async with running(tmp_path):
+        pass  # whatever is loaded once is loaded now
+    before = left_open()
+    for steps in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377):
+        starting = asyncio.create_task(Platform.start(settings, Options(writer="thread")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        was_done = starting.done()
+        starting.cancel()
+        await asyncio.wait((starting,))
+        if not starting.cancelled():
+            await starting.result().stop()
+        await assert_nothing_is_left(before)
+        if was_done:
+            break
+    async with running(tmp_path, data_lock_seconds=0.0) as house:
+        assert (await house.wire.send("GET", "/readyz")).status == 200

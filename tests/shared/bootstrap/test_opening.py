@@ -158,6 +158,28 @@ async def test_a_start_that_is_cancelled_closes_what_is_open(servers: Servers, n
     assert servers.journal[number + 1 :] == closed_again(opened)
 
 
+async def test_an_adapter_whose_end_fails_keeps_no_other_open(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the end of one adapter raises, the others are closed all the same, and the error passes through."""
+    end = Recorded._end
+
+    async def failing(self: Recorded, connection: asyncio.Task[None]) -> None:
+        await end(self, connection)
+        if self.name == "documents":
+            raise OSError("the last changes were not written")
+
+    async def serve() -> None:
+        async with Process(everywhere()) as process:
+            await process.open_ports("thread")
+
+    monkeypatch.setattr(Recorded, "_end", failing)
+    with pytest.raises(OSError, match="were not written"):
+        await serve()
+    opened = servers.journal[: len(ORDER)]
+    assert servers.journal == opened + closed_again(opened)
+
+
 async def test_ports_of_one_url_share_an_adapter(servers: Servers) -> None:
     """Ports whose settings have the same URL have one adapter, which knows its ports; another URL has another."""
     both = "test://user:password@server/x"
