@@ -81,7 +81,7 @@ async def _migrate_documents(url: str, done: Callable[[str], None], *, dry_run: 
     try:
         steps = await migrate(server, COLLECTIONS, done, dry_run=dry_run)
     except (NotUnique, NoTransactions, WrongSchema, Unavailable) as error:
-        raise CliError(str(error)) from None
+        raise CliError(f"{server.hosts}: {error}") from None
     finally:
         await server.aclose()
     return _Migrated(f"the database {server.name}", steps)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EMBEDDED: Final = ""
 """The scheme of a setting that is left out."""
 SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
+MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -27,7 +28,7 @@ OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
         EMBEDDED: "shared.adapters.memory.local_cache.local_cache",
         **dict.fromkeys(("redis", "rediss", "redis+sentinel", "rediss+sentinel"), REDIS),
     },
-    "documents": {EMBEDDED: SQLITE},
+    "documents": {EMBEDDED: SQLITE, "mongodb": MONGODB, "mongodb+srv": MONGODB},
     "ledger": {EMBEDDED: SQLITE},
     "bus": {EMBEDDED: SQLITE},
 }

@@ -138,7 +138,7 @@ def test_a_request_in_progress_is_finished(tmp_path: Path) -> None:
     ("name", "value"),
     [
         ("LASTRO_SAGA_ATTEMPTS", "many"),
-        ("LASTRO_DOCUMENTS", "mongodb://x"),
+        ("LASTRO_DOCUMENTS", "mysql://x"),
         ("LASTRO_MAX_CONNECTIONS", "0"),
         ("LASTRO_HEAD_SECONDS", "-1"),
     ],

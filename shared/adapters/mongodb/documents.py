@@ -36,10 +36,12 @@ from shared.ports.documents import (
     UnknownCollection,
     VersionConflict,
 )
+from shared.ports.lifecycle import Closed
 
 _COMMIT_ATTEMPTS: Final = 3
 """The number of times that a transaction is committed while its outcome is unknown. The driver itself repeats each of
 them once."""
+CLOSED: Final = "the connection to MongoDB is closed"
 _BEHIND: Final = "0"
 """The character after "/", as the upper bound of the keys of a history."""
 
@@ -51,6 +53,7 @@ class MongoDocuments:
         self._server = server
         self._collections = frozenset(collections)
         self._in_progress: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     @property
     def read_token(self) -> None:
@@ -74,6 +77,7 @@ class MongoDocuments:
 
     async def history(self, tenant_id: str, name: str, after: str | None, limit: int) -> Sequence[Envelope]:
         """See Documents.history."""
+        self._require()
         places = {"$gt": f"{name}/" if after is None else after, "$lt": f"{name}{_BEHIND}"}
         filter = {TENANT: tenant_id, "history": places}
         found = await self._server.find(OUTBOX, filter, sort=(("history", 1),), limit=limit)
@@ -81,12 +85,16 @@ class MongoDocuments:
 
     async def seen(self, marker: InboxMarker) -> bool:
         """See Documents.seen."""
+        self._require()
         return await self._server.find_one(INBOX, {"_id": marker_key(marker)}, ("_id",)) is not None
 
-    async def durable(self, read_token: ReadToken | None = None) -> None:
+    async def durable(self, read_token: ReadToken | None = None) -> None:  # noqa: ARG002 - the port's signature
         """Return immediately: a majority of the servers has everything that was read or committed."""
+        self._require()
 
     def _require(self, *collections: Collection[Any, ...]) -> None:
+        if self._is_closed:
+            raise Closed(CLOSED)
         for collection in collections:
             if collection not in self._collections:
                 raise UnknownCollection(collection)
@@ -146,15 +154,20 @@ class MongoDocuments:
                 return VersionConflict(f"{batch.collection}: a document changed since it was read")
         return GuardRefused(f"{batch.collection}: a condition or a floor of {', '.join(batch.ids)} does not hold")
 
-    async def settled(self) -> None:
-        """Wait until no transaction is in progress."""
-        while self._in_progress:
-            await asyncio.wait(self._in_progress)
+    async def settled(self, seconds: float) -> None:
+        """Wait until no transaction is in progress, at most so many seconds."""
+        if self._in_progress:
+            await asyncio.wait(self._in_progress, timeout=seconds)
+
+    def close(self) -> None:
+        """Let every method raise Closed. Transactions in progress come to their end."""
+        self._is_closed = True
 
     # The outbox
 
     async def unsent(self, older_than: str, limit: int) -> Sequence[Envelope]:
         """See Documents.unsent."""
+        self._require()
         filter: Stored = {"unsent": True, "time": {"$lt": older_than}}
         return [
             decode_event(each) for each in await self._server.find(OUTBOX, filter, sort=(("time", 1),), limit=limit)
@@ -165,6 +178,7 @@ class MongoDocuments:
 
         It does not wait for a majority: a lost mark only causes another publication, which consumers recognise.
         """
+        self._require()
         if events:
             await self._server.write(OUTBOX, [_sent(event) for event in events], majority=False)
 

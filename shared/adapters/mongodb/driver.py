@@ -85,19 +85,27 @@ class DuplicateKey(Exception):
 class Server:
     """A database on a replica set or a sharded cluster. Reads use the primary and read concern `majority`."""
 
-    def __init__(self, url: str, listeners: Sequence[CommandListener] = ()) -> None:
-        """`listeners` receive every command. No connection is opened yet. Raises BadUrl."""
+    def __init__(
+        self, url: str, listeners: Sequence[CommandListener] = (), *, wait_seconds: float | None = None
+    ) -> None:
+        """`listeners` receive every command. `wait_seconds` is how long a call waits for a server, instead of what the
+        URL says. No connection is opened yet. Raises BadUrl.
+        """
         try:
             parsed = parse_uri(url)
             given = {name.lower() for name in parsed["options"]}
             defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in given}
-            self._client: Any = AsyncIOMotorClient(url, **defaults, **_FIXED, event_listeners=list(listeners))
+            waits = {} if wait_seconds is None else {"serverSelectionTimeoutMS": wait_seconds * _MILLISECONDS}
+            options = {**defaults, **_FIXED, **waits, "event_listeners": list(listeners)}
+            self._client: Any = AsyncIOMotorClient(url, **options)
         except (ConfigurationError, ValueError, TypeError):
             raise BadUrl(
                 "it is not a URL as mongodb://user:password@host:27017/lastro?replicaSet=rs0; "
                 "special characters in user and password are percent-encoded (%40 for @)"
             ) from None
         self.name: str = parsed["database"] or DEFAULT_DATABASE
+        self.hosts = "MongoDB at " + ",".join(f"{host}:{port}" for host, port in parsed["nodelist"])
+        """The servers that the URL names, for messages."""
         self.room = asyncio.Semaphore(max(1, max_workers - _SPARE_THREADS))
         """Room for one more transaction. Motor makes each call in one of `max_workers` threads (MOTOR_MAX_WORKERS). A
         write that waits for another transaction occupies its thread, and there must be one for that transaction's

@@ -109,7 +109,7 @@ async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None
 async def test_a_server_that_this_version_cannot_use_is_refused(tmp_path: Path) -> None:
     """A URL without an adapter is an error that names the setting, before any file is created."""
     with pytest.raises(ValueError, match="LASTRO_DOCUMENTS"):
-        await Platform.start(Settings(data_dir=str(tmp_path / "x"), documents="mongodb://somewhere"))
+        await Platform.start(Settings(data_dir=str(tmp_path / "x"), documents="mysql://somewhere"))
     assert not (tmp_path / "x").exists()
 
 

@@ -56,7 +56,7 @@ def broken_flags(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "prepare", "shown"),
     [
-        ({"LASTRO_DOCUMENTS": "mongodb://user:pa55@h/x"}, None, "LASTRO_DOCUMENTS names a 'mongodb' server"),
+        ({"LASTRO_DOCUMENTS": "mysql://user:pa55@h/x"}, None, "LASTRO_DOCUMENTS names a 'mysql' server"),
         ({"LASTRO_LOG_LEVEL": "nope"}, None, "LASTRO_LOG_LEVEL='nope' is not one of debug, info, warning, error"),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, None, "OTEL_EXPORTER_OTLP_PROTOCOL='grpc' is not one of"),
         ({}, empty_key_file, f"{KEY_FILE} is empty"),

@@ -21,6 +21,7 @@ class Administration:
     """A database's collections and indexes, changed by the commands of a migration."""
 
     name = "books"
+    hosts = "MongoDB at 127.0.0.1:1"
 
     def __init__(self) -> None:
         self.hello: Stored = {"setName": "rs0"}

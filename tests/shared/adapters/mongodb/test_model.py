@@ -113,7 +113,7 @@ async def test_a_cancelled_caller_does_not_break_a_transaction_off(
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    await documents.settled()
+    await documents.settled(60)
     assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
     assert not server.locks
 

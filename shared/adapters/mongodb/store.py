@@ -1,0 +1,87 @@
+"""The adapter of LASTRO_DOCUMENTS=mongodb://…: the documents and nonces ports on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Final
+
+from shared.adapters.mongodb.documents import MongoDocuments
+from shared.adapters.mongodb.driver import BadUrl, Server
+from shared.adapters.mongodb.migration import NoTransactions, WrongSchema, check_schema, check_server
+from shared.adapters.mongodb.nonces import MongoNonces
+from shared.ports.documents import Collection, Unavailable
+from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+
+_PROBE_SECONDS: Final = 0.9
+
+
+class MongoStore(Adapter):
+    """A database on MongoDB. It is opened when the database has the schema of this version (`lastro migrate`)."""
+
+    adapter_name = "connection to MongoDB"
+    documents: MongoDocuments
+    nonces: MongoNonces
+    _server: Server
+
+    def __init__(
+        self, url: str, collections: Callable[[], Sequence[Collection[Any, ...]]], *, waits: bool = True
+    ) -> None:
+        """`waits` is whether opening waits for a server that does not answer, as long as `serverSelectionTimeoutMS` in
+        the URL says (5000 without it)."""
+        self._url = url
+        self._collections = collections
+        self._waits = waits
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        try:
+            self._server = server = Server(self._url)
+        except BadUrl as error:
+            raise NotOpened(f"LASTRO_DOCUMENTS cannot be used: {error}") from None
+        closing.push_async_callback(server.aclose)
+        checking = asyncio.create_task(self._check())
+        # Motor's thread goes on when the task that waits for it is cancelled; it must not connect after the closing.
+        closing.push_async_callback(asyncio.wait, (checking,))
+        try:
+            await asyncio.shield(checking)
+        except (NoTransactions, WrongSchema, Unavailable) as error:
+            raise NotOpened(f"{server.hosts}: {error}") from None
+        self.documents = MongoDocuments(server, self._collections())
+        self.nonces = MongoNonces(server)
+        closing.push_async_callback(self._settle)
+        closing.callback(self.nonces.close)
+        closing.callback(self.documents.close)
+
+    async def _check(self) -> None:
+        """Raise Unavailable, NoTransactions or WrongSchema when the database cannot be used."""
+        if self._waits:
+            await check_server(self._server)
+            await check_schema(self._server)
+            return
+        async with aclosing(Server(self._url, wait_seconds=_PROBE_SECONDS)) as probe:
+            await check_server(probe)
+            await check_schema(probe)
+
+    async def _settle(self) -> None:
+        """Let the transactions in progress come to their end. What is cut off here is aborted by the server."""
+        await self.documents.settled(self.close_seconds)
+
+    async def trouble(self) -> str | None:
+        """Return the reason for which the database cannot be used now, or None."""
+        trouble = await super().trouble()
+        if trouble is not None:
+            return trouble
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await check_server(self._server)
+        except TimeoutError:
+            return f"{self._server.hosts} does not answer"
+        except (NoTransactions, Unavailable) as error:
+            return f"{self._server.hosts}: {error}"
+        return None
+
+
+def mongodb_store(options: AdapterOptions) -> MongoStore:
+    """Return the database of the URL."""
+    return MongoStore(options.url, options.collections, waits=options.waits)
