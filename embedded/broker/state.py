@@ -48,7 +48,7 @@ class EventLog(Protocol):
         ...
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when events that were not on disk are lost."""
+        """Call `callback` when commits are accepted again after they were refused, or events were lost."""
         ...
 
     def acknowledge(self, sequence: int, consumer: str) -> None:

@@ -18,7 +18,7 @@ from shared.core.problems import Problem
 from shared.http.admission import bearer_token
 from shared.http.messages import HttpRequest, HttpResponse, RateGate
 from shared.http.methods import handler_for
-from shared.http.pipeline import problem_response
+from shared.http.pipeline import problem_response, unavailable
 from shared.http.request_id import request_id_of
 from shared.identity.tenancy import tenant_of
 from shared.ports.documents import Unavailable
@@ -98,8 +98,7 @@ class Gateway:
             return self.refuse(request, problem, started)
         except Unavailable as error:
             log.warning("a store is unavailable for a request: %s", error)
-            unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
-            return self.refuse(request, unavailable, started)
+            return self.refuse(request, unavailable(request, error), started)
         except Exception:
             log.exception("a request failed at the gateway")
             failed = Problem("internal_error", "The gateway failed. Its log has the details under the request id.")

@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 2
 """The time for which data is read and dropped after the last response (RFC 9112 §9.6). Closing a socket with unread
 data resets the connection, and the client can lose the response."""
+_CANCELLED: Final = (
+    "The server stopped before the request was answered, so it is not known whether it was carried out. Send it again "
+    "with the same Idempotency-Key: it is carried out once."
+)
 
 
 class Application(Protocol):
@@ -145,7 +149,8 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def cancel(self) -> None:
-        """Cancel the request in progress, if there is one."""
+        """Cancel the request in progress, if there is one. The client receives a 503 response, and the connection
+        ends."""
         if self._task is not None:
             self._task.cancel()
 
@@ -177,6 +182,12 @@ class Connection(asyncio.Protocol):
         with_body = request.method != "HEAD"  # the application turns a HEAD into a GET
         try:
             response = await self._application.answer(request)
+        except asyncio.CancelledError:
+            if self._closing:
+                raise
+            # The server stops. Later requests of the connection are not begun.
+            self._reader.abandon()
+            response = self._application.refuse(request, Problem("dependency_unavailable", _CANCELLED))
         finally:
             self._task = None
             self._connections.end(self)

@@ -100,6 +100,13 @@ class RequestReader:
             self.stage = "between"
             self.ended = True
 
+    def abandon(self) -> None:
+        """Drop the requests that wait for their turn and the one that is arriving."""
+        self.requests.clear()
+        self.refusal = None
+        self.stage = "between"
+        self.ended = True
+
     def finish(self) -> None:
         """Handle the end of the data. A request that is not complete is refused."""
         if self.stage == "between":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Final
@@ -12,6 +13,8 @@ from embedded.server.protocol import Application, Connection
 from shared.core.settings import Settings
 
 log = logging.getLogger(__name__)
+REFUSED_SECONDS: Final = 0.25
+"""The longest time that clients have to read the responses to cancelled requests, in seconds."""
 RETRY_SECONDS: Final = 0.1
 """The pause after the system refused a connection to this process, in seconds."""
 
@@ -38,7 +41,10 @@ class Server:
         return self._accepting
 
     async def stop(self, seconds: float) -> None:
-        """Accept no more connections and answer the requests that have arrived. Cancel those that take longer."""
+        """Accept no more connections and answer the requests that have arrived.
+
+        Those that take longer than so many seconds are cancelled and answered with 503.
+        """
         self._accepting.cancel()
         await asyncio.wait((self._accepting,))
         self._listening.close()
@@ -49,17 +55,25 @@ class Server:
             async with asyncio.timeout(seconds):
                 await connections.none_left()
         except TimeoutError:
-            log.warning(
-                "cancelled %d requests that were not answered within %s seconds of the stop",
-                len(connections.answering),
-                seconds,
-            )
-            for connection in tuple(connections.answering | connections.open):
-                connection.cancel()
-                connection.abort()
-            await connections.none_left()
+            await self._cancel(seconds)
         if self._ticking is not None:
             self._ticking.cancel()
+
+    async def _cancel(self, seconds: float) -> None:
+        connections = self.connections
+        cancelled = tuple(connections.answering)
+        if cancelled:
+            log.warning(
+                "cancelled %d requests that were not answered within %s seconds of the stop", len(cancelled), seconds
+            )
+        for connection in cancelled:
+            connection.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFUSED_SECONDS):
+                await connections.none_left()
+        for connection in tuple(connections.open):
+            connection.abort()
+        await connections.none_left()
 
     def _tick_later(self) -> None:
         self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)

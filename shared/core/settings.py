@@ -81,6 +81,7 @@ class Settings(NamedTuple):
     start_seconds: float = 30.0
     store_batch_seconds: float = 0.002
     store_queue_bytes: int = 64 * 1024 * 1024
+    store_seconds: int = 10
     data_lock_seconds: float = 10.0
     saga_step_seconds: int = 30
     saga_attempts: int = 10

@@ -34,6 +34,7 @@ from shared.http.strict_json import fingerprint, parse
 from shared.http.validation import body_problem, query_problem
 from shared.identity.tokens import Caller
 from shared.ports.documents import PRIMARY_INDEX, AlreadyExists, NonceUsed, ReadToken, Unavailable
+from shared.ports.lifecycle import NotOpened
 from shared.ports.nonces import Nonce
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 from shared.telemetry.log_lines import current_run
@@ -116,8 +117,7 @@ async def _respond(run: _Run) -> HttpResponse:
         return await _problem_response(run, problem)
     except Unavailable as error:
         log.warning("a store is unavailable for a request: %s", error)
-        unavailable = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
-        return problem_response(unavailable, run.runtime, run.request, run.request_id)
+        return problem_response(unavailable(run.request, error), run.runtime, run.request, run.request_id)
     except Exception:
         log.exception("a request failed")
         failed = Problem("internal_error", "An unexpected error occurred. It is logged under the request id.")
@@ -129,9 +129,24 @@ async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
     # informed that it was used.
     try:
         await run.durable()
-    except Unavailable:
-        problem = Problem("dependency_unavailable", "A store cannot answer at the moment. Try again.")
+    except Unavailable as error:
+        problem = unavailable(run.request, error)
     return problem_response(problem, run.runtime, run.request, run.request_id)
+
+
+def unavailable(request: HttpRequest, error: Unavailable) -> Problem:
+    """Return the problem `dependency_unavailable`, with what the client can do. The reason is for the operator: it is
+    in the log and at /readyz."""
+    if isinstance(error, NotOpened):
+        detail = "A store cannot be opened. GET /readyz of this process shows the reason."
+    elif request.header("idempotency-key") is not None:
+        detail = (
+            "A store cannot answer at the moment, so it is not known whether the request was carried out. Send it "
+            "again with the same Idempotency-Key: it is carried out once."
+        )
+    else:
+        detail = "A store cannot answer at the moment. Try again."
+    return Problem("dependency_unavailable", detail)
 
 
 def problem_response(problem: Problem, runtime: Runtime, request: HttpRequest, request_id: str) -> HttpResponse:

@@ -6,6 +6,9 @@ that wait for durability get Unavailable.
 
 When it failed because nothing can be written (the disk is full, the file is damaged, the writer ended), new commits
 are refused too, with the reason, until a trial write succeeds.
+
+When the writer does not answer (the disk hangs, the process is stopped), no change is lost, but no request waits for it
+longer than the bound: the waiting requests get Unavailable, and so do new commits until the writer answers.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 _TRIAL_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 # A trial write is small: it could succeed on a disk without room for the next batch.
 _LEAST_FREE_BYTES: Final = 4 * 1024 * 1024
+# A timer that is later than this was delayed by this process (its loop was blocked, or the process was stopped). The
+# writer's reports, which may have arrived meanwhile, are then read before the writer is judged.
+_DELAYED_SECONDS: Final = 1.0
 
 WriterFactory = Callable[[Report, Callable[[], None], bool], Writer]
 
@@ -71,6 +77,12 @@ class Journal:
         self._idle = True
         self._in_flight = False
         self._touched = False
+        self._touched_at = 0.0
+        self._oldest_at = 0.0
+        """The time of the first change of the batch in flight."""
+        self._wait_seconds: float | None = None
+        self._watching: asyncio.TimerHandle | None = None
+        self._late = False
         self._gathered_bytes = 0
         self._gathering_waiters: list[asyncio.Future[None]] = []
         self._in_flight_waiters: list[asyncio.Future[None]] = []
@@ -88,12 +100,21 @@ class Journal:
         """Open the writer. Raises WriterFailed or SchemaTooNew; then `close` ends what was started of it."""
         await self._writer.start()
 
+    def bound_waits(self, seconds: float) -> None:
+        """From now on nothing waits longer than so many seconds for the writer. Until then (while the store is opened
+        and its tables are made) a batch may take any time."""
+        self._wait_seconds = seconds
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watch_at(self._loop.time())
+
     def add(self, part: Part) -> None:
         """Include a part's changes in every batch."""
         self._parts.append(part)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when memory was dropped and a writer is ready: the state on disk can be read again."""
+        """Call `callback` when commits are accepted again after they were refused or lost. Events that were published
+        may be lost, and deliveries may have failed meanwhile: both are found in the log."""
         self._callbacks.append(callback)
 
     @property
@@ -106,25 +127,38 @@ class Journal:
         return (Closed if self.is_closed else Unavailable)(self.refusing or "the store's writer is behind")
 
     async def room(self) -> None:
-        """Wait until the writer has caught up. Raises Unavailable while there is no writer."""
-        while self.full:
-            if self.refusing is not None:
-                raise self.refusal()
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._room_waiters.append(waiter)
-            await waiter
+        """Wait until the writer has caught up. Raises Unavailable while there is no writer, or after the bound."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                while self.full:
+                    if self.refusing is not None:
+                        raise self.refusal()
+                    waiter: asyncio.Future[None] = self._loop.create_future()
+                    self._room_waiters.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise self.refusal() from None
 
     def touch(self, size: int) -> None:
         """Record that a part has new changes, of approximately `size` bytes, and schedule a batch."""
         self._gathered_bytes += size
-        self._touched = True
+        if not self._touched:
+            self._touched = True
+            self._touched_at = self._loop.time()
         if self._idle:
             self._schedule()
 
     async def durable(self) -> None:
-        """Return when all changes up to now are on disk. Raises Unavailable when they are lost."""
+        """Return when all changes up to now are on disk.
+
+        Raises Unavailable when they are lost, and when they are not on disk within the bound: they may be written
+        later.
+        """
         if self.refusing is not None:
             raise self.refusal()
+        await self._written()
+
+    async def _written(self) -> None:
         if self._touched:
             waiters = self._gathering_waiters
         elif self._in_flight:
@@ -142,13 +176,17 @@ class Journal:
             return None
         if self._recovery is not None:
             self._recovery.cancel()
-        # While decisions are refused only acknowledgements are gathered: without them events are delivered once more.
-        pending = self.refusing is None and (self._in_flight or self._gathered_bytes > 0)
+        self._wait_seconds = None
+        if self._watching is not None:
+            self._watching.cancel()
+        # While decisions are refused only acknowledgements are gathered: without them events are delivered once more. A
+        # writer that is late still has a batch.
+        pending = self._late or (self.refusing is None and (self._in_flight or self._gathered_bytes > 0))
         wrong: str | None = None
         give_up = self._loop.time() + seconds
         try:
             async with asyncio.timeout_at(give_up):
-                await self.durable()
+                await (self._written() if self._late else self.durable())
         except Unavailable as error:
             wrong = str(error)
         except TimeoutError:
@@ -180,6 +218,7 @@ class Journal:
             statements += part.drain()
         self._touched = False
         self._in_flight = True
+        self._oldest_at = self._touched_at
         self._gathered_bytes = 0
         self._in_flight_waiters = self._gathering_waiters
         self._gathering_waiters = []
@@ -187,6 +226,38 @@ class Journal:
         self._last_flush = self._loop.time()
         reach("store.submitting")
         self._writer.submit(self._number, statements)
+        _wake(self._room_waiters)
+        if self._watching is None and self._wait_seconds is not None:
+            self._watch_at(self._oldest_at + self._wait_seconds)
+
+    def _watch_at(self, when: float) -> None:
+        self._watching = self._loop.call_at(when, self._watch, when)
+
+    def _watch(self, expected: float) -> None:
+        """Look whether the batch in flight is older than the bound. One timer looks after all batches."""
+        self._watching = None
+        if not self._in_flight or self._wait_seconds is None:
+            return  # the next batch sets the timer again
+        now = self._loop.time()
+        due = self._oldest_at + self._wait_seconds
+        if now < due:
+            self._watch_at(due)
+        elif now > expected + _DELAYED_SECONDS:
+            self._watch_at(now + min(_DELAYED_SECONDS, self._wait_seconds))
+        else:
+            self._writer_is_late(self._wait_seconds)
+
+    def _writer_is_late(self, seconds: float) -> None:
+        """Refuse commits and wake the requests that wait. Their changes stay in memory and with the writer."""
+        self._late = True
+        self.refusing = (
+            f"the store's writer has not written a batch within {seconds:g} s (LASTRO_STORE_SECONDS): its disk "
+            "hangs or is too slow, or the writer's process is stopped"
+        )
+        log.error("%s; commits are refused until it answers", self.refusing)
+        refusal = Unavailable(self.refusing)
+        for waiters in (self._in_flight_waiters, self._gathering_waiters):
+            _wake(waiters, refusal)
         _wake(self._room_waiters)
 
     def _reported(self, number: int, error: str | None) -> None:
@@ -208,12 +279,18 @@ class Journal:
         for part in self._parts:
             part.settled()
         _wake(self._in_flight_waiters)
-        if self._touched:
+        self._idle = True
+        if self._late:
+            self._late = False
+            log.warning("the store's writer answers again, after %.1f s", self._loop.time() - self._oldest_at)
+            self._go_on()
+        elif self._touched:
             self._schedule()
-        else:
-            self._idle = True
 
     def _failed(self, error: str) -> None:
+        if self._late:
+            self._late = False
+            self.refusing = None
         if error.startswith(CANNOT_WRITE):
             self.refusing = f"the store {error}"
             self._drop(self.refusing)
@@ -242,9 +319,10 @@ class Journal:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Accept commits again after a successful trial write."""
+        """Accept commits again, after a successful trial write or the answer of a writer that was late."""
         self.refusing = self._recovery = None
         if self._touched:  # acknowledgements were accepted meanwhile and wait
+            self._touched_at = self._loop.time()
             self._schedule()
         self._notify_reset()
 
@@ -269,6 +347,7 @@ class Journal:
         if self._recovery is not None:
             self._recovery.cancel()
         self._trial = None
+        self._late = False
         self.refusing = "the store's writer ended, and a new one is not running yet"
         self._drop("the store's writer ended")
         self._recovery = self._loop.create_task(self._start_again())

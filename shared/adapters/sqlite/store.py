@@ -109,6 +109,7 @@ class SqliteStore(Adapter):
             await self.documents.define()
         except Unavailable as error:
             raise WriterFailed(f"the collections cannot be defined: {error}") from None
+        journal.bound_waits(settings.store_seconds)
         closing.push_async_callback(self._write_rest)
 
     def _make_parts(self, journal: Journal, reader: Reader, closing: AsyncExitStack) -> None:
@@ -134,12 +135,12 @@ class SqliteStore(Adapter):
 
     def _not_written(self, wrong: str) -> str:
         first, last = self._log.durable_sequence + 1, self._log.head_sequence
-        if last < first:
-            return f"the store was not closed properly: {wrong}; every event is on disk"
-        lost = last - first + 1
+        lost = "the last commits, which have no events,"
+        if last >= first:
+            lost = f"{last - first + 1} events (numbers {first} to {last}) and their commits"
         return (
-            f"the store was not closed properly: {wrong}; {lost} events (numbers {first} to {last}) and their commits "
-            "are not on disk. No client received a response to them; the next start continues from the state on disk"
+            f"the store was not closed properly: {wrong}; {lost} are not on disk, as far as the writer has reported. "
+            "No client was told that they succeeded; the next start continues from the state on disk"
         )
 
     async def trouble(self) -> str | None:
@@ -152,7 +153,8 @@ class SqliteStore(Adapter):
         self._log.subscribe(listener)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when events that listeners have received are lost: they must begin again from the log."""
+        """Call `callback` when commits are accepted again after they were refused or lost. Listeners must begin again
+        from the log: events that they have received may be lost, and what they did meanwhile may have failed."""
         self._journal.on_reset(callback)
 
     def acknowledge(self, sequence: int, consumer: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from shared.adapters.sqlite.schema import DATABASE
 from shared.adapters.sqlite.writer import CANNOT_WRITE, BatchRunner
-from tests.contract.calling import Deployment, running
+from tests.contract.calling import Deployment, brl, new_pair, running
 
 TENANT = {"name": "Made"}
 PATIENCE_SECONDS = 60.0
@@ -150,3 +150,39 @@ async def test_a_writer_that_does_not_start_again(tmp_path: Path, monkeypatch: p
         await until_ready(deployment)
         await operator.made("/v1/tenants", TENANT)
     assert json.loads((tmp_path / "credentials.json").read_text())["demo"]["tenant_id"] == "demo"
+
+
+async def test_a_writer_that_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While the writer's process is stopped, a request is answered with 503 within the bound, further ones at once, and
+    /readyz and one log line have the reason; when it goes on, the same key gets the answer of its only effect."""
+    async with running(tmp_path, writer="process") as deployment:
+        pair = await new_pair(await deployment.tenant())
+        journal = deployment.platform.store._journal
+        writer = journal._writer
+        payment, other = pair.payment(amount=brl(700)), pair.payment(amount=brl(11))
+        journal.bound_waits(0.2)
+        os.kill(writer.pid, signal.SIGSTOP)  # type: ignore[attr-defined]  # it is a process
+        try:
+            first = await pair.client.post("/v1/payments", payment, key="late")
+            status, reason = await readiness(deployment)
+            refused = [await pair.client.post("/v1/payments", other, key="refused") for _ in range(3)]
+        finally:
+            journal.bound_waits(PATIENCE_SECONDS)
+            os.kill(writer.pid, signal.SIGCONT)  # type: ignore[attr-defined]  # as above
+        assert (first.status, first.document["code"]) == (503, "dependency_unavailable")
+        assert "with the same Idempotency-Key" in first.document["detail"]
+        assert status == 503
+        assert reason.startswith("The store's writer has not written a batch within 0.2 s (LASTRO_STORE_SECONDS)")
+        assert [answer.status for answer in refused] == [503, 503, 503]
+        await until_ready(deployment)
+        again = await pair.client.post("/v1/payments", payment, key="late")
+        assert (again.status, again.header("idempotent-replayed")) == (201, "true")
+        assert (await pair.client.post("/v1/payments", other, key="refused")).status == 201
+        assert (await pair.paid(amount=brl(5)))["status"] == "settled"
+        assert await deployment.platform.broker.idle(PATIENCE_SECONDS)
+        balance = await pair.client.read(f"/v1/accounts/{pair.payee}/balance")
+        assert (balance["posted"], balance["held"]) == (716, 0)
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert ["has not written a batch" in error for error in errors] == [True]
+    assert sum("answers again" in record.message for record in caplog.records) == 1
+    assert deployment.platform.store.generation == 0

@@ -164,11 +164,31 @@ async def test_a_stop_answers_requests_that_have_arrived(served: RunningServer) 
 
 
 async def test_a_stop_has_a_bound(served: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
-    """A request that is not answered within the bound of the stop is canceled, and its connection closed."""
-    client = await held(served)
+    """A request that is not answered within the bound of the stop is cancelled and answered with 503, and its
+    connection is closed."""
+    client = await served.connect()
+    await client.send(HELD + GET + b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{")
+    await eventually(lambda: served.echo.paths == ["/held"])
     await served.server.stop(seconds=0.01)
-    assert await promptly(client.rest()) == b""
+    answer = await promptly(client.rest())
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"connection: close" in answer
+    assert b"Send it again with the same Idempotency-Key" in answer
+    assert answer.endswith(b"dependency_unavailable")
+    assert answer.count(b"HTTP/1.1") == 1
     assert "cancelled 1 requests that were not answered within 0.01 seconds" in caplog.text
+
+
+async def test_a_stop_logs_no_cancelled_request_when_there_is_none(
+    served: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that its client keeps open after the last response is closed at the bound of the stop without a log
+    line about cancelled requests."""
+    client = await served.connect()
+    await client.send(CLOSE)
+    assert (await promptly(client.rest())).endswith(b"/last")
+    await served.server.stop(seconds=0.01)
+    assert "cancelled" not in caplog.text
 
 
 async def test_a_stop_does_not_wait_for_a_client_that_has_its_response(served: RunningServer) -> None:

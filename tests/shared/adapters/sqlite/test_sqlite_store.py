@@ -20,7 +20,7 @@ from shared.adapters.sqlite import schema as sqlite_schema
 from shared.adapters.sqlite import tables
 from shared.adapters.sqlite.hints import HINTS, Hints
 from shared.adapters.sqlite.schema import DATABASE, MIGRATIONS, SchemaTooNew, open_for_writing
-from shared.adapters.sqlite.store import SqliteStore
+from shared.adapters.sqlite.store import NotWritten, SqliteStore
 from shared.core.clock import ManualClock, SystemClock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
@@ -352,6 +352,121 @@ async def test_commits_wait_when_the_writer_is_behind(tmp_path: Path) -> None:
         assert store._journal._gathered_bytes < 3000
     assert len(await store.documents.find(NOTES, "ten_1", Query(limit=100))) == 50
     await store.aclose()
+
+
+class HeldWriter:
+    """Holds the batches of a store's writer back until `release`."""
+
+    def __init__(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._store = store
+        self._submit = store._journal._writer.submit
+        self._held: list[tuple[Any, ...]] = []
+        monkeypatch.setattr(store._journal._writer, "submit", lambda *batch: self._held.append(batch))
+
+    def release(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Submit what was held, and every batch from now on."""
+        monkeypatch.setattr(self._store._journal._writer, "submit", self._submit)
+        for batch in self._held:
+            self._submit(*batch)
+
+
+async def until_it_accepts(store: SqliteStore) -> None:
+    while await store.trouble() is not None:  # noqa: ASYNC110 - the store has no event for it
+        await asyncio.sleep(0.001)
+
+
+async def test_no_wait_for_the_writer_is_longer_than_the_bound(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a batch is older than the bound, all that wait for it or for the next one get Unavailable, commits are
+    refused with the reason, and nothing is lost: the writer's answer ends this state."""
+    resets: list[int] = []
+    store.on_reset(lambda: resets.append(store.generation))
+    held = HeldWriter(store, monkeypatch)
+    store._journal.bound_waits(0.05)
+    await store.documents.commit(inserting("n1"))
+    first = asyncio.create_task(store.documents.durable())
+    await asyncio.sleep(0)
+    while not store._journal._in_flight:  # noqa: ASYNC110 - the journal has no event for it
+        await asyncio.sleep(0)
+    await store.documents.commit(inserting("n2"))
+    outcomes = await asyncio.gather(first, store.documents.durable(), return_exceptions=True)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert "LASTRO_STORE_SECONDS" in str(outcomes[0])
+    assert await store.trouble() == str(outcomes[0])
+    for refused in (store.documents.commit(inserting("n3")), store.documents.durable()):
+        with pytest.raises(Unavailable):
+            await refused
+    store._journal.bound_waits(60)
+    held.release(monkeypatch)
+    await until_it_accepts(store)
+    assert (resets, store.generation) == ([0], 0)
+    await store.documents.commit(inserting("n3"))
+    await store.documents.durable()
+    assert len(await store.documents.find(NOTES, "ten_1", Query())) == 3
+
+
+async def test_a_commit_waits_for_room_not_longer_than_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that waits for a writer that does not answer is refused after the bound."""
+    store = await opened(tmp_path / "data", store_queue_bytes=1000)
+    held = HeldWriter(store, monkeypatch)
+    store._journal.bound_waits(0.05)
+    commits = [Commit("ten_1", inserts=[(NOTES, note(f"n{number}", a="x" * 500))]) for number in range(50)]
+    outcomes = await asyncio.gather(*map(store.documents.commit, commits), return_exceptions=True)
+    assert outcomes[0] is None
+    assert isinstance(outcomes[-1], Unavailable)
+    store._journal.bound_waits(60)
+    held.release(monkeypatch)
+    await until_it_accepts(store)
+    await store.aclose()
+
+
+async def test_a_failed_batch_of_a_late_writer_is_lost(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a late batch fails at last, memory is dropped, and the store accepts commits again."""
+    held = HeldWriter(store, monkeypatch)
+    break_next_batch(store)
+    store._journal.bound_waits(0.05)
+    await store.documents.commit(inserting("n1"))
+    with pytest.raises(Unavailable):
+        await store.documents.durable()
+    store._journal.bound_waits(60)
+    held.release(monkeypatch)
+    await until_it_accepts(store)
+    assert store.generation == 1
+    assert await store.documents.get(NOTES, "ten_1", "n1") is None
+
+
+async def test_a_store_whose_writer_is_late_waits_for_it_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is closed while its writer is late is closed properly if the writer answers in time."""
+    store = await opened(tmp_path / "data")
+    held = HeldWriter(store, monkeypatch)
+    store._journal.bound_waits(0.05)
+    await store.documents.commit(inserting("n1"))
+    with pytest.raises(Unavailable):
+        await store.documents.durable()
+    closing = asyncio.create_task(store.aclose())
+    await asyncio.sleep(0)
+    held.release(monkeypatch)
+    await closing
+    store = await opened(tmp_path / "data")
+    assert await store.documents.get(NOTES, "ten_1", "n1") is not None
+    await store.aclose()
+
+
+async def test_a_store_that_is_closed_before_its_writer_has_answered_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the last commits are not on disk at the end, the error says so, also when they have no events."""
+    store = await opened(tmp_path / "data")
+    HeldWriter(store, monkeypatch)
+    await store.documents.commit(inserting("n1"))
+    with pytest.raises(NotWritten) as found:
+        await store.aclose(0.05)
+    assert "the last commits, which have no events, are not on disk" in str(found.value)
 
 
 async def test_a_closed_store_refuses(tmp_path: Path) -> None:
