@@ -80,14 +80,15 @@ def _free_port() -> int:
 
 
 @cache
-def _server() -> ForkServer:
+def fork_server() -> ForkServer:
+    """Return the process that has imported the server and the framework."""
     return ForkServer(*_PRELOADED, options=_OPTIONS)
 
 
 @contextmanager
 def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     """Start functions/<domain>/<operation>.py with this data directory, and stop it at the end."""
-    server, errors = _server(), data_dir.with_suffix(".errors")
+    server, errors = fork_server(), data_dir.with_suffix(".errors")
     alone = Alone(_free_port(), errors, server.reported().decode())
     with errors.open("wb") as stream:
         process = server.start(

@@ -17,17 +17,17 @@ from shared.adapters.files.keyfile import KEY_FILE
 from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import SystemClock
 from shared.core.settings import Settings
-from tests.functions.alone.starting import ROOT, SERVED, Alone, started
+from tests.functions.alone.starting import ROOT, SERVED, Alone, fork_server, started
 from tests.opening import open_adapter
+from tests.processes import bound
 from tests.shared.adapters.otlp.receiver import receiving
 from tests.waiting import PATIENCE_SECONDS
 
 FUNCTION = {"FUNCTION_TARGET": "get_payment", "FUNCTION_SOURCE": "functions/payments/get_payment.py"}
-PYTHON = [sys.executable, "-P", "-m"]
 WAYS: dict[str, list[str]] = {
-    "the image's command": [*PYTHON, "uvicorn", *SERVED, "--port", "0"],
-    "the framework's application": [*PYTHON, "uvicorn", "functions_framework.aio:app", "--port", "0"],
-    "the framework's command": [*PYTHON, "functions_framework", "--asgi", "--port", "0"],
+    "the image's command": ["uvicorn", *SERVED, "--port", "0"],
+    "the framework's application": ["uvicorn", "functions_framework.aio:app", "--port", "0"],
+    "the framework's command": ["functions_framework", "--asgi", "--port", "0"],
 }
 
 
@@ -71,15 +71,7 @@ def test_an_invalid_setting_or_file_stops_the_process_at_start(
     opened."""
     if prepare is not None:
         prepare(tmp_path / "data")
-    ended = subprocess.run(
-        WAYS[way],
-        cwd=ROOT,
-        env=environment(tmp_path / "data", **setting),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = fork_server().run(*WAYS[way], cwd=ROOT, env=environment(tmp_path / "data", **setting))
     assert ended.returncode == 1
     (line,) = log_of(ended.stderr)
     assert shown in line["message"]
@@ -92,12 +84,11 @@ def test_an_invalid_setting_or_file_stops_the_process_at_start(
 def test_a_missing_function_file_is_named(tmp_path: Path) -> None:
     """A source file that does not exist stops the process with one line."""
     ended = subprocess.run(
-        WAYS["the image's command"],
+        bound([sys.executable, "-P", "-m", *WAYS["the image's command"]]),
         cwd=ROOT,
         env=environment(tmp_path, FUNCTION_SOURCE="functions/nowhere.py"),
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     (line,) = log_of(ended.stderr)
