@@ -13,6 +13,7 @@ from shared.context.context import Context, Origin
 from shared.context.runtime import Runtime
 from shared.core.problems import Problem
 from shared.http.messages import HttpResponse
+from shared.ports.documents import Unavailable
 from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 
 REPLAYED: Final = "idempotent-replayed"
@@ -84,12 +85,14 @@ async def close(
     """Make the stored response final and return its document.
 
     The request that stored it passes the later response as `answer`. Another request with the same key passes none and
-    so keeps the stored response. The first of them to commit decides.
+    so keeps the stored response. The first of them to commit decides. Raises Unavailable when the store has lost it.
     """
 
     async def decide(ctx: Context) -> IdempotencyDocument:
         found = await ctx.get(IDEMPOTENCY, record[0])
-        assert found is not None, "a stored response is never removed"
+        if found is None:
+            # Nothing removes a stored response; the store may lose it until it is on disk.
+            raise Unavailable("the response under the idempotency key was lost before it was on disk")
         if not _is_open(found):
             return found
         final: IdempotencyDocument = {**found, "open": False}

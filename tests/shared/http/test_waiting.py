@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from time import perf_counter
 
-from shared.ports.documents import Query
+from shared.ports.documents import Commit, Query
+from shared.records.idempotency import IDEMPOTENCY
 from shared.records.payments import PAYMENTS
 from tests.harness import Answer, Harness
 
@@ -78,3 +79,14 @@ async def test_a_key_whose_request_ended_waiting_is_answered_at_once(harness: Ha
     answers = [await harness.call("POST", "/v1/payments", body, key="once") for _ in range(2)]
     assert [(answer.status, answer.json["status"]) for answer in answers] == [(201, "created")] * 2
     assert answers[0].body == answers[1].body
+
+
+async def test_a_response_that_was_lost_while_its_request_waited_is_503(harness: Harness) -> None:
+    """When the store has lost what it had not written, the request that waits is answered 503 and may be retried."""
+    _, first = await waiting_payment(harness, "once")
+    for stored in await harness.documents.find(IDEMPOTENCY, "acme", Query(where={"open": True})):
+        await harness.documents.commit(Commit("acme", deletes=[(IDEMPOTENCY, stored["id"])]))
+    while not first.done():
+        await harness.run_events()
+        await asyncio.sleep(0)
+    assert (first.result().status, first.result().code) == (503, "dependency_unavailable")
