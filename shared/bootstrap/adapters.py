@@ -20,6 +20,7 @@ EMBEDDED: Final = ""
 SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
 MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
+CASSANDRA: Final = "shared.adapters.cassandra.store.cassandra_ledger"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file"},
@@ -29,7 +30,7 @@ OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
         **dict.fromkeys(("redis", "rediss", "redis+sentinel", "rediss+sentinel"), REDIS),
     },
     "documents": {EMBEDDED: SQLITE, "mongodb": MONGODB, "mongodb+srv": MONGODB},
-    "ledger": {EMBEDDED: SQLITE},
+    "ledger": {EMBEDDED: SQLITE, "cassandra": CASSANDRA, "cassandra+tls": CASSANDRA},
     "bus": {EMBEDDED: SQLITE},
 }
 """For each port with a setting LASTRO_<PORT>: the function that makes the adapter, by the scheme of the setting's URL.

@@ -9,11 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
 from shared.adapters.cassandra.schema import migrate
+from shared.adapters.cassandra.store import CassandraStore
 from shared.adapters.cassandra.url import CassandraUrl
 from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
 from tests.ports.ledger_suite import LedgerSuite
+from tests.ports.lifecycle_suite import LifecycleSuite, Make, Uses
+from tests.ports.port_uses import ledger_uses
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def ledger_url(cassandra_url: str) -> str:
 class OwnTenants:
     """The ledger with tenants of one test: the server and its keyspace are shared."""
 
-    def __init__(self, ledger: CassandraLedger) -> None:
+    def __init__(self, ledger: CassandraStore) -> None:
         self._ledger = ledger
         self._prefix = f"{uuid4()}/"
 
@@ -65,5 +67,20 @@ class TestLedger(LedgerSuite):
 
     @pytest.fixture
     async def ledger(self, ledger_url: str) -> AsyncIterator[OwnTenants]:
-        async with open_ledger(ledger_url) as ledger:
+        async with CassandraStore(ledger_url) as ledger:
             yield OwnTenants(ledger)
+
+
+class TestLifecycle(LifecycleSuite):
+    """The ledger on Cassandra."""
+
+    @pytest.fixture
+    async def make(self, ledger_url: str) -> Make:
+        # The driver has one event loop for each process, whose files stay open from the first connection on.
+        async with CassandraStore(ledger_url):
+            pass
+        return lambda: CassandraStore(ledger_url)
+
+    @pytest.fixture
+    def uses(self) -> Uses:
+        return ledger_uses

@@ -16,62 +16,63 @@ _SHARDS: Final = 8
 _PAGE: Final = 1000
 _APPLIED: Final = "[applied]"
 
+# The connection replaces {keyspace}. With `USE` instead, a server may execute a prepared statement in another keyspace.
 _CLAIM: Final = (
-    "INSERT INTO transfers (tenant_id, transfer_id, cause_type, cause_id, legs, payment_id, "
+    "INSERT INTO {keyspace}.transfers (tenant_id, transfer_id, cause_type, cause_id, legs, payment_id, "
     "description, refused, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS"
 )
 _CLAIMED: Final = (
     "SELECT tenant_id, transfer_id, cause_type, cause_id, legs, payment_id, description, refused, recorded_at "
-    "FROM transfers WHERE tenant_id = ? AND transfer_id = ?"
+    "FROM {keyspace}.transfers WHERE tenant_id = ? AND transfer_id = ?"
 )
 _OPEN_BUCKET: Final = (
-    "INSERT INTO journal (tenant_id, account_id, bucket, currency, head_sequence, head_recorded_at, debits, credits, "
-    "pending, head_balance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS"
+    "INSERT INTO {keyspace}.journal (tenant_id, account_id, bucket, currency, head_sequence, head_recorded_at, debits, "
+    "credits, pending, head_balance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS"
 )
 _HEAD: Final = (
-    "SELECT DISTINCT currency, head_sequence, head_recorded_at, debits, credits, pending FROM journal "
+    "SELECT DISTINCT currency, head_sequence, head_recorded_at, debits, credits, pending FROM {keyspace}.journal "
     "WHERE tenant_id = ? AND account_id = ? AND bucket = ?"
 )
 _MOVE_HEAD: Final = (
-    "UPDATE journal SET head_sequence = ?, head_balance = ?, head_recorded_at = ?, "
+    "UPDATE {keyspace}.journal SET head_sequence = ?, head_balance = ?, head_recorded_at = ?, "
     "debits = ?, credits = ?, pending = ? WHERE tenant_id = ? AND account_id = ? AND bucket = ? "
     "IF head_sequence = ? AND head_balance = ?"
 )
 _ADD_LINE: Final = (
-    "INSERT INTO journal (tenant_id, account_id, bucket, sequence, transfer_id, leg, "
+    "INSERT INTO {keyspace}.journal (tenant_id, account_id, bucket, sequence, transfer_id, leg, "
     "direction, amount, balance_after, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _LINES: Final = (
     "SELECT transfer_id, leg, direction, amount, currency, sequence, balance_after, recorded_at "
-    "FROM journal WHERE tenant_id = ? AND account_id = ? AND bucket = ? AND sequence > ? "
+    "FROM {keyspace}.journal WHERE tenant_id = ? AND account_id = ? AND bucket = ? AND sequence > ? "
     "ORDER BY sequence LIMIT ?"
 )
 _PUT_POSITION: Final = (
-    "INSERT INTO positions (tenant_id, transfer_id, leg, account_id, sequence, "
+    "INSERT INTO {keyspace}.positions (tenant_id, transfer_id, leg, account_id, sequence, "
     "balance_after, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _POSITIONS: Final = (
     "SELECT transfer_id, leg, account_id, sequence, balance_after, recorded_at "
-    "FROM positions WHERE tenant_id = ? AND transfer_id = ?"
+    "FROM {keyspace}.positions WHERE tenant_id = ? AND transfer_id = ?"
 )
-_PUT_DAY: Final = "INSERT INTO days (tenant_id, day, shard, recorded_at, transfer_id) VALUES (?, ?, ?, ?, ?)"
+_PUT_DAY: Final = "INSERT INTO {keyspace}.days (tenant_id, day, shard, recorded_at, transfer_id) VALUES (?, ?, ?, ?, ?)"
 _NEWEST_OF_DAY: Final = (
-    "SELECT recorded_at, transfer_id FROM days WHERE tenant_id = ? AND day = ? AND shard = ? LIMIT ?"
+    "SELECT recorded_at, transfer_id FROM {keyspace}.days WHERE tenant_id = ? AND day = ? AND shard = ? LIMIT ?"
 )
 _OLDER_OF_DAY: Final = (
-    "SELECT recorded_at, transfer_id FROM days WHERE tenant_id = ? AND day = ? "
+    "SELECT recorded_at, transfer_id FROM {keyspace}.days WHERE tenant_id = ? AND day = ? "
     "AND shard = ? AND (recorded_at, transfer_id) < (?, ?) LIMIT ?"
 )
-_PUT_ACCOUNT: Final = "INSERT INTO accounts (tenant_id, shard, account_id) VALUES (?, ?, ?)"
-_PUT_BUCKET: Final = "INSERT INTO accounts (tenant_id, shard, account_id, bucket) VALUES (?, ?, ?, ?)"
-_BUCKET: Final = "SELECT bucket FROM accounts WHERE tenant_id = ? AND shard = ? AND account_id = ?"
+_PUT_ACCOUNT: Final = "INSERT INTO {keyspace}.accounts (tenant_id, shard, account_id) VALUES (?, ?, ?)"
+_PUT_BUCKET: Final = "INSERT INTO {keyspace}.accounts (tenant_id, shard, account_id, bucket) VALUES (?, ?, ?, ?)"
+_BUCKET: Final = "SELECT bucket FROM {keyspace}.accounts WHERE tenant_id = ? AND shard = ? AND account_id = ?"
 _ACCOUNTS: Final = (
-    "SELECT account_id, bucket FROM accounts WHERE tenant_id = ? AND shard = ? AND account_id > ? LIMIT ?"
+    "SELECT account_id, bucket FROM {keyspace}.accounts WHERE tenant_id = ? AND shard = ? AND account_id > ? LIMIT ?"
 )
 
 
 class CqlTables:
-    """The tables on Cassandra, in the keyspace of the connection."""
+    """The tables on Cassandra."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -28,9 +28,12 @@ log = logging.getLogger(__name__)
 REQUEST_SECONDS: Final = 10.0
 """How long a request may take. The servers' own limits are shorter, so that their error arrives first."""
 CONNECT_SECONDS: Final = 10.0
+"""How long connecting to one address may take."""
 SPECULATIVE_SECONDS: Final = 0.5
 """After this time an idempotent request is also sent to the next host."""
 _SPECULATIVE_REQUESTS: Final = 1
+_PROTOCOL: Final = 5
+"""Cassandra 4.0 and later. The driver would try newer ones of other servers first, and log warnings."""
 
 Row = Mapping[str, Any]
 Values = Sequence[Any]
@@ -48,25 +51,29 @@ class Kind(Enum):
 
 
 class Connection:
-    """A session of the driver in a keyspace."""
+    """A session of the driver. `{keyspace}` in a statement stands for the keyspace of the URL."""
 
-    def __init__(self, cluster: Cluster, session: Session) -> None:
+    def __init__(self, cluster: Cluster, session: Session, keyspace: str) -> None:
         self._cluster = cluster
         self._session = session
+        self._keyspace = keyspace
         self._prepared: dict[tuple[str, Kind], asyncio.Task[PreparedStatement]] = {}
         self.requests = 0
         """How many requests were sent."""
 
     @classmethod
-    async def open(cls, url: CassandraUrl) -> Connection:
-        """Connect without a keyspace. Raises Unavailable, which names the addresses."""
-        cluster = await asyncio.to_thread(_cluster, url)
+    async def open(cls, url: CassandraUrl, seconds: float = CONNECT_SECONDS) -> Connection:
+        """Connect, within so many seconds for each address. The keyspace need not exist.
+
+        Raises Unavailable, which names the addresses.
+        """
+        cluster = await asyncio.to_thread(_cluster, url, seconds)
         try:
             session = await asyncio.to_thread(cluster.connect)
         except Exception as error:
             await asyncio.to_thread(cluster.shutdown)
             raise Unavailable(f"Cassandra at {url.shown} cannot be reached: {_text(error)}") from error
-        return cls(cluster, session)
+        return cls(cluster, session, url.keyspace)
 
     async def close(self) -> None:
         """Close all connections and end the driver's threads."""
@@ -79,13 +86,9 @@ class Connection:
         hosts = self._cluster.metadata.all_hosts()
         return next(str(host.datacenter) for host in hosts if host.datacenter and host.is_up)
 
-    async def use(self, keyspace: str) -> None:
-        """Make a keyspace the one of all statements that name none."""
-        await asyncio.to_thread(self._session.set_keyspace, keyspace)
-
     async def define(self, statement: str) -> None:
         """Execute a statement that defines a keyspace or a table. Raises Unavailable."""
-        await self._run(statement, None, Kind.PLAIN)
+        await self._run(self._in_keyspace(statement), None, Kind.PLAIN)
 
     async def rows(self, statement: str, values: Values, kind: Kind = Kind.PLAIN) -> list[Row]:
         """Execute one prepared statement. Raises Unavailable, and OutcomeUnknown for a conditional one."""
@@ -110,11 +113,14 @@ class Connection:
 
     async def _prepared_now(self, statement: str, kind: Kind) -> PreparedStatement:
         try:
-            prepared = await asyncio.to_thread(self._session.prepare, statement)
+            prepared = await asyncio.to_thread(self._session.prepare, self._in_keyspace(statement))
         except Exception as error:
             raise Unavailable(f"Cassandra did not prepare a statement: {_text(error)}") from error
         prepared.is_idempotent = kind is not Kind.CONDITIONAL
         return prepared
+
+    def _in_keyspace(self, statement: str) -> str:
+        return statement.replace("{keyspace}", self._keyspace)
 
     async def _run(self, statement: Any, values: Values | None, kind: Kind) -> list[Row]:
         loop = asyncio.get_running_loop()
@@ -160,17 +166,18 @@ def _text(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _cluster(url: CassandraUrl) -> Cluster:
+def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import Cluster
 
     user = None if url.user is None else PlainTextAuthProvider(url.user, url.password)
     return Cluster(
         contact_points=list(url.hosts),
+        protocol_version=_PROTOCOL,
         auth_provider=user,
         ssl_context=ssl.create_default_context() if url.tls else None,
         execution_profiles=_profiles(url.datacenter),
-        connect_timeout=CONNECT_SECONDS,
+        connect_timeout=seconds,
         control_connection_timeout=CONNECT_SECONDS,
     )
 

@@ -1,27 +1,20 @@
-"""The ledger port on Cassandra."""
+"""The ledger port over the tables."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
 from shared.adapters.cassandra.combining import CombiningLedger
-from shared.adapters.cassandra.cql import CqlTables
-from shared.adapters.cassandra.driver import Connection
-from shared.adapters.cassandra.schema import use_checked
 from shared.adapters.cassandra.tables import Place
 from shared.adapters.cassandra.trial_balance import turnover
-from shared.adapters.cassandra.url import CassandraUrl
 from shared.ports.ledger import AccountTurnover, Entry
 
 PAUSE_SECONDS: Final = 0.01
 """The greatest wait after the first failed attempt. It doubles with each attempt, up to PAUSE_LIMIT_SECONDS."""
 PAUSE_LIMIT_SECONDS: Final = 1.0
-CLOSE_SECONDS: Final = 5.0
-"""How long the end of the process waits for the lines that are being written."""
 
 
 class CassandraLedger(CombiningLedger):
@@ -73,21 +66,3 @@ class Jitter:
         """Wait after the failed attempt of this number, from 1."""
         limit = min(PAUSE_LIMIT_SECONDS, PAUSE_SECONDS * 2 ** (attempt - 1))
         await asyncio.sleep(self._random.uniform(0, limit))
-
-
-@asynccontextmanager
-async def open_ledger(url: str) -> AsyncIterator[CassandraLedger]:
-    """Open the ledger at a `cassandra://` URL.
-
-    Raises InvalidSettings for a wrong URL or a keyspace without the ledger's tables, and Unavailable when no server
-    answers.
-    """
-    place = CassandraUrl.parse(url)
-    connection = await Connection.open(place)
-    try:
-        await use_checked(connection, place)
-        ledger = CassandraLedger(CqlTables(connection), Jitter(Random()))  # noqa: S311 - waiting times
-        yield ledger
-        await ledger.drained(CLOSE_SECONDS)
-    finally:
-        await connection.close()

@@ -14,7 +14,7 @@ from shared.adapters.cassandra.url import CassandraUrl
 from shared.core.settings import InvalidSettings
 
 _VERSION_TABLE: Final = """
-CREATE TABLE IF NOT EXISTS schema_version (
+CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (
     component text PRIMARY KEY,
     version int,
     oldest int
@@ -23,13 +23,13 @@ _FIND_KEYSPACE: Final = "SELECT keyspace_name FROM system_schema.keyspaces WHERE
 _FIND_TABLE: Final = (
     "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'"
 )
-_GET_VERSION: Final = "SELECT version, oldest FROM schema_version WHERE component = ?"
-_SET_VERSION: Final = "INSERT INTO schema_version (component, version, oldest) VALUES (?, ?, ?)"
+_GET_VERSION: Final = "SELECT version, oldest FROM {keyspace}.schema_version WHERE component = ?"
+_SET_VERSION: Final = "INSERT INTO {keyspace}.schema_version (component, version, oldest) VALUES (?, ?, ?)"
 _COMPONENT: Final = "ledger"
 
 
 class Migration(NamedTuple):
-    """One version of the tables. Each statement may be executed again."""
+    """One version of the tables. Each statement may be executed again; `{keyspace}` stands for the keyspace."""
 
     version: int
     title: str
@@ -42,7 +42,7 @@ _LEDGER: Final = Migration(
     (
         # A transfer, or the refusal of its id. Written once, by a lightweight transaction.
         """
-CREATE TABLE IF NOT EXISTS transfers (
+CREATE TABLE IF NOT EXISTS {keyspace}.transfers (
     tenant_id text,
     transfer_id text,
     cause_type text,
@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS transfers (
         # The lines of an account, in buckets of 10,000, with the head of the bucket. Written by lightweight
         # transactions only: a plain write beside them can be lost.
         """
-CREATE TABLE IF NOT EXISTS journal (
+CREATE TABLE IF NOT EXISTS {keyspace}.journal (
     tenant_id text,
     account_id text,
     bucket bigint,
@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS journal (
 )""",
         # Where each leg is in its journal. The same row may be written any number of times.
         """
-CREATE TABLE IF NOT EXISTS positions (
+CREATE TABLE IF NOT EXISTS {keyspace}.positions (
     tenant_id text,
     transfer_id text,
     leg int,
@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS positions (
 )""",
         # The transfers of a day, noted before they are claimed: some may never have been.
         """
-CREATE TABLE IF NOT EXISTS days (
+CREATE TABLE IF NOT EXISTS {keyspace}.days (
     tenant_id text,
     day text,
     shard int,
@@ -101,7 +101,7 @@ CREATE TABLE IF NOT EXISTS days (
 ) WITH CLUSTERING ORDER BY (recorded_at DESC, transfer_id DESC)""",
         # The ledger accounts of a tenant, with a hint for the newest bucket.
         """
-CREATE TABLE IF NOT EXISTS accounts (
+CREATE TABLE IF NOT EXISTS {keyspace}.accounts (
     tenant_id text,
     shard int,
     account_id text,
@@ -144,7 +144,7 @@ async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bo
         for migration in _MIGRATIONS:
             if migration.version > stored.version:
                 if not dry_run:
-                    await _execute(connection, url, migration)
+                    await _execute(connection, migration)
                 done(f"version {migration.version} of the ledger's tables: {migration.title}")
                 steps += 1
         return steps
@@ -152,18 +152,14 @@ async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bo
         await connection.close()
 
 
-async def _execute(connection: Connection, url: CassandraUrl, migration: Migration) -> None:
-    await connection.use(url.keyspace)
+async def _execute(connection: Connection, migration: Migration) -> None:
     for statement in (_VERSION_TABLE, *migration.statements):
         await connection.define(statement)
     await connection.rows(_SET_VERSION, (_COMPONENT, migration.version, min(OLDEST, migration.version)))
 
 
-async def use_checked(connection: Connection, url: CassandraUrl) -> None:
-    """Use the keyspace for all statements of the connection.
-
-    Raises InvalidSettings, with one line that says what to do, unless this code works with its tables.
-    """
+async def check_version(connection: Connection, url: CassandraUrl) -> None:
+    """Raise InvalidSettings, with one line that says what to do, unless this code works with the tables."""
     stored = await _stored(connection, url)
     if stored.version < VERSION:
         raise InvalidSettings(
@@ -172,6 +168,11 @@ async def use_checked(connection: Connection, url: CassandraUrl) -> None:
         )
     if stored.oldest > VERSION:
         raise InvalidSettings(_newer(url, stored))
+
+
+async def check_answer(connection: Connection) -> None:
+    """Read one row as the ledger reads its own. Raises Unavailable."""
+    await connection.rows(_GET_VERSION, (_COMPONENT,))
 
 
 def _create_keyspace(url: CassandraUrl, datacenter: str) -> str:
@@ -188,10 +189,9 @@ class _Stored(NamedTuple):
 
 
 async def _stored(connection: Connection, url: CassandraUrl) -> _Stored:
-    """Return the version of the tables, and use the keyspace; version 0 stands for no tables."""
+    """Return the version of the tables; version 0 stands for no tables."""
     if not await connection.rows(_FIND_TABLE, (url.keyspace,)):
         return _Stored(0, 0)
-    await connection.use(url.keyspace)
     rows = await connection.rows(_GET_VERSION, (_COMPONENT,))
     return _Stored(rows[0]["version"], rows[0]["oldest"]) if rows else _Stored(0, 0)
 

@@ -1,8 +1,9 @@
-"""`cassandra://host,host:9042/keyspace?dc=…&replicas=3`: the value of LASTRO_LEDGER."""
+"""`cassandra://host,host:9042/keyspace?dc=…`: the value of LASTRO_LEDGER."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote
@@ -11,23 +12,29 @@ from shared.core.settings import InvalidSettings
 
 _PORT: Final = 9042
 _REPLICAS: Final = 3
+_WAIT_SECONDS: Final = 10
 _URL: Final = re.compile(
     r"(?P<scheme>cassandra|cassandra\+tls)://(?P<authority>[^/?#]+)/(?P<keyspace>[^?#]*)(\?(?P<query>[^#]*))?"
 )
 _ADDRESS: Final = re.compile(r"(\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?")
 _KEYSPACE: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DATACENTER: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3]"
+_FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3][&wait=10]"
 
 
 @dataclass(frozen=True, slots=True)
 class CassandraUrl:
-    """Where the ledger is. `replicas` is for the creation of the keyspace only."""
+    """Where the ledger is.
+
+    `replicas` is for the creation of the keyspace only. Opening waits up to `wait_seconds` for a server that does not
+    answer.
+    """
 
     hosts: tuple[tuple[str, int], ...]
     keyspace: str
     datacenter: str | None = None
     replicas: int = _REPLICAS
+    wait_seconds: int = _WAIT_SECONDS
     tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -43,8 +50,8 @@ class CassandraUrl:
         user, has_password, password = credentials.partition(":")
         keyspace = matched["keyspace"]
         query = dict(parse_qsl(matched["query"] or "", keep_blank_values=True))
-        unknown = sorted(query.keys() - {"dc", "replicas"})
-        datacenter, replicas = query.get("dc"), query.get("replicas", str(_REPLICAS))
+        unknown = sorted(query.keys() - {"dc", "replicas", "wait"})
+        datacenter = query.get("dc")
         if bool(user) != bool(has_password):
             raise InvalidSettings("the URL of the Cassandra ledger has a user without a password, or the reverse")
         if unknown:
@@ -55,13 +62,12 @@ class CassandraUrl:
             )
         if datacenter is not None and not _DATACENTER.fullmatch(datacenter):
             raise InvalidSettings("the option dc of the Cassandra ledger is not the name of a data centre")
-        if not replicas.isascii() or not replicas.isdecimal() or not 1 <= int(replicas) <= 99:
-            raise InvalidSettings("the option replicas of the Cassandra ledger is not a number from 1 to 99")
         return cls(
             hosts=tuple(_host(address) for address in addresses.split(",")),
             keyspace=keyspace,
             datacenter=datacenter,
-            replicas=int(replicas),
+            replicas=_number(query, "replicas", _REPLICAS, 1, 99),
+            wait_seconds=_number(query, "wait", _WAIT_SECONDS, 0, 3600),
             tls=matched["scheme"] == "cassandra+tls",
             user=unquote(user) or None,
             password=unquote(password) or None,
@@ -71,6 +77,16 @@ class CassandraUrl:
     def shown(self) -> str:
         """The addresses and the keyspace, for messages."""
         return f"{','.join(f'{host}:{port}' for host, port in self.hosts)}/{self.keyspace}"
+
+
+def _number(query: Mapping[str, str], option: str, default: int, least: int, most: int) -> int:
+    """Return the number of an option. Raises InvalidSettings."""
+    text = query.get(option)
+    if text is None:
+        return default
+    if re.fullmatch("[0-9]{1,9}", text) is None or not least <= int(text) <= most:
+        raise InvalidSettings(f"the option {option} of the Cassandra ledger is not a number from {least} to {most}")
+    return int(text)
 
 
 def _host(address: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from shared.adapters.cassandra.ledger import open_ledger
+from shared.adapters.cassandra.store import CassandraStore
 from shared.ports.documents import Unavailable
 from tests.ports.ledger_suite import legs, transfer
 
@@ -14,7 +14,7 @@ AT_ONCE = 8
 
 async def main(url: str, tenant_id: str, name: str, count: int) -> None:
     """Record the transfers `name`0000 and so on, some of them at the same time."""
-    async with open_ledger(url) as ledger:
+    async with CassandraStore(url) as ledger:
         numbers = iter(range(count))
 
         async def work() -> None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
 from shared.adapters.cassandra.schema import migrate
+from shared.adapters.cassandra.store import CassandraStore
 from shared.adapters.cassandra.url import CassandraUrl
 
 
@@ -20,7 +20,7 @@ def ledger_url(cassandra_url: str) -> str:
 
 
 @pytest.fixture
-async def cassandra_ledger(ledger_url: str) -> AsyncIterator[CassandraLedger]:
+async def cassandra_ledger(ledger_url: str) -> AsyncIterator[CassandraStore]:
     """The ledger on Cassandra. A test uses tenants of its own."""
-    async with open_ledger(ledger_url) as ledger:
+    async with CassandraStore(ledger_url) as ledger:
         yield ledger

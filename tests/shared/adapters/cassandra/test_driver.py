@@ -76,7 +76,7 @@ class FakeSession:
 
 def connection(session: FakeSession) -> Connection:
     """Return a connection over the session."""
-    return Connection(cast("Any", None), cast("Any", session))
+    return Connection(cast("Any", None), cast("Any", session), "lastro")
 
 
 @pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)

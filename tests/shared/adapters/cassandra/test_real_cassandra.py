@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import replace
 from uuid import uuid4
 
@@ -13,12 +14,14 @@ from typer.testing import CliRunner
 from cli.main import app
 from shared.adapters.cassandra.cql import CqlTables
 from shared.adapters.cassandra.driver import REQUEST_SECONDS, Connection, Kind
-from shared.adapters.cassandra.ledger import CassandraLedger, open_ledger
-from shared.adapters.cassandra.schema import VERSION, migrate, migrations, use_checked
+from shared.adapters.cassandra.ledger import CassandraLedger
+from shared.adapters.cassandra.schema import VERSION, check_version, migrate, migrations
+from shared.adapters.cassandra.store import CassandraStore
 from shared.adapters.cassandra.tables import OutcomeUnknown, Place
 from shared.adapters.cassandra.url import CassandraUrl
 from shared.core.settings import InvalidSettings
 from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import NotOpened
 from tests.ports.ledger_suite import legs, recorded, transfer
 
 
@@ -32,7 +35,7 @@ async def test_an_append_sends_twelve_requests(ledger_url: str) -> None:
     url, tenant_id = CassandraUrl.parse(ledger_url), f"{uuid4()}"
     connection = await Connection.open(url)
     try:
-        await use_checked(connection, url)
+        await check_version(connection, url)
         ledger = CassandraLedger(CqlTables(connection), no_pause)
         await recorded(ledger, transfer("t1", *legs("a", "b", 5), tenant_id=tenant_id))
         before = connection.requests
@@ -42,12 +45,21 @@ async def test_an_append_sends_twelve_requests(ledger_url: str) -> None:
         await connection.close()
 
 
+async def test_nothing_is_logged_as_a_warning(ledger_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Driver and server have nothing to complain about when the ledger is opened, used and closed."""
+    tenant_id = f"{uuid4()}"
+    async with CassandraStore(ledger_url) as ledger:
+        await recorded(ledger, transfer("t1", *legs("a", "b", 5), tenant_id=tenant_id))
+        await ledger.turnover(tenant_id)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_journals_continue_in_the_next_bucket(ledger_url: str) -> None:
     """Entries of several buckets are read as one list, and appends by another process go on in the newest bucket."""
     url, tenant_id = CassandraUrl.parse(ledger_url), f"{uuid4()}"
     connection = await Connection.open(url)
     try:
-        await use_checked(connection, url)
+        await check_version(connection, url)
         ledgers = [CassandraLedger(CqlTables(connection), no_pause, bucket_lines=3) for _ in range(7)]
         for number, process in enumerate(ledgers):
             await recorded(process, transfer(f"t{number}", *legs("a", "b", 5), tenant_id=tenant_id))
@@ -60,7 +72,7 @@ async def test_journals_continue_in_the_next_bucket(ledger_url: str) -> None:
         await connection.close()
 
 
-async def test_the_accounts_of_a_tenant_are_read_in_pages(cassandra_ledger: CassandraLedger) -> None:
+async def test_the_accounts_of_a_tenant_are_read_in_pages(cassandra_ledger: CassandraStore) -> None:
     """A trial balance has every account, also those that need several batches of requests."""
     tenant_id = f"{uuid4()}"
     accounts = [f"p{number:02}" for number in range(40)]
@@ -72,8 +84,8 @@ async def test_the_accounts_of_a_tenant_are_read_in_pages(cassandra_ledger: Cass
 async def test_a_keyspace_without_tables_is_refused(cassandra_url: str) -> None:
     """The ledger does not open in a keyspace without its tables; the one line of the error says what to do."""
     missing = cassandra_url.replace("/lastro", "/missing")
-    with pytest.raises(InvalidSettings, match="execute `lastro migrate`") as refusal:
-        async with open_ledger(missing):
+    with pytest.raises(NotOpened, match="execute `lastro migrate`") as refusal:
+        async with CassandraStore(missing):
             raise AssertionError("opened")
     assert "\n" not in str(refusal.value)
 
@@ -86,8 +98,8 @@ async def test_migrating_again_changes_nothing(cassandra_url: str) -> None:
     url = replace(CassandraUrl.parse(cassandra_url), keyspace=f"k{uuid4().hex[:20]}")
     steps: list[str] = []
     assert await migrate(url, steps.append, dry_run=True) == len(migrations()) + 1
-    with pytest.raises(InvalidSettings, match="execute `lastro migrate`"):
-        async with open_ledger(cassandra_url.replace("/lastro", f"/{url.keyspace}")):
+    with pytest.raises(NotOpened, match="execute `lastro migrate`"):
+        async with CassandraStore(cassandra_url.replace("/lastro", f"/{url.keyspace}")):
             raise AssertionError("opened")
     planned, steps = steps, []
     assert await migrate(url, steps.append) == len(planned)
@@ -96,13 +108,13 @@ async def test_migrating_again_changes_nothing(cassandra_url: str) -> None:
     assert await migrate(url, steps.append) == 0
     connection = await Connection.open(url)
     try:
-        await use_checked(connection, url)
-        set_version = "INSERT INTO schema_version (component, version, oldest) VALUES (?, ?, ?)"
+        await check_version(connection, url)
+        set_version = "INSERT INTO {keyspace}.schema_version (component, version, oldest) VALUES (?, ?, ?)"
         await connection.rows(set_version, ("ledger", VERSION + 1, VERSION))
-        await use_checked(connection, url)
+        await check_version(connection, url)
         await connection.rows(set_version, ("ledger", VERSION + 1, VERSION + 1))
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
-            await use_checked(connection, url)
+            await check_version(connection, url)
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
             await migrate(url, steps.append)
         await connection.define(f"DROP KEYSPACE {url.keyspace}")
@@ -115,10 +127,10 @@ async def test_a_refused_statement_is_not_unknown(ledger_url: str) -> None:
     connection = await Connection.open(CassandraUrl.parse(ledger_url))
     try:
         with pytest.raises(Unavailable, match="refuses a statement") as refusal:
-            await connection.define("SELECT nothing FROM nowhere")
+            await connection.define("SELECT nothing FROM {keyspace}.nowhere")
         assert not isinstance(refusal.value, OutcomeUnknown)
         with pytest.raises(Unavailable, match="did not prepare"):
-            await connection.rows("SELECT nothing FROM lastro.nowhere", (), Kind.CONDITIONAL)
+            await connection.rows("SELECT nothing FROM {keyspace}.nowhere", (), Kind.CONDITIONAL)
     finally:
         await connection.close()
 

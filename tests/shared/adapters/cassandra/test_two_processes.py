@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from shared.adapters.cassandra.ledger import CassandraLedger
+from shared.adapters.cassandra.store import CassandraStore
 from shared.context.ledger_verification import Verified, verify_ledger
 from tests.ports.ledger_suite import legs, recorded, transfer
 from tests.processes import bound
@@ -47,7 +47,7 @@ def printed(process: subprocess.Popen[str], most: int = COUNT) -> list[str]:
     return ids
 
 
-async def test_a_killed_process_loses_and_repeats_nothing(ledger_url: str, cassandra_ledger: CassandraLedger) -> None:
+async def test_a_killed_process_loses_and_repeats_nothing(ledger_url: str, cassandra_ledger: CassandraStore) -> None:
     """Two processes record transfers of the same two accounts, and one is killed with -9 in between.
 
     What either has reported is recorded. After the rest is requested again, each leg has one entry, sequences have no
@@ -77,6 +77,6 @@ async def test_a_killed_process_loses_and_repeats_nothing(ledger_url: str, cassa
     assert await verify_ledger(cassandra_ledger, tenant_id) == Verified(accounts=2, entries=4 * COUNT)
 
 
-async def differences(ledger: CassandraLedger, tenant_id: str) -> int:
+async def differences(ledger: CassandraStore, tenant_id: str) -> int:
     """Return debits less credits of the trial balance."""
     return sum(line.debits - line.credits for line in await ledger.turnover(tenant_id))

@@ -10,9 +10,10 @@ from shared.core.settings import InvalidSettings
 
 def test_hosts_and_options_are_read() -> None:
     """Each host may have a port of its own, and options name the data centre and the number of replicas."""
-    url = CassandraUrl.parse("cassandra://a.example,10.0.0.1:9142,[::1]:9043/lastro?dc=dc1&replicas=5")
+    url = CassandraUrl.parse("cassandra://a.example,10.0.0.1:9142,[::1]:9043/lastro?dc=dc1&replicas=5&wait=0")
     assert url.hosts == (("a.example", 9042), ("10.0.0.1", 9142), ("::1", 9043))
-    assert (url.keyspace, url.datacenter, url.replicas, url.tls, url.user) == ("lastro", "dc1", 5, False, None)
+    assert (url.keyspace, url.datacenter, url.replicas, url.wait_seconds) == ("lastro", "dc1", 5, 0)
+    assert (url.tls, url.user) == (False, None)
 
 
 def test_credentials_and_tls_are_read_and_not_shown() -> None:
@@ -39,6 +40,7 @@ def test_credentials_and_tls_are_read_and_not_shown() -> None:
         ("cassandra://a/lastro?dc='", "data centre"),
         ("cassandra://a/lastro?replicas=0", "replicas"),
         ("cassandra://a/lastro?replicas=three", "replicas"),
+        ("cassandra://a/lastro?wait=-1", "wait .* from 0 to 3600"),
         ("cassandra://a:b/lastro", "host or host:port"),
         ("cassandra://a:65536/lastro", "host or host:port"),
         ("cassandra://a:0/lastro", "host or host:port"),

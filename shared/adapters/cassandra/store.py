@@ -1,0 +1,127 @@
+"""The adapter of LASTRO_LEDGER=cassandra://…: the ledger port on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Final
+
+from shared.adapters.cassandra.cql import CqlTables
+from shared.adapters.cassandra.driver import CONNECT_SECONDS, Connection
+from shared.adapters.cassandra.ledger import CassandraLedger, Jitter
+from shared.adapters.cassandra.schema import check_answer, check_version
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.core.settings import InvalidSettings
+from shared.ports.documents import Unavailable
+from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
+from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+
+_PROBE_SECONDS: Final = 0.9
+_AGAIN_SECONDS: Final = 0.5
+"""The pause between two attempts to connect."""
+
+
+class CassandraStore(Adapter):
+    """The ledger port on Cassandra. It is opened when the keyspace has tables that this version works with."""
+
+    adapter_name = "ledger on Cassandra"
+    _connection: Connection
+    _ledger: CassandraLedger
+
+    def __init__(self, url: str, *, waits: bool = True) -> None:
+        """`waits` is whether opening waits for a server that does not answer, as long as the URL says."""
+        self._url = url
+        self._waits = waits
+
+    async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
+        self.require_open()
+        return await self._ledger.append(transfer, recorded_at)
+
+    async def refuse(
+        self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
+    ) -> RecordedTransfer | Refusal:
+        self.require_open()
+        return await self._ledger.refuse(tenant_id, transfer_id, cause, reason, recorded_at)
+
+    async def transfer(self, tenant_id: str, transfer_id: str) -> RecordedTransfer | None:
+        self.require_open()
+        return await self._ledger.transfer(tenant_id, transfer_id)
+
+    async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
+        self.require_open()
+        return await self._ledger.entries(tenant_id, account_id, after_sequence, limit)
+
+    async def balance(self, tenant_id: str, account_id: str) -> int:
+        self.require_open()
+        return await self._ledger.balance(tenant_id, account_id)
+
+    async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
+        self.require_open()
+        return await self._ledger.turnover(tenant_id)
+
+    async def trouble(self) -> str | None:
+        """Return the reason for which the ledger cannot be used now, or None."""
+        trouble = await super().trouble()
+        if trouble is not None:
+            return trouble
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await check_answer(self._connection)
+        except TimeoutError:
+            return f"the {self.adapter_name} does not answer"
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    async def _open(self, closing: AsyncExitStack) -> None:
+        connecting = asyncio.create_task(self._connected())
+        # The driver connects in a thread, which goes on when the task that waits for it is cancelled.
+        closing.push_async_callback(_closed, connecting)
+        try:
+            self._connection = await asyncio.shield(connecting)
+        except (InvalidSettings, Unavailable) as error:
+            raise NotOpened(str(error)) from None
+        waits = Jitter(Random())  # noqa: S311 - times to wait
+        self._ledger = CassandraLedger(CqlTables(self._connection), waits)
+        closing.push_async_callback(self._drained)
+
+    async def _drained(self) -> None:
+        """Wait for the lines that are being written."""
+        await self._ledger.drained(self.close_seconds)
+
+    async def _connected(self) -> Connection:
+        """Return a connection that uses the keyspace. Raises InvalidSettings or Unavailable."""
+        url = CassandraUrl.parse(self._url)
+        connection = await self._reached(url)
+        try:
+            await check_version(connection, url)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _reached(self, url: CassandraUrl) -> Connection:
+        """Connect; where a server does not answer, again until the time is over. Raises Unavailable."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (url.wait_seconds if self._waits else 0)
+        while True:
+            try:
+                return await Connection.open(url, CONNECT_SECONDS if self._waits else _PROBE_SECONDS)
+            except Unavailable:
+                if self.is_closed or loop.time() + _AGAIN_SECONDS > deadline:
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _closed(connecting: asyncio.Task[Connection]) -> None:
+    """Close the connection, once it is there."""
+    await asyncio.wait((connecting,))
+    if connecting.exception() is None:
+        await connecting.result().close()
+
+
+def cassandra_ledger(options: AdapterOptions) -> CassandraStore:
+    """Return the ledger of the URL."""
+    return CassandraStore(options.url, waits=options.waits)
