@@ -123,8 +123,13 @@ class CassandraServer:
             (configuration / name).write_text(text, encoding="utf-8")
         processes.start("cassandra", self._command(processes.data))
         url = f"cassandra://127.0.0.1:{port}/lastro?dc=dc1&replicas=1"
-        processes.wait_until(lambda: asyncio.run(_ask(url)), "Cassandra")
+        self.wait_until_ready(processes, url)
         return url
+
+    @staticmethod
+    def wait_until_ready(processes: Processes, url: str) -> None:
+        """Wait until the node answers a connection. Raises Unavailable."""
+        processes.wait_until(lambda: asyncio.run(_ask(url)), "Cassandra")
 
     def _command(self, data: Path) -> list[str]:
         libraries = self._libraries() / "lib"
