@@ -6,12 +6,14 @@ from typing import Final
 
 from tests.servers.cassandra_server import CassandraServer
 from tests.servers.kafka_server import KafkaClusterServer, KafkaServer
+from tests.servers.keycloak_server import KeycloakServer
 from tests.servers.mongodb_server import MongodbServer
 from tests.servers.openbao_server import OpenbaoServer
 from tests.servers.redis_sentinel_server import RedisSentinelServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import Server
 from tests.servers.toxiproxy_server import ToxiproxyServer
+from tests.servers.unleash_server import UnleashServer
 
 _ALL: Final[tuple[Server, ...]] = (
     RedisServer(),
@@ -19,6 +21,8 @@ _ALL: Final[tuple[Server, ...]] = (
     MongodbServer(),
     CassandraServer(),
     OpenbaoServer(),
+    KeycloakServer(),
+    UnleashServer(),
     RedisSentinelServer(),
     KafkaClusterServer(),
     ToxiproxyServer(),

@@ -111,6 +111,12 @@ def kafka_url(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def keycloak_url(pytestconfig: pytest.Config) -> str:
+    """`http://127.0.0.1:PORT/realms/lastro`: a realm of Keycloak with a client of a tenant and one of the platform."""
+    return _url(pytestconfig, "keycloak")
+
+
+@pytest.fixture(scope="session")
 def mongodb_url(pytestconfig: pytest.Config) -> str:
     """`mongodb://127.0.0.1:PORT/lastro?replicaSet=rs0`: MongoDB's wire protocol on the DocumentDB engine."""
     return _url(pytestconfig, "mongodb")
@@ -138,6 +144,12 @@ def toxiproxy_url(pytestconfig: pytest.Config) -> str:
 def redis_url(pytestconfig: pytest.Config) -> str:
     """`redis://127.0.0.1:PORT/0`: one Redis that keeps nothing on disk."""
     return _url(pytestconfig, "redis")
+
+
+@pytest.fixture(scope="session")
+def unleash_url(pytestconfig: pytest.Config) -> str:
+    """`unleash+http://127.0.0.1:PORT/api`: one Unleash, whose tokens are in `unleash_server`."""
+    return _url(pytestconfig, "unleash")
 
 
 def _url(config: pytest.Config, name: str) -> str:
