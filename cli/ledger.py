@@ -1,4 +1,4 @@
-"""`lastro ledger`: the trial balance, and the verification of everything that is stored."""
+"""`lastro ledger`: the trial balance, and the verification of all stored transfers."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def verify(
     tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant; all tenants when left out.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read the whole ledger from its store and compute it again. Ends with 1, and the first difference if there is one.
+    """Read the whole ledger from its store and recompute it. Ends with 1 and the first difference when there is one.
 
-    It opens the stores of LASTRO_DOCUMENTS and LASTRO_LEDGER itself. A ledger on a server is verified while it is used;
-    the embedded store has one process at a time, so stop the platform first.
+    It opens the stores of LASTRO_DOCUMENTS and LASTRO_LEDGER itself. A ledger on a server can be verified while it is
+    in use. Only one process can use the embedded store, so stop the platform first.
     """
     from shared.context.ledger_verification import LedgerDifference
 
@@ -111,7 +111,7 @@ async def _verify(settings: Settings, tenant_id: str | None, verified: Callable[
 
 @asynccontextmanager
 async def _stores(settings: Settings) -> AsyncIterator[tuple[Documents, LedgerStore]]:
-    """Open the stores that the settings select."""
+    """Open the configured stores."""
     from shared.bootstrap.process import Process
     from shared.ports.documents import Unavailable
 

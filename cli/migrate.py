@@ -1,4 +1,4 @@
-"""`lastro migrate`: MongoDB and Cassandra get the collections and tables of this version."""
+"""`lastro migrate`: creates and changes the collections and tables of this version in MongoDB and Cassandra."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def migrate(
 ) -> None:
     """Create what is missing on the servers of LASTRO_DOCUMENTS and LASTRO_LEDGER.
 
-    That is the collections, validators and indexes of MongoDB, and the keyspace and tables of Cassandra. Functions
-    never do this themselves, and do not start on a server that was not migrated. It can be repeated, and the functions
-    of the version before go on running. The embedded store migrates itself when it is opened.
+    It creates the collections, validators and indexes of MongoDB, and the keyspace and tables of Cassandra. Functions
+    do not do this themselves, and do not start on a server that was not migrated. It can be repeated, and functions of
+    the previous version continue to run. The embedded store migrates itself when it is opened.
     """
     from shared.core.settings import InvalidSettings, Settings
 
@@ -40,9 +40,9 @@ def migrate(
     steps: list[str] = []
     done = steps.append if as_json else print
     if settings.documents:
-        _tell(asyncio.run(_migrate_documents(settings.documents, done, dry_run=dry_run)), dry_run=dry_run)
+        _print_summary(asyncio.run(_migrate_documents(settings.documents, done, dry_run=dry_run)), dry_run=dry_run)
     if settings.ledger:
-        _tell(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
+        _print_summary(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
     if as_json:
         print_json({"steps": steps})
 
@@ -59,7 +59,7 @@ def _require(setting: str, url: str, schemes: tuple[str, ...], server: str) -> N
         raise CliError(f"{setting} is no URL with {' or '.join(schemes)}: only {server} is migrated")
 
 
-def _tell(migrated: _Migrated, *, dry_run: bool) -> None:
+def _print_summary(migrated: _Migrated, *, dry_run: bool) -> None:
     if not migrated.steps:
         say(f"{migrated.what} has everything")
     elif dry_run:

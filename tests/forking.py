@@ -1,9 +1,10 @@
-"""Processes that begin as copies of one that has imported what they need, because imports are most of a short life.
+"""Processes that start as copies of one that has imported their modules, because imports take most of a short process.
 
-The first process, the fork server, imports the given modules and nothing else. For each process that a test wants it
-makes a copy of itself (fork), which runs a module as `python -m` does, with its own arguments, environment, folder and
-output. The kernel's view is that of any process: it has an id, takes signals, and a `kill -9` ends it at once. What it
-does not show is that the interpreter finds its modules; each kind of process has a test with its real command, too.
+The first process, the fork server, imports the given modules and does nothing else. For each process that a test needs
+it forks a copy of itself, which runs a module as `python -m` does, with its own arguments, environment, folder and
+output. For the kernel it is an ordinary process: it has an id, receives signals, and `kill -9` ends it immediately. It
+does not show that the interpreter finds its modules; therefore each kind of process has a test with its real command,
+too.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ _LARGEST: Final = 1 << 20
 class Forked:
     """A running copy, with the methods of subprocess.Popen that tests need. It has no standard input.
 
-    One thread at a time may use it.
+    It may be used by one thread at a time.
     """
 
     def __init__(self, status: socket.socket, stdout: IO[str] | None, command: Sequence[str]) -> None:
-        """Read the copy's id from `status`, where its exit code follows when it has ended."""
+        """Read the id of the copy from `status`, which has its exit code after it has ended."""
         self._status = status
         self._command = list(command)
         self._lines = status.makefile("r")
@@ -67,7 +68,7 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send a signal, if the process has not ended."""
         if self.poll() is None:
-            # It may end in between; its id is not given to another process so soon.
+            # It may end in between; the system does not reuse its id so soon.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -95,7 +96,8 @@ class ForkServer:
     """The process that is copied. It ends with this one, and its copies with it, a `kill -9` included."""
 
     def __init__(self, *modules: str, options: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        """Start it with these modules imported. `options` are the interpreter's, `env` is its environment meanwhile."""
+        """Start it with these modules imported. `options` are those of the interpreter, `env` is its environment
+        meanwhile."""
         self._lock = Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._connection, theirs = socket.socketpair()
@@ -156,7 +158,7 @@ class ForkServer:
         return Forked(status, reader, [module, *arguments])
 
     def run(self, module: str, *arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a module in a copy to its end and return its exit code and what it has written."""
+        """Run a module in a copy to its end. Return its exit code and its output."""
         with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
             process = self.start(module, *arguments, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
             try:
@@ -178,7 +180,7 @@ def _descriptor(stream: int | IO[Any] | None, inherited: int, null: IO[bytes]) -
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:
-    """Copy this process for each request. Returns in the copies only, with the request."""
+    """Copy this process for each request. It returns only in the copies, with the request."""
     awake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)

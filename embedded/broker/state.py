@@ -37,7 +37,7 @@ class EventLog(Protocol):
     def has_inbox(self) -> bool:
         """Whether the inbox markers of the functions are in this store, in the commits whose events are in the log.
 
-        Otherwise the broker acknowledges each delivery, and promises to no function that an event is new to it.
+        Otherwise the broker acknowledges each delivery, and does not promise a function that an event is new to it.
         """
         ...
 

@@ -84,7 +84,7 @@ class Platform:
     async def start(cls, settings: Settings, options: Options | None = None, clock: Clock | None = None) -> Self:
         """Start a platform on the running event loop. It answers requests when this returns.
 
-        Raises ManifestError, NotOpened, BadCredentials, or ValueError for a setting that this version cannot honour.
+        Raises ManifestError, NotOpened, BadCredentials, or ValueError for a setting that this version does not support.
         """
         if settings.identity:
             raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")

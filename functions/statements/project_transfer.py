@@ -32,7 +32,7 @@ async def project_transfer(event: TransferPosted, ctx: Context) -> None:
 
 
 def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
-    # The entry's own time: the transfer's may be later than that of the account's next entry.
+    # The entry's own time is used: the transfer's time may be later than that of the account's next entry.
     recorded_at = leg.recorded_at or event.recorded_at
     return {
         "id": place(leg.account_id, recorded_at, leg.sequence),

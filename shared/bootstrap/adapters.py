@@ -1,6 +1,6 @@
-"""Which adapter stands behind each port: the one place where a setting's URL selects it.
+"""Selects the adapter of each port by the URL of its setting.
 
-A new adapter is one line of OPENERS and one module. Nothing is opened here, and the module of an adapter is imported
+A new adapter needs one line of OPENERS and one module. Nothing is opened here, and the module of an adapter is imported
 only when the adapter is made.
 """
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shared.ports.lifecycle import Adapter, AdapterOptions
 
 EMBEDDED: Final = ""
-"""The scheme of a setting that is left out."""
+"""The scheme of an absent setting."""
 SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
 MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
@@ -36,8 +36,8 @@ OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
 """For each port with a setting LASTRO_<PORT>: the function that makes the adapter, by the scheme of the setting's URL.
 
 It is called with AdapterOptions and returns an Adapter that is not open. The ports are opened in this order. Ports with
-the same function and URL share one adapter. `identity` is not here: its URL is that of an issuer, whose keys are read
-over HTTP and held by no adapter.
+the same function and URL share one adapter. `identity` is not listed: its URL is that of an issuer, whose keys are read
+over HTTP without an adapter.
 """
 
 
@@ -51,11 +51,11 @@ class Choice(NamedTuple):
 def choose(settings: Settings) -> dict[str, Choice]:
     """Return the adapter of each port, in the order of their opening.
 
-    The nonces have no setting of their own. They are with the documents; or in the server of the cache, when the
-    documents are on a server, too: then a commit stores the nonce as well (`Commit.nonce`), so the cache may lose it.
+    The nonces have no setting of their own. They are in the store of the documents, or on the server of the cache when
+    the documents are on a server, too: each commit then stores its nonce (`Commit.nonce`), so the cache may lose it.
 
-    Raises InvalidSettings for URLs that no adapter of this version can follow, and for a bus that would miss events.
-    The text has no part of a URL but its scheme, because a URL may hold a password.
+    Raises InvalidSettings for URLs without an adapter in this version, and for a bus that would miss events. The text
+    has only the scheme of a URL, because a URL may contain a password.
     """
     choices: dict[str, Choice] = {}
     wrong: list[str] = []

@@ -1,7 +1,7 @@
-"""Adapters for a function that runs alone: the first call of a port opens the adapter behind it.
+"""Adapters for a function that runs alone: the first call of a port opens its adapter.
 
-Until then, a loaded function has opened no file or connection and has not imported a driver, so that a cold start is
-short. It works for every adapter, so that none needs a lazy form of its own.
+Until then, a loaded function has opened no file or connection and has imported no driver, so that a cold start is
+short. This works for every adapter.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _PROBE_SECONDS: Final = 1.0
 MakeAdapter = Callable[[bool], Adapter]
-"""Returns an adapter that is not open. It is called with whether opening it may wait for a server or another process;
-an adapter that may not wait refuses at once what is not there."""
+"""Returns an adapter that is not open. The argument says whether its opening may wait for a server or another process;
+if not, the opening fails immediately when one is unavailable."""
 
 
 class LazyAdapter:
     """Opens an adapter once, with the first call that needs it.
 
-    The opening is a task of its own, which all callers share: a caller that is cancelled does not stop it.
+    The opening is a separate task, which all callers share: cancelling a caller does not stop it.
     """
 
     def __init__(self, make: MakeAdapter, ports: str) -> None:
-        """`ports` are the names of the ports that it serves, for messages."""
+        """`ports` are the names of its ports, for messages."""
         self._make = make
         self._ports = ports
         self._opening: asyncio.Task[Adapter] | None = None
         self._failure: str | None = None
         self._is_closed = False
         self.opened: Adapter | None = None
-        """The adapter when it is open, else None."""
+        """The adapter when it is open, otherwise None."""
 
     async def adapter(self, *, wait: bool = True) -> Adapter:
         """Return the adapter, opened if necessary.
@@ -107,7 +107,7 @@ class LazyAdapter:
 
 
 def port_of(adapter: Adapter, name: str) -> Any:
-    """Return a port that an adapter serves: its attribute of that name, or the adapter of a single port itself."""
+    """Return a port of an adapter: its attribute of that name, or the adapter itself when it has a single port."""
     return getattr(adapter, name, adapter)
 
 

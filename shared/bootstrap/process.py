@@ -61,7 +61,7 @@ A = TypeVar("A", bound=Adapter)
 
 
 class Ports(NamedTuple):
-    """The ports of a process whose adapters the settings select."""
+    """The ports of a process, from the adapters that the settings select."""
 
     documents: Documents
     ledger: LedgerStore
@@ -75,12 +75,12 @@ class Ports(NamedTuple):
 class Process:
     """The open resources of a process. The end of `async with` closes them in reverse order.
 
-    Only what needs no driver is opened with it. When something cannot be opened, or the opening is cancelled, what was
-    opened before is closed at the end, too.
+    The constructor opens only what needs no driver. When an opening fails or is cancelled, the resources that were
+    opened before are closed, too.
     """
 
     def __init__(self, settings: Settings, clock: Clock | None = None, logs: Logs | None = None) -> None:
-        """`logs` is the process's logging, where it was set up (the process that runs tests keeps pytest's).
+        """`logs` is the logging of the process, or None when it is not set up (pytest has its own).
 
         Raises InvalidSettings.
         """
@@ -119,7 +119,7 @@ class Process:
         await self._closing.aclose()
 
     def begin(self, refuse: Callable[[str], object]) -> None:
-        """Do what `async with` does at its beginning, in the background: for a process whose server awaits no start.
+        """Do in the background what the start of `async with` does, for a process whose server does not await a start.
 
         `refuse` is called with the reason when it fails.
         """
@@ -137,7 +137,7 @@ class Process:
         self._close_by = loop_time
 
     async def open(self, adapter: A) -> A:
-        """Open an adapter, and close it at the end, before what was opened earlier. Raises NotOpened."""
+        """Open an adapter. It is closed at the end, before the adapters that were opened earlier. Raises NotOpened."""
         await adapter.__aenter__()
         self._closing.push_async_callback(self._close, adapter)
         return adapter
@@ -156,7 +156,8 @@ class Process:
         return Ports(**{port: port_of(self._adapters[choice], port) for port, choice in self._choices.items()})
 
     async def open_embedded_store(self, writer: WriterKind) -> SqliteStore:
-        """Return the embedded store, whose log the embedded broker reads; opened unless a port has it already."""
+        """Return the embedded store, whose log the embedded broker reads. It is opened unless a port uses it
+        already."""
         store = await self._opened(Choice(SQLITE, EMBEDDED), writer)
         return cast("SqliteStore", store)
 
@@ -166,7 +167,7 @@ class Process:
         return self._adapters[choice]
 
     def lazy_ports(self) -> Ports:
-        """Return ports whose adapters are opened by their first use (see shared.bootstrap.lazy)."""
+        """Return ports whose adapters open at their first use (see shared.bootstrap.lazy)."""
         choices = self._choices
         bus: Bus = LogBus() if choices["bus"] == choices["documents"] else LazyBus(self._lazily(choices["bus"]))
         return Ports(
@@ -176,7 +177,7 @@ class Process:
             cache=LazyCache(self._lazily(choices["cache"])),
             bus=bus,
             secrets=LazySecrets(self._lazily(choices["secrets"])),
-            # Flags are asked without suspension, so their adapter answers from memory or a file before it is opened.
+            # Flags are read without suspension, so their adapter answers from memory or a file before it is opened.
             flags=port_of(make_adapter(choices["flags"], self._options(choices["flags"])), "flags"),
         )
 
@@ -197,7 +198,8 @@ class Process:
         return frozenset(port for port, chosen in self._choices.items() if chosen == choice)
 
     async def trouble(self) -> str | None:
-        """Return the first reason for which an adapter cannot serve now, or None. Opens those that are not open yet."""
+        """Return the first reason for which an adapter cannot serve now, or None. Opens adapters that are not open
+        yet."""
         adapters: list[Adapter | LazyAdapter] = [*self._adapters.values(), *self._lazy.values()]
         for adapter in adapters:
             reason = await adapter.trouble()

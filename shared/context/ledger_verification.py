@@ -1,6 +1,6 @@
-"""The verification of a ledger: everything that it has stored is read and computed again.
+"""The verification of a ledger: it reads everything that is stored and recomputes it.
 
-It works on any adapter of the ledger port, also while transfers are being recorded.
+It works with every adapter of the ledger port, also while transfers are being recorded.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ _PAGE: Final = 200
 
 
 class LedgerDifference(Exception):
-    """What the ledger has stored contradicts itself. The text names the tenant, the account or transfer, and both
-    values."""
+    """The stored ledger contradicts itself. The text has the tenant, the account or transfer, and both values."""
 
 
 class Verified(NamedTuple):
-    """How much was verified without a difference."""
+    """The numbers of verified accounts, entries and transfers."""
 
     accounts: int
     entries: int
@@ -29,9 +28,10 @@ class Verified(NamedTuple):
 async def verify_ledger(ledger: LedgerStore, tenant_id: str) -> Verified:
     """Read every entry of a tenant's ledger. Raises LedgerDifference with the first difference, and Unavailable.
 
-    These hold: in each currency, debits equal credits. The entries of each account have the numbers from 1 without a
-    gap, balances that follow from their amounts, one currency, and times that do not decrease; the account's balance is
-    that of its last entry. Each entry is a leg of a recorded transfer, which balances and whose legs are all entries.
+    It checks these rules. In each currency, debits equal credits. The entries of each account have the numbers from 1
+    without gaps, balances that follow from their amounts, one currency, and times that do not decrease; the account's
+    balance is that of its last entry. Each entry is a leg of a recorded transfer, which balances and whose legs are all
+    entries.
     """
     turnover = await ledger.turnover(tenant_id)
     differences: dict[str, int] = {}
@@ -71,7 +71,8 @@ async def _verify_account(ledger: LedgerStore, tenant_id: str, account_id: str, 
 
 
 async def _verify_transfer(ledger: LedgerStore, tenant_id: str, entry: Entry) -> None:
-    """Check the transfer of an entry: once with all its legs, at its first leg; else that the first leg is an entry."""
+    """Check the transfer of an entry: with all its legs at its first leg, otherwise only that the first leg is an
+    entry."""
     where = f"{tenant_id}, transfer {entry.transfer_id}"
     try:
         transfer = await ledger.transfer(tenant_id, entry.transfer_id)

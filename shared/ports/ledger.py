@@ -99,7 +99,7 @@ class TransferMismatch(LedgerRefused):
 
 
 class LedgerDamaged(Exception):
-    """What the store has of the ledger contradicts itself: an operator has to examine it."""
+    """The store's copy of the ledger contradicts itself. An operator must examine it."""
 
 
 class LedgerStore(Protocol):

@@ -1,4 +1,4 @@
-"""How what stands behind the ports is opened and closed: one way for every adapter."""
+"""The opening and closing of adapters, in the same way for all of them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from shared.core.settings import Settings
 from shared.ports.documents import Collection, Unavailable
 
 CLOSE_SECONDS: Final = 5.0
-"""How long closing an adapter takes at most, unless its caller says otherwise."""
+"""The longest time for closing an adapter, unless its caller sets another, in seconds."""
 
 
 WriterKind = Literal["thread", "process"]
-"""Where the embedded store writes: in a thread of this process, or in a process of its own."""
+"""Where the writer of the embedded store runs: in a thread of this process, or in its own process."""
 
 
 class AdapterOptions(NamedTuple):
-    """What an adapter is made from."""
+    """The arguments from which an adapter is made."""
 
     url: str
-    """The setting's URL; "" for an embedded adapter."""
+    """The URL of the setting; "" for an embedded adapter."""
     ports: frozenset[str]
-    """The names of the ports that this process takes from the adapter. Where an adapter can serve the documents and
-    does not, what it serves is durable when its call returns: `Documents.durable` does not cover it."""
+    """The names of the ports that this process uses of the adapter. When an adapter could also serve the documents but
+    does not, the results of its calls are durable when they return, because `Documents.durable` does not include it."""
     settings: Settings
     clock: Clock
     collections: Callable[[], Sequence[Collection[Any, ...]]]
     """Returns all collections of documents. The call loads the records of every domain."""
     writer: WriterKind = "thread"
     waits: bool = True
-    """Whether opening may wait, up to a setting, for a server or for another process. Otherwise it fails at once."""
+    """Whether opening may wait, up to a setting, for a server or another process. Otherwise it fails immediately."""
 
 
 class NotOpened(Unavailable):
-    """An adapter could not be opened. The text is one line that names the file or server, and the reason."""
+    """An adapter could not be opened. The text is one line with the file or server, and the reason."""
 
 
 class Closed(Unavailable):
@@ -44,21 +44,22 @@ class Closed(Unavailable):
 
 
 class Adapter:
-    """A server, a file or memory behind one or more ports. `async with adapter:` opens it and closes it at the end.
+    """A server, a file or memory that implements one or more ports. `async with adapter:` opens it and closes it at the
+    end.
 
-    Making an adapter opens nothing: no file, connection, thread or task. It is opened once; to try again, make another.
-    Entering raises NotOpened, whose text has no password. What was open by then is closed in the reverse order, also
-    when the entering is cancelled.
+    Making an adapter opens nothing: no file, connection, thread or task. An adapter is opened once; to try again, make
+    another. Entering raises NotOpened, whose text has no password. When entering fails or is cancelled, everything that
+    was opened is closed in reverse order.
 
     After the adapter is closed, every method that reads, writes or sends raises Closed.
     """
 
     adapter_name: ClassVar[str]
-    """What messages call it after "the": `store`."""
+    """The name in messages, after "the": `store`."""
 
     is_closed = False
     close_seconds = CLOSE_SECONDS
-    """The time that closing may take, in seconds. Set before what `_open` has pushed is called."""
+    """The time that closing may take, in seconds. It is set before the callbacks of `_open` are called."""
     _was_entered = False
     _closing: AsyncExitStack | None = None
 
@@ -80,9 +81,9 @@ class Adapter:
         await self.aclose()
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Close within so many seconds. A second call does nothing.
+        """Close within this time, in seconds. A second call does nothing.
 
-        The adapter is closed also when this raises; what it raises says what was lost.
+        The adapter is closed also when this raises; the exception says what was lost.
         """
         if self.is_closed:
             return
@@ -102,4 +103,4 @@ class Adapter:
         return f"the {self.adapter_name} is closed" if self.is_closed else None
 
     async def _open(self, closing: AsyncExitStack) -> None:
-        """Open what the ports need, and push onto `closing` at once how each thing is closed."""
+        """Open what the ports need. After each step, push its closing onto `closing` immediately."""

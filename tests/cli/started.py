@@ -1,7 +1,6 @@
 """A platform in its own process, as `lastro up` runs it.
 
-The process begins as a copy of one that has imported what a platform needs; with `fresh` it is an interpreter of its
-own.
+The process starts as a copy of one that has imported the platform's modules. With `fresh` it is a new interpreter.
 """
 
 from __future__ import annotations

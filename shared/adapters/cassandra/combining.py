@@ -1,7 +1,7 @@
-"""The append protocol for many callers of one process: those who wait for the same account share a batch.
+"""The append protocol for many callers of one process: callers that wait for the same account share a batch.
 
-A batch takes three round trips, whatever the number of its lines. So the throughput of a busy account grows with the
-number of callers that wait for it, and its sequence numbers stay without a gap.
+A batch takes three round trips, whatever the number of its lines. The throughput of a busy account therefore grows with
+the number of waiting callers, and its sequence numbers stay without gaps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Queue:
         self.writer: asyncio.Task[None] | None = None
 
     def add(self, wanted: Wanted) -> asyncio.Future[Position]:
-        """Return the future of the leg's position. A leg that waits already is not added again."""
+        """Return the future of the leg's position. A leg that is already in the queue is not added again."""
         waiting = self.waiting.get((wanted.transfer_id, wanted.leg))
         if waiting is None:
             waiting = wanted, asyncio.get_running_loop().create_future()
@@ -51,7 +51,7 @@ class _Queue:
             _, future = self.waiting.pop((wanted.transfer_id, wanted.leg), (wanted, None))
             if future is not None and not future.done():
                 future.set_exception(error)
-                # Every caller may have been cancelled; then the error is of no use to any of them.
+                # If every caller was cancelled, the error has no receiver.
                 future.exception()
 
 
@@ -66,7 +66,8 @@ class CombiningLedger(LedgerProtocol):
         self._queues: dict[Place, _Queue] = {}
 
     async def drained(self, seconds: float) -> None:
-        """Wait until every leg that waits has a line or has failed, at most so long. Then no leg waits any more."""
+        """Wait until every leg in the queue has a line or has failed, for at most this time. Then the queue is
+        empty."""
         writers = [queue.writer for queue in self._queues.values() if queue.writer is not None]
         if writers:
             _, late = await asyncio.wait(writers, timeout=seconds)
@@ -95,7 +96,7 @@ class CombiningLedger(LedgerProtocol):
                     attempt = 0 if is_first else attempt + 1
                     if attempt:
                         await self.again(place, attempt)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the callers of this batch get it
+                except Exception as error:  # noqa: BLE001 - any error is passed to the callers of this batch
                     queue.head, attempt = None, 0
                     queue.failed(batch, error)
         finally:

@@ -1,4 +1,4 @@
-"""The tables of the ledger in CQL: every statement, and what its rows mean."""
+"""The tables of the ledger in CQL: every statement, and the meaning of its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from shared.adapters.cassandra.tables import Claim, ClaimedTransfer, Head, Line,
 from shared.ports.ledger import Cause, Leg, Refusal, Transfer
 
 _SHARDS: Final = 8
-"""Partitions of a tenant's accounts, and of a tenant's day. Never changed: it says where a row is."""
+"""The numbers of partitions of a tenant's accounts, and of a tenant's day. They must never change, because they
+determine the partition of a row."""
 _PAGE: Final = 1000
 _APPLIED: Final = "[applied]"
 

@@ -1,8 +1,8 @@
-"""The connection to Cassandra: the only module that imports the driver, when the first connection is made.
+"""The connection to Cassandra. Only this module imports the driver, when the first connection is made.
 
-The driver has its own threads. A request is sent from the event loop, and its outcome comes back to the loop by
-`call_soon_threadsafe`. No request has pages, because the driver would fetch the second page in its own thread while the
-caller waits: every statement that may return many rows has a LIMIT.
+The driver has its own threads. A request is sent from the event loop, and its result returns to the loop with
+`call_soon_threadsafe`. Requests are not paged, because the driver would fetch the second page in its own thread while
+the caller waits: every statement that may return many rows has a LIMIT.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REQUEST_SECONDS: Final = 10.0
-"""How long a request may take. The servers' own limits are shorter, so that their error arrives first."""
+"""The timeout of a request, in seconds. The servers' own limits are shorter, so that their error arrives first."""
 CONNECT_SECONDS: Final = 10.0
 """How long connecting to one address may take."""
 SPECULATIVE_SECONDS: Final = 0.5
-"""After this time an idempotent request is also sent to the next host."""
+"""The time after which an idempotent request is also sent to the next host, in seconds."""
 _SPECULATIVE_REQUESTS: Final = 1
 _PROTOCOL: Final = 5
 """Cassandra 4.0 and later. The driver would try newer ones of other servers first, and log warnings."""
@@ -59,7 +59,7 @@ class Connection:
         self._keyspace = keyspace
         self._prepared: dict[tuple[str, Kind], asyncio.Task[PreparedStatement]] = {}
         self.requests = 0
-        """How many requests were sent."""
+        """The number of requests that were sent."""
 
     @classmethod
     async def open(cls, url: CassandraUrl, seconds: float = CONNECT_SECONDS) -> Connection:
@@ -82,7 +82,7 @@ class Connection:
         await asyncio.to_thread(self._cluster.shutdown)
 
     def datacenter(self) -> str:
-        """Return the name of the data centre of the host that the driver is connected to."""
+        """Return the name of the data centre of the connected host."""
         hosts = self._cluster.metadata.all_hosts()
         return next(str(host.datacenter) for host in hosts if host.datacenter and host.is_up)
 
@@ -144,7 +144,7 @@ def _call(loop: asyncio.AbstractEventLoop, set_outcome: Any, value: Any) -> None
         if not set_outcome.__self__.done():
             set_outcome(value)
 
-    # The loop may be closed before the driver gives up a request.
+    # The loop may be closed before the driver stops retrying a request.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(set_unless_done)
 
@@ -157,7 +157,7 @@ def _translated(error: Exception, kind: Kind) -> Unavailable:
     if isinstance(error, refused):
         return Unavailable(f"Cassandra refuses a statement of the ledger: {_text(error)}")
     if kind is Kind.CONDITIONAL:
-        # Also "unavailable": the replicas may have been lost between the decision and its commit.
+        # Also "unavailable": replicas may have been lost between the decision and its commit.
         return OutcomeUnknown(f"the outcome of a conditional write is unknown: {_text(error)}")
     return Unavailable(f"Cassandra does not answer: {_text(error)}")
 
@@ -195,7 +195,7 @@ def _profiles(datacenter: str | None) -> dict[Any, Any]:
     from cassandra.query import dict_factory
 
     def profile(consistency: int, *, repeated: bool) -> Any:
-        # Requests for a partition go to the same replica first, so that conditional writes compete less.
+        # Requests for a partition are sent to the same replica first, so that conditional writes conflict less.
         return ExecutionProfile(
             load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=datacenter or "")),
             retry_policy=RetryPolicy() if repeated else FallthroughRetryPolicy(),

@@ -13,7 +13,7 @@ from shared.adapters.cassandra.trial_balance import turnover
 from shared.ports.ledger import AccountTurnover, Entry
 
 PAUSE_SECONDS: Final = 0.01
-"""The greatest wait after the first failed attempt. It doubles with each attempt, up to PAUSE_LIMIT_SECONDS."""
+"""The longest wait after the first failed attempt. It doubles with each attempt, up to PAUSE_LIMIT_SECONDS."""
 PAUSE_LIMIT_SECONDS: Final = 1.0
 
 
@@ -21,7 +21,7 @@ class CassandraLedger(CombiningLedger):
     """The ledger port. One instance for each process and event loop."""
 
     async def entries(self, tenant_id: str, account_id: str, after_sequence: int, limit: int) -> Sequence[Entry]:
-        """Return an account's entries behind a sequence number, oldest first."""
+        """Return the entries of an account after a sequence number, oldest first."""
         place = Place(tenant_id, account_id)
         bucket = (after_sequence + 1) // self._bucket_lines
         found: list[Entry] = []
@@ -47,7 +47,7 @@ class CassandraLedger(CombiningLedger):
         return found
 
     async def balance(self, tenant_id: str, account_id: str) -> int:
-        """Return an account's credits less its debits, in minor units; 0 for an account without entries."""
+        """Return credits less debits of an account, in minor units; 0 for an account without entries."""
         head = await self.current_head(Place(tenant_id, account_id))
         return 0 if head is None else head.balance
 

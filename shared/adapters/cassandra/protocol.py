@@ -1,16 +1,16 @@
-"""How a transfer is recorded on tables whose only atomic write is a conditional one to a single partition.
+"""The protocol that records a transfer on tables whose only atomic write is conditional and in one partition.
 
 A transfer is claimed once under its id. Each of its legs then gets one line in the journal of its account. A batch
-writes the lines and the head of the journal together, on the condition that the head has not changed since it was
-read. The head names the lines of the last batch (`pending`). These rules make it one line for each leg, also when
-processes end at any point and outcomes are unknown:
+writes the lines and the head of the journal together, on the condition that the head has not changed since it was read.
+The head names the lines of the last batch (`pending`). These rules guarantee one line for each leg, also when processes
+end at any point and outcomes are unknown:
 
-1. The positions of the pending lines are written before the next head is. So a line is found by its position, or by
-   `pending`.
+1. The positions of the pending lines are written before the next head. A line is therefore found by its position or by
+`pending`.
 2. The position of a leg is looked up after the head was read. If another process has written the line before the head
-   was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
+was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
 
-A process that ends between two steps leaves a transfer which the next append of the same transfer completes.
+When a process ends between two steps, the next append of the same transfer completes it.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from shared.ports.ledger import (
 )
 
 BUCKET_LINES: Final = 10_000
-"""A bucket of a journal has the lines whose sequence number, divided by this, is the bucket's number."""
+"""The number of lines of a bucket. A line is in the bucket with the number of its sequence number divided by this."""
 BATCH_LINES: Final = 50
 """The greatest number of lines in one batch."""
 ATTEMPTS: Final = 12
-"""How often a conditional write is tried before the caller gets Unavailable."""
+"""The number of attempts at a conditional write before the caller gets Unavailable."""
 HINTS: Final = 10_000
-"""The greatest number of accounts whose newest bucket a process remembers."""
+"""The greatest number of accounts whose newest bucket is cached in a process."""
 
 Pause = Callable[[int], Awaitable[None]]
 """Waits between two attempts; called with the number of failed attempts."""
@@ -86,14 +86,14 @@ class LedgerProtocol:
     """Records transfers, one step after the other. A subclass may run independent steps at the same time."""
 
     def __init__(self, tables: Tables, pause: Pause, *, bucket_lines: int = BUCKET_LINES) -> None:
-        """`bucket_lines` must be the same for every process that uses the tables, for ever."""
+        """`bucket_lines` must be the same for all processes that use the tables, and must never change."""
         self._tables = tables
         self._pause = pause
         self._bucket_lines = bucket_lines
         self._hints: dict[Place, int] = {}
 
     async def append(self, transfer: Transfer, recorded_at: str) -> RecordedTransfer | Refusal:
-        """Record a transfer as the port says."""
+        """Record a transfer as the port defines."""
         check_balanced(transfer.legs)
         places = [Place(transfer.tenant_id, id) for id in dict.fromkeys(leg.account_id for leg in transfer.legs)]
         reading = (self.current_head(place) for place in places)
@@ -106,7 +106,7 @@ class LedgerProtocol:
             heads.update((head.place, head) for head in opened)
             _check(transfer, heads)
         except LedgerRefused:
-            # The transfer itself may have made the sums too large for another one of its amount.
+            # The transfer itself may have made the sums too large for another transfer of the same amount.
             known = await self._tables.claimed(transfer.tenant_id, transfer.id, settled=True)
             if known is None:
                 raise
@@ -120,7 +120,7 @@ class LedgerProtocol:
     async def refuse(
         self, tenant_id: str, transfer_id: str, cause: Cause, reason: str, recorded_at: str
     ) -> RecordedTransfer | Refusal:
-        """Give an id up as the port says."""
+        """Refuse an id as the port defines."""
         claim, _ = await self._claim(Refusal(tenant_id, transfer_id, cause, reason, recorded_at))
         return await self._finished(claim)
 
@@ -190,7 +190,7 @@ class LedgerProtocol:
     # Writing the lines of one account
 
     async def _post(self, place: Place, wanted: Sequence[Wanted], head: Head | None) -> Sequence[Position]:
-        """Give each wanted leg its line and return their positions. `head` may be out of date."""
+        """Write a line for each wanted leg, and return the positions. `head` may be out of date."""
         done: list[Position] = []
         attempt = 0
         while wanted:
@@ -214,7 +214,7 @@ class LedgerProtocol:
         await self._pause(attempt)
 
     async def round(self, head: Head, wanted: Sequence[Wanted]) -> Round:
-        """Try once to write lines for the wanted legs, as many as one batch and the bucket have room for."""
+        """Try once to write lines for the wanted legs, as many as the batch and the bucket have room for."""
         wanted = wanted[:BATCH_LINES]
         done = _found(head.pending, wanted)
         wanted = _without(wanted, done)
@@ -233,7 +233,7 @@ class LedgerProtocol:
         return Round(await self._after_the_batch(after), done + after.pending, unfit)
 
     async def _before_the_next_head(self, head: Head) -> Head:
-        """Return the head with the positions of its pending lines written."""
+        """Write the positions of the pending lines, and return the head without them."""
         return await self._completed(head)
 
     async def _after_the_batch(self, head: Head) -> Head:
@@ -266,7 +266,7 @@ class LedgerProtocol:
 
     async def _open(self, place: Place, transfer: Transfer) -> Head:
         currency = next(leg.currency for leg in transfer.legs if leg.account_id == place.account_id)
-        # The account is noted before it has a head, so that no head is left out of the trial balance.
+        # The account is registered before it has a head, so that the trial balance includes every head.
         await self._tables.put_account(place)
         head = await self._opened(Head(place, 0, currency, 0, 0, 0, "", ()))
         self._remember_bucket(place, 0)
@@ -303,14 +303,14 @@ class LedgerProtocol:
             del self._hints[next(iter(self._hints))]
 
     async def _both(self, first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
-        """Run two steps that do not depend on each other; a subclass may run them at the same time."""
+        """Run two independent steps. A subclass may run them concurrently."""
         try:
             return await first, await second
         finally:
             second.close()
 
     async def _together(self, *steps: Coroutine[Any, Any, T]) -> Sequence[T]:
-        """Run steps that do not depend on each other; a subclass may run them at the same time."""
+        """Run independent steps. A subclass may run them concurrently."""
         try:
             return [await step for step in steps]
         finally:
@@ -347,7 +347,7 @@ def _check(transfer: Transfer, heads: Mapping[Place, Head | None]) -> None:
 
 
 def _same(claim: Claim, transfer: Transfer) -> Claim:
-    """Return the claim, unless it is of another transfer. Raises TransferMismatch."""
+    """Return the claim, unless it belongs to another transfer. Raises TransferMismatch."""
     if isinstance(claim, ClaimedTransfer):
         claimed = claim.transfer
         if claimed.cause != transfer.cause or claimed.legs != transfer.legs:
@@ -362,7 +362,7 @@ def _id(claim: Claim) -> tuple[str, str]:
 
 
 def _found(positions: Iterable[Position], wanted: Iterable[Wanted]) -> tuple[Position, ...]:
-    """Return the positions that are of wanted legs."""
+    """Return the positions of the wanted legs."""
     keys = {(leg.transfer_id, leg.leg) for leg in wanted}
     return tuple(position for position in positions if (position.transfer_id, position.leg) in keys)
 
@@ -401,7 +401,7 @@ def _extended(head: Head, wanted: Sequence[Wanted], last_sequence: int) -> tuple
 
 
 def _recorded(claim: ClaimedTransfer, positions: Iterable[Position]) -> RecordedTransfer:
-    """Return the recorded transfer. It is as old as its newest entry."""
+    """Return the recorded transfer. Its time is that of its newest entry."""
     transfer = claim.transfer
     by_leg = {position.leg: position for position in positions}
     entries = tuple(_entry(transfer.id, leg, by_leg[number]) for number, leg in enumerate(transfer.legs))

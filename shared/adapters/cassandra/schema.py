@@ -1,7 +1,7 @@
-"""The keyspace and tables of the ledger, as a list of versions. `lastro migrate` brings a keyspace to the newest.
+"""The keyspace and tables of the ledger, as a list of versions. `lastro migrate` upgrades a keyspace to the newest.
 
-A process that uses the ledger changes no table. It refuses to start in a keyspace whose tables are older than its code,
-or newer and no longer usable by it.
+A process that uses the ledger does not change tables. It does not start when the tables of the keyspace are older than
+its code, or so new that its code cannot use them.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ CREATE TABLE IF NOT EXISTS {keyspace}.transfers (
     recorded_at text,
     PRIMARY KEY ((tenant_id, transfer_id))
 )""",
-        # The lines of an account, in buckets of 10,000, with the head of the bucket. Written by lightweight
-        # transactions only: a plain write beside them can be lost.
+        # The lines of an account, in buckets of 10,000, with the head of the bucket. They are written only by
+        # lightweight transactions: a plain write to the same rows can be lost.
         """
 CREATE TABLE IF NOT EXISTS {keyspace}.journal (
     tenant_id text,
@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS {keyspace}.journal (
     recorded_at text,
     PRIMARY KEY ((tenant_id, account_id, bucket), sequence)
 )""",
-        # Where each leg is in its journal. The same row may be written any number of times.
+        # The position of each leg in its journal. The same row may be written any number of times.
         """
 CREATE TABLE IF NOT EXISTS {keyspace}.positions (
     tenant_id text,
@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS {keyspace}.positions (
     recorded_at text,
     PRIMARY KEY ((tenant_id, transfer_id), leg)
 )""",
-        # The transfers of a day, noted before they are claimed: some may never have been.
+        # The transfers of a day, listed before they are claimed: some of them may never have been claimed.
         """
 CREATE TABLE IF NOT EXISTS {keyspace}.days (
     tenant_id text,
@@ -112,9 +112,9 @@ CREATE TABLE IF NOT EXISTS {keyspace}.accounts (
 )
 _MIGRATIONS: Final = (_LEDGER,)
 VERSION: Final = _MIGRATIONS[-1].version
-"""The version that this code works with."""
+"""The version of the tables that this code uses."""
 OLDEST: Final = 1
-"""The oldest version whose code works with the tables of VERSION, so that its functions run on during an update."""
+"""The oldest version whose code can use the tables of VERSION, so that its functions keep running during an update."""
 
 
 def migrations() -> Sequence[Migration]:
@@ -123,11 +123,11 @@ def migrations() -> Sequence[Migration]:
 
 
 async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bool = False) -> int:
-    """Create the keyspace and bring its tables to this code's version. Return the number of steps.
+    """Create the keyspace and upgrade its tables to this code's version. Return the number of steps.
 
-    `done` is called with the text of each step after it was done; with `dry_run` nothing is changed. It may be executed
-    again at any time; do not execute it twice at the same time. Raises Unavailable, and InvalidSettings when the tables
-    are newer than this code.
+    `done` is called with a description of each step after it; with `dry_run` nothing is changed. It can be repeated at
+    any time, but must not run twice concurrently. Raises Unavailable, and InvalidSettings when the tables are newer
+    than this code.
     """
     connection = await Connection.open(url)
     try:
@@ -182,7 +182,7 @@ def _create_keyspace(url: CassandraUrl, datacenter: str) -> str:
 
 
 class _Stored(NamedTuple):
-    """The version of the tables, and the oldest version whose code works with them."""
+    """The version of the tables, and the oldest version whose code can use them."""
 
     version: int
     oldest: int

@@ -1,7 +1,7 @@
-"""The tables of the ledger as the append protocol sees them.
+"""The tables of the ledger as the append protocol uses them.
 
-Each call reads or writes one partition. A conditional write is atomic in its partition and says whether it was applied.
-`cql.py` has the tables on Cassandra; tests have the same tables in memory.
+Each call reads or writes one partition. A conditional write is atomic in its partition and reports whether it was
+applied. `cql.py` implements the tables on Cassandra; tests implement them in memory.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Place(NamedTuple):
 
 
 class ClaimedTransfer(NamedTuple):
-    """A transfer that has its id for ever. Its lines may still be missing in the journals.
+    """A transfer that owns its id permanently. Its lines may still be missing in the journals.
 
-    `recorded_at` is the earliest time that its lines may have.
+    `recorded_at` is the earliest time of its lines.
     """
 
     transfer: Transfer
@@ -35,11 +35,11 @@ class ClaimedTransfer(NamedTuple):
 
 
 Claim = ClaimedTransfer | Refusal
-"""What an id of a transfer was used for."""
+"""The transfer or refusal for which an id was used."""
 
 
 class Position(NamedTuple):
-    """Where a leg of a transfer is in the journal of its account."""
+    """The position of a leg in the journal of its account."""
 
     transfer_id: str
     leg: int
@@ -80,47 +80,47 @@ class Head(NamedTuple):
 
     @property
     def balance(self) -> int:
-        """Credits less debits."""
+        """Credits less debits, in minor units."""
         return self.credits - self.debits
 
 
 class Tables(Protocol):
     """The tables. Every call raises Unavailable when the servers do not answer.
 
-    What a write without a condition has written is seen by every read that begins after the write has returned.
+    Every read that begins after an unconditional write has returned sees that write.
     """
 
     async def claim(self, claim: Claim) -> Claim | None:
-        """Use an id of a transfer, if it is unused: then return None, else the claim that has it.
+        """Claim an unused transfer id and return None. If the id is used, return the claim that has it.
 
         Raises OutcomeUnknown.
         """
         ...
 
     async def claimed(self, tenant_id: str, transfer_id: str, *, settled: bool) -> Claim | None:
-        """Return what the id is used for. `settled` decides a claim that is in progress first."""
+        """Return the claim of an id. With `settled`, a claim in progress is decided first."""
         ...
 
     async def open_bucket(self, head: Head) -> Head | None:
-        """Write the head of a bucket, if the bucket has none: then return None, else the head that is there.
+        """Write the head of a new bucket and return None. If the bucket has a head, return that head.
 
         Raises OutcomeUnknown.
         """
         ...
 
     async def head(self, place: Place, bucket: int, *, settled: bool) -> Head | None:
-        """Return the head of a bucket. `settled` decides a batch that is in progress first."""
+        """Return the head of a bucket. With `settled`, a batch in progress is decided first."""
         ...
 
     async def append_lines(self, before: Head, after: Head, lines: Sequence[Line]) -> bool:
-        """Write lines and the head after them in one batch, if the head is still `before`. Return whether it was.
+        """Write lines and the new head in one batch if the head is still `before`. Return whether it was written.
 
         Raises OutcomeUnknown.
         """
         ...
 
     async def lines(self, place: Place, bucket: int, after_sequence: int, limit: int) -> Sequence[Line]:
-        """Return lines of one bucket behind a sequence number, oldest first."""
+        """Return the lines of one bucket after a sequence number, oldest first."""
         ...
 
     async def put_position(self, tenant_id: str, position: Position) -> None:
@@ -128,25 +128,25 @@ class Tables(Protocol):
         ...
 
     async def positions(self, tenant_id: str, transfer_id: str) -> Sequence[Position]:
-        """Return the positions of a transfer's legs that have one."""
+        """Return the existing positions of a transfer's legs."""
         ...
 
     async def put_day(self, tenant_id: str, recorded_at: str, transfer_id: str) -> None:
-        """Note a transfer under the day of `recorded_at`, before it is claimed."""
+        """List a transfer under the day of `recorded_at`, before it is claimed."""
         ...
 
     async def newest_of_day(
         self, tenant_id: str, day: str, before: tuple[str, str] | None, limit: int
     ) -> Sequence[tuple[str, str]]:
-        """Return times and ids of the transfers noted for a day (`YYYY-MM-DD`), newest first, behind `before`."""
+        """Return the times and ids of the transfers of a day (`YYYY-MM-DD`), newest first, before `before`."""
         ...
 
     async def put_account(self, place: Place) -> None:
-        """Note that a ledger account exists."""
+        """Register a ledger account."""
         ...
 
     async def put_bucket(self, place: Place, bucket: int) -> None:
-        """Note the newest bucket of an account as a hint."""
+        """Store the newest bucket of an account, as a hint."""
         ...
 
     async def bucket(self, place: Place) -> int:

@@ -1,8 +1,8 @@
-"""The trial balance of a tenant whose transfers are being recorded while it is made.
+"""The trial balance of a tenant while its transfers are being recorded.
 
-The heads of the journals are read one after another, so the legs of a transfer may fall on both sides of the reading.
-Such transfers are found among the newest ones, completed if their recording was interrupted, and left out of the sums.
-What remains are whole transfers, so that debits equal credits.
+The heads of the journals are read one after the other, so some legs of a transfer may be included and others not. Such
+transfers are found among the newest ones, completed if their recording was interrupted, and excluded from the sums. The
+rest are complete transfers, so debits equal credits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shared.adapters.cassandra.tables import Head, Place, Tables
 from shared.ports.ledger import AccountTurnover, RecordedTransfer
 
 _AT_ONCE: Final = 32
-"""How many heads are read at the same time."""
+"""The number of heads that are read concurrently."""
 _PAGE: Final = 100
 _MOST_TRANSFERS: Final = 10_000
 _DAYS: Final = 31
@@ -63,14 +63,14 @@ class _Cut:
 async def turnover(ledger: LedgerProtocol, tables: Tables, tenant_id: str) -> list[AccountTurnover]:
     """Return the turnover of every account that has a line, ordered by currency and id.
 
-    The sums differ only when the ledger is out of balance: at most 10,000 of the newest transfers
-    of 31 days are looked at.
+    The sums differ only when the ledger is out of balance. At most 10,000 of the newest transfers of 31 days are
+    examined.
     """
     heads = await _heads(ledger, tables, tenant_id)
     cut = _Cut(heads)
     if not cut.is_balanced():
         async for id in _newest_ids(tables, tenant_id, cut.newest_day):
-            # Completes the transfer, if a process ended while it recorded it.
+            # This completes the transfer if a process ended while it recorded it.
             transfer = await ledger.transfer(tenant_id, id)
             if transfer is not None:
                 cut.leave_out_if_split(transfer)

@@ -41,7 +41,7 @@ class CassandraUrl:
 
     @classmethod
     def parse(cls, url: str) -> CassandraUrl:
-        """Read the URL. Raises InvalidSettings, whose text has no password."""
+        """Parse the URL. Raises InvalidSettings, whose text does not contain the password."""
         # urlsplit accepts one host only.
         matched = _URL.fullmatch(url)
         if matched is None:
@@ -75,7 +75,7 @@ class CassandraUrl:
 
     @property
     def shown(self) -> str:
-        """The addresses and the keyspace, for messages."""
+        """The hosts and the keyspace, for messages."""
         return f"{','.join(f'{host}:{port}' for host, port in self.hosts)}/{self.keyspace}"
 
 

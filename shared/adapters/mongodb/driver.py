@@ -107,9 +107,9 @@ class Server:
         self.hosts = "MongoDB at " + ",".join(f"{host}:{port}" for host, port in parsed["nodelist"])
         """The servers that the URL names, for messages."""
         self.room = asyncio.Semaphore(max(1, max_workers - _SPARE_THREADS))
-        """Room for one more transaction. Motor makes each call in one of `max_workers` threads (MOTOR_MAX_WORKERS). A
-        write that waits for another transaction occupies its thread, and there must be one for that transaction's
-        commit."""
+        """Limits concurrent transactions. Motor makes each call in one of `max_workers` threads (MOTOR_MAX_WORKERS). A
+        write that waits for another transaction occupies its thread, and one thread must remain for the commit of that
+        transaction."""
         self._database: Any = self._client[self.name]
 
     async def aclose(self) -> None:

@@ -111,10 +111,10 @@ def _index(collection: Collection[Any, ...], index: Index) -> IndexDefinition:
 
 
 def _validator(collection: Collection[Any, ...]) -> Stored:
-    """Return the JSON Schema of the documents as they are stored: the tenant, and the type of each field.
+    """Return the JSON Schema of the stored documents: the tenant, and the type of each field.
 
-    A field that is newer than a document, or than the function that inserts it, may be absent, and an unknown field is
-    no error of the server: whether a document has the fields of its type, `Commit.check_fields` checks.
+    A field that is newer than a document, or than the function that inserts it, may be absent, and the server accepts
+    unknown fields. `Commit.check_fields` checks that a document has the fields of its type.
     """
     fields = validator(collection)["properties"]
     properties = {field_of(name): _plain(schema) for name, schema in fields.items()}
@@ -123,7 +123,7 @@ def _validator(collection: Collection[Any, ...]) -> Stored:
 
 
 def _plain(schema: Stored) -> Stored:
-    """Return the same schema in the keywords that say something about a value, and without `anyOf` for None."""
+    """Return the same schema with only the keywords about values, and without `anyOf` for None."""
     if "anyOf" in schema:
         value, none = map(_plain, schema["anyOf"])
         assert none == {"type": "null"}, "a field of a document has one type, or one and None"

@@ -107,7 +107,7 @@ def _document_batches(commit: Commit) -> Iterable[Batch]:
     for name, written in by_collection.items():
         planned = [(stage, write, statement) for write in written for stage, statement in write.statements()]
         planned.sort(key=itemgetter(0))
-        # A deletion that needs nothing is not in the count of the documents that have to be matched.
+        # A deletion without conditions is not counted among the documents that must match.
         for stages in ((_Stage.RELEASE,), (_Stage.GUARDED, _Stage.INSERT), (_Stage.TAKE_BACK,)):
             chosen = [each for each in planned if each[0] in stages]
             if chosen:
@@ -123,7 +123,7 @@ class _Stage(IntEnum):
     RELEASE = 0
     """A deletion, also of an absent document."""
     GUARDED = 1
-    """A write of a document that has to be there, as the filter says."""
+    """A write to a document that must exist and match the filter."""
     INSERT = 2
     TAKE_BACK = 3
     """The deletion of a document that the same commit inserts."""

@@ -33,7 +33,7 @@ _UNNAMED: Final = "unknown_service"
 
 
 def exporter(telemetry: Telemetry, variables: OtlpVariables) -> OtlpLink | None:
-    """Make the export that the variables describe, or return None without one. Raises InvalidSettings."""
+    """Return the export that the variables describe, or None without one. Raises InvalidSettings."""
     if not variables.traces and not variables.metrics:
         return None
     try:
@@ -56,7 +56,7 @@ def _resource() -> Resource:
 class OtlpLink(Adapter):
     """The exporters of the SDK. They read their endpoints, headers and intervals from the environment.
 
-    It sends from its opening on, and what remains when it is closed. Opening raises InvalidSettings.
+    It sends from its opening on, and sends the rest when it is closed. Opening raises InvalidSettings.
     """
 
     adapter_name = "OTLP export"
@@ -112,7 +112,8 @@ class OtlpLink(Adapter):
         )
 
     async def _send_rest(self) -> None:
-        """Send the remaining spans and metrics, for at most a second: a collector that hangs must not delay the end."""
+        """Send the remaining spans and metrics, for at most one second, so that a blocked collector does not delay the
+        end."""
         self._telemetry.export_to(None)
         closing = threading.Thread(target=self._close, name="otlp-close", daemon=True)
         closing.start()

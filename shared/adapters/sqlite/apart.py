@@ -1,7 +1,8 @@
-"""What the embedded store serves when the documents are in another store.
+"""The ports of the embedded store when the documents are in another store.
 
-`Documents.durable` then waits for the other store only. So a transfer is on disk when its call returns: a commit to the
-documents that rests on it can never be the only one to survive a crash. Events come from the other store's outbox.
+`Documents.durable` then waits only for the other store. A transfer is therefore on disk when its call returns:
+otherwise a commit of documents that depends on the transfer could survive a crash that the transfer does not. Events
+come from the outbox of the other store.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class DurableLedger:
-    """The ledger port. What a call returns is on disk."""
+    """The ledger port. The result of a call is on disk when the call returns."""
 
     def __init__(self, ledger: SqliteLedger, journal: Journal) -> None:
         self._ledger = ledger
@@ -55,7 +56,8 @@ class DurableLedger:
 
 
 class LogPublisher(Adapter):
-    """The bus port: publishes into the log from which the embedded broker delivers. A repeated event is there twice."""
+    """The bus port: it publishes into the log from which the embedded broker delivers. A repeated event is stored
+    twice."""
 
     adapter_name = "bus"
     reads_the_outbox = False

@@ -290,7 +290,7 @@ class SqliteDocuments:
         return table
 
     def close(self) -> None:
-        """Forget all documents: every method raises Closed from now on. The journal is closed before."""
+        """Remove all documents from memory: every method raises Closed from now on. The journal is closed before."""
         self._memory.clear()
         self._tables.clear()
 

@@ -97,7 +97,7 @@ class Journal:
         self.batches = 0
 
     async def start(self) -> None:
-        """Open the writer. Raises WriterFailed or SchemaTooNew; then `close` ends what was started of it."""
+        """Open the writer. Raises WriterFailed or SchemaTooNew; `close` then ends the writer that was started."""
         await self._writer.start()
 
     def bound_waits(self, seconds: float) -> None:
@@ -123,7 +123,7 @@ class Journal:
         return self._gathered_bytes > self._limit_bytes or self.refusing is not None
 
     def refusal(self) -> Unavailable:
-        """Return the error for a commit that cannot be taken now."""
+        """Return the error for a commit that cannot be accepted now."""
         return (Closed if self.is_closed else Unavailable)(self.refusing or "the store's writer is behind")
 
     async def room(self) -> None:

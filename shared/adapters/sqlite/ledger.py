@@ -265,7 +265,8 @@ class SqliteLedger:
         return max([stored, *(id for owner, id in pending if owner == tenant_id)])
 
     def close(self) -> None:
-        """Forget all accounts and transfers: every method raises Closed from now on. The journal is closed before."""
+        """Remove all accounts and transfers from memory: every method raises Closed from now on. The journal is closed
+        before."""
         self.dropped()
 
     # Calls of the journal

@@ -46,7 +46,7 @@ class Reader(sqlite3.Connection):
         if self._failed is None:
             return None
         try:
-            # A damaged page stays in SQLite's cache until something is committed, though the file is whole again.
+            # A damaged page stays in SQLite's cache until the next commit, also when the file is repaired.
             sqlite3.Connection.execute(self, "PRAGMA shrink_memory")
             self.execute(*self._failed).fetchall()
         except (Unavailable, sqlite3.Error) as error:

@@ -66,12 +66,12 @@ class SqliteStore(Adapter):
         writer: WriterKind = "thread",
         has_inbox: bool = True,
     ) -> None:
-        """Its ports are there once it is open. `has_inbox` is False where the documents, and with them the outbox and
-        the inbox, are in another store (see shared.adapters.sqlite.apart).
+        """The ports exist when the store is open. `has_inbox` is False when the documents, with the outbox and the
+        inbox, are in another store (see shared.adapters.sqlite.apart).
 
-        To open it creates the directory if necessary, and migrates its file to this version and these collections. It
-        cannot be opened when another process, or the writer of a killed one, has not released the directory within
-        `data_lock_seconds`, or when a newer version of Lastro wrote the file.
+        Opening creates the directory if necessary, and migrates its file to this version and these collections. It
+        fails when another process, or the writer of a killed one, has not released the directory within
+        `data_lock_seconds`, and when a newer version of Lastro wrote the file.
         """
         self._data_dir = data_dir
         self._collections = collections

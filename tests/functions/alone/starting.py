@@ -1,7 +1,7 @@
-"""A function started alone, as it is deployed: by the image's command, in a process of its own.
+"""A function started alone, as it is deployed: by the image's command, in its own process.
 
-The process begins as a copy of one that has imported the server and the framework, which are most of a function's start
-and the same for every function. `started_by_command` runs the command itself.
+The process starts as a copy of one that has imported the server and the framework, which take most of the start and are
+the same for every function. `started_by_command` runs the command itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SERVED = ("--factory", "shared.functions.application:application")
 _OPTIONS = ("-X", "importtime")
 _IMPORT = "import time:"
-# What every function imports, and nothing of this repository.
+# The modules that every function imports, without those of this repository.
 _PRELOADED = ("uvicorn.main", "uvicorn.protocols.http.httptools_impl", "functions_framework.aio", "pydantic.main")
 
 
