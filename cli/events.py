@@ -25,7 +25,7 @@ _PAUSE_SECONDS: Final = 0.3
 def tail(
     *,
     type_: Annotated[str, typer.Option("--type", help="A type, or a pattern: lastro.payment.*")] = "*",
-    payment: Annotated[str | None, typer.Option("--payment", help="Only what is about this payment.")] = None,
+    payment: Annotated[str | None, typer.Option("--payment", help="Only the events of this payment.")] = None,
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest event in the log.")] = False,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on until Ctrl-C.")] = True,
     data_dir: DataDir = DEFAULT_DATA_DIR,

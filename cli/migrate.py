@@ -56,7 +56,7 @@ class _Migrated(NamedTuple):
 
 def _require(setting: str, url: str, schemes: tuple[str, ...], server: str) -> None:
     if url and not url.startswith(schemes):
-        raise CliError(f"{setting} is no URL with {' or '.join(schemes)}: only {server} is migrated")
+        raise CliError(f"{setting} is not a URL with {' or '.join(schemes)}: only {server} is migrated")
 
 
 def _print_summary(migrated: _Migrated, *, dry_run: bool) -> None:

@@ -16,7 +16,7 @@ PROGRAM: Final = shlex.quote(os.environ.get("LASTRO_COMMAND", "lastro"))
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data-dir", envvar="LASTRO_DATA_DIR", help="Where the platform keeps its data and credentials.json."
+        "--data-dir", envvar="LASTRO_DATA_DIR", help="The directory of the platform's data and credentials.json."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]

@@ -26,7 +26,10 @@ def request(
         str | None, typer.Option("--idempotency-key", help="The key of a POST; a new one when left out.")
     ] = None,
     wait: Annotated[
-        int, typer.Option("--wait", help="Seconds to wait until nothing more happens by itself.", min=0, max=10)
+        int,
+        typer.Option(
+            "--wait", help="Seconds to wait until the platform has finished its work on the resource.", min=0, max=10
+        ),
     ] = 0,
     include: Annotated[bool, typer.Option("-i", "--include", help="Print status and headers before the body.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,

@@ -22,7 +22,7 @@ class TransferLeg(Resource):
 
 
 class TransferCause(Resource):
-    """The resource that asked for a transfer."""
+    """The resource that requested a transfer."""
 
     type: str = Field(description="The kind of resource: `payment`, `refund` or `deposit`.")
     id: str = Field(description="The id of the payment, refund or deposit.")
@@ -35,7 +35,7 @@ class LedgerTransfer(Resource):
     legs: list[TransferLeg] = Field(
         description="The sides of the transfer. In each currency, the debits and the credits are equal."
     )
-    cause: TransferCause = Field(description="The resource that asked for the transfer.")
+    cause: TransferCause = Field(description="The resource that requested the transfer.")
     recorded_at: Time = Field(description="When the ledger recorded the transfer.")
 
 

@@ -45,13 +45,13 @@ class DeadLetter(Resource):
     consumer: str = Field(description="The name of the function that could not process the event.")
     cause: Cause = Field(description="The reason for which the last delivery failed.")
     attempts: int = Field(
-        description="How many times the delivery failed for good: 1, and one more for each failed replay."
+        description="How many times the delivery failed after all retries: 1, and one more for each failed replay."
     )
     status: DeadLetterStatus = Field(
         description="`parked` waits for a decision; `replayed` was published again; `discarded` will not be "
         "delivered again."
     )
-    parked_at: Time = Field(description="When the last delivery failed for good.")
+    parked_at: Time = Field(description="When the last delivery failed after all retries.")
 
 
 def dead_letter_resource(letter: DeadLetterDocument) -> DeadLetter:

@@ -78,7 +78,7 @@ def choose(settings: Settings) -> dict[str, Choice]:
 
 
 def _refusal(port: str, scheme: str, openers: Mapping[str, str]) -> str:
-    named = f"LASTRO_{port.upper()} " + (f"names a {scheme!r} server" if scheme else "is no URL")
+    named = f"LASTRO_{port.upper()} " + (f"names a {scheme!r} server" if scheme else "is not a URL")
     known = [f"{known}://" for known in openers if known != EMBEDDED]
     if not known:
         return f"{named}, and this version has only the embedded {port} adapter: leave the setting out"

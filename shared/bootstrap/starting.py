@@ -28,7 +28,7 @@ def read_settings() -> Settings:
 def warn_of_misspelt() -> None:
     """Log a warning for each variable whose name resembles a setting's name but is none. Needs logging to be set up."""
     for name, meant in misspelt():
-        log.warning("the environment has %s, which is no setting: is %s meant?", name, meant)
+        log.warning("the environment has %s, which is not a setting; did you mean %s?", name, meant)
 
 
 def check_files(settings: Settings) -> None:

@@ -73,7 +73,7 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "hold_timed_out",
         "The amount could not be held in time",
         "a payment that is `expired`",
-        "The platform asked several times to hold the amount on the payer's account, and got no result. Nothing was "
+        "The platform requested the hold on the payer's account several times, and got no result. Nothing was "
         "moved, and a hold that arrives later is released.",
         "Create a new payment. If this happens often, ask the operator of the platform to look at the dead letters.",
     ),
@@ -81,7 +81,7 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "deadline_passed",
         "The ledger did not record the transfer in time",
         "a payment or a refund that is `failed`",
-        "The order to record the transfer reached the ledger after its deadline. The ledger refused it for good, so "
+        "The request for the transfer reached the ledger after its deadline. The ledger refused it permanently, so "
         "nothing was moved, and the hold is released.",
         "Create a new payment or refund.",
     ),

@@ -271,7 +271,7 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "internal_error",
         500,
         "The platform has an internal error",
-        "The platform has an error of its own. Its log has the details under the `request_id`.",
+        "An unexpected error occurred in the platform. Its log has the details under the `request_id`.",
         "Send the request again with the same Idempotency-Key. If the error stays, give the operator the `request_id`.",
     ),
     ProblemType(

@@ -58,7 +58,7 @@ class Calls:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not path.exists():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"process {path.stem} did not tell in {_PATIENCE_SECONDS} seconds what it counted")
+                raise RuntimeError(f"process {path.stem} did not report within {_PATIENCE_SECONDS} seconds")
             time.sleep(0.005)
         written = json.loads(path.read_text())
         path.unlink()

@@ -146,7 +146,7 @@ def test_a_misspelt_setting_causes_a_warning(tmp_path: Path) -> None:
     ):
         assert platform.stop() == 0
     warned = [line["message"] for line in lines_of(errors) if line["level"] == "warning"]
-    assert warned == ["the environment has LASTRO_LOGLEVEL, which is no setting: is LASTRO_LOG_LEVEL meant?"]
+    assert warned == ["the environment has LASTRO_LOGLEVEL, which is not a setting; did you mean LASTRO_LOG_LEVEL?"]
 
 
 def test_telemetry_of_the_platform_reaches_a_collector_by_its_end(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in items:
         if _OWN_PLATFORM & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.skip(reason="has a platform of its own"))
+            item.add_marker(pytest.mark.skip(reason="has its own platform"))
 
 
 Start = Callable[..., AbstractAsyncContextManager[Deployment]]

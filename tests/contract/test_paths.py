@@ -83,7 +83,7 @@ async def test_an_unsupported_method_is_refused(deployment: Deployment, target: 
     """An unsupported method is answered with 405 and Allow before the token is checked."""
     answer = await deployment.wire.send(method, target)
     if answer.status == 400:
-        pytest.skip("the server knows no such method")
+        pytest.skip("the server does not support this method")
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.header("allow") == allow
     assert answer.document["detail"] == f"{method} is not allowed on this path. Allowed methods: {allow}."

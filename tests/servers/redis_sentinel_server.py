@@ -71,7 +71,7 @@ def sentinels_of(url: str) -> Any:
 def _expect_redundancy(sentinel: redis.Redis) -> None:
     state = cast("dict[str, Any]", sentinel.sentinel_master(PRIMARY))
     if state["num-slaves"] != 1 or state["num-other-sentinels"] != len(_SENTINELS) - 1 or state["flags"] != "master":
-        raise ValueError(f"it does not know all the others yet: {state}")
+        raise ValueError(f"it has not found all the others yet: {state}")
     (replica,) = sentinel.sentinel_slaves(PRIMARY)
     if replica["master-link-status"] != "ok":
         raise ValueError(f"the replica is not in step yet: {replica}")

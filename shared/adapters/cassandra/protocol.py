@@ -6,9 +6,9 @@ The head names the lines of the last batch (`pending`). These rules guarantee on
 end at any point and outcomes are unknown:
 
 1. The positions of the pending lines are written before the next head. A line is therefore found by its position or by
-`pending`.
+   `pending`.
 2. The position of a leg is looked up after the head was read. If another process has written the line before the head
-was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
+   was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
 
 When a process ends between two steps, the next append of the same transfer completes it.
 """
@@ -326,7 +326,7 @@ def unfit(place: Place, wanted: Wanted) -> Unavailable:
     """
     return Unavailable(
         f"leg {wanted.leg} of {wanted.transfer_id} is claimed, and the sums of the ledger account {place.account_id} "
-        f"would leave 64 bits; an operator has to decide"
+        f"would leave 64 bits; an operator must decide"
     )
 
 
@@ -338,7 +338,7 @@ def _check(transfer: Transfer, heads: Mapping[Place, Head | None]) -> None:
         head = heads[Place(transfer.tenant_id, leg.account_id)]
         currency = currencies.setdefault(leg.account_id, leg.currency if head is None else head.currency)
         if currency != leg.currency:
-            raise LedgerRefused(f"the ledger account {leg.account_id} is kept in {currency}, not in {leg.currency}")
+            raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {currency}, not {leg.currency}")
         before = 0 if head is None else head.debits if leg.direction == "debit" else head.credits
         key = (leg.account_id, leg.direction)
         sums[key] = sums.get(key, before) + leg.amount

@@ -207,7 +207,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadKeyFile(path, "is damaged (it does not contain a JSON object)")
     if content.get("version") != _VERSION:
-        found = f"has version {content.get('version')!r}, and this version of Lastro knows {_VERSION}"
+        found = f"has version {content.get('version')!r}, and this version of Lastro supports {_VERSION}"
         raise BadKeyFile(path, found, "start the Lastro that wrote it")
     return content
 

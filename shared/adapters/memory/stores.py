@@ -177,7 +177,7 @@ def _apply(rows: Rows, commit: Commit) -> Iterator[tuple[Collection[Any, ...], t
 
 def _changed(current: Document | None, change: Change) -> Document:
     if current is None or any(current.get(name) != value for name, value in change.where.items()):
-        raise GuardRefused(f"{change.collection.name}/{change.id} is not as the change wants it")
+        raise GuardRefused(f"{change.collection.name}/{change.id} does not meet the condition of the change")
     document = {**current, **deepcopy(dict(change.assign)), "version": current["version"] + 1}
     for name, increment in change.increments.items():
         document[name] = document.get(name, 0) + increment

@@ -102,7 +102,7 @@ async def missing_steps(server: Server, collections: Iterable[Collection[Any, ..
     version = await server.find_one(SCHEMA, {"_id": SCHEMA_ID})
     if version is not None and version["version"] > VERSION:
         raise WrongSchema(
-            f"the database {server.name} has version {version['version']} of the schema and this Lastro knows "
+            f"the database {server.name} has version {version['version']} of the schema and this Lastro supports "
             f"{VERSION}: run `lastro migrate` of the newer Lastro"
         )
     there = {each["name"]: each for each in await server.listed({"listCollections": 1})}
@@ -113,7 +113,7 @@ async def missing_steps(server: Server, collections: Iterable[Collection[Any, ..
         for index in definition.indexes:
             steps += _index_steps(server, definition.name, index, indexes.get(index.name))
     if version is None or (version["version"], version["oldest"]) != (VERSION, OLDEST):
-        steps.append(Step(f"note version {VERSION} of the schema", lambda: _note_version(server)))
+        steps.append(Step(f"record version {VERSION} of the schema", lambda: _note_version(server)))
     return steps
 
 

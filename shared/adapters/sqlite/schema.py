@@ -229,7 +229,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise SchemaTooNew(
-            f"the data directory has schema version {version}; this version of Lastro knows {len(MIGRATIONS)}: "
+            f"the data directory has schema version {version}; this version of Lastro supports {len(MIGRATIONS)}: "
             "start the newer Lastro that wrote it"
         )
     for number in range(version, len(MIGRATIONS)):

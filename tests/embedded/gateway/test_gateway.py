@@ -55,7 +55,7 @@ class Setup:
 
     async def _admit(self, tenant_id: str) -> None:
         if self.full:
-            raise Problem("dependency_unavailable", "Too much is under way.")
+            raise Problem("dependency_unavailable", "Too many requests are in progress.")
         self.admitted.append(tenant_id)
 
     async def send(

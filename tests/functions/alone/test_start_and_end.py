@@ -119,7 +119,7 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
     # A line is written a moment after its request.
     while not any(reason in message for message in messages) and time.monotonic() < deadline:
         messages = [line["message"] for line in log_of(beside.output())]
-    assert "the environment has LASTRO_LOGLEVEL, which is no setting: is LASTRO_LOG_LEVEL meant?" in messages
+    assert "the environment has LASTRO_LOGLEVEL, which is not a setting; did you mean LASTRO_LOG_LEVEL?" in messages
     assert [message for message in messages if reason in message]
 
 

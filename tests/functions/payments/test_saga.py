@@ -62,7 +62,7 @@ async def test_a_payment_whose_first_event_was_lost_is_continued(begun: Story) -
     assert [event.attempt for event in harness.events_of(PaymentCreated)] == [1, 2]
     assert await begun.balances() == ((9000, 0), (1000, 0))
     harness.clock.advance(timedelta(days=1))
-    assert await sweep(harness) == 0, "what has ended is not looked at again"
+    assert await sweep(harness) == 0, "ended payments are not examined again"
 
 
 async def test_an_overdue_attempt_is_published_as_one_fact(begun: Story) -> None:

@@ -39,8 +39,8 @@ def test_a_server_without_an_adapter_is_named(tmp_path: Path, port: str) -> None
 
 @pytest.mark.parametrize("url", ["user:password@host", "password", "//password@host/x"])
 def test_a_url_without_a_scheme_is_not_shown(url: str) -> None:
-    """A setting that is no URL is refused without its text, which may be a password."""
-    with pytest.raises(InvalidSettings, match="LASTRO_DOCUMENTS is no URL") as refused:
+    """A setting that is not a URL is refused without its text, which may be a password."""
+    with pytest.raises(InvalidSettings, match="LASTRO_DOCUMENTS is not a URL") as refused:
         Process(Settings(documents=url))
     assert "password" not in str(refused.value)
 

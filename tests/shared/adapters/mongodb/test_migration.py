@@ -79,7 +79,7 @@ async def test_an_empty_database_gets_everything_and_then_its_version(server: Ad
     done = await steps(server)
     assert "create the collection suite_accounts" in done
     assert done.index("create the index iban of suite_accounts") > done.index("create the collection suite_accounts")
-    assert done[-1] == f"note version {VERSION} of the schema"
+    assert done[-1] == f"record version {VERSION} of the schema"
     assert set(server.collections) == {each.name for each in definitions(COLLECTIONS)}
     assert server.indexes["suite_accounts"]["iban"]["key"] == {"tenantId": 1, "iban": 1}
     assert await steps(server) == []

@@ -126,7 +126,7 @@ async def test_a_core_continues_after_its_writer_died(tmp_path: Path, point: str
     await check_prefix(tmp_path / "data", reported)
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system does not tell what a process's children are")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system does not list the children of a process")
 async def test_an_orphaned_writer_holds_the_directory(tmp_path: Path) -> None:
     """The writer of a killed core locks the directory until it has written all submitted batches."""
     with core(tmp_path / "data", "process") as process:

@@ -510,7 +510,7 @@ async def test_a_newer_file_is_refused(tmp_path: Path, writer: Any) -> None:
             )
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what a process has open")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list the open files of a process")
 def test_a_refused_file_is_not_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a refusal, the connection to the file is closed, also while the exception is referenced."""
     sqlite_schema.make_data_dir(tmp_path)
