@@ -163,5 +163,5 @@ async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
         await assert_nothing_is_left(before)
         if was_done:
             break
-    async with running(tmp_path, data_lock_seconds=0.0) as house:
-        assert (await house.wire.send("GET", "/readyz")).status == 200
+    async with running(tmp_path, data_lock_seconds=0.0) as deployment:
+        assert (await deployment.wire.send("GET", "/readyz")).status == 200
