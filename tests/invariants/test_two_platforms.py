@@ -1,0 +1,252 @@
+"""Two `lastro up` on one MongoDB, Cassandra and Redis: each has every function, and one of them is killed under load.
+
+`pytest -s` shows the number of payments, how they ended, and how many requests each platform answered.
+LASTRO_TWO_PLATFORMS_PAYMENTS sets how many payments there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.cli.started import Started, run, started
+from tests.invariants.crash_client import Client, Died
+from tests.waiting import PATIENCE_SECONDS
+
+PAYMENTS: Final = int(os.environ.get("LASTRO_TWO_PLATFORMS_PAYMENTS", "1000"))
+WORKERS: Final = 16
+FUNDED: Final = (1_000_000, 1_000_000, 1_000_000, 500)
+"""What each payer has, in centavos. The last one's payments compete for what is left, and most are declined."""
+PAYEES: Final = 3
+SHARED_FILES: Final = ("keys.json", "secrets.json", "credentials.json")
+"""What both platforms must know: the keys, the named secrets, and the demo tenant's credentials."""
+_ENDED: Final = frozenset({"settled", "declined", "failed", "canceled", "expired"})
+_PAUSE: Final = 0.05
+
+
+@dataclass
+class Process:
+    """A platform, as the client of the crash tests sees it."""
+
+    started: Started
+    answered: int = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return str(self.started.announced["base_url"])
+
+    async def ended(self) -> int:
+        """Return the exit code at once; a connection may also fail while the process lives."""
+        return self.started.process.poll() or 0
+
+
+@dataclass
+class Pair:
+    """The platforms, a client of each, and what was answered."""
+
+    stack: ExitStack
+    folder: Path
+    settings: dict[str, str]
+    processes: dict[str, Process] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    async def start(self, name: str) -> None:
+        """Start a platform on its own data directory, with the keys of the first."""
+        data_dir = self.folder / name
+        if name != "a" and not data_dir.exists():
+            data_dir.mkdir(mode=0o700)
+            for file in SHARED_FILES:
+                shutil.copy2(self.folder / "a" / file, data_dir / file)
+        context = started(data_dir, errors=self.folder / f"{name}.log", settings=self.settings)
+        process = await asyncio.to_thread(self.stack.enter_context, context)
+        self.processes[name] = Process(process)
+        client = Client(json.loads((self.folder / "a" / "credentials.json").read_text()))
+        await client.meet(self.processes[name])  # type: ignore[arg-type]  # what a client needs of it
+        self.clients[name] = client
+
+    async def kill(self, name: str) -> None:
+        """Kill a platform, as `kill -9` does."""
+        client = self.clients.pop(name)
+        self.processes[name].started.stop(signal.SIGKILL)
+        await client.leave()
+
+    async def anywhere(self, first: int, call: Callable[[Client], Awaitable[Any]]) -> Any:
+        """Make a call at one platform, and at the next one when that has ended or does not answer."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                names = sorted(self.clients)
+                name = names[first % len(names)]
+                try:
+                    answer = await call(self.clients[name])
+                except Died:
+                    first += 1
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    self.processes[name].answered += 1
+                    return answer
+
+
+@pytest.fixture
+def settings(mongodb_url: str, cassandra_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """Return the settings of both platforms: a database, a keyspace and keys of this test's own."""
+    name = f"two_{os.getpid()}_{tmp_path.name[-12:]}".lower().replace("-", "_")
+    found = {
+        "LASTRO_DOCUMENTS": mongodb_url.replace("/lastro?", f"/{name}?"),
+        "LASTRO_LEDGER": cassandra_url.replace("/lastro?", f"/{name}?"),
+        "LASTRO_CACHE": f"{redis_url}?namespace={name}",
+        "LASTRO_OUTBOX_GRACE_SECONDS": "5",
+        "LASTRO_SAGA_STEP_SECONDS": "10",
+    }
+    migrated = run("migrate", **found)
+    assert migrated.returncode == 0, migrated.stderr
+    return found
+
+
+@pytest.fixture
+async def pair(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Pair]:
+    """Return two platforms that are not started yet."""
+    with ExitStack() as stack:
+        pair = Pair(stack, tmp_path, settings)
+        yield pair
+        for client in pair.clients.values():
+            await client.leave()
+
+
+def brl(value: int) -> dict[str, Any]:
+    """Return an amount."""
+    return {"value": value, "currency": "BRL"}
+
+
+async def open_accounts(client: Client) -> tuple[list[str], list[str]]:
+    """Return the payers' accounts, with money, and the payees'."""
+    document = {"type": "cpf", "number": "529.982.247-25"}
+    body = {"kind": "merchant", "name": "Loja", "document": document, "email": "loja@example.com"}
+    owner = (await client.post("owner", "/v1/users", body))["id"]
+    accounts = [
+        (await client.post(f"account-{number}", "/v1/accounts", {"owner_id": owner, "currency": "BRL"}))["id"]
+        for number in range(len(FUNDED) + PAYEES)
+    ]
+    payers, payees = accounts[: len(FUNDED)], accounts[len(FUNDED) :]
+    for account, value in zip(payers, FUNDED, strict=True):
+        deposit = {"account_id": account, "amount": brl(value), "method": "pix"}
+        made = await client.post(f"deposit-{account}", "/v1/deposits", deposit)
+        await reaches(client, f"/v1/deposits/{made['id']}", frozenset({"settled"}))
+    return payers, payees
+
+
+async def reaches(client: Client, path: str, statuses: frozenset[str]) -> dict[str, Any]:
+    """Read a resource until it has one of the statuses, and return it."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (found := await client.get(path))["status"] not in statuses:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(_PAUSE)
+    resource: dict[str, Any] = found
+    return resource
+
+
+async def pay_all(pair: Pair, payers: list[str], payees: list[str]) -> dict[int, dict[str, Any]]:
+    """Send all payments, alternately to both platforms; kill one half-way and start it again later."""
+    numbers = iter(range(PAYMENTS))
+    made: dict[int, dict[str, Any]] = {}
+
+    async def work() -> None:
+        for number in numbers:
+            body = {
+                "amount": brl(1 + number % 7),
+                "method": "internal",
+                "payer_account_id": payers[number % len(payers)],
+                "payee_account_id": payees[number % len(payees)],
+            }
+            key = f"payment-{number}"
+            made[number] = await pair.anywhere(number, partial(Client.post, key=key, path="/v1/payments", body=body))
+
+    async def kill_and_start() -> None:
+        while len(made) < PAYMENTS // 2:  # noqa: ASYNC110 - what is counted has no event
+            await asyncio.sleep(_PAUSE)
+        await pair.kill("a")
+        while len(made) < PAYMENTS * 3 // 4:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_PAUSE)
+        await pair.start("a")
+
+    await asyncio.gather(kill_and_start(), *(work() for _ in range(WORKERS)))
+    return made
+
+
+async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair) -> None:
+    """Every answered payment ends once; balances, ledger and statements agree; no hold and no dead letter is left."""
+    await pair.start("a")
+    await pair.start("b")
+    payers, payees = await open_accounts(pair.clients["a"])
+    made = await pay_all(pair, payers, payees)
+    client = pair.clients["b"]
+    ended = {number: await reaches(client, f"/v1/payments/{payment['id']}", _ENDED) for number, payment in made.items()}
+    assert len({payment["id"] for payment in ended.values()}) == PAYMENTS
+    assert len(await client.listed("/v1/payments")) == PAYMENTS
+    await check_first_answers(pair, made)
+    settled = [payment for payment in ended.values() if payment["status"] == "settled"]
+    print(
+        f"\n{PAYMENTS} payments: {dict(Counter(payment['status'] for payment in ended.values()))}; answered by "
+        f"{ {name: process.answered for name, process in pair.processes.items()} } (a: since its second start)"
+    )
+    assert {payment["failure"]["code"] for payment in ended.values() if payment["failure"]} <= {"insufficient_funds"}
+    await check_books(client, payers, payees, settled)
+    await asyncio.to_thread(verify_ledger, pair)
+
+
+async def check_first_answers(pair: Pair, made: dict[int, dict[str, Any]]) -> None:
+    """Repeat a part of the commands at the platform that did not answer them: each gets its first answer."""
+    for number in range(0, PAYMENTS, 10):
+        for client in pair.clients.values():
+            kept = client.kept.get(f"payment-{number}")
+            if kept is None:
+                continue
+            for other in pair.clients.values():
+                again = await other.post(f"payment-{number}", kept.path, json.loads(kept.body))
+                assert again == made[number]
+
+
+async def check_books(client: Client, payers: list[str], payees: list[str], settled: list[dict[str, Any]]) -> None:
+    """Check balances, holds, statements, totals and dead letters against the payments that were settled."""
+    paid, received = Counter[str](), Counter[str]()
+    for payment in settled:
+        paid[payment["payer_account_id"]] += payment["amount"]["value"]
+        received[payment["payee_account_id"]] += payment["amount"]["value"]
+    expected = {payer: value - paid[payer] for payer, value in zip(payers, FUNDED, strict=True)}
+    expected |= {payee: received[payee] for payee in payees}
+    assert min(expected.values()) >= 0
+    for account, posted in expected.items():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (found := await client.get(f"/v1/accounts/{account}/balance"))["posted"] != posted or found["held"]:  # noqa: ASYNC110
+                await asyncio.sleep(_PAUSE)
+        assert (found["posted"], found["held"], found["available"]) == (posted, 0, posted)
+    (brazil,) = (await client.get("/v1/ledger/trial-balance"))["data"]
+    assert brazil["debits"] == brazil["credits"]
+    total = brazil["debits"]
+    assert (total if isinstance(total, int) else total["value"]) == sum(FUNDED) + sum(paid.values())
+    assert await client.listed("/v1/dead-letters") == []
+    for payee in payees:
+        lines = await client.listed(f"/v1/accounts/{payee}/statement")
+        assert sum(line["amount"]["value"] for line in lines) == received[payee]
+        assert lines[-1]["balance_after"]["value"] == received[payee]
+
+
+def verify_ledger(pair: Pair) -> None:
+    """Compute the whole ledger again from its entries."""
+    folder = pair.folder / "reader"
+    folder.mkdir(mode=0o700)
+    for file in SHARED_FILES:
+        shutil.copy2(pair.folder / "a" / file, folder / file)
+    verified = run("ledger", "verify", "--data-dir", str(folder), **pair.settings)
+    assert (verified.returncode, verified.stderr) == (0, "the ledger has no difference\n"), verified.stderr
