@@ -72,7 +72,8 @@ class Connection:
             session = await asyncio.to_thread(cluster.connect)
         except Exception as error:
             await asyncio.to_thread(cluster.shutdown)
-            raise Unavailable(f"Cassandra at {url.shown} cannot be reached: {_text(error)}") from error
+            where = url.shown if url.datacenter is None else f"{url.shown} in the data centre {url.datacenter}"
+            raise Unavailable(f"Cassandra at {where} cannot be reached: {_text(error)}") from error
         return cls(cluster, session, url.keyspace)
 
     async def close(self) -> None:
@@ -81,10 +82,9 @@ class Connection:
             task.cancel()
         await asyncio.to_thread(self._cluster.shutdown)
 
-    def datacenter(self) -> str:
-        """Return the name of the data centre of the connected host."""
-        hosts = self._cluster.metadata.all_hosts()
-        return next(str(host.datacenter) for host in hosts if host.datacenter and host.is_up)
+    def datacenters(self) -> list[str]:
+        """Return the names of the cluster's data centres."""
+        return sorted({str(host.datacenter) for host in self._cluster.metadata.all_hosts() if host.datacenter})
 
     async def define(self, statement: str) -> None:
         """Execute a statement that defines a keyspace or a table. Raises Unavailable."""

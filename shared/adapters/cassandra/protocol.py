@@ -134,9 +134,12 @@ class LedgerProtocol:
         assert isinstance(recorded, RecordedTransfer)
         return recorded
 
-    async def current_head(self, place: Place, *, settled: bool = False) -> Head | None:
-        """Return the head of an account's newest bucket, or None for an account that was never used."""
-        hint = self._hints.get(place)
+    async def current_head(self, place: Place, hint: int | None = None, *, settled: bool = False) -> Head | None:
+        """Return the head of an account's newest bucket, or None for an account that was never used.
+
+        `hint` is a bucket that the account has, where that is known.
+        """
+        hint = self._hints.get(place, hint)
         if hint is None:
             hint = await self._tables.bucket(place)
         head = await self._tables.head(place, hint, settled=settled)

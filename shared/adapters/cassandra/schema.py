@@ -17,14 +17,17 @@ _VERSION_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS {keyspace}.schema_version (
     component text PRIMARY KEY,
     version int,
-    oldest int
+    oldest int,
+    datacenter text
 )"""
 _FIND_KEYSPACE: Final = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"
 _FIND_TABLE: Final = (
     "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'schema_version'"
 )
-_GET_VERSION: Final = "SELECT version, oldest FROM {keyspace}.schema_version WHERE component = ?"
-_SET_VERSION: Final = "INSERT INTO {keyspace}.schema_version (component, version, oldest) VALUES (?, ?, ?)"
+_GET_VERSION: Final = "SELECT version, oldest, datacenter FROM {keyspace}.schema_version WHERE component = ?"
+_SET_VERSION: Final = (
+    "INSERT INTO {keyspace}.schema_version (component, version, oldest, datacenter) VALUES (?, ?, ?, ?)"
+)
 _COMPONENT: Final = "ledger"
 
 
@@ -132,8 +135,8 @@ async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bo
     connection = await Connection.open(url)
     try:
         steps = 0
+        datacenter = _deciding(connection, url)
         if not await connection.rows(_FIND_KEYSPACE, (url.keyspace,)):
-            datacenter = url.datacenter or connection.datacenter()
             if not dry_run:
                 await connection.define(_create_keyspace(url, datacenter))
             done(f"keyspace {url.keyspace}, {url.replicas} replicas in {datacenter}")
@@ -141,10 +144,12 @@ async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bo
         stored = await _stored(connection, url)
         if stored.version > VERSION:
             raise InvalidSettings(_newer(url, stored))
+        if stored.version:
+            _require_same(stored, url, datacenter)
         for migration in _MIGRATIONS:
             if migration.version > stored.version:
                 if not dry_run:
-                    await _execute(connection, migration)
+                    await _execute(connection, migration, datacenter)
                 done(f"version {migration.version} of the ledger's tables: {migration.title}")
                 steps += 1
         return steps
@@ -152,10 +157,10 @@ async def migrate(url: CassandraUrl, done: Callable[[str], None], *, dry_run: bo
         await connection.close()
 
 
-async def _execute(connection: Connection, migration: Migration) -> None:
+async def _execute(connection: Connection, migration: Migration, datacenter: str) -> None:
     for statement in (_VERSION_TABLE, *migration.statements):
         await connection.define(statement)
-    await connection.rows(_SET_VERSION, (_COMPONENT, migration.version, min(OLDEST, migration.version)))
+    await connection.rows(_SET_VERSION, (_COMPONENT, migration.version, min(OLDEST, migration.version), datacenter))
 
 
 async def check_version(connection: Connection, url: CassandraUrl) -> None:
@@ -168,6 +173,7 @@ async def check_version(connection: Connection, url: CassandraUrl) -> None:
         )
     if stored.oldest > VERSION:
         raise InvalidSettings(_newer(url, stored))
+    _require_same(stored, url, _deciding(connection, url))
 
 
 async def check_answer(connection: Connection) -> None:
@@ -182,18 +188,38 @@ def _create_keyspace(url: CassandraUrl, datacenter: str) -> str:
 
 
 class _Stored(NamedTuple):
-    """The version of the tables, and the oldest version whose code can use them."""
+    """The version of the tables, the oldest version whose code can use them, and the deciding data centre."""
 
     version: int
     oldest: int
+    datacenter: str
 
 
 async def _stored(connection: Connection, url: CassandraUrl) -> _Stored:
     """Return the version of the tables; version 0 stands for no tables."""
     if not await connection.rows(_FIND_TABLE, (url.keyspace,)):
-        return _Stored(0, 0)
+        return _Stored(0, 0, "")
     rows = await connection.rows(_GET_VERSION, (_COMPONENT,))
-    return _Stored(rows[0]["version"], rows[0]["oldest"]) if rows else _Stored(0, 0)
+    return _Stored(**rows[0]) if rows else _Stored(0, 0, "")
+
+
+def _deciding(connection: Connection, url: CassandraUrl) -> str:
+    """Return the data centre whose replicas decide. Raises InvalidSettings where the URL has to name it."""
+    if url.datacenter is not None:
+        return url.datacenter
+    known = connection.datacenters()
+    if len(known) > 1:
+        raise InvalidSettings(f"Cassandra has the data centres {', '.join(known)}: name one by ?dc= in LASTRO_LEDGER")
+    return known[0]
+
+
+def _require_same(stored: _Stored, url: CassandraUrl, datacenter: str) -> None:
+    # LOCAL_SERIAL decides within one data centre: processes that use different ones would write a leg twice.
+    if stored.datacenter != datacenter:
+        raise InvalidSettings(
+            f"the ledger in the Cassandra keyspace {url.keyspace} is decided in the data centre {stored.datacenter}, "
+            f"and not in {datacenter}: correct ?dc= in LASTRO_LEDGER"
+        )
 
 
 def _newer(url: CassandraUrl, stored: _Stored) -> str:

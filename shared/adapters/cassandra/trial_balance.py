@@ -82,12 +82,11 @@ async def turnover(ledger: LedgerProtocol, tables: Tables, tenant_id: str) -> li
 async def _heads(ledger: LedgerProtocol, tables: Tables, tenant_id: str) -> dict[str, Head]:
     limit = asyncio.Semaphore(_AT_ONCE)
 
-    async def head(place: Place) -> Head | None:
+    async def head(place: Place, hint: int) -> Head | None:
         async with limit:
-            return await ledger.current_head(place)
+            return await ledger.current_head(place, hint)
 
-    places = [place for place, _ in await tables.accounts(tenant_id)]
-    heads = await asyncio.gather(*(head(place) for place in places))
+    heads = await asyncio.gather(*(head(*account) for account in await tables.accounts(tenant_id)))
     return {head.place.account_id: head for head in heads if head is not None and head.sequence}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,7 +23,10 @@ from cassandra.connection import ConnectionShutdown
 from cassandra.policies import FallthroughRetryPolicy, RetryPolicy, TokenAwarePolicy
 
 from shared.adapters.cassandra.driver import Connection, Kind, _profiles
+from shared.adapters.cassandra.schema import _deciding
 from shared.adapters.cassandra.tables import OutcomeUnknown
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.core.settings import InvalidSettings
 from shared.ports.documents import Unavailable
 
 UNKNOWN = [
@@ -139,3 +143,13 @@ def test_consistency_and_repetition_by_kind() -> None:
     assert plain.speculative_execution_policy.new_plan("", None).next_execution(None) > 0
     assert conditional.speculative_execution_policy.new_plan("", None).next_execution(None) < 0
     assert all(isinstance(each.load_balancing_policy, TokenAwarePolicy) for each in (plain, settled, conditional))
+
+
+async def test_the_url_names_one_of_several_data_centres() -> None:
+    """A cluster with several data centres is refused until the URL names the one that decides."""
+    made = connection(FakeSession([]))
+    hosts = [SimpleNamespace(datacenter=name) for name in ("east", "west", "east")]
+    made._cluster = SimpleNamespace(metadata=SimpleNamespace(all_hosts=lambda: hosts))
+    assert _deciding(made, CassandraUrl.parse("cassandra://a/lastro?dc=west")) == "west"
+    with pytest.raises(InvalidSettings, match=r"the data centres east, west: name one by \?dc="):
+        _deciding(made, CassandraUrl.parse("cassandra://a/lastro"))

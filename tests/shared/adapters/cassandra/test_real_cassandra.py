@@ -109,15 +109,33 @@ async def test_migrating_again_changes_nothing(cassandra_url: str) -> None:
     connection = await Connection.open(url)
     try:
         await check_version(connection, url)
-        set_version = "INSERT INTO {keyspace}.schema_version (component, version, oldest) VALUES (?, ?, ?)"
-        await connection.rows(set_version, ("ledger", VERSION + 1, VERSION))
+        set_version = "UPDATE {keyspace}.schema_version SET version = ?, oldest = ? WHERE component = 'ledger'"
+        await connection.rows(set_version, (VERSION + 1, VERSION))
         await check_version(connection, url)
-        await connection.rows(set_version, ("ledger", VERSION + 1, VERSION + 1))
+        await connection.rows(set_version, (VERSION + 1, VERSION + 1))
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
             await check_version(connection, url)
         with pytest.raises(InvalidSettings, match="use the newer Lastro"):
             await migrate(url, steps.append)
         await connection.define(f"DROP KEYSPACE {url.keyspace}")
+    finally:
+        await connection.close()
+
+
+async def test_one_data_centre_decides(ledger_url: str) -> None:
+    """A data centre that the cluster does not have, and one that the ledger was not created in, are refused."""
+    url = CassandraUrl.parse(ledger_url)
+    with pytest.raises(NotOpened, match="in the data centre dc7 cannot be reached"):
+        async with CassandraStore(ledger_url.replace("dc=dc1", "dc=dc7"), waits=False):
+            raise AssertionError("opened")
+    connection = await Connection.open(url)
+    try:
+        elsewhere = "UPDATE {keyspace}.schema_version SET datacenter = ? WHERE component = 'ledger'"
+        await connection.rows(elsewhere, ("dc2",))
+        with pytest.raises(InvalidSettings, match="decided in the data centre dc2, and not in dc1"):
+            await check_version(connection, url)
+        await connection.rows(elsewhere, ("dc1",))
+        await check_version(connection, url)
     finally:
         await connection.close()
 
