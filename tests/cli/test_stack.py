@@ -1,0 +1,126 @@
+"""`lastro stack`, with a program in Docker's place that writes down how it was called; and compose.yaml."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.started import ROOT, run
+from tests.servers.cassandra_server import VERSION as CASSANDRA
+from tests.servers.kafka_server import VERSION as KAFKA
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKER = """#!/bin/sh
+[ "$*" != "compose version" ] || exit "${NO_COMPOSE:-0}"
+printf '%s\\n' "$*" >>"$CALLS"
+case "$*" in
+*" ps "*) printf '%s' "$ROWS" ;;
+esac
+exit "${FAILS:-0}"
+"""
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file to which the program in Docker's place writes its calls."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    return tmp_path / "calls"
+
+
+def test_up_waits_and_prints_the_settings(docker: Path) -> None:
+    """`stack up` waits until all servers are healthy, and prints one setting for each."""
+    result = run("stack", "up")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [service["labels"]["lastro.setting"] for service in SERVICES.values()]
+    assert docker.read_text() == (
+        f"compose --file {ROOT / 'compose.yaml'} up --detach --wait --wait-timeout 600 {' '.join(SERVICES)}\n"
+    )
+
+
+def test_up_starts_only_the_servers_that_are_named(docker: Path) -> None:
+    """`stack up NAME` starts that server, and prints its setting as JSON on request."""
+    result = run("stack", "up", "redis", "--json")
+    assert json.loads(result.stdout) == {"LASTRO_CACHE": "redis://127.0.0.1:6379/0"}
+    assert docker.read_text().endswith(" 600 redis\n")
+
+
+def test_an_unknown_server_is_refused(docker: Path) -> None:
+    """A name that compose.yaml does not have is wrong usage, and the message lists the names."""
+    result = run("stack", "up", "oracle")
+    assert result.returncode == 2
+    assert "compose.yaml has no server oracle: it has mongodb, cassandra, redis, kafka" in result.stderr
+    assert not docker.exists()
+
+
+def test_down_keeps_the_data_unless_told(docker: Path) -> None:
+    """`stack down` removes the containers; the volumes only with --volumes."""
+    assert run("stack", "down").returncode == 0
+    assert json.loads(run("stack", "down", "--volumes", "--json").stdout) == {"data_removed": True}
+    assert [line.split("compose.yaml ")[1] for line in docker.read_text().splitlines()] == ["down", "down --volumes"]
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_status_shows_each_server(docker: Path, monkeypatch: pytest.MonkeyPatch, *, as_list: bool) -> None:
+    """`stack status` shows the health of each server, as old and new versions of Compose print it."""
+    rows = [
+        {"Service": "redis", "State": "running", "Health": "healthy"},
+        {"Service": "kafka", "State": "exited", "Health": ""},
+    ]
+    monkeypatch.setenv("ROWS", json.dumps(rows) if as_list else "\n".join(json.dumps(row) for row in rows))
+    found = json.loads(run("stack", "status", "--json").stdout)["data"]
+    states = {"mongodb": "not started", "cassandra": "not started", "redis": "healthy", "kafka": "exited"}
+    assert {server["name"]: server["state"] for server in found} == states
+    shown = run("stack", "status").stdout
+    assert re.search(r"^redis +healthy +LASTRO_CACHE=redis://127\.0\.0\.1:6379/0$", shown, re.MULTILINE)
+
+
+def test_no_compose_is_one_sentence(docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Docker Compose the command says what it needs."""
+    monkeypatch.setenv("NO_COMPOSE", "1")
+    result = run("stack", "up")
+    assert (result.returncode, "needs Docker with Compose 2" in result.stderr) == (1, True)
+
+
+def test_a_failure_of_compose_shows_the_command(docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Compose fails, its command and its exit code are shown."""
+    monkeypatch.setenv("FAILS", "14")
+    result = run("stack", "down")
+    assert result.returncode == 1
+    assert "Docker Compose ended with 14" in result.stderr
+    assert "compose.yaml down" in result.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pinned_checked_and_local(name: str) -> None:
+    """Each server of compose.yaml has an exact version, a health check, a volume, and ports on 127.0.0.1 only."""
+    service = SERVICES[name]
+    assert re.fullmatch(r"[a-z/]+:\d+\.\d+\.\d+", service["image"])
+    assert service["healthcheck"]["test"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert [volume.partition(":")[0] for volume in service["volumes"]] == [name]
+    setting, _, url = service["labels"]["lastro.setting"].partition("=")
+    assert re.fullmatch(r"LASTRO_(DOCUMENTS|LEDGER|CACHE|BUS)", setting)
+    assert "127.0.0.1:" + service["ports"][0].split(":")[1] in url
+
+
+def test_the_versions_are_those_of_the_tests() -> None:
+    """Where tests start the same server, compose.yaml has the version that the tests have."""
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA}"
+    assert SERVICES["cassandra"]["image"] == f"cassandra:{CASSANDRA}"
+
+
+def test_every_volume_is_declared() -> None:
+    """The volumes of compose.yaml are those of its servers."""
+    assert list(COMPOSE["volumes"]) == list(SERVICES)
