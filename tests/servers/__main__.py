@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers.catalogue import SERVERS, USUAL, variable_of
+from tests.servers.catalogue import SERVERS, USUAL, server_of, variable_of
 from tests.servers.installing import Unavailable
-from tests.servers.server import Server
 from tests.servers.supervision import RUNNING, down, running, supervise, up
 
 
@@ -31,42 +30,42 @@ def main(arguments: Sequence[str]) -> int:
     command.add_argument("--folder", type=Path, required=True)
     command.add_argument("--while-used", action="store_true")
     given = parser.parse_args(arguments)
-    servers = [SERVERS[name] for name in given.names] or list(USUAL if given.command == "up" else SERVERS.values())
+    names = given.names or list(USUAL if given.command == "up" else SERVERS)
     match given.command:
         case "supervise":
-            return supervise(servers[0], given.folder, while_used=given.while_used)
+            return supervise(server_of(names[0]), given.folder, while_used=given.while_used)
         case "up":
-            return _up(servers, given.folder)
+            return _up(names, given.folder)
         case "down":
-            return _down(servers, given.folder)
+            return _down(names, given.folder)
         case _:
-            return _status(servers, given.folder)
+            return _status(names, given.folder)
 
 
-def _up(servers: Sequence[Server], folder: Path) -> int:
+def _up(names: Sequence[str], folder: Path) -> int:
     """Start servers side by side; one that fails does not keep the others from starting."""
     code = 0
-    with ThreadPoolExecutor(len(servers)) as pool:
-        started = [(server, pool.submit(up, server, folder)) for server in servers]
-        for server, url in started:
+    with ThreadPoolExecutor(len(names)) as pool:
+        started = [(name, pool.submit(up, server_of(name), folder)) for name in names]
+        for name, url in started:
             try:
-                print(f"{variable_of(server)}={url.result()}", flush=True)
+                print(f"{variable_of(name)}={url.result()}", flush=True)
             except Unavailable as error:
-                print(f"{server.name}: {error}", file=sys.stderr)
+                print(f"{name}: {error}", file=sys.stderr)
                 code = 1
     return code
 
 
-def _down(servers: Sequence[Server], folder: Path) -> int:
-    for server in servers:
-        print(f"{server.name}: {'ended' if down(server, folder) else 'did not run'}")
+def _down(names: Sequence[str], folder: Path) -> int:
+    for name in names:
+        print(f"{name}: {'ended' if down(name, folder) else 'did not run'}")
     return 0
 
 
-def _status(servers: Sequence[Server], folder: Path) -> int:
-    for server in servers:
-        url = running(server, folder)
-        print(f"{server.name}: {'does not run' if url is None else f'{variable_of(server)}={url}'}")
+def _status(names: Sequence[str], folder: Path) -> int:
+    for name in names:
+        url = running(name, folder)
+        print(f"{name}: {'does not run' if url is None else f'{variable_of(name)}={url}'}")
     return 0
 
 

@@ -102,7 +102,6 @@ class CassandraServer:
     """One Cassandra node, in the data centre dc1. Its URL names a keyspace that a test has to create."""
 
     name: ClassVar[str] = "cassandra"
-    port: ClassVar[str | None] = "ledger"
 
     def install(self) -> None:
         """Fetch its libraries by Maven, once for each version, and check that Java is here."""

@@ -1,42 +1,53 @@
-"""All servers, by name."""
+"""All servers, by name. The module of a server, which imports its driver, is imported when the server is asked for."""
 
 from __future__ import annotations
 
-from typing import Final
+from importlib import import_module
+from typing import Final, NamedTuple, cast
 
-from tests.servers.cassandra_server import CassandraServer
-from tests.servers.kafka_server import KafkaClusterServer, KafkaServer
-from tests.servers.keycloak_server import KeycloakServer
-from tests.servers.mongodb_server import MongodbServer
-from tests.servers.openbao_server import OpenbaoServer
-from tests.servers.redis_sentinel_server import RedisSentinelServer
-from tests.servers.redis_server import RedisServer
 from tests.servers.server import Server
-from tests.servers.toxiproxy_server import ToxiproxyServer
-from tests.servers.unleash_server import UnleashServer
 
-_ALL: Final[tuple[Server, ...]] = (
-    RedisServer(),
-    KafkaServer(),
-    MongodbServer(),
-    CassandraServer(),
-    OpenbaoServer(),
-    KeycloakServer(),
-    UnleashServer(),
-    RedisSentinelServer(),
-    KafkaClusterServer(),
-    ToxiproxyServer(),
+
+class Entry(NamedTuple):
+    """Where a server is defined, and the port of the platform that it stands behind: LASTRO_<PORT> is the setting."""
+
+    module: str
+    name: str
+    port: str | None
+
+
+SERVERS: Final = {
+    "redis": Entry("redis_server", "RedisServer", "cache"),
+    "kafka": Entry("kafka_server", "KafkaServer", "bus"),
+    "mongodb": Entry("mongodb_server", "MongodbServer", "documents"),
+    "cassandra": Entry("cassandra_server", "CassandraServer", "ledger"),
+    "openbao": Entry("openbao_server", "OpenbaoServer", "secrets"),
+    "keycloak": Entry("keycloak_server", "KeycloakServer", "identity"),
+    "unleash": Entry("unleash_server", "UnleashServer", "flags"),
+    "redis-sentinel": Entry("redis_sentinel_server", "RedisSentinelServer", "cache"),
+    "kafka-cluster": Entry("kafka_server", "KafkaClusterServer", "bus"),
+    "toxiproxy": Entry("toxiproxy_server", "ToxiproxyServer", None),
+}
+USUAL: Final = tuple(
+    name
+    for place, (name, entry) in enumerate(SERVERS.items())
+    if entry.port not in {None, *(before.port for before in list(SERVERS.values())[:place])}
 )
-SERVERS: Final = {server.name: server for server in _ALL}
-USUAL: Final = tuple({server.port: server for server in reversed(_ALL) if server.port is not None}.values())[::-1]
 """One server for each port of the platform: what `servers:up` starts without a name."""
 
 
-def variable_of(server: Server) -> str:
+def server_of(name: str) -> Server:
+    """Return the server of this name."""
+    entry = SERVERS[name]
+    return cast("Server", getattr(import_module(f"tests.servers.{entry.module}"), entry.name)())
+
+
+def variable_of(name: str) -> str:
     """Return the variable that has this server's URL for the platform, or for tests where the platform has none."""
-    return f"LASTRO_{server.port.upper()}" if server.port is not None else variable_for_tests(server)
+    port = SERVERS[name].port
+    return variable_for_tests(name) if port is None else f"LASTRO_{port.upper()}"
 
 
-def variable_for_tests(server: Server) -> str:
+def variable_for_tests(name: str) -> str:
     """Return the variable by which tests are given a server that runs already."""
-    return f"LASTRO_TEST_{server.name.upper().replace('-', '_')}"
+    return f"LASTRO_TEST_{name.upper().replace('-', '_')}"

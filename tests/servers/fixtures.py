@@ -20,12 +20,11 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.servers.catalogue import SERVERS, variable_for_tests
+from tests.servers.catalogue import SERVERS, server_of, variable_for_tests
 from tests.servers.installing import CACHE, Unavailable
-from tests.servers.server import Server
 from tests.servers.supervision import up, using, wait_until_ended
 
-FIXTURES: Final = {f"{name.replace('-', '_')}_url": server for name, server in SERVERS.items()}
+FIXTURES: Final = {f"{name.replace('-', '_')}_url": name for name in SERVERS}
 _FOLDER: Final = "lastro_servers"
 _KEEP_SECONDS: Final = 7 * 24 * 3600
 _folder = pytest.StashKey[Path]()
@@ -71,25 +70,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    needed = [server for fixture, server in FIXTURES.items() if fixture in wanted]
-    given = {server.name: os.environ.get(variable_for_tests(server)) for server in needed}
+    needed = [name for fixture, name in FIXTURES.items() if fixture in wanted]
+    given = {name: os.environ.get(variable_for_tests(name)) for name in needed}
     config.stash[_urls].update({name: url for name, url in given.items() if url})
-    missing = [server for server in needed if not given[server.name]]
+    missing = [name for name in needed if not given[name]]
     if not missing:
         return
     folder = _folder_of(config)
-    for server in missing:
-        config.stash[_uses].enter_context(using(server, folder))
+    for name in missing:
+        config.stash[_uses].enter_context(using(name, folder))
     with ThreadPoolExecutor() as pool:
-        config.stash[_urls].update(pool.map(lambda server: (server.name, _started(server, folder)), missing))
+        config.stash[_urls].update(pool.map(lambda name: (name, _started(name, folder)), missing))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Release the servers. The first process of the run waits until they have ended."""
     config.stash[_uses].close()
     if _folder in config.stash and not hasattr(config, "workerinput"):
-        for server in SERVERS.values():
-            wait_until_ended(server, config.stash[_folder])
+        for name in SERVERS:
+            wait_until_ended(name, config.stash[_folder])
 
 
 @pytest.fixture(scope="session")
@@ -159,9 +158,9 @@ def _url(config: pytest.Config, name: str) -> str:
     return url
 
 
-def _started(server: Server, folder: Path) -> str | Unavailable:
+def _started(name: str, folder: Path) -> str | Unavailable:
     try:
-        return up(server, folder, while_used=True)
+        return up(server_of(name), folder, while_used=True)
     except Unavailable as error:
         return error
 

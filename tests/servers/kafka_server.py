@@ -54,7 +54,6 @@ class KafkaServer:
     """One Kafka node that is broker and controller. Topics must be created before they are used."""
 
     name: ClassVar[str] = "kafka"
-    port: ClassVar[str | None] = "bus"
     brokers: ClassVar[int] = 1
 
     def install(self) -> None:

@@ -33,7 +33,6 @@ class KeycloakServer:
     """One server that keeps its realms in memory. `task servers:up` prints the URL of the realm."""
 
     name: ClassVar[str] = "keycloak"
-    port: ClassVar[str | None] = "identity"
 
     def install(self) -> None:
         """Fetch it by Maven and build it for this realm, once for each version and realm. The build takes a minute."""

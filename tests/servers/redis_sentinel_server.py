@@ -30,7 +30,6 @@ class RedisSentinelServer:
     """The processes are `redis1`, the first primary, `redis2`, its replica, and `sentinel1` to `sentinel3`."""
 
     name: ClassVar[str] = "redis-sentinel"
-    port: ClassVar[str | None] = "cache"
 
     def install(self) -> None:
         """Unpack Debian's package, unless the machine has a redis-server."""

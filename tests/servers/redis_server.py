@@ -17,7 +17,6 @@ class RedisServer:
     """One Redis that stores nothing on disk."""
 
     name: ClassVar[str] = "redis"
-    port: ClassVar[str | None] = "cache"
 
     def install(self) -> None:
         """Unpack Debian's package, unless the machine has a redis-server."""

@@ -13,9 +13,6 @@ class Server(Protocol):
     name: ClassVar[str]
     """The name, as in `task servers:up NAME`."""
 
-    port: ClassVar[str | None]
-    """The platform's port that it stands behind: LASTRO_<PORT> is the setting. None if there is no such port."""
-
     def install(self) -> None:
         """Download missing files into the cache. Raises Unavailable."""
 

@@ -39,24 +39,24 @@ def up(server: Server, folder: Path, *, while_used: bool = False) -> str:
     own = folder / server.name
     server.install()
     with exclusively(own / "up.lock"):
-        url = running(server, folder)
+        url = running(server.name, folder)
         if url is not None:
             return url
         _launch(server, folder, while_used=while_used)
         deadline = time.monotonic() + 2 * START_SECONDS
-        while (url := running(server, folder)) is None:
+        while (url := running(server.name, folder)) is None:
             if not _is_held(own / "supervisor.lock"):
                 raise Unavailable(_why_it_ended(own))
             if time.monotonic() > deadline:
-                down(server, folder)
+                down(server.name, folder)
                 raise Unavailable(f"{server.name} did not start\n{last_lines(own / 'supervisor.log')}")
             time.sleep(_POLL_SECONDS)
         return url
 
 
-def running(server: Server, folder: Path) -> str | None:
+def running(name: str, folder: Path) -> str | None:
     """Return the URL of the server of this folder, or None if it does not run."""
-    own = folder / server.name
+    own = folder / name
     if not _is_held(own / "supervisor.lock"):
         return None
     with contextlib.suppress(FileNotFoundError):
@@ -64,23 +64,23 @@ def running(server: Server, folder: Path) -> str | None:
     return None
 
 
-def down(server: Server, folder: Path) -> bool:
+def down(name: str, folder: Path) -> bool:
     """Stop the server of this folder and wait until it has ended. Returns whether it was running."""
-    own = folder / server.name
+    own = folder / name
     if not _is_held(own / "supervisor.lock"):
         return False
     pid = int((own / "supervisor.pid").read_text(encoding="ascii"))
     os.kill(pid, signal.SIGTERM)
-    if not wait_until_ended(server, folder):
+    if not wait_until_ended(name, folder):
         os.kill(pid, signal.SIGKILL)
-        wait_until_ended(server, folder)
+        wait_until_ended(name, folder)
     return True
 
 
-def wait_until_ended(server: Server, folder: Path) -> bool:
+def wait_until_ended(name: str, folder: Path) -> bool:
     """Wait until the server of this folder does not run, some minutes at most. Returns whether that is so."""
     deadline = time.monotonic() + 20 * STOP_SECONDS
-    while _is_held(folder / server.name / "supervisor.lock"):
+    while _is_held(folder / name / "supervisor.lock"):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
@@ -88,9 +88,9 @@ def wait_until_ended(server: Server, folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def using(server: Server, folder: Path) -> Iterator[None]:
+def using(name: str, folder: Path) -> Iterator[None]:
     """Share the `users` lock: a server that runs while it is used does not stop within this context."""
-    own = folder / server.name
+    own = folder / name
     own.mkdir(parents=True, exist_ok=True)
     with (own / "users").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)

@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from tests.servers.redis_server import RedisServer
 from tests.servers.supervision import up, using
-with using(RedisServer(), Path(sys.argv[1])):
+with using(RedisServer.name, Path(sys.argv[1])):
     print(up(RedisServer(), Path(sys.argv[1]), while_used=True), flush=True)
     sys.stdin.read()
 """
@@ -44,7 +44,7 @@ def test_waits(redis_url):
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder for servers, which are ended after the test."""
     yield tmp_path
-    down(SERVER, tmp_path)
+    down(SERVER.name, tmp_path)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -73,7 +73,7 @@ def test_up_twice_is_one_server(folder: Path) -> None:
     """The second `up` returns the URL of the server that runs."""
     url = up(SERVER, folder)
     first = pid(folder)
-    assert up(SERVER, folder) == url == running(SERVER, folder)
+    assert up(SERVER, folder) == url == running(SERVER.name, folder)
     assert pid(folder) == first
     assert answers(url)
 
@@ -82,10 +82,10 @@ def test_down_leaves_only_the_logs(folder: Path) -> None:
     """`down` ends the server and removes its data, and does nothing when nothing runs."""
     url = up(SERVER, folder)
     server = pid(folder)
-    assert down(SERVER, folder)
-    assert not down(SERVER, folder)
+    assert down(SERVER.name, folder)
+    assert not down(SERVER.name, folder)
     assert not answers(url)
-    assert running(SERVER, folder) is None
+    assert running(SERVER.name, folder) is None
     assert not Path(f"/proc/{server}").exists()
     assert {path.name for path in (folder / "redis").iterdir() if path.suffix != ".lock"} == {
         "redis.log",
@@ -99,7 +99,7 @@ def test_a_server_ends_with_its_supervisor(folder: Path) -> None:
     url = up(SERVER, folder)
     os.kill(pid(folder, "supervisor"), signal.SIGKILL)
     assert eventually(lambda: not answers(url))
-    assert running(SERVER, folder) is None
+    assert running(SERVER.name, folder) is None
     assert answers(up(SERVER, folder))
 
 
@@ -107,7 +107,7 @@ def test_a_supervisor_ends_with_its_server(folder: Path) -> None:
     """A server that dies is not reported as running, and `up` starts another."""
     up(SERVER, folder)
     os.kill(pid(folder), signal.SIGKILL)
-    assert wait_until_ended(SERVER, folder)
+    assert wait_until_ended(SERVER.name, folder)
     assert "redis ended" in (folder / "redis" / "failure").read_text()
     assert answers(up(SERVER, folder))
 
@@ -119,11 +119,11 @@ def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Sign
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        with using(SERVER, folder):
+        with using(SERVER.name, folder):
             process.send_signal(number)
             process.wait(PATIENCE_SECONDS)
             assert answers(url)
-        assert wait_until_ended(SERVER, folder)
+        assert wait_until_ended(SERVER.name, folder)
     assert not answers(url)
 
 

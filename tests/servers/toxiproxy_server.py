@@ -19,7 +19,6 @@ class ToxiproxyServer:
     """Its API makes proxies: see `Proxy`."""
 
     name: ClassVar[str] = "toxiproxy"
-    port: ClassVar[str | None] = None
 
     def install(self) -> None:
         """Build it, once for each version."""

@@ -22,7 +22,6 @@ class UnleashServer:
     """One server with the project `default` and the environment `development`."""
 
     name: ClassVar[str] = "unleash"
-    port: ClassVar[str | None] = "flags"
 
     def install(self) -> None:
         """Fetch it by npm, once for each version, and PostgreSQL."""
