@@ -39,8 +39,9 @@ _CLOSE_SECONDS: Final = 1.0
 _MAX_MESSAGES: Final = 1024
 _PIECE: Final = 1000
 
-# Messages of libraries below `warning` concern their internals; those of the HTTP client contain URLs.
-_QUIET_LIBRARIES: Final = ("asyncio", "httpcore", "httpx", "opentelemetry", "urllib3", "uvicorn.error")
+# Messages of libraries below `warning` concern their internals; those of the HTTP client contain URLs, those of PyMongo
+# whole documents.
+_QUIET_LIBRARIES: Final = ("asyncio", "httpcore", "httpx", "opentelemetry", "pymongo", "urllib3", "uvicorn.error")
 # uvicorn gives these loggers handlers of their own. Its line for each request contains the query, so ours replaces it.
 _UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 

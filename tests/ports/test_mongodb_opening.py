@@ -11,7 +11,7 @@ from motor.frameworks import asyncio as motor_threads
 from shared.adapters.mongodb.store import MongoStore, mongodb_store
 from shared.bootstrap.adapters import MONGODB, choose
 from shared.core.clock import SystemClock
-from shared.core.settings import Settings
+from shared.core.settings import InvalidSettings, Settings
 from shared.ports.lifecycle import AdapterOptions, NotOpened
 from tests.ports.documents_suite import COLLECTIONS
 from tests.ports.lifecycle_suite import LifecycleSuite, Make, Uses
@@ -105,6 +105,16 @@ async def test_a_server_that_goes_away_is_trouble(database: str) -> None:
         assert trouble is not None
         assert trouble.startswith("MongoDB at 127.0.0.1:")
     assert await store.trouble() == "the connection to MongoDB is closed"
+
+
+def test_a_signature_does_not_outlive_its_nonce() -> None:
+    """A window of signatures that is longer than the server stores nonces is refused at start."""
+    settings = Settings(documents=NOWHERE, timestamp_window_seconds=43_201)
+    options = AdapterOptions(NOWHERE, frozenset({"nonces"}), settings, SystemClock(), lambda: COLLECTIONS)
+    with pytest.raises(InvalidSettings, match="LASTRO_TIMESTAMP_WINDOW_SECONDS is at most 43200"):
+        mongodb_store(options)
+    mongodb_store(options._replace(settings=settings._replace(timestamp_window_seconds=43_200)))
+    mongodb_store(options._replace(ports=frozenset({"documents"})))
 
 
 @pytest.mark.parametrize("url", ["mongodb://h/x", "mongodb+srv://h/x", "MongoDB://h/x"])

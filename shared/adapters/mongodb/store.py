@@ -11,6 +11,8 @@ from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import BadUrl, Server
 from shared.adapters.mongodb.migration import NoTransactions, WrongSchema, check_schema, check_server
 from shared.adapters.mongodb.nonces import MongoNonces
+from shared.adapters.mongodb.schema import NONCE_SECONDS
+from shared.core.settings import InvalidSettings
 from shared.ports.documents import Collection, Unavailable
 from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 
@@ -83,5 +85,14 @@ class MongoStore(Adapter):
 
 
 def mongodb_store(options: AdapterOptions) -> MongoStore:
-    """Return the database of the URL."""
+    """Return the database of the URL.
+
+    Raises InvalidSettings when signatures may live longer than the server stores their nonces.
+    """
+    longest = NONCE_SECONDS // 2
+    if "nonces" in options.ports and options.settings.timestamp_window_seconds > longest:
+        raise InvalidSettings(
+            f"LASTRO_TIMESTAMP_WINDOW_SECONDS is at most {longest} with the nonces on MongoDB, which deletes a nonce "
+            f"{NONCE_SECONDS} s after its use"
+        )
     return MongoStore(options.url, options.collections, waits=options.waits)

@@ -281,7 +281,7 @@ def test_libraries_are_quiet_and_uvicorn_writes_no_lines_of_its_own() -> None:
     """Libraries log only warnings, in the same format, and uvicorn's access log is off."""
     stream = io.StringIO()
     with logging_to(stream, "debug"):
-        for name in ("httpx", "uvicorn.error", "asyncio", "urllib3.connectionpool"):
+        for name in ("httpx", "uvicorn.error", "asyncio", "urllib3.connectionpool", "pymongo.command"):
             logging.getLogger(name).info("HTTP Request: GET http://x/?cpf=52998224725")
         logging.getLogger("uvicorn.access").warning("GET /v1/users?x")
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
