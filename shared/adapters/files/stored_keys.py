@@ -34,11 +34,11 @@ class StoredKeys:
         if known is not None:
             return known
         stored = await self._secrets.get(SECRET_NAME)
-        if stored is None or stored == self._stored:
-            return None
-        self._stored = stored
-        pairs = orjson.loads(stored)
-        self._keys.replace({"keys": [public_jwk(pem) for pem in (pairs["active"], pairs["previous"]) if pem]})
+        if stored is not None and stored != self._stored:
+            self._stored = stored
+            pairs = orjson.loads(stored)
+            self._keys.replace({"keys": [public_jwk(pem) for pem in (pairs["active"], pairs["previous"]) if pem]})
+        # Another call may have read them meanwhile.
         return await self._keys.key(kid)
 
 

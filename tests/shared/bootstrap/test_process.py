@@ -7,7 +7,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import orjson
 import pytest
@@ -118,6 +118,26 @@ async def test_tokens_are_verified_by_the_platforms_own_keys(tmp_path: Path) -> 
     stored = await runtime.secrets.get(SECRET_NAME)
     assert stored is not None
     assert set(orjson.loads(stored)) == {"active", "previous"}
+
+
+async def test_the_first_tokens_are_verified_at_once(tmp_path: Path) -> None:
+    """Several first requests at once find the key that is read for the first of them."""
+    from embedded.identity.issuer import KeyRing
+
+    process = Process(Settings(data_dir=str(tmp_path / "data")))
+    runtime = process.runtime(process.lazy_ports())
+    ring = await KeyRing.load(runtime.secrets)
+
+    class Slow:
+        """Secrets whose every answer takes a turn of the event loop."""
+
+        async def get(self, name: str) -> bytes | None:
+            await asyncio.sleep(0)
+            return await runtime.secrets.get(name)
+
+    keys = StoredKeys(cast("Any", Slow()))
+    found = await asyncio.gather(*(keys.key(ring.active.kid) for _ in range(3)))
+    assert all(key is not None for key in found)
 
 
 def test_the_issuer_is_the_configured_realm() -> None:
