@@ -1,0 +1,189 @@
+"""Functions in processes of their own, two of each, as on a cluster: their documents are on MongoDB's wire protocol.
+
+The test is the broker: it delivers the events of the outbox, each to both processes of a function at once. Nothing else
+may publish them, because the data directory with the embedded log is locked by the test. The ledger is not needed up to
+the request of the transfer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+
+from shared.adapters.mongodb.documents import MongoDocuments
+from shared.adapters.mongodb.driver import Server
+from shared.adapters.sqlite.schema import LOCK
+from shared.core.envelope import Envelope
+from shared.ports.documents import Query
+from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.catalogue import COLLECTIONS
+from shared.records.payments import PAYMENTS
+from tests.contract.calling import Client, Pair, new_pair, running
+from tests.functions.alone.starting import ROOT, Alone, Reply, _arguments, _environment, _free_port, _stopped
+from tests.invariants.world import deliveries_of
+from tests.ports.mongodb_databases import dropped, migrated, new_database
+from tests.processes import bound
+
+NUMBER = 10
+PROCESSES = 2
+PATH = {
+    "payments/create_payment": "functions/payments/create_payment.py",
+    "accounts/hold_funds": "functions/accounts/hold_funds.py",
+    "payments/authorize": "functions/payments/authorize.py",
+}
+RETRIED = (409, 503)
+
+
+@pytest.fixture
+def database(mongodb_url: str) -> Iterator[str]:
+    """The URL of a database with all collections."""
+    url = new_database(mongodb_url)
+    migrated(url, COLLECTIONS)
+    yield url
+    dropped(url)
+
+
+@dataclass
+class Function:
+    """The processes of one function."""
+
+    source: str
+    data_dir: Path
+    settings: dict[str, str]
+    closing: ExitStack
+    processes: list[tuple[subprocess.Popen[bytes], Alone]]
+
+    def start(self) -> None:
+        """Start one more process."""
+        errors = self.data_dir.parent / f"{Path(self.source).stem}-{len(self.processes)}.errors"
+        alone = Alone(_free_port(), errors, "")
+        command = bound([sys.executable, "-m", "uvicorn", *_arguments(alone)])
+        with errors.open("wb") as stream:
+            environment = _environment(self.source, self.data_dir, self.settings)
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stream)
+        self.closing.enter_context(_stopped(process, alone))
+        self.processes.append((process, alone))
+
+    def kill(self) -> None:
+        """Kill the first process as a power failure would, and start another one."""
+        process, _ = self.processes[0]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        self.start()
+        del self.processes[0]
+
+    async def both(self, method: str, path: str, headers: list[dict[str, str]], body: bytes) -> list[Reply | OSError]:
+        """Send a request to both processes at once; the answer of a killed process is its error."""
+
+        async def sent(alone: Alone, own: dict[str, str]) -> Reply | OSError:
+            try:
+                return await asyncio.to_thread(alone.send, method, path, own, body)
+            except OSError as error:
+                return error
+
+        return await asyncio.gather(
+            *(sent(alone, own) for (_, alone), own in zip(self.processes, headers, strict=True))
+        )
+
+
+@contextmanager
+def functions(data_dir: Path, **settings: str) -> Iterator[dict[str, Function]]:
+    """Start two processes of each function of the path, while the test has the embedded store."""
+    with ExitStack() as closing:
+        lock = closing.enter_context((data_dir / LOCK).open())
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        started = {id: Function(source, data_dir, settings, closing, []) for id, source in PATH.items()}
+        for function in started.values():
+            for _ in range(PROCESSES):
+                function.start()
+        yield started
+
+
+async def create(function: Function, client: Client, pair: Pair, number: int) -> str:
+    """Send one command to both processes at once, until one has an answer, and return the payment's id."""
+    body = orjson.dumps(pair.payment())
+    while True:
+        headers = [client.headers("POST", "/v1/payments", body, key=f"order-{number}") for _ in range(PROCESSES)]
+        replies = [
+            each for each in await function.both("POST", "/v1/payments", headers, body) if isinstance(each, Reply)
+        ]
+        assert {reply.status for reply in replies} <= {201, *RETRIED}, [reply.body for reply in replies]
+        ids = {orjson.loads(reply.body)["id"] for reply in replies if reply.status == 201}
+        assert len(ids) <= 1
+        if ids:
+            return str(ids.pop())
+
+
+async def deliver(started: dict[str, Function], envelope: Envelope) -> None:
+    """Deliver an event to both processes of each of its consumers at once, until one has applied it."""
+    headers, body = envelope.to_binary()
+    for function in (started[each.consumer.id] for each in deliveries_of(envelope) if each.consumer.id in started):
+        while True:
+            replies = await function.both("POST", "/", [headers] * PROCESSES, body)
+            statuses = {reply.status for reply in replies if isinstance(reply, Reply)}
+            assert statuses <= {204, *RETRIED}, statuses
+            if 204 in statuses:
+                break
+
+
+async def deliver_all(started: dict[str, Function], documents: MongoDocuments, random: Random) -> None:
+    """Deliver the events of the outbox in any order, four at once, until none is left; one process is killed."""
+    victim: Function | None = started["accounts/hold_funds"]
+    while events := list(await documents.unsent("9", 100)):
+        random.shuffle(events)
+        batch = events[:4]
+        delivering = [asyncio.create_task(deliver(started, event)) for event in batch]
+        if victim is not None and any(event.type.endswith("payment.created.v1") for event in batch):
+            await asyncio.to_thread(victim.kill)
+            victim = None
+        await asyncio.gather(*delivering)
+        await documents.mark_sent(batch)
+
+
+async def check(documents: MongoDocuments, tenant_id: str, pair: Pair, made: list[str]) -> None:
+    """Check that each command has had one effect."""
+    payments = await documents.find(PAYMENTS, tenant_id, Query(limit=100))
+    holds = await documents.find(HOLDS, tenant_id, Query(limit=100))
+    payer = await documents.get(ACCOUNTS, tenant_id, pair.payer)
+    assert payer is not None
+    assert sorted(payment["id"] for payment in payments) == sorted(made)
+    assert {payment["status"] for payment in payments} == {"capturing"}
+    assert sorted(hold["payment_id"] for hold in holds) == sorted(made)
+    assert payer["held"] == sum(hold["amount"] for hold in holds) == 100 * len(made)
+    for payment_id in made:
+        timeline = await documents.history(tenant_id, payment_id, None, 100)
+        types = Counter(event.type.removeprefix("lastro.") for event in timeline)
+        assert max(types.values()) == 1, types
+
+
+async def test_two_processes_of_each_function_have_one_effect(tmp_path: Path, database: str) -> None:
+    """Each command is sent to both processes of its function at once and each event delivered to both; one process is
+    killed and another started in its place. Every payment is created, held and authorized once."""
+    data_dir, random = tmp_path / "data", Random(1)
+    async with running(data_dir, documents=database) as deployment:
+        client = await deployment.tenant()
+        pair = await new_pair(client)
+        client, base_url = client.with_token(client.token), deployment.platform.settings.base_url
+    server = Server(database)
+    documents = MongoDocuments(server, COLLECTIONS)
+    settings = {"LASTRO_DOCUMENTS": database, "LASTRO_BASE_URL": base_url, "LASTRO_DATA_LOCK_SECONDS": "0"}
+    with functions(data_dir, **settings) as started:
+        function = started["payments/create_payment"]
+        made = await asyncio.gather(*(create(function, client, pair, number) for number in range(NUMBER)))
+        await deliver_all(started, documents, random)
+    assert len(set(made)) == NUMBER
+    await check(documents, client.tenant_id, pair, list(made))
+    await server.aclose()
