@@ -72,7 +72,7 @@ class Alone:
         return "\n".join(line for line in self.errors.read_text().splitlines() if not line.startswith(_IMPORT))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -89,12 +89,12 @@ def fork_server() -> ForkServer:
 def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     """Start functions/<domain>/<operation>.py with this data directory, and stop it at the end."""
     server, errors = fork_server(), data_dir.with_suffix(".errors")
-    alone = Alone(_free_port(), errors, server.reported().decode())
+    alone = Alone(free_port(), errors, server.reported().decode())
     with errors.open("wb") as stream:
         process = server.start(
-            "uvicorn", *_arguments(alone), cwd=ROOT, env=_environment(source, data_dir, settings), stderr=stream
+            "uvicorn", *arguments(alone), cwd=ROOT, env=environment_of(source, data_dir, settings), stderr=stream
         )
-    with _stopped(process, alone):
+    with stopped(process, alone):
         yield alone
 
 
@@ -102,19 +102,19 @@ def started(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
 def started_by_command(source: str, data_dir: Path, **settings: str) -> Iterator[Alone]:
     """The same in an interpreter of its own."""
     errors = data_dir.with_suffix(".errors")
-    alone = Alone(_free_port(), errors, "")
-    command = bound([sys.executable, *_OPTIONS, "-m", "uvicorn", *_arguments(alone)])
+    alone = Alone(free_port(), errors, "")
+    command = bound([sys.executable, *_OPTIONS, "-m", "uvicorn", *arguments(alone)])
     with errors.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=ROOT, env=_environment(source, data_dir, settings), stderr=stream)
-    with _stopped(process, alone):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment_of(source, data_dir, settings), stderr=stream)
+    with stopped(process, alone):
         yield alone
 
 
-def _arguments(alone: Alone) -> list[str]:
+def arguments(alone: Alone) -> list[str]:
     return [*SERVED, "--port", str(alone.port), "--no-access-log"]
 
 
-def _environment(source: str, data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def environment_of(source: str, data_dir: Path, settings: Mapping[str, str]) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")},
         "FUNCTION_TARGET": Path(source).stem,
@@ -125,7 +125,7 @@ def _environment(source: str, data_dir: Path, settings: Mapping[str, str]) -> di
 
 
 @contextmanager
-def _stopped(process: subprocess.Popen[bytes] | Forked, alone: Alone) -> Iterator[None]:
+def stopped(process: subprocess.Popen[bytes] | Forked, alone: Alone) -> Iterator[None]:
     """Wait until the function listens, and stop it at the end."""
     try:
         _wait_until_open(process, alone)

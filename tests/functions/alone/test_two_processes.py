@@ -1,8 +1,8 @@
-"""Functions in processes of their own, two of each, as on a cluster: their documents are on MongoDB's wire protocol.
+"""The path of a payment in functions that run alone, two processes of each, as on a cluster.
 
-The test is the broker: it delivers the events of the outbox, each to both processes of a function at once. Nothing else
-may publish them, because the data directory with the embedded log is locked by the test. The ledger is not needed up to
-the request of the transfer.
+The documents are on MongoDB's wire protocol, the ledger is on Cassandra. The test is the broker: it delivers the events
+of the outbox, each to both processes of a function at once. Nothing else may publish them, because the test has locked
+the data directory with the embedded log.
 """
 
 from __future__ import annotations
@@ -11,31 +11,45 @@ import asyncio
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import Random
 
 import orjson
 import pytest
 
+from functions.statements._lines import in_period
+from shared.adapters.cassandra.schema import migrate
+from shared.adapters.cassandra.store import CassandraStore
+from shared.adapters.cassandra.url import CassandraUrl
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import Server
 from shared.adapters.sqlite.schema import LOCK
 from shared.core.envelope import Envelope
 from shared.ports.documents import Query
+from shared.ports.ledger import LedgerStore
 from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.catalogue import COLLECTIONS
 from shared.records.payments import PAYMENTS
+from shared.records.statement_lines import LINES
 from tests.contract.calling import Client, Pair, new_pair, running
-from tests.functions.alone.starting import ROOT, Alone, Reply, _arguments, _environment, _free_port, _stopped
+from tests.forking import Forked
+from tests.functions.alone.starting import (
+    ROOT,
+    Alone,
+    Reply,
+    arguments,
+    environment_of,
+    fork_server,
+    free_port,
+    stopped,
+)
 from tests.invariants.world import deliveries_of
 from tests.ports.mongodb_databases import dropped, migrated, new_database
-from tests.processes import bound
 
 NUMBER = 10
 PROCESSES = 2
@@ -43,8 +57,19 @@ PATH = {
     "payments/create_payment": "functions/payments/create_payment.py",
     "accounts/hold_funds": "functions/accounts/hold_funds.py",
     "payments/authorize": "functions/payments/authorize.py",
+    "ledger/post_transfer": "functions/ledger/post_transfer.py",
+    "accounts/apply_transfer": "functions/accounts/apply_transfer.py",
+    "payments/settle": "functions/payments/settle.py",
+    "statements/project_transfer": "functions/statements/project_transfer.py",
 }
+VICTIMS = {
+    "lastro.payment.created.v1": "accounts/hold_funds",
+    "lastro.payment.capture_requested.v1": "ledger/post_transfer",
+    "lastro.ledger.transfer_posted.v1": "accounts/apply_transfer",
+}
+"""At the first delivery of an event of the type, a process of this function is killed."""
 RETRIED = (409, 503)
+_numbers = count()
 
 
 @pytest.fixture
@@ -64,17 +89,16 @@ class Function:
     data_dir: Path
     settings: dict[str, str]
     closing: ExitStack
-    processes: list[tuple[subprocess.Popen[bytes], Alone]]
+    processes: list[tuple[Forked, Alone]]
 
     def start(self) -> None:
         """Start one more process."""
-        errors = self.data_dir.parent / f"{Path(self.source).stem}-{len(self.processes)}.errors"
-        alone = Alone(_free_port(), errors, "")
-        command = bound([sys.executable, "-m", "uvicorn", *_arguments(alone)])
+        errors = self.data_dir.parent / f"{Path(self.source).stem}-{next(_numbers)}.errors"
+        alone = Alone(free_port(), errors, "")
         with errors.open("wb") as stream:
-            environment = _environment(self.source, self.data_dir, self.settings)
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stream)
-        self.closing.enter_context(_stopped(process, alone))
+            environment = environment_of(self.source, self.data_dir, self.settings)
+            process = fork_server().start("uvicorn", *arguments(alone), cwd=ROOT, env=environment, stderr=stream)
+        self.closing.enter_context(stopped(process, alone))
         self.processes.append((process, alone))
 
     def kill(self) -> None:
@@ -140,50 +164,66 @@ async def deliver(started: dict[str, Function], envelope: Envelope) -> None:
 
 
 async def deliver_all(started: dict[str, Function], documents: MongoDocuments, random: Random) -> None:
-    """Deliver the events of the outbox in any order, four at once, until none is left; one process is killed."""
-    victim: Function | None = started["accounts/hold_funds"]
+    """Deliver the events of the outbox in any order, four at once, until none is left, and kill the victims."""
+    victims = dict(VICTIMS)
     while events := list(await documents.unsent("9", 100)):
         random.shuffle(events)
         batch = events[:4]
         delivering = [asyncio.create_task(deliver(started, event)) for event in batch]
-        if victim is not None and any(event.type.endswith("payment.created.v1") for event in batch):
-            await asyncio.to_thread(victim.kill)
-            victim = None
+        for victim in {victims.pop(event.type) for event in batch if event.type in victims}:
+            await asyncio.to_thread(started[victim].kill)
         await asyncio.gather(*delivering)
         await documents.mark_sent(batch)
+    assert not victims, "each of them was killed"
 
 
-async def check(documents: MongoDocuments, tenant_id: str, pair: Pair, made: list[str]) -> None:
-    """Check that each command has had one effect."""
+async def check(documents: MongoDocuments, ledger: LedgerStore, pair: Pair, made: list[str]) -> None:
+    """Check that each command has had one effect, and that the books agree."""
+    tenant_id, total = pair.client.tenant_id, 100 * len(made)
     payments = await documents.find(PAYMENTS, tenant_id, Query(limit=100))
     holds = await documents.find(HOLDS, tenant_id, Query(limit=100))
-    payer = await documents.get(ACCOUNTS, tenant_id, pair.payer)
-    assert payer is not None
     assert sorted(payment["id"] for payment in payments) == sorted(made)
-    assert {payment["status"] for payment in payments} == {"capturing"}
+    assert {payment["status"] for payment in payments} == {"settled"}
     assert sorted(hold["payment_id"] for hold in holds) == sorted(made)
-    assert payer["held"] == sum(hold["amount"] for hold in holds) == 100 * len(made)
+    assert {hold["status"] for hold in holds} == {"captured"}
+    for account_id, posted in ((pair.payer, -total), (pair.payee, total)):
+        account = await documents.get(ACCOUNTS, tenant_id, account_id)
+        assert account is not None
+        assert (account["posted"], account["held"]) == (posted, 0)
+        entries = await ledger.entries(tenant_id, account_id, 0, 100)
+        assert [entry.sequence for entry in entries] == list(range(1, len(made) + 1))
+        assert entries[-1].balance_after == posted
+        lines = await documents.find(LINES, tenant_id, in_period(account_id, None, None)._replace(limit=100))
+        assert len(lines) == len(made)
     for payment_id in made:
         timeline = await documents.history(tenant_id, payment_id, None, 100)
-        types = Counter(event.type.removeprefix("lastro.") for event in timeline)
+        types = Counter(event.type for event in timeline)
         assert max(types.values()) == 1, types
+        assert "lastro.payment.settled.v1" in types
 
 
-async def test_two_processes_of_each_function_have_one_effect(tmp_path: Path, database: str) -> None:
-    """Each command is sent to both processes of its function at once and each event delivered to both; one process is
-    killed and another started in its place. Every payment is created, held and authorized once."""
+async def test_two_processes_of_each_function_have_one_effect(
+    tmp_path: Path, database: str, cassandra_url: str
+) -> None:
+    """Each command is sent to both processes of its function at once and each event delivered to both, while a process
+    of three functions is killed and another started in its place. Every payment settles, with one hold, one transfer
+    and one statement line for each side, and the books agree."""
+    await migrate(CassandraUrl.parse(cassandra_url), lambda step: None)
     data_dir, random = tmp_path / "data", Random(1)
-    async with running(data_dir, documents=database) as deployment:
-        client = await deployment.tenant()
-        pair = await new_pair(client)
-        client, base_url = client.with_token(client.token), deployment.platform.settings.base_url
-    server = Server(database)
-    documents = MongoDocuments(server, COLLECTIONS)
-    settings = {"LASTRO_DOCUMENTS": database, "LASTRO_BASE_URL": base_url, "LASTRO_DATA_LOCK_SECONDS": "0"}
-    with functions(data_dir, **settings) as started:
-        function = started["payments/create_payment"]
-        made = await asyncio.gather(*(create(function, client, pair, number) for number in range(NUMBER)))
-        await deliver_all(started, documents, random)
-    assert len(set(made)) == NUMBER
-    await check(documents, client.tenant_id, pair, list(made))
-    await server.aclose()
+    async with running(data_dir, documents=database, ledger=cassandra_url) as deployment:
+        pair = await new_pair(await deployment.tenant())
+        client, base_url = pair.client.with_token(pair.client.token), deployment.platform.settings.base_url
+    settings = {
+        "LASTRO_DOCUMENTS": database,
+        "LASTRO_LEDGER": cassandra_url,
+        "LASTRO_BASE_URL": base_url,
+        "LASTRO_DATA_LOCK_SECONDS": "0",
+    }
+    async with aclosing(Server(database)) as server, CassandraStore(cassandra_url) as ledger:
+        documents = MongoDocuments(server, COLLECTIONS)
+        with functions(data_dir, **settings) as started:
+            function = started["payments/create_payment"]
+            made = await asyncio.gather(*(create(function, client, pair, number) for number in range(NUMBER)))
+            await deliver_all(started, documents, random)
+        assert len(set(made)) == NUMBER
+        await check(documents, ledger, pair, list(made))
