@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, events, ledger, payments, stack
+from cli import dead_letters, events, ledger, payments, stack, topics
 from cli.demo import demo
 from cli.errors import CliError
 from cli.functions import functions
@@ -37,6 +37,7 @@ app.add_typer(payments.app, name="payments")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(stack.app, name="stack")
+app.add_typer(topics.app, name="topics")
 app.command()(openapi)
 app.command()(wiring)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_tests)

@@ -22,7 +22,7 @@ from typing import Any, Final
 from embedded.broker.admission_queue import AdmissionQueue
 from embedded.broker.delivery import ACCEPTED, Answer, Outcome, dead_letter, outcome_of, reply_of
 from embedded.broker.fair_queue import FairQueue
-from embedded.broker.plan import ROUTE, Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
+from embedded.broker.plan import Plan, Route, Subscription, ToBroker, ToService, ToTopic, route_text
 from embedded.broker.progress import Progress
 from embedded.broker.state import (
     BrokerSummary,
@@ -38,7 +38,7 @@ from embedded.broker.timers import Timers
 from embedded.broker.workers import Workers
 from shared.core.clock import Clock
 from shared.core.crash_points import reach
-from shared.core.envelope import DEAD_LETTER_ID, Envelope
+from shared.core.envelope import DEAD_LETTER_ID, ROUTE, Envelope
 from shared.ports.documents import PLATFORM, Commit, Unavailable
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ class Broker:
         extensions = envelope.extensions
         origin = extensions.get(ROUTE)
         if origin is not None:
-            envelope = _without_route(envelope)
+            envelope = envelope.without_extension(ROUTE)
         event = self._events[sequence] = EventState(sequence, len(chosen), origin)
         tenant = extensions.get("tenantid") or PLATFORM
         correlation = self.progress.began(extensions.get("correlationid") or envelope.id, len(chosen))
@@ -477,9 +477,3 @@ def _reply(envelope: Envelope, answer: Answer) -> Envelope:
     """Return the event in a response. It is marked as caused by a dead letter when the delivered event is."""
     reply, dead_letter_id = reply_of(answer), envelope.extensions.get(DEAD_LETTER_ID)
     return reply if dead_letter_id is None else reply.with_extensions({DEAD_LETTER_ID: dead_letter_id})
-
-
-def _without_route(envelope: Envelope) -> Envelope:
-    bare = envelope.with_extensions({})
-    bare.extensions = {name: value for name, value in envelope.extensions.items() if name != ROUTE}
-    return bare

@@ -21,10 +21,8 @@ from embedded.manifests.kafka import KafkaSource
 from embedded.manifests.loading import KINDS, Manifests
 from embedded.manifests.resource import Destination, Reference, Resource
 from embedded.manifests.serving import Service
-from shared.core.envelope import Envelope
+from shared.core.envelope import ROUTE, Envelope
 
-ROUTE: Final = "embeddedroute"
-"""Extension attribute of an event in the log that was sent to a Broker, or to another topic than that of its domain."""
 _CLUSTER: Final = ".svc.cluster.local"
 _BROKER_INGRESS: Final = "kafka-broker-ingress.knative-eventing"
 _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"

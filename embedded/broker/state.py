@@ -113,7 +113,7 @@ class EventState:
         self.sequence = sequence
         self.remaining = remaining
         self.origin = origin
-        """The value of its attribute plan.ROUTE: set when it was not published to the topic of its own domain."""
+        """The value of its attribute ROUTE: set when it was not published to the topic of its own domain."""
 
 
 class Delivery:

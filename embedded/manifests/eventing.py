@@ -28,6 +28,7 @@ DEFAULT_BACKOFF_SECONDS: Final = 1.0
 """The Kafka broker's back-off delay when the manifest has none."""
 _ORDER: Final = "kafka.eventing.knative.dev/delivery.order"
 _CLASS: Final = "eventing.knative.dev/broker.class"
+_EXTERNAL_TOPIC: Final = "kafka.eventing.knative.dev/external.topic"
 _UNPLAYED: Final = ("knative.dev/dependency", "eventing.knative.dev/injection")
 
 BackoffPolicy = Literal["linear", "exponential"]
@@ -125,6 +126,11 @@ class Broker(Resource):
     """A Broker: its events are offered to its Triggers."""
 
     spec: BrokerSpec = BrokerSpec()
+
+    @property
+    def topic(self) -> str:
+        """The name in Kafka of the topic that holds its events: Knative's own name, unless an annotation gives one."""
+        return self.metadata.annotations.get(_EXTERNAL_TOPIC) or f"knative-broker-{self.namespace}-{self.name}"
 
     @model_validator(mode="after")
     def _is_of_kafka(self) -> Broker:

@@ -18,6 +18,7 @@ from embedded.manifests.eventing import Broker, PingSource, Trigger
 from embedded.manifests.findings import FieldError, Finding, ManifestError, Place
 from embedded.manifests.kafka import KafkaSink, KafkaSource, KafkaTopic
 from embedded.manifests.kong import Kong
+from embedded.manifests.resource import DEFAULT_NAMESPACE
 from embedded.manifests.serving import Service
 from shared.core.strict_yaml import YamlDocument, YamlError, read_yaml
 
@@ -59,6 +60,8 @@ class Manifests:
     topics: dict[str, KafkaTopic] = field(default_factory=dict)
     sinks: dict[str, KafkaSink] = field(default_factory=dict)
     pings: dict[str, PingSource] = field(default_factory=dict)
+    config_maps: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """The data of ConfigMaps, by namespace and name."""
     kong: Kong | None = None
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
     """The place of each (kind, name). The place of Kong's file is ("Kong", "")."""
@@ -127,6 +130,9 @@ def _take(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[F
         )
         yield Finding(file, document.line(path), f"The document has no {field}.")
         return
+    if (group, kind) == ("", "ConfigMap"):
+        _take_config_map(manifests, value, name)
+        return
     known = KINDS.get((group, kind)) if slash else None
     if known is None:
         if group.endswith(_KNATIVE):
@@ -158,6 +164,13 @@ def _add(manifests: Manifests, kind: str, known: Kind, place: Place) -> Iterator
         return
     table[key] = resource
     manifests.places[kind, key] = place
+
+
+def _take_config_map(manifests: Manifests, value: dict[str, Any], name: str) -> None:
+    data = value.get("data")
+    namespace = value["metadata"].get("namespace") or DEFAULT_NAMESPACE
+    if isinstance(data, dict):
+        manifests.config_maps[namespace, name] = {str(key): str(text) for key, text in data.items()}
 
 
 def _take_kong(manifests: Manifests, file: str, document: YamlDocument) -> Iterator[Finding]:

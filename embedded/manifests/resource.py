@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from embedded.manifests.findings import FieldError
 from embedded.manifests.names import Annotations, Labels, Name, Namespace
+
+DEFAULT_NAMESPACE: Final = "default"
+"""The namespace of a resource that names none: an overlay sets it."""
 
 
 class Strict(BaseModel):
@@ -44,8 +47,8 @@ class Resource(Strict):
 
     @property
     def namespace(self) -> str:
-        """The namespace; `default` when an overlay sets it."""
-        return self.metadata.namespace or "default"
+        """The namespace, or DEFAULT_NAMESPACE."""
+        return self.metadata.namespace or DEFAULT_NAMESPACE
 
 
 class Reference(Strict):

@@ -21,6 +21,7 @@ SQLITE: Final = "shared.adapters.sqlite.store.sqlite_store"
 MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
 CASSANDRA: Final = "shared.adapters.cassandra.store.cassandra_ledger"
+KAFKA: Final = "shared.adapters.kafka.bus.kafka_bus"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file"},
@@ -31,7 +32,7 @@ OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "documents": {EMBEDDED: SQLITE, "mongodb": MONGODB, "mongodb+srv": MONGODB},
     "ledger": {EMBEDDED: SQLITE, "cassandra": CASSANDRA, "cassandra+tls": CASSANDRA},
-    "bus": {EMBEDDED: SQLITE},
+    "bus": {EMBEDDED: SQLITE, "kafka": KAFKA, "kafka+tls": KAFKA},
 }
 """For each port with a setting LASTRO_<PORT>: the function that makes the adapter, by the scheme of the setting's URL.
 

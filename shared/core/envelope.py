@@ -17,11 +17,17 @@ from pydantic import BaseModel, ConfigDict
 from shared.core.clock import parse_time
 
 JSON: Final = "application/json"
+_JSON_BYTES: Final = JSON.encode()
 DEAD_LETTER_ID: Final = "deadletterid"
 """Extension attribute of every fact about a dead letter: the dead letter's id.
 
 Each event that such a fact causes has it, too. None of them is parked when its delivery fails: a consumer that refuses
 facts about dead letters would otherwise cause a new dead letter with each.
+"""
+ROUTE: Final = "embeddedroute"
+"""Extension attribute of an event that was sent to a Broker, or to another topic than that of its domain.
+
+It is not sent to functions. A dead letter has it, so that a replay sends the event there again.
 """
 _OURS: Final = "lastro."
 _SCHEMAS: Final = "https://lastro.dev/schemas/"
@@ -214,6 +220,14 @@ class Envelope:
             repeated=self.repeated,
         )
 
+    def without_extension(self, name: str) -> Envelope:
+        """Return the same event without an extension; the event itself when it has none of this name."""
+        if name not in self.extensions:
+            return self
+        bare = self.with_extensions({})
+        bare.extensions = {kept: value for kept, value in self.extensions.items() if kept != name}
+        return bare
+
     def to_structured(self) -> bytes:
         """Return the event in the JSON event format. The data's text is inserted unchanged, so no number is rounded."""
         return orjson.dumps({**self.attributes(), "data": orjson.Fragment(self.data)})
@@ -224,6 +238,17 @@ class Envelope:
         del headers["ce-datacontenttype"]
         headers["content-type"] = JSON
         return headers, self.data
+
+    def to_record(self) -> tuple[bytes | None, bytes, list[tuple[str, bytes]]]:
+        """Return the key, value and headers of the Kafka binding's binary mode.
+
+        The key is `partitionkey`, so that Kafka preserves the order of the events of one aggregate; None without one.
+        """
+        headers = [(f"ce_{name}", value.encode()) for name, value in self.attributes().items()]
+        headers = [header for header in headers if header[0] != "ce_datacontenttype"]
+        headers.append(("content-type", _JSON_BYTES))
+        key = self.extensions.get("partitionkey")
+        return None if key is None else key.encode(), self.data, headers
 
 
 def _topic_of(source: str) -> str | None:

@@ -78,6 +78,10 @@ class Settings(NamedTuple):
     cache_deadlines: int = 1_000_000
     cache_connections: int = 50
     cache_seconds: float = 1.0
+    bus_buffer_bytes: int = 32 * 1024 * 1024
+    bus_events_in_memory: int = 5_000
+    bus_rebalance_seconds: float = 10.0
+    bus_seconds: float = 10.0
     start_seconds: float = 30.0
     store_batch_seconds: float = 0.002
     store_queue_bytes: int = 64 * 1024 * 1024

@@ -44,16 +44,31 @@ def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> Envelope:
     Raises InvalidEvent for a message that is not a CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8.
     """
     fields = _fields(headers)
-    media_type = _media_type(fields["content-type"], "the content type") if "content-type" in fields else None
-    if media_type is not None and media_type.startswith(_FORMATS):
-        if media_type.startswith(_BATCHES):
-            raise InvalidEvent("batches of events are not supported; send each event by itself")
-        if media_type != STRUCTURED:
-            raise InvalidEvent(f"the event format {media_type} is not supported; use {STRUCTURED}")
+    media_type = read_media_type(fields["content-type"], "the content type") if "content-type" in fields else None
+    if is_structured(media_type):
         return from_structured(body)
     attributes = {name[3:]: _decoded(name, value) for name, value in fields.items() if name.startswith("ce-")}
     if not attributes:
         raise InvalidEvent("there are neither ce- headers nor a structured body")
+    return from_binary(attributes, media_type, body)
+
+
+def is_structured(media_type: str | None) -> bool:
+    """Return whether a message of this media type is a structured event.
+
+    Raises InvalidEvent for a batch, and for another event format than JSON.
+    """
+    if media_type is None or not media_type.startswith(_FORMATS):
+        return False
+    if media_type.startswith(_BATCHES):
+        raise InvalidEvent("batches of events are not supported; send each event by itself")
+    if media_type != STRUCTURED:
+        raise InvalidEvent(f"the event format {media_type} is not supported; use {STRUCTURED}")
+    return True
+
+
+def from_binary(attributes: dict[str, str], media_type: str | None, body: bytes) -> Envelope:
+    """Return the event of a message in binary mode, from its decoded attributes. Raises InvalidEvent."""
     if "datacontenttype" in attributes:
         raise InvalidEvent("in binary mode the type of the data is the header Content-Type, not ce-datacontenttype")
     if media_type is not None:
@@ -82,7 +97,7 @@ def from_structured(body: bytes) -> Envelope:
     document.pop("data", None)
     attributes = {name: _as_text(name, value) for name, value in document.items() if value is not None}
     if "datacontenttype" in attributes:
-        _check_data_type(_media_type(attributes["datacontenttype"], "attribute datacontenttype"))
+        _check_data_type(read_media_type(attributes["datacontenttype"], "attribute datacontenttype"))
     return _build(attributes, data)
 
 
@@ -104,7 +119,7 @@ def _fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return fields
 
 
-def _media_type(text: str, where: str) -> str:
+def read_media_type(text: str, where: str) -> str:
     """Return the type and subtype in lower case. Raises InvalidEvent when a charset other than UTF-8 is named."""
     match = _MEDIA_TYPE.fullmatch(text.strip(" \t"))
     if match is None:

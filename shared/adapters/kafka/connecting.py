@@ -1,0 +1,113 @@
+"""What every client of the driver needs: the login, the first connection, and the text of its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from shared.adapters.kafka.address import KafkaAddress
+from shared.core.settings import InvalidSettings, Settings
+from shared.ports.documents import Unavailable
+from shared.ports.lifecycle import NotOpened
+
+C = TypeVar("C")
+_PAUSE_SECONDS: Final = 0.2
+_ATTEMPT_SECONDS: Final = 5.0
+
+
+def login_of(address: KafkaAddress) -> dict[str, Any]:
+    """Return the driver's arguments for the connection to an address. Raises InvalidSettings."""
+    options: dict[str, Any] = {"bootstrap_servers": list(address.servers)}
+    security = "SASL_" if address.sasl else ""
+    if address.tls:
+        try:
+            options["ssl_context"] = ssl.create_default_context(cafile=address.ca)
+        except OSError as error:
+            raise InvalidSettings(f"LASTRO_BUS: the certificates in ca cannot be read: {error.strerror}") from None
+    options["security_protocol"] = security + ("SSL" if address.tls else "PLAINTEXT")
+    if address.sasl:
+        options["sasl_mechanism"] = address.sasl
+        options["sasl_plain_username"] = address.username
+        options["sasl_plain_password"] = address.password
+    return options
+
+
+def unavailable(address: KafkaAddress, error: BaseException) -> Unavailable:
+    """Return the error of a port for an error of the driver."""
+    return Unavailable(f"Kafka at {address.shown}: {text_of(error)}")
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error of the driver in one line."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    name = type(error).__name__
+    return str(error).partition("\n")[0].removeprefix(f"{name}: ").rstrip(".") or name
+
+
+async def connected(
+    make: Callable[[], C],
+    start: Callable[[C], Awaitable[Any]],
+    stop: Callable[[C], Awaitable[Any]],
+    address: KafkaAddress,
+    settings: Settings,
+    *,
+    waits: bool,
+) -> C:
+    """Return a client of the driver that is connected.
+
+    A client that could not connect is stopped, and another one is made, until `start_seconds` have passed. Raises
+    NotOpened.
+    """
+    from aiokafka.errors import KafkaError
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + (settings.start_seconds if waits else 0)
+    while True:
+        client = make()
+        with _quiet_driver():
+            starting = asyncio.ensure_future(start(client))
+            failure: Exception = TimeoutError()
+            try:
+                done, _ = await asyncio.wait((starting,), timeout=max(_ATTEMPT_SECONDS, deadline - loop.time()))
+                if done:
+                    starting.result()
+                    return client
+            except (KafkaError, OSError) as error:
+                failure = error
+            except BaseException:
+                await _stopped(client, starting, stop)
+                raise
+            await _stopped(client, starting, stop)
+        if loop.time() >= deadline:
+            raise NotOpened(f"LASTRO_BUS cannot be reached: Kafka at {address.shown}: {text_of(failure)}") from failure
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _stopped(client: C, starting: asyncio.Future[Any], stop: Callable[[C], Awaitable[Any]]) -> None:
+    """Stop a client that is not connected, after its connecting has ended.
+
+    It is not cancelled at once: the driver would forget to close a connection that it was just making.
+    """
+    await asyncio.wait((starting,), timeout=_ATTEMPT_SECONDS)
+    starting.cancel()
+    await asyncio.wait((starting,))
+    if not starting.cancelled():
+        starting.exception()
+    await stop(client)
+
+
+@contextmanager
+def _quiet_driver() -> Iterator[None]:
+    """Leave out the driver's own lines about a connection that cannot be made: the caller reports it in one line."""
+    driver = logging.getLogger("aiokafka")
+    level = driver.level
+    driver.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        driver.setLevel(level)
