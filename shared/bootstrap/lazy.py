@@ -82,6 +82,8 @@ class LazyAdapter:
             raise
         finally:
             self._opening = None
+        if self._failure is not None:
+            log.info("%s: opened", self._ports)
         self._failure, self.opened = None, adapter
         return adapter
 

@@ -74,7 +74,8 @@ class Application:
             install(process.runtime(process.lazy_ports()))
             self._process = process
             stack.callback(install, None)
-            log.info("%s is ready", os.environ.get("FUNCTION_TARGET", "the function"))
+            # Its stores are opened by the first request or probe.
+            log.info("%s has started", os.environ.get("FUNCTION_TARGET", "the function"))
             await send({"type": "lifespan.startup.complete"})
             await receive()
             log.info("stopping")

@@ -249,6 +249,9 @@ class _Verified(NamedTuple):
     """On the monotonic clock: setting the wall clock back does not extend a token's life."""
 
 
+_MAX_SHOWN_CHARACTERS: Final = 200
+
+
 class TokenVerifier:
     """Verifies access tokens.
 
@@ -324,10 +327,19 @@ class TokenVerifier:
             _refuse("The token has no claims.")
         return claims
 
+    def _other_issuer(self, issuer: object) -> str:
+        """Return the reason for which a token with a valid signature is refused, with the issuers' URLs."""
+        is_shown = isinstance(issuer, str) and issuer.isprintable() and len(issuer) <= _MAX_SHOWN_CHARACTERS
+        by = issuer if is_shown else "another issuer"
+        return (
+            f"The token was issued by {by}. This server accepts the tokens of {self._issuer}, which LASTRO_IDENTITY or "
+            "LASTRO_BASE_URL in its environment sets."
+        )
+
     def _check(self, claims: dict[str, Any], now: float) -> _Validity:
         """Return the validity of a token. Raises Problem when issuer, audience, type or time are not acceptable."""
         if claims.get("iss") != self._issuer:
-            _refuse("The token was made by another issuer.")
+            _refuse(self._other_issuer(claims.get("iss")))
         audience = claims.get("aud")
         if self._audience not in (audience if isinstance(audience, list) else [audience]):
             _refuse("The token is for another audience.")

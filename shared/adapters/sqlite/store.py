@@ -265,7 +265,10 @@ async def _wait_for_lock(lock: int, data_dir: Path, seconds: float) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if asyncio.get_running_loop().time() >= give_up:
-                raise NotOpened(f"the data directory {data_dir} is in use by another Lastro process") from None
+                raise NotOpened(
+                    f"the data directory {data_dir} is in use by another Lastro process: stop that process, or set "
+                    "LASTRO_DATA_DIR to another directory"
+                ) from None
             if not waiting:
                 waiting = True
                 log.debug("waiting for the data directory %s: another Lastro process uses it", data_dir)

@@ -107,7 +107,10 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
     """While another process uses its data directory, /readyz is 503 with the reason, which is logged, and /healthz is
     200; afterwards /readyz is 200."""
     held = await open_adapter(SqliteStore(tmp_path / "data", collections=(), settings=Settings(), clock=SystemClock()))
-    reason = f"the data directory {tmp_path / 'data'} is in use by another Lastro process"
+    reason = (
+        f"the data directory {tmp_path / 'data'} is in use by another Lastro process: stop that process, or set "
+        "LASTRO_DATA_DIR to another directory"
+    )
     for _ in range(2):
         answer = beside.send("GET", "/readyz", {})
         assert (answer.status, json.loads(answer.body)["reason"]) == (503, reason)
@@ -121,6 +124,7 @@ async def test_beside_a_running_platform_it_says_who_has_the_data_directory(tmp_
         messages = [line["message"] for line in log_of(beside.output())]
     assert "the environment has LASTRO_LOGLEVEL, which is not a setting; did you mean LASTRO_LOG_LEVEL?" in messages
     assert [message for message in messages if reason in message]
+    assert not [message for message in messages if "ready" in message]
 
 
 def test_a_database_that_is_damaged_is_named(tmp_path: Path, beside: Alone) -> None:
@@ -143,13 +147,13 @@ def test_its_telemetry_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
 
 
 def test_its_log_has_the_platforms_format(tmp_path: Path) -> None:
-    """Every line is JSON: one when it is ready, one for each request, and one when it stops, and none of uvicorn's."""
+    """Every line is JSON: one when it has started, one for each request, and one when it stops, and none of uvicorn's."""
     with started("functions/payments/get_payment.py", tmp_path / "data") as alone:
         ids = [
             alone.send("GET", path, {}).headers["x-request-id"] for path in ("/v1/payments/pay_0?x=secret", "/nowhere")
         ]
     assert all(line.startswith("{") for line in alone.output().splitlines())
-    ready, *requests, stopping = log_of(alone.output())
-    assert (ready["message"], stopping["message"]) == ("get_payment is ready", "stopping")
+    started_up, *requests, stopping = log_of(alone.output())
+    assert (started_up["message"], stopping["message"]) == ("get_payment has started", "stopping")
     assert [(line["request_id"], line["status"]) for line in requests] == [(ids[0], 401), (ids[1], 404)]
     assert "secret" not in alone.output()

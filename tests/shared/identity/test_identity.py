@@ -153,6 +153,18 @@ async def test_claims_are_checked(verifier: TokenVerifier, clock: ManualClock, c
     await refusal(verifier, token)
 
 
+async def test_a_token_of_another_issuer_is_refused_with_both_issuers(
+    verifier: TokenVerifier, clock: ManualClock
+) -> None:
+    """The detail has the token's issuer, if it is short text, and this server's issuer with the settings that choose
+    it."""
+    detail = (await refusal(verifier, signed(claims(clock, iss="http://elsewhere/realms/lastro")))).detail
+    assert "issued by http://elsewhere/realms/lastro." in detail
+    assert f"accepts the tokens of {ISSUER}, which LASTRO_IDENTITY or LASTRO_BASE_URL" in detail
+    for issuer in ("x" * 1000, "a\nb", ...):
+        assert "issued by another issuer." in (await refusal(verifier, signed(claims(clock, iss=issuer)))).detail
+
+
 async def test_a_payload_that_is_no_object_is_refused(verifier: TokenVerifier) -> None:
     """A signed payload that is not a JSON object is refused."""
     for payload in (b"[]", b'"x"', b"{", b"\xff"):
