@@ -35,21 +35,23 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
 
 
 def _refusal(request: HoldRequest, account: AccountDocument | None, payee: AccountDocument | None) -> Failure | None:
+    # A refund is paid by the payee of its payment, so "the payer" would be the wrong party there.
+    is_refund = request.cause_type == "refund"
+    paying = "The account that the refund is paid from" if is_refund else "The payer's account"
+    receiving = "The account that the refund is paid to" if is_refund else "The payee's account"
     if account is None or account["status"] in CLOSED:
-        return Failure(code="account_closed", detail="The payer's account is closed.")
+        return Failure(code="account_closed", detail=f"{paying} is closed.")
     if payee is None or payee["status"] in CLOSED:
-        return Failure(code="account_closed", detail="The payee's account is closed.")
+        return Failure(code="account_closed", detail=f"{receiving} is closed.")
     if account["status"] == "blocked":
-        return Failure(code="account_blocked", detail="The payer's account is blocked.")
+        return Failure(code="account_blocked", detail=f"{paying} is blocked.")
     if payee["block_mode"] == "all":
-        return Failure(code="account_blocked", detail="The payee's account takes no credits.")
+        return Failure(code="account_blocked", detail=f"{receiving} takes no credits.")
     if account["currency"] != request.currency:
-        return Failure(
-            code="currency_mismatch", detail=f"The currency of the payer's account is {account['currency']}."
-        )
+        return Failure(code="currency_mismatch", detail=f"{paying} has the currency {account['currency']}.")
     # Balance and overdraft together may exceed 64 bits; the held amount must not.
     if available(account) < request.amount or account["held"] + request.amount > MAX_MINOR_UNITS:
-        return Failure(code="insufficient_funds", detail="The payer's account has not enough available.")
+        return Failure(code="insufficient_funds", detail=f"{paying} has not enough available.")
     return None
 
 

@@ -89,8 +89,9 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "transfer_refused",
         "The ledger refused the transfer",
         "a payment, a refund or a deposit that is `failed`",
-        "The transfer breaks a rule of the ledger, such as a balance beyond 64 bits. Nothing was moved, and the hold "
-        "is released. `detail` names the rule.",
+        "The transfer breaks a rule of the ledger: an account has one currency, and its balance is at most "
+        "9223372036854775807 minor units, debit or credit. Nothing was moved, and the hold is released. `detail` names "
+        "the account and the rule.",
         "Give the operator of the platform the id of the payment, refund or deposit.",
     ),
     FailureReason(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from shared.core.money import MAX_MINOR_UNITS
+
 Direction = Literal["debit", "credit"]
 
 
@@ -87,7 +89,7 @@ class AccountTurnover(NamedTuple):
 
 
 class LedgerRefused(Exception):
-    """The ledger refuses this transfer permanently."""
+    """The ledger refuses this transfer permanently. The text is for the tenant, too."""
 
 
 class UnbalancedTransfer(LedgerRefused):
@@ -112,7 +114,8 @@ class LedgerStore(Protocol):
         `recorded_at` is moved forward to the time of the accounts' last entries when it is earlier, so that times never
         decrease within an account.
 
-        Raises UnbalancedTransfer, TransferMismatch or Unavailable.
+        Raises UnbalancedTransfer, TransferMismatch or Unavailable, and LedgerRefused for another currency than an
+        account's or a balance that would be too large.
         """
         ...
 
@@ -141,6 +144,24 @@ class LedgerStore(Protocol):
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         """Return the turnover of every ledger account of a tenant, ordered by currency and id."""
         ...
+
+
+def check_balance(account_id: str, balance: int) -> None:
+    """Raise LedgerRefused when a balance, in minor units, does not fit into the 64 bits that events and clients have.
+
+    The sums of debits and of credits have no bound: they only grow, so a bound would end the account.
+    """
+    if not -MAX_MINOR_UNITS <= balance <= MAX_MINOR_UNITS:
+        raise LedgerRefused(
+            f"The amount is too large for the ledger account {account_id}: its balance would be beyond "
+            f"{MAX_MINOR_UNITS} minor units."
+        )
+
+
+def check_currency(account_id: str, currency: str, wanted: str) -> None:
+    """Raise LedgerRefused when an account has another currency than a leg."""
+    if currency != wanted:
+        raise LedgerRefused(f"The ledger account {account_id} has the currency {currency}, not {wanted}.")
 
 
 def check_balanced(legs: Sequence[Leg]) -> None:

@@ -332,16 +332,49 @@ async def test_an_oversized_body_is_refused_anywhere(demo: Client) -> None:
         assert answer.code == "payload_too_large"
 
 
-async def test_sums_beyond_64_bits_end_the_payment(demo: Client) -> None:
-    """When two amounts exceed 64 bits together, the second payment is declined or fails, and nothing stays in
-    progress."""
+async def test_a_balance_beyond_64_bits_ends_the_payment(demo: Client) -> None:
+    """When two amounts exceed 64 bits together, the second payment is declined or fails with a reason that names the
+    account, and nothing stays in progress."""
     payers = [await new_account(demo, overdraft_limit=BIGGEST) for _ in range(2)]
     payee = await new_account(demo, overdraft_limit=BIGGEST)
     first, second = [await Pair(demo, payer, payee).paid(amount=brl(BIGGEST)) for payer in payers]
     assert (first["status"], second["status"]) == ("settled", "failed")
+    assert second["failure"]["code"] == "transfer_refused"
+    assert second["failure"]["detail"].startswith(
+        f"The amount is too large for the ledger account {payee}: its balance"
+    )
     back = Pair(demo, payee, payers[0])
     held, refused = [await back.paid(amount=brl(BIGGEST), capture="manual") for _ in range(2)]
     assert (held["status"], refused["status"]) == ("authorized", "declined")
     balance = await demo.read(f"/v1/accounts/{payee}/balance")
     assert (balance["posted"], balance["held"], balance["available"]) == (BIGGEST, BIGGEST, BIGGEST)
     assert (await demo.read(f"/v1/accounts/{payers[1]}/balance"))["held"] == 0
+
+
+async def test_a_huge_payment_does_not_end_the_accounts(demo: Client) -> None:
+    """Two accounts that have moved the largest amount to each other and back can still pay, and the trial balance has
+    their sums."""
+    first, second = [await new_account(demo, overdraft_limit=BIGGEST) for _ in range(2)]
+    there, back = Pair(demo, first, second), Pair(demo, second, first)
+    for pair in (there, back, there, back):
+        assert (await pair.paid(amount=brl(BIGGEST)))["status"] == "settled"
+    assert (await there.paid(amount=brl(5)))["status"] == "settled"
+    assert (await demo.read(f"/v1/accounts/{second}/balance"))["posted"] == 5
+    sums = {
+        line["account_id"]: (line["debits"], line["credits"])
+        for currency in (await demo.read("/v1/ledger/trial-balance"))["data"]
+        for line in currency["accounts"]
+    }
+    assert sums[first] == (2 * BIGGEST + 5, 2 * BIGGEST)
+
+
+async def test_a_refund_that_cannot_be_paid_names_the_account_that_pays_it(demo: Client) -> None:
+    """The reason of a failed refund is about the account that the refund is paid from, the payee of the payment."""
+    payer, payee, other = [await new_account(demo, overdraft_limit=limit) for limit in (1000, 0, 0)]
+    payment = await Pair(demo, payer, payee).paid(amount=brl(500))
+    assert (await Pair(demo, payee, other).paid(amount=brl(500)))["status"] == "settled"
+    refund = await demo.made(f"/v1/payments/{payment['id']}/refunds", {}, also=(("prefer", "wait=10"),))
+    assert refund["failure"] == {
+        "code": "insufficient_funds",
+        "detail": "The account that the refund is paid from has not enough available.",
+    }

@@ -159,12 +159,28 @@ class LedgerSuite:
             await ledger.append(transfer("t2", *legs("c", "a", 5, "USD")), "2026-01-01")
         assert list(await ledger.entries("ten_1", "c", 0, 10)) == []
 
-    async def test_sums_stay_within_64_bits(self, ledger: LedgerStore) -> None:
-        """The largest amount is recorded once; one more minor unit is refused and does not overflow."""
+    async def test_a_balance_stays_within_64_bits(self, ledger: LedgerStore) -> None:
+        """The largest amount is recorded; one more minor unit on the same side is refused with the account's name."""
         await recorded(ledger, transfer("t1", *legs("a", "b", MAX)))
-        with pytest.raises(LedgerRefused):
-            await ledger.append(transfer("t2", *legs("c", "b", 1)), "2026-01-01")
+        for debited, credited, full in (("c", "b", "b"), ("a", "c", "a")):
+            with pytest.raises(LedgerRefused, match=f"too large for the ledger account {full}: its balance"):
+                await ledger.append(transfer("t2", *legs(debited, credited, 1)), "2026-01-01")
         assert await ledger.transfer("ten_1", "t2") is None
+
+    async def test_turnover_has_no_bound(self, ledger: LedgerStore) -> None:
+        """An account through which the largest amounts have passed still records transfers, with right sums."""
+        for number in range(3):
+            await recorded(ledger, transfer(f"t{number}", *legs("a", "b", MAX)))
+            await recorded(ledger, transfer(f"u{number}", *legs("b", "a", MAX)))
+        last = await recorded(ledger, transfer("v", *legs("a", "b", 5)))
+        assert [entry.balance_after for entry in last.entries] == [-5, 5]
+        assert await ledger.transfer("ten_1", "v") == last
+        assert [await ledger.balance("ten_1", id) for id in "ab"] == [-5, 5]
+        assert [entry.balance_after for entry in await ledger.entries("ten_1", "b", 0, 10)] == [MAX, 0] * 3 + [5]
+        assert list(await ledger.turnover("ten_1")) == [
+            AccountTurnover("a", "BRL", 3 * MAX + 5, 3 * MAX),
+            AccountTurnover("b", "BRL", 3 * MAX, 3 * MAX + 5),
+        ]
 
     async def test_nothing_is_recorded_under_a_refused_id(self, ledger: LedgerStore) -> None:
         """After a refusal nothing can be recorded under the id; each attempt returns the refusal."""

@@ -41,7 +41,9 @@ from shared.ports.ledger import (
     Refusal,
     Transfer,
     TransferMismatch,
+    check_balance,
     check_balanced,
+    check_currency,
 )
 
 BUCKET_LINES: Final = 10_000
@@ -74,7 +76,7 @@ class Round(NamedTuple):
     """The result of one attempt to write lines.
 
     `head` is the head afterwards, or None when it must be read again. `done` are the positions
-    of the wanted legs that have a line. `unfit` are the legs whose amount would make a sum leave 64 bits.
+    of the wanted legs that have a line. `unfit` are the legs whose amount is too large for the balance.
     """
 
     head: Head | None
@@ -322,31 +324,28 @@ class LedgerProtocol:
 
 
 def unfit(place: Place, wanted: Wanted) -> Unavailable:
-    """Return the error for a claimed transfer whose amount no longer fits into the sums of an account.
+    """Return the error for a claimed transfer whose amount no longer fits into the balance of an account.
 
     An append refuses such a transfer before the claim. This happens only when transfers that are recorded at the same
     time are too large together.
     """
     return Unavailable(
-        f"leg {wanted.leg} of {wanted.transfer_id} is claimed, and the sums of the ledger account {place.account_id} "
-        f"would leave 64 bits; an operator must decide"
+        f"leg {wanted.leg} of {wanted.transfer_id} is claimed, and its amount is too large for the ledger account "
+        f"{place.account_id}; it is recorded when the balance of the account allows it"
     )
 
 
 def _check(transfer: Transfer, heads: Mapping[Place, Head | None]) -> None:
-    """Raise LedgerRefused for another currency than an account's, and for sums that would leave 64 bits."""
-    sums: dict[tuple[str, str], int] = {}
+    """Raise LedgerRefused for another currency than an account's, and for a balance that would be too large."""
+    balances: dict[str, int] = {}
     currencies: dict[str, str] = {}
     for leg in transfer.legs:
         head = heads[Place(transfer.tenant_id, leg.account_id)]
         currency = currencies.setdefault(leg.account_id, leg.currency if head is None else head.currency)
-        if currency != leg.currency:
-            raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {currency}, not {leg.currency}")
-        before = 0 if head is None else head.debits if leg.direction == "debit" else head.credits
-        key = (leg.account_id, leg.direction)
-        sums[key] = sums.get(key, before) + leg.amount
-        if sums[key] > MAX_MINOR_UNITS:
-            raise LedgerRefused(f"the sums of the ledger account {leg.account_id} would leave 64 bits")
+        check_currency(leg.account_id, currency, leg.currency)
+        before = balances.get(leg.account_id, 0 if head is None else head.balance)
+        balances[leg.account_id] = before + (leg.amount if leg.direction == "credit" else -leg.amount)
+        check_balance(leg.account_id, balances[leg.account_id])
 
 
 def _same(claim: Claim, transfer: Transfer) -> Claim:
@@ -376,7 +375,7 @@ def _without(wanted: Sequence[Wanted], done: Iterable[Position]) -> Sequence[Wan
 
 
 def _extended(head: Head, wanted: Sequence[Wanted], last_sequence: int) -> tuple[Head, list[Line], tuple[Wanted, ...]]:
-    """Return the head after the wanted legs, their lines, and the legs that do not fit into the sums."""
+    """Return the head after the wanted legs, their lines, and the legs that do not fit into the balance."""
     lines: list[Line] = []
     pending: list[Position] = []
     unfit: list[Wanted] = []
@@ -388,7 +387,7 @@ def _extended(head: Head, wanted: Sequence[Wanted], last_sequence: int) -> tuple
             debits += leg.amount
         else:
             credits += leg.amount
-        if max(debits, credits) > MAX_MINOR_UNITS:
+        if abs(credits - debits) > MAX_MINOR_UNITS:
             unfit.append(leg)
             continue
         head = head._replace(

@@ -40,13 +40,14 @@ from shared.ports.ledger import (
     AccountTurnover,
     Cause,
     Entry,
-    LedgerRefused,
     Leg,
     RecordedTransfer,
     Refusal,
     Transfer,
     TransferMismatch,
+    check_balance,
     check_balanced,
+    check_currency,
 )
 from shared.ports.lifecycle import Adapter
 from shared.ports.nonces import Nonce
@@ -331,12 +332,11 @@ def _sums(entries: Sequence[Entry]) -> tuple[int, int]:
 
 
 def _entry(transfer_id: str, position: int, leg: Leg, before: list[Entry], recorded_at: str) -> Entry:
-    if before and before[0].currency != leg.currency:
-        raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {before[0].currency}")
+    if before:
+        check_currency(leg.account_id, before[0].currency, leg.currency)
     debits, credits = _sums(before)
-    if max(debits, credits) + leg.amount > MAX_MINOR_UNITS:
-        raise LedgerRefused(f"the sums of the ledger account {leg.account_id} would leave 64 bits")
     balance = credits - debits + (leg.amount if leg.direction == "credit" else -leg.amount)
+    check_balance(leg.account_id, balance)
     return Entry(
         transfer_id,
         position,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -23,13 +23,14 @@ from shared.ports.ledger import (
     Cause,
     Entry,
     LedgerDamaged,
-    LedgerRefused,
     Leg,
     RecordedTransfer,
     Refusal,
     Transfer,
     TransferMismatch,
+    check_balance,
     check_balanced,
+    check_currency,
 )
 
 _INSERT_ACCOUNT: Final = "INSERT INTO ledger_accounts (tenant_id, account_id, currency) VALUES (?, ?, ?)"
@@ -39,17 +40,19 @@ _INSERT_TRANSFER: Final = (
 )
 _INSERT_ENTRY: Final = (
     "INSERT INTO entries (tenant_id, account_id, sequence, transfer_id, leg, direction, amount, currency, "
-    "debits_after, credits_after, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "debits_after, credits_after, debits_carry, credits_carry, recorded_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ENTRY: Final = (
-    "transfer_id, leg, account_id, direction, amount, currency, sequence, credits_after - debits_after, recorded_at"
+    "transfer_id, leg, account_id, direction, amount, currency, sequence, "
+    "credits_after - debits_after, recorded_at, credits_carry - debits_carry"
 )
 _SELECT_HEAD: Final = (
-    "SELECT currency, sequence, debits_after, credits_after, recorded_at FROM entries "
+    "SELECT currency, sequence, debits_after, credits_after, recorded_at, debits_carry, credits_carry FROM entries "
     "WHERE tenant_id = ? AND account_id = ? ORDER BY sequence DESC LIMIT 1"
 )
 _SELECT_TURNOVER: Final = """
-SELECT a.account_id, a.currency, e.debits_after, e.credits_after
+SELECT a.account_id, a.currency, e.debits_after, e.credits_after, e.debits_carry, e.credits_carry
 FROM ledger_accounts AS a JOIN entries AS e ON e.tenant_id = a.tenant_id AND e.account_id = a.account_id
 WHERE a.tenant_id = ? AND e.sequence = (
     SELECT max(sequence) FROM entries WHERE tenant_id = a.tenant_id AND account_id = a.account_id
@@ -57,6 +60,7 @@ WHERE a.tenant_id = ? AND e.sequence = (
 ORDER BY a.currency, a.account_id
 """
 
+_CARRY_BITS: Final = 63
 Known = RecordedTransfer | Refusal
 Place = tuple[str, str]
 
@@ -126,7 +130,7 @@ class SqliteLedger:
             "ORDER BY sequence LIMIT ?"
         )
         rows = self._reader.execute(sql, (tenant_id, account_id, after_sequence, limit)).fetchall()
-        return [Entry(*row) for row in rows]
+        return [_entry_of(row) for row in rows]
 
     async def balance(self, tenant_id: str, account_id: str) -> int:
         head = self._head((tenant_id, account_id))
@@ -134,7 +138,11 @@ class SqliteLedger:
 
     async def turnover(self, tenant_id: str) -> Sequence[AccountTurnover]:
         await self._journal.durable()
-        return [AccountTurnover(*row) for row in self._reader.execute(_SELECT_TURNOVER, (tenant_id,)).fetchall()]
+        rows = self._reader.execute(_SELECT_TURNOVER, (tenant_id,)).fetchall()
+        return [
+            AccountTurnover(account_id, currency, _sum(debits, debits_carry), _sum(credits, credits_carry))
+            for account_id, currency, debits, credits, debits_carry, credits_carry in rows
+        ]
 
     # Decisions
 
@@ -176,8 +184,10 @@ class SqliteLedger:
                     leg.direction,
                     leg.amount,
                     leg.currency,
-                    head.debits,
-                    head.credits,
+                    head.debits & MAX_MINOR_UNITS,
+                    head.credits & MAX_MINOR_UNITS,
+                    head.debits >> _CARRY_BITS,
+                    head.credits >> _CARRY_BITS,
                     recorded_at,
                 )
             )
@@ -220,7 +230,9 @@ class SqliteLedger:
         row = self._reader.execute(_SELECT_HEAD, place).fetchone()
         if row is None:
             return None
-        head = self._heads[place] = _Head(*row)
+        currency, sequence, debits, credits, recorded_at, debits_carry, credits_carry = row
+        debits, credits = _sum(debits, debits_carry), _sum(credits, credits_carry)
+        head = self._heads[place] = _Head(currency, sequence, debits, credits, recorded_at)
         self._trim()
         return head
 
@@ -256,7 +268,7 @@ class SqliteLedger:
         row = self._reader.execute(sql, (tenant_id, account_id, sequence)).fetchone()
         if row is None:
             raise LedgerDamaged(f"the entry {sequence} of account {account_id} is missing")
-        return Entry(*row)
+        return _entry_of(row)
 
     def _greatest(self, tenant_id: str) -> str:
         sql = "SELECT coalesce(max(id), '') FROM transfers WHERE tenant_id = ?"
@@ -299,18 +311,28 @@ class SqliteLedger:
         self._recent.clear()
 
 
+def _sum(low: int, carry: int) -> int:
+    """Return a sum of debits or credits. It may be larger than a column of 64 bits, so it has two."""
+    return low + (carry << _CARRY_BITS)
+
+
+def _entry_of(row: tuple[Any, ...]) -> Entry:
+    *fields, low_balance, recorded_at, carry = row
+    fields += (_sum(low_balance, carry), recorded_at)
+    return Entry(*fields)
+
+
 def _moved(head: _Head | None, leg: Leg, recorded_at: str) -> _Head:
     if head is None:
         head = _Head(leg.currency, 0, 0, 0, recorded_at)
-    elif head.currency != leg.currency:
-        raise LedgerRefused(f"the ledger account {leg.account_id} has the currency {head.currency}, not {leg.currency}")
+    else:
+        check_currency(leg.account_id, head.currency, leg.currency)
     debits, credits = head.debits, head.credits
     if leg.direction == "debit":
         debits += leg.amount
     else:
         credits += leg.amount
-    if debits > MAX_MINOR_UNITS or credits > MAX_MINOR_UNITS:
-        raise LedgerRefused(f"the sums of the ledger account {leg.account_id} would leave 64 bits")
+    check_balance(leg.account_id, credits - debits)
     return _Head(head.currency, head.sequence + 1, debits, credits, recorded_at)
 
 

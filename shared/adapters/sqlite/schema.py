@@ -85,6 +85,12 @@ DROP TABLE d_timeline;
 CREATE INDEX events_history ON events (tenant_id, history) WHERE history IS NOT NULL;
 """
 
+# The sum of an account's debits is debits_carry * 2^63 + debits_after, and likewise that of its credits.
+_CARRIES: Final = """
+ALTER TABLE entries ADD COLUMN debits_carry INTEGER NOT NULL DEFAULT 0 CHECK (debits_carry >= 0);
+ALTER TABLE entries ADD COLUMN credits_carry INTEGER NOT NULL DEFAULT 0 CHECK (credits_carry >= 0);
+"""
+
 _IMMUTABLE: Final = {
     "ledger_accounts": "tenant_id = NEW.tenant_id AND account_id = NEW.account_id",
     "transfers": "tenant_id = NEW.tenant_id AND id = NEW.id",
@@ -151,6 +157,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     _LEDGER + "".join(_guards(table, key) for table, key in _IMMUTABLE.items()),
     "ALTER TABLE events ADD COLUMN topic TEXT;",
     _HISTORY,
+    _CARRIES,
 )
 """Script n migrates a file from version n to version n + 1. A released script is never edited."""
 

@@ -147,7 +147,7 @@ def test_its_telemetry_reaches_a_collector_by_its_end(tmp_path: Path) -> None:
 
 
 def test_its_log_has_the_platforms_format(tmp_path: Path) -> None:
-    """Every line is JSON: one when it has started, one for each request, and one when it stops, and none of uvicorn's."""
+    """Every line is JSON: one when it has started, one for each request, one when it stops, and none of uvicorn's."""
     with started("functions/payments/get_payment.py", tmp_path / "data") as alone:
         ids = [
             alone.send("GET", path, {}).headers["x-request-id"] for path in ("/v1/payments/pay_0?x=secret", "/nowhere")

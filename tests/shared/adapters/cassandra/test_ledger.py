@@ -247,7 +247,9 @@ async def test_a_claimed_leg_that_no_longer_fits_names_its_account() -> None:
     )
     failed = [outcome for outcome in outcomes if not isinstance(outcome, RecordedTransfer)]
     assert len(failed) == 2
-    assert all(isinstance(error, Unavailable) and "account b would leave 64 bits" in str(error) for error in failed)
+    assert all(
+        isinstance(error, Unavailable) and "too large for the ledger account b" in str(error) for error in failed
+    )
 
 
 async def test_a_split_transfer_is_left_out_of_the_trial_balance() -> None:

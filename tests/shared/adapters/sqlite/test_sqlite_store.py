@@ -823,6 +823,25 @@ async def test_the_ledger_refuses_change(tmp_path: Path, sql: str) -> None:
 # Bounds of memory
 
 
+async def test_sums_beyond_64_bits_are_on_disk(tmp_path: Path) -> None:
+    """After a restart an account continues from sums of debits and credits that are larger than a column."""
+    largest, cause = 2**63 - 1, Cause("payment", "pay_1")
+    store = await opened(tmp_path / "data")
+    for number in range(3):
+        for debited, credited in (("a", "b"), ("b", "a")):
+            legs = (Leg(debited, "debit", largest, "BRL"), Leg(credited, "credit", largest, "BRL"))
+            await store.ledger.append(Transfer("ten_1", f"{debited}{number}", cause, legs), "2026")
+    await store.aclose()
+    store = await opened(tmp_path / "data")
+    legs = (Leg("a", "debit", 5, "BRL"), Leg("b", "credit", 5, "BRL"))
+    await store.ledger.append(Transfer("ten_1", "last", cause, legs), "2026")
+    assert await store.ledger.turnover("ten_1") == [
+        ("a", "BRL", 3 * largest + 5, 3 * largest),
+        ("b", "BRL", 3 * largest, 3 * largest + 5),
+    ]
+    await store.aclose()
+
+
 async def test_memory_is_bounded(tmp_path: Path) -> None:
     """Memory drops documents that are on disk, oldest first, and keeps those that are not."""
     store = await opened(tmp_path / "data", document_cache_entries=10)
