@@ -15,6 +15,7 @@ import pytest
 from shared.adapters.sqlite.writer import _FRAME
 from tests.cli.started import ROOT, Started, environment, run, started
 from tests.shared.adapters.otlp.receiver import receiving
+from tests.waiting import PATIENCE_SECONDS
 
 NAME, NUMBER, EMAIL, PHONE = "Ana Maria Souza", "52998224725", "ana.souza@example.com", "+5511912345678"
 FIELDS = {"time", "level", "logger", "message"}
@@ -172,7 +173,7 @@ def test_the_writer_s_process_logs_alike(tmp_path: Path) -> None:
             text=True,
         )
         ours.sendall(_FRAME.pack(1, 4) + b"\xff\xff\xff\xff")
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=PATIENCE_SECONDS)
     (line,) = (json.loads(line) for line in errors.splitlines())
     assert (writer.returncode, line["level"], line["message"]) == (1, "error", "the store's writer failed")
     assert line["exception"][0] == "ValueError"

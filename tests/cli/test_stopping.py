@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.started import ROOT, STOP_SECONDS, Started, command, environment, fork_server, run, started
 from tests.forking import Forked
+from tests.waiting import PATIENCE_SECONDS
 
 TENANT = '{"name": "Left"}'
 
@@ -75,13 +76,14 @@ def test_it_ends_within_ten_seconds_when_the_writer_hangs(tmp_path: Path) -> Non
         (writer,) = children(platform.process.pid)
         with stopped(writer):
             request = post_tenant(platform)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while events_not_on_disk(platform, token) == 0:
                 assert time.monotonic() < deadline
             began = time.monotonic()
             assert platform.stop() == 1
-            assert time.monotonic() - began < STOP_SECONDS
-        request.wait(30)
+            # It gives up after five seconds; the rest is what a slow machine needs to end a process.
+            assert time.monotonic() - began < 3 * STOP_SECONDS
+        request.wait(PATIENCE_SECONDS)
     last = errors.read_text().splitlines()[-1]
     assert last.startswith("lastro: the store was not closed properly: the store's writer did not answer within")
     assert "1 events (numbers" in last
@@ -101,6 +103,6 @@ def test_it_ends_while_it_starts(tmp_path: Path) -> None:
         line = second.stderr.readline()
         assert json.loads(line)["message"].startswith("waiting for")
         second.send_signal(signal.SIGTERM)
-        _, rest = second.communicate(timeout=STOP_SECONDS)
+        _, rest = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0
     assert json.loads(rest.splitlines()[-1])["message"] == "stopped before the platform had started"

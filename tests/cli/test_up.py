@@ -91,8 +91,8 @@ def test_silent_connections_do_not_stop_it(tmp_path: Path) -> None:
     errors = tmp_path / "errors"
     with started(tmp_path / "data", files=256, errors=errors) as platform, ExitStack() as silent:
         for _ in range(300):
-            silent.enter_context(socket.create_connection(platform.address, timeout=60))
-        with socket.create_connection(platform.address, timeout=60) as client:
+            silent.enter_context(socket.create_connection(platform.address, timeout=PATIENCE_SECONDS))
+        with socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
         assert platform.stop() == 0
@@ -105,7 +105,7 @@ def test_an_incomplete_request_is_refused(tmp_path: Path) -> None:
     """A client that sends only half of a head is answered with a refusal at the deadline and disconnected."""
     with (
         started(tmp_path / "data", settings={"LASTRO_HEAD_SECONDS": "1"}) as platform,
-        socket.create_connection(platform.address, timeout=60) as client,
+        socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as client,
     ):
         client.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
         answer = b""
@@ -119,8 +119,8 @@ def test_a_request_in_progress_is_finished(tmp_path: Path) -> None:
     """A request that is arriving when the signal comes is read completely and answered, and the exit code is 0."""
     with (
         started(tmp_path / "data") as platform,
-        socket.create_connection(platform.address, timeout=60) as idle,
-        socket.create_connection(platform.address, timeout=60) as client,
+        socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as idle,
+        socket.create_connection(platform.address, timeout=PATIENCE_SECONDS) as client,
     ):
         client.sendall(b"POST /v1/none HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
         assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -18,9 +18,9 @@ import pytest
 from shared.adapters.sqlite.schema import DATABASE
 from shared.adapters.sqlite.writer import CANNOT_WRITE, BatchRunner
 from tests.contract.calling import Deployment, brl, new_pair, running
+from tests.waiting import PATIENCE_SECONDS
 
 TENANT = {"name": "Made"}
-PATIENCE_SECONDS = 60.0
 FULL = f"{CANNOT_WRITE}database or disk is full"
 
 

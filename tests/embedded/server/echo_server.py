@@ -12,6 +12,7 @@ from embedded.server.serving import Server
 from shared.core.problems import Problem
 from shared.core.settings import Settings
 from shared.http.messages import HttpRequest, HttpResponse
+from tests.waiting import PATIENCE_SECONDS
 
 HELD = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -112,8 +113,8 @@ async def eventually(met: Callable[[], bool]) -> None:
 
 
 async def promptly(awaited: Awaitable[bytes]) -> bytes:
-    """Await a result that must arrive without further action. Fails after a minute."""
-    return await asyncio.wait_for(awaited, 60)
+    """Await a result that must arrive without further action. Fails after PATIENCE_SECONDS."""
+    return await asyncio.wait_for(awaited, PATIENCE_SECONDS)
 
 
 @asynccontextmanager

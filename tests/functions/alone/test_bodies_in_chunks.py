@@ -14,6 +14,7 @@ import pytest
 from tests.functions.alone.requests import EVENTS, REQUESTS
 from tests.functions.alone.starting import Alone, started
 from tests.functions.alone.story import Story, create_story
+from tests.waiting import PATIENCE_SECONDS
 
 SERVERS = ["httptools", "h11"]
 
@@ -38,7 +39,7 @@ def message(path: str, headers: dict[str, str], body: bytes, trailers: dict[str,
 def exchange(alone: Alone, first: bytes, *later: bytes) -> bytes:
     """Send the first piece, wait for the response, send the others, and return all bytes until the server closes."""
     answer = b""
-    with socket.create_connection(("127.0.0.1", alone.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", alone.port), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(first)
         while received := connection.recv(65536):
             answer += received
@@ -96,7 +97,7 @@ def test_trailers_without_end_are_not_read(story: Story, tmp_path: Path) -> None
     data_dir = tmp_path / "data"
     shutil.copytree(story.data_dir, data_dir)
     with started("functions/payments/create_payment.py", data_dir, UVICORN_HTTP="httptools") as alone:
-        with socket.create_connection(("127.0.0.1", alone.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", alone.port), timeout=PATIENCE_SECONDS) as connection:
             for piece in message("/v1/payments", {}, b"{}", {"x": "y"})[:2]:
                 connection.sendall(piece)
             assert connection.recv(65536).startswith(b"HTTP/1.1 400")

@@ -22,6 +22,7 @@ from shared.ports.documents import Commit, Unavailable
 from shared.ports.lifecycle import Closed
 from shared.records.catalogue import COLLECTIONS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS, system_accounts
+from tests.waiting import PATIENCE_SECONDS
 
 ACCOUNTS: Final = [dict(account) for account in system_accounts("ten_1", "BRL", "2026-01-01T00:00:00.000000Z")]
 DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", "cassandra", "aiokafka", "hvac"]
@@ -154,7 +155,7 @@ async def test_a_jump_of_the_clock_is_logged_once(caplog: pytest.LogCaptureFixtu
     await asyncio.sleep(0)
     for count, hours in enumerate((-1, 1), 1):
         clock.jump(timedelta(hours=hours))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(caplog.records) < count:  # noqa: ASYNC110 - a log has no event for it
                 await asyncio.sleep(0.001)
     clock.advance(timedelta(hours=5))

@@ -19,6 +19,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
 from shared.identity.tokens import Caller, JwksClient, StaticKeys, TokenVerifier, client_secret_digest, read_jwks
+from tests.waiting import PATIENCE_SECONDS
 
 ISSUER = "http://127.0.0.1:8080/realms/lastro"
 CERTS = f"{ISSUER}/protocol/openid-connect/certs"
@@ -448,7 +449,7 @@ async def test_callers_with_a_known_key_do_not_wait_for_a_new_read(clock: Manual
     publisher.gate.clear()
     reader = asyncio.create_task(client.key("one"))
     await asyncio.sleep(0)
-    assert await asyncio.wait_for(client.key("one"), 1) is not None
+    assert await asyncio.wait_for(client.key("one"), PATIENCE_SECONDS) is not None
     publisher.gate.set()
     assert await reader is not None
     assert publisher.reads == 2

@@ -17,6 +17,7 @@ import pytest
 
 from shared.telemetry.log_lines import JsonLines, RequestLine, TextLines, current_run, shown
 from shared.telemetry.logs import REPEATS_A_SECOND, Logs, Repeats, log_once
+from tests.waiting import PATIENCE_SECONDS
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 LINE: RequestLine = (1_790_000_000.25, "payments/create_payment", 201, 0.0032, "demo", "req_1", TRACEPARENT)
@@ -129,7 +130,7 @@ def test_repeated_failures_are_bounded_by_rate() -> None:
         log.warning("another")
         for number in range(20):
             log.info("fine: %d", number)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "left out" not in stream.getvalue():
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -251,7 +252,7 @@ def test_a_blocked_standard_error_delays_nothing(monkeypatch: pytest.MonkeyPatch
     logs.close()
     assert logs.sink._lost > 0
     os.close(reading)
-    logs.sink._thread.join(10)
+    logs.sink._thread.join(PATIENCE_SECONDS)
     assert not logs.sink._thread.is_alive()
     stream.close()
 

@@ -16,6 +16,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.waiting import PATIENCE_SECONDS
+
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 
 
@@ -48,7 +50,7 @@ class Receiver:
     def wait_for(self, count: int, path: str = "/v1/traces") -> list[Request]:
         """Wait for `count` requests to a path, and return them."""
         with self.arrived:
-            assert self.arrived.wait_for(lambda: len(self.of(path)) >= count, 30), self.requests
+            assert self.arrived.wait_for(lambda: len(self.of(path)) >= count, PATIENCE_SECONDS), self.requests
         return self.of(path)
 
     def spans(self, path: str = "/v1/traces") -> list[Span]:
@@ -85,7 +87,7 @@ def receiving() -> Iterator[Receiver]:
             with receiver.arrived:
                 receiver.requests.append(Request(self.path, headers, unpack(body)))
                 receiver.arrived.notify_all()
-            receiver.gate.wait(30)
+            receiver.gate.wait(PATIENCE_SECONDS)
             self.send_response(200)
             self.end_headers()
 
