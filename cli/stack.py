@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,7 +27,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Se
 def up(names: Names = None, *, as_json: Json = False) -> None:
     """Start servers, wait until they are healthy, and print the settings with which `lastro` uses them.
 
-    Their data are kept in volumes of Docker. `lastro migrate` creates the collections and tables.
+    Their data are kept in volumes of Docker. With these settings, `lastro migrate` creates the collections and tables,
+    and `lastro topics apply` the topics.
     """
     settings = _settings(names)
     _compose("up", "--detach", "--wait", "--wait-timeout", str(_WAIT_SECONDS), *settings)
@@ -94,13 +96,13 @@ def _path() -> Path:
 
 
 def _compose(*arguments: str, captured: bool = False) -> str:
-    """Run Docker Compose on the file. Its own messages go to this terminal. Raises CliError if it fails."""
+    """Run Docker Compose on the file. What it prints goes to stderr, or is returned. Raises CliError if it fails."""
     docker = shutil.which("docker")
     version = ["compose", "version"]
     if docker is None or subprocess.run([docker, *version], capture_output=True, check=False).returncode != 0:
         raise CliError("`lastro stack` needs Docker with Compose 2, and `docker compose version` does not run here")
     command = [docker, "compose", "--file", str(_path()), *arguments]
-    ended = subprocess.run(command, stdout=subprocess.PIPE if captured else None, text=True, check=False)
+    ended = subprocess.run(command, stdout=subprocess.PIPE if captured else sys.stderr, text=True, check=False)
     if ended.returncode != 0:
         say(f"the command was: {' '.join(command)}")
         raise CliError(f"Docker Compose ended with {ended.returncode}: the lines above say why")

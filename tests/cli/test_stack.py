@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.adapters.cassandra.url import CassandraUrl
+from shared.bootstrap.adapters import choose
+from shared.core.settings import Settings
 from tests.cli.started import ROOT, run
 from tests.servers.cassandra_server import VERSION as CASSANDRA
 from tests.servers.kafka_server import VERSION as KAFKA
@@ -113,6 +116,20 @@ def test_a_service_is_pinned_checked_and_local(name: str) -> None:
     setting, _, url = service["labels"]["lastro.setting"].partition("=")
     assert re.fullmatch(r"LASTRO_(DOCUMENTS|LEDGER|CACHE|BUS)", setting)
     assert "127.0.0.1:" + service["ports"][0].split(":")[1] in url
+
+
+def test_the_settings_are_accepted() -> None:
+    """The settings that `stack up` prints select an adapter each, and none of them is the embedded one."""
+    printed = dict(service["labels"]["lastro.setting"].split("=", 1) for service in SERVICES.values())
+    settings = Settings.from_environment(printed)
+    chosen = choose(settings)
+    assert {name: chosen[name].url for name in ("documents", "ledger", "cache", "bus")} == {
+        "documents": printed["LASTRO_DOCUMENTS"],
+        "ledger": printed["LASTRO_LEDGER"],
+        "cache": printed["LASTRO_CACHE"],
+        "bus": printed["LASTRO_BUS"],
+    }
+    assert CassandraUrl.parse(settings.ledger).replicas == 1  # there is one node
 
 
 def test_the_versions_are_those_of_the_tests() -> None:
