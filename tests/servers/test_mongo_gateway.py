@@ -355,9 +355,9 @@ def test_concurrent_first_writes_to_a_collection(client: Client, database: Datab
         with client.start_session() as session:
             session.with_transaction(lambda session: database.first.insert_one({"_id": number}, session=session))
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(16)))
-    assert database.first.count_documents({}) == 16
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(write, range(96)))
+    assert database.first.count_documents({}) == 96
 
 
 def test_one_of_many_concurrent_inserts_wins(accounts: Collection[Document]) -> None:

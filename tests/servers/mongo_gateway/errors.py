@@ -44,7 +44,10 @@ _NAMES: Final = {
     _UNKNOWN: "UnknownError",
 }
 _DOCUMENT_INDEX: Final = re.compile(r"collection_pk_\d+$|documents_rum_index_\d+$")
-_CREATED_TWICE: Final = "Unable to create metadata database sentinel collection"
+_CREATED_TWICE: Final = (
+    "Unable to create metadata database sentinel collection",
+    "Unable to create the specified collection",
+)
 _CODE_OF_STATE: Final = {
     "23505": 11000,  # unique_violation
     "23P01": 11000,  # exclusion_violation: the extension uses it for unique indexes
