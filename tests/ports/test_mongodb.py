@@ -106,8 +106,8 @@ async def test_a_commit_is_one_command_for_each_collection_and_one_more(
     commit.expects.append(Expectation(ACCOUNTS, "ten_1", "a3", 1))
     commit.events += [event("e1"), event("e2", history="h/1")]
     await documents.commit(commit)
-    inbox, accounts, notes, nonce, events = "insert", "update", "insert", "update", "update"
-    assert recorder.drain() == [inbox, accounts, notes, nonce, events, "commitTransaction"]
+    inbox, notes, nonce, events, accounts = "insert", "insert", "update", "update", "update"
+    assert recorder.drain() == [inbox, notes, nonce, events, accounts, "commitTransaction"]
     await documents.mark_sent(commit.events)
     assert recorder.drain() == ["delete", "update"]
     assert await documents.get(ACCOUNTS, "ten_1", "a1") is not None

@@ -7,8 +7,8 @@ known to the commit, the conditions are checked here.
 A document that is only expected is written, too: its `_expected` increases, which no reader sees. MongoDB refuses one
 of two transactions that write the same document, but does not notice a conflict with a read.
 
-The statements are in the order of collections and, in each, of their stages and ids. Of two commits that write the same
-documents, the one that is first at the first of them is made.
+Writes to documents that exist are in the order of collections and ids. Of two commits that write the same documents,
+the one that is first at the first of them is made.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class Batch(NamedTuple):
 
 
 def batches(commit: Commit) -> list[Batch]:
-    """Return the writes of a commit: first its mark, then its documents, its nonce and its events.
+    """Return the writes of a commit: first its mark, and last the documents that other commits may write too.
+
+    From its first write to such a document until its commit, a transaction is in conflict with all others that write
+    the document. So its new documents, its nonce and its events are written before.
 
     Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that are visible without the store.
     """
@@ -71,7 +74,9 @@ def batches(commit: Commit) -> list[Batch]:
     if commit.inbox is not None:
         marker = Insert({"_id": marker_key(commit.inbox), TENANT: commit.tenant_id})
         found.append(Batch(INBOX, [marker], [str(commit.inbox)]))
-    found += _document_batches(commit)
+    documents = list(_document_batches(commit))
+    shared = {batch.collection for batch in documents if batch.guarded}
+    found += [batch for batch in documents if batch.collection not in shared]
     if commit.nonce is not None:
         found.append(Batch(NONCES, [committed_nonce(commit.nonce)], [""]))
     if commit.events:
@@ -79,6 +84,7 @@ def batches(commit: Commit) -> list[Batch]:
         # An event that several commits may publish replaces its former copy.
         statements: list[Statement] = [_stored_event(event) for event in stored]
         found.append(Batch(OUTBOX, statements, [event.id for event in commit.events]))
+    found += [batch for batch in documents if batch.collection in shared]
     return found
 
 

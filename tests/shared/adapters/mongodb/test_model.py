@@ -163,6 +163,19 @@ async def test_one_document_of_a_commit_is_written_once(documents: MongoDocument
     }
 
 
+async def test_documents_that_others_write_are_written_last(documents: MongoDocuments, server: ModelServer) -> None:
+    """The mark comes first. A document that exists is written after the new ones and the events, right before the
+    transaction commits, so that other transactions conflict with this one for as short a time as possible."""
+    await insert(documents, ACCOUNTS, account("a1", posted=10))
+    server.calls.clear()
+    commit = Commit("ten_1", inserts=[(NOTES, note("n1"))], events=[event("e1")])
+    commit.inbox = InboxMarker("suite", "/s", "e0")
+    commit.changes.append(Change(ACCOUNTS, "a1", {"held": 4}))
+    await documents.commit(commit)
+    written = [collection for _, collection in server.calls]
+    assert written == ["inbox", "suite_notes", "outbox", "suite_accounts", ""]
+
+
 async def test_changes_of_one_document_see_each_other(documents: MongoDocuments) -> None:
     """A change's condition is about the document after the changes before it in the commit."""
     await insert(documents, ACCOUNTS, account("a1", posted=10, status="active"))
