@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from bson.errors import BSONError
@@ -209,11 +209,11 @@ class Transaction:
             await self._session.commit_transaction()
 
     async def abort(self) -> None:
-        """Abort and end the session."""
-        with _translated():
+        """Abort and end the session. A transaction that cannot be aborted now is aborted by the server later."""
+        with suppress(PyMongoError):
             if self._session.in_transaction:
                 await self._session.abort_transaction()
-        await self.end()
+            await self.end()
 
     async def end(self) -> None:
         """End the session."""

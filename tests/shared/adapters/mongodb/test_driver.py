@@ -9,13 +9,14 @@ from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConfigurationError,
+    InvalidOperation,
     NetworkTimeout,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
 
-from shared.adapters.mongodb.driver import BadUrl, DuplicateKey, Server, port_error
+from shared.adapters.mongodb.driver import BadUrl, DuplicateKey, Server, Transaction, port_error
 from shared.adapters.mongodb.schema import INBOX, NONCES, OUTBOX, refusal
 from shared.ports.documents import (
     PRIMARY_INDEX,
@@ -149,3 +150,17 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 def test_another_error_is_unavailable() -> None:
     """An error of the driver that is none of the others means that MongoDB cannot answer."""
     assert type(port_error(ConfigurationError("x"))) is Unavailable
+
+
+async def test_an_abort_that_fails_hides_nothing() -> None:
+    """Aborting raises no error of its own, so that the caller gets the reason for which the transaction is aborted."""
+
+    class Session:
+        """A session of a client that was closed meanwhile."""
+
+        in_transaction = True
+
+        async def abort_transaction(self) -> None:
+            raise InvalidOperation("Cannot use MongoClient after close")
+
+    await Transaction(None, Session()).abort()
