@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -13,12 +13,17 @@ from shared.adapters.mongodb.driver import CommandListener, Server
 from shared.adapters.mongodb.migration import migrate
 from shared.adapters.mongodb.schema import definitions
 from shared.ports.documents import Collection, Unavailable
+from tests.waiting import PATIENCE_SECONDS
+
+_WAITS: Final = ("connectTimeoutMS", "serverSelectionTimeoutMS", "socketTimeoutMS", "wTimeoutMS")
+_MILLISECONDS: Final = int(PATIENCE_SECONDS * 1000)
 
 
 def new_database(url: str) -> str:
-    """Return the URL of a database that no other test uses."""
+    """Return the URL of a database that no other test uses, with which calls wait as long as a slow machine takes."""
     parts = urlsplit(url)
-    return parts._replace(path=f"/test_{uuid4().hex[:12]}").geturl()
+    waits = "&".join(f"{name}={_MILLISECONDS}" for name in _WAITS)
+    return parts._replace(path=f"/test_{uuid4().hex[:12]}", query=f"{parts.query}&{waits}").geturl()
 
 
 def migrated(url: str, collections: Iterable[Collection[Any, ...]]) -> None:

@@ -188,11 +188,12 @@ class Transaction:
 
     def begin(self) -> None:
         """Begin. The first write tells the server."""
+        concern: WriteConcern = self._database.write_concern
         self._session.start_transaction(
             read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority", wtimeout=_DEFAULTS["wTimeoutMS"]),
+            write_concern=concern,
             read_preference=ReadPreference.PRIMARY,
-            max_commit_time_ms=_DEFAULTS["wTimeoutMS"],
+            max_commit_time_ms=concern.document.get("wtimeout"),
         )
 
     async def write(self, collection: str, statements: Sequence[Statement]) -> Counts:

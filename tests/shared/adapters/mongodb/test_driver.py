@@ -124,11 +124,11 @@ async def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
 
 async def test_a_url_cannot_weaken_a_commit() -> None:
     """Options of the URL about what a commit promises are ignored; those about waiting are followed."""
-    url = "mongodb://127.0.0.1:1/books?w=1&readPreference=secondary&retryWrites=false&serverSelectionTimeoutMS=7"
+    url = "mongodb://127.0.0.1:1/books?w=1&readPreference=secondary&retryWrites=false&serverSelectionTimeoutMS=7&wTimeoutMS=8"
     server = Server(url)
     client = server._client
     assert server.name == "books"
-    assert client.write_concern.document == {"w": "majority", "j": True, "wtimeout": 10_000}
+    assert client.write_concern.document == {"w": "majority", "j": True, "wtimeout": 8}
     assert client.read_concern.level == "majority"
     assert client.read_preference.mongos_mode == "primary"
     assert client.options.retry_writes
