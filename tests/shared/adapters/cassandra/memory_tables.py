@@ -8,7 +8,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeVar
 
-from shared.adapters.cassandra.tables import Claim, ClaimedTransfer, Head, Line, OutcomeUnknown, Place, Position
+from shared.adapters.cassandra.tables import (
+    Claim,
+    ClaimedTransfer,
+    Head,
+    Line,
+    OutcomeUnknown,
+    Place,
+    Position,
+    Tables,
+)
 from shared.ports.documents import Unavailable
 
 T = TypeVar("T")
@@ -108,14 +117,14 @@ class ProcessTables:
     After `ends_after` calls the process makes no more progress, as after `kill -9`; `ended` is set then.
     """
 
-    def __init__(
-        self, tables: MemoryTables, random: Random, *, share: float = 0.0, ends_after: int | None = None
-    ) -> None:
+    def __init__(self, tables: Tables, random: Random, *, share: float = 0.0, ends_after: int | None = None) -> None:
         self._tables = tables
         self._random = random
         self._share = share
         self._left = ends_after
         self.ended = asyncio.Event()
+        self.late: list[asyncio.Task[None]] = []
+        """The writes that are made later, after their caller was told that the outcome is unknown."""
 
     async def claim(self, claim: Claim) -> Claim | None:
         return await self._conditional(lambda: self._tables.claim(claim))
@@ -180,7 +189,7 @@ class ProcessTables:
         if self._random.random() < 0.5:
             await call()
         elif self._random.random() < 0.5:
-            asyncio.get_running_loop().create_task(self._later(call))
+            self.late.append(asyncio.create_task(self._later(call)))
         raise OutcomeUnknown("the server did not answer in time")
 
     async def _later(self, call: Callable[[], Awaitable[T]]) -> None:

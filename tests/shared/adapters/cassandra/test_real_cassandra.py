@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from dataclasses import replace
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -23,11 +24,13 @@ from shared.core.settings import InvalidSettings
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import NotOpened
 from tests.ports.ledger_suite import legs, recorded, transfer
-
-
-async def no_pause(attempt: int) -> None:
-    """Go on at once."""
-    await asyncio.sleep(0)
+from tests.shared.adapters.cassandra.failing_processes import (
+    check_journals,
+    ledger_on,
+    no_pause,
+    run_process,
+    some_transfers,
+)
 
 
 async def test_an_append_sends_twelve_requests(ledger_url: str) -> None:
@@ -52,6 +55,22 @@ async def test_nothing_is_logged_as_a_warning(ledger_url: str, caplog: pytest.Lo
         await recorded(ledger, transfer("t1", *legs("a", "b", 5), tenant_id=tenant_id))
         await ledger.turnover(tenant_id)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_processes_that_fail_and_end_record_each_leg_once(ledger_url: str, seed: int) -> None:
+    """Calls fail, with outcomes that are unknown or come late, and processes end: each leg has one line."""
+    random, url = Random(seed), CassandraUrl.parse(ledger_url)
+    transfers = some_transfers(random, f"{uuid4()}")
+    connection = await Connection.open(url)
+    try:
+        tables = CqlTables(connection)
+        await asyncio.gather(*(run_process(tables, transfers, random) for _ in range(3)))
+        last = ledger_on(tables, bucket_lines=5)
+        await asyncio.gather(*(recorded(last, each) for each in transfers))
+        await check_journals(last, transfers)
+    finally:
+        await connection.close()
 
 
 async def test_journals_continue_in_the_next_bucket(ledger_url: str) -> None:
