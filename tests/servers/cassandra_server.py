@@ -1,14 +1,18 @@
-"""Apache Cassandra, one node with a small heap, from Maven, on this machine's Java."""
+"""Apache Cassandra, one node or three with small heaps, from Maven, on this machine's Java."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
 from shared.adapters.cassandra.driver import Connection
 from shared.adapters.cassandra.url import CassandraUrl
-from tests.servers.installing import fetch_java_libraries, installed, java
+from tests.servers.installing import Unavailable, fetch_java_libraries, installed, java
 from tests.servers.processes import Processes, free_port
 
 VERSION: Final = "5.0.9"
@@ -46,9 +50,11 @@ endpoint_snitch: GossipingPropertyFileSnitch
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
     parameters:
-      - seeds: "127.0.0.1:{storage}"
-listen_address: 127.0.0.1
-rpc_address: 127.0.0.1
+      - seeds: "{seeds}"
+listen_address: {address}
+rpc_address: {address}
+initial_token: "{token}"
+auto_bootstrap: false
 native_transport_port: {port}
 storage_port: {storage}
 ssl_storage_port: {tls}
@@ -87,7 +93,7 @@ write_request_timeout: 8s
 cas_contention_timeout: 4s
 truncate_request_timeout: 60s
 """
-_RACK: Final = "dc=dc1\nrack=r1\n"
+_RACK: Final = "dc=dc1\nrack=r{node}\n"
 _LOGBACK: Final = """\
 <configuration scan="false">
   <appender name="S" class="ch.qos.logback.core.ConsoleAppender">
@@ -102,6 +108,7 @@ class CassandraServer:
     """One Cassandra node, in the data centre dc1. Its URL names a keyspace that a test has to create."""
 
     name: ClassVar[str] = "cassandra"
+    nodes: ClassVar[int] = 1
 
     def install(self) -> None:
         """Fetch its libraries by Maven, once for each version, and check that Java is here."""
@@ -109,25 +116,38 @@ class CassandraServer:
         java(wanted_for="Cassandra")
 
     def start(self, processes: Processes) -> str:
-        """Return cassandra://127.0.0.1:PORT/lastro?… when the node answers a connection."""
-        port = free_port()
-        configuration = processes.data / "conf"
-        configuration.mkdir()
-        yaml = _YAML.format(port=port, storage=free_port(), tls=free_port(), data=processes.data)
-        for name, text in (
-            ("cassandra.yaml", yaml),
-            ("cassandra-rackdc.properties", _RACK),
-            ("logback.xml", _LOGBACK),
-        ):
-            (configuration / name).write_text(text, encoding="utf-8")
-        processes.start("cassandra", self._command(processes.data))
-        url = f"cassandra://127.0.0.1:{port}/lastro?dc=dc1&replicas=1"
+        """Return cassandra://127.0.0.1:PORT/lastro?… when every node answers a connection."""
+        addresses = [f"127.0.0.{node}" for node in range(1, self.nodes + 1)]
+        port, storage, tls = (_free_port(addresses) for _ in range(3))
+        for node, address in enumerate(addresses, start=1):
+            name = "cassandra" if self.nodes == 1 else f"cassandra{node}"
+            folder = processes.data / name
+            (folder / "conf").mkdir(parents=True)
+            yaml = _YAML.format(
+                address=address,
+                port=port,
+                storage=storage,
+                tls=tls,
+                seeds=",".join(f"{each}:{storage}" for each in addresses),
+                # The nodes share the ring evenly, so that they can start at the same time.
+                token=-(2**63) + (node - 1) * 2**64 // self.nodes,
+                data=folder,
+            )
+            for file, text in (
+                ("cassandra.yaml", yaml),
+                ("cassandra-rackdc.properties", _RACK.format(node=node)),
+                ("logback.xml", _LOGBACK),
+            ):
+                (folder / "conf" / file).write_text(text, encoding="utf-8")
+            processes.start(name, self._command(folder))
+        hosts = ",".join(f"{address}:{port}" for address in addresses)
+        url = f"cassandra://{hosts}/lastro?dc=dc1&replicas={self.nodes}"
         self.wait_until_ready(processes, url)
         return url
 
     @staticmethod
     def wait_until_ready(processes: Processes, url: str) -> None:
-        """Wait until the node answers a connection. Raises Unavailable."""
+        """Wait until every node answers a connection and knows the others. Raises Unavailable."""
         processes.wait_until(lambda: asyncio.run(_ask(url)), "Cassandra")
 
     def _command(self, data: Path) -> list[str]:
@@ -155,6 +175,31 @@ class CassandraServer:
         )
 
 
+class CassandraClusterServer(CassandraServer):
+    """Three nodes, `cassandra1` to `cassandra3`, each of which has every row: one may be killed."""
+
+    name: ClassVar[str] = "cassandra-cluster"
+    nodes: ClassVar[int] = 3
+
+
+def _free_port(addresses: Sequence[str]) -> int:
+    """Return a port of these addresses on which nothing listens."""
+    while True:
+        port = free_port()
+        with ExitStack() as stack, suppress(OSError):
+            for address in addresses:
+                stack.enter_context(socket.socket()).bind((address, port))
+            return port
+
+
 async def _ask(url: str) -> None:
-    connection = await Connection.open(CassandraUrl.parse(url))
-    await connection.close()
+    """Connect to each node, which must know all of them. Raises Unavailable."""
+    parsed = CassandraUrl.parse(url)
+    for host in parsed.hosts:
+        connection = await Connection.open(replace(parsed, hosts=(host,)))
+        try:
+            peers = await connection.rows("SELECT peer FROM system.peers_v2", ())
+        finally:
+            await connection.close()
+        if len(peers) != len(parsed.hosts) - 1:
+            raise Unavailable(f"the node {host[0]} knows {len(peers)} others")

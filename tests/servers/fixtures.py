@@ -98,6 +98,12 @@ def cassandra_url(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def cassandra_cluster_url(pytestconfig: pytest.Config) -> str:
+    """`cassandra://127.0.0.1:PORT,127.0.0.2:PORT,127.0.0.3:PORT/lastro?dc=dc1&replicas=3`: three Cassandra nodes."""
+    return _url(pytestconfig, "cassandra-cluster")
+
+
+@pytest.fixture(scope="session")
 def kafka_cluster_url(pytestconfig: pytest.Config) -> str:
     """`kafka://127.0.0.1:PORT,127.0.0.1:PORT,127.0.0.1:PORT`: three brokers; a record is acknowledged by two."""
     return _url(pytestconfig, "kafka-cluster")

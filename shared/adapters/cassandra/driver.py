@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 REQUEST_SECONDS: Final = 10.0
 """The timeout of a request, in seconds. The servers' own limits are shorter, so that their error arrives first."""
+DEFINITION_SECONDS: Final = 120.0
+"""The timeout of a statement that defines a keyspace or table, in seconds: all nodes have to agree on it."""
 CONNECT_SECONDS: Final = 10.0
 """How long connecting to one address may take."""
 SPECULATIVE_SECONDS: Final = 0.5
@@ -48,6 +50,8 @@ class Kind(Enum):
     """A read at LOCAL_SERIAL, which decides the conditional writes that are in progress in the partition."""
     CONDITIONAL = "conditional"
     """A lightweight transaction: LOCAL_SERIAL and LOCAL_QUORUM. Never repeated by the driver."""
+    DEFINITION = "definition"
+    """A statement that defines a keyspace or a table. Never repeated by the driver."""
 
 
 class Connection:
@@ -88,7 +92,7 @@ class Connection:
 
     async def define(self, statement: str) -> None:
         """Execute a statement that defines a keyspace or a table. Raises Unavailable."""
-        await self._run(self._in_keyspace(statement), None, Kind.PLAIN)
+        await self._run(self._in_keyspace(statement), None, Kind.DEFINITION)
 
     async def rows(self, statement: str, values: Values, kind: Kind = Kind.PLAIN) -> list[Row]:
         """Execute one prepared statement. Raises Unavailable, and OutcomeUnknown for a conditional one."""
@@ -178,7 +182,8 @@ def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
         ssl_context=ssl.create_default_context() if url.tls else None,
         execution_profiles=_profiles(url.datacenter),
         connect_timeout=seconds,
-        control_connection_timeout=CONNECT_SECONDS,
+        control_connection_timeout=seconds,
+        max_schema_agreement_wait=DEFINITION_SECONDS,
     )
 
 
@@ -194,14 +199,14 @@ def _profiles(datacenter: str | None) -> dict[Any, Any]:
     )
     from cassandra.query import dict_factory
 
-    def profile(consistency: int, *, repeated: bool) -> Any:
+    def profile(consistency: int, *, repeated: bool, seconds: float = REQUEST_SECONDS) -> Any:
         # Requests for a partition are sent to the same replica first, so that conditional writes conflict less.
         return ExecutionProfile(
             load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=datacenter or "")),
             retry_policy=RetryPolicy() if repeated else FallthroughRetryPolicy(),
             consistency_level=consistency,
             serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
-            request_timeout=REQUEST_SECONDS,
+            request_timeout=seconds,
             row_factory=dict_factory,
             speculative_execution_policy=(
                 ConstantSpeculativeExecutionPolicy(SPECULATIVE_SECONDS, _SPECULATIVE_REQUESTS) if repeated else None
@@ -214,4 +219,5 @@ def _profiles(datacenter: str | None) -> dict[Any, Any]:
         Kind.PLAIN.value: plain,
         Kind.SETTLED.value: profile(ConsistencyLevel.LOCAL_SERIAL, repeated=False),
         Kind.CONDITIONAL.value: profile(ConsistencyLevel.LOCAL_QUORUM, repeated=False),
+        Kind.DEFINITION.value: profile(ConsistencyLevel.LOCAL_QUORUM, repeated=False, seconds=DEFINITION_SECONDS),
     }
