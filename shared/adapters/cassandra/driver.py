@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -131,7 +131,10 @@ class Connection:
         outcome: asyncio.Future[list[Row]] = loop.create_future()
         self.requests += 1
         response: ResponseFuture = self._session.execute_async(statement, values, execution_profile=kind.value)
-        response.add_callbacks(partial(_call, loop, outcome.set_result), partial(_call, loop, outcome.set_exception))
+        response.add_callbacks(
+            lambda rows: _settle(loop, outcome, partial(outcome.set_result, rows)),
+            lambda error: _settle(loop, outcome, partial(outcome.set_exception, error)),
+        )
         try:
             return list(await outcome or ())
         except asyncio.CancelledError:
@@ -140,17 +143,17 @@ class Connection:
             raise _translated(error, kind) from error
 
 
-def _call(loop: asyncio.AbstractEventLoop, set_outcome: Any, value: Any) -> None:
-    """Set the outcome of a request. The driver's thread calls this."""
+def _settle(loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], settle: Callable[[], None]) -> None:
+    """Set the outcome of a request on its event loop. A thread of the driver calls this."""
 
-    def set_unless_done() -> None:
+    def settle_unless_done() -> None:
         # The request's caller may have been cancelled.
-        if not set_outcome.__self__.done():
-            set_outcome(value)
+        if not outcome.done():
+            settle()
 
-    # The loop may be closed before the driver stops retrying a request.
+    # The loop may be closed before the driver gives up a request.
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(set_unless_done)
+        loop.call_soon_threadsafe(settle_unless_done)
 
 
 def _translated(error: Exception, kind: Kind) -> Unavailable:

@@ -14,7 +14,7 @@ from shared.adapters.cassandra.url import CassandraUrl
 from shared.context.ledger_verification import Verified, verify_ledger
 from tests.servers.cassandra_server import CassandraClusterServer
 from tests.servers.processes import Processes
-from tests.shared.adapters.cassandra.test_two_processes import COUNT, KILLED_AFTER, appending, printed
+from tests.shared.adapters.cassandra.appending import COUNT, KILLED_AFTER, appending, printed
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def own_cluster(tmp_path: Path) -> Iterator[tuple[Processes, str]]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(3600)  # three nodes start, one after another on a slow machine
 async def test_a_killed_node_loses_nothing(own_cluster: tuple[Processes, str]) -> None:
     """When one of three nodes is killed, both processes record the rest on the other two: each leg once, without a
     difference in the ledger."""

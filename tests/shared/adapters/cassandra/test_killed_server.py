@@ -32,6 +32,7 @@ def own_server(tmp_path: Path) -> Iterator[tuple[Processes, str]]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(3600)  # the server starts twice
 async def test_a_killed_server_keeps_what_was_recorded(own_server: tuple[Processes, str]) -> None:
     """While the server is down, an append is Unavailable and the adapter has trouble; after its restart, all that
     was reported is there, and the rest is recorded once."""
