@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from events.accounts import AccountOpened
@@ -10,7 +12,7 @@ from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS, Currency
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import METADATA, Command, Identifier, Metadata
+from shared.http.models import METADATA, Command, Identifier, Metadata, NullIsDefault
 from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.users import USERS
 
@@ -20,10 +22,8 @@ class OpenAccount(Command):
 
     owner_id: Identifier = Field(description="The id of the user who owns the account. The user must be active.")
     currency: Currency = Field(description="The account's currency, an ISO 4217 code. It cannot be changed later.")
-    overdraft_limit: int = Field(
+    overdraft_limit: Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS), NullIsDefault()] = Field(
         default=0,
-        ge=0,
-        le=MAX_MINOR_UNITS,
         description="How far the balance may go below zero, in minor units of the currency.",
     )
     metadata: Metadata | None = Field(default=None, description=METADATA)

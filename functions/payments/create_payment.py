@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from shared.core.clock import format_time
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import METADATA, Command, Description, Identifier, Metadata, Reference
+from shared.http.models import METADATA, Command, Description, Identifier, Metadata, NullIsDefault, Reference
 from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.payments import PAYMENTS, PaymentDocument
 
@@ -30,15 +30,13 @@ class CreatePayment(Command):
     method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")
     payer_account_id: Identifier = Field(description="The id of the account that pays.")
     payee_account_id: Identifier = Field(description="The id of the account that receives the money; not the payer's.")
-    capture: Literal["automatic", "manual"] = Field(
+    capture: Annotated[Literal["automatic", "manual"], NullIsDefault()] = Field(
         default="automatic",
         description="`automatic` captures the payment as soon as the amount is held. With `manual`, capture or cancel "
         "it before it expires.",
     )
-    expires_in: int = Field(
+    expires_in: Annotated[int, Field(ge=60, le=2_592_000), NullIsDefault()] = Field(
         default=_SEVEN_DAYS,
-        ge=60,
-        le=2_592_000,
         description="For how many seconds the amount is held for a capture. The default is seven days.",
     )
     reference: Reference | None = Field(default=None, description="Your own reference. Payments can be listed by it.")

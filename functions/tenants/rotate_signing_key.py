@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from functions.tenants._signing_key import SigningKeyWithSecret, enter_tenant
 from shared.context.context import Context
 from shared.core.clock import format_time
 from shared.functions.decorators import http_function
-from shared.http.models import Command
+from shared.http.models import Command, NullIsDefault
 from shared.http.operation import Access
 from shared.identity.tenancy import PLATFORM_SCOPE
 from shared.ports.documents import Query
@@ -25,10 +25,8 @@ _MAX_ACTIVE_KEYS: Final = 100
 class RotateSigningKey(Command):
     """How the key in use is replaced."""
 
-    grace_seconds: int = Field(
+    grace_seconds: Annotated[int, Field(ge=0, le=604_800), NullIsDefault()] = Field(
         default=86_400,
-        ge=0,
-        le=604_800,
         description="For how many seconds the previous key stays valid beside the new one. The default is a day.",
     )
 

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
+from unicodedata import category
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
 from shared.core.clock import format_time, parse_time
 
@@ -114,6 +126,38 @@ def _no_nul(text: str) -> str:
     return text
 
 
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSEEN: Final = frozenset({"Cf", "Zs"})
+_READABLE: Final[dict[str, JsonValue]] = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"}
+
+
+def _readable(text: str) -> str:
+    """Raise ValueError for text with control characters, and for text of which nothing can be seen. No text is allowed:
+    a field that needs text has a least length."""
+    if _CONTROL.search(text) is not None:
+        raise ValueError("the text must not contain control characters, such as a line break")
+    if text and (text.isspace() or (not text.isascii() and all(category(sign) in _UNSEEN for sign in text))):
+        raise ValueError("the text must have at least one visible character")
+    return text
+
+
+def _default_if_null(value: object) -> object:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+class NullIsDefault:
+    """Annotates an optional field with a default: null means the default, as an absent field does.
+
+    It must follow the constraints of the field: `Annotated[int, Field(ge=0), NullIsDefault()]`.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        nullable = core_schema.nullable_schema(handler(source))
+        return core_schema.no_info_before_validator_function(_default_if_null, nullable)
+
+
 METADATA: Final = (
     "Your own data, stored and returned unchanged: at most 50 keys of 1 to 40 characters (letters, digits, `_`, `.`, "
     "`-`), each with a text of at most 500 characters."
@@ -122,7 +166,9 @@ METADATA: Final = (
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120), AfterValidator(_no_nul)]
-Reference = Annotated[str, StringConstraints(max_length=140), AfterValidator(_no_nul)]
-Description = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+# What people read: on a screen, in a statement file, in a log.
+_is_readable = (AfterValidator(_readable), Field(json_schema_extra=_READABLE))
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120), *_is_readable]
+Reference = Annotated[str, StringConstraints(max_length=140), *_is_readable]
+Description = Annotated[str, StringConstraints(max_length=500), *_is_readable]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_.:~-]+$")]

@@ -44,7 +44,7 @@ JSON_TYPE: Final = "application/json"
 _POINTS: Final = Points("request.decided", "request.committed")
 _FIRST_READ_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.25
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_SECONDS: Final = re.compile(r"0*([0-9]{1,9})|[0-9]+")
 
 
 @dataclass(slots=True)
@@ -361,13 +361,20 @@ def _response(run: _Run, result: BaseModel | None) -> HttpResponse:
 
 
 def _preferred_wait(run: _Run) -> int:
+    """Return the seconds of `Prefer: wait` (RFC 7240 §4.3), at most `max_wait_seconds`; 0 without it.
+
+    A value that is not a number of seconds is ignored (§2), and so are other preferences.
+    """
+    longest = run.runtime.settings.max_wait_seconds
     prefer = run.request.header("prefer")
     if prefer is None:
         return 0
     for preference in prefer.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
-        if name.strip().lower() == "wait" and _SECONDS.fullmatch(value.strip()):
-            return min(int(value), run.runtime.settings.max_wait_seconds)
+        seconds = _SECONDS.fullmatch(value.strip()) if name.strip().lower() == "wait" else None
+        if seconds is not None:
+            # A number with more digits is longer than any bound, and Python reads only so many digits.
+            return longest if seconds[1] is None else min(int(seconds[1]), longest)
     return 0
 
 

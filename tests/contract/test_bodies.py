@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.calling import TOKEN_PATH, Client, Pair, brl, new_account, user_body, without
+from tests.contract.calling import TOKEN_PATH, Client, Deployment, Pair, brl, new_account, user_body, without
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -183,9 +183,47 @@ async def test_limits_are_inclusive(pair: Pair) -> None:
 
 
 async def test_null_means_an_omitted_optional_field(pair: Pair) -> None:
-    """An omitted optional field is null in the resource, and may be sent as null."""
-    payment = await pair.client.made("/v1/payments", pair.payment(reference=None, description=None, metadata=None))
-    assert (payment["reference"], payment["description"], payment["metadata"]) == (None, None, None)
+    """An omitted optional field has its default in the resource, which is null or a value, and may be sent as null."""
+    names = ("reference", "description", "metadata", "capture", "expires_in")
+    payment = await pair.client.made("/v1/payments", pair.payment(**dict.fromkeys(names)))
+    assert [payment[name] for name in names[:4]] == [None, None, None, "automatic"]
+    assert payment["expires_at"] is not None
+
+
+UNREADABLE = {
+    "blank": "  ",
+    "only a space without width": "\u200b",
+    "a line break": "a\nb",
+    "a tab": "a\tb",
+    "an escape": "a\x1b[31mb",
+    "a C1 control": "a\x85b",
+    "a line separator": "a\u2028b",
+    "NUL": "a\x00b",
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
+async def test_text_for_people_is_readable(pair: Pair, deployment: Deployment, text: str) -> None:
+    """A name, reference, description or reason that is blank or has control characters is refused."""
+    operator, client = await deployment.operator(), pair.client
+    unknown = "/v1/payments/pay_01a2177f31c5700181a3c131920d323a"
+    for caller, path, body, pointer in (
+        (operator, "/v1/tenants", {"name": text}, "/name"),
+        (client, "/v1/users", user_body(name=text), "/name"),
+        (client, "/v1/payments", pair.payment(reference=text), "/reference"),
+        (client, "/v1/payments", pair.payment(description=text), "/description"),
+        (client, f"{unknown}/cancel", {"reason": text}, "/reason"),
+        (client, f"{unknown}/refunds", {"reason": text}, "/reason"),
+        (client, "/v1/dead-letters/dlt_1/discard", {"reason": text}, "/reason"),
+    ):
+        answer = await caller.post(path, body)
+        assert (answer.status, answer.code, answer.pointers) == (422, "validation_failed", [pointer]), path
+
+
+async def test_a_name_in_any_script_is_accepted(demo: Client) -> None:
+    """A name may have letters of any script, accents that follow their letter, and joined signs."""
+    for name in ("João d'Ávila-Souza", "Joa\u0303o", "王小明", "محمد\u200cعلی", "Bar \U0001f468\u200d\U0001f373"):
+        assert (await demo.made("/v1/users", user_body(name=name)))["name"] == name
 
 
 BAD_USERS: list[tuple[str, dict[str, Any], str]] = [

@@ -112,7 +112,7 @@ async def _tenants(recorder: Recorder, deployment: Deployment) -> Client:
     keys = f"/v1/tenants/{TENANT}/signing-keys"
     key = await recorder.send(operator, "POST", keys, {"grace_seconds": 3600})
     await recorder.send(operator, "GET", f"{keys}/{first}")
-    await recorder.send(operator, "POST", f"{keys}/{first}/revoke")
+    await recorder.send(operator, "POST", f"{keys}/{first}/revoke", {})
     token = await deployment.token_of(made["client"]["client_id"], made["client"]["client_secret"])
     return Client(deployment.wire, deployment.clock, Access(token), TENANT, Key(key["key_id"], key["secret"]))
 
@@ -224,7 +224,7 @@ async def _dead_letters(recorder: Recorder, deployment: Deployment, client: Clie
         await recorder.send(reader, "GET", letter)
         await recorder.send(reader, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
         (rest,) = (await reader.read(f"{path}?status=parked"))["data"]
-        await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay")
+        await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay", {})
 
 
 async def _publish_without_amount(deployment: Deployment, id: str, extensions: dict[str, str]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 from shared.http.openapi import describe
 from shared.http.operation import HttpOperation
+from shared.identity.tenancy import PLATFORM_SCOPE
 from tests.examples.recording import record, shape, stored
 from tests.harness import operations
 
@@ -36,6 +39,65 @@ def described(operation: HttpOperation) -> dict[str, Any]:
 def test_every_operation_has_an_example() -> None:
     """One request and response is stored for each operation, and no others."""
     assert stored().keys() == http_operations().keys()
+
+
+def test_every_request_with_a_body_has_an_example() -> None:
+    """The description of each POST shows a body, `{}` where the operation has no fields."""
+    missing = [
+        operation.id
+        for operation in http_operations().values()
+        if "requestBody" in described(operation)
+        and "example" not in described(operation)["requestBody"]["content"]["application/json"]
+    ]
+    assert missing == []
+
+
+def test_the_description_of_a_scope_names_what_it_allows() -> None:
+    """The description of a writing scope has the verb of each of its operations, and that of the operator's scope has
+    each thing that its operations manage."""
+    scopes = document()["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"]["scopes"]
+    for operation in http_operations().values():
+        if operation.scope is None:
+            continue
+        if operation.scope.endswith(":write"):
+            assert operation.name.partition("_")[0] in scopes[operation.scope].lower(), operation.id
+        elif operation.scope == PLATFORM_SCOPE:
+            things = [part for part in operation.path.split("/") if part.endswith("s")]
+            assert things[-1].replace("-", " ") in scopes[operation.scope], operation.id
+
+
+def _commands() -> dict[str, type[BaseModel]]:
+    found = {id: operation.command for id, operation in http_operations().items()}
+    return {id: command for id, command in found.items() if command is not None}
+
+
+def _optional_fields(model: type[BaseModel], within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each field that may be absent, also in the models of fields."""
+    for name, field in model.model_fields.items():
+        if not field.is_required():
+            yield (*within, name)
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _optional_fields(kind, (*within, name))
+
+
+@pytest.mark.parametrize("id", sorted(_commands()))
+def test_null_means_an_absent_field(id: str) -> None:
+    """In every command each optional field may be null, which means the same as an absent field, also by its schema."""
+    command = _commands()[id]
+    schema = {
+        **described(http_operations()[id])["requestBody"]["content"]["application/json"]["schema"],
+        "components": document()["components"],
+    }
+    for *within, name in _optional_fields(command):
+        absent, null = [json.loads(json.dumps(stored()[id]["request"]["body"])) for _ in range(2)]
+        places = [absent, null]
+        for outer in within:
+            places = [place.setdefault(outer, {}) for place in places]
+        places[0].pop(name, None)
+        places[1][name] = None
+        assert command.model_validate(null) == command.model_validate(absent), name
+        assert Draft202012Validator(schema).is_valid(null), name
 
 
 async def test_the_examples_are_what_the_platform_answers(tmp_path: Path) -> None:
