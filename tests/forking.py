@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -244,6 +245,8 @@ def _main() -> None:
     _, descriptor, *modules = sys.argv
     for module in modules:
         __import__(module)
+    # The collections of a copy leave out what is there by now, so that it shares that memory with the server.
+    gc.freeze()
     connection = socket.socket(fileno=int(descriptor))
     connection.send(b"\n")
     request = _serve(connection)
