@@ -98,7 +98,7 @@ class Worker:
         self._wake: asyncio.Future[None] | None = None
         self._timed_out = False
         self.abandoned = False
-        # An empty context: a worker begins in any request's, and its lines are not of that request.
+        # An empty context: a worker may be started by any request, and its log lines do not belong to that request.
         self.task = self._loop.create_task(self._work(), context=Context())
 
     def wake(self) -> None:
@@ -188,7 +188,7 @@ class Worker:
 
 @contextmanager
 def _lines_of(delivery: Delivery) -> Iterator[None]:
-    """Have the lines that are logged meanwhile name the consumer, the tenant and the request of a delivery."""
+    """Add the consumer, the tenant and the request of a delivery to the lines that are logged in this context."""
     envelope = delivery.envelope
     run = (delivery.subscription.plan.consumer, envelope, envelope.extensions.get("traceparent", ""))
     outer = current_run.set(run)

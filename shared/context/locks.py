@@ -1,7 +1,7 @@
-"""Locks that keep two runs of one command from working at the same time. They save work and guard nothing.
+"""Locks that separate two runs of one command. They only save work; correctness does not depend on them.
 
-The stores guard: a second commit of one command fails on the idempotency key or the inbox marker. So a cache that does
-not answer costs at most a conflict, and the work goes on without the lock.
+The stores guarantee it: a second commit of one command is refused by the idempotency key or the inbox marker. A cache
+that does not answer therefore costs at most a conflict, and the run continues without the lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
 NO_LOCK: Final = 0
-"""The token of work that goes on without a lock."""
+"""The token of a run without a lock."""
 
 
 async def take(runtime: Runtime, key: str) -> int | None:
@@ -28,7 +28,7 @@ async def take(runtime: Runtime, key: str) -> int | None:
 
 
 async def release(runtime: Runtime, key: str, token: int) -> None:
-    """Release a lock. One that the cache cannot release expires."""
+    """Release a lock. If the cache cannot release it, it expires."""
     if token == NO_LOCK:
         return
     try:

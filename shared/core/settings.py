@@ -137,7 +137,7 @@ def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int |
 
 
 def _number(setting: str, text: str, kind: type[str | int | float]) -> int | float:
-    # int() and float() also take underscores, blanks, and digits of other scripts.
+    # int() and float() also accept underscores, blanks, and digits of other scripts.
     pattern, called = (_WHOLE, "a whole number") if kind is int else (_DECIMAL, "a number")
     if not pattern.fullmatch(text):
         raise ValueError(f"is not {called}")

@@ -186,7 +186,7 @@ class LogSink(logging.Handler):
 
 
 def _without_values(message: str) -> str:
-    """Return a message's format with an ellipsis for each value."""
+    """Return a message's format with an ellipsis in place of each value."""
     return _PLACEHOLDER.sub(lambda found: "%" if found[0] == "%%" else "…", message)
 
 

@@ -23,7 +23,7 @@ from tests.ports.nonces_suite import NoncesSuite
 
 
 class MovedClock(ManualClock):
-    """A clock that, when it is advanced, brings the expiry of every key of one namespace nearer by as much."""
+    """A clock that shortens the expiry of every key of one namespace when it is advanced."""
 
     def __init__(self, url: str, namespace: str) -> None:
         super().__init__()
@@ -41,12 +41,12 @@ class MovedClock(ManualClock):
 @pytest.fixture
 def namespace() -> str:
     """Return a prefix of keys that no other test uses."""
-    return f"test-{uuid4().hex}"  # its keys stay: the server keeps nothing
+    return f"test-{uuid4().hex}"  # its keys remain: the server stores nothing on disk
 
 
 @pytest.fixture
 def clock(redis_url: str, namespace: str) -> ManualClock:
-    """Return a clock that moves the server's expiries too."""
+    """Return a clock that changes the server's expiries, too."""
     return MovedClock(redis_url, namespace)
 
 
@@ -115,7 +115,7 @@ async def test_a_server_that_does_not_answer_is_named_without_its_password(unuse
 async def test_a_lost_server_is_unavailable_and_nonces_are_left_to_the_commit(
     server: RedisServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an answer the cache raises Unavailable, at once for a moment, and a nonce is accepted."""
+    """Without a response the cache raises Unavailable, without a wait for a moment, and a nonce is accepted."""
 
     async def refused(*_: object, **__: object) -> None:
         raise ConnectionRefusedError("no server")

@@ -1,4 +1,4 @@
-"""The URL of LASTRO_CACHE, read."""
+"""The URL of LASTRO_CACHE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPTIONS: Final = ("ca", "namespace", "sentinel_password")
 
 
 class Address(NamedTuple):
-    """Where the server is, and how to log in.
+    """The hosts of the server, and its credentials.
 
     With a `master`, `hosts` are Sentinels, which name the server. `ca` is the path of a file with the certificates of
     the accepted authorities; None means those of the system.
@@ -38,13 +38,13 @@ class Address(NamedTuple):
 
 
 def read_address(url: str) -> Address:
-    """Return the address that a URL names.
+    """Return the address in a URL.
 
     `redis://[user:password@]host[:port][/database]`, `rediss://…` with TLS, and
     `redis+sentinel://host[:port][,host[:port]…]/master[/database]` (`rediss+sentinel://…` with TLS to Sentinels and
     server). The query may have `ca`, `namespace` (the prefix of all keys, `lastro` by default) and `sentinel_password`.
 
-    Raises InvalidSettings. The text has no part of the URL but its scheme, because the URL may hold a password.
+    Raises InvalidSettings. The text has only the scheme of the URL, because the URL may contain a password.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:

@@ -31,9 +31,9 @@ redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], token)
 return token
 """
-"""Takes a lock. The token is the server's time in microseconds, or one more than the last, so that tokens increase also
-after the server has lost everything. A call that the driver repeats after a lost answer finds its own name and gets its
-token."""
+"""Takes a lock. The token is the server's time in microseconds, or the last token plus one, so that tokens increase
+also after the server has lost everything. A call that the driver repeats after a lost response finds its own name and
+gets its token."""
 
 _UNLOCK: Final = """
 local held = redis.call('GET', KEYS[1])
@@ -43,7 +43,7 @@ return 0
 
 
 class Answers(Protocol):
-    """The server behind the port."""
+    """The server, as the ports use it."""
 
     @property
     def client(self) -> Redis:
@@ -51,12 +51,12 @@ class Answers(Protocol):
         ...
 
     async def result(self, answer: Awaitable[T]) -> T:
-        """Return what the server answers. Raises Unavailable."""
+        """Return the server's response. Raises Unavailable."""
         ...
 
 
 class RedisCache:
-    """The cache port. Every method raises Unavailable when the server does not answer in `cache_seconds`."""
+    """The cache port. Every method raises Unavailable when the server does not answer within `cache_seconds`."""
 
     def __init__(self, server: Answers, namespace: str) -> None:
         self._server = server
@@ -106,7 +106,7 @@ class RedisCache:
         return f"{self._namespace}:value:{key}"
 
     async def _script(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
-        # The driver sends the script's digest, and the script itself only when the server does not know it.
+        # The driver sends the digest of the script, and the script only when the server does not have it.
         return await self._server.result(self._server.client.register_script(script)(keys=keys, args=arguments))
 
 
@@ -120,5 +120,5 @@ def _microseconds(moment: datetime) -> int:
 
 
 def _literal(text: str) -> str:
-    """Escape what a pattern of SCAN gives a meaning to."""
+    """Escape the special characters of a SCAN pattern."""
     return "".join(f"\\{char}" if char in "*?[]\\^-" else char for char in text)

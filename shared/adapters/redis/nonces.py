@@ -1,7 +1,7 @@
-"""The nonces port on Redis: the fast refusal of a signature that was used before.
+"""The nonces port on Redis: it refuses a used signature without a read of the documents.
 
-Redis may lose nonces, and may not answer. It is chosen only beside documents that check `Commit.nonce`: there a second
-use fails, and a request that commits nothing may be repeated without harm.
+Redis may lose nonces, and may not answer. It is selected only together with documents that check `Commit.nonce`: there
+a second use fails, and repeating a request that commits nothing does no harm.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from shared.ports.nonces import Nonce
 log = logging.getLogger(__name__)
 
 _SKEW: Final = timedelta(seconds=60)
-"""A nonce is stored so much longer than its signature is accepted here: the clock of another process may be behind."""
+"""The additional time for which a nonce is stored after its signature expires here, because the clock of another
+process may be behind."""
 
 
 class RedisNonces:
-    """The nonces port. It accepts a nonce when the server does not answer in `cache_seconds`."""
+    """The nonces port. It accepts a nonce when the server does not answer within `cache_seconds`."""
 
     def __init__(self, server: Answers, namespace: str, clock: Clock) -> None:
         self._server = server
@@ -32,7 +33,7 @@ class RedisNonces:
 
     async def use_once(self, nonce: Nonce) -> bool:
         lifetime = max(nonce.expires_at - self._clock.now(), timedelta()) + _SKEW
-        # The driver may repeat a command whose answer was lost. It then finds this call's own name.
+        # The driver may repeat a command whose response was lost. The repeated command finds this call's own name.
         caller = secrets.token_bytes(8)
         issued = nonce.issued_at.isoformat()
         key = f"{self._namespace}:nonce:{nonce.tenant_id}:{nonce.value.hex()}:{issued}"

@@ -1,4 +1,4 @@
-"""A Redis server, and the two ports that it serves."""
+"""A Redis server and its two ports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RedisServer(Adapter):
         self._settings = settings
         self._waits = waits
         self._client: Redis | None = None
-        # Until this time of the monotonic clock no command is sent, because the last one was not answered.
+        # The monotonic time until which no command is sent, because the last one got no response.
         self._resting_until = 0.0
         self.cache = RedisCache(self, address.namespace)
         self.nonces = RedisNonces(self, address.namespace, clock)
@@ -49,8 +49,8 @@ class RedisServer(Adapter):
     def client(self) -> Redis:
         """The driver's client.
 
-        Raises Closed after the adapter was closed, and Unavailable for `cache_seconds` after a command that was not
-        answered: a server that hangs costs one wait in that time, and not one for each command.
+        Raises Closed after the adapter was closed, and Unavailable for `cache_seconds` after a command without a
+        response: a blocked server then causes one wait in that time, and not one for each command.
         """
         self.require_open()
         if monotonic() < self._resting_until:
@@ -59,7 +59,7 @@ class RedisServer(Adapter):
         return self._client
 
     async def result(self, answer: Awaitable[T]) -> T:
-        """Return what the server answers. Raises Unavailable when it does not answer, or refuses."""
+        """Return the server's response. Raises Unavailable when it does not answer, or refuses."""
         from redis.exceptions import RedisError, ResponseError
 
         try:
@@ -70,7 +70,7 @@ class RedisServer(Adapter):
             raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
 
     async def trouble(self) -> str | None:
-        """Return None, unless the adapter is closed: without Redis the platform is slower and serves on."""
+        """Return None, unless the adapter is closed: without Redis the platform is slower and still serves."""
         return await super().trouble()
 
     async def _open(self, closing: AsyncExitStack) -> None:

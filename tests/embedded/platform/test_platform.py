@@ -149,7 +149,7 @@ async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
     """A start that is cancelled at any point leaves no thread, task or open file, and the next start succeeds."""
     settings = Settings(data_dir=str(tmp_path), data_lock_seconds=0.0)
     async with running(tmp_path):
-        pass  # whatever is loaded once is loaded now
+        pass  # everything that is loaded once is loaded now
     before = left_open()
     for steps in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377):
         starting = asyncio.create_task(Platform.start(settings, Options(writer="thread")))

@@ -161,7 +161,7 @@ async def test_a_start_that_is_cancelled_closes_what_is_open(servers: Servers, n
 async def test_an_adapter_whose_end_fails_keeps_no_other_open(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the end of one adapter raises, the others are closed all the same, and the error passes through."""
+    """When closing one adapter raises, the others are closed all the same, and the error is raised."""
     end = Recorded._end
 
     async def failing(self: Recorded, connection: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""Locks save work and guard nothing."""
+"""Locks save work; correctness does not depend on them."""
 
 from __future__ import annotations
 

@@ -194,8 +194,8 @@ async def test_changes_of_one_document_see_each_other(documents: MongoDocuments)
 
 
 async def test_a_deletion_does_not_stand_for_another_write(documents: MongoDocuments) -> None:
-    """A commit that deletes a document and expects an absent one is refused: the count of what has to be there is not
-    made up by what was deleted."""
+    """A commit that deletes a document and expects an absent one is refused: a deletion does not count for the expected
+    document."""
     await insert(documents, NOTES, note("n1"))
     with pytest.raises(VersionConflict):
         await documents.commit(Commit("ten_1", deletes=[(NOTES, "n1")], expects=[Expectation(NOTES, "ten_1", "n2", 1)]))
@@ -203,7 +203,7 @@ async def test_a_deletion_does_not_stand_for_another_write(documents: MongoDocum
 
 
 async def test_a_released_value_can_be_taken_in_the_same_commit(documents: MongoDocuments) -> None:
-    """A new document may take the unique value of one that the same commit deletes or that gives it up."""
+    """A new document may take the unique value of one that the same commit deletes or changes."""
     await insert(documents, ACCOUNTS, account("a2", iban="BR1"), account("a3", iban="BR2"))
     commit = Commit("ten_1", inserts=[(ACCOUNTS, account("a0", iban="BR1")), (ACCOUNTS, account("a1", iban="BR2"))])
     commit.deletes.append((ACCOUNTS, "a2"))

@@ -71,7 +71,7 @@ async def outcome(documents: Documents, commit: Commit) -> tuple[bool, list[dict
 
 @given(st.lists(COMMITS, min_size=1, max_size=6))
 def test_a_commit_has_the_same_effect_as_in_memory(commits: list[Commit]) -> None:
-    """Of any sequence of commits the same are refused, and the same documents are there after each."""
+    """For any sequence of commits, both stores refuse the same commits, and have the same documents after each."""
 
     async def run() -> None:
         memory = MemoryDocuments(COLLECTIONS)
