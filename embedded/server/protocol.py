@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
         except asyncio.CancelledError:
             if self._closing:
                 raise
-            # The server stops. Later requests of the connection are not begun.
+            # The server is stopping, so later requests of the connection are not processed.
             self._reader.abandon()
             response = self._application.refuse(request, Problem("dependency_unavailable", _CANCELLED))
         finally:

@@ -101,7 +101,7 @@ class RequestReader:
             self.ended = True
 
     def abandon(self) -> None:
-        """Drop the requests that wait for their turn and the one that is arriving."""
+        """Drop the requests that wait for their turn and the one that is being received."""
         self.requests.clear()
         self.refusal = None
         self.stage = "between"

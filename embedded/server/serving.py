@@ -43,7 +43,7 @@ class Server:
     async def stop(self, seconds: float) -> None:
         """Accept no more connections and answer the requests that have arrived.
 
-        Those that take longer than so many seconds are cancelled and answered with 503.
+        Requests that take longer than `seconds` are cancelled and answered with 503.
         """
         self._accepting.cancel()
         await asyncio.wait((self._accepting,))

@@ -135,8 +135,8 @@ async def _problem_response(run: _Run, problem: Problem) -> HttpResponse:
 
 
 def unavailable(request: HttpRequest, error: Unavailable) -> Problem:
-    """Return the problem `dependency_unavailable`, with what the client can do. The reason is for the operator: it is
-    in the log and at /readyz."""
+    """Return the problem `dependency_unavailable`, which tells the client to retry. The reason is in the log and at
+    /readyz, for the operator."""
     if isinstance(error, NotOpened):
         detail = "A store cannot be opened. GET /readyz of this process shows the reason."
     elif request.header("idempotency-key") is not None:

@@ -21,7 +21,7 @@ TENANT: Final = "acme"
 TENANT_CLIENT: Final = "acme-backend"
 PLATFORM_CLIENT: Final = "platform-operator"
 SECRET: Final = "secret-of-the-tests"
-"""The secret of both clients; the administrator's password too. It opens nothing but servers on 127.0.0.1."""
+"""The secret of both clients, and the administrator's password. It gives access only to servers on 127.0.0.1."""
 _ARTIFACT: Final = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _JAVA_OPTIONS: Final = {
     "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx384m",
@@ -30,12 +30,13 @@ _JAVA_OPTIONS: Final = {
 
 
 class KeycloakServer:
-    """One server that keeps its realms in memory. `task servers:up` prints the URL of the realm."""
+    """One server with its realms in memory. `task servers:up` prints the URL of the realm."""
 
     name: ClassVar[str] = "keycloak"
 
     def install(self) -> None:
-        """Fetch it by Maven and build it for this realm, once for each version and realm. The build takes a minute."""
+        """Download it with Maven and build it for this realm, once for each version and realm. The build takes a
+        minute."""
         self._home()
 
     def start(self, processes: Processes) -> str:
@@ -64,7 +65,7 @@ class KeycloakServer:
 
 
 def realm() -> dict[str, Any]:
-    """Return the realm's definition: the claims of its tokens are those that docs/architecture.md asks for."""
+    """Return the definition of the realm. The claims of its tokens are those of docs/architecture.md."""
     return {
         "realm": REALM,
         "enabled": True,

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 out of the root folder that has the DocumentDB extension."""
+"""PostgreSQL 18 from the root folder that has the DocumentDB extension."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ synchronous_commit = on
 
 
 def postgres_root(*, wanted_for: str) -> Path:
-    """Return the root folder, which is made if it is missing. Raises Unavailable."""
+    """Return the root folder, which is created if it does not exist. Raises Unavailable."""
     return debian_root(SUITE, PACKAGE, wanted_for=wanted_for)
 
 
@@ -56,7 +56,7 @@ def _new_cluster(root: Path, processes: Processes) -> Path:
     """Return a folder for the data inside the root, where the server's user can reach it."""
     folder = root / _CLUSTERS
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():  # of runs that were killed
+    for old in folder.iterdir():  # folders of runs that were killed
         owner = old.name.partition("-")[0]
         if not Path(f"/proc/{owner}").exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -67,7 +67,7 @@ def _new_cluster(root: Path, processes: Processes) -> Path:
 
 
 def _postgres(root: Path) -> tuple[int, int]:
-    """Return the ids of the user and group that the package has made in the root."""
+    """Return the ids of the user and group that the package has created in the root."""
     for line in (root / "etc/passwd").read_text(encoding="utf-8").splitlines():
         name, _, user, group, *_ = line.split(":")
         if name == "postgres":

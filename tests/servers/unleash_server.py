@@ -1,4 +1,4 @@
-"""Unleash, from npm, with a PostgreSQL of its own."""
+"""Unleash, from npm, with its own PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.processes import Processes, free_port
 VERSION: Final = "8.2.0"
 ADMIN_TOKEN: Final = "*:*.admin-of-the-tests"
 CLIENT_TOKEN: Final = "default:development.client-of-the-tests"
-"""The tokens open nothing but servers on 127.0.0.1."""
+"""The tokens give access only to servers on 127.0.0.1."""
 _WANTED_FOR: Final = "Unleash"
 
 
@@ -24,12 +24,12 @@ class UnleashServer:
     name: ClassVar[str] = "unleash"
 
     def install(self) -> None:
-        """Fetch it by npm, once for each version, and PostgreSQL."""
+        """Install it with npm, once for each version, and PostgreSQL."""
         postgres_root(wanted_for=_WANTED_FOR)
         self._folder()
 
     def start(self, processes: Processes) -> str:
-        """Return unleash+http://127.0.0.1:PORT/api when its tables are made and it is healthy."""
+        """Return unleash+http://127.0.0.1:PORT/api when its tables exist and it is healthy."""
         database = start_postgres(processes, "database", wanted_for=_WANTED_FOR)
         address = f"127.0.0.1:{free_port()}"
         host, _, port = address.partition(":")

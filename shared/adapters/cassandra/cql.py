@@ -17,7 +17,7 @@ determine the partition of a row."""
 _PAGE: Final = 1000
 _APPLIED: Final = "[applied]"
 
-# The connection replaces {keyspace}. With `USE` instead, a server may execute a prepared statement in another keyspace.
+# The connection replaces {keyspace}. With `USE`, a server could execute a prepared statement in another keyspace.
 _CLAIM: Final = (
     "INSERT INTO {keyspace}.transfers (tenant_id, transfer_id, cause_type, cause_id, legs, payment_id, "
     "description, refused, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS"

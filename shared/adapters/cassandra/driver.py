@@ -30,12 +30,13 @@ REQUEST_SECONDS: Final = 10.0
 DEFINITION_SECONDS: Final = 120.0
 """The timeout of a statement that defines a keyspace or table, in seconds: all nodes have to agree on it."""
 CONNECT_SECONDS: Final = 10.0
-"""How long connecting to one address may take."""
+"""The timeout for connecting to one address, in seconds."""
 SPECULATIVE_SECONDS: Final = 0.5
 """The time after which an idempotent request is also sent to the next host, in seconds."""
 _SPECULATIVE_REQUESTS: Final = 1
 _PROTOCOL: Final = 5
-"""Cassandra 4.0 and later. The driver would try newer ones of other servers first, and log warnings."""
+"""The protocol version of Cassandra 4.0 and later. Without it the driver would first try newer versions and log
+warnings."""
 
 Row = Mapping[str, Any]
 Values = Sequence[Any]
@@ -55,7 +56,7 @@ class Kind(Enum):
 
 
 class Connection:
-    """A session of the driver. `{keyspace}` in a statement stands for the keyspace of the URL."""
+    """A session of the driver. `{keyspace}` in a statement is replaced by the keyspace of the URL."""
 
     def __init__(self, cluster: Cluster, session: Session, keyspace: str) -> None:
         self._cluster = cluster
@@ -67,7 +68,7 @@ class Connection:
 
     @classmethod
     async def open(cls, url: CassandraUrl, seconds: float = CONNECT_SECONDS) -> Connection:
-        """Connect, within so many seconds for each address. The keyspace need not exist.
+        """Connect, with this timeout in seconds for each address. The keyspace need not exist.
 
         Raises Unavailable, which names the addresses.
         """

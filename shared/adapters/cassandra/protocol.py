@@ -8,7 +8,7 @@ end at any point and outcomes are unknown:
 1. The positions of the pending lines are written before the next head. A line is therefore found by its position or by
    `pending`.
 2. The position of a leg is looked up after the head was read. If another process has written the line before the head
-was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
+   was read, the line is pending or has a position; if it is written later, the head changes and the batch is refused.
 
 When a process ends between two steps, the next append of the same transfer completes it.
 """

@@ -32,7 +32,7 @@ _COMPONENT: Final = "ledger"
 
 
 class Migration(NamedTuple):
-    """One version of the tables. Each statement may be executed again; `{keyspace}` stands for the keyspace."""
+    """One version of the tables. Each statement may be executed again; `{keyspace}` is replaced by the keyspace."""
 
     version: int
     title: str
@@ -164,7 +164,7 @@ async def _execute(connection: Connection, migration: Migration, datacenter: str
 
 
 async def check_version(connection: Connection, url: CassandraUrl) -> None:
-    """Raise InvalidSettings, with one line that says what to do, unless this code works with the tables."""
+    """Raise InvalidSettings, with one line that has the remedy, unless this code can use the tables."""
     stored = await _stored(connection, url)
     if stored.version < VERSION:
         raise InvalidSettings(
@@ -177,7 +177,7 @@ async def check_version(connection: Connection, url: CassandraUrl) -> None:
 
 
 async def check_answer(connection: Connection) -> None:
-    """Read one row as the ledger reads its own. Raises Unavailable."""
+    """Read one row as the ledger does. Raises Unavailable."""
     await connection.rows(_GET_VERSION, (_COMPONENT,))
 
 
@@ -196,7 +196,7 @@ class _Stored(NamedTuple):
 
 
 async def _stored(connection: Connection, url: CassandraUrl) -> _Stored:
-    """Return the version of the tables; version 0 stands for no tables."""
+    """Return the version of the tables. Version 0 means that there are no tables."""
     if not await connection.rows(_FIND_TABLE, (url.keyspace,)):
         return _Stored(0, 0, "")
     rows = await connection.rows(_GET_VERSION, (_COMPONENT,))

@@ -20,18 +20,18 @@ from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 
 _PROBE_SECONDS: Final = 0.9
 _AGAIN_SECONDS: Final = 0.5
-"""The pause between two attempts to connect."""
+"""The pause between two attempts to connect, in seconds."""
 
 
 class CassandraStore(Adapter):
-    """The ledger port on Cassandra. It is opened when the keyspace has tables that this version works with."""
+    """The ledger port on Cassandra. It opens only when this version can use the tables of the keyspace."""
 
     adapter_name = "ledger on Cassandra"
     _connection: Connection
     _ledger: CassandraLedger
 
     def __init__(self, url: str, *, waits: bool = True) -> None:
-        """`waits` is whether opening waits for a server that does not answer, as long as the URL says."""
+        """`waits` says whether opening waits for a server that does not answer, for the time in the URL."""
         self._url = url
         self._waits = waits
 
@@ -77,13 +77,13 @@ class CassandraStore(Adapter):
 
     async def _open(self, closing: AsyncExitStack) -> None:
         connecting = asyncio.create_task(self._connected())
-        # The driver connects in a thread, which goes on when the task that waits for it is cancelled.
+        # The driver connects in a thread, which continues when the waiting task is cancelled.
         closing.push_async_callback(_closed, connecting)
         try:
             self._connection = await asyncio.shield(connecting)
         except (InvalidSettings, Unavailable) as error:
             raise NotOpened(str(error)) from None
-        waits = Jitter(Random())  # noqa: S311 - times to wait
+        waits = Jitter(Random())  # noqa: S311 - waiting times
         self._ledger = CassandraLedger(CqlTables(self._connection), waits)
         closing.push_async_callback(self._drained)
 
@@ -103,7 +103,7 @@ class CassandraStore(Adapter):
         return connection
 
     async def _reached(self, url: CassandraUrl) -> Connection:
-        """Connect; where a server does not answer, again until the time is over. Raises Unavailable."""
+        """Connect. While no server answers, try again until the time has passed. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (url.wait_seconds if self._waits else 0)
         while True:
@@ -116,7 +116,7 @@ class CassandraStore(Adapter):
 
 
 async def _closed(connecting: asyncio.Task[Connection]) -> None:
-    """Close the connection, once it is there."""
+    """Close the connection when it has been opened."""
     await asyncio.wait((connecting,))
     if connecting.exception() is None:
         await connecting.result().close()

@@ -24,9 +24,9 @@ _FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspac
 
 @dataclass(frozen=True, slots=True)
 class CassandraUrl:
-    """Where the ledger is.
+    """The servers and keyspace of the ledger.
 
-    `replicas` is for the creation of the keyspace only. Opening waits up to `wait_seconds` for a server that does not
+    `replicas` is used only to create the keyspace. Opening waits up to `wait_seconds` for a server that does not
     answer.
     """
 

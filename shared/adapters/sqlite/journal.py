@@ -31,8 +31,8 @@ _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 2.0, 5.0)
 _TRIAL_SECONDS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 # A trial write is small: it could succeed on a disk without room for the next batch.
 _LEAST_FREE_BYTES: Final = 4 * 1024 * 1024
-# A timer that is later than this was delayed by this process (its loop was blocked, or the process was stopped). The
-# writer's reports, which may have arrived meanwhile, are then read before the writer is judged.
+# A timer that is later than this was delayed by this process (its event loop was blocked, or the process was stopped).
+# The reports of the writer, which may have arrived meanwhile, are then read before the writer counts as late.
 _DELAYED_SECONDS: Final = 1.0
 
 WriterFactory = Callable[[Report, Callable[[], None], bool], Writer]
@@ -101,8 +101,8 @@ class Journal:
         await self._writer.start()
 
     def bound_waits(self, seconds: float) -> None:
-        """From now on nothing waits longer than so many seconds for the writer. Until then (while the store is opened
-        and its tables are made) a batch may take any time."""
+        """Bound every wait for the writer to this time from now on, in seconds. Before (while the store is opened and
+        its tables are created) a batch may take any time."""
         self._wait_seconds = seconds
         if self._watching is not None:
             self._watching.cancel()
@@ -113,8 +113,8 @@ class Journal:
         self._parts.append(part)
 
     def on_reset(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when commits are accepted again after they were refused or lost. Events that were published
-        may be lost, and deliveries may have failed meanwhile: both are found in the log."""
+        """Call `callback` when commits are accepted again after they were refused or lost. Published events may be lost
+        and deliveries may have failed meanwhile; the log shows both."""
         self._callbacks.append(callback)
 
     @property
@@ -127,7 +127,7 @@ class Journal:
         return (Closed if self.is_closed else Unavailable)(self.refusing or "the store's writer is behind")
 
     async def room(self) -> None:
-        """Wait until the writer has caught up. Raises Unavailable while there is no writer, or after the bound."""
+        """Wait until the writer has caught up. Raises Unavailable while there is no writer, and after the bound."""
         try:
             async with asyncio.timeout(self._wait_seconds):
                 while self.full:
@@ -149,10 +149,10 @@ class Journal:
             self._schedule()
 
     async def durable(self) -> None:
-        """Return when all changes up to now are on disk.
+        """Wait until all changes up to now are on disk.
 
-        Raises Unavailable when they are lost, and when they are not on disk within the bound: they may be written
-        later.
+        Raises Unavailable when they are lost, and when they are not on disk within the bound; then they may still be
+        written later.
         """
         if self.refusing is not None:
             raise self.refusal()
@@ -179,8 +179,8 @@ class Journal:
         self._wait_seconds = None
         if self._watching is not None:
             self._watching.cancel()
-        # While decisions are refused only acknowledgements are gathered: without them events are delivered once more. A
-        # writer that is late still has a batch.
+        # While commits are refused, only acknowledgements are gathered: without them events are delivered again. A late
+        # writer still has a batch.
         pending = self._late or (self.refusing is None and (self._in_flight or self._gathered_bytes > 0))
         wrong: str | None = None
         give_up = self._loop.time() + seconds
@@ -234,7 +234,7 @@ class Journal:
         self._watching = self._loop.call_at(when, self._watch, when)
 
     def _watch(self, expected: float) -> None:
-        """Look whether the batch in flight is older than the bound. One timer looks after all batches."""
+        """Check whether the batch in flight is older than the bound. One timer checks all batches."""
         self._watching = None
         if not self._in_flight or self._wait_seconds is None:
             return  # the next batch sets the timer again
@@ -248,7 +248,7 @@ class Journal:
             self._writer_is_late(self._wait_seconds)
 
     def _writer_is_late(self, seconds: float) -> None:
-        """Refuse commits and wake the requests that wait. Their changes stay in memory and with the writer."""
+        """Refuse commits and wake the waiting requests. Their changes stay in memory and with the writer."""
         self._late = True
         self.refusing = (
             f"the store's writer has not written a batch within {seconds:g} s (LASTRO_STORE_SECONDS): its disk "
@@ -319,7 +319,7 @@ class Journal:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Accept commits again, after a successful trial write or the answer of a writer that was late."""
+        """Accept commits again, after a successful trial write or the report of a late writer."""
         self.refusing = self._recovery = None
         if self._touched:  # acknowledgements were accepted meanwhile and wait
             self._touched_at = self._loop.time()

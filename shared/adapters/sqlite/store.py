@@ -154,7 +154,7 @@ class SqliteStore(Adapter):
 
     def on_reset(self, callback: Callable[[], None]) -> None:
         """Call `callback` when commits are accepted again after they were refused or lost. Listeners must begin again
-        from the log: events that they have received may be lost, and what they did meanwhile may have failed."""
+        from the log: events that they received may be lost, and their own commits may have failed."""
         self._journal.on_reset(callback)
 
     def acknowledge(self, sequence: int, consumer: str) -> None:

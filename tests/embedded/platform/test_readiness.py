@@ -153,8 +153,8 @@ async def test_a_writer_that_does_not_start_again(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_writer_that_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """While the writer's process is stopped, a request is answered with 503 within the bound, further ones at once, and
-    /readyz and one log line have the reason; when it goes on, the same key gets the answer of its only effect."""
+    """While the writer process is stopped, a request is answered with 503 within the bound, further ones at once, and
+    /readyz and one log line have the reason; when it continues, the same key gets the response of its only effect."""
     async with running(tmp_path, writer="process") as deployment:
         pair = await new_pair(await deployment.tenant())
         journal = deployment.platform.store._journal

@@ -49,7 +49,7 @@ async def test_an_append_sends_twelve_requests(ledger_url: str) -> None:
 
 
 async def test_nothing_is_logged_as_a_warning(ledger_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Driver and server have nothing to complain about when the ledger is opened, used and closed."""
+    """Driver and server log no warning when the ledger is opened, used and closed."""
     tenant_id = f"{uuid4()}"
     async with CassandraStore(ledger_url) as ledger:
         await recorded(ledger, transfer("t1", *legs("a", "b", 5), tenant_id=tenant_id))

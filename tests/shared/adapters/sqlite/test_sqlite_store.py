@@ -355,7 +355,7 @@ async def test_commits_wait_when_the_writer_is_behind(tmp_path: Path) -> None:
 
 
 class HeldWriter:
-    """Holds the batches of a store's writer back until `release`."""
+    """Delays the batches of a store's writer until `release`."""
 
     def __init__(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self._store = store
@@ -364,7 +364,7 @@ class HeldWriter:
         monkeypatch.setattr(store._journal._writer, "submit", lambda *batch: self._held.append(batch))
 
     def release(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Submit what was held, and every batch from now on."""
+        """Submit the delayed batches, and every batch from now on."""
         monkeypatch.setattr(self._store._journal._writer, "submit", self._submit)
         for batch in self._held:
             self._submit(*batch)
@@ -378,8 +378,8 @@ async def until_it_accepts(store: SqliteStore) -> None:
 async def test_no_wait_for_the_writer_is_longer_than_the_bound(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a batch is older than the bound, all that wait for it or for the next one get Unavailable, commits are
-    refused with the reason, and nothing is lost: the writer's answer ends this state."""
+    """When a batch is older than the bound, all requests that wait for it or for the next one get Unavailable, commits
+    are refused with the reason, and nothing is lost; the report of the writer ends this state."""
     resets: list[int] = []
     store.on_reset(lambda: resets.append(store.generation))
     held = HeldWriter(store, monkeypatch)
@@ -409,7 +409,7 @@ async def test_no_wait_for_the_writer_is_longer_than_the_bound(
 async def test_a_commit_waits_for_room_not_longer_than_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit that waits for a writer that does not answer is refused after the bound."""
+    """A commit that waits for a blocked writer is refused after the bound."""
     store = await opened(tmp_path / "data", store_queue_bytes=1000)
     held = HeldWriter(store, monkeypatch)
     store._journal.bound_waits(0.05)
@@ -424,7 +424,7 @@ async def test_a_commit_waits_for_room_not_longer_than_the_bound(
 
 
 async def test_a_failed_batch_of_a_late_writer_is_lost(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a late batch fails at last, memory is dropped, and the store accepts commits again."""
+    """When a late batch fails, memory is dropped, and the store accepts commits again."""
     held = HeldWriter(store, monkeypatch)
     break_next_batch(store)
     store._journal.bound_waits(0.05)
@@ -441,7 +441,7 @@ async def test_a_failed_batch_of_a_late_writer_is_lost(store: SqliteStore, monke
 async def test_a_store_whose_writer_is_late_waits_for_it_when_it_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that is closed while its writer is late is closed properly if the writer answers in time."""
+    """A store that is closed while its writer is late is closed properly if the writer reports in time."""
     store = await opened(tmp_path / "data")
     held = HeldWriter(store, monkeypatch)
     store._journal.bound_waits(0.05)
