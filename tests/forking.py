@@ -209,7 +209,7 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
                 os.close(descriptor)
             return dict(json.loads(line))
         running[pid] = descriptors.pop()
-        os.write(running[pid], f"{pid}\n".encode())
+        _write(running[pid], pid)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -228,10 +228,14 @@ def _report(running: dict[int, int]) -> None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             descriptor = running.pop(pid)
-            # The tests may have ended before the copy.
-            with contextlib.suppress(BrokenPipeError):
-                os.write(descriptor, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+            _write(descriptor, os.waitstatus_to_exitcode(status))
             os.close(descriptor)
+
+
+def _write(descriptor: int, number: int) -> None:
+    # The tests may have ended meanwhile.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(descriptor, f"{number}\n".encode())
 
 
 def _end(running: dict[int, int]) -> None:
