@@ -18,9 +18,15 @@ def consumers_of_facts(repository: Repository) -> Iterator[Finding]:
     consumed = _consumed(repository)
     for name, model in CATALOGUE.items():
         if name not in consumed and not model.terminal:
-            yield _of_model(model, f"no Trigger consumes {name}, which is not declared terminal")
+            yield _of_model(
+                model,
+                f"no Trigger consumes {name}. Add a Trigger, or `terminal = True` here if no function needs the event",
+            )
         elif name in consumed and model.terminal:
-            yield _of_model(model, f"{name} is declared terminal, and the Trigger {consumed[name]} consumes it")
+            yield _of_model(
+                model,
+                f"the Trigger {consumed[name]} consumes {name}, which is declared terminal. Remove `terminal` here",
+            )
     for name, trigger in consumed.items():
         if name not in CATALOGUE:
             reason = f"there is no event type {name}"
@@ -67,7 +73,9 @@ def topics_of_facts(repository: Repository) -> Iterator[Finding]:
         topics.setdefault(model.topic, model)
     for topic, model in topics.items():
         if topic not in manifests.topics:
-            yield _of_model(model, f"{model.type} is published to {topic}, and there is no such KafkaTopic")
+            yield _of_model(
+                model, f"the topic {topic} of {model.type} is no KafkaTopic. Add it, or correct `topic` here"
+            )
         elif read[topic] and topic not in plan.topics_of_brokers:
             yield manifests.finding(
                 "KafkaTopic", topic, "facts are published to it, and no source brings it to a Broker"

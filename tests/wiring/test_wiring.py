@@ -252,7 +252,14 @@ def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, ne
             "lastro.account.hold_expierd.v1",
             "events/sweeps.py",
             "class HoldExpired",
-            "No Trigger consumes lastro.account.hold_expired.v1, which is not declared terminal.",
+            "No Trigger consumes lastro.account.hold_expired.v1. Add a Trigger, or `terminal = True` here if no",
+        ),
+        (
+            "lastro.account.hold_expired.v1",
+            "lastro.payment.settled.v1",
+            "events/payments/settled.py",
+            "class PaymentSettled",
+            "The Trigger payments-expire consumes lastro.payment.settled.v1, which is declared terminal. Remove",
         ),
         (
             "lastro.account.hold_expired.v1",
