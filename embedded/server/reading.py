@@ -27,6 +27,19 @@ _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE | re.DOTALL)
 
+_NO_HTTP: Final = "The request does not have the format of HTTP/1.1 (RFC 9112)."
+# A word of llhttp's reason, and what the client is told. The first match counts.
+_REASONS: Final = (
+    ("pri", "HTTP/2 is not supported. Send HTTP/1.1."),
+    ("chunk", "The body is not divided into chunks in the format of RFC 9112 §7.1."),
+    ("content-length", "A request has one Content-Length, a decimal number, and no Transfer-Encoding beside it."),
+    ("transfer-encoding", "The only supported Transfer-Encoding is `chunked`."),
+    ("header", "A line of the head is not a header: a name, a colon and a value without control characters."),
+    ("space after start line", "A line of the head begins with a space. Send each header on one line."),
+    ("http", "The first line of a request is the method, the target without spaces, and `HTTP/1.1`."),
+    ("lf", "Each line of the head ends with CR and LF."),
+)
+
 
 class RequestReader:
     """Parses the requests of one connection.
@@ -273,7 +286,15 @@ def _problem_of(error: httptools.HttpParserError) -> Problem:
         return cause
     if isinstance(error, httptools.HttpParserCallbackError):
         raise error  # a defect of this module
-    return _malformed(f"This is not an HTTP/1.1 request: {error}.")
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return _malformed(
+            "The request does not begin with a method such as GET or POST. A client that begins with TLS must use "
+            "http:// here."
+        )
+    if isinstance(error, httptools.HttpParserInvalidURLError):
+        return _malformed("The request target has a character that must be percent-encoded.")
+    words = str(error).lower()
+    return _malformed(next((reason for part, reason in _REASONS if part in words), _NO_HTTP))
 
 
 def _malformed(detail: str) -> Problem:

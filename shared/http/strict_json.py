@@ -18,6 +18,18 @@ MAX_DEPTH: Final = 32
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 # 2^63 has 19 digits. orjson reads shorter integers exactly, and rounds longer ones to floats.
 _LONG_RUN: Final = b"0" * 19
+# The beginning of a message of Python's parser, and what the client is told.
+_REASONS: Final = {
+    "Expecting value": "a value is missing or misspelt",
+    "Expecting property name": "a name in double quotes is missing",
+    "Expecting ','": "a comma, or the end of the object or list, is missing",
+    "Expecting ':'": "a colon is missing",
+    "Extra data": "something follows the end of the value",
+    "Illegal trailing comma": "nothing follows a comma",
+    "Invalid control character": "a text has a control character that is not escaped",
+    "Invalid \\": "a text has an escape that JSON does not have",
+    "Unterminated string": "a text has no closing double quote",
+}
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _NO_BRACKET: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
@@ -84,13 +96,20 @@ def _parse_carefully(body: bytes, max_depth: int) -> Any:
     except RecursionError:
         raise _too_deep(max_depth) from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Problem("malformed_request", f"The body is not JSON: {error.msg} ({where}).") from None
+        raise _not_json(error) from None
     if _nests_deeper(body, max_depth):
         raise _too_deep(max_depth)
     if "\\u" in text:
         _refuse_lone_surrogates(value)
     return value
+
+
+def _not_json(error: json.JSONDecodeError) -> Problem:
+    if not error.doc.strip():
+        return Problem("malformed_request", "The body is empty. Send a JSON object.")
+    reason = next((plain for begin, plain in _REASONS.items() if error.msg.startswith(begin)), "the syntax is wrong")
+    where = f"line {error.lineno}, column {error.colno}"
+    return Problem("malformed_request", f"The body is not JSON: {reason} ({where}).")
 
 
 def _decode(body: bytes) -> str:
@@ -129,8 +148,8 @@ def _too_deep(max_depth: int) -> Problem:
 def _duplicate(text: str) -> Problem:
     try:
         tree = json.loads(text, object_pairs_hook=_Pairs, parse_int=_integer)
-    except ValueError as error:
-        return Problem("malformed_request", f"The body is not JSON: {error}.")
+    except json.JSONDecodeError as error:
+        return _not_json(error)
     except RecursionError:
         return _too_deep(MAX_DEPTH)
     pointer = _first_duplicate(tree)

@@ -81,7 +81,7 @@ def from_structured(body: bytes) -> Envelope:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidEvent(f"the structured event is not JSON: {error}") from None
+        raise InvalidEvent(f"the structured event {_reason(error)}") from None
     if not isinstance(document, dict):
         raise InvalidEvent("the structured event is not a JSON object")
     if "data_base64" in document:
@@ -167,8 +167,14 @@ def _checked_json(body: bytes) -> bytes:
     try:
         orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidEvent(f"the data is not JSON: {error}") from None
+        raise InvalidEvent(f"the data {_reason(error)}") from None
     return body
+
+
+def _reason(error: orjson.JSONDecodeError) -> str:
+    if "depth" in error.msg:
+        return "is nested too deeply"
+    return f"is not JSON (line {error.lineno}, column {error.colno})"
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

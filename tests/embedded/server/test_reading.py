@@ -316,3 +316,32 @@ def test_h11_finds_no_other_requests(sent: bytes) -> None:
         absolute = b"http://b"
         path, _, query = target.removeprefix(absolute).decode("latin-1").partition("?")
         assert mine == (method.decode(), path or "/", query, body)
+
+
+PLAIN_REASONS = {
+    b"FOO /v1/x HTTP/1.1\r\n": "The request does not begin with a method such as GET or POST.",
+    b"\x16\x03\x01\x02\x00": "A client that begins with TLS must use http:// here.",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": "HTTP/2 is not supported.",
+    b"GET /\x01 HTTP/1.1\r\n": "must be percent-encoded",
+    b"GET /a b HTTP/1.1\r\n": "The first line of a request is the method, the target without spaces",
+    b"GET / HTTX/1.1\r\n": "The first line of a request is",
+    b"GET / HTTP/3.7\r\n": "The first line of a request is",
+    b"GET / HTTP/1.1\nHost: a\n\n": "ends with CR and LF",
+    b"GET / HTTP/1.1\r\n A: b\r\n\r\n": "begins with a space",
+    b"GET / HTTP/1.1\r\nHost a\r\n\r\n": "is not a header: a name, a colon and a value",
+    b"GET / HTTP/1.1\r\nA: b\x00\r\n\r\n": "is not a header: a name, a colon and a value",
+    b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n": "one Content-Length, a decimal number",
+    b"POST / HTTP/1.1\r\nContent-Length: a\r\n\r\n": "one Content-Length, a decimal number",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n": "Transfer-Encoding is `chunked`",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n": "not divided into chunks",
+}
+
+
+@pytest.mark.parametrize(("sent", "reason"), PLAIN_REASONS.items(), ids=range(len(PLAIN_REASONS)))
+def test_a_malformed_request_is_refused_with_a_plain_reason(sent: bytes, reason: str) -> None:
+    """The detail says what is wrong with the request, in words of HTTP and not of the parser."""
+    reader = RequestReader(SETTINGS)
+    reader.feed(sent)
+    assert reader.refusal is not None
+    assert reader.refusal.code == "malformed_request"
+    assert reason in reader.refusal.detail

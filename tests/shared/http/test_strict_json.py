@@ -247,3 +247,25 @@ def test_a_fingerprint_ignores_key_order(value: dict[str, int | None], random: A
     shuffled = list(value.items())
     random.shuffle(shuffled)
     assert fingerprint(dict(shuffled)) == fingerprint(value)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "The body is empty. Send a JSON object."),
+        (b'{"a":', "a value is missing or misspelt (line 1, column 6)"),
+        (b'{"a":tru}', "a value is missing or misspelt (line 1, column 6)"),
+        (b"{'a': 1}", "a name in double quotes is missing (line 1, column 2)"),
+        (b"{} {}", "something follows the end of the value (line 1, column 4)"),
+        (b'{"a": 01}', "a comma, or the end of the object or list, is missing (line 1, column 8)"),
+        (b'{"a" 1}', "a colon is missing (line 1, column 6)"),
+        (b'{"a":"\n"}', "a text has a control character that is not escaped (line 1, column 7)"),
+        (b'{"a":"\\x"}', "a text has an escape that JSON does not have (line 1, column 7)"),
+        (b'{"a":"\\u12"}', "a text has an escape that JSON does not have (line 1, column "),
+        (b'{"a":"b', "a text has no closing double quote (line 1, column 6)"),
+        (b'[{"a":1,"a":2}, oops]', "a value is missing or misspelt (line 1, column 17)"),
+    ],
+)
+def test_a_body_that_is_not_json_is_refused_with_a_plain_reason(body: bytes, detail: str) -> None:
+    """The detail says what is wrong at which place, in words of JSON and not of the parser."""
+    assert detail in refusal(body).detail
