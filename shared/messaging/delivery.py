@@ -122,6 +122,8 @@ def _read(operation: EventOperation, envelope: Envelope) -> tuple[str, Event | E
     elif not tenant_id or tenant_id == PLATFORM:
         raise Problem("malformed_request", "The event names no tenant (extension attribute tenantid).")
     elif not envelope.partition_key.startswith(tenant_id + "/"):
+        if not envelope.extensions.get("partitionkey"):
+            raise Problem("malformed_request", "The event has no extension attribute partitionkey.")
         raise Problem("tenant_mismatch", "The event's partitionkey does not begin with its tenant.")
     if operation.any_event:
         return tenant_id, envelope

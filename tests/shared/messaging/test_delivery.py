@@ -69,3 +69,25 @@ async def test_deliveries_are_logged_for_debugging(harness: Harness, caplog: pyt
     assert (await harness.deliver("payments/expire", envelope)).status == 204
     [record] = [record for record in caplog.records if record.name == logger.name]
     assert record.getMessage().startswith(f"{envelope.type} {envelope.id} answered 204 in ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "detail"),
+    [
+        ({"partitionkey": None}, "malformed_request", "The event has no extension attribute partitionkey."),
+        ({"partitionkey": "other/x"}, "tenant_mismatch", "The event's partitionkey does not begin with its tenant."),
+        ({"tenantid": None}, "malformed_request", "The event names no tenant (extension attribute tenantid)."),
+    ],
+)
+async def test_an_event_that_is_not_of_its_tenant_is_refused_with_what_is_wrong(
+    changes: dict[str, str | None], code: str, detail: str
+) -> None:
+    """An absent partition key is named as absent, and one of another tenant as a mismatch."""
+    harness = Harness.make()
+    await harness.tenant()
+    envelope = harness.envelope(await _expired(harness))
+    extensions = {**envelope.extensions, **changes}
+    envelope.extensions = {name: value for name, value in extensions.items() if value is not None}
+    delivery = await harness.deliver("payments/expire", envelope)
+    assert delivery.status in {400, 403}
+    assert (delivery.headers["Kne-Code"], delivery.headers["Kne-Detail"]) == (code, detail)
