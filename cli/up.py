@@ -38,12 +38,12 @@ def up(
     """
     from embedded.server.listening import AddressInUse, listen, url_of
     from embedded.server.running import run
-    from shared.bootstrap.starting import warn_of_misspelt
+    from shared.bootstrap.starting import warn_of_variables
     from shared.telemetry.logs import Logs
 
     settings = _settings(data_dir)
     logs = Logs(settings.log_level, settings.log_format)
-    warn_of_misspelt()
+    warn_of_variables()
     try:
         listening = listen(host, port)
     except AddressInUse as error:

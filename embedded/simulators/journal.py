@@ -5,6 +5,7 @@ Each line is written to the operating system immediately, so it survives `kill -
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+log = logging.getLogger(__name__)
 _LINES_PER_RECORD: Final = 8
 
 Record = tuple[str, dict[str, Any]]
@@ -44,19 +46,20 @@ class ChargeJournal:
     def load(self) -> list[Record]:
         """Return the last record of each key, in the order of their last change, and shorten the file to these.
 
-        An incomplete line of a killed process is ignored.
+        A line that is no record is logged with its number and left out: a killed process may have left half a line.
         """
         if self._path is None or not self._path.exists():
             return []
         records: OrderedDict[tuple[str, str], Record] = OrderedDict()
-        for line in self._path.read_bytes().splitlines():
-            try:
-                kind, record = orjson.loads(line)
-            except ValueError:
+        for number, line in enumerate(self._path.read_bytes().splitlines(), 1):
+            found = _record(line)
+            if found is None:
+                log.warning("%s:%d is damaged and left out", self._path, number)
                 continue
-            key = (kind, record.get("txid") or record.get("key"))
+            kind, record = found
+            key = (kind, str(record.get("txid") or record.get("key")))
             records.pop(key, None)
-            records[key] = (kind, record)
+            records[key] = found
         kept = list(records.values())[-self._limit :]
         self._rewrite(kept)
         return kept
@@ -75,6 +78,17 @@ class ChargeJournal:
             file.write(b"".join(orjson.dumps(record) + b"\n" for record in records))
         fresh.replace(self._path)
         self._lines = len(records)
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        return None
+    match value:
+        case [str(kind), dict(record)]:
+            return kind, record
+    return None
 
 
 def _open(path: Path, how: int) -> BinaryIO:

@@ -12,6 +12,7 @@ from shared.adapters.files.keyfile import check_key_files
 from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.adapters.otlp.variables import read_variables
 from shared.bootstrap.adapters import choose
+from shared.core import crash_points
 from shared.core.settings import Settings, misspelt
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,14 @@ def read_settings() -> Settings:
     return settings
 
 
-def warn_of_misspelt() -> None:
-    """Log a warning for each variable whose name resembles a setting's name but is none. Needs logging to be set up."""
+def warn_of_variables() -> None:
+    """Log a warning for each variable whose name resembles a setting's name but is none, and for an armed crash point.
+
+    Needs logging to be set up.
+    """
+    point = os.environ.get(crash_points.VARIABLE)
+    if point:
+        log.warning("%s=%s is set: this process kills itself there, which is for tests", crash_points.VARIABLE, point)
     for name, meant in misspelt():
         log.warning("the environment has %s, which is not a setting; did you mean %s?", name, meant)
 

@@ -51,13 +51,13 @@ def begin() -> tuple[Settings, Logs]:
     """Read the settings and set up logging, once. Raises InvalidSettings or BadKeyFile."""
     global _begun  # noqa: PLW0603 - as above
     if _begun is None:
-        from shared.bootstrap.starting import check_files, read_settings, warn_of_misspelt
+        from shared.bootstrap.starting import check_files, read_settings, warn_of_variables
         from shared.telemetry.logs import Logs
 
         settings = read_settings()
         check_files(settings)
         _begun = settings, Logs(settings.log_level, settings.log_format)
-        warn_of_misspelt()
+        warn_of_variables()
     return _begun
 
 

@@ -40,6 +40,29 @@ def test_a_second_up_on_the_same_directory_is_refused(platform: Started) -> None
     assert len(second.stderr.strip().splitlines()) == 1
 
 
+def test_a_file_in_place_of_the_data_directory_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    """A data directory that is a file, or in a file, and a database that is a directory end the start with 1 and one
+    line that says what to do."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "data" / "lastro.db").mkdir(parents=True)
+    for path, reason in (
+        (tmp_path / "file", f"{tmp_path / 'file'}: this is not a directory; set LASTRO_DATA_DIR (or --data-dir)"),
+        (tmp_path / "file" / "x", "this is not a directory; set LASTRO_DATA_DIR (or --data-dir)"),
+        (tmp_path / "data", "lastro.db is a directory and not a database: move it away, or set LASTRO_DATA_DIR"),
+    ):
+        ended = run("up", "--port", "0", "--data-dir", str(path))
+        assert ended.returncode == 1
+        (line,) = ended.stderr.strip().splitlines()
+        assert reason in line
+
+
+def test_an_armed_crash_point_is_logged(tmp_path: Path) -> None:
+    """A process that a test has told to kill itself says so at its start."""
+    (tmp_path / "file").write_text("")  # it cannot start
+    armed = run("up", "--port", "0", "--data-dir", str(tmp_path / "file"), LASTRO_CRASH_AT="store.decided")
+    assert "LASTRO_CRASH_AT=store.decided is set: this process kills itself there" in armed.stderr
+
+
 def test_a_port_in_use_is_named(platform: Started, tmp_path: Path) -> None:
     """A port in use is an error of one line that names the port."""
     port = str(platform.address[1])

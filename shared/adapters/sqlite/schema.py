@@ -5,6 +5,7 @@ The writer process imports this module, so it imports only the standard library.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -163,8 +164,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 
 
 def make_data_dir(data_dir: Path) -> None:
-    """Create the directory with access only for its owner. An existing directory is not changed."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create the directory with access only for its owner. An existing directory is not changed.
+
+    Raises OSError, with the remedy in its text if the path is, or leads through, a file.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        remedy = "this is not a directory; set LASTRO_DATA_DIR (or --data-dir) to one"
+        raise NotADirectoryError(errno.ENOTDIR, remedy, str(data_dir)) from None
 
 
 def open_for_writing(data_dir: Path) -> sqlite3.Connection:
@@ -177,6 +185,9 @@ def open_for_writing(data_dir: Path) -> sqlite3.Connection:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         return _open_for_writing(path)
+    except IsADirectoryError:
+        wrong = f"{path} is a directory and not a database: move it away, or set LASTRO_DATA_DIR to another directory"
+        raise CannotOpen(wrong) from None
     except OSError as error:
         raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from None
     except sqlite3.Error as error:

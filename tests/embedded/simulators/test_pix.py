@@ -205,8 +205,9 @@ async def test_a_method_that_is_not_allowed(bench: Bench) -> None:
     assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PUT")
 
 
-async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path) -> None:
-    """After a kill, the simulator has its charges and webhooks, sends unsent callbacks and repeats no sent ones."""
+async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a kill, the simulator has its charges and webhooks, sends unsent callbacks and repeats no sent ones; lines
+    that are damaged are logged with their numbers."""
     journal = tmp_path / "journal.jsonl"
     first = Bench(journal)
     await first.charge(OTHER, 5)
@@ -216,11 +217,15 @@ async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path) -> Non
     for task in list(first.simulator._tasks):
         task.cancel()
     with journal.open("ab") as file:
-        file.write(b'["charge", {"txid": "cut off in the midd')
+        lines = len(journal.read_bytes().splitlines())
+        file.write(b'5\n["charge", 5]\n["charge", {"txid": "cut off in the midd')
     second = Bench(journal)
     second.simulator.start()
     await second.settle()
     assert [report["txid"] for report in second.platform.reports] == [TXID]
+    assert [record.getMessage() for record in caplog.records if record.name == "embedded.simulators.journal"] == [
+        f"{journal}:{lines + number} is damaged and left out" for number in (1, 2, 3)
+    ]
     await second.charge(OTHER, 5)
     await second.close()
     third = Bench(journal)
