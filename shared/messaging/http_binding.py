@@ -172,7 +172,7 @@ def _checked_json(body: bytes) -> bytes:
 
 
 def _reason(error: orjson.JSONDecodeError) -> str:
-    if "depth" in error.msg:
+    if "depth" in error.msg or "ecursion" in error.msg:  # versions of orjson differ
         return "is nested too deeply"
     return f"is not JSON (line {error.lineno}, column {error.colno})"
 
