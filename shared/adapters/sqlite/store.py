@@ -135,7 +135,7 @@ class SqliteStore(Adapter):
 
     def _not_written(self, wrong: str) -> str:
         first, last = self._log.durable_sequence + 1, self._log.head_sequence
-        lost = "the last commits, which have no events,"
+        lost = "the last changes, which have no events,"
         if last >= first:
             lost = f"{last - first + 1} events (numbers {first} to {last}) and their commits"
         return (

@@ -466,7 +466,7 @@ async def test_a_store_that_is_closed_before_its_writer_has_answered_says_what_i
     await store.documents.commit(inserting("n1"))
     with pytest.raises(NotWritten) as found:
         await store.aclose(0.05)
-    assert "the last commits, which have no events, are not on disk" in str(found.value)
+    assert "the last changes, which have no events, are not on disk" in str(found.value)
 
 
 async def test_a_closed_store_refuses(tmp_path: Path) -> None:
