@@ -1,8 +1,9 @@
-"""`lastro migrate`: creates and changes the collections and tables of this version in MongoDB and Cassandra."""
+"""`lastro migrate`: creates and changes what this version needs in MongoDB, Cassandra and Vault."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
@@ -13,6 +14,7 @@ from cli.options import Json
 from cli.output import print_json, say
 
 _MONGODB: Final = ("mongodb://", "mongodb+srv://")
+_VAULT: Final = ("vault+https://", "vault+http://")
 _CASSANDRA: Final = ("cassandra://", "cassandra+tls://")
 
 
@@ -21,9 +23,10 @@ def migrate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is missing, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Create what is missing on the servers of LASTRO_DOCUMENTS and LASTRO_LEDGER.
+    """Create what is missing on the servers of LASTRO_DOCUMENTS, LASTRO_LEDGER and LASTRO_SECRETS.
 
-    It creates the collections, validators and indexes of MongoDB, and the keyspace and tables of Cassandra. Functions
+    It creates the collections, validators and indexes of MongoDB, the keyspace and tables of Cassandra, and the mounts,
+    keys, policies and roles of Vault; the last only with an administrator's token in VAULT_TOKEN. Functions
     do not do this themselves, and do not start on a server that was not migrated. It can be repeated, and functions of
     the previous version continue to run. The embedded store migrates itself when it is opened.
     """
@@ -35,6 +38,7 @@ def migrate(
         raise CliError(str(error)) from None
     _require("LASTRO_DOCUMENTS", settings.documents, _MONGODB, "MongoDB")
     _require("LASTRO_LEDGER", settings.ledger, _CASSANDRA, "Cassandra")
+    _require("LASTRO_SECRETS", settings.secrets, _VAULT, "Vault")
     if not settings.documents and not settings.ledger:
         say("LASTRO_DOCUMENTS and LASTRO_LEDGER are not set: the embedded store migrates itself when it is opened")
     steps: list[str] = []
@@ -43,6 +47,8 @@ def migrate(
         _print_summary(asyncio.run(_migrate_documents(settings.documents, done, dry_run=dry_run)), dry_run=dry_run)
     if settings.ledger:
         _print_summary(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
+    if settings.secrets:
+        _set_up_secrets(settings.secrets, done, dry_run=dry_run)
     if as_json:
         print_json({"steps": steps})
 
@@ -99,3 +105,21 @@ async def _migrate_ledger(url: str, done: Callable[[str], None], *, dry_run: boo
     except (InvalidSettings, Unavailable) as error:
         raise CliError(f"LASTRO_LEDGER cannot be used: {error}") from None
     return _Migrated(f"the keyspace {place.keyspace}", steps)
+
+
+def _set_up_secrets(url: str, done: Callable[[str], None], *, dry_run: bool) -> None:
+    from shared.adapters.vault.address import read_address
+    from shared.adapters.vault.setup import WrongMount, set_up
+    from shared.core.settings import InvalidSettings
+    from shared.ports.documents import Unavailable
+
+    token = os.environ.get("VAULT_TOKEN", "").strip()
+    if not token:
+        say("VAULT_TOKEN is not set, so the Vault of LASTRO_SECRETS is left as it is")
+        return
+    try:
+        address = read_address(url)
+        steps = set_up(address, token, done, dry_run=dry_run)
+    except (InvalidSettings, WrongMount, Unavailable) as error:
+        raise CliError(f"LASTRO_SECRETS cannot be set up: {error}") from None
+    _print_summary(_Migrated(f"the Vault at {address.url}", steps), dry_run=dry_run)

@@ -43,7 +43,7 @@ class NewTenant:
 async def make_signing_key(ctx: Context) -> NewSigningKey:
     """Insert a new active signing key, with its secret sealed for the tenant, and return both."""
     secret = ctx.secrets.new()
-    (sealed,) = await ctx.secrets.seal([secret])
+    (sealed,) = await ctx.secrets.seal([secret], "signing-secrets")
     document: SigningKeyDocument = {
         "id": ctx.new_id("key"),
         "tenant_id": ctx.tenant_id,

@@ -22,9 +22,10 @@ MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
 CASSANDRA: Final = "shared.adapters.cassandra.store.cassandra_ledger"
 KAFKA: Final = "shared.adapters.kafka.bus.kafka_bus"
+VAULT: Final = "shared.adapters.vault.secrets.vault_secrets"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
-    "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file"},
+    "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file", "vault+https": VAULT, "vault+http": VAULT},
     "flags": {EMBEDDED: "shared.adapters.files.yaml_flags.yaml_flags"},
     "cache": {
         EMBEDDED: "shared.adapters.memory.local_cache.local_cache",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.ports.documents import Documents
     from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerStore, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce, Nonces
-    from shared.ports.secrets import Secrets
+    from shared.ports.secrets import Purpose, Secrets
 
 log = logging.getLogger(__name__)
 _PROBE_SECONDS: Final = 1.0
@@ -267,8 +267,8 @@ class LazySecrets:
     async def put(self, name: str, value: bytes) -> None:
         await (await self._secrets()).put(name, value)
 
-    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
-        return await (await self._secrets()).seal(plaintexts, context)
+    async def seal(self, plaintexts: Sequence[str], context: str, purpose: Purpose = "personal-data") -> list[str]:
+        return await (await self._secrets()).seal(plaintexts, context, purpose)
 
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
         return await (await self._secrets()).open(sealed, context)

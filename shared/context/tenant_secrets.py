@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.core.randomness import SecretSource
-    from shared.ports.secrets import Secrets
+    from shared.ports.secrets import Purpose, Secrets
 
 
 class TenantSecrets:
@@ -29,9 +29,9 @@ class TenantSecrets:
         """Return a secret that the platform stores under a name and for no tenant, or None."""
         return await self._secrets.get(name)
 
-    async def seal(self, plaintexts: Sequence[str]) -> list[str]:
-        """Encrypt fields, with one call of the secrets port."""
-        return await self._secrets.seal(plaintexts, self._tenant_id)
+    async def seal(self, plaintexts: Sequence[str], purpose: Purpose = "personal-data") -> list[str]:
+        """Encrypt fields of one purpose, with one call of the secrets port."""
+        return await self._secrets.seal(plaintexts, self._tenant_id, purpose)
 
     async def open(self, sealed: Sequence[str]) -> list[str]:
         """Decrypt fields, with one call of the secrets port. Raises ValueError when one was not sealed for this

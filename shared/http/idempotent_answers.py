@@ -62,7 +62,7 @@ async def store(
     """
     body = response.body.decode()
     if sealed:
-        body = (await ctx.runtime.secrets.seal([body], tenant_id))[0]
+        body = (await ctx.runtime.secrets.seal([body], tenant_id, "responses"))[0]
     document: IdempotencyDocument = {
         "id": record[0],
         "tenant_id": tenant_id,

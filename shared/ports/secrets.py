@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol, get_args
+
+Purpose = Literal["signing-secrets", "personal-data", "responses"]
+"""What a field contains: the secret of a signing key, personal data, or a stored response with either.
+
+Where each purpose has a key of its own, the access of a domain can be limited to the purposes that it needs.
+"""
+
+PURPOSES: Final[frozenset[str]] = frozenset(get_args(Purpose))
+"""All purposes."""
 
 
 class Secrets(Protocol):
@@ -17,7 +26,7 @@ class Secrets(Protocol):
         """Store a named secret in the place of an earlier one, durably before this returns."""
         ...
 
-    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+    async def seal(self, plaintexts: Sequence[str], context: str, purpose: Purpose = "personal-data") -> list[str]:
         """Encrypt fields. They can be decrypted only with the same context (a tenant)."""
         ...
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.ports.lifecycle import Adapter, AdapterOptions
+from shared.ports.secrets import Purpose
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -66,7 +67,12 @@ class KeyFileSecrets(Adapter):
         named[name] = self._seal(value, f"secret/{name}")
         _replace(self._data_dir / SECRETS_FILE, {"version": _VERSION, "secrets": named})
 
-    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+    async def seal(
+        self,
+        plaintexts: Sequence[str],
+        context: str,
+        purpose: Purpose = "personal-data",  # noqa: ARG002 - every reader of the file has its keys, so one is enough
+    ) -> list[str]:
         self._read_keys()
         return [self._seal(text.encode(), f"field/{context}") for text in plaintexts]
 

@@ -51,6 +51,7 @@ from shared.ports.ledger import (
 )
 from shared.ports.lifecycle import Adapter
 from shared.ports.nonces import Nonce
+from shared.ports.secrets import Purpose
 
 Document = dict[str, Any]
 Rows = dict[tuple[str, str, str], Document]
@@ -408,7 +409,12 @@ class MemorySecrets(Adapter):
         self.require_open()
         self._named[name] = value
 
-    async def seal(self, plaintexts: Sequence[str], context: str) -> list[str]:
+    async def seal(
+        self,
+        plaintexts: Sequence[str],
+        context: str,
+        purpose: Purpose = "personal-data",  # noqa: ARG002 - there are no keys
+    ) -> list[str]:
         self.require_open()
         return [f"sealed:{context}:{text.encode().hex()}" for text in plaintexts]
 

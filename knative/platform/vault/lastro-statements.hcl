@@ -1,0 +1,6 @@
+# What the functions of the domain statements may do.
+
+# Verifies the signatures of requests.
+path "transit/decrypt/lastro-signing-secrets" {
+  capabilities = ["update"]
+}

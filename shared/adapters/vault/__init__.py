@@ -1,0 +1,1 @@
+"""The secrets port on HashiCorp Vault's API: named secrets in KV version 2, and keys in Transit."""
