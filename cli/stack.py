@@ -1,4 +1,4 @@
-"""`lastro stack`: the servers of compose.yaml, by Docker."""
+"""`lastro stack`: runs the servers of compose.yaml with Docker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Se
 
 @app.command()
 def up(names: Names = None, *, as_json: Json = False) -> None:
-    """Start servers, wait until they are healthy, and print the settings with which `lastro` uses them.
+    """Start servers, wait until they are healthy, and print the settings that `lastro` needs to use them.
 
     Their data are kept in volumes of Docker. With these settings, `lastro migrate` creates the collections and tables,
     and `lastro topics apply` the topics.
@@ -41,7 +41,7 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Remove their data too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Stop the servers and remove their containers. Their data stay, unless --volumes is given."""
+    """Stop the servers and remove their containers. The volumes are kept unless --volumes is given."""
     _compose("down", *(["--volumes"] if volumes else []))
     if as_json:
         print_json({"data_removed": volumes})
@@ -49,9 +49,9 @@ def down(
 
 @app.command()
 def status(*, as_json: Json = False) -> None:
-    """Show which servers run, their health and their settings."""
+    """Show the running servers, their health and their settings."""
     settings = _settings(None)
-    # One JSON object a line; Compose before 2.21 prints one list.
+    # One JSON object per line; Compose before 2.21 prints one list.
     shown = _compose("ps", "--all", "--format", "json", captured=True)
     rows: list[dict[str, Any]] = []
     for line in shown.splitlines():

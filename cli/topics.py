@@ -1,4 +1,4 @@
-"""`lastro topics`: the topics of the manifests, on the Kafka of LASTRO_BUS."""
+"""`lastro topics`: creates the topics of the manifests on the Kafka of LASTRO_BUS."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from cli.output import print_json, say
 if TYPE_CHECKING:
     from shared.adapters.kafka.topics import Step
 
-app = typer.Typer(no_args_is_help=True, help="Topics on the Kafka of LASTRO_BUS: make them as the manifests say.")
+app = typer.Typer(no_args_is_help=True, help="Create the topics of the manifests on the Kafka of LASTRO_BUS.")
 
 
 @app.callback()
 def _topics() -> None:
-    """Make `apply` a command of its own name, though it is the only one."""
+    """Group for `apply`: without it, Typer would make a single command the group itself."""
 
 
 @app.command()
 def apply(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what differs, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the differences and change nothing.")] = False,
     max_replicas: Annotated[
         int | None,
         typer.Option(
             "--max-replicas",
             min=1,
-            help="Create topics with at most so many replicas (and min.insync.replicas): for few servers.",
+            help="Maximum of replicas and min.insync.replicas of new topics, for small clusters.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Create and extend the topics of kafka-sources/topics.yaml, and one for each Broker.
 
-    Partitions are added and the configuration of the manifests is set; other configuration stays. Nothing is deleted.
-    It can be repeated. Ends with 1 when something differs that Kafka cannot change.
+    Partitions are added and the configuration of the manifests is set; other configuration is kept. Nothing is deleted.
+    The command can be repeated. Exits with 1 if there is a difference that Kafka cannot change.
     """
     steps = asyncio.run(_apply(dry_run=dry_run, max_replicas=max_replicas))
     if as_json:

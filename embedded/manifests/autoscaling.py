@@ -80,7 +80,7 @@ def _duration(least: float, *, whole: bool = True) -> Callable[[str], None]:
 def _one_of(*values: str) -> Callable[[str], None]:
     def check(text: str) -> None:
         if text not in values:
-            raise ValueError(f"{text!r} is none of {', '.join(values)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(values)}")
 
     return check
 

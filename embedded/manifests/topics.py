@@ -8,14 +8,14 @@ from embedded.manifests.eventing import Broker
 from embedded.manifests.loading import Manifests
 from shared.adapters.kafka.topics import WantedTopic
 
-# Of a Broker's ConfigMap, with the defaults of eventing-kafka-broker 1.23.
+# Keys of a Broker's ConfigMap, with the defaults of eventing-kafka-broker 1.23.
 _PARTITIONS: Final = ("default.topic.partitions", 10)
 _REPLICAS: Final = ("default.topic.replication.factor", 1)
 _CONFIG: Final = "default.topic.config."
 
 
 class BadBrokerConfig(ValueError):
-    """A Broker's ConfigMap has a number that is none. The text names it."""
+    """A value in a Broker's ConfigMap is not a number. The text names it."""
 
 
 def wanted_topics(manifests: Manifests) -> list[WantedTopic]:

@@ -179,9 +179,9 @@ class Platform:
         stack.callback(self.state.stop)
 
     async def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Wait for work in progress and close everything, within so many seconds. The rest stays in the log.
+        """Wait for work in progress and close everything, within this number of seconds. The rest stays in the log.
 
-        Raises NotWritten when something that was decided is not on disk.
+        Raises NotWritten if a committed change is not on disk.
         """
         self.process.close_by(asyncio.get_running_loop().time() + seconds)
         await self.closing.aclose()

@@ -1,7 +1,7 @@
 """Reads CloudEvents from Kafka records: the Kafka protocol binding 1.0.2, in binary and structured mode.
 
-A record is read by the same rules as an HTTP message (shared.messaging.http_binding). Values of headers are UTF-8,
-without percent-encoding.
+A record is read by the same rules as an HTTP message (shared.messaging.http_binding). Header values are UTF-8, without
+percent-encoding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CONTENT_TYPE: Final = "content-type"
 
 
 def from_kafka(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -> Envelope:
-    """Return the event of a record. Names of headers are compared without regard to case, as Knative's sources do.
+    """Return the event of a record. Header names are case-insensitive, as in Knative's sources.
 
     Raises InvalidEvent for a record that is not a CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8.
     """
@@ -34,7 +34,8 @@ def from_kafka(headers: Iterable[tuple[str, bytes | None]], value: bytes | None)
 
 
 def _fields(headers: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
-    """Return the headers of the event by lower-case name. Raises InvalidEvent when one is repeated or not UTF-8."""
+    """Return the headers of the event by lower-case name. Raises InvalidEvent if a header is repeated or is not
+    UTF-8."""
     fields: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()

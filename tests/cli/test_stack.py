@@ -1,4 +1,4 @@
-"""`lastro stack`, with a program in Docker's place that writes down how it was called; and compose.yaml."""
+"""`lastro stack`, with a program that records its calls instead of Docker; and compose.yaml."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ exit "${FAILS:-0}"
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file to which the program in Docker's place writes its calls."""
+    """The file to which the replacement for Docker writes its calls."""
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
     program.write_text(DOCKER)
@@ -60,7 +60,7 @@ def test_up_starts_only_the_servers_that_are_named(docker: Path) -> None:
 
 
 def test_an_unknown_server_is_refused(docker: Path) -> None:
-    """A name that compose.yaml does not have is wrong usage, and the message lists the names."""
+    """A name that is not in compose.yaml is a usage error, and the message lists the names."""
     result = run("stack", "up", "oracle")
     assert result.returncode == 2
     assert "compose.yaml has no server oracle: it has mongodb, cassandra, redis, kafka" in result.stderr
@@ -68,7 +68,7 @@ def test_an_unknown_server_is_refused(docker: Path) -> None:
 
 
 def test_down_keeps_the_data_unless_told(docker: Path) -> None:
-    """`stack down` removes the containers; the volumes only with --volumes."""
+    """`stack down` removes the containers, and the volumes only with --volumes."""
     assert run("stack", "down").returncode == 0
     assert json.loads(run("stack", "down", "--volumes", "--json").stdout) == {"data_removed": True}
     assert [line.split("compose.yaml ")[1] for line in docker.read_text().splitlines()] == ["down", "down --volumes"]
@@ -76,7 +76,7 @@ def test_down_keeps_the_data_unless_told(docker: Path) -> None:
 
 @pytest.mark.parametrize("as_list", [False, True])
 def test_status_shows_each_server(docker: Path, monkeypatch: pytest.MonkeyPatch, *, as_list: bool) -> None:
-    """`stack status` shows the health of each server, as old and new versions of Compose print it."""
+    """`stack status` shows the health of each server, from the output of old and new versions of Compose."""
     rows = [
         {"Service": "redis", "State": "running", "Health": "healthy"},
         {"Service": "kafka", "State": "exited", "Health": ""},
@@ -97,7 +97,7 @@ def test_no_compose_is_one_sentence(docker: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_failure_of_compose_shows_the_command(docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Compose fails, its command and its exit code are shown."""
+    """If Compose fails, the message has its command and its exit code."""
     monkeypatch.setenv("FAILS", "14")
     result = run("stack", "down")
     assert result.returncode == 1
@@ -133,7 +133,7 @@ def test_the_settings_are_accepted() -> None:
 
 
 def test_the_versions_are_those_of_the_tests() -> None:
-    """Where tests start the same server, compose.yaml has the version that the tests have."""
+    """If tests start the same server, compose.yaml has the same version as the tests."""
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA}"
     assert SERVICES["cassandra"]["image"] == f"cassandra:{CASSANDRA}"
 

@@ -1,7 +1,7 @@
-"""Two `lastro up` on one MongoDB, Cassandra and Redis: each has every function, and one of them is killed under load.
+"""Two `lastro up` on one MongoDB, Cassandra and Redis: each runs every function, and one is killed under load.
 
-`pytest -s` shows the number of payments, how they ended, and how many requests each platform answered.
-LASTRO_TWO_PLATFORMS_PAYMENTS sets how many payments there are.
+`pytest -s` shows the number of payments by final status, and the number of requests that each platform answered.
+LASTRO_TWO_PLATFORMS_PAYMENTS sets the number of payments.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from tests.waiting import PATIENCE_SECONDS
 PAYMENTS: Final = int(os.environ.get("LASTRO_TWO_PLATFORMS_PAYMENTS", "1000"))
 WORKERS: Final = 16
 FUNDED: Final = (1_000_000, 1_000_000, 1_000_000, 500)
-"""What each payer has, in centavos. The last one's payments compete for what is left, and most are declined."""
+"""Opening balance of each payer, in centavos. The last payer cannot pay for all its payments, so most are declined."""
 PAYEES: Final = 3
 SHARED_FILES: Final = ("keys.json", "secrets.json", "credentials.json")
-"""What both platforms must know: the keys, the named secrets, and the demo tenant's credentials."""
+"""Files that both platforms share: the keys, the named secrets, and the demo tenant's credentials."""
 _ENDED: Final = frozenset({"settled", "declined", "failed", "canceled", "expired"})
 _PAUSE: Final = 0.05
 
 
 @dataclass
 class Process:
-    """A platform, as the client of the crash tests sees it."""
+    """The process of a platform, with the attributes that the client of the crash tests uses."""
 
     started: Started
     answered: int = 0
 
     @property
     def base_url(self) -> str:
-        """Where it answers."""
+        """The base URL of the platform."""
         return str(self.started.announced["base_url"])
 
     async def ended(self) -> int:
-        """Return the exit code at once; a connection may also fail while the process lives."""
+        """Return the exit code if the process has ended; a connection can also fail while it runs."""
         return self.started.process.poll() or 0
 
 
 @dataclass
 class Pair:
-    """The platforms, a client of each, and what was answered."""
+    """The platforms, a client of each, and the answers received."""
 
     stack: ExitStack
     folder: Path
@@ -74,17 +74,17 @@ class Pair:
         process = await asyncio.to_thread(self.stack.enter_context, context)
         self.processes[name] = Process(process)
         client = Client(json.loads((self.folder / "a" / "credentials.json").read_text()))
-        await client.meet(self.processes[name])  # type: ignore[arg-type]  # what a client needs of it
+        await client.meet(self.processes[name])  # type: ignore[arg-type]  # has the attributes that a client uses
         self.clients[name] = client
 
     async def kill(self, name: str) -> None:
-        """Kill a platform, as `kill -9` does."""
+        """Kill a platform with SIGKILL."""
         client = self.clients.pop(name)
         self.processes[name].started.stop(signal.SIGKILL)
         await client.leave()
 
     async def anywhere(self, first: int, call: Callable[[Client], Awaitable[Any]]) -> Any:
-        """Make a call at one platform, and at the next one when that has ended or does not answer."""
+        """Make a call at one platform, and at the other one if the first has ended or does not answer."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 names = sorted(self.clients)
@@ -101,7 +101,7 @@ class Pair:
 
 @pytest.fixture
 def settings(mongodb_url: str, cassandra_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """Return the settings of both platforms: a database, a keyspace and keys of this test's own."""
+    """Return the settings of both platforms: a database, a keyspace and keys of this test only."""
     name = f"two_{os.getpid()}_{tmp_path.name[-12:]}".lower().replace("-", "_")
     found = {
         "LASTRO_DOCUMENTS": mongodb_url.replace("/lastro?", f"/{name}?"),
@@ -126,12 +126,12 @@ async def pair(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Pair]:
 
 
 def brl(value: int) -> dict[str, Any]:
-    """Return an amount."""
+    """Return an amount in BRL from centavos."""
     return {"value": value, "currency": "BRL"}
 
 
 async def open_accounts(client: Client) -> tuple[list[str], list[str]]:
-    """Return the payers' accounts, with money, and the payees'."""
+    """Create accounts: the payers', with money, and the payees'. Return both."""
     document = {"type": "cpf", "number": "529.982.247-25"}
     body = {"kind": "merchant", "name": "Loja", "document": document, "email": "loja@example.com"}
     owner = (await client.post("owner", "/v1/users", body))["id"]
@@ -173,7 +173,7 @@ async def pay_all(pair: Pair, payers: list[str], payees: list[str]) -> dict[int,
             made[number] = await pair.anywhere(number, partial(Client.post, key=key, path="/v1/payments", body=body))
 
     async def kill_and_start() -> None:
-        while len(made) < PAYMENTS // 2:  # noqa: ASYNC110 - what is counted has no event
+        while len(made) < PAYMENTS // 2:  # noqa: ASYNC110 - no event is set when a payment is made
             await asyncio.sleep(_PAUSE)
         await pair.kill("a")
         while len(made) < PAYMENTS * 3 // 4:  # noqa: ASYNC110 - as above
@@ -185,7 +185,8 @@ async def pay_all(pair: Pair, payers: list[str], payees: list[str]) -> dict[int,
 
 
 async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair) -> None:
-    """Every answered payment ends once; balances, ledger and statements agree; no hold and no dead letter is left."""
+    """Every accepted payment reaches one final status; balances, ledger and statements agree; no hold or dead letter is
+    left."""
     await pair.start("a")
     await pair.start("b")
     payers, payees = await open_accounts(pair.clients["a"])
@@ -206,7 +207,7 @@ async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair)
 
 
 async def check_first_answers(pair: Pair, made: dict[int, dict[str, Any]]) -> None:
-    """Repeat a part of the commands at the platform that did not answer them: each gets its first answer."""
+    """Repeat some of the commands at the platform that did not answer them: each gets its first answer."""
     for number in range(0, PAYMENTS, 10):
         for client in pair.clients.values():
             kept = client.kept.get(f"payment-{number}")
@@ -218,7 +219,7 @@ async def check_first_answers(pair: Pair, made: dict[int, dict[str, Any]]) -> No
 
 
 async def check_books(client: Client, payers: list[str], payees: list[str], settled: list[dict[str, Any]]) -> None:
-    """Check balances, holds, statements, totals and dead letters against the payments that were settled."""
+    """Check balances, holds, statements, totals and dead letters against the settled payments."""
     paid, received = Counter[str](), Counter[str]()
     for payment in settled:
         paid[payment["payer_account_id"]] += payment["amount"]["value"]

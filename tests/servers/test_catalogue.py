@@ -14,7 +14,7 @@ from tests.servers.supervision import ROOT
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_every_server_has_its_name_and_a_fixture(name: str) -> None:
-    """A server is found by its name, and tests ask for it by a fixture."""
+    """Each server can be found by its name and has a fixture."""
     assert server_of(name).name == name
     assert hasattr(fixtures, f"{name.replace('-', '_')}_url")
 

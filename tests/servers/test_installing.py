@@ -11,7 +11,7 @@ from tests.servers.installing import Unavailable, installed, java, program, run
 
 
 def test_an_installation_happens_once(tmp_path: Path) -> None:
-    """What is in the cache is not built again."""
+    """An installation that is in the cache is not built again."""
     built = []
 
     def build(folder: Path) -> None:
@@ -25,7 +25,7 @@ def test_an_installation_happens_once(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_installation_is_repeated(tmp_path: Path) -> None:
-    """A build that fails leaves nothing that a later run takes for an installation."""
+    """A later run does not mistake the remains of a failed build for an installation."""
 
     def interrupted(folder: Path) -> None:
         (folder / "half").touch()
@@ -38,27 +38,27 @@ def test_an_interrupted_installation_is_repeated(tmp_path: Path) -> None:
 
 
 def test_a_failed_command_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    """The error of a command that fails contains its exit code and the last lines that it printed."""
+    """The error of a failed command contains its exit code and its last lines of output."""
     command = [sys.executable, "-c", "import sys; print('no such package'); sys.exit(3)"]
     with pytest.raises(Unavailable, match=r"(?s)ended with 3.*no such package"):
         run(command, tmp_path / "log")
 
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    """A command past its time is killed, and the error names the command and the time."""
+    """A command that exceeds its time limit is killed, and the error names the command and the limit."""
     with pytest.raises(Unavailable, match=r"took more than 0 s"):
         run([sys.executable, "-c", "import time; time.sleep(3600)"], tmp_path / "log", seconds=0.1)
 
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The error about a missing program says what needs it and which package of Debian has it."""
+    """The error for a missing program names what needs it and the Debian package that contains it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unavailable, match=r"Kafka needs the program mvn, which is not here \(Debian: maven\)"):
         program("mvn", wanted_for="Kafka", package="maven")
 
 
 def test_an_old_java_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Java older than the server needs is refused with its version."""
+    """A Java that is too old for the server is refused, and the message has its version."""
     old = tmp_path / "bin" / "java"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")

@@ -1,4 +1,4 @@
-"""The real Kafka that tests get."""
+"""The real Kafka server for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 
 async def test_a_record_is_read_back_by_a_group(kafka_url: str) -> None:
-    """A group reads what an idempotent producer has written, in the order of its key, and commits its place."""
+    """A group reads the records of an idempotent producer in order for each key, and commits its offset."""
     server, topic = kafka_url.removeprefix("kafka://"), f"tests-{uuid4()}"
     admin = AIOKafkaAdminClient(bootstrap_servers=server)
     await admin.start()

@@ -1,4 +1,4 @@
-"""Three brokers, of which one may be lost."""
+"""A cluster of three brokers, which tolerates the loss of one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RECORDS = 600
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test's own: one of them is killed."""
+    """Processes of this test only, because one of them is killed."""
     own = Processes(tmp_path)
     yield own
     own.stop()
 
 
 def test_a_killed_broker_loses_nothing(processes: Processes) -> None:
-    """A kill -9 of one of three brokers under load loses no acknowledged record, and each key keeps its order."""
+    """SIGKILL to one of three brokers under load loses no acknowledged record, and each key keeps its order."""
     server = KafkaClusterServer()
     server.install()
     brokers = server.start(processes).removeprefix("kafka://").split(",")

@@ -1,4 +1,4 @@
-"""MongoDB's protocol as the tests' gateway speaks it, through the ordinary driver."""
+"""MongoDB's wire protocol as the tests' gateway implements it, through the ordinary driver."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VALIDATOR: Final = {"$jsonSchema": {"bsonType": "object", "required": ["tenantId
 
 @pytest.fixture
 def client(mongodb_url: str) -> Iterator[Client]:
-    """A client with a name of its own, by which fail points know it."""
+    """A client with its own name, by which fail points select it."""
     options: dict[str, Any] = {"appname": f"tests-{uuid4()}", "serverSelectionTimeoutMS": MILLISECONDS}
     with MongoClient[Document](mongodb_url, tz_aware=True, **options) as opened:
         yield opened
@@ -37,7 +37,7 @@ def client(mongodb_url: str) -> Iterator[Client]:
 
 @pytest.fixture
 def database(client: Client) -> Iterator[Database[Document]]:
-    """A database of the test's own."""
+    """A database for one test."""
     name = f"tests_{uuid4().hex}"
     yield client[name]
     client.drop_database(name)
@@ -81,7 +81,7 @@ def test_an_unknown_command_is_refused(client: Client) -> None:
 
 
 def test_documents_come_back_as_they_were(database: Database[Document]) -> None:
-    """Values of all the types that the platform stores survive the way in and out."""
+    """Values of all types that the platform stores are read back unchanged."""
     document = {
         "_id": uuid4().hex,
         "amount": 2**53 + 1,
@@ -99,7 +99,7 @@ def test_documents_come_back_as_they_were(database: Database[Document]) -> None:
 
 
 def test_pages_of_a_cursor(database: Database[Document]) -> None:
-    """A result of several pages is read whole, in order where it is sorted, and its cursor can be closed."""
+    """A result of several pages is read completely, in order if it is sorted, and its cursor can be closed."""
     database.many.insert_many([{"_id": n, "by": -n} for n in range(300)])
     assert {found["_id"] for found in database.many.find(batch_size=7)} == set(range(300))
     assert [found["_id"] for found in database.many.find(sort=[("by", 1)], batch_size=7)] == list(range(299, -1, -1))
@@ -121,7 +121,7 @@ def test_aggregation_counting_and_distinct_values(accounts: Collection[Document]
 
 
 def test_a_guarded_increment(accounts: Collection[Document]) -> None:
-    """An update whose filter has an expression changes a document only where that holds."""
+    """An update whose filter has an expression changes only the documents for which the expression is true."""
     guard = {"_id": 1, "$expr": {"$gte": [{"$subtract": ["$balance", 60]}, 0]}}
     assert accounts.update_one(guard, {"$inc": {"balance": -60}}).matched_count == 1
     assert accounts.update_one(guard, {"$inc": {"balance": -60}}).matched_count == 0
@@ -172,7 +172,7 @@ def test_a_guarded_increment(accounts: Collection[Document]) -> None:
 def test_a_duplicate_key_names_its_index_and_values(
     accounts: Collection[Document], write: Callable[[Collection[Document]], object], index: str, key: Document
 ) -> None:
-    """A duplicate key is 11000 with the index in the message, as mongod words it, and its pattern and values."""
+    """A duplicate key is error 11000 with the index in the message, in mongod's wording, and its pattern and values."""
     with pytest.raises(DuplicateKeyError) as failed:
         write(accounts)
     details = failed.value.details
@@ -186,7 +186,7 @@ def test_a_duplicate_key_names_its_index_and_values(
 
 
 def test_partial_and_expiring_indexes(database: Database[Document]) -> None:
-    """Indexes keep their options: unique where a field is, and the time after which documents expire."""
+    """Indexes keep their options: the partial filter, and the time after which documents expire."""
     database.keys.create_indexes(
         [
             IndexModel(
@@ -210,7 +210,8 @@ def test_partial_and_expiring_indexes(database: Database[Document]) -> None:
 
 
 def test_an_index_that_exists_is_left_as_it_is(accounts: Collection[Document]) -> None:
-    """Creating an index again does nothing; another index of its name is refused with 86, and another name with 85."""
+    """Creating an existing index again does nothing; a different index with its name is refused with 86, and another
+    name for the same index with 85."""
     by_number = [("tenantId", 1), ("number", 1)]
     assert accounts.create_index(by_number, name="by_number", unique=True) == "by_number"
     assert code_of(lambda: accounts.create_index([("balance", 1)], name="by_number")) == 86
@@ -239,7 +240,8 @@ def test_a_validator_can_be_changed(accounts: Collection[Document]) -> None:
 
 
 def test_a_collection_that_exists_with_other_options_is_refused(accounts: Collection[Document]) -> None:
-    """Creating a collection that exists otherwise is 48, NamespaceExists; dropping one that is missing is no error."""
+    """Creating a collection that exists with other options is 48, NamespaceExists; dropping a missing collection is not
+    an error."""
     database = accounts.database
     assert code_of(lambda: database.command("create", accounts.name)) == 48
     database.drop_collection("never created")
@@ -249,7 +251,8 @@ def test_a_collection_that_exists_with_other_options_is_refused(accounts: Collec
 
 
 def test_a_transaction_is_seen_whole_or_not_at_all(client: Client, accounts: Collection[Document]) -> None:
-    """What a transaction writes is seen by itself at once, and by others after its commit; an abort leaves nothing."""
+    """A transaction sees its own writes immediately; other clients see them after its commit; an abort discards
+    them."""
     with client.start_session() as session:
         with session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")):
             accounts.update_one({"_id": 1}, {"$inc": {"balance": -5}}, session=session)
@@ -346,7 +349,8 @@ def test_concurrent_guarded_increments_keep_their_guard(accounts: Collection[Doc
 
 
 def test_concurrent_first_writes_to_a_collection(client: Client, database: Database[Document]) -> None:
-    """A collection that many create at once, within transactions and without, gets the documents of all."""
+    """A collection that many clients create concurrently, within and outside transactions, contains the documents of
+    all."""
 
     def write(number: int) -> None:
         if number % 2:
@@ -361,7 +365,7 @@ def test_concurrent_first_writes_to_a_collection(client: Client, database: Datab
 
 
 def test_one_of_many_concurrent_inserts_wins(accounts: Collection[Document]) -> None:
-    """Of many concurrent inserts with one unique key, one succeeds and the others are told of the duplicate."""
+    """Of many concurrent inserts with one unique key, one succeeds and the others get a duplicate key error."""
 
     def insert(number: int) -> bool:
         try:
@@ -376,7 +380,7 @@ def test_one_of_many_concurrent_inserts_wins(accounts: Collection[Document]) -> 
 
 
 def test_a_commit_may_be_repeated(client: Client, accounts: Collection[Document]) -> None:
-    """CommitTransaction after the commit answers ok again and changes nothing."""
+    """A commitTransaction after the commit returns ok again and changes nothing."""
     with client.start_session() as session:
         session.start_transaction()
         accounts.update_one({"_id": 1}, {"$inc": {"balance": 1}}, session=session)
@@ -386,7 +390,7 @@ def test_a_commit_may_be_repeated(client: Client, accounts: Collection[Document]
 
 
 def test_a_commit_of_unknown_outcome_is_repeated(client: Client, accounts: Collection[Document]) -> None:
-    """Where the connection is lost after the commit, the driver asks again and learns that it has happened."""
+    """If the connection is lost after the commit, the driver repeats the commit and gets its result."""
     with client.start_session() as session:
         session.start_transaction()
         accounts.update_one({"_id": 1}, {"$inc": {"balance": 1}}, session=session)
@@ -396,7 +400,7 @@ def test_a_commit_of_unknown_outcome_is_repeated(client: Client, accounts: Colle
 
 
 def test_an_unknown_outcome_is_labelled(client: Client, accounts: Collection[Document]) -> None:
-    """Where the commit is not answered the second time either, the driver reports an unknown outcome."""
+    """If the second commit is not answered either, the driver reports an unknown outcome."""
     with client.start_session() as session:
         session.start_transaction()
         accounts.update_one({"_id": 1}, {"$inc": {"balance": 1}}, session=session)
@@ -409,7 +413,7 @@ def test_an_unknown_outcome_is_labelled(client: Client, accounts: Collection[Doc
 
 
 def test_a_retryable_write_has_one_effect(client: Client, accounts: Collection[Document]) -> None:
-    """A write whose answer is lost is sent again by the driver, and answered without being done again."""
+    """A write whose answer is lost is sent again by the driver, and answered without a second effect."""
     failing(client, "update", closeConnection=True, afterwards=True)
     assert accounts.update_one({"_id": 1}, {"$inc": {"balance": 1}}).modified_count == 1
     failing(client, "insert", closeConnection=True, afterwards=True)
@@ -421,7 +425,7 @@ def test_a_retryable_write_has_one_effect(client: Client, accounts: Collection[D
 
 
 def test_a_fail_point_answers_with_its_error(client: Client, accounts: Collection[Document]) -> None:
-    """FailCommand answers with the error and the labels that it was given, as often as it was told."""
+    """A failCommand fail point returns its error and labels as many times as configured."""
     failing(client, "find", errorCode=8000, errorLabels=["TransientTransactionError"])
     with pytest.raises(OperationFailure) as failed:
         accounts.find_one()
@@ -432,7 +436,7 @@ def test_a_fail_point_answers_with_its_error(client: Client, accounts: Collectio
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, str]]:
-    """A server of this module's own, whose processes may be killed. Its transactions may be idle for two seconds."""
+    """A server of this module only, because its processes are killed. Its transactions may be idle for two seconds."""
     processes = Processes(tmp_path_factory.mktemp("mongodb"))
     server = MongodbServer(transaction_seconds=2)
     server.install()
@@ -444,10 +448,10 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proce
 
 @pytest.mark.real
 class TestKilledProcesses:
-    """A server of its own: a kill -9 of the gateway or of the engine."""
+    """SIGKILL to the gateway or to the engine of a server of this class only."""
 
     def test_a_killed_gateway_keeps_what_was_committed(self, own_server: tuple[Processes, str]) -> None:
-        """After a kill -9 of the gateway, commits and retryable writes are known, and open transactions are not."""
+        """After SIGKILL to the gateway, commits and retryable writes are known, and open transactions are aborted."""
         processes, url = own_server
         with MongoClient[Document](url, serverSelectionTimeoutMS=MILLISECONDS) as client:
             things = client.killed.things
@@ -477,7 +481,7 @@ class TestKilledProcesses:
             assert {found["_id"] for found in things.find()} == {0, "committed", "once"}
 
     def test_a_killed_engine_keeps_what_was_committed(self, own_server: tuple[Processes, str]) -> None:
-        """After a kill -9 of PostgreSQL everything that was acknowledged is there."""
+        """After SIGKILL to PostgreSQL, all acknowledged writes are present."""
         processes, url = own_server
         with MongoClient[Document](url, serverSelectionTimeoutMS=MILLISECONDS) as client:
             things = client.killed.acknowledged
@@ -490,7 +494,7 @@ class TestKilledProcesses:
             assert things.count_documents({}) == 201
 
     def test_an_idle_transaction_is_aborted(self, own_server: tuple[Processes, str]) -> None:
-        """A transaction in which nothing happens for its time is aborted, and lets others write what it has written."""
+        """A transaction that is idle longer than the limit is aborted, and other clients can write its documents."""
         _, url = own_server
         with (
             MongoClient[Document](url, serverSelectionTimeoutMS=MILLISECONDS) as client,

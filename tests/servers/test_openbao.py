@@ -1,4 +1,4 @@
-"""The OpenBao that tests get."""
+"""The OpenBao server for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.servers.openbao_server import ROOT_TOKEN
 
 
 def test_secrets_and_transit_keys(openbao_url: str) -> None:
-    """Secrets have versions, and a transit key encrypts without leaving the server."""
+    """Secrets have versions, and a transit key encrypts and decrypts data on the server."""
     client = hvac.Client(openbao_url.removeprefix("vault+"), token=ROOT_TOKEN)
     path = f"tests/{uuid4()}"
     client.secrets.kv.v2.create_or_update_secret(path, {"key": "one"})

@@ -1,4 +1,4 @@
-"""The real Redis that tests get."""
+"""The real Redis server for tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import redis
 
 
 def test_redis_takes_a_key_only_once(redis_url: str) -> None:
-    """SET with NX and PX stores a value once, for a time, and refuses the second."""
+    """SET with NX and PX stores a value with an expiry, and refuses to replace it."""
     with redis.Redis.from_url(redis_url) as client:
         client.delete("tests:nonce")
         assert client.set("tests:nonce", "first", nx=True, px=60_000)

@@ -1,4 +1,4 @@
-"""A Redis that fails over."""
+"""A Redis primary and replica with Sentinels, which fail over."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test's own: one of them is killed."""
+    """Processes of this test only, because one of them is killed."""
     own = Processes(tmp_path)
     yield own
     own.stop()
 
 
 def test_the_sentinels_choose_another_primary(processes: Processes) -> None:
-    """After a kill -9 of the primary, the Sentinels name the replica, which has what it was sent and takes writes."""
+    """After SIGKILL to the primary, the Sentinels name the replica, which has the replicated data and accepts
+    writes."""
     server = RedisSentinelServer()
     server.install()
     sentinels = sentinels_of(server.start(processes))

@@ -1,4 +1,4 @@
-"""Servers end when they should, and not before. Redis stands for all: it starts at once."""
+"""Servers end when their users or supervisors do. The tests use Redis because it starts quickly."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_waits(redis_url):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder for servers, which are ended after the test."""
+    """A folder for servers, which are stopped after the test."""
     yield tmp_path
     down(SERVER.name, tmp_path)
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether the condition becomes true, waiting for it patiently."""
+    """Wait for the condition to become true. Return whether it did."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -70,7 +70,7 @@ def pid(folder: Path, of: str = "redis") -> int:
 
 
 def test_up_twice_is_one_server(folder: Path) -> None:
-    """The second `up` returns the URL of the server that runs."""
+    """The second `up` returns the URL of the running server."""
     url = up(SERVER, folder)
     first = pid(folder)
     assert up(SERVER, folder) == url == running(SERVER.name, folder)
@@ -79,7 +79,7 @@ def test_up_twice_is_one_server(folder: Path) -> None:
 
 
 def test_down_leaves_only_the_logs(folder: Path) -> None:
-    """`down` ends the server and removes its data, and does nothing when nothing runs."""
+    """`down` ends the server and removes its data, and does nothing if no server runs."""
     url = up(SERVER, folder)
     server = pid(folder)
     assert down(SERVER.name, folder)
@@ -95,7 +95,7 @@ def test_down_leaves_only_the_logs(folder: Path) -> None:
 
 
 def test_a_server_ends_with_its_supervisor(folder: Path) -> None:
-    """A kill -9 of the supervisor ends the server, and `up` starts another."""
+    """SIGKILL to the supervisor ends the server, and `up` starts a new one."""
     url = up(SERVER, folder)
     os.kill(pid(folder, "supervisor"), signal.SIGKILL)
     assert eventually(lambda: not answers(url))
@@ -104,7 +104,7 @@ def test_a_server_ends_with_its_supervisor(folder: Path) -> None:
 
 
 def test_a_supervisor_ends_with_its_server(folder: Path) -> None:
-    """A server that dies is not reported as running, and `up` starts another."""
+    """A server that has died is not reported as running, and `up` starts a new one."""
     up(SERVER, folder)
     os.kill(pid(folder), signal.SIGKILL)
     assert wait_until_ended(SERVER.name, folder)
@@ -114,7 +114,7 @@ def test_a_supervisor_ends_with_its_server(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Signals) -> None:
-    """A server that runs while it is used ends with its last user, also when that is killed."""
+    """A server that runs while it is used ends with its last user, even if the user is killed."""
     command = bound([sys.executable, "-c", USER, str(folder)])
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -129,7 +129,7 @@ def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Sign
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_of_pytest_leaves_no_server(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGINT or SIGTERM to pytest ends the servers that the run has started before pytest ends."""
+    """On SIGINT or SIGTERM, pytest ends the servers that the run has started before it exits."""
     (tmp_path / "test_waiting.py").write_text(WAITING)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "tests.servers.fixtures", "-m", "real", "--rootdir", str(tmp_path)]

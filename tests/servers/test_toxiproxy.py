@@ -11,7 +11,7 @@ from tests.servers.toxiproxy_server import Proxy
 
 
 def test_a_connection_is_cut_and_restored(toxiproxy_url: str, redis_url: str) -> None:
-    """A cut proxy refuses connections; a restored one leads to its server, without what disturbed it."""
+    """A cut proxy refuses connections; a restored one connects to its server without toxics."""
     with Proxy(toxiproxy_url, redis_url.removeprefix("redis://").partition("/")[0]) as proxy:
         host, _, port = proxy.address.partition(":")
         with redis.Redis(host, int(port), retry=Retry(NoBackoff(), 0), socket_timeout=60) as client:

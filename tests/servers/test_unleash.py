@@ -1,4 +1,4 @@
-"""The Unleash that tests get."""
+"""The Unleash server for tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.servers.unleash_server import ADMIN_TOKEN, CLIENT_TOKEN
 
 
 def test_a_flag_is_made_and_read_by_a_client(unleash_url: str) -> None:
-    """A flag that an administrator makes and turns on is what a client's token reads."""
+    """A flag that an administrator creates and enables is enabled for the token of a client."""
     api = unleash_url.removeprefix("unleash+")
     name = f"tests-{uuid4()}"
     flags = f"{api}/admin/projects/default/features"

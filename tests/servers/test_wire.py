@@ -41,7 +41,7 @@ async def read(data: bytes) -> wire.Message | None:
 
 
 async def test_a_command_with_a_sequence_of_documents() -> None:
-    """The documents of a sequence become the field of its name, as if they had been in the command."""
+    """The documents of a sequence become the field with its name, as if they were part of the command."""
     found = await read(message(command({"insert": "c", "$db": "d"}), sequence("documents", {"_id": 1}, {"_id": 2})))
     assert found is not None
     assert list(found.command) == ["insert", "$db", "documents"]
@@ -50,13 +50,13 @@ async def test_a_command_with_a_sequence_of_documents() -> None:
 
 
 async def test_a_checksum_is_passed_over_and_no_reply_is_wanted() -> None:
-    """A message may end in a checksum, and a client that has more to send wants no reply."""
+    """A message may end in a checksum, and a client that sends moreToCome gets no reply."""
     found = await read(message(command({"ping": 1}), flags=1 | 2, end=b"\1\2\3\4"))
     assert found == wire.Message(7, {"ping": 1}, wants_reply=False, is_query=False)
 
 
 async def test_hello_in_the_old_form() -> None:
-    """A connection may begin with OP_QUERY, and its reply is OP_REPLY."""
+    """A connection may begin with OP_QUERY; its reply is OP_REPLY."""
     body = struct.pack("<i", 4) + b"admin.$cmd\0" + struct.pack("<ii", 0, -1) + bson.encode({"hello": 1})
     found = await read(framed(2004, body))
     assert found is not None
@@ -85,20 +85,20 @@ async def test_hello_in_the_old_form() -> None:
     ],
 )
 async def test_what_does_not_follow_the_protocol_is_refused(data: bytes) -> None:
-    """A malformed message is MalformedMessage, whatever is wrong with it."""
+    """Every malformed message raises MalformedMessage."""
     with pytest.raises(wire.MalformedMessage):
         await read(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x10\0", framed(2013, b"\0\0\0\0")[:-1]])
 async def test_a_connection_that_ends_is_no_message(data: bytes) -> None:
-    """The end of a connection, between messages or within one, is None."""
+    """If the connection ends, between messages or within one, None is returned."""
     assert await read(data) is None
 
 
 @given(FIELDS)
 def test_a_command_is_read_as_it_was_sent(document: dict[str, Any]) -> None:
-    """The fields of a command come back in their order, whatever they are."""
+    """The fields of a command are read in the order in which they were sent."""
     sent = {"frobnicate": 1, **document}
     found = asyncio.run(read(message(command(sent))))
     assert found is not None
@@ -107,7 +107,7 @@ def test_a_command_is_read_as_it_was_sent(document: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_malformed(body: bytes) -> None:
-    """No bytes of a client raise anything but MalformedMessage."""
+    """Arbitrary bytes from a client raise no exception other than MalformedMessage."""
     for opcode in (2013, 2004):
         try:
             asyncio.run(read(framed(opcode, body)))

@@ -1,4 +1,4 @@
-"""The URL of LASTRO_BUS, read."""
+"""Reads the URL in LASTRO_BUS."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DEFAULT_GROUP: Final = "lastro-platform"
 _FORM: Final = "kafka://HOST:PORT,HOST:PORT"
 _PORT: Final = 9092
 _OPTIONS: Final = ("sasl", "username", "password", "ca", "prefix", "group")
-# Kafka's own rule for the names of topics; the longest name of a topic has 249 characters.
+# Kafka's rule for topic names. A topic name has at most 249 characters.
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 
 
 class KafkaAddress(NamedTuple):
-    """Where the servers are, how to log in, and which names this platform uses on them.
+    """The servers, the login, and the prefix and group that this platform uses on them.
 
-    `ca` is the path of a file with the certificates of the accepted authorities; None means those of the system.
+    `ca` is the path of a file with the certificates of the accepted authorities; None selects those of the system.
     """
 
     servers: tuple[str, ...]
@@ -31,9 +31,9 @@ class KafkaAddress(NamedTuple):
     password: str | None = None
     ca: str | None = None
     prefix: str = ""
-    """Put before the name of every topic, so that several platforms can use the same servers."""
+    """Prefix of every topic name, so that several platforms can share the same servers."""
     group: str = DEFAULT_GROUP
-    """The consumer group of the processes that share the work of one platform."""
+    """Consumer group of the processes that share the work of one platform."""
 
     @property
     def shown(self) -> str:
@@ -44,11 +44,11 @@ class KafkaAddress(NamedTuple):
         return f"KafkaAddress({self.shown})"
 
     def on_server(self, topic: str) -> str:
-        """Return the name that a topic has on the servers."""
+        """Return the name of a topic on the servers, with the prefix."""
         return self.prefix + topic
 
     def here(self, name: str) -> str:
-        """Return the topic that has this name on the servers."""
+        """Return the topic name without the prefix."""
         return name.removeprefix(self.prefix)
 
 

@@ -1,4 +1,4 @@
-"""The bus port on Kafka: publishes committed events, each to the topic that it names."""
+"""The bus port on Kafka: publishes each committed event to its topic."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 _LINGER_MS: Final = 2
 _TROUBLE_SECONDS: Final = 1.0
 _ABANDON_SECONDS: Final = 1.0
-# Of a record beside its value: attributes, and the frame of the record and its headers.
+# Bytes of a record besides its value: attributes, and the framing of the record and its headers.
 _RECORD_BYTES: Final = 1024
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
 
 
 class KafkaBus(Adapter):
-    """An idempotent producer: an event that `publish` has accepted is on every in-sync replica (acks=all).
+    """An idempotent producer. An event that `publish` has accepted is on every in-sync replica (acks=all).
 
-    An event is published at least once. It may be published after `publish` has raised Unavailable, too, when Kafka
+    An event is published at least once. It can still be published after `publish` has raised Unavailable, if Kafka
     answers later than `bus_seconds`.
     """
 
@@ -45,14 +45,14 @@ class KafkaBus(Adapter):
         self._bytes = 0
 
     async def publish(self, events: Sequence[Envelope]) -> None:
-        """Publish events, in their order for each key. Raises Unavailable when one was not accepted in time.
+        """Publish events, in order for each key. Raises Unavailable if an event was not accepted in time.
 
-        An event that has no topic is logged and not published: no source could read it.
+        An event without a topic is logged and not published, because no source could read it.
         """
         await self._sent([(topic, envelope) for envelope in events if (topic := _topic_of(envelope)) is not None])
 
     async def publish_to(self, topic: str, envelope: Envelope) -> None:
-        """Publish an event to another topic than that of its domain. Raises Unavailable."""
+        """Publish an event to a topic other than that of its domain. Raises Unavailable."""
         await self._sent([(topic, envelope)])
 
     async def _sent(self, events: Sequence[tuple[str, Envelope]]) -> None:
@@ -72,7 +72,7 @@ class KafkaBus(Adapter):
                 future.add_done_callback(_retrieve)
 
     async def _send(self, name: str, envelope: Envelope) -> asyncio.Future[Any]:
-        """Hand an event to the producer. Return the future of Kafka's answer."""
+        """Pass an event to the producer. Return the future of Kafka's answer."""
         assert self._producer is not None, "the adapter is opened before it is used"
         key, value, headers = envelope.without_extension(ROUTE).to_record()
         size = len(value) + _RECORD_BYTES
@@ -95,7 +95,7 @@ class KafkaBus(Adapter):
         return future
 
     async def trouble(self) -> str | None:
-        """Return the reason for which Kafka does not answer now, or None."""
+        """Return why Kafka does not answer at present, or None if it does."""
         from aiokafka.errors import KafkaError
 
         reason = await super().trouble()
@@ -132,7 +132,7 @@ class KafkaBus(Adapter):
         self._producer = producer
 
     async def _stop(self, producer: AIOKafkaProducer) -> None:
-        """Wait for what is being published; drop what Kafka does not accept in time, which stays in the outbox."""
+        """Wait for pending publications; discard those that Kafka does not accept in time, which stay in the outbox."""
         try:
             async with asyncio.timeout(max(self.close_seconds - _ABANDON_SECONDS, _ABANDON_SECONDS)):
                 await producer.flush()
@@ -143,7 +143,7 @@ class KafkaBus(Adapter):
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
-    """Stop a producer now. Its own `stop` would wait, without end, until its buffer is empty."""
+    """Stop a producer immediately. Its own `stop` would wait without limit for its buffer to empty."""
     from aiokafka.errors import ProducerClosed
 
     sending = producer._sender.sender_task  # noqa: SLF001 - the driver has no other way
@@ -151,7 +151,7 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
         sending.cancel()
         _, late = await asyncio.wait((sending,), timeout=_ABANDON_SECONDS)
         if late:
-            # It waits for the answers to its last requests. A second cancellation ends it at once.
+            # It waits for the answers to its last requests. A second cancellation ends it immediately.
             sending.cancel()
             await asyncio.wait((sending,))
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - as above
@@ -159,14 +159,15 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Read the result of a publication that nothing awaits any more, so that it is not reported as lost."""
+    """Read the result of a publication that is no longer awaited, so that asyncio does not report it as never
+    retrieved."""
     if not future.cancelled():
         future.exception()
 
 
 def _topic_of(envelope: Envelope) -> str | None:
-    """Return the topic of an event: the one that it was read from, for a dead letter that is replayed; otherwise that
-    of its domain."""
+    """Return the topic of an event: that of its domain, or for a replayed dead letter the topic that it was read
+    from."""
     kind, _, topic = envelope.extensions.get(ROUTE, "").partition("/")
     if kind == "topic" and topic:
         return topic

@@ -1,4 +1,4 @@
-"""What every client of the driver needs: the login, the first connection, and the text of its errors."""
+"""Shared by all clients of the driver: the login, the first connection, and the text of errors."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def login_of(address: KafkaAddress) -> dict[str, Any]:
 
 
 def unavailable(address: KafkaAddress, error: BaseException) -> Unavailable:
-    """Return the error of a port for an error of the driver."""
+    """Return the port's error for an error of the driver."""
     return Unavailable(f"Kafka at {address.shown}: {text_of(error)}")
 
 
 def text_of(error: BaseException) -> str:
-    """Return an error of the driver in one line."""
+    """Return the text of a driver error on one line."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     name = type(error).__name__
@@ -58,9 +58,9 @@ async def connected(
     *,
     waits: bool,
 ) -> C:
-    """Return a client of the driver that is connected.
+    """Return a connected client of the driver.
 
-    A client that could not connect is stopped, and another one is made, until `start_seconds` have passed. Raises
+    Until `start_seconds` have passed, a client that cannot connect is stopped and a new one is created. Raises
     NotOpened.
     """
     from aiokafka.errors import KafkaError
@@ -89,9 +89,9 @@ async def connected(
 
 
 async def _stopped(client: C, starting: asyncio.Future[Any], stop: Callable[[C], Awaitable[Any]]) -> None:
-    """Stop a client that is not connected, after its connecting has ended.
+    """Stop a client that is not connected, after its attempt to connect has ended.
 
-    It is not cancelled at once: the driver would forget to close a connection that it was just making.
+    The attempt is not cancelled earlier, because the driver would leave open a connection that it was just making.
     """
     await asyncio.wait((starting,), timeout=_ATTEMPT_SECONDS)
     starting.cancel()
@@ -103,7 +103,7 @@ async def _stopped(client: C, starting: asyncio.Future[Any], stop: Callable[[C],
 
 @contextmanager
 def _quiet_driver() -> Iterator[None]:
-    """Leave out the driver's own lines about a connection that cannot be made: the caller reports it in one line."""
+    """Suppress the driver's own log lines about failed connections: the caller reports the failure in one line."""
     driver = logging.getLogger("aiokafka")
     level = driver.level
     driver.setLevel(logging.CRITICAL)

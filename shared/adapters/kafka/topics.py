@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
 
 _TOPIC_CONFIG: Final = 1
-"""DescribeConfigs: the value was set for this topic, and is no default."""
+"""DescribeConfigs: the value was set for this topic and is not a default."""
 _ALREADY_EXISTS: Final = 36
 _MIN_IN_SYNC: Final = "min.insync.replicas"
 
 
 class WantedTopic(NamedTuple):
-    """A topic as the manifests describe it. `replicas` None leaves the number to the servers' default."""
+    """A topic as described in the manifests. `replicas` None selects the servers' default."""
 
     name: str
     partitions: int
@@ -36,8 +36,8 @@ class FoundTopic(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One difference between the manifests and the servers. With `remedy` None, `lastro topics apply` makes it equal;
-    otherwise `remedy` says what a person can do."""
+    """One difference between the manifests and the servers. If `remedy` is None, `lastro topics apply` removes the
+    difference; otherwise `remedy` says what the operator can do."""
 
     topic: str
     text: str
@@ -49,7 +49,7 @@ class TopicsRefused(Exception):
 
 
 def capped(wanted: WantedTopic, max_replicas: int | None) -> WantedTopic:
-    """Return a topic with at most so many replicas, and no more of them that have to be in sync."""
+    """Return a topic with at most this number of replicas, and at most the same number of in-sync replicas."""
     if max_replicas is None or wanted.replicas is None or wanted.replicas <= max_replicas:
         return wanted
     config = dict(wanted.config)
@@ -59,7 +59,7 @@ def capped(wanted: WantedTopic, max_replicas: int | None) -> WantedTopic:
 
 
 def differences(wanted: WantedTopic, found: FoundTopic | None) -> list[Step]:
-    """Return what distinguishes a topic on the servers from its manifest."""
+    """Return the differences between a topic on the servers and its manifest."""
     name = wanted.name
     if found is None:
         replicas = "the default number of" if wanted.replicas is None else wanted.replicas
@@ -114,7 +114,7 @@ class TopicAdmin:
             await self._client.close()
 
     async def found(self, names: Sequence[str]) -> dict[str, FoundTopic]:
-        """Return the topics of these names that exist."""
+        """Return the existing topics among these names."""
         from aiokafka.errors import KafkaError
 
         client = self._opened()
@@ -137,7 +137,7 @@ class TopicAdmin:
         }
 
     async def create(self, wanted: WantedTopic) -> None:
-        """Create a topic; no error when it exists by now. Raises TopicsRefused."""
+        """Create a topic. A topic that already exists is not an error. Raises TopicsRefused."""
         from aiokafka.admin import NewTopic
         from aiokafka.errors import KafkaError, for_code
 
@@ -155,7 +155,7 @@ class TopicAdmin:
                 raise TopicsRefused(f"the topic {wanted.name} cannot be created: {reason}")
 
     async def extend(self, wanted: WantedTopic, found: FoundTopic) -> None:
-        """Add partitions, and set the configuration that differs; other configuration of the topic stays.
+        """Add partitions and set the configuration that differs; other configuration of the topic is kept.
 
         Raises TopicsRefused.
         """
@@ -168,7 +168,7 @@ class TopicAdmin:
             if found.partitions < wanted.partitions:
                 await client.create_partitions({name: NewPartitions(wanted.partitions)})
             if any(found.config.get(key) != value for key, value in wanted.config.items()):
-                # The request replaces the whole configuration of the topic, so it repeats what stays.
+                # The request replaces the whole configuration of the topic, so it repeats the values to keep.
                 complete = {**found.config, **wanted.config}
                 answers = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, complete)])
                 for answer in answers:
@@ -198,14 +198,14 @@ class TopicAdmin:
 
 
 def _was_set(entry: Sequence[Any]) -> bool:
-    """Return whether an entry of DescribeConfigs was set for the topic: (name, value, read-only, source, …)."""
+    """Return whether an entry of DescribeConfigs was set for the topic. Fields: name, value, read-only, source, …."""
     return bool(entry[3] == _TOPIC_CONFIG and entry[1] is not None)
 
 
 async def apply(
     address: KafkaAddress, settings: Settings, wanted: Sequence[WantedTopic], *, dry_run: bool
 ) -> list[Step]:
-    """Make the topics on the servers as the manifests say, and return the differences that there were.
+    """Create and change the topics on the servers to match the manifests. Return the differences that were found.
 
     With `dry_run`, only return them. Raises NotOpened, Unavailable or TopicsRefused.
     """

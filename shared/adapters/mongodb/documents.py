@@ -155,7 +155,7 @@ class MongoDocuments:
         return GuardRefused(f"{batch.collection}: a condition or a floor of {', '.join(batch.ids)} does not hold")
 
     async def settled(self, seconds: float) -> None:
-        """Wait until no transaction is in progress, at most so many seconds."""
+        """Wait until no transaction is in progress, at most this number of seconds."""
         if self._in_progress:
             await asyncio.wait(self._in_progress, timeout=seconds)
 

@@ -190,8 +190,8 @@ def test_a_service_that_serving_would_refuse(tmp_path: Path, document: str, text
         ("scale-to-zero-pod-retention-period: 61m", "is not from 0 s to 3600 s."),
         ("target: '0'", "target: '0' is not a number of at least 0.01."),
         ("target-utilization-percentage: '101'", "'101' is not a number from 1 to 100."),
-        ("metric: requests", "metric: 'requests' is none of concurrency, rps, cpu, memory."),
-        ("class: kpa", "class: 'kpa' is none of kpa.autoscaling.knative.dev, hpa.autoscaling.knative.dev."),
+        ("metric: requests", "metric: 'requests' is not one of concurrency, rps, cpu, memory."),
+        ("class: kpa", "class: 'kpa' is not one of kpa.autoscaling.knative.dev, hpa.autoscaling.knative.dev."),
         ("minscale: '1'", "minscale: Knative's autoscaler has no annotation of this name."),
     ],
 )

@@ -1,8 +1,8 @@
-"""The path of a payment in functions that run alone, two processes of each, as on a cluster.
+"""The path of a payment through standalone functions, two processes of each, as on a cluster.
 
-The documents are on MongoDB's wire protocol, the ledger is on Cassandra. The test is the broker: it delivers the events
-of the outbox, each to both processes of a function at once. Nothing else may publish them, because the test has locked
-the data directory with the embedded log.
+Documents are stored through MongoDB's wire protocol, the ledger in Cassandra. The test acts as the broker: it delivers
+the events of the outbox, each to both processes of a function concurrently. Only the test publishes them, because it
+has locked the data directory with the embedded log.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ VICTIMS = {
     "lastro.payment.capture_requested.v1": "ledger/post_transfer",
     "lastro.ledger.transfer_posted.v1": "accounts/apply_transfer",
 }
-"""At the first delivery of an event of the type, a process of this function is killed."""
+"""A process of this function is killed at the first delivery of an event of the type."""
 RETRIED = (409, 503)
 _numbers = count()
 
@@ -92,7 +92,7 @@ class Function:
     processes: list[tuple[Forked, Alone]]
 
     def start(self) -> None:
-        """Start one more process."""
+        """Start another process."""
         errors = self.data_dir.parent / f"{Path(self.source).stem}-{next(_numbers)}.errors"
         alone = Alone(free_port(), errors, "")
         with errors.open("wb") as stream:
@@ -102,7 +102,7 @@ class Function:
         self.processes.append((process, alone))
 
     def kill(self) -> None:
-        """Kill the first process as a power failure would, and start another one."""
+        """Kill the first process with SIGKILL, and start a replacement."""
         process, _ = self.processes[0]
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -110,7 +110,7 @@ class Function:
         del self.processes[0]
 
     async def both(self, method: str, path: str, headers: list[dict[str, str]], body: bytes) -> list[Reply | OSError]:
-        """Send a request to both processes at once; the answer of a killed process is its error."""
+        """Send a request to both processes concurrently; the answer of a killed process is its error."""
 
         async def sent(alone: Alone, own: dict[str, str]) -> Reply | OSError:
             try:
@@ -125,7 +125,7 @@ class Function:
 
 @contextmanager
 def functions(data_dir: Path, **settings: str) -> Iterator[dict[str, Function]]:
-    """Start two processes of each function of the path, while the test has the embedded store."""
+    """Start two processes of each function of the path, while the test holds the embedded store."""
     with ExitStack() as closing:
         lock = closing.enter_context((data_dir / LOCK).open())
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,7 +137,7 @@ def functions(data_dir: Path, **settings: str) -> Iterator[dict[str, Function]]:
 
 
 async def create(function: Function, client: Client, pair: Pair, number: int) -> str:
-    """Send one command to both processes at once, until one has an answer, and return the payment's id."""
+    """Send one command to both processes concurrently until one of them answers. Return the payment's id."""
     body = orjson.dumps(pair.payment())
     while True:
         headers = [client.headers("POST", "/v1/payments", body, key=f"order-{number}") for _ in range(PROCESSES)]
@@ -152,7 +152,7 @@ async def create(function: Function, client: Client, pair: Pair, number: int) ->
 
 
 async def deliver(started: dict[str, Function], envelope: Envelope) -> None:
-    """Deliver an event to both processes of each of its consumers at once, until one has applied it."""
+    """Deliver an event to both processes of each consumer concurrently, until one has applied it."""
     headers, body = envelope.to_binary()
     for function in (started[each.consumer.id] for each in deliveries_of(envelope) if each.consumer.id in started):
         while True:
@@ -164,7 +164,7 @@ async def deliver(started: dict[str, Function], envelope: Envelope) -> None:
 
 
 async def deliver_all(started: dict[str, Function], documents: MongoDocuments, random: Random) -> None:
-    """Deliver the events of the outbox in any order, four at once, until none is left, and kill the victims."""
+    """Deliver the events of the outbox in any order, four concurrently, until it is empty, and kill the victims."""
     victims = dict(VICTIMS)
     while events := list(await documents.unsent("9", 100)):
         random.shuffle(events)
@@ -205,9 +205,9 @@ async def check(documents: MongoDocuments, ledger: LedgerStore, pair: Pair, made
 async def test_two_processes_of_each_function_have_one_effect(
     tmp_path: Path, database: str, cassandra_url: str
 ) -> None:
-    """Each command is sent to both processes of its function at once and each event delivered to both, while a process
-    of three functions is killed and another started in its place. Every payment settles, with one hold, one transfer
-    and one statement line for each side, and the books agree."""
+    """Each command is sent to both processes of its function, and each event is delivered to both, while one process of
+    each of three functions is killed and replaced. Every payment settles, with one hold, one transfer and one statement
+    line for each side, and the books agree."""
     await migrate(CassandraUrl.parse(cassandra_url), lambda step: None)
     data_dir, random = tmp_path / "data", Random(1)
     async with running(data_dir, documents=database, ledger=cassandra_url) as deployment:

@@ -148,7 +148,7 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 def test_another_error_is_unavailable() -> None:
-    """An error of the driver that is none of the others means that MongoDB cannot answer."""
+    """Any other error of the driver means that MongoDB cannot answer."""
     assert type(port_error(ConfigurationError("x"))) is Unavailable
 
 
