@@ -50,7 +50,9 @@ def functions(
     out = console()
     out.print(table, soft_wrap=False)
     calls = sum(entry["calls"] for entry in found)
-    out.print(f"\n{len(found)} functions, {calls} calls since the start")
+    lag = max((entry["lag"] for entry in found), default=0)
+    behind = f"; up to {lag} events on Kafka are not finished" if lag else ""
+    out.print(f"\n{len(found)} functions, {calls} calls since the start{behind}")
 
 
 def _count(number: int) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from embedded.broker.admission_queue import AdmissionQueue
@@ -39,7 +39,7 @@ from embedded.broker.workers import Workers
 from shared.core.clock import Clock
 from shared.core.crash_points import reach
 from shared.core.envelope import DEAD_LETTER_ID, ROUTE, Envelope
-from shared.ports.documents import PLATFORM, Commit, Unavailable
+from shared.ports.documents import PLATFORM, Unavailable
 
 log = logging.getLogger(__name__)
 _MARK_EVERY: Final = 256
@@ -56,6 +56,7 @@ class Broker:
         self._plan = plan
         self._store = store
         self._has_inbox = store.has_inbox
+        self._on_finished = store.on_finished
         self._invoke = invoke
         self._limits = limits or Limits()
         self.timers = Timers(clock)
@@ -68,7 +69,7 @@ class Broker:
         }
         self._subscriptions = {
             subscription: SubscriptionState(subscription, self._function_of(subscription))
-            for subscription in plan.subscriptions
+            for subscription in (*plan.subscriptions, *plan.unreadable.values())
         }
         self._ready: FairQueue[Delivery] = FairQueue()
         self._events: dict[int, EventState] = {}
@@ -78,13 +79,14 @@ class Broker:
         self._checked_to = 0
         self._done_since_mark = 0
         self._running = False
+        self._delivering = False
         self._listening = False
 
     # Start and stop
 
     async def start(self) -> None:
         """Deliver the events that an earlier process did not finish, then new ones."""
-        self._running = True
+        self._running = self._delivering = True
         if not self._listening:
             self._listening = True
             self._store.subscribe(self._on_logged)
@@ -93,7 +95,7 @@ class Broker:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Start no more deliveries and wait for those in flight, at most `grace_seconds`. The rest stays in the log."""
-        self._running = False
+        self._running = self._delivering = False
         self.timers.close()
         if self._reading is not None:
             self._reading.cancel()
@@ -106,10 +108,39 @@ class Broker:
         self._behind_from = self._store.low_water_mark
         self._read_on()
 
+    async def withdraw(self, grace_seconds: float) -> None:
+        """Give back every event of the log: another process may deliver them from now on.
+
+        No more deliveries are started, and those in flight may take `grace_seconds`. The rest is cancelled and
+        forgotten. Ticks of schedules stay.
+        """
+        self._delivering = False
+        try:
+            await self._workers.settle(grace_seconds)
+        finally:
+            ticks = [delivery for delivery in self._waiting() if delivery.event is None]
+            self._forget()
+            self._delivering = self._running
+            for tick in ticks:
+                tick.subscription.counts.pending += 1
+                tick.correlation = None
+                self._again(tick)
+
+    def _waiting(self) -> Iterator[Delivery]:
+        """Remove the deliveries that are ready, or wait for their function, from the queues."""
+        for queue in (self._ready, *(function.waiting for function in self._functions.values())):
+            while queue:
+                yield queue.take()
+
     def _on_reset(self) -> None:
-        # Deliveries in flight depend on lost commits. They are cancelled, so that they commit nothing more.
+        self._forget()
+        if self._running:
+            self._recover()
+
+    def _forget(self) -> None:
+        # Deliveries in flight depend on lost commits, or another process delivers their events. They are cancelled, so
+        # that they commit nothing more. The timers of their retries find that the event is forgotten.
         self._workers.abandon()
-        self.timers.clear()
         self._ready.clear()
         self._events.clear()
         for function in self._functions.values():
@@ -119,8 +150,6 @@ class Broker:
             state.lanes.clear()
             state.counts.pending = 0
         self.progress.clear()
-        if self._running:
-            self._recover()
 
     # Input
 
@@ -129,7 +158,7 @@ class Broker:
         if broker not in self._plan.brokers:
             raise UnknownBroker(broker)
         await self._append(envelope, ToBroker(broker))
-        await self._store.documents.durable()
+        await self._store.durable()
 
     async def send(self, subscription: Subscription, envelope: Envelope) -> None:
         """Deliver an event to one subscription without storing it: a tick of a schedule, which is lost in a crash.
@@ -151,7 +180,7 @@ class Broker:
         kept = {name: value for name, value in envelope.extensions.items() if name != ROUTE}
         routed = envelope.with_extensions({})
         routed.extensions = {**kept, ROUTE: route_text(target)}
-        await self._store.documents.commit(Commit(PLATFORM, events=[routed]))
+        await self._store.append(routed)
 
     def _on_logged(self, first: int, logged: Sequence[Envelope]) -> None:
         if not self._running:
@@ -184,10 +213,11 @@ class Broker:
         """Queue an event's deliveries. If the event may have been delivered before, skip the consumers that have
         finished it."""
         routes = self._plan.routes(envelope)
-        if not routes:
-            return  # no function consumes it; this is so for six of a payment's ten events
-        chosen = self._chosen(routes, sequence, envelope)
+        # No function consumes six of a payment's ten events.
+        chosen = self._chosen(routes, sequence, envelope) if routes else None
         if not chosen:
+            if self._on_finished is not None:
+                self._on_finished(sequence)
             return
         extensions = envelope.extensions
         origin = extensions.get(ROUTE)
@@ -235,14 +265,14 @@ class Broker:
 
     def has_ready(self) -> bool:
         """Return whether a delivery is ready. Always False after the broker has stopped."""
-        return self._running and len(self._ready) > 0
+        return self._delivering and len(self._ready) > 0
 
     def next_delivery(self) -> Delivery | None:
         """Return the next delivery, tenants in turn; None when none is ready.
 
         A delivery whose function has reached its concurrency limit is moved to the queue of that function.
         """
-        while self._running and self._ready:
+        while self._delivering and self._ready:
             delivery = self._ready.take()
             function = delivery.function
             if function is None or not function.limit or function.in_flight < function.limit:
@@ -377,6 +407,9 @@ class Broker:
         self.timers.after(seconds, lambda: self._again(delivery))
 
     def _again(self, delivery: Delivery) -> None:
+        event = delivery.event
+        if event is not None and self._events.get(event.sequence) is not event:
+            return
         if delivery.correlation is None:
             delivery.correlation = self.progress.began(delivery.envelope.correlation_id, 1)
         self._ready.put(delivery.tenant, delivery)
@@ -405,6 +438,8 @@ class Broker:
             event.remaining -= 1
             if event.remaining == 0:
                 del self._events[event.sequence]
+                if self._on_finished is not None:
+                    self._on_finished(event.sequence)
                 self._forget_later()
         if delivery.lane is not None:
             lane = state.lanes[delivery.lane]

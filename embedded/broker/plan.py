@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from embedded.broker.delivery import PING_SOURCE_POLICY, DeliveryPolicy, policy_of
 from embedded.broker.filters import Filter, Predicate, compile_filter
-from embedded.manifests.eventing import DeliverySpec, PingSource, Trigger
+from embedded.manifests.eventing import Broker, DeliverySpec, PingSource, Trigger
 from embedded.manifests.findings import FieldError, Finding, ManifestError
 from embedded.manifests.kafka import KafkaSource
 from embedded.manifests.loading import KINDS, Manifests
@@ -28,6 +28,8 @@ _BROKER_INGRESS: Final = "kafka-broker-ingress.knative-eventing"
 _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"
 _MAX_CACHED_ROUTES: Final = 10_000
 _KINDS_OF_WAYS: Final = {"trigger": "Trigger", "source": "KafkaSource", "ping": "PingSource"}
+UNREADABLE: Final = "unreadable"
+"""`unreadable/<topic>` is the origin of an event that stands for a record that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Subscription:
     """One way by which events reach one subscriber."""
 
     name: str
-    """`trigger/<name>`, `source/<name>` or `ping/<name>`."""
+    """`trigger/<name>`, `source/<name>`, `ping/<name>` or `unreadable/<topic>`."""
     filter: Filter
     target: Target
     policy: DeliveryPolicy
@@ -111,6 +113,13 @@ class Plan:
     pings: dict[str, tuple[PingSource, Subscription]] = field(default_factory=dict)
     topics_of_brokers: set[str] = field(default_factory=set)
     """The topics that a KafkaSource reads into a Broker."""
+    broker_topics: dict[str, str] = field(default_factory=dict)
+    """The Broker whose own topic on Kafka has this name. The embedded log has no such topics."""
+    unreadable: dict[str, Subscription] = field(default_factory=dict)
+    """Where a record goes that is no event, by the topic that it was read from: to the dead letters. The embedded log
+    has events only."""
+    unreadable_targets: dict[str, Target] = field(default_factory=dict)
+    """The sink that would have received the record."""
     _routes: dict[tuple[str, str], tuple[Route, ...]] = field(default_factory=dict)
 
     @property
@@ -122,6 +131,15 @@ class Plan:
 
     def _sourced(self) -> list[Subscription]:
         return [subscription for listed in self.topics.values() for subscription, _ in listed]
+
+    def topics_to(self, subscriptions: Sequence[Subscription]) -> set[str]:
+        """Return the topics on Kafka whose events can reach one of these subscriptions."""
+        found = {topic for topic, ways in self.topics.items() if any(way in subscriptions for way, _ in ways)}
+        return found | {
+            topic
+            for topic, broker in self.broker_topics.items()
+            if any(way in subscriptions for way in self.brokers[broker])
+        }
 
     def routes(self, envelope: Envelope) -> tuple[Route, ...]:
         """Return the routes for an event of this origin and type; the caller still evaluates each route's `rest`."""
@@ -137,6 +155,10 @@ class Plan:
     def _resolve(self, origin: str, type_name: str) -> tuple[Route, ...]:
         kind, _, name = origin.partition("/")
         offered: Sequence[tuple[Subscription, Mapping[str, str] | None]] = ()
+        if kind == UNREADABLE:
+            return (Route(self.unreadable[name], None, None),)
+        if kind == "topic" and name in self.broker_topics:
+            kind, name = "broker", self.broker_topics[name]
         if kind == "topic":
             offered = self.topics.get(name, ())
         elif kind == "broker":
@@ -166,6 +188,8 @@ def make_plan(manifests: Manifests) -> Plan:
     for ping in manifests.pings.values():
         with _noting(findings, manifests, "PingSource", ping.name):
             _add_ping(plan, manifests, ping)
+    for broker in manifests.brokers.values():
+        _add_broker_topic(plan, broker)
     findings += _dead_letters_that_end_nowhere(plan, manifests)
     if findings:
         raise ManifestError(findings)
@@ -240,8 +264,29 @@ def _add_source(plan: Plan, manifests: Manifests, source: KafkaSource) -> None:
         if topic not in manifests.topics:
             raise FieldError(f"there is no KafkaTopic {topic}", "topics", position)
         plan.topics.setdefault(topic, []).extend((subscription, overrides) for subscription in reached)
+        _add_unreadable(plan, topic, target, policy_of(spec.delivery), dead_letter)
         if isinstance(target, ToBroker):
             plan.topics_of_brokers.add(topic)
+
+
+def _add_broker_topic(plan: Plan, broker: Broker) -> None:
+    plan.broker_topics[broker.topic] = broker.name
+    triggers = plan.brokers[broker.name]
+    if triggers and triggers[0].dead_letter is not None:
+        _add_unreadable(plan, broker.topic, ToBroker(broker.name), triggers[0].policy, triggers[0].dead_letter)
+
+
+def _add_unreadable(plan: Plan, topic: str, target: Target, policy: DeliveryPolicy, dead_letter: Target) -> None:
+    """Send the records of a topic that are no events to the dead letters, until these accept them.
+
+    Knative's KafkaSource would wrap such a record and deliver it, and its Broker would drop it.
+    """
+    name = f"{UNREADABLE}/{topic}"
+    consumer = _consumer(plan, dead_letter, name)
+    plan.unreadable[topic] = Subscription(
+        name, Filter(), dead_letter, policy, dead_letter, ordered=False, replies_to=None, consumer=consumer
+    )
+    plan.unreadable_targets[topic] = target
 
 
 def _add_ping(plan: Plan, manifests: Manifests, ping: PingSource) -> None:

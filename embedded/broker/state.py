@@ -12,7 +12,6 @@ from embedded.broker.fair_queue import FairQueue
 from embedded.broker.plan import Subscription, Target
 from embedded.broker.progress import Correlation
 from shared.core.envelope import Envelope
-from shared.ports.documents import Documents
 
 Invoke = Callable[[str, Envelope, bool], Coroutine[Any, Any, Answer]]
 """Called with a Service's name, an event, and whether the function has certainly never received it before. Any
@@ -20,13 +19,8 @@ exception counts as a network error."""
 
 
 class EventLog(Protocol):
-    """The part of the store that the broker uses: the log, which is also the outbox, and the record of finished
-    events."""
-
-    @property
-    def documents(self) -> Documents:
-        """The documents port of the same store."""
-        ...
+    """Where the broker's events come from and go to, and the record of finished events: the log of the embedded store,
+    which is also its outbox, or Kafka (embedded.broker.kafka_log)."""
 
     @property
     def head_sequence(self) -> int:
@@ -42,6 +36,20 @@ class EventLog(Protocol):
         ...
 
     low_water_mark: int
+
+    @property
+    def on_finished(self) -> Callable[[int], None] | None:
+        """Called with the sequence number of each event that all its consumers have finished, or that has none. None:
+        the log does not need to know."""
+        ...
+
+    async def append(self, envelope: Envelope) -> None:
+        """Add an event that its attribute ROUTE sends to a Broker or a topic. Raises Unavailable."""
+        ...
+
+    async def durable(self) -> None:
+        """Wait until everything that was appended survives a crash. Raises Unavailable."""
+        ...
 
     def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:
         """Call the listener after each commit, with its events and the sequence number of the first."""

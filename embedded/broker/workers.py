@@ -79,11 +79,15 @@ class Workers:
             worker.task.cancel()
         return [worker.task for worker in workers]
 
+    async def settle(self, grace_seconds: float) -> None:
+        """Wait for deliveries in flight, at most `grace_seconds`, while the source gives no others."""
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - rarely, and not for long
+            await asyncio.sleep(_POLL_SECONDS)
+
     async def close(self, grace_seconds: float) -> None:
         """Wait for deliveries in flight, at most `grace_seconds`, then end all workers."""
-        deadline = asyncio.get_running_loop().time() + grace_seconds
-        while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - once, at the end
-            await asyncio.sleep(_POLL_SECONDS)
+        await self.settle(grace_seconds)
         await asyncio.gather(*self.abandon(), return_exceptions=True)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -14,7 +14,7 @@ from embedded.functions.scaling import Functions
 from embedded.gateway.gateway import Upstream
 from embedded.identity.issuer import token_url
 from embedded.manifests.serving import Service
-from embedded.platform.metrics import exposition
+from embedded.platform.metrics import exposition, lag_exposition
 from shared.adapters.sqlite.store import SqliteStore
 from shared.context.runtime import Runtime
 from shared.core.envelope import Envelope
@@ -23,6 +23,9 @@ from shared.core.version import VERSION
 from shared.http.openapi import describe
 from shared.http.operation import HttpOperation
 from shared.ports.documents import PLATFORM
+
+if TYPE_CHECKING:
+    from embedded.broker.kafka_log import KafkaLog
 
 
 class Inspection:
@@ -37,6 +40,7 @@ class Inspection:
         plan: Plan,
         upstreams: dict[str, Upstream],
         state: Callable[[], Awaitable[str | None]],
+        log_on_kafka: KafkaLog | None = None,
     ) -> None:
         self._runtime = runtime
         self._store = store
@@ -45,6 +49,7 @@ class Inspection:
         self._plan = plan
         self._upstreams = upstreams
         self._state = state
+        self._log_on_kafka = log_on_kafka
         self._openapi: bytes | None = None
 
     async def ready(self) -> str | None:
@@ -91,9 +96,18 @@ class Inspection:
                     "retried": sum(count.retried for count in counts),
                     "dead_lettered": sum(count.dead_lettered for count in counts),
                     "pending": sum(count.pending for count in counts),
+                    "lag": self._lag(subscriptions.get(status.service, ())),
                 }
             )
         return found
+
+    def _lag(self, subscriptions: Sequence[Subscription]) -> int:
+        """Return the number of unfinished events in the partitions of Kafka that this process reads, in all topics that
+        lead to these subscriptions."""
+        if self._log_on_kafka is None:
+            return 0
+        topics = self._plan.topics_to(subscriptions)
+        return sum(number for (topic, _), number in self._log_on_kafka.lag().items() if topic in topics)
 
     async def events(self, after: int, limit: int, tenant_id: str) -> tuple[list[tuple[int, Envelope]], int]:
         """Return a tenant's events after a position in the log, oldest first, and the position up to which the log was
@@ -101,6 +115,7 @@ class Inspection:
 
         Without a tenant, return the events that belong to the platform.
         """
+        self._require_own_log()
         wanted = None if tenant_id == PLATFORM else tenant_id
         page = self._store.event_log(after, limit, tenant=wanted)
         found = [
@@ -110,7 +125,14 @@ class Inspection:
 
     def last_place(self) -> int:
         """Return the position of the newest event on disk."""
+        self._require_own_log()
         return self._store.durable_sequence
+
+    def _require_own_log(self) -> None:
+        if self._log_on_kafka is not None:
+            raise Problem(
+                "not_found", "The events of this platform are on Kafka: read them with `lastro events tail` there."
+            )
 
     async def publish(self, broker: str, envelope: Envelope) -> None:
         """Send an event to a Broker; it is on disk on return. Raises Problem `not_found`, or Unavailable."""
@@ -129,7 +151,10 @@ class Inspection:
             "log_head": float(store.head_sequence),
             "log_durable": float(store.durable_sequence),
         }
-        return exposition(self._runtime.telemetry, self._broker.summary(), gauges)
+        text = exposition(self._runtime.telemetry, self._broker.summary(), gauges)
+        if self._log_on_kafka is not None:
+            text += lag_exposition(self._log_on_kafka.group, self._log_on_kafka.lag())
+        return text
 
 
 _PARAMETER: Final = re.compile(r"\(\?P?<([A-Za-z_]\w*)>\[\^/\]\+\)")

@@ -43,6 +43,17 @@ def exposition(telemetry: Telemetry, broker: BrokerSummary, gauges: Mapping[str,
     return "\n".join(lines) + "\n"
 
 
+def lag_exposition(group: str, lag: Mapping[tuple[str, int], int]) -> str:
+    """Return the metric of unfinished events on Kafka, for each partition (topic and number) of a consumer group."""
+    lines = [
+        "# HELP lastro_bus_lag Events of a partition that its consumer group has not finished",
+        "# TYPE lastro_bus_lag gauge",
+    ]
+    for (topic, partition), number in sorted(lag.items()):
+        _line(lines, "lastro_bus_lag", {"group": group, "topic": topic, "partition": partition}, number)
+    return "\n".join(lines) + "\n"
+
+
 def _broker(lines: list[str], broker: BrokerSummary) -> None:
     for field, kind in (
         ("delivered", "counter"),

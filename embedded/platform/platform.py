@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from embedded.broker.broker import Broker
 from embedded.broker.delivery import Answer
@@ -36,6 +36,9 @@ from shared.core.envelope import Envelope
 from shared.core.settings import InvalidSettings, Settings
 from shared.functions.process import install
 from shared.telemetry.logs import Logs
+
+if TYPE_CHECKING:
+    from embedded.broker.kafka_log import KafkaLog
 
 log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -78,6 +81,8 @@ class Platform:
     paths: PlatformPaths
     state: _State
     closing: AsyncExitStack
+    log_on_kafka: KafkaLog | None
+    """The log of events when LASTRO_BUS is set; otherwise the log is in `store`."""
     credentials: Credentials = field(init=False)
 
     @classmethod
@@ -88,8 +93,6 @@ class Platform:
         """
         if settings.identity:
             raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")
-        if settings.bus:
-            raise InvalidSettings("LASTRO_BUS is for functions that run alone: `up` delivers events from its own log")
         check_files(settings)
         options = options or Options()
         manifests = load(options.root)
@@ -117,14 +120,20 @@ class Platform:
         settings, clock = process.settings, process.clock
         keys = await KeyRing.load(ports.secrets)
         invokers = _Invokers()
-        broker = Broker(plan, store, clock, invokers.invoke)
+        log_on_kafka = _log_on_kafka(plan, ports, settings)
+        if log_on_kafka is None:
+            broker = Broker(plan, store, clock, invokers.invoke)
+        else:
+            broker = Broker(plan, log_on_kafka, clock, invokers.invoke, log_on_kafka.limits)
+            log_on_kafka.broker = broker
         functions = Functions(manifests.services, clock, broker.timers)
         issuer_url = settings.base_url.rstrip("/") + REALM_PATH
-        runtime = process.runtime(ports, keys.source, broker.quiet)
+        # Events on Kafka may be delivered by another process, so this broker does not know what is in progress.
+        runtime = process.runtime(ports, keys.source, broker.quiet if log_on_kafka is None else None)
         issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
-        state = _State(process)
-        inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason)
+        state = _State(process, log_on_kafka)
+        inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason, log_on_kafka)
         invokers.chosen = (
             FrameworkInvoker(functions, manifests.services, options.root)
             if options.faithful
@@ -157,6 +166,7 @@ class Platform:
             paths,
             state,
             stack,
+            log_on_kafka,
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
@@ -167,8 +177,12 @@ class Platform:
         self.functions.check(self.plan, manifests)
         self.functions.start()
         stack.callback(self.functions.stop)
+        if self.log_on_kafka is not None:
+            stack.push_async_callback(self.log_on_kafka.aclose)
         stack.push_async_callback(self.broker.stop, DRAIN_SECONDS)
         await self.broker.start()
+        if self.log_on_kafka is not None:
+            await self.log_on_kafka.__aenter__()
         for simulator in self.paths.simulators.values():
             simulator.start()
         stack.push_async_callback(self.schedules.stop)
@@ -190,18 +204,33 @@ class Platform:
 class _State:
     """The reason why the platform cannot serve now."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, log_on_kafka: KafkaLog | None) -> None:
         self._process = process
+        self._log_on_kafka = log_on_kafka
         self.value: str | None = "The platform is starting."
 
     async def reason(self) -> str | None:
         if self.value is not None:
             return self.value
         trouble = await self._process.trouble()
+        if trouble is None and self._log_on_kafka is not None:
+            trouble = await self._log_on_kafka.trouble()
         return None if trouble is None else f"{trouble[0].upper()}{trouble[1:]}."
 
     def stop(self) -> None:
         self.value = "The platform is stopping."
+
+
+def _log_on_kafka(plan: Plan, ports: Ports, settings: Settings) -> KafkaLog | None:
+    """Return the log of LASTRO_BUS, which is not open; None when the setting is left out."""
+    if not settings.bus:
+        return None
+    from embedded.broker.kafka_log import KafkaLog
+    from shared.adapters.kafka.bus import KafkaBus
+
+    if not isinstance(ports.bus, KafkaBus):
+        raise InvalidSettings("LASTRO_BUS: `up` delivers events from Kafka, or from its own log without the setting")
+    return KafkaLog(plan, ports.bus, settings)
 
 
 class _Invokers:

@@ -30,7 +30,7 @@ from shared.adapters.sqlite.writer import ProcessWriter, Report, ThreadWriter, W
 from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import Settings
-from shared.ports.documents import Collection, InboxMarker, Unavailable
+from shared.ports.documents import PLATFORM, Collection, Commit, InboxMarker, Unavailable
 from shared.ports.ledger import LedgerStore
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter, AdapterOptions, NotOpened, WriterKind
 
@@ -125,6 +125,17 @@ class SqliteStore(Adapter):
         closing.callback(self.documents.close)
         closing.callback(ledger.close)
         closing.push_async_callback(self.bus.aclose)
+
+    on_finished = None
+    """The log does not need to know which events are finished: `low_water_mark` says it."""
+
+    async def append(self, envelope: Envelope) -> None:
+        """Add an event of the platform to the log. Raises Unavailable."""
+        await self.documents.commit(Commit(PLATFORM, events=[envelope]))
+
+    async def durable(self) -> None:
+        """Wait until everything that was committed is on disk. Raises Unavailable."""
+        await self.documents.durable()
 
     async def _write_rest(self) -> None:
         """Write all remaining changes. Raises NotWritten when commits are not on disk."""

@@ -205,6 +205,11 @@ class MemoryLog:
     async def commit(self, commit: Commit) -> None:
         self.log(*commit.events)
 
+    on_finished: Callable[[int], None] | None = None
+
+    async def append(self, envelope: Envelope) -> None:
+        await self.commit(Commit("-", events=[envelope]))
+
     async def durable(self) -> None:
         if not self.lazy:
             self.save()

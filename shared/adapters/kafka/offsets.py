@@ -1,0 +1,54 @@
+"""How far a partition is finished: the offset that may be committed."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class PartitionProgress:
+    """The records of one partition that were read since it was assigned, in the order of their offsets.
+
+    Records finish in any order. What may be committed is the offset of the first one that is not finished: after a
+    crash, Kafka delivers from there on.
+    """
+
+    __slots__ = ("_done", "_reading", "committed", "next")
+
+    def __init__(self, first: int) -> None:
+        """`first` is the offset of the first record that is read."""
+        self.next = first
+        """The least offset that the next record can have."""
+        self.committed: int | None = None
+        """What was committed last; None before the first time."""
+        self._reading: deque[int] = deque()
+        self._done: set[int] = set()
+
+    @property
+    def committable(self) -> int:
+        """The offset of the first record that is not finished; without one, the offset after the last record."""
+        return self._reading[0] if self._reading else self.next
+
+    @property
+    def unfinished(self) -> int:
+        """The number of records that were read and are not finished."""
+        return len(self._reading) - len(self._done)
+
+    @property
+    def held(self) -> int:
+        """The number of records that were read and may not be committed."""
+        return len(self._reading)
+
+    def began(self, offset: int) -> None:
+        """Note that a record was read. Raises ValueError for an offset that is not greater than those before."""
+        if offset < self.next:
+            raise ValueError(f"offset {offset} was read after {self.next - 1}")
+        self._reading.append(offset)
+        self.next = offset + 1
+
+    def finished(self, offset: int) -> None:
+        """Note that a record is finished. A second time does nothing."""
+        if not self._reading or offset < self._reading[0]:
+            return
+        self._done.add(offset)
+        while self._reading and self._reading[0] in self._done:
+            self._done.remove(self._reading.popleft())
