@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,17 +36,89 @@ def tail(
     platform: PlatformOption = False,
     as_json: Json = False,
 ) -> None:
-    """Show a tenant's events as they happen; those of a payment from its beginning."""
+    """Show a tenant's events as they happen; those of a payment from its beginning.
+
+    With LASTRO_BUS they are read from Kafka, from all its partitions; `lastro up` need not run.
+    """
+    bus = os.environ.get("LASTRO_BUS")
     begin = from_start or payment is not None or not follow
+    if bus:
+        wanted = _tenant(data_dir, tenant, platform=platform)
+        shown = asyncio.run(
+            _tail_kafka(wanted, lambda event: _show_if(event, type_, payment, as_json=as_json), begin, follow=follow)
+        )
+        if not shown:
+            say("no such events")
+        return
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         place = 0 if begin else int(client.get("/platform/events?after=-1")["next"])
         shown = False
         for event in _events(client, place, follow=follow):
-            if fnmatchcase(event["type"], type_) and (payment is None or is_about(event, payment)):
-                _show(event, as_json=as_json)
-                shown = True
+            shown |= _show_if(event, type_, payment, as_json=as_json)
     if not shown:
         say("no such events")
+
+
+def _show_if(event: dict[str, Any], type_: str, payment: str | None, *, as_json: bool) -> bool:
+    """Show an event of a type, about a payment. Return whether it was shown."""
+    if not fnmatchcase(event["type"], type_) or (payment is not None and not is_about(event, payment)):
+        return False
+    _show(event, as_json=as_json)
+    return True
+
+
+def _tenant(data_dir: Path, tenant: str | None, *, platform: bool) -> str | None:
+    """Return the tenant whose events are wanted; None for those of the platform."""
+    if platform:
+        return None
+    if tenant is not None:
+        return tenant
+    with Client.of(data_dir) as client:
+        return client.identity.tenant_id
+
+
+async def _tail_kafka(tenant: str | None, show: Callable[[dict[str, Any]], bool], begin: bool, *, follow: bool) -> bool:
+    """Show the events of a tenant on the Kafka of LASTRO_BUS. Return whether there was one."""
+    from embedded.manifests.loading import load
+    from embedded.manifests.topics import wanted_topics
+    from embedded.platform.platform import ROOT
+    from shared.adapters.kafka.address import read_address
+    from shared.adapters.kafka.tail import Found, TopicTail
+    from shared.core.settings import InvalidSettings, Settings
+    from shared.ports.documents import Unavailable
+
+    def take(record: Found) -> bool:
+        event = _event_of(record.headers, record.value)
+        return event is not None and event.get("tenantid") == tenant and show(event)
+
+    shown = False
+    try:
+        settings = Settings.from_environment()
+        topics = [topic.name for topic in wanted_topics(load(ROOT))]
+        async with TopicTail(read_address(settings.bus), settings, topics) as tail:
+            if begin:
+                for record in await tail.past():
+                    shown |= take(record)
+            else:
+                await tail.skip_to_the_end()
+            if follow:
+                async for record in tail.new():
+                    shown |= take(record)
+    except (InvalidSettings, Unavailable) as error:
+        raise CliError(str(error)) from None
+    return shown
+
+
+def _event_of(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -> dict[str, Any] | None:
+    """Return the event of a record as a JSON object; None for a record that is no event."""
+    from shared.messaging.attributes import InvalidEvent
+    from shared.messaging.kafka_binding import from_kafka
+
+    try:
+        event: dict[str, Any] = json.loads(from_kafka(headers, value).to_structured())
+    except InvalidEvent:
+        return None
+    return event
 
 
 def _events(client: Client, place: int, *, follow: bool) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _TOPIC_CONFIG: Final = 1
 """DescribeConfigs: the value was set for this topic and is not a default."""
 _ALREADY_EXISTS: Final = 36
+_PAUSE_SECONDS: Final = 0.1
 _MIN_IN_SYNC: Final = "min.insync.replicas"
 
 
@@ -216,10 +218,29 @@ async def apply(
             present = found.get(topic.name)
             differing = differences(topic, present)
             steps += differing
-            if dry_run or all(step.remedy is not None for step in differing):
+            if dry_run or not _removable(differing):
                 continue
             if present is None:
                 await admin.create(topic)
             else:
                 await admin.extend(topic, present)
+        if _removable(steps) and not dry_run:
+            await _seen(admin, wanted, settings.bus_seconds)
     return steps
+
+
+def _removable(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.remedy is None]
+
+
+async def _seen(admin: TopicAdmin, wanted: Sequence[WantedTopic], seconds: float) -> None:
+    """Wait until the servers show what was changed: they learn of it after the controller has answered."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = await admin.found([topic.name for topic in wanted])
+        left = _removable([step for topic in wanted for step in differences(topic, found.get(topic.name))])
+        if not left:
+            return
+        if asyncio.get_running_loop().time() >= deadline:
+            raise TopicsRefused(f"the topic {left[0].topic} still {left[0].text}, {seconds:g} s after it was changed")
+        await asyncio.sleep(_PAUSE_SECONDS)
