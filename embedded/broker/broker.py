@@ -79,14 +79,14 @@ class Broker:
         self._checked_to = 0
         self._done_since_mark = 0
         self._running = False
-        self._delivering = False
+        self._held = False
         self._listening = False
 
     # Start and stop
 
     async def start(self) -> None:
         """Deliver the events that an earlier process did not finish, then new ones."""
-        self._running = self._delivering = True
+        self._running = True
         if not self._listening:
             self._listening = True
             self._store.subscribe(self._on_logged)
@@ -95,7 +95,7 @@ class Broker:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Start no more deliveries and wait for those in flight, at most `grace_seconds`. The rest stays in the log."""
-        self._running = self._delivering = False
+        self._running = False
         self.timers.close()
         if self._reading is not None:
             self._reading.cancel()
@@ -114,13 +114,13 @@ class Broker:
         No more deliveries are started, and those in flight may take `grace_seconds`. The rest is cancelled and
         forgotten. Ticks of schedules stay.
         """
-        self._delivering = False
+        self._held = True
         try:
             await self._workers.settle(grace_seconds)
         finally:
             ticks = [delivery for delivery in self._waiting() if delivery.event is None]
             self._forget()
-            self._delivering = self._running
+            self._held = False
             for tick in ticks:
                 tick.subscription.counts.pending += 1
                 tick.correlation = None
@@ -265,14 +265,14 @@ class Broker:
 
     def has_ready(self) -> bool:
         """Return whether a delivery is ready. Always False after the broker has stopped."""
-        return self._delivering and len(self._ready) > 0
+        return self._running and len(self._ready) > 0 and not self._held
 
     def next_delivery(self) -> Delivery | None:
         """Return the next delivery, tenants in turn; None when none is ready.
 
         A delivery whose function has reached its concurrency limit is moved to the queue of that function.
         """
-        while self._delivering and self._ready:
+        while self._running and self._ready and not self._held:
             delivery = self._ready.take()
             function = delivery.function
             if function is None or not function.limit or function.in_flight < function.limit:

@@ -205,7 +205,7 @@ async def test_a_rebalance_waits_for_deliveries_in_flight(bus_url: str, tmp_path
         await first.bus.publish([event(0, key="k"), event(1, key="k")])
         await first.received("billing", ["evt_0"])
         second = await stack.enter_async_context(on_kafka(bus_url, plan, settings))
-        await first.until(lambda: not first.broker.has_ready() and not first.broker._delivering)
+        await first.until(lambda: first.broker._held)
         assert second.shop.given == []
         gate.closed["evt_0"].set()
         await first.until(lambda: "evt_1" in [*first.shop.ids("billing"), *second.shop.ids("billing")])
