@@ -1,4 +1,4 @@
-"""Two `lastro up` on one MongoDB, Cassandra and Redis: each runs every function, and one is killed under load.
+"""Two `lastro up` on one MongoDB, Cassandra, Redis and Kafka: each runs every function, and one is killed under load.
 
 `pytest -s` shows the number of payments by final status, and the number of requests that each platform answered.
 LASTRO_TWO_PLATFORMS_PAYMENTS sets the number of payments.
@@ -100,8 +100,10 @@ class Pair:
 
 
 @pytest.fixture
-def settings(mongodb_url: str, cassandra_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """Return the settings of both platforms: a database, a keyspace and keys of this test only."""
+def settings(
+    mongodb_url: str, cassandra_url: str, redis_url: str, kafka_url: str, tmp_path: Path, bus: str
+) -> dict[str, str]:
+    """Return the settings of both platforms: a database, a keyspace, keys and topics of this test only."""
     name = f"two_{os.getpid()}_{tmp_path.name[-12:]}".lower().replace("-", "_")
     found = {
         "LASTRO_DOCUMENTS": mongodb_url.replace("/lastro?", f"/{name}?"),
@@ -110,8 +112,13 @@ def settings(mongodb_url: str, cassandra_url: str, redis_url: str, tmp_path: Pat
         "LASTRO_OUTBOX_GRACE_SECONDS": "5",
         "LASTRO_SAGA_STEP_SECONDS": "10",
     }
-    migrated = run("migrate", **found)
-    assert migrated.returncode == 0, migrated.stderr
+    commands: list[tuple[str, ...]] = [("migrate",)]
+    if bus == "kafka":
+        found["LASTRO_BUS"] = f"{kafka_url}?prefix={name}.&group={name}"
+        commands.append(("topics", "apply", "--max-replicas", "1"))
+    for command in commands:
+        done = run(*command, **found)
+        assert done.returncode == 0, done.stderr
     return found
 
 
@@ -184,9 +191,13 @@ async def pay_all(pair: Pair, payers: list[str], payees: list[str]) -> dict[int,
     return made
 
 
-async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair) -> None:
+@pytest.mark.parametrize("bus", ["kafka", "log"])
+async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair, bus: str) -> None:
     """Every accepted payment reaches one final status; balances, ledger and statements agree; no hold or dead letter is
-    left."""
+    left.
+
+    The events are on Kafka, where both platforms share the work, or in a log of each platform.
+    """
     await pair.start("a")
     await pair.start("b")
     payers, payees = await open_accounts(pair.clients["a"])
@@ -197,10 +208,9 @@ async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair)
     assert len(await client.listed("/v1/payments")) == PAYMENTS
     await check_first_answers(pair, made)
     settled = [payment for payment in ended.values() if payment["status"] == "settled"]
-    print(
-        f"\n{PAYMENTS} payments: {dict(Counter(payment['status'] for payment in ended.values()))}; answered by "
-        f"{ {name: process.answered for name, process in pair.processes.items()} } (a: since its second start)"
-    )
+    endings = dict(Counter(payment["status"] for payment in ended.values()))
+    answered = {name: process.answered for name, process in pair.processes.items()}
+    print(f"\n{PAYMENTS} payments, events in {bus}: {endings}; answered by {answered} (a: since its second start)")
     assert {payment["failure"]["code"] for payment in ended.values() if payment["failure"]} <= {"insufficient_funds"}
     await check_books(client, payers, payees, settled)
     await asyncio.to_thread(verify_ledger, pair)
