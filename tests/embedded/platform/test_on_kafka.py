@@ -105,7 +105,9 @@ async def test_a_start_without_topics_names_the_command(bus_url: str, tmp_path: 
 
 
 async def test_kafka_needs_documents_on_a_server(tmp_path: Path) -> None:
-    """The embedded documents are refused with LASTRO_BUS: their events are in the embedded log."""
+    """The embedded documents are refused with LASTRO_BUS, because their events are in the embedded log, and nothing is
+    made."""
     with pytest.raises(InvalidSettings, match="LASTRO_BUS needs LASTRO_DOCUMENTS"):
-        async with running(tmp_path, bus="kafka://127.0.0.1:9"):
+        async with running(tmp_path / "data", bus="kafka://127.0.0.1:9"):
             pass
+    assert not (tmp_path / "data").exists()
