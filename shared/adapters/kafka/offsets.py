@@ -18,8 +18,8 @@ class PartitionProgress:
         """`first` is the offset of the first record that is read."""
         self.next = first
         """The least offset that the next record can have."""
-        self.committed: int | None = None
-        """What was committed last; None before the first time."""
+        self.committed = first
+        """What was committed last; before the first time, where reading began."""
         self._reading: deque[int] = deque()
         self._done: set[int] = set()
 
