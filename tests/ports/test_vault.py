@@ -128,6 +128,39 @@ async def test_a_token_is_renewed_before_it_ends(url: str) -> None:
         assert client.token != token
 
 
+async def test_a_refused_login_leaves_a_valid_token(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When a token cannot be renewed and the new login is refused, the present token is used until it ends, with a
+    warning; a later login that succeeds replaces it."""
+    clock, address = ManualClock(), read_address(url)
+    role = f"auth/{address.login}/role/{policy_name(address, 'platform')}"
+    root(url).write_data(role, data={"token_type": "batch"})  # tokens that cannot be renewed
+    async with adapter(url, clock) as secrets:
+        token = secrets._session._client.token
+        monkeypatch.setenv("VAULT_SECRET_ID", "hidden")
+        clock.advance(timedelta(minutes=45))
+        sealed = await secrets.seal(["a"], "ten_1")
+        assert secrets._session._client.token == token
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "the present token is valid for 900 s" in warning
+        assert "hidden" not in warning
+        clock.advance(timedelta(minutes=15))
+        with pytest.raises(Unavailable, match="refuses the login by approle"):
+            await secrets.open(sealed, "ten_1")
+        log_in_as("platform", url, monkeypatch)
+        assert await secrets.open(sealed, "ten_1") == ["a"]
+        assert secrets._session._client.token != token
+
+
+async def test_the_cache_of_named_secrets_is_bounded(secrets: VaultSecrets) -> None:
+    """The cache has at most 256 named secrets; the oldest one is removed first."""
+    for number in range(257):
+        secrets._remember(f"name-{number}", b"1")
+    assert len(secrets._cached) == 256
+    assert "name-0" not in secrets._cached
+
+
 async def test_a_key_is_rotated_while_fields_are_sealed(secrets: VaultSecrets, url: str) -> None:
     """During rotations every call succeeds; texts of all versions open, and a rewrap gives the newest one."""
     address, client = read_address(url), root(url)
@@ -316,7 +349,11 @@ class TokenReview(BaseHTTPRequestHandler):
         claims = jwt.decode(body["spec"]["token"], options={"verify_signature": False})
         account = claims["kubernetes.io"]
         user = f"system:serviceaccount:{account['namespace']}:{account['serviceaccount']['name']}"
-        status = {"authenticated": True, "user": {"username": user, "uid": account["serviceaccount"]["uid"]}}
+        status: dict[str, object] = {
+            "authenticated": True,
+            "user": {"username": user, "uid": account["serviceaccount"]["uid"]},
+        }
+        status["audiences"] = body["spec"]["audiences"]
         answer = json.dumps({**body, "status": status}).encode()
         self.send_response(201)
         self.send_header("content-type", "application/json")
@@ -365,10 +402,13 @@ async def test_a_service_account_logs_in(openbao_url: str, kubernetes: str, tmp_
             "kubernetes_ca_cert": certificate(),
         },
     )
+    assert set_up(address, ROOT_TOKEN, lambda _: None) == 0
     account = {"namespace": "lastro", "serviceaccount": {"name": f"{name}-users", "uid": "1"}}
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     claims = {"iss": "kubernetes", "sub": f"system:serviceaccount:lastro:{name}-users", "kubernetes.io": account}
-    token.write_text(jwt.encode({**claims, "iat": 1, "nbf": 1, "exp": 4_000_000_000}, key, algorithm="RS256"))
+    token.write_text(
+        jwt.encode({**claims, "aud": ["vault"], "iat": 1, "nbf": 1, "exp": 4_000_000_000}, key, algorithm="RS256")
+    )
     async with adapter(f"{url}-users") as users:
         assert await users.open(await users.seal(["a"], "ten_1"), "ten_1") == ["a"]
     with pytest.raises(NotOpened, match="refuses the login by kubernetes"):

@@ -75,6 +75,20 @@ def test_no_function_has_rights_it_does_not_need(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_function_has_the_account_of_its_domain(overlay: str) -> None:
+    """Every function has the service account and Vault's role of its domain, and a token that is for Vault only."""
+    accounts = of_kind(overlay, "ServiceAccount")
+    for name, service in of_kind(overlay, "Service").items():
+        role = f"lastro-{service['metadata']['labels']['app.kubernetes.io/component']}"
+        pod = service["spec"]["template"]["spec"]
+        assert pod["serviceAccountName"] == role, name
+        assert accounts[role]["automountServiceAccountToken"] is False
+        assert {"name": "VAULT_ROLE", "value": role} in container(service)["env"], name
+        (token,) = pod["volumes"][0]["projected"]["sources"]
+        assert token["serviceAccountToken"]["audience"] == "vault", name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_function_is_started_by_the_framework(overlay: str) -> None:
     """Every function has the image's command, bounded resources, and the settings."""
     for name, service in of_kind(overlay, "Service").items():

@@ -14,6 +14,8 @@ from shared.ports.secrets import PURPOSES
 
 NAMESPACE: Final = "lastro"
 """The namespace of Kubernetes whose service accounts may log in."""
+AUDIENCE: Final = "vault"
+"""The audience that a service account's token must have."""
 _TOKEN_SECONDS: Final = 3600
 _TOKEN_MAXIMUM_SECONDS: Final = 24 * 3600
 _CALL_SECONDS: Final = 10
@@ -126,6 +128,7 @@ def _role(address: Address, domain: str) -> dict[str, object]:
         "token_max_ttl": _TOKEN_MAXIMUM_SECONDS,
     }
     if address.auth == "kubernetes":
+        role["audience"] = AUDIENCE
         role["bound_service_account_names"] = [name]
         role["bound_service_account_namespaces"] = [NAMESPACE]
     return role

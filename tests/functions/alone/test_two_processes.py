@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
+from uuid import uuid4
 
+import hvac
 import orjson
 import pytest
 
@@ -26,9 +28,12 @@ from functions.statements._lines import in_period
 from shared.adapters.cassandra.schema import migrate
 from shared.adapters.cassandra.store import CassandraStore
 from shared.adapters.cassandra.url import CassandraUrl
+from shared.adapters.files.keyfile import KEY_FILE
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import Server
 from shared.adapters.sqlite.schema import LOCK
+from shared.adapters.vault.address import read_address
+from shared.adapters.vault.setup import set_up
 from shared.core.envelope import Envelope
 from shared.ports.documents import Query
 from shared.ports.ledger import LedgerStore
@@ -50,6 +55,7 @@ from tests.functions.alone.starting import (
 )
 from tests.invariants.world import deliveries_of
 from tests.ports.mongodb_databases import dropped, migrated, new_database
+from tests.servers.openbao_server import ROOT_TOKEN
 
 NUMBER = 10
 PROCESSES = 2
@@ -79,6 +85,21 @@ def database(mongodb_url: str) -> Iterator[str]:
     migrated(url, COLLECTIONS)
     yield url
     dropped(url)
+
+
+@pytest.fixture
+def vault(openbao_url: str) -> dict[str, str]:
+    """The variables with which a process logs in to a Vault that is set up."""
+    name = f"test-{uuid4().hex[:12]}"
+    url = f"{openbao_url}?auth=approle&login={name}&kv=kv-{name}&transit=transit-{name}&prefix={name}"
+    set_up(read_address(url), ROOT_TOKEN, lambda _: None)
+    client = hvac.Client(openbao_url.removeprefix("vault+"), token=ROOT_TOKEN)
+    role = f"auth/{name}/role/{name}-platform"
+    return {
+        "LASTRO_SECRETS": url,
+        "VAULT_ROLE_ID": client.read(f"{role}/role-id")["data"]["role_id"],
+        "VAULT_SECRET_ID": client.write_data(f"{role}/secret-id")["data"]["secret_id"],
+    }
 
 
 @dataclass
@@ -203,14 +224,18 @@ async def check(documents: MongoDocuments, ledger: LedgerStore, pair: Pair, made
 
 
 async def test_two_processes_of_each_function_have_one_effect(
-    tmp_path: Path, database: str, cassandra_url: str
+    tmp_path: Path, database: str, cassandra_url: str, vault: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each command is sent to both processes of its function, and each event is delivered to both, while one process of
     each of three functions is killed and replaced. Every payment settles, with one hold, one transfer and one statement
-    line for each side, and the books agree."""
+    line for each side, and the books agree. The processes share their secrets through Vault, and none has a key file.
+    """
     await migrate(CassandraUrl.parse(cassandra_url), lambda step: None)
     data_dir, random = tmp_path / "data", Random(1)
-    async with running(data_dir, documents=database, ledger=cassandra_url) as deployment:
+    for name, value in vault.items():
+        monkeypatch.setenv(name, value)
+    secrets = vault["LASTRO_SECRETS"]
+    async with running(data_dir, documents=database, ledger=cassandra_url, secrets=secrets) as deployment:
         pair = await new_pair(await deployment.tenant())
         client, base_url = pair.client.with_token(pair.client.token), deployment.platform.settings.base_url
     settings = {
@@ -218,6 +243,7 @@ async def test_two_processes_of_each_function_have_one_effect(
         "LASTRO_LEDGER": cassandra_url,
         "LASTRO_BASE_URL": base_url,
         "LASTRO_DATA_LOCK_SECONDS": "0",
+        **vault,
     }
     async with aclosing(Server(database)) as server, CassandraStore(cassandra_url) as ledger:
         documents = MongoDocuments(server, COLLECTIONS)
@@ -227,3 +253,4 @@ async def test_two_processes_of_each_function_have_one_effect(
             await deliver_all(started, documents, random)
         assert len(set(made)) == NUMBER
         await check(documents, ledger, pair, list(made))
+    assert not (data_dir / KEY_FILE).exists()
