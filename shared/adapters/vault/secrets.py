@@ -200,6 +200,7 @@ class VaultSecrets(Adapter):
 
     async def _open(self, closing: AsyncExitStack) -> None:
         self._session.open(closing, lambda: self.close_seconds)
+        await self._session.prepare()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._settings.start_seconds if self._waits else 0)
         while True:

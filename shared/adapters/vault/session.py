@@ -79,6 +79,10 @@ class Session:
         if self._client is not None:
             self._client.adapter.close()
 
+    async def prepare(self) -> None:
+        """Import the driver and make the client, in a thread: the import takes longer than a call."""
+        self._client = await self._in_thread(lambda _: self._make_client())
+
     def rested(self) -> None:
         """Send calls again without waiting for the end of a rest."""
         self._resting_until = 0.0
@@ -113,39 +117,29 @@ class Session:
 
     async def _send(self, use: Callable[[Client], T]) -> T:
         """Send a call, and once more if the connection was lost: Vault may have closed it while it was idle."""
-        from requests.exceptions import ConnectionError as ConnectionLost
-        from requests.exceptions import Timeout
-
         try:
             return await self._in_thread(use)
-        except ConnectionLost as error:
-            if isinstance(error, Timeout):
-                raise self._unanswered(error) from error
         except Exception as error:
-            if _is_about_arguments(error):
+            if not _is_of_server(error):
                 raise
-            raise self._unanswered(error) from error
+            if not _is_lost_connection(error):
+                raise self._unanswered(error) from error
         try:
             return await self._in_thread(use)
         except Exception as error:
-            if _is_about_arguments(error):
+            if not _is_of_server(error):
                 raise
             raise self._unanswered(error) from error
 
     async def _in_thread(self, use: Callable[[Client], T]) -> T:
         assert self._pool is not None, "the adapter is opened before its ports are used"
         try:
-            call = self._pool.submit(self._with_client, use)
+            call = self._pool.submit(lambda: use(self._client))
         except RuntimeError:  # the pool was shut down
             raise Closed("the vault is closed") from None
         self._running.add(call)
         call.add_done_callback(self._running.discard)
         return await asyncio.wrap_future(call)
-
-    def _with_client(self, use: Callable[[Client], T]) -> T:
-        if self._client is None:
-            self._client = self._make_client()
-        return use(self._client)
 
     def _make_client(self) -> Client:
         import hvac
@@ -254,17 +248,18 @@ class Session:
         return _Lease(seconds, bool(auth["renewable"]), now + seconds * _RENEW_AFTER, now + seconds)
 
 
-def _is_about_arguments(error: Exception) -> bool:
-    """Whether an error says something about the call, and not about the server's condition."""
-    from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest
+def _is_of_server(error: Exception) -> bool:
+    """Whether an error says something about the server's condition, and not about the call's arguments or rights."""
+    from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, VaultError
 
-    return isinstance(error, (Forbidden, InvalidPath, InvalidRequest, NoCredentials)) or not _is_of_driver(error)
+    return isinstance(error, (VaultError, OSError)) and not isinstance(error, (Forbidden, InvalidPath, InvalidRequest))
 
 
-def _is_of_driver(error: Exception) -> bool:
-    from hvac.exceptions import VaultError
+def _is_lost_connection(error: Exception) -> bool:
+    from requests.exceptions import ConnectionError as ConnectionLost
+    from requests.exceptions import Timeout
 
-    return isinstance(error, (VaultError, OSError))
+    return isinstance(error, ConnectionLost) and not isinstance(error, Timeout)
 
 
 def _reason_of(error: Exception, seconds: float) -> str:
