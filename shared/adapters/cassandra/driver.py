@@ -31,9 +31,12 @@ DEFINITION_SECONDS: Final = 120.0
 """The timeout of a statement that defines a keyspace or table, in seconds: all nodes have to agree on it."""
 CONNECT_SECONDS: Final = 10.0
 """The timeout for connecting to one address, in seconds."""
+RECONNECT_SECONDS: Final = 10.0
+"""The greatest pause between two attempts to reach a server that is down, in seconds. The driver's default is 600."""
 SPECULATIVE_SECONDS: Final = 0.5
 """The time after which an idempotent request is also sent to the next host, in seconds."""
 _SPECULATIVE_REQUESTS: Final = 1
+_FIRST_RECONNECT_SECONDS: Final = 0.5
 _PROTOCOL: Final = 5
 """The protocol version of Cassandra 4.0 and later. Without it the driver would first try newer versions and log
 warnings."""
@@ -177,6 +180,7 @@ def _text(error: Exception) -> str:
 def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import Cluster
+    from cassandra.policies import ExponentialReconnectionPolicy
 
     user = None if url.user is None else PlainTextAuthProvider(url.user, url.password)
     return Cluster(
@@ -188,6 +192,7 @@ def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
         connect_timeout=seconds,
         control_connection_timeout=seconds,
         max_schema_agreement_wait=DEFINITION_SECONDS,
+        reconnection_policy=ExponentialReconnectionPolicy(_FIRST_RECONNECT_SECONDS, RECONNECT_SECONDS),
     )
 
 
