@@ -27,8 +27,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Se
 def up(names: Names = None, *, as_json: Json = False) -> None:
     """Start servers, wait until they are healthy, and print the settings that `lastro` needs to use them.
 
-    Their data are kept in volumes of Docker. With these settings, `lastro migrate` creates the collections and tables,
-    and `lastro topics apply` the topics.
+    Data are stored in Docker volumes. With these settings, `lastro migrate` creates the collections and tables, and
+    `lastro topics apply` the topics.
     """
     settings = _settings(names)
     _compose("up", "--detach", "--wait", "--wait-timeout", str(_WAIT_SECONDS), *settings)
@@ -96,7 +96,7 @@ def _path() -> Path:
 
 
 def _compose(*arguments: str, captured: bool = False) -> str:
-    """Run Docker Compose on the file. What it prints goes to stderr, or is returned. Raises CliError if it fails."""
+    """Run Docker Compose on the file. Its output goes to stderr, or is returned. Raises CliError if it fails."""
     docker = shutil.which("docker")
     version = ["compose", "version"]
     if docker is None or subprocess.run([docker, *version], capture_output=True, check=False).returncode != 0:

@@ -233,7 +233,7 @@ def _report(running: dict[int, int]) -> None:
 
 
 def _write(descriptor: int, number: int) -> None:
-    # The tests may have ended meanwhile.
+    # The tests may have ended since then.
     with contextlib.suppress(BrokenPipeError):
         os.write(descriptor, f"{number}\n".encode())
 

@@ -132,8 +132,8 @@ _READABLE: Final[dict[str, JsonValue]] = {"pattern": r"^[^\u0000-\u001f\u007f-\u
 
 
 def _readable(text: str) -> str:
-    """Raise ValueError for text with control characters, and for text of which nothing can be seen. No text is allowed:
-    a field that needs text has a least length."""
+    """Raise ValueError for text with control characters, and for text without a visible character. Empty text is
+    accepted: a field that requires text has a minimum length."""
     if _CONTROL.search(text) is not None:
         raise ValueError("the text must not contain control characters, such as a line break")
     if text and (text.isspace() or (not text.isascii() and all(category(sign) in _UNSEEN for sign in text))):
@@ -148,7 +148,7 @@ def _default_if_null(value: object) -> object:
 
 
 class NullIsDefault:
-    """Annotates an optional field with a default: null means the default, as an absent field does.
+    """Annotates an optional field with a default: null means the default, like an absent field.
 
     It must follow the constraints of the field: `Annotated[int, Field(ge=0), NullIsDefault()]`.
     """
@@ -166,7 +166,7 @@ METADATA: Final = (
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
-# What people read: on a screen, in a statement file, in a log.
+# Text for people: on a screen, in a statement file, in a log.
 _is_readable = (AfterValidator(_readable), Field(json_schema_extra=_READABLE))
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120), *_is_readable]
 Reference = Annotated[str, StringConstraints(max_length=140), *_is_readable]

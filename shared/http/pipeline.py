@@ -363,7 +363,7 @@ def _response(run: _Run, result: BaseModel | None) -> HttpResponse:
 def _preferred_wait(run: _Run) -> int:
     """Return the seconds of `Prefer: wait` (RFC 7240 §4.3), at most `max_wait_seconds`; 0 without it.
 
-    A value that is not a number of seconds is ignored (§2), and so are other preferences.
+    A value that is not a number of seconds is ignored (§2), as are other preferences.
     """
     longest = run.runtime.settings.max_wait_seconds
     prefer = run.request.header("prefer")
@@ -373,7 +373,7 @@ def _preferred_wait(run: _Run) -> int:
         name, _, value = preference.partition(";")[0].partition("=")
         seconds = _SECONDS.fullmatch(value.strip()) if name.strip().lower() == "wait" else None
         if seconds is not None:
-            # A number with more digits is longer than any bound, and Python reads only so many digits.
+            # Python limits the digits of an int that it parses. A number with more digits exceeds every bound.
             return longest if seconds[1] is None else min(int(seconds[1]), longest)
     return 0
 

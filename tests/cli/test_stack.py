@@ -119,7 +119,7 @@ def test_a_service_is_pinned_checked_and_local(name: str) -> None:
 
 
 def test_the_settings_are_accepted() -> None:
-    """The settings that `stack up` prints select an adapter each, and none of them is the embedded one."""
+    """Each setting that `stack up` prints selects an adapter, and none of them selects the embedded one."""
     printed = dict(service["labels"]["lastro.setting"].split("=", 1) for service in SERVICES.values())
     settings = Settings.from_environment(printed)
     chosen = choose(settings)

@@ -183,7 +183,8 @@ async def test_limits_are_inclusive(pair: Pair) -> None:
 
 
 async def test_null_means_an_omitted_optional_field(pair: Pair) -> None:
-    """An omitted optional field has its default in the resource, which is null or a value, and may be sent as null."""
+    """An omitted optional field has its default in the resource, which is null or a value; sending null has the same
+    effect."""
     names = ("reference", "description", "metadata", "capture", "expires_in")
     payment = await pair.client.made("/v1/payments", pair.payment(**dict.fromkeys(names)))
     assert [payment[name] for name in names[:4]] == [None, None, None, "automatic"]
@@ -221,7 +222,7 @@ async def test_text_for_people_is_readable(pair: Pair, deployment: Deployment, t
 
 
 async def test_a_name_in_any_script_is_accepted(demo: Client) -> None:
-    """A name may have letters of any script, accents that follow their letter, and joined signs."""
+    """A name may have letters of any script, combining accents and joined characters."""
     for name in ("João d'Ávila-Souza", "Joa\u0303o", "王小明", "محمد\u200cعلی", "Bar \U0001f468\u200d\U0001f373"):
         assert (await demo.made("/v1/users", user_body(name=name)))["name"] == name
 

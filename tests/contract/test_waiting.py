@@ -81,7 +81,7 @@ async def test_wait_may_be_one_of_several_preferences(pair: Pair, value: str) ->
 
 @pytest.mark.parametrize("value", ["wait=3600", "wait=0010", "wait=" + "9" * 20, "wait=" + "9" * 5000])
 async def test_the_wait_is_at_most_ten_seconds(pair: Pair, value: str) -> None:
-    """A longer wait, with however many digits, is reduced to ten seconds, and Preference-Applied shows that."""
+    """A longer wait, with any number of digits, is reduced to ten seconds, and Preference-Applied shows that."""
     answer = await pair.client.post(PAY, pair.payment(), **preferring(value))
     assert (answer.document["status"], answer.header("preference-applied")) == ("settled", "wait=10")
 

@@ -42,7 +42,7 @@ def test_every_operation_has_an_example() -> None:
 
 
 def test_every_request_with_a_body_has_an_example() -> None:
-    """The description of each POST shows a body, `{}` where the operation has no fields."""
+    """The description of each POST shows a body, or `{}` if the operation has no fields."""
     missing = [
         operation.id
         for operation in http_operations().values()
@@ -53,8 +53,8 @@ def test_every_request_with_a_body_has_an_example() -> None:
 
 
 def test_the_description_of_a_scope_names_what_it_allows() -> None:
-    """The description of a writing scope has the verb of each of its operations, and that of the operator's scope has
-    each thing that its operations manage."""
+    """The description of a write scope has the verb of each of its operations, and that of the operator's scope has
+    each resource that its operations manage."""
     scopes = document()["components"]["securitySchemes"]["token"]["flows"]["clientCredentials"]["scopes"]
     for operation in http_operations().values():
         if operation.scope is None:
@@ -72,7 +72,7 @@ def _commands() -> dict[str, type[BaseModel]]:
 
 
 def _optional_fields(model: type[BaseModel], within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of each field that may be absent, also in the models of fields."""
+    """Yield the path of each optional field, including those of nested models."""
     for name, field in model.model_fields.items():
         if not field.is_required():
             yield (*within, name)
@@ -83,7 +83,8 @@ def _optional_fields(model: type[BaseModel], within: tuple[str, ...] = ()) -> It
 
 @pytest.mark.parametrize("id", sorted(_commands()))
 def test_null_means_an_absent_field(id: str) -> None:
-    """In every command each optional field may be null, which means the same as an absent field, also by its schema."""
+    """In every command each optional field may be null, which means the same as an absent field; the schema allows it
+    too."""
     command = _commands()[id]
     schema = {
         **described(http_operations()[id])["requestBody"]["content"]["application/json"]["schema"],

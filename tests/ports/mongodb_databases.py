@@ -20,7 +20,7 @@ _MILLISECONDS: Final = int(PATIENCE_SECONDS * 1000)
 
 
 def new_database(url: str) -> str:
-    """Return the URL of a database that no other test uses, with which calls wait as long as a slow machine takes."""
+    """Return the URL of a database for one test, with timeouts that are long enough for a slow machine."""
     parts = urlsplit(url)
     waits = "&".join(f"{name}={_MILLISECONDS}" for name in _WAITS)
     return parts._replace(path=f"/test_{uuid4().hex[:12]}", query=f"{parts.query}&{waits}").geturl()

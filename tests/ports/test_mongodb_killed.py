@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, str]]:
-    """A server whose processes may be killed, with a migrated database. What it has acknowledged is on disk."""
+    """A server whose processes may be killed, with a migrated database. Acknowledged writes are on disk."""
     processes = Processes(tmp_path_factory.mktemp("mongodb"))
     server = MongodbServer(fsync=True, transaction_seconds=2)
     server.install()
@@ -45,7 +45,7 @@ def hold(id: str, number: int) -> Commit:
 
 
 async def applied(documents: MongoDocuments, commit: Commit) -> None:
-    """Commit until the store says that it has, as redeliveries do."""
+    """Commit until the store confirms the commit, as redeliveries do."""
     while True:
         try:
             await documents.commit(commit)
@@ -58,14 +58,14 @@ async def applied(documents: MongoDocuments, commit: Commit) -> None:
 
 
 def kill_gateway(processes: Processes, url: str) -> None:
-    """Kill the process that clients talk to, and start it again."""
+    """Kill the process that clients connect to, and start it again."""
     processes.kill("gateway")
     processes.start_again("gateway")
     MongodbServer.wait_until_ready(processes, url)
 
 
 def kill_engine(processes: Processes, url: str) -> None:
-    """Kill the database itself, and start it again."""
+    """Kill the database engine, and start it again."""
     processes.kill("engine")
     MongodbServer.restart_engine(processes)
     MongodbServer.wait_until_ready(processes, url)
@@ -75,8 +75,8 @@ def kill_engine(processes: Processes, url: str) -> None:
 async def test_commits_survive_a_killed_server(
     own_server: tuple[Processes, str], kill: Callable[[Processes, str], None]
 ) -> None:
-    """Four workers commit while the server is killed and started again. Every command is applied once in the end, what
-    was acknowledged before the kill included, and the connection needs no new start."""
+    """Four workers commit while the server is killed and started again. In the end every command is applied once,
+    including those acknowledged before the kill, and the connection recovers without a restart."""
     processes, url = own_server
     id = kill.__name__
     async with aclosing(Server(url)) as server:

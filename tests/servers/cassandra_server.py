@@ -1,4 +1,4 @@
-"""Apache Cassandra, one node or three with small heaps, from Maven, on this machine's Java."""
+"""Apache Cassandra, one node or three with small heaps, from Maven, on the Java of this machine."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class CassandraServer:
         java(wanted_for="Cassandra")
 
     def start(self, processes: Processes) -> str:
-        """Return cassandra://127.0.0.1:PORT/lastro?… when every node answers a connection."""
+        """Return cassandra://127.0.0.1:PORT/lastro?… when every node accepts connections."""
         addresses = [f"127.0.0.{node}" for node in range(1, self.nodes + 1)]
         port, storage, tls = (_free_port(addresses) for _ in range(3))
         for node, address in enumerate(addresses, start=1):
@@ -129,7 +129,7 @@ class CassandraServer:
                 storage=storage,
                 tls=tls,
                 seeds=",".join(f"{each}:{storage}" for each in addresses),
-                # The nodes share the ring evenly, so that they can start at the same time.
+                # The nodes own equal parts of the ring, so that they can start at the same time.
                 token=-(2**63) + (node - 1) * 2**64 // self.nodes,
                 data=folder,
             )
@@ -147,7 +147,7 @@ class CassandraServer:
 
     @staticmethod
     def wait_until_ready(processes: Processes, url: str) -> None:
-        """Wait until every node answers a connection and knows the others. Raises Unavailable."""
+        """Wait until every node accepts connections and knows the others. Raises Unavailable."""
         processes.wait_until(lambda: asyncio.run(_ask(url)), "Cassandra")
 
     def _command(self, data: Path) -> list[str]:
@@ -176,14 +176,14 @@ class CassandraServer:
 
 
 class CassandraClusterServer(CassandraServer):
-    """Three nodes, `cassandra1` to `cassandra3`, each of which has every row: one may be killed."""
+    """Three nodes, `cassandra1` to `cassandra3`, each with every row: one of them may be killed."""
 
     name: ClassVar[str] = "cassandra-cluster"
     nodes: ClassVar[int] = 3
 
 
 def _free_port(addresses: Sequence[str]) -> int:
-    """Return a port of these addresses on which nothing listens."""
+    """Return a port that is free on all of these addresses."""
     while True:
         port = free_port()
         with ExitStack() as stack, suppress(OSError):
@@ -193,7 +193,7 @@ def _free_port(addresses: Sequence[str]) -> int:
 
 
 async def _ask(url: str) -> None:
-    """Connect to each node, which must know all of them. Raises Unavailable."""
+    """Connect to each node and check that it knows the others. Raises Unavailable."""
     parsed = CassandraUrl.parse(url)
     for host in parsed.hosts:
         connection = await Connection.open(replace(parsed, hosts=(host,)))

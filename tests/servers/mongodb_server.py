@@ -78,7 +78,7 @@ class MongodbServer:
             try:
                 processes.wait_until_it_says("engine", "database system is ready to accept connections")
             except Unavailable:
-                # It has said why it ends, and may not have ended yet.
+                # It has reported why it ends, but may not have ended yet.
                 processes.kill("engine")
                 if time.monotonic() > deadline:
                     raise

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 REQUEST_SECONDS: Final = 10.0
 """The timeout of a request, in seconds. The servers' own limits are shorter, so that their error arrives first."""
 DEFINITION_SECONDS: Final = 120.0
-"""The timeout of a statement that defines a keyspace or table, in seconds: all nodes have to agree on it."""
+"""Timeout of a statement that defines a keyspace or table, in seconds. It is longer because all nodes must agree on the
+schema."""
 CONNECT_SECONDS: Final = 10.0
 """The timeout for connecting to one address, in seconds."""
 RECONNECT_SECONDS: Final = 10.0
@@ -55,7 +56,7 @@ class Kind(Enum):
     CONDITIONAL = "conditional"
     """A lightweight transaction: LOCAL_SERIAL and LOCAL_QUORUM. Never repeated by the driver."""
     DEFINITION = "definition"
-    """A statement that defines a keyspace or a table. Never repeated by the driver."""
+    """A statement that defines a keyspace or a table. The driver never repeats it."""
 
 
 class Connection:
@@ -148,14 +149,14 @@ class Connection:
 
 
 def _settle(loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], settle: Callable[[], None]) -> None:
-    """Set the outcome of a request on its event loop. A thread of the driver calls this."""
+    """Set the outcome of a request on its event loop. Called by a thread of the driver."""
 
     def settle_unless_done() -> None:
         # The request's caller may have been cancelled.
         if not outcome.done():
             settle()
 
-    # The loop may be closed before the driver gives up a request.
+    # The loop may be closed before the driver reports the outcome of a request.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(settle_unless_done)
 

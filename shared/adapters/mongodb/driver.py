@@ -210,7 +210,7 @@ class Transaction:
             await self._session.commit_transaction()
 
     async def abort(self) -> None:
-        """Abort and end the session. A transaction that cannot be aborted now is aborted by the server later."""
+        """Abort the transaction and end the session. If the abort fails, the server aborts the transaction later."""
         with suppress(PyMongoError):
             if self._session.in_transaction:
                 await self._session.abort_transaction()

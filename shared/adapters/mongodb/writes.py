@@ -1,14 +1,15 @@
 """Translates a commit into writes of MongoDB: one statement for each document that it writes or expects.
 
 All writes of a commit to one document become one statement, so that floors apply after all of them. The filter of a
-statement has the conditions on its document; when it does not match, the commit is refused. When the whole document is
-known to the commit, the conditions are checked here.
+statement has the conditions on its document; if it does not match, the commit is refused. If the commit contains the
+whole document, the conditions are checked here.
 
-A document that is only expected is written, too: its `_expected` increases, which no reader sees. MongoDB refuses one
-of two transactions that write the same document, but does not notice a conflict with a read.
+A document that is only expected is also written: its `_expected` increases, which is not part of the document that
+readers get. MongoDB detects a conflict between two transactions that write the same document, but not a conflict with a
+read.
 
-Writes to documents that exist are in the order of collections and ids. Of two commits that write the same documents,
-the one that is first at the first of them is made.
+Writes to existing documents are ordered by collection and id. Of two commits that write the same documents, the one
+that writes the first of them first is committed.
 """
 
 from __future__ import annotations
@@ -63,12 +64,13 @@ class Batch(NamedTuple):
 
 
 def batches(commit: Commit) -> list[Batch]:
-    """Return the writes of a commit: first its mark, and last the documents that other commits may write too.
+    """Return the writes of a commit: its mark first, and the documents that other commits may write too last.
 
-    From its first write to such a document until its commit, a transaction is in conflict with all others that write
-    the document. So its new documents, its nonce and its events are written before.
+    From its first write to such a document until its commit, a transaction conflicts with all others that write the
+    document. Its new documents, its nonce and its events are therefore written before.
 
-    Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that are visible without the store.
+    Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that can be detected without the
+    store.
     """
     found: list[Batch] = []
     if commit.inbox is not None:

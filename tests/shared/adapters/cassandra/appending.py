@@ -33,7 +33,7 @@ def appending(url: str, tenant_id: str, name: str) -> Iterator[subprocess.Popen[
 
 
 def printed(process: subprocess.Popen[str], most: int = COUNT) -> list[str]:
-    """Return the ids that a process prints until its end, or until there are so many."""
+    """Return the ids that a process prints until it ends or the number is reached."""
     assert process.stdout is not None
     ids: list[str] = []
     for line in process.stdout:

@@ -1,4 +1,4 @@
-"""Processes whose calls of the tables fail at times, and which may end at any call; and what must hold afterwards."""
+"""Processes whose calls of the tables sometimes fail, and which may end at any call; and checks of the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCOUNTS = ("a", "b", "merchant")
 
 
 async def no_pause(attempt: int) -> None:
-    """Let other tasks run, and go on."""
+    """Let other tasks run, without waiting."""
     await asyncio.sleep(0)
 
 
@@ -40,7 +40,7 @@ def some_transfers(random: Random, tenant_id: str = "ten_1") -> list[Transfer]:
 
 
 async def request_all(ledger: CassandraLedger, transfers: Sequence[Transfer], random: Random) -> None:
-    """Request transfers side by side, each of them again when the store does not answer."""
+    """Request transfers concurrently, and repeat each of them if the store does not answer."""
 
     async def request(wanted: Transfer) -> None:
         for _ in range(5):
@@ -49,7 +49,7 @@ async def request_all(ledger: CassandraLedger, transfers: Sequence[Transfer], ra
             except Unavailable:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
-                    # `gather` passes a failure on instead of a cancellation that comes at the same moment.
+                    # If a failure and a cancellation coincide, `gather` raises the failure.
                     return
                 continue
             return
@@ -58,7 +58,8 @@ async def request_all(ledger: CassandraLedger, transfers: Sequence[Transfer], ra
 
 
 async def run_process(tables: Tables, transfers: Sequence[Transfer], random: Random) -> None:
-    """Request some of the transfers in a process whose calls fail at times, and which may end before it is ready."""
+    """Request some of the transfers in a process whose calls sometimes fail, and which may end before it has
+    finished."""
     ends_after = random.randrange(10, 200) if random.random() < 0.7 else None
     view = ProcessTables(tables, random, share=random.choice((0.0, 0.1, 0.3)), ends_after=ends_after)
     ledger = ledger_on(view, bucket_lines=5)
@@ -74,7 +75,7 @@ async def run_process(tables: Tables, transfers: Sequence[Transfer], random: Ran
 
 
 async def check_journals(ledger: CassandraLedger, transfers: Sequence[Transfer]) -> None:
-    """Check that each leg has one entry, and that sequences and balances of each account follow each other."""
+    """Check that each leg has one entry, and that sequences and balances of each account are consecutive."""
     found: list[tuple[str, int]] = []
     tenant_id = transfers[0].tenant_id
     for account_id in ACCOUNTS:

@@ -124,7 +124,7 @@ class ProcessTables:
         self._left = ends_after
         self.ended = asyncio.Event()
         self.late: list[asyncio.Task[None]] = []
-        """The writes that are made later, after their caller was told that the outcome is unknown."""
+        """Writes to execute later, after their caller got an unknown outcome."""
 
     async def claim(self, claim: Claim) -> Claim | None:
         return await self._conditional(lambda: self._tables.claim(claim))

@@ -1,4 +1,4 @@
-"""Three nodes of Cassandra, of which one is killed while two processes record transfers."""
+"""Three nodes of Cassandra, one of which is killed while two processes record transfers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.shared.adapters.cassandra.appending import COUNT, KILLED_AFTER, appen
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[tuple[Processes, str]]:
-    """Three nodes of this test's own, which may be killed."""
+    """Three nodes of this test only, because one of them is killed."""
     processes = Processes(tmp_path / "cassandra")
     server = CassandraClusterServer()
     server.install()
@@ -32,8 +32,8 @@ def own_cluster(tmp_path: Path) -> Iterator[tuple[Processes, str]]:
 @pytest.mark.real
 @pytest.mark.timeout(3600)  # three nodes start, one after another on a slow machine
 async def test_a_killed_node_loses_nothing(own_cluster: tuple[Processes, str]) -> None:
-    """When one of three nodes is killed, both processes record the rest on the other two: each leg once, without a
-    difference in the ledger."""
+    """After one of three nodes is killed, both processes record the remaining transfers on the other two: each leg
+    once, without a difference in the ledger."""
     processes, url = own_cluster
     await migrate(CassandraUrl.parse(url), print)
     with appending(url, "ten_1", "x") as first, appending(url, "ten_1", "y") as second:

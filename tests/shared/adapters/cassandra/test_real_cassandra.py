@@ -59,7 +59,7 @@ async def test_nothing_is_logged_as_a_warning(ledger_url: str, caplog: pytest.Lo
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_processes_that_fail_and_end_record_each_leg_once(ledger_url: str, seed: int) -> None:
-    """Calls fail, with outcomes that are unknown or come late, and processes end: each leg has one line."""
+    """Calls fail, with unknown or late outcomes, and processes end: each leg has one line."""
     random, url = Random(seed), CassandraUrl.parse(ledger_url)
     transfers = some_transfers(random, f"{uuid4()}")
     connection = await Connection.open(url)

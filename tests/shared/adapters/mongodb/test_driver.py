@@ -153,10 +153,10 @@ def test_another_error_is_unavailable() -> None:
 
 
 async def test_an_abort_that_fails_hides_nothing() -> None:
-    """Aborting raises no error of its own, so that the caller gets the reason for which the transaction is aborted."""
+    """Aborting raises no error of its own, so that the caller gets the reason for the abort."""
 
     class Session:
-        """A session of a client that was closed meanwhile."""
+        """A session of a client that was closed in the meantime."""
 
         in_transaction = True
 

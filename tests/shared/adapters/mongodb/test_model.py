@@ -164,8 +164,8 @@ async def test_one_document_of_a_commit_is_written_once(documents: MongoDocument
 
 
 async def test_documents_that_others_write_are_written_last(documents: MongoDocuments, server: ModelServer) -> None:
-    """The mark comes first. A document that exists is written after the new ones and the events, right before the
-    transaction commits, so that other transactions conflict with this one for as short a time as possible."""
+    """The mark is written first. An existing document is written after the new ones and the events, right before the
+    commit, to shorten the time in which other transactions conflict with this one."""
     await insert(documents, ACCOUNTS, account("a1", posted=10))
     server.calls.clear()
     commit = Commit("ten_1", inserts=[(NOTES, note("n1"))], events=[event("e1")])
