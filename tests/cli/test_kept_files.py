@@ -112,7 +112,7 @@ CASES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "credentials not UTF-8": (holding("credentials.json", b"\xff\xfe"), "credentials.json cannot be read", "UTF-8"),
     "credentials not readable": (a_directory("credentials.json"), "credentials.json cannot be read", "directory"),
     "database damaged": (holding("lastro.db", b"no database" * 1000), "lastro.db is damaged", "backup"),
-    "database not writable": (a_directory("lastro.db"), "lastro.db cannot be opened", ""),
+    "database not writable": (a_directory("lastro.db"), "lastro.db is a directory and not a database", ""),
 }
 
 
