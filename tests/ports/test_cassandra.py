@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import uuid4
 
@@ -75,11 +76,12 @@ class TestLifecycle(LifecycleSuite):
     """The ledger on Cassandra."""
 
     @pytest.fixture
-    async def make(self, ledger_url: str) -> Make:
-        # The driver has one event loop for each process, whose files stay open from the first connection on.
+    async def make(self, ledger_url: str) -> AsyncIterator[Make]:
+        # Threads that are not the adapter's: the event loop's executor would start a second one at any time, and the
+        # driver's, for all connections of the process, ends some time after the last of them.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         async with CassandraStore(ledger_url):
-            pass
-        return lambda: CassandraStore(ledger_url)
+            yield lambda: CassandraStore(ledger_url)
 
     @pytest.fixture
     def uses(self) -> Uses:
