@@ -1,4 +1,7 @@
-"""The data plane on one machine: it delivers events from the store's log through Triggers to functions, at least once.
+"""The data plane on one machine: it delivers events from a log through Triggers to functions, at least once.
+
+The log is that of the embedded store, or Kafka (embedded.broker.kafka_log, docs/decisions/0025). What follows is about
+the log of the embedded store.
 
 The log is the only durable state. When the broker's memory is lost, it reads the log again from the low-water mark and
 delivers every event for which a consumer has neither an inbox marker nor an acknowledgement. The inbox marker of a
