@@ -112,10 +112,10 @@ class Broker:
         self._read_on()
 
     async def withdraw(self, grace_seconds: float) -> None:
-        """Give back every event of the log: another process may deliver them from now on.
+        """Give back every event of the log, so that another process may deliver them.
 
-        No more deliveries are started, and those in flight may take `grace_seconds`. The rest is cancelled and
-        forgotten. Ticks of schedules stay.
+        No more deliveries are started, and those in flight may take `grace_seconds`. The others are cancelled and
+        removed. Ticks of schedules stay.
         """
         self._held = True
         try:

@@ -27,7 +27,7 @@ from shared.messaging.kafka_binding import from_kafka
 from shared.ports.lifecycle import Adapter
 
 RECORD_TYPE: Final = "dev.knative.kafka.event"
-"""The type of an event that stands for a record that is none, as Knative's KafkaSource calls it."""
+"""Type of the event that replaces a record that is not a CloudEvent, as in Knative's KafkaSource."""
 _VALUE_BYTES: Final = 16 * 1024
 _REASON_CHARACTERS: Final = 200
 
@@ -35,17 +35,17 @@ Listener = Callable[[int, Sequence[Envelope]], None]
 
 
 class Withdraws(Protocol):
-    """What delivers the events: the broker."""
+    """The part that delivers the events: the broker."""
 
     async def withdraw(self, grace_seconds: float) -> None:
-        """Give back every event, after at most so many seconds."""
+        """Give back every event, after at most this number of seconds."""
         ...
 
 
 class KafkaLog(Adapter):
     """The event log of `lastro up` on the Kafka of LASTRO_BUS. Open it after the broker has started.
 
-    A sequence number is the place of an event among those that this process has read.
+    A sequence number is the position of an event among those that this process has read.
     """
 
     adapter_name = "reader of events"
@@ -73,7 +73,7 @@ class KafkaLog(Adapter):
 
     @property
     def group(self) -> str:
-        """The name of the consumer group."""
+        """Name of the consumer group."""
         return self._reader.group
 
     def lag(self) -> Mapping[tuple[str, int], int]:
@@ -81,7 +81,7 @@ class KafkaLog(Adapter):
         return self._reader.lag()
 
     async def trouble(self) -> str | None:
-        """Return the reason for which no events can be read now, or None."""
+        """Return why no events can be read at present, or None."""
         return await super().trouble() or await self._reader.trouble()
 
     async def _open(self, closing: AsyncExitStack) -> None:
@@ -101,7 +101,7 @@ class KafkaLog(Adapter):
         """Do nothing: the offset records an event whose consumers have all finished."""
 
     def applied(self, consumer: str, envelope: Envelope) -> bool:  # noqa: ARG002 - the log's signature
-        """Return False: only the documents know, and the function asks them."""
+        """Return False: only the document store knows, and the function checks it."""
         return False
 
     def acknowledged(self, consumer: str, sequence: int, envelope: Envelope) -> bool:  # noqa: ARG002 - as above
@@ -109,7 +109,7 @@ class KafkaLog(Adapter):
         return False
 
     def pending_events(self, from_sequence: int, limit: int) -> Sequence[Any]:  # noqa: ARG002 - as above
-        """Return nothing: what an earlier process did not finish is read again, like new events."""
+        """Return nothing: events that an earlier process did not finish are read again, like new events."""
         return ()
 
     async def append(self, envelope: Envelope) -> None:
@@ -121,7 +121,7 @@ class KafkaLog(Adapter):
         """Do nothing: `append` returns when the event is on every in-sync replica."""
 
     def on_finished(self, sequence: int) -> None:
-        """Note that all consumers of an event have finished it."""
+        """Record that all consumers of an event have finished it."""
         record = self._records.pop(sequence, None)
         if record is not None:
             record.finish()
@@ -129,7 +129,7 @@ class KafkaLog(Adapter):
     # What the reader calls
 
     def received(self, records: Sequence[Record]) -> None:
-        """Pass records on to the broker, as events."""
+        """Pass records to the broker, as events."""
         first = self._sequence + 1
         events = [self._event_of(record) for record in records]
         for record in records:
@@ -139,7 +139,7 @@ class KafkaLog(Adapter):
             self._listener(first, events)
 
     async def revoked(self) -> None:
-        """Give back what this process has not finished, after the deliveries in flight."""
+        """Give back the unfinished events of this process, after the deliveries in flight."""
         if self.broker is not None:
             await self.broker.withdraw(self._settings.bus_rebalance_seconds)
         self._records.clear()
@@ -158,7 +158,7 @@ class KafkaLog(Adapter):
         return envelope.with_extensions({ROUTE: f"topic/{record.topic}"})
 
     def _unreadable(self, record: Record, code: str, reason: str) -> Envelope:
-        """Return an event that stands for a record that is none, for the dead letters."""
+        """Return an event that replaces an unreadable record, for the dead letters."""
         value = record.value or b""
         data = {
             "topic": record.topic,

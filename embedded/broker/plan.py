@@ -29,7 +29,7 @@ _KAFKA_SINK_INGRESS: Final = "kafka-sink-ingress.knative-eventing"
 _MAX_CACHED_ROUTES: Final = 10_000
 _KINDS_OF_WAYS: Final = {"trigger": "Trigger", "source": "KafkaSource", "ping": "PingSource"}
 UNREADABLE: Final = "unreadable"
-"""`unreadable/<topic>` is the origin of an event that stands for a record that is none."""
+"""`unreadable/<topic>` is the origin of an event that replaces an unreadable record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Plan:
     """Where a record goes that is no event, by the topic that it was read from: to the dead letters. The embedded log
     has events only."""
     unreadable_targets: dict[str, Target] = field(default_factory=dict)
-    """The sink that would have received the record."""
+    """The sink for which the record was intended."""
     _routes: dict[tuple[str, str], tuple[Route, ...]] = field(default_factory=dict)
 
     @property
@@ -277,7 +277,7 @@ def _add_broker_topic(plan: Plan, broker: Broker) -> None:
 
 
 def _add_unreadable(plan: Plan, topic: str, target: Target, policy: DeliveryPolicy, dead_letter: Target) -> None:
-    """Send the records of a topic that are no events to the dead letters, until these accept them.
+    """Send the unreadable records of a topic to the dead letters, until these accept them.
 
     Knative's KafkaSource would wrap such a record and deliver it, and its Broker would drop it.
     """

@@ -19,8 +19,8 @@ exception counts as a network error."""
 
 
 class EventLog(Protocol):
-    """Where the broker's events come from and go to, and the record of finished events: the log of the embedded store,
-    which is also its outbox, or Kafka (embedded.broker.kafka_log)."""
+    """The source and destination of the broker's events, and the record of finished events: the log of the embedded
+    store, which is also its outbox, or Kafka (embedded.broker.kafka_log)."""
 
     @property
     def head_sequence(self) -> int:
@@ -48,7 +48,7 @@ class EventLog(Protocol):
         ...
 
     async def durable(self) -> None:
-        """Wait until everything that was appended survives a crash. Raises Unavailable."""
+        """Wait until all appended events survive a crash. Raises Unavailable."""
         ...
 
     def subscribe(self, listener: Callable[[int, Sequence[Envelope]], None]) -> None:

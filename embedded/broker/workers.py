@@ -80,7 +80,7 @@ class Workers:
         return [worker.task for worker in workers]
 
     async def settle(self, grace_seconds: float) -> None:
-        """Wait for deliveries in flight, at most `grace_seconds`, while the source gives no others."""
+        """Wait for deliveries in flight, at most `grace_seconds`, while the source returns no others."""
         deadline = asyncio.get_running_loop().time() + grace_seconds
         while self.busy and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - rarely, and not for long
             await asyncio.sleep(_POLL_SECONDS)

@@ -222,7 +222,7 @@ class _State:
 
 
 def _log_on_kafka(plan: Plan, ports: Ports, settings: Settings) -> KafkaLog | None:
-    """Return the log of LASTRO_BUS, which is not open; None when the setting is left out."""
+    """Return the log of LASTRO_BUS, not yet open, or None without the setting."""
     if not settings.bus:
         return None
     from embedded.broker.kafka_log import KafkaLog

@@ -46,7 +46,7 @@ class ChargeJournal:
     def load(self) -> list[Record]:
         """Return the last record of each key, in the order of their last change, and shorten the file to these.
 
-        A line that is no record is logged with its number and left out: a killed process may have left half a line.
+        A line that is not a record is logged with its number and skipped: a killed process may have left half a line.
         """
         if self._path is None or not self._path.exists():
             return []

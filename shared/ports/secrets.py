@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
 Purpose = Literal["signing-secrets", "personal-data", "responses"]
-"""What a field contains: the secret of a signing key, personal data, or a stored response with either.
+"""The content of a field: the secret of a signing key, personal data, or a stored response with either.
 
-Where each purpose has a key of its own, the access of a domain can be limited to the purposes that it needs.
+If each purpose has its own key, the access of a domain can be limited to the purposes that it needs.
 """
 
 PURPOSES: Final[frozenset[str]] = frozenset(get_args(Purpose))

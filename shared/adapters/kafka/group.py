@@ -1,4 +1,4 @@
-"""Reads topics as a member of a consumer group, and commits an offset only behind the end of every earlier record."""
+"""Reads topics as a member of a consumer group, and commits an offset only after every earlier record is finished."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SESSION_SECONDS: Final = 10
-"""After this time without a sign of life, the partitions of a process go to others."""
+"""If a process sends no heartbeat for this time, its partitions are assigned to others."""
 _HEARTBEAT_SECONDS: Final = 3
 _REJOIN_MARGIN_SECONDS: Final = 10
 _POLL_SECONDS: Final = 0.2
@@ -31,7 +31,7 @@ _PAGE: Final = 500
 
 
 class Record(NamedTuple):
-    """One record. `progress` must be told when it is finished."""
+    """One record. `progress` must be notified when it is finished."""
 
     topic: str
     partition: int
@@ -42,27 +42,27 @@ class Record(NamedTuple):
     progress: PartitionProgress
 
     def finish(self) -> None:
-        """Note that the record is finished. No effect after its partition was given back."""
+        """Mark the record as finished. No effect after its partition was given back."""
         self.progress.finished(self.offset)
 
 
 class Receiver(Protocol):
-    """What receives the records."""
+    """Receives the records."""
 
     def received(self, records: Sequence[Record]) -> None:
-        """Begin to deliver records of one partition, in their order."""
+        """Begin to deliver records of one partition, in order."""
         ...
 
     async def revoked(self) -> None:
-        """Give back every record that is not finished. Other processes deliver them when this returns."""
+        """Give back every unfinished record. Other processes may deliver them after this returns."""
         ...
 
 
 class GroupReader(Adapter):
     """A member of the address's consumer group.
 
-    At each rebalance Kafka takes all partitions back, assigns them again, and each is read from its committed offset:
-    what was finished out of order is delivered a second time.
+    At each rebalance Kafka revokes all partitions, assigns them again, and each is read from its committed offset:
+    records that were finished out of order are delivered a second time.
     """
 
     adapter_name = "reader of events"
@@ -86,8 +86,8 @@ class GroupReader(Adapter):
         return self._address.group
 
     def lag(self) -> Mapping[tuple[str, int], int]:
-        """Return, for each assigned partition (topic and number), how many records are not finished, unread ones
-        included."""
+        """Return, for each assigned partition (topic and number), the number of unfinished records, including unread
+        ones."""
         found: dict[tuple[str, int], int] = {}
         consumer = self._consumer
         if consumer is None or self.is_closed:
@@ -101,7 +101,7 @@ class GroupReader(Adapter):
         return found
 
     async def trouble(self) -> str | None:
-        """Return the reason for which no records can be read now, or None."""
+        """Return why no records can be read at present, or None."""
         return await super().trouble() or self._failure
 
     async def _open(self, closing: AsyncExitStack) -> None:
@@ -157,10 +157,10 @@ class GroupReader(Adapter):
         reader = self
 
         class Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the driver has no types
-            """Passes Kafka's calls on."""
+            """Forwards Kafka's callbacks."""
 
             async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-                """Finish or give back what was read from the partitions."""
+                """Finish or give back the records of the partitions."""
                 await reader._revoked(revoked)
 
             def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
@@ -218,7 +218,8 @@ class GroupReader(Adapter):
             await self._commit()
 
     def _pause(self, room: int) -> None:
-        """Fetch nothing while there is no room; and nothing of a partition whose first record holds up too many."""
+        """Pause all partitions while there is no room, and each partition whose first record holds up too many
+        others."""
         consumer = self._consumer
         assert consumer is not None, "see above"
         assigned, paused = consumer.assignment(), consumer.paused()
@@ -234,7 +235,7 @@ class GroupReader(Adapter):
             consumer.resume(*((paused & assigned) - full))
 
     async def _rewind(self) -> None:
-        """Go back to the first record that was not handed over, in the partitions whose last records were dropped."""
+        """Seek to the first record that was not delivered, in the partitions whose last records were dropped."""
         consumer = self._consumer
         assert consumer is not None, "see above"
         for partition in tuple(self._dropped):
@@ -270,7 +271,7 @@ class GroupReader(Adapter):
     # Committing
 
     async def _commit(self) -> None:
-        """Commit what is finished. When that fails, what was finished is delivered again: no error of the caller."""
+        """Commit finished records. If the commit fails, they are delivered again; the caller gets no error."""
         from aiokafka.errors import KafkaError
 
         consumer = self._consumer

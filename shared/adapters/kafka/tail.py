@@ -1,4 +1,4 @@
-"""Reads topics without a consumer group: nothing is committed, and no other reader gets less."""
+"""Reads topics without a consumer group: nothing is committed, and other readers are not affected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
 
 class TopicTail(Adapter):
-    """A reader of all partitions of topics that exist."""
+    """A reader of all partitions of existing topics."""
 
     adapter_name = "reader of topics"
 
@@ -69,7 +69,7 @@ class TopicTail(Adapter):
         )
 
     async def past(self) -> list[Found]:
-        """Return every record that there is now, oldest first, and go on behind them. Raises Unavailable."""
+        """Return all present records, oldest first, and continue after them. Raises Unavailable."""
         consumer = self._opened()
         from aiokafka.errors import KafkaError
 
@@ -88,7 +88,7 @@ class TopicTail(Adapter):
         return sorted(found, key=lambda record: record.time_ms)
 
     async def skip_to_the_end(self) -> None:
-        """Go on behind every record that there is now. Raises Unavailable."""
+        """Skip all present records. Raises Unavailable."""
         consumer = self._opened()
         from aiokafka.errors import KafkaError
 

@@ -234,7 +234,7 @@ def _removable(steps: Sequence[Step]) -> list[Step]:
 
 
 async def _seen(admin: TopicAdmin, wanted: Sequence[WantedTopic], seconds: float) -> None:
-    """Wait until the servers show what was changed: they learn of it after the controller has answered."""
+    """Wait until the servers show the change: they receive it after the controller has answered."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         found = await admin.found([topic.name for topic in wanted])

@@ -134,7 +134,7 @@ class SqliteStore(Adapter):
         await self.documents.commit(Commit(PLATFORM, events=[envelope]))
 
     async def durable(self) -> None:
-        """Wait until everything that was committed is on disk. Raises Unavailable."""
+        """Wait until all commits are on disk. Raises Unavailable."""
         await self.documents.durable()
 
     async def _write_rest(self) -> None:

@@ -1,4 +1,4 @@
-"""The URL of LASTRO_SECRETS, read, and the credentials that it points to."""
+"""Reads the URL in LASTRO_SECRETS and the credentials that it refers to."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 from shared.core.settings import InvalidSettings
 
 Auth = Literal["kubernetes", "approle", "token"]
-"""The ways to log in: a service account's token, a role id with a secret id, or a token that exists already."""
+"""The login methods: a service account's token, a role id with a secret id, or an existing token."""
 
 SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-"""Where Kubernetes puts a pod's service-account token."""
+"""The path at which Kubernetes mounts a pod's service-account token."""
 _SCHEMES: Final = {"vault+https": "https", "vault+http": "http"}
 _OPTIONS: Final = (
     "auth",
@@ -37,7 +37,7 @@ class NoCredentials(Exception):
 
 
 class Address(NamedTuple):
-    """Where Vault is, how to log in, and where Lastro's secrets and keys are in it."""
+    """The server, the login method, and the mounts and prefix of Lastro's secrets and keys."""
 
     url: str
     auth: Auth
@@ -54,14 +54,14 @@ class Address(NamedTuple):
     transit: str
     """The mount of Transit."""
     prefix: str
-    """The folder of the named secrets in KV, and what the names of keys, policies and roles begin with."""
+    """The folder of the named secrets in KV, and the prefix of the names of keys, policies and roles."""
     ca: str | None
     """A file with the certificates of the accepted authorities; None means those of the system."""
 
     def credential(self, file: str | None, variable: str) -> str:
         """Return a credential from its file or, without one, from its variable. Raises NoCredentials.
 
-        It is read again for each login, because a file or variable may have been replaced.
+        It is read for each login, because a file or variable may have been replaced.
         """
         if file is None:
             value = os.environ.get(variable, "").strip()

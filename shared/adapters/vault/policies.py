@@ -12,10 +12,11 @@ from shared.adapters.vault.address import Address
 
 
 class Right(NamedTuple):
-    """What may be done at a path, and why."""
+    """The capabilities on a path, and the reason."""
 
     path: str
-    """`{transit}`, `{kv}` and `{prefix}` stand for those of the address. `+` is one part of a path, `*` any rest."""
+    """`{transit}`, `{kv}` and `{prefix}` are replaced by those of the address. `+` matches one part of a path, `*` any
+    rest."""
     capabilities: tuple[str, ...]
     why: str
 

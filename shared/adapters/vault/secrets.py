@@ -24,7 +24,7 @@ from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 from shared.ports.secrets import PURPOSES, Purpose
 
 INDEX_KEY: Final = "blind-index"
-"""The key of blind indexes. Its version 1 is used for ever: a newer one would find no older value."""
+"""The key of blind indexes. Always version 1: a newer version would not find older values."""
 _PAUSE_SECONDS: Final = 0.2
 _PROBE_SECONDS: Final = 1.0
 _CACHED: Final = 256
@@ -38,8 +38,8 @@ class _Cached(NamedTuple):
 class VaultSecrets(Adapter):
     """The secrets port on Vault, or on another server with its API.
 
-    Named secrets are cached for `secrets_cache_seconds`: a secret that another process replaces is seen after that time
-    at the latest.
+    Named secrets are cached for `secrets_cache_seconds`: the replacement of a secret by another process takes effect
+    within that time.
     """
 
     adapter_name = "vault"
@@ -185,7 +185,7 @@ class VaultSecrets(Adapter):
         return f"{self._address.prefix}-{purpose}"
 
     async def trouble(self) -> str | None:
-        """Return the reason for which secrets cannot be read now, or None: a new signing key could not be read."""
+        """Return why secrets cannot be read at present, or None: a new signing key could not be read."""
         closed = await super().trouble()
         if closed is not None:
             return closed
@@ -216,7 +216,7 @@ class VaultSecrets(Adapter):
 
 
 def _by_purpose(sealed: Sequence[str]) -> dict[str, list[int]]:
-    """Return the places of the fields of each purpose. Raises ValueError for a text that was not sealed here."""
+    """Return the positions of the fields of each purpose. Raises ValueError for a text that was not sealed here."""
     found: dict[str, list[int]] = {}
     for at, text in enumerate(sealed):
         purpose, _, ciphertext = text.partition(":")

@@ -30,7 +30,7 @@ _NEXT_LOGIN_SECONDS: Final = 10.0
 
 
 class LoginRefused(Unavailable):
-    """Vault answered and refused the login, or a credential is missing."""
+    """Vault refused the login, or a credential is missing."""
 
 
 class _Lease(NamedTuple):
@@ -43,7 +43,7 @@ class _Lease(NamedTuple):
 
 
 class Session:
-    """A login to Vault, and the calls under it."""
+    """A login to Vault, and calls with its token."""
 
     def __init__(self, address: Address, clock: Clock, seconds: float) -> None:
         """`seconds` is the longest time of one call."""
@@ -56,7 +56,7 @@ class Session:
         self._lease: _Lease | None = None
         self._logins = 0
         self._login_lock = asyncio.Lock()
-        # Until this time of the monotonic clock no call is sent, because the last one was not answered.
+        # No call is sent before this time of the monotonic clock, because the last one was not answered.
         self._resting_until = 0.0
         self._reason = ""
 
@@ -84,7 +84,7 @@ class Session:
         self._client = await self._in_thread(lambda _: self._make_client())
 
     def rested(self) -> None:
-        """Send calls again without waiting for the end of a rest."""
+        """Send calls again without waiting for the end of the pause."""
         self._resting_until = 0.0
 
     async def log_in(self) -> None:
@@ -276,7 +276,7 @@ def _reason_of(error: Exception, seconds: float) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what Vault said, without the request."""
+    """Return Vault's message, without the request."""
     said = getattr(error, "errors", None)
     text = ", ".join(map(str, said)) if said else str(error.args[0] if error.args else "")
     return " ".join(text.split())[:200] or type(error).__name__
