@@ -49,7 +49,7 @@ def _topic_of(manifests: Manifests, broker: Broker) -> WantedTopic:
 def _number(data: dict[str, str], key: str, default: int) -> int:
     text = data.get(key, str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise BadBrokerConfig(f"the Broker's ConfigMap has {key}: {text!r}, which is no number above 0")
+        raise BadBrokerConfig(f"the Broker's ConfigMap has {key}: {text!r}, which is not a number above 0")
     return int(text)
 
 

@@ -74,7 +74,7 @@ def topics_of_facts(repository: Repository) -> Iterator[Finding]:
     for topic, model in topics.items():
         if topic not in manifests.topics:
             yield _of_model(
-                model, f"the topic {topic} of {model.type} is no KafkaTopic. Add it, or correct `topic` here"
+                model, f"the topic {topic} of {model.type} is not a KafkaTopic. Add it, or correct `topic` here"
             )
         elif read[topic] and topic not in plan.topics_of_brokers:
             yield manifests.finding(

@@ -65,7 +65,7 @@ def read_address(url: str) -> KafkaAddress:
     rest, _, query = rest.partition("?")
     servers, _, path = rest.partition("/")
     if scheme.lower() not in SCHEMES or not servers:
-        raise InvalidSettings(f"LASTRO_BUS is no URL of the form {_FORM}, or kafka+tls://…")
+        raise InvalidSettings(f"LASTRO_BUS is not a URL of the form {_FORM}, or kafka+tls://…")
     if "@" in rest:
         raise InvalidSettings("LASTRO_BUS has a login before its servers: use ?sasl=…&username=…&password=…")
     if path:

@@ -48,7 +48,7 @@ def read_address(url: str) -> Address:
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise InvalidSettings(f"LASTRO_CACHE is no URL of the form {'://…, '.join(_SCHEMES)}://…")
+        raise InvalidSettings(f"LASTRO_CACHE is not a URL of the form {'://…, '.join(_SCHEMES)}://…")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     unknown = sorted(options.keys() - set(_OPTIONS))
     if unknown:
@@ -97,5 +97,5 @@ def _database(path: list[str]) -> int:
     if not path:
         return 0
     if len(path) > 1 or not (path[0].isascii() and path[0].isdigit()):
-        raise InvalidSettings("LASTRO_CACHE ends in a database that is no number")
+        raise InvalidSettings("LASTRO_CACHE ends in a database that is not a number")
     return int(path[0])

@@ -99,7 +99,7 @@ def read_address(url: str, environment: Mapping[str, str] | None = None) -> Addr
         raise InvalidSettings(f"LASTRO_SECRETS has no value for the option {empty[0]!r}")
     auth = options.get("auth", "kubernetes")
     if auth not in get_args(Auth):
-        raise InvalidSettings(f"LASTRO_SECRETS has an auth that is none of {', '.join(get_args(Auth))}")
+        raise InvalidSettings(f"LASTRO_SECRETS has an auth that is not one of {', '.join(get_args(Auth))}")
     role = options.get("role") or variables.get("VAULT_ROLE", "")
     if auth == "kubernetes" and not role:
         raise InvalidSettings(

@@ -30,8 +30,8 @@ def test_a_login_is_read_and_never_shown() -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("kafka:", "is no URL of the form"),
-        ("amqp://a", "is no URL of the form"),
+        ("kafka:", "is not a URL of the form"),
+        ("amqp://a", "is not a URL of the form"),
         (f"kafka://u:{SECRET}@a", "a login before its servers"),
         ("kafka://a/b", "has a path"),
         ("kafka://a:x", "a host or port that is not valid"),

@@ -43,14 +43,14 @@ def test_sentinels() -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("memcached://hidden@h", "is no URL of the form"),
-        ("redis://", "is no URL of the form"),
+        ("memcached://hidden@h", "is not a URL of the form"),
+        ("redis://", "is not a URL of the form"),
         ("redis://hidden@a,b", "needs Sentinels"),
         ("redis+sentinel://hidden@a,b", "no master"),
         ("redis://hidden@h:port", "host or port"),
         ("redis://hidden@:6379", "host or port"),
-        ("redis://hidden@h/x", "no number"),
-        ("redis://hidden@h/1/2", "no number"),
+        ("redis://hidden@h/x", "not a number"),
+        ("redis://hidden@h/1/2", "not a number"),
         ("redis://hidden@h?timeout=1", "the option 'timeout'"),
     ],
 )

@@ -37,7 +37,7 @@ def test_a_role_may_be_in_a_variable() -> None:
         ("vault+https://v/path", "is not a URL of the form"),
         ("vault+https://v:99999", "host or port"),
         ("vault+https://user:hidden@v?auth=token", "has a user or password"),
-        ("vault+https://v?auth=hidden", "none of kubernetes, approle, token"),
+        ("vault+https://v?auth=hidden", "not one of kubernetes, approle, token"),
         ("vault+https://v", "names no role"),
         ("vault+https://v?auth=token&kv=", "no value for the option 'kv'"),
         ("vault+https://v?token=hidden", "has the option 'token'; known are auth"),
