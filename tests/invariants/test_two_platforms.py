@@ -111,6 +111,8 @@ def settings(
         "LASTRO_CACHE": f"{redis_url}?namespace={name}",
         "LASTRO_OUTBOX_GRACE_SECONDS": "5",
         "LASTRO_SAGA_STEP_SECONDS": "10",
+        # How long the keys of requests in progress stay locked after their platform was killed.
+        "LASTRO_LOCK_SECONDS": "5",
     }
     commands: list[tuple[str, ...]] = [("migrate",)]
     if bus == "kafka":
@@ -191,6 +193,7 @@ async def pay_all(pair: Pair, payers: list[str], payees: list[str]) -> dict[int,
     return made
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("bus", ["kafka", "log"])
 async def test_two_platforms_of_which_one_is_killed_have_right_books(pair: Pair, bus: str) -> None:
     """Every accepted payment reaches one final status; balances, ledger and statements agree; no hold or dead letter is

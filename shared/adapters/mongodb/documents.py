@@ -7,6 +7,7 @@ its writes refuse the commit (see `writes`). A transaction therefore lasts only 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -38,6 +39,7 @@ from shared.ports.documents import (
 )
 from shared.ports.lifecycle import Closed
 
+log = logging.getLogger(__name__)
 _COMMIT_ATTEMPTS: Final = 3
 """The number of times that a transaction is committed while its outcome is unknown. The driver itself repeats each of
 them once."""
@@ -107,8 +109,15 @@ class MongoDocuments:
         commit.check_fields()
         work = asyncio.create_task(self._commit(commit, batches(commit)))
         self._in_progress.add(work)
-        work.add_done_callback(self._in_progress.discard)
+        work.add_done_callback(self._ended)
         await asyncio.shield(work)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        self._in_progress.discard(work)
+        error = None if work.cancelled() else work.exception()
+        # The caller has raised the same error, unless it was cancelled: then nothing else knows of it.
+        if error is not None:
+            log.debug("a commit failed: %s", error)
 
     async def _commit(self, commit: Commit, planned: Sequence[Batch]) -> None:
         async with self._server.room:

@@ -4,6 +4,7 @@ unknown."""
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from shared.ports.nonces import Nonce
 from tests.ports.documents_suite import ACCOUNTS, COLLECTIONS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.nonces_suite import NoncesSuite
 from tests.shared.adapters.mongodb.model_server import ModelServer
+from tests.waiting import rest
 
 
 @pytest.fixture
@@ -116,6 +118,31 @@ async def test_a_cancelled_caller_does_not_break_a_transaction_off(
     await documents.settled(60)
     assert await documents.get(NOTES, "ten_1", "n1") == note("n1")
     assert not server.locks
+
+
+async def test_the_refusal_of_a_cancelled_caller_s_commit_is_no_forgotten_error(
+    documents: MongoDocuments, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that is refused after its caller was cancelled leaves no task whose exception was never retrieved."""
+    await documents.commit(a_commit())
+    begin, opened = documents._begin, asyncio.Event()
+
+    async def begin_later(commit: Commit) -> Any:
+        await opened.wait()
+        return await begin(commit)
+
+    monkeypatch.setattr(documents, "_begin", begin_later)
+    caller = asyncio.create_task(documents.commit(a_commit()))
+    await rest()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    opened.set()
+    await documents.settled(60)
+    del caller
+    gc.collect()
+    await asyncio.sleep(0)
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_nonce_is_committed_once(documents: MongoDocuments, server: ModelServer) -> None:
