@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -20,12 +21,20 @@ CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 INSTALL_SECONDS: Final = 3600
 """The longest time of one command of an installation, in seconds. A slow machine with a slow registry needs many
 minutes."""
+ATTEMPTS: Final = 3
+"""The number of times that an installation is tried."""
+PAUSE_SECONDS = 10.0
+"""The time between two attempts, in seconds."""
 _LOG_LINES: Final = 15
 _DEBIAN_DEPENDENCY: Final = re.compile(r"^Inst (\S+)", re.MULTILINE)
 
 
 class Unavailable(Exception):
     """A server cannot be installed or started on this machine. The text has the reason and the remedy."""
+
+
+class CommandFailed(Unavailable):
+    """A command of an installation has failed, or has taken too long."""
 
 
 @contextmanager
@@ -49,15 +58,28 @@ def installed(name: str, build: Callable[[Path], None], *, cache: Path | None = 
         if folder.is_dir():  # another process has installed it meanwhile
             return folder
         print(f"installing {name} into {folder.parent}", file=sys.stderr, flush=True)
-        new = folder.with_name(f"{name}.new")
+        _build(folder, build)
+    return folder
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder of the cache, again after a pause when that fails: a registry may not answer for a moment."""
+    new = folder.with_name(f"{folder.name}.new")
+    for attempt in range(1, ATTEMPTS + 1):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         try:
             build(new)
             new.rename(folder)
+        except CommandFailed as error:
+            if attempt == ATTEMPTS:
+                raise
+            print(f"{error}\ninstalling {folder.name} again", file=sys.stderr, flush=True)
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
         finally:
             shutil.rmtree(new, ignore_errors=True)
-    return folder
 
 
 def program(name: str, *, wanted_for: str, package: str) -> str:
@@ -92,13 +114,13 @@ def run(
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise Unavailable(f"{command[0]} took more than {seconds:.0f} s\n{last_lines(log)}") from None
+            raise CommandFailed(f"{command[0]} took more than {seconds:.0f} s\n{last_lines(log)}") from None
         finally:
             if process.poll() is None:  # it took too long, or this process was interrupted
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if code != 0:
-        raise Unavailable(f"`{' '.join(command)}` ended with {code}\n{last_lines(log)}")
+        raise CommandFailed(f"`{' '.join(command)}` ended with {code}\n{last_lines(log)}")
 
 
 def last_lines(log: Path) -> str:

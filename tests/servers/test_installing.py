@@ -37,6 +37,22 @@ def test_an_interrupted_installation_is_repeated(tmp_path: Path) -> None:
     assert installed("server-1", lambda folder: (folder / "all").touch(), cache=tmp_path).is_dir()
 
 
+def test_an_installation_whose_command_fails_is_tried_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A registry that does not answer for a moment does not fail the run; one that never answers does."""
+    monkeypatch.setattr("tests.servers.installing.PAUSE_SECONDS", 0.0)
+    failures = [1, 1, 0, 1, 1, 1]
+
+    def build(folder: Path) -> None:
+        run([sys.executable, "-c", f"raise SystemExit({failures.pop(0)})"], folder / "log")
+
+    assert installed("server-1", build, cache=tmp_path).is_dir()
+    with pytest.raises(Unavailable, match="ended with 1"):
+        installed("server-2", build, cache=tmp_path)
+    assert failures == []
+
+
 def test_a_failed_command_shows_the_end_of_its_log(tmp_path: Path) -> None:
     """The error of a failed command contains its exit code and its last lines of output."""
     command = [sys.executable, "-c", "import sys; print('no such package'); sys.exit(3)"]
