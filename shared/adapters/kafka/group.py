@@ -194,6 +194,18 @@ class GroupReader(Adapter):
                 self._failure = f"Kafka at {self._address.shown}: {text_of(error)}"
                 log.warning("no events can be read: %s", self._failure)
                 await asyncio.sleep(_ERROR_PAUSE_SECONDS)
+            except Exception:
+                # Some records may be counted as read without having been handed over, so all are read again.
+                self._failure = "the reader of events has failed; the log has the error"
+                log.exception("the reader of events has failed; it begins again from the committed offsets")
+                await self._begin_again()
+                await asyncio.sleep(_ERROR_PAUSE_SECONDS)
+
+    async def _begin_again(self) -> None:
+        """Give back all records, and read from the committed offsets."""
+        await self._receiver.revoked()
+        self._dropped.update(self._partitions)
+        self._partitions.clear()
 
     async def _read_once(self) -> None:
         consumer = self._consumer

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.adapters.kafka.address import KafkaAddress
 from shared.adapters.kafka.group import GroupReader, Record
 from shared.core.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 ONE, TWO = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -182,6 +183,32 @@ async def test_a_partition_that_went_to_another_process_is_left_alone() -> None:
     await read(reader)
     await read(reader)
     assert (receiver.offsets(0), receiver.offsets(1)) == ([], [0, 1, 2])
+
+
+async def test_an_unexpected_error_loses_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When handing records over fails, the reader says so, and reads them again from the committed offset."""
+    monkeypatch.setattr("shared.adapters.kafka.group._ERROR_PAUSE_SECONDS", 0.0)
+    driver, receiver = Driver(one=3), Receiver()
+    received, failed = receiver.received, asyncio.Event()
+
+    def fail_once(records: Sequence[Record]) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise LookupError("unexpected")
+        received(records)
+
+    monkeypatch.setattr(receiver, "received", fail_once)
+    reader = reader_of(driver, receiver)
+    driver.assign(ONE)
+    reading = asyncio.create_task(reader._read())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await failed.wait()
+        while receiver.offsets() != [0, 1, 2] or reader._failure is not None:  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert receiver.given_back == 1
 
 
 async def test_what_is_finished_late_is_not_committed() -> None:
