@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from events.refunds import RefundCreated, RefundEvent, RefundPostingRequested
+from events.failure import Failure
+from events.refunds import RefundCreated, RefundEvent, RefundFailed, RefundPostingRequested
 from functions.payments._payment import update_payment
 from functions.payments._states import refund_may_change_to
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
 from shared.core.problems import Problem
+from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS, REFUNDS, PaymentChanges, RefundChanges, RefundDocument, RefundStatus
 
 
@@ -73,3 +75,10 @@ async def end_refund(
     changes["updated_at"] = ctx.now_text
     ctx.update(REFUNDS, refund, **changes)
     await saga.end(ctx, "refund", refund["id"])
+
+
+async def end_as_failed(ctx: Context, refund: RefundDocument, failure: Failure) -> None:
+    """Fail the refund, with the failure in its document and in the fact. Raises what `end_refund` raises."""
+    fact = RefundFailed(**refund_parties(refund), failure=failure)
+    stored = failure_document(failure.code, failure.detail)
+    await end_refund(ctx, refund, "failed", fact, failure=stored)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from events.holds import FundsHeld
 from events.payments.authorized import PaymentAuthorized
-from events.payments.declined import PaymentDeclined
 from functions.payments._capture import begin_capture
+from functions.payments._decline import decline_payment
 from functions.payments._payee import payee_failure
 from functions.payments._payment import parties, transition
 from functions.payments._states import may_change_to
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
-from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS
 
 
@@ -30,9 +29,7 @@ async def authorize(event: FundsHeld, ctx: Context) -> None:
         return
     failure = await payee_failure(ctx, payment["payee_account_id"])
     if failure is not None:
-        declined = PaymentDeclined(**parties(payment), failure=failure)
-        stored = failure_document(failure.code, failure.detail)
-        await transition(ctx, payment, "declined", declined, failure=stored)
+        await decline_payment(ctx, payment, failure)
         return
     fact = PaymentAuthorized(**parties(payment), expires_at=payment["expires_at"])
     if payment["capture"] == "automatic":

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from events.holds import FundsRefused
-from events.payments.declined import PaymentDeclined
-from functions.payments._payment import parties, transition
+from functions.payments._decline import decline_payment
 from functions.payments._states import may_change_to
 from shared.context.context import Context
 from shared.functions.decorators import event_function
-from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS
 
 
@@ -18,8 +16,5 @@ async def decline(event: FundsRefused, ctx: Context) -> None:
     if event.cause_type != "payment":
         return
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
-    if not may_change_to(payment, "declined"):
-        return
-    fact = PaymentDeclined(**parties(payment), failure=event.failure)
-    failure = failure_document(event.failure.code, event.failure.detail)
-    await transition(ctx, payment, "declined", fact, failure=failure)
+    if may_change_to(payment, "declined"):
+        await decline_payment(ctx, payment, event.failure)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from events.holds import FundsRefused
 from events.ledger import TransferRefused
-from events.refunds import RefundFailed
-from functions.payments._refund import end_refund, refund_parties
+from functions.payments._refund import end_as_failed
 from shared.context.context import Context
 from shared.functions.decorators import event_function
-from shared.records.failure import failure_document
 from shared.records.payments import REFUNDS
 
 
@@ -18,8 +16,5 @@ async def fail_refund(event: FundsRefused | TransferRefused, ctx: Context) -> No
     if event.cause_type != "refund":
         return
     refund = await ctx.referenced(REFUNDS, event.cause_id, "/cause_id")
-    if refund["status"] == "failed":
-        return
-    failure = failure_document(event.failure.code, event.failure.detail)
-    fact = RefundFailed(**refund_parties(refund), failure=event.failure)
-    await end_refund(ctx, refund, "failed", fact, failure=failure)
+    if refund["status"] != "failed":
+        await end_as_failed(ctx, refund, event.failure)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from events.holds import FundsHeld
-from events.refunds import RefundFailed
 from functions.payments._payee import payee_failure
-from functions.payments._refund import end_refund, posting_requested_fact, refund_parties
+from functions.payments._refund import end_as_failed, posting_requested_fact
 from functions.payments._states import refund_is_final
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
-from shared.records.failure import failure_document
 from shared.records.payments import REFUNDS
 
 
@@ -31,9 +29,7 @@ async def request_refund_posting(event: FundsHeld, ctx: Context) -> None:
         # Only before the first request: the outcome of a transfer that was requested is the ledger's.
         failure = await payee_failure(ctx, refund["payee_account_id"])
         if failure is not None:
-            failed = RefundFailed(**refund_parties(refund), failure=failure)
-            stored = failure_document(failure.code, failure.detail)
-            await end_refund(ctx, refund, "failed", failed, failure=stored)
+            await end_as_failed(ctx, refund, failure)
             return
         attempt = 1
     # Not in the payment's timeline: the payment does not change, so refunds of one payment do not conflict here.

@@ -144,7 +144,7 @@ def fetch_java_libraries(folder: Path, coordinates: Sequence[str], *, wanted_for
             f"<version>{version}</version></dependency>"
         )
     (folder / "pom.xml").write_text(
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<project><modelVersion>4.0.0</modelVersion>"
         "<groupId>lastro.tests</groupId><artifactId>server</artifactId><version>1</version><packaging>pom</packaging>"
         f"<dependencies>{''.join(dependencies)}</dependencies></project>\n",
         encoding="utf-8",

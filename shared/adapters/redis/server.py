@@ -30,7 +30,8 @@ _BACKOFF_LIMIT_SECONDS: Final = 0.2
 class RedisServer(Adapter):
     """A Redis server, or the one that Sentinels name, with its cache and nonces ports.
 
-    It may lose everything at any moment: a restart or a failover costs time and changes no result.
+    It may lose everything at any moment: a restart or a failover costs time and changes no result. A server that does
+    not answer is therefore no trouble (`Adapter.trouble`): the platform is slower and still serves.
     """
 
     adapter_name = "cache"
@@ -68,10 +69,6 @@ class RedisServer(Adapter):
             if not isinstance(error, ResponseError):
                 self._resting_until = monotonic() + self._settings.cache_seconds
             raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
-
-    async def trouble(self) -> str | None:
-        """Return None, unless the adapter is closed: without Redis the platform is slower and still serves."""
-        return await super().trouble()
 
     async def _open(self, closing: AsyncExitStack) -> None:
         self._client = _client(self._address, self._settings, closing)
