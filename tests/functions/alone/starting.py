@@ -69,7 +69,8 @@ class Alone:
 
     def output(self) -> str:
         """Return everything else that the process has written."""
-        return "\n".join(line for line in self.errors.read_text().splitlines() if not line.startswith(_IMPORT))
+        lines = self.errors.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(_IMPORT))
 
 
 def free_port() -> int:

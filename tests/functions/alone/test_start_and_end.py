@@ -39,7 +39,9 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 def log_of(text: str) -> list[dict[str, Any]]:
     """Return the lines of Lastro's log."""
-    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    # The process may be writing: text after the last line break is not a line yet.
+    complete = text[: text.rfind("\n") + 1]
+    return [json.loads(line) for line in complete.splitlines() if line.startswith("{")]
 
 
 def empty_key_file(data_dir: Path) -> None:
