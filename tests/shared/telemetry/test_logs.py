@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -243,18 +244,32 @@ def test_a_blocked_standard_error_delays_nothing(monkeypatch: pytest.MonkeyPatch
     waits."""
     monkeypatch.setattr("shared.telemetry.logs.MAX_WAITING", 1000)
     reading, writing = os.pipe()
-    stream = os.fdopen(writing, "w")
-    logs = Logs("info", "json", stream)
-    # More than the pipe holds, what the thread writes at once, and what may wait.
-    for _ in range(5000):
-        logs.sink.request(*LINE[1:])
-        log.info("x" * 100)
-    logs.close()
-    assert logs.sink._lost > 0
-    os.close(reading)
-    logs.sink._thread.join(PATIENCE_SECONDS)
-    assert not logs.sink._thread.is_alive()
-    stream.close()
+    with os.fdopen(writing, "w") as stream, contextlib.ExitStack() as later:
+        later.callback(os.close, reading)
+        fill(writing)
+        logs = Logs("info", "json", stream)
+        log.info("the first line blocks the thread")
+        waited_until = time.monotonic() + PATIENCE_SECONDS
+        while logs.sink._waiting or not logs.sink._writing.locked():
+            assert time.monotonic() < waited_until
+            time.sleep(0.01)
+        for _ in range(2000):
+            logs.sink.request(*LINE[1:])
+            log.info("x" * 100)
+        logs.close()
+        assert logs.sink._lost == 3000
+        later.close()
+        logs.sink._thread.join(PATIENCE_SECONDS)
+        assert not logs.sink._thread.is_alive()
+
+
+def fill(writing: int) -> None:
+    """Write to a pipe until it takes no more."""
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 512)
+    os.set_blocking(writing, True)
 
 
 def test_the_number_of_dropped_lines_is_logged() -> None:
