@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from shared.core.clock import Clock
 from shared.core.settings import Settings
@@ -12,7 +13,11 @@ from shared.ports.documents import Collection, Unavailable
 
 CLOSE_SECONDS: Final = 5.0
 """The longest time for closing an adapter, unless its caller sets another, in seconds."""
+PROBE_SECONDS: Final = 0.9
+"""The longest time in which `Adapter.trouble` waits for a server, in seconds."""
+_PAUSE_SECONDS: Final = 0.2
 
+T = TypeVar("T")
 
 WriterKind = Literal["thread", "process"]
 """Where the writer of the embedded store runs: in a thread of this process, or in its own process."""
@@ -93,6 +98,11 @@ class Adapter:
         if closing is not None:
             await closing.aclose()
 
+    @property
+    def server_shown(self) -> str:
+        """The server in messages, with its address and without a password."""
+        return f"the {self.adapter_name}"
+
     def require_open(self) -> None:
         """Raise Closed after the adapter was closed."""
         if self.is_closed:
@@ -100,7 +110,37 @@ class Adapter:
 
     async def trouble(self) -> str | None:
         """Return the reason for which the adapter cannot serve now, or None. It answers within about a second."""
-        return f"the {self.adapter_name} is closed" if self.is_closed else None
+        try:
+            self.require_open()
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._probe()
+        except TimeoutError:
+            return f"{self.server_shown} does not answer"
+        except Unavailable as error:
+            return str(error)
+        return None
+
+    async def _probe(self) -> None:
+        """Raise Unavailable when the adapter cannot serve now. It is cancelled after PROBE_SECONDS."""
 
     async def _open(self, closing: AsyncExitStack) -> None:
         """Open what the ports need. After each step, push its closing onto `closing` immediately."""
+
+
+async def retry_at_start(attempt: Callable[[], Awaitable[T]], setting: str, seconds: float) -> T:
+    """Return the result of an attempt to reach a server, which is repeated after Unavailable until the time has passed.
+
+    `setting` is the setting with the server's URL, for the message of NotOpened. An attempt that raises NotOpened
+    itself, or Closed is the last one.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        try:
+            return await attempt()
+        except (NotOpened, Closed):
+            raise
+        except Unavailable as error:
+            if loop.time() >= deadline:
+                raise NotOpened(f"{setting} cannot be used: {error}") from error
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -155,7 +155,7 @@ async def test_a_full_buffer_is_unavailable(bus_url: str) -> None:
 async def test_a_server_that_cannot_be_reached_is_named_in_one_line() -> None:
     """Opening fails within the setting's bound, with one line that has no password."""
     url = f"{NOWHERE}?sasl=PLAIN&username=u&password=hunter2"
-    with pytest.raises(NotOpened, match=r"^LASTRO_BUS cannot be reached: Kafka at 127\.0\.0\.1:9: .+$") as failed:
+    with pytest.raises(NotOpened, match=r"^LASTRO_BUS cannot be used: Kafka at 127\.0\.0\.1:9: .+$") as failed:
         await kafka_bus(options(url, Settings(start_seconds=0.1))).__aenter__()
     assert "hunter2" not in str(failed.value)
     assert "\n" not in str(failed.value)

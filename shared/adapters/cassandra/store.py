@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from random import Random
-from typing import Final
 
 from shared.adapters.cassandra.cql import CqlTables
 from shared.adapters.cassandra.driver import CONNECT_SECONDS, Connection
@@ -16,11 +15,7 @@ from shared.adapters.cassandra.url import CassandraUrl
 from shared.core.settings import InvalidSettings
 from shared.ports.documents import Unavailable
 from shared.ports.ledger import AccountTurnover, Cause, Entry, RecordedTransfer, Refusal, Transfer
-from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
-
-_PROBE_SECONDS: Final = 0.9
-_AGAIN_SECONDS: Final = 0.5
-"""The pause between two attempts to connect, in seconds."""
+from shared.ports.lifecycle import PROBE_SECONDS, Adapter, AdapterOptions, NotOpened, retry_at_start
 
 
 class CassandraStore(Adapter):
@@ -61,19 +56,8 @@ class CassandraStore(Adapter):
         self.require_open()
         return await self._ledger.turnover(tenant_id)
 
-    async def trouble(self) -> str | None:
-        """Return the reason for which the ledger cannot be used now, or None."""
-        trouble = await super().trouble()
-        if trouble is not None:
-            return trouble
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await check_answer(self._connection)
-        except TimeoutError:
-            return f"the {self.adapter_name} does not answer"
-        except Unavailable as error:
-            return str(error)
-        return None
+    async def _probe(self) -> None:
+        await check_answer(self._connection)
 
     async def _open(self, closing: AsyncExitStack) -> None:
         connecting = asyncio.create_task(self._connected())
@@ -103,16 +87,13 @@ class CassandraStore(Adapter):
         return connection
 
     async def _reached(self, url: CassandraUrl) -> Connection:
-        """Connect. While no server answers, try again until the time has passed. Raises Unavailable."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (url.wait_seconds if self._waits else 0)
-        while True:
-            try:
-                return await Connection.open(url, CONNECT_SECONDS if self._waits else _PROBE_SECONDS)
-            except Unavailable:
-                if self.is_closed or loop.time() + _AGAIN_SECONDS > deadline:
-                    raise
-                await asyncio.sleep(_AGAIN_SECONDS)
+        """Connect. While no server answers, try again until the time has passed. Raises NotOpened."""
+
+        def attempt() -> Awaitable[Connection]:
+            self.require_open()
+            return Connection.open(url, CONNECT_SECONDS if self._waits else PROBE_SECONDS)
+
+        return await retry_at_start(attempt, "LASTRO_LEDGER", url.wait_seconds if self._waits else 0)
 
 
 async def _closed(connecting: asyncio.Task[Connection]) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _LINGER_MS: Final = 2
-_TROUBLE_SECONDS: Final = 1.0
 _ABANDON_SECONDS: Final = 1.0
 # Bytes of a record besides its value: attributes, and the framing of the record and its headers.
 _RECORD_BYTES: Final = 1024
@@ -94,20 +93,20 @@ class KafkaBus(Adapter):
         future.add_done_callback(answered)
         return future
 
-    async def trouble(self) -> str | None:
-        """Return why Kafka does not answer at present, or None if it does."""
+    @property
+    def server_shown(self) -> str:
+        return f"Kafka at {self.address.shown}"
+
+    async def _probe(self) -> None:
         from aiokafka.errors import KafkaError
 
-        reason = await super().trouble()
-        if reason is not None or self._producer is None:
-            return reason
+        if self._producer is None:
+            return
         try:
-            async with asyncio.timeout(_TROUBLE_SECONDS):
-                if not await self._producer.client.force_metadata_update():
-                    return f"Kafka at {self.address.shown} does not answer"
+            if not await self._producer.client.force_metadata_update():
+                raise Unavailable(f"{self.server_shown} does not answer")
         except (KafkaError, OSError) as error:
-            return str(unavailable(self.address, error))
-        return None
+            raise unavailable(self.address, error) from error
 
     async def _open(self, closing: AsyncExitStack) -> None:
         from aiokafka import AIOKafkaProducer

@@ -12,10 +12,9 @@ from typing import Any, Final, TypeVar
 from shared.adapters.kafka.address import KafkaAddress
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
-from shared.ports.lifecycle import NotOpened
+from shared.ports.lifecycle import retry_at_start
 
 C = TypeVar("C")
-_PAUSE_SECONDS: Final = 0.2
 _ATTEMPT_SECONDS: Final = 5.0
 
 
@@ -65,27 +64,23 @@ async def connected(
     """
     from aiokafka.errors import KafkaError
 
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + (settings.start_seconds if waits else 0)
-    while True:
+    seconds = settings.start_seconds if waits else 0
+
+    async def attempt() -> C:
         client = make()
         with _quiet_driver():
             starting = asyncio.ensure_future(start(client))
-            failure: Exception = TimeoutError()
             try:
-                done, _ = await asyncio.wait((starting,), timeout=max(_ATTEMPT_SECONDS, deadline - loop.time()))
-                if done:
-                    starting.result()
-                    return client
-            except (KafkaError, OSError) as error:
-                failure = error
-            except BaseException:
+                async with asyncio.timeout(max(_ATTEMPT_SECONDS, seconds)):
+                    await asyncio.shield(starting)
+            except BaseException as error:
                 await _stopped(client, starting, stop)
+                if isinstance(error, KafkaError | OSError):
+                    raise unavailable(address, error) from error
                 raise
-            await _stopped(client, starting, stop)
-        if loop.time() >= deadline:
-            raise NotOpened(f"LASTRO_BUS cannot be reached: Kafka at {address.shown}: {text_of(failure)}") from failure
-        await asyncio.sleep(_PAUSE_SECONDS)
+            return client
+
+    return await retry_at_start(attempt, "LASTRO_BUS", seconds)
 
 
 async def _stopped(client: C, starting: asyncio.Future[Any], stop: Callable[[C], Awaitable[Any]]) -> None:

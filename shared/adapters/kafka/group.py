@@ -14,6 +14,7 @@ from shared.adapters.kafka.connecting import connected, login_of, text_of
 from shared.adapters.kafka.offsets import PartitionProgress
 from shared.adapters.kafka.topics import TopicAdmin
 from shared.core.settings import Settings
+from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import Adapter, NotOpened
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ class GroupReader(Adapter):
                 found[self._address.here(partition.topic), partition.partition] = max(0, end - done)
         return found
 
-    async def trouble(self) -> str | None:
-        """Return why no records can be read at present, or None."""
-        return await super().trouble() or self._failure
+    async def _probe(self) -> None:
+        if self._failure is not None:
+            raise Unavailable(self._failure)
 
     async def _open(self, closing: AsyncExitStack) -> None:
         await self._require_topics()

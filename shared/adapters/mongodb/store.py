@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, Final
+from typing import Any
 
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import BadUrl, Server
@@ -14,9 +14,7 @@ from shared.adapters.mongodb.nonces import MongoNonces
 from shared.adapters.mongodb.schema import NONCE_SECONDS
 from shared.core.settings import InvalidSettings
 from shared.ports.documents import Collection, Unavailable
-from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
-
-_PROBE_SECONDS: Final = 0.9
+from shared.ports.lifecycle import PROBE_SECONDS, Adapter, AdapterOptions, NotOpened
 
 
 class MongoStore(Adapter):
@@ -61,7 +59,7 @@ class MongoStore(Adapter):
             await check_server(self._server)
             await check_schema(self._server)
             return
-        async with aclosing(Server(self._url, wait_seconds=_PROBE_SECONDS)) as probe:
+        async with aclosing(Server(self._url, wait_seconds=PROBE_SECONDS)) as probe:
             await check_server(probe)
             await check_schema(probe)
 
@@ -69,19 +67,15 @@ class MongoStore(Adapter):
         """Let the transactions in progress come to their end. What is cut off here is aborted by the server."""
         await self.documents.settled(self.close_seconds)
 
-    async def trouble(self) -> str | None:
-        """Return the reason for which the database cannot be used now, or None."""
-        trouble = await super().trouble()
-        if trouble is not None:
-            return trouble
+    @property
+    def server_shown(self) -> str:
+        return self._server.hosts
+
+    async def _probe(self) -> None:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await check_server(self._server)
-        except TimeoutError:
-            return f"{self._server.hosts} does not answer"
+            await check_server(self._server)
         except (NoTransactions, Unavailable) as error:
-            return f"{self._server.hosts}: {error}"
-        return None
+            raise Unavailable(f"{self._server.hosts}: {error}") from error
 
 
 def mongodb_store(options: AdapterOptions) -> MongoStore:

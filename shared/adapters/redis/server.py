@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from time import monotonic
@@ -14,14 +13,13 @@ from shared.adapters.redis.nonces import RedisNonces
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
-from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+from shared.ports.lifecycle import Adapter, AdapterOptions, retry_at_start
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 T = TypeVar("T")
 _HEALTH_SECONDS: Final = 30
-_PAUSE_SECONDS: Final = 0.2
 _RETRIES: Final = 1
 _BACKOFF_SECONDS: Final = 0.01
 _BACKOFF_LIMIT_SECONDS: Final = 0.2
@@ -72,17 +70,10 @@ class RedisServer(Adapter):
 
     async def _open(self, closing: AsyncExitStack) -> None:
         self._client = _client(self._address, self._settings, closing)
-        deadline = asyncio.get_running_loop().time() + (self._settings.start_seconds if self._waits else 0)
-        while True:
-            try:
-                await self.result(self._client.ping())
-            except Unavailable as error:
-                if asyncio.get_running_loop().time() >= deadline:
-                    raise NotOpened(f"LASTRO_CACHE cannot be reached: {error}") from error
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                self._resting_until = 0.0
-                return
+        client = self._client
+        seconds = self._settings.start_seconds if self._waits else 0
+        await retry_at_start(lambda: self.result(client.ping()), "LASTRO_CACHE", seconds)
+        self._resting_until = 0.0
 
 
 def _client(address: Address, settings: Settings, closing: AsyncExitStack) -> Redis:

@@ -20,13 +20,11 @@ from shared.adapters.vault.session import Client, LoginRefused, Session
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
-from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened, retry_at_start
 from shared.ports.secrets import PURPOSES, Purpose
 
 INDEX_KEY: Final = "blind-index"
 """The key of blind indexes. Always version 1: a newer version would not find older values."""
-_PAUSE_SECONDS: Final = 0.2
-_PROBE_SECONDS: Final = 1.0
 _CACHED: Final = 256
 
 
@@ -184,35 +182,25 @@ class VaultSecrets(Adapter):
     def _key(self, purpose: str) -> str:
         return f"{self._address.prefix}-{purpose}"
 
-    async def trouble(self) -> str | None:
-        """Return why secrets cannot be read at present, or None: a new signing key could not be read."""
-        closed = await super().trouble()
-        if closed is not None:
-            return closed
-        try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await self._session.call(lambda client: client.auth.token.lookup_self())
-        except Unavailable as error:
-            return str(error)
-        except TimeoutError:
-            return f"Vault at {self._address.url} did not answer within {_PROBE_SECONDS:g} s"
-        return None
+    @property
+    def server_shown(self) -> str:
+        return f"Vault at {self._address.url}"
+
+    async def _probe(self) -> None:
+        # While Vault is away, a new signing key could not be read.
+        await self._session.call(lambda client: client.auth.token.lookup_self())
 
     async def _open(self, closing: AsyncExitStack) -> None:
         self._session.open(closing, lambda: self.close_seconds)
         await self._session.prepare()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._settings.start_seconds if self._waits else 0)
-        while True:
-            try:
-                await self._session.log_in()
-            except Unavailable as error:
-                if isinstance(error, LoginRefused) or loop.time() >= deadline:
-                    raise NotOpened(f"LASTRO_SECRETS cannot be used: {error}") from error
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                self._session.rested()
-                return
+        await retry_at_start(self._log_in, "LASTRO_SECRETS", self._settings.start_seconds if self._waits else 0)
+        self._session.rested()
+
+    async def _log_in(self) -> None:
+        try:
+            await self._session.log_in()
+        except LoginRefused as error:
+            raise NotOpened(f"LASTRO_SECRETS cannot be used: {error}") from error
 
 
 def _by_purpose(sealed: Sequence[str]) -> dict[str, list[int]]:

@@ -98,5 +98,5 @@ async def test_a_wrong_configuration_is_refused(address: KafkaAddress) -> None:
 async def test_a_server_that_cannot_be_reached_is_named() -> None:
     """Without a server the admin says so in one line, within the bound of the start."""
     address = read_address(ONE_SERVER)
-    with pytest.raises(NotOpened, match=r"^LASTRO_BUS cannot be reached: Kafka at 127\.0\.0\.1:9: .+$"):
+    with pytest.raises(NotOpened, match=r"^LASTRO_BUS cannot be used: Kafka at 127\.0\.0\.1:9: .+$"):
         await apply(address, Settings(start_seconds=0.1), [TOPIC], dry_run=True)
