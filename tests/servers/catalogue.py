@@ -26,6 +26,7 @@ SERVERS: Final = {
     "unleash": Entry("unleash_server", "UnleashServer", "flags"),
     "redis-sentinel": Entry("redis_sentinel_server", "RedisSentinelServer", "cache"),
     "kafka-cluster": Entry("kafka_server", "KafkaClusterServer", "bus"),
+    "kafka-tls": Entry("kafka_server", "KafkaTlsServer", "bus"),
     "cassandra-cluster": Entry("cassandra_server", "CassandraClusterServer", "ledger"),
     "toxiproxy": Entry("toxiproxy_server", "ToxiproxyServer", None),
 }

@@ -110,6 +110,12 @@ def kafka_cluster_url(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def kafka_tls_url(pytestconfig: pytest.Config) -> str:
+    """`kafka+tls://127.0.0.1:PORT?sasl=…&username=…&password=…&ca=…`: one broker that demands TLS and a login."""
+    return _url(pytestconfig, "kafka-tls")
+
+
+@pytest.fixture(scope="session")
 def kafka_url(pytestconfig: pytest.Config) -> str:
     """`kafka://127.0.0.1:PORT`: one broker of Apache Kafka. Topics must be created before they are used."""
     return _url(pytestconfig, "kafka")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from shared.adapters.kafka.address import read_address
+from shared.adapters.kafka.connecting import login_of
+from tests.authority import authority
 from tests.servers.installing import fetch_java_libraries, installed, java
 from tests.servers.processes import Processes, free_port
 
@@ -23,11 +28,11 @@ _PROPERTIES: Final = """\
 node.id={node}
 process.roles=broker,controller
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={protocol}://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name={protocol}
+listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
 log.dirs={data}
 num.partitions=3
 default.replication.factor={replicas}
@@ -47,6 +52,19 @@ log.cleaner.dedupe.buffer.size=8388608
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
 replica.lag.time.max.ms=6000
+{security}"""
+_SECURITY: Final = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={keys}
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \\
+  required username="{user}" password="{password}";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \\
+  required user_{user}="{password}";
 """
 
 
@@ -55,6 +73,7 @@ class KafkaServer:
 
     name: ClassVar[str] = "kafka"
     brokers: ClassVar[int] = 1
+    protocol: ClassVar[str] = "PLAINTEXT"
 
     def install(self) -> None:
         """Download its libraries with Maven, once for each version, and check that Java is installed."""
@@ -74,6 +93,8 @@ class KafkaServer:
                     node=node,
                     voters=voters,
                     port=port,
+                    protocol=self.protocol,
+                    security=self._security(processes.data),
                     controller=controller,
                     data=processes.data / f"log{node}",
                     replicas=self.brokers,
@@ -81,12 +102,24 @@ class KafkaServer:
                 ),
                 encoding="utf-8",
             )
-            format_log = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(properties)]
+            format_log = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(properties), *self._users()]
             processes.run(f"format{node}", [*command, *format_log])
             processes.start(f"kafka{node}", [*command, "kafka.Kafka", str(properties)])
+        url = self._url(processes.data, [f"127.0.0.1:{port}" for port, _ in ports.values()])
         for port, _ in ports.values():
-            processes.wait_until(partial(_answers, f"127.0.0.1:{port}"), "Kafka")
-        return f"kafka://{','.join(f'127.0.0.1:{port}' for port, _ in ports.values())}"
+            processes.wait_until(partial(_answers, url, f"127.0.0.1:{port}"), "Kafka")
+        return url
+
+    def _url(self, folder: Path, servers: Sequence[str]) -> str:
+        return f"kafka://{','.join(servers)}"
+
+    def _security(self, folder: Path) -> str:
+        """Return the properties of the brokers' own keys and of the accepted logins."""
+        return ""
+
+    def _users(self) -> Sequence[str]:
+        """Return the options of the tool that formats the log, for the accepted logins."""
+        return ()
 
     @staticmethod
     def _libraries() -> Path:
@@ -102,13 +135,34 @@ class KafkaClusterServer(KafkaServer):
     brokers: ClassVar[int] = 3
 
 
-def _answers(server: str) -> None:
-    asyncio.run(_ask(server))
+class KafkaTlsServer(KafkaServer):
+    """One node that accepts only TLS with a login: of `lastro`, by SCRAM or PLAIN."""
+
+    name: ClassVar[str] = "kafka-tls"
+    protocol: ClassVar[str] = "SASL_SSL"
+    user: ClassVar[str] = "lastro"
+    password: ClassVar[str] = "password-of-the-tests"
+
+    def _url(self, folder: Path, servers: Sequence[str]) -> str:
+        login = f"sasl=SCRAM-SHA-512&username={self.user}&password={self.password}"
+        return f"kafka+tls://{','.join(servers)}?{login}&ca={quote(str(folder / 'tests-ca.pem'))}"
+
+    def _security(self, folder: Path) -> str:
+        own = authority(folder)
+        return _SECURITY.format(keys=own.server, ca=own.ca, user=self.user, password=self.password)
+
+    def _users(self) -> Sequence[str]:
+        login = f"[name={self.user},password={self.password}]"
+        return [part for kind in ("256", "512") for part in ("--add-scram", f"SCRAM-SHA-{kind}={login}")]
 
 
-async def _ask(server: str) -> None:
+def _answers(url: str, server: str) -> None:
+    asyncio.run(_ask({**login_of(read_address(url)), "bootstrap_servers": server}))
+
+
+async def _ask(login: Mapping[str, Any]) -> None:
     """Request a consumer group: the first request creates the topic of offsets, without which no group works."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=server)
+    admin = AIOKafkaAdminClient(**login)
     try:
         await admin.start()
         await admin.list_consumer_group_offsets("readiness")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.cassandra.tables import OutcomeUnknown
 from shared.adapters.cassandra.url import CassandraUrl
+from shared.core.settings import InvalidSettings
 from shared.ports.documents import Unavailable
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Connection:
     async def open(cls, url: CassandraUrl, seconds: float = CONNECT_SECONDS) -> Connection:
         """Connect, with this timeout in seconds for each address. The keyspace need not exist.
 
-        Raises Unavailable, which names the addresses.
+        Raises Unavailable, which names the addresses, and InvalidSettings.
         """
         cluster = await asyncio.to_thread(_cluster, url, seconds)
         try:
@@ -188,13 +189,20 @@ def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
         contact_points=list(url.hosts),
         protocol_version=_PROTOCOL,
         auth_provider=user,
-        ssl_context=ssl.create_default_context() if url.tls else None,
+        ssl_context=_tls(url.ca) if url.tls else None,
         execution_profiles=_profiles(url.datacenter),
         connect_timeout=seconds,
         control_connection_timeout=seconds,
         max_schema_agreement_wait=DEFINITION_SECONDS,
         reconnection_policy=ExponentialReconnectionPolicy(_FIRST_RECONNECT_SECONDS, RECONNECT_SECONDS),
     )
+
+
+def _tls(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise InvalidSettings(f"LASTRO_LEDGER: the certificates in ca cannot be read: {error.strerror}") from None
 
 
 def _profiles(datacenter: str | None) -> dict[Any, Any]:

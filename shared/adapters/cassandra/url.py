@@ -19,7 +19,7 @@ _URL: Final = re.compile(
 _ADDRESS: Final = re.compile(r"(\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?")
 _KEYSPACE: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _DATACENTER: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3][&wait=10]"
+_FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3][&wait=10][&ca=FILE]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class CassandraUrl:
     """The servers and keyspace of the ledger.
 
     `replicas` is used only to create the keyspace. Opening waits up to `wait_seconds` for a server that does not
-    answer.
+    answer. `ca` is the path of a file with the certificates of the accepted authorities; None selects those of the
+    system.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -36,6 +37,7 @@ class CassandraUrl:
     replicas: int = _REPLICAS
     wait_seconds: int = _WAIT_SECONDS
     tls: bool = False
+    ca: str | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
 
@@ -50,7 +52,7 @@ class CassandraUrl:
         user, has_password, password = credentials.partition(":")
         keyspace = matched["keyspace"]
         query = dict(parse_qsl(matched["query"] or "", keep_blank_values=True))
-        unknown = sorted(query.keys() - {"dc", "replicas", "wait"})
+        unknown = sorted(query.keys() - {"dc", "replicas", "wait", "ca"})
         datacenter = query.get("dc")
         if bool(user) != bool(has_password):
             raise InvalidSettings("the URL of the Cassandra ledger has a user without a password, or the reverse")
@@ -69,6 +71,7 @@ class CassandraUrl:
             replicas=_number(query, "replicas", _REPLICAS, 1, 99),
             wait_seconds=_number(query, "wait", _WAIT_SECONDS, 0, 3600),
             tls=matched["scheme"] == "cassandra+tls",
+            ca=query.get("ca") or None,
             user=unquote(user) or None,
             password=unquote(password) or None,
         )

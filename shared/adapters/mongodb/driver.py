@@ -247,6 +247,11 @@ def _translated() -> Iterator[None]:
         raise InvalidWrite(f"a value cannot be stored in MongoDB: {error}") from error
 
 
+def _first_reason(error: ServerSelectionTimeoutError) -> str:
+    """Return the driver's text without its timeouts and its description of all servers, which fill the rest."""
+    return " ".join(str(error).partition(" (configured timeouts")[0].partition(", Timeout:")[0].split())[:300]
+
+
 def port_error(error: PyMongoError) -> Exception:
     """Return the exception of the port for an error of the driver.
 
@@ -255,7 +260,7 @@ def port_error(error: PyMongoError) -> Exception:
     if error.has_error_label(_UNKNOWN):
         return CommitOutcomeUnknown(f"MongoDB did not say whether it has committed ({_cause(error)})")
     if isinstance(error, ServerSelectionTimeoutError):
-        return Unavailable("no primary of MongoDB can be reached")
+        return Unavailable(f"no primary of MongoDB can be reached ({_first_reason(error)})")
     if error.has_error_label(_TRANSIENT):
         return VersionConflict(f"the transaction was aborted ({_cause(error)})")
     if isinstance(error, DocumentTooLarge):
