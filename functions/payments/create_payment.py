@@ -12,6 +12,7 @@ from functions.payments._payment_resource import Payment, payment_progress, paym
 from functions.payments._timeline import publish_and_record
 from shared.context import saga
 from shared.context.context import Context
+from shared.context.payment_methods import require_method
 from shared.core.clock import format_time
 from shared.core.money import Amount
 from shared.core.problems import Problem
@@ -58,6 +59,7 @@ async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
     The response has the status `created`. The amount is then held and moved, and the status changes to `settled`, or
     to `declined` with a `failure`.
     """
+    require_method(ctx, command.method)
     await _check_accounts(command, ctx)
     payment = await _new_payment(command, ctx)
     publish_and_record(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))

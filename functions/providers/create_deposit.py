@@ -11,6 +11,7 @@ from functions.providers._deposit import deposit_parts
 from functions.providers._deposit_resource import Deposit, deposit_progress, deposit_resource
 from shared.context import saga
 from shared.context.context import Context
+from shared.context.payment_methods import require_method
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
@@ -41,6 +42,7 @@ async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
     The provider is asked to collect the money. The deposit is `settled` when the provider has reported the payment and
     the ledger has recorded it.
     """
+    require_method(ctx, command.method)
     await _check(command, ctx)
     deposit = await _new_deposit(command, ctx)
     ctx.insert(DEPOSITS, deposit)

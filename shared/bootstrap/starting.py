@@ -13,6 +13,7 @@ from shared.adapters.files.yaml_flags import FLAGS_FILE, YamlFlags
 from shared.adapters.otlp.variables import read_variables
 from shared.bootstrap.adapters import choose
 from shared.core import crash_points
+from shared.core.clock import SystemClock
 from shared.core.settings import Settings, misspelt
 
 log = logging.getLogger(__name__)
@@ -39,9 +40,10 @@ def warn_of_variables() -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Check the key files and the file of flags, if they exist.
+    """Check the key files and the file of flags, if they exist and are used.
 
     Raises BadKeyFile or InvalidSettings, which name the file.
     """
     check_key_files(settings.data_path)
-    YamlFlags(settings.data_path / FLAGS_FILE).check()
+    if not settings.flags:
+        YamlFlags(settings.data_path / FLAGS_FILE, SystemClock(), settings.flags_refresh_seconds).check()

@@ -278,7 +278,8 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "dependency_unavailable",
         503,
         "A part of the platform cannot be reached",
-        "A store, the broker or a provider did not answer in time.",
+        "A store, the broker or a provider did not answer in time, or an operator has stopped a payment method. "
+        "`detail` says which.",
         "Wait for the number of seconds in Retry-After, and send the request again with the same Idempotency-Key.",
     ),
 )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from shared.core.clock import ManualClock
+from shared.core.flags import STOP_METHOD
 from shared.ports.bus import Bus
 from shared.ports.cache import Cache
 from shared.ports.documents import Commit, Documents, InboxMarker, Query
@@ -86,7 +87,7 @@ def secret_uses(secrets: Secrets) -> list[Use]:
 
 
 def flag_uses(flags: Flags) -> list[Use]:
-    return [partial(flags.enabled, "pix", "ten_1")]
+    return [partial(flags.enabled, STOP_METHOD["pix"], "ten_1")]
 
 
 def joined(*parts: Sequence[Use]) -> list[Use]:

@@ -1,4 +1,4 @@
-"""Secrets on a key file, and flags on a YAML file."""
+"""Secrets on a key file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.files.keyfile import KEY_FILE, SECRETS_FILE, BadKeyFile, KeyFileSecrets
-from shared.adapters.files.yaml_flags import YamlFlags
 from tests.ports.secrets_suite import SecretsSuite
 
 
@@ -77,25 +76,3 @@ class TestKeyFile(SecretsSuite):
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "version": 2}))
         with pytest.raises(BadKeyFile, match="version 2"):
             await KeyFileSecrets(tmp_path / "data").seal(["x"], "ten_1")
-
-
-def test_flags_are_read_from_the_file(tmp_path: Path) -> None:
-    """A flag is on for all tenants, on for the listed tenants, or off; without a file all flags are off."""
-    path = tmp_path / "flags.yaml"
-    assert not YamlFlags(path).enabled("pix", "ten_1")
-    path.write_text("pix: true\ncard: [ten_1]\nbank: false\n")
-    flags = YamlFlags(path)
-    assert flags.enabled("pix", None)
-    assert flags.enabled("card", "ten_1")
-    assert not flags.enabled("card", "ten_2")
-    assert not flags.enabled("bank", "ten_1")
-    assert not flags.enabled("unknown", "ten_1")
-
-
-@pytest.mark.parametrize("content", ["- a", "pix: 3", "pix: [1]", "pix: [", "pix: true\npix: false"])
-def test_a_bad_flag_file_is_refused(tmp_path: Path, content: str) -> None:
-    """A file that is not a mapping of flags is refused with an error that says so."""
-    path = tmp_path / "flags.yaml"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=r"flags\.yaml"):
-        YamlFlags(path).enabled("pix", None)

@@ -141,7 +141,7 @@ class TestYamlFlags(LifecycleSuite):
 
     @pytest.fixture
     def make(self, tmp_path: Path) -> Make:
-        return lambda: YamlFlags(tmp_path / "flags.yaml")
+        return lambda: YamlFlags(tmp_path / "flags.yaml", ManualClock(), 15)
 
     @pytest.fixture
     def uses(self) -> Uses:

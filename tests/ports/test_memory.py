@@ -16,6 +16,7 @@ from shared.adapters.memory.stores import (
     MemorySecrets,
 )
 from shared.core.clock import ManualClock
+from shared.core.flags import Flag
 from shared.ports.documents import Commit, InvalidWrite, NonceUsed
 from shared.ports.nonces import Nonce
 from tests.ports.cache_suite import CacheSuite
@@ -101,11 +102,15 @@ async def test_the_bus_stores_published_events() -> None:
     assert [each.id for each in bus.published] == ["e1", "e2"]
 
 
-def test_a_named_flag_is_on() -> None:
-    """Named flags are on and all others are off."""
-    flags = MemoryFlags("pix")
-    assert flags.enabled("pix", "ten_1")
-    assert not flags.enabled("card", None)
+def test_a_flag_without_a_value_has_its_default() -> None:
+    """A flag has its value, for all tenants or for the named ones, and without one its default."""
+    on, some, off = (Flag(name, "release", default=False, description="") for name in ("on", "some", "off"))
+    flags = MemoryFlags({on: True, some: ["ten_1"]})
+    assert flags.enabled(on, None)
+    assert flags.enabled(some, "ten_1")
+    assert not flags.enabled(some, "ten_2")
+    assert not flags.enabled(off, "ten_1")
+    assert flags.enabled(off._replace(default=True), "ten_1")
 
 
 async def test_a_nonce_is_committed_once() -> None:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.adapters.memory.local_cache import LocalCache
 from shared.core.clock import Clock, SystemClock
 from shared.core.envelope import Envelope
+from shared.core.flags import Flag
 from shared.core.money import MAX_MINOR_UNITS
 from shared.ports.documents import (
     PRIMARY_INDEX,
@@ -431,14 +432,14 @@ class MemorySecrets(Adapter):
 
 
 class MemoryFlags(Adapter):
-    """The flags port: a flag is on when the set contains it."""
+    """The flags port: `values` has a flag's value for all tenants, or the tenants for which it is on."""
 
     adapter_name = "store of flags"
 
-    def __init__(self, *enabled: str) -> None:
-        self._enabled = set(enabled)
+    def __init__(self, values: Mapping[Flag, bool | Sequence[str]] | None = None) -> None:
+        self.values = dict(values or {})
 
-    def enabled(self, flag: str, tenant_id: str | None) -> bool:
+    def enabled(self, flag: Flag, tenant_id: str | None) -> bool:
         self.require_open()
-        del tenant_id
-        return flag in self._enabled
+        value = self.values.get(flag, flag.default)
+        return value if isinstance(value, bool) else tenant_id in value
