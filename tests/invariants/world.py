@@ -35,6 +35,7 @@ from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
+from shared.bootstrap.process import Ports
 from shared.context.runtime import Runtime
 from shared.core.clock import ManualClock, format_time
 from shared.core.envelope import Envelope
@@ -49,6 +50,7 @@ from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.identity.tokens import Caller
 from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
+from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
 from shared.ports.rail import callback_secret_name
 from shared.records.catalogue import COLLECTIONS
@@ -147,6 +149,20 @@ class _Pool:
 
     async def progress(self, correlation_id: str, timeout_seconds: float) -> bool:
         return True
+
+
+class _KeptBus:
+    """A bus whose events also go into the pool."""
+
+    reads_the_outbox = False
+
+    def __init__(self, bus: Bus, pool: _Pool) -> None:
+        self._bus = bus
+        self._pool = pool
+
+    async def publish(self, events: Sequence[Envelope]) -> None:
+        await self._bus.publish(events)
+        await self._pool.publish(events)
 
 
 class _Rail(PixHttpRail):
@@ -386,6 +402,16 @@ class World:
             for number, each in enumerate(documents)
         ]
         return cls(made[0], clock, pool, rail, made, Random(seed), documents[0])
+
+    @classmethod
+    async def on_ports(cls, ports: Ports, clock: ManualClock) -> World:
+        """Create one process on adapters that are open. Its events go to their bus, and into the pool for delivery."""
+        pool, rail = _Pool(), _Rail()
+        await ports.secrets.put(callback_secret_name("pix"), _CALLBACK_SECRET)
+        bus, random = _KeptBus(ports.bus, pool), Random(1)
+        made = runtime_of(clock, random, ports.documents, ports.ledger, ports.cache, bus, ports.secrets, rail)
+        made.nonces = ports.nonces
+        return cls(made, clock, pool, rail, [made], random, ports.documents)
 
     @classmethod
     async def _on(
