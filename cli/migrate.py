@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from cli.errors import CliError
 from cli.options import Json
 from cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from shared.adapters.mongodb.sharding import Zone
 
 _MONGODB: Final = ("mongodb://", "mongodb+srv://")
 _VAULT: Final = ("vault+https://", "vault+http://")
@@ -21,12 +25,16 @@ _CASSANDRA: Final = ("cassandra://", "cassandra+tls://")
 def migrate(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is missing, and change nothing.")] = False,
+    zones: Annotated[
+        Path | None,
+        typer.Option("--zones", metavar="FILE", help="Assign tenants to zones of a sharded MongoDB."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create what is missing on the servers of LASTRO_DOCUMENTS, LASTRO_LEDGER and LASTRO_SECRETS.
 
-    It creates the collections, validators and indexes of MongoDB, the keyspace and tables of Cassandra, and the mounts,
-    keys, policies and roles of Vault; the last only with an administrator's token in VAULT_TOKEN. Functions
+    It creates the collections, validators, indexes and shard keys of MongoDB, the keyspace and tables of Cassandra, and
+    the mounts, keys, policies and roles of Vault; the last only with an administrator's token in VAULT_TOKEN. Functions
     do not do this themselves, and do not start on a server that was not migrated. It can be repeated, and functions of
     the previous version continue to run. The embedded store migrates itself when it is opened.
     """
@@ -41,10 +49,14 @@ def migrate(
     _require("LASTRO_SECRETS", settings.secrets, _VAULT, "Vault")
     if not settings.documents and not settings.ledger:
         say("LASTRO_DOCUMENTS and LASTRO_LEDGER are not set: the embedded store migrates itself when it is opened")
+    if zones is not None and not settings.documents:
+        raise CliError("--zones needs LASTRO_DOCUMENTS: the zones are those of a sharded MongoDB")
+    wanted = None if zones is None else _zones(zones)
     steps: list[str] = []
     done = steps.append if as_json else print
     if settings.documents:
-        _print_summary(asyncio.run(_migrate_documents(settings.documents, done, dry_run=dry_run)), dry_run=dry_run)
+        migrated = asyncio.run(_migrate_documents(settings.documents, done, wanted, dry_run=dry_run))
+        _print_summary(migrated, dry_run=dry_run)
     if settings.ledger:
         _print_summary(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
     if settings.secrets:
@@ -74,9 +86,26 @@ def _print_summary(migrated: _Migrated, *, dry_run: bool) -> None:
         say(f"{migrated.what} is migrated")
 
 
-async def _migrate_documents(url: str, done: Callable[[str], None], *, dry_run: bool) -> _Migrated:
+def _zones(file: Path) -> Mapping[str, Zone]:
+    from shared.adapters.mongodb.sharding import read_zones
+    from shared.core.settings import InvalidSettings
+
+    try:
+        return read_zones(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise CliError(f"{file} cannot be read: {reason}") from None
+    except InvalidSettings as error:
+        raise CliError(str(error)) from None
+
+
+async def _migrate_documents(
+    url: str, done: Callable[[str], None], zones: Mapping[str, Zone] | None, *, dry_run: bool
+) -> _Migrated:
     from shared.adapters.mongodb.driver import BadUrl, Server
-    from shared.adapters.mongodb.migration import NoTransactions, NotUnique, WrongSchema, migrate
+    from shared.adapters.mongodb.migration import NoTransactions, NotUnique, migrate
+    from shared.adapters.mongodb.steps import WrongSchema
+    from shared.core.settings import InvalidSettings
     from shared.ports.documents import Unavailable
     from shared.records.catalogue import COLLECTIONS
 
@@ -85,8 +114,8 @@ async def _migrate_documents(url: str, done: Callable[[str], None], *, dry_run: 
     except BadUrl as error:
         raise CliError(f"LASTRO_DOCUMENTS cannot be used: {error}") from None
     try:
-        steps = await migrate(server, COLLECTIONS, done, dry_run=dry_run)
-    except (NotUnique, NoTransactions, WrongSchema, Unavailable) as error:
+        steps = await migrate(server, COLLECTIONS, done, zones=zones, dry_run=dry_run)
+    except (InvalidSettings, NotUnique, NoTransactions, WrongSchema, Unavailable) as error:
         raise CliError(f"{server.hosts}: {error}") from None
     finally:
         await server.aclose()

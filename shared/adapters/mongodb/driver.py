@@ -133,6 +133,17 @@ class Server:
                 return [dict(each) async for each in self._database[command["listIndexes"]].list_indexes()]
             return [dict(each) async for each in await self._database.list_collections()]
 
+    async def administer(self, command: Stored) -> None:
+        """Run a command of the whole cluster, which is sent to the database `admin`. Raises Unavailable."""
+        with _translated():
+            await self._client.admin.command(command)
+
+    async def configuration(self, collection: str) -> list[Stored]:
+        """Return the documents of a sharded cluster's configuration: of `collections`, `shards` or `tags`."""
+        with _translated():
+            found: list[Stored] = await self._client["config"][collection].find({}).to_list(None)
+            return found
+
     async def find(
         self,
         collection: str,

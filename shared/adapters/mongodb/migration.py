@@ -1,5 +1,5 @@
-"""`lastro migrate` creates and changes the collections, validators and indexes of this version. A start checks the
-version.
+"""`lastro migrate` creates and changes the collections, validators, indexes and shard keys of this version. A start
+checks the version.
 
 Every step can be repeated, so an interrupted run is completed by the next one. Only an index is ever deleted, when it
 has the name of a required one but other fields. The document with the version is written last.
@@ -7,8 +7,8 @@ has the name of a required one but other fields. The document with the version i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
 
 from shared.adapters.mongodb.driver import DuplicateKey, Server
 from shared.adapters.mongodb.encoding import TENANT
@@ -21,16 +21,15 @@ from shared.adapters.mongodb.schema import (
     IndexDefinition,
     definitions,
 )
+from shared.adapters.mongodb.sharding import Zone, sharding_steps
 from shared.adapters.mongodb.statements import Stored, Update
+from shared.adapters.mongodb.steps import Step, WrongSchema
+from shared.core.settings import InvalidSettings
 from shared.ports.documents import PLATFORM, Collection
 
 _MIGRATE: Final = "run `lastro migrate` with the same LASTRO_DOCUMENTS"
 _NAMESPACE_EXISTS: Final = 48
 _COMPARED: Final = ("key", "unique", "partialFilterExpression", "expireAfterSeconds")
-
-
-class WrongSchema(Exception):
-    """The database has no schema, or one that this version cannot use. The text has the remedy."""
 
 
 class NoTransactions(Exception):
@@ -41,21 +40,16 @@ class NotUnique(Exception):
     """A unique index cannot be created, because some documents have equal values."""
 
 
-class Step(NamedTuple):
-    """One change of the database: its description, and the call that makes it."""
-
-    text: str
-    run: Callable[[], Awaitable[object]]
-
-
-async def check_server(server: Server) -> None:
-    """Raise NoTransactions for a server without them."""
+async def check_server(server: Server) -> bool:
+    """Return whether the server is a router of a sharded cluster. Raises NoTransactions for a server without them."""
     hello = await server.command({"hello": 1})
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+    is_router: bool = hello.get("msg") == "isdbgrid"
+    if "setName" not in hello and not is_router:
         raise NoTransactions(
             "the server of LASTRO_DOCUMENTS is neither a replica set nor a sharded cluster, and has no transactions: "
             "start mongod with --replSet and initiate the set (one member is enough)"
         )
+    return is_router
 
 
 async def check_schema(server: Server) -> None:
@@ -76,14 +70,23 @@ async def check_schema(server: Server) -> None:
 
 
 async def migrate(
-    server: Server, collections: Iterable[Collection[Any, ...]], done: Callable[[str], None], *, dry_run: bool = False
+    server: Server,
+    collections: Iterable[Collection[Any, ...]],
+    done: Callable[[str], None],
+    *,
+    zones: Mapping[str, Zone] | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Make the missing changes in the database. `done` is called with the description of each; returns their number.
 
-    With `dry_run`, nothing is changed. Raises NoTransactions, WrongSchema, Unavailable, or NotUnique.
+    With `dry_run`, nothing is changed. On a sharded cluster the collections are sharded, and tenants are assigned to
+    `zones`, by name; without zones those of the cluster stay. Raises NoTransactions, WrongSchema, Unavailable,
+    NotUnique, or InvalidSettings for zones that the server cannot have.
     """
-    await check_server(server)
-    steps = await missing_steps(server, collections)
+    is_sharded = await check_server(server)
+    if zones is not None and not is_sharded:
+        raise InvalidSettings("zones need a sharded cluster, and LASTRO_DOCUMENTS names no router (mongos) of one")
+    steps = await missing_steps(server, collections, is_sharded=is_sharded, zones=zones)
     for step in steps:
         if not dry_run:
             try:
@@ -94,10 +97,17 @@ async def migrate(
     return len(steps)
 
 
-async def missing_steps(server: Server, collections: Iterable[Collection[Any, ...]]) -> list[Step]:
+async def missing_steps(
+    server: Server,
+    collections: Iterable[Collection[Any, ...]],
+    *,
+    is_sharded: bool = False,
+    zones: Mapping[str, Zone] | None = None,
+) -> list[Step]:
     """Return the missing changes of the database, in their order.
 
-    Raises WrongSchema when a newer Lastro has migrated the database.
+    Raises WrongSchema when a newer Lastro has migrated the database, or a collection has another shard key, and
+    InvalidSettings for zones that the cluster cannot have.
     """
     version = await server.find_one(SCHEMA, {"_id": SCHEMA_ID})
     if version is not None and version["version"] > VERSION:
@@ -107,11 +117,14 @@ async def missing_steps(server: Server, collections: Iterable[Collection[Any, ..
         )
     there = {each["name"]: each for each in await server.listed({"listCollections": 1})}
     steps: list[Step] = []
-    for definition in definitions(collections):
+    defined = definitions(collections)
+    for definition in defined:
         steps += _collection_steps(server, definition, there.get(definition.name))
         indexes = {} if definition.name not in there else await _indexes(server, definition.name)
         for index in definition.indexes:
             steps += _index_steps(server, definition.name, index, indexes.get(index.name))
+    if is_sharded:
+        steps += await sharding_steps(server, defined, zones)
     if version is None or (version["version"], version["oldest"]) != (VERSION, OLDEST):
         steps.append(Step(f"record version {VERSION} of the schema", lambda: _note_version(server)))
     return steps

@@ -9,9 +9,10 @@ from typing import Any
 
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import BadUrl, Server
-from shared.adapters.mongodb.migration import NoTransactions, WrongSchema, check_schema, check_server
+from shared.adapters.mongodb.migration import NoTransactions, check_schema, check_server
 from shared.adapters.mongodb.nonces import MongoNonces
 from shared.adapters.mongodb.schema import NONCE_SECONDS
+from shared.adapters.mongodb.steps import WrongSchema
 from shared.core.settings import InvalidSettings
 from shared.ports.documents import Collection, Unavailable
 from shared.ports.lifecycle import PROBE_SECONDS, Adapter, AdapterOptions, NotOpened

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,12 @@ from typer.testing import CliRunner
 from cli.main import app
 from shared.adapters.mongodb import migration
 from shared.adapters.mongodb.driver import DuplicateKey
-from shared.adapters.mongodb.migration import NoTransactions, NotUnique, WrongSchema, check_schema, migrate
+from shared.adapters.mongodb.migration import NoTransactions, NotUnique, check_schema, migrate
 from shared.adapters.mongodb.schema import VERSION, definitions
+from shared.adapters.mongodb.sharding import Zone, read_zones
 from shared.adapters.mongodb.statements import Counts, Statement, Stored, Update
+from shared.adapters.mongodb.steps import WrongSchema
+from shared.core.settings import InvalidSettings
 from tests.ports.documents_suite import COLLECTIONS
 
 
@@ -29,6 +34,9 @@ class Administration:
         self.collections: dict[str, Stored] = {}
         self.indexes: dict[str, dict[str, Stored]] = {}
         self.taken: set[str] = set()
+        self.sharded: dict[str, Stored] = {}
+        self.shards: dict[str, list[str]] = {"shard1": [], "shard2": []}
+        self.ranges: list[Stored] = []
 
     async def command(self, command: Stored, accepted: Any = ()) -> Stored:
         if "create" in command:
@@ -43,6 +51,31 @@ class Administration:
                     raise DuplicateKey(index["name"], 0)
                 self.indexes.setdefault(command["createIndexes"], {})[index["name"]] = {**index, "v": 2}
         return self.hello
+
+    async def administer(self, command: Stored) -> None:
+        if "shardCollection" in command:
+            self.sharded[command["shardCollection"]] = {"_id": command["shardCollection"], "key": command["key"]}
+        elif "addShardToZone" in command:
+            self.shards[command["addShardToZone"]].append(command["zone"])
+        else:
+            self._assign(command)
+
+    def _assign(self, command: Stored) -> None:
+        """Assign a range of keys to a zone, and refuse one that overlaps with another."""
+        low, high = command["min"]["tenantId"], command["max"]["tenantId"]
+        assert list(command["min"]) == list(command["max"]) == list(self.sharded[command["updateZoneKeyRange"]]["key"])
+        others = [each for each in self.ranges if each["ns"] == command["updateZoneKeyRange"]]
+        if command["zone"] is None:
+            self.ranges = [each for each in self.ranges if each not in others or each["min"] != command["min"]]
+            return
+        assert not any(each["min"]["tenantId"] < high and low < each["max"]["tenantId"] for each in others)
+        self.ranges.append(
+            {"ns": command["updateZoneKeyRange"], "min": command["min"], "max": command["max"], "tag": command["zone"]}
+        )
+
+    async def configuration(self, collection: str) -> list[Stored]:
+        shards = [{"_id": name, "tags": zones} for name, zones in self.shards.items()]
+        return {"collections": list(self.sharded.values()), "shards": shards, "tags": self.ranges}[collection]
 
     async def listed(self, command: Stored) -> list[Stored]:
         if "listIndexes" in command:
@@ -67,10 +100,10 @@ def server() -> Administration:
     return Administration()
 
 
-async def steps(server: Any, *, dry_run: bool = False) -> list[str]:
+async def steps(server: Any, *, zones: Mapping[str, Zone] | None = None, dry_run: bool = False) -> list[str]:
     """Migrate, and return the steps in words."""
     done: list[str] = []
-    assert await migrate(server, COLLECTIONS, done.append, dry_run=dry_run) == len(done)
+    assert await migrate(server, COLLECTIONS, done.append, zones=zones, dry_run=dry_run) == len(done)
     return done
 
 
@@ -175,3 +208,99 @@ def test_a_bad_url_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused.exit_code == 1
     assert "LASTRO_DOCUMENTS cannot be used: it is not a URL as mongodb://" in str(refused.exception)
     assert "cret" not in str(refused.exception)
+
+
+@pytest.fixture
+def router(server: Administration) -> Administration:
+    """The router of a sharded cluster, whose database was migrated."""
+    server.hello = {"msg": "isdbgrid"}
+    return server
+
+
+async def test_a_sharded_cluster_gets_shard_keys(router: Administration) -> None:
+    """On a sharded cluster every collection is sharded by the tenant: alone where an index is unique, and with `_id`
+    elsewhere; a second run does nothing."""
+    done = await steps(router)
+    assert done.index("shard suite_accounts by tenantId") > done.index("create the index shard_key of suite_accounts")
+    assert done[-1] == f"record version {VERSION} of the schema"
+    assert {name: list(each["key"]) for name, each in router.sharded.items()} == {
+        f"books.{each.name}": ["tenantId"] if any(index.unique for index in each.indexes) else ["tenantId", "_id"]
+        for each in definitions(COLLECTIONS)
+    }
+    assert await steps(router) == []
+
+
+async def test_another_shard_key_is_refused(router: Administration) -> None:
+    """A collection that is sharded by other fields is refused, with what to do."""
+    router.sharded["books.inbox"] = {"_id": "books.inbox", "key": {"_id": "hashed"}}
+    with pytest.raises(WrongSchema, match="inbox is sharded by _id and not by tenantId, _id: give it this key"):
+        await steps(router)
+    assert router.version is None
+
+
+async def test_tenants_are_assigned_to_zones(router: Administration) -> None:
+    """The documents of a tenant in every collection are assigned to its zone, and only its; a tenant that has moved is
+    removed from its former zone first, and one that the file does not name any more is in no zone."""
+    await steps(router)
+    brazil = Zone(shards=["shard1"], tenants=["acme", "bolt"])
+    await steps(router, zones={"brazil": brazil})
+    assert router.shards == {"shard1": ["brazil"], "shard2": []}
+    assert {(each["ns"], each["min"]["tenantId"]) for each in router.ranges} == {
+        (namespace, tenant_id) for namespace in router.sharded for tenant_id in ("acme", "bolt")
+    }
+    assert all(low["tenantId"] < high["tenantId"] < low["tenantId"] + "-" for low, high in map(_bounds, router.ranges))
+    assert await steps(router) == []
+    moved = {"brazil": Zone(shards=["shard1"], tenants=["bolt"]), "large": Zone(shards=["shard2"], tenants=["acme"])}
+    done = await steps(router, zones=moved)
+    assert done[0] == "add the shard shard2 to the zone large"
+    assert done.index("assign inbox of the tenant acme from the zone brazil") < done.index(
+        "assign inbox of the tenant acme to the zone large"
+    )
+    assert await steps(router, zones=moved) == []
+    await steps(router, zones={"large": moved["large"]})
+    assert {each["tag"] for each in router.ranges} == {"large"}
+
+
+def _bounds(found: Stored) -> tuple[Stored, Stored]:
+    return found["min"], found["max"]
+
+
+async def test_zones_need_their_shards(server: Administration) -> None:
+    """Zones on a server that is not sharded, and a zone with an unknown shard, are refused before any change."""
+    zones = {"brazil": Zone(shards=["shard7"], tenants=["acme"])}
+    with pytest.raises(InvalidSettings, match="zones need a sharded cluster"):
+        await steps(server, zones=zones)
+    server.hello = {"msg": "isdbgrid"}
+    with pytest.raises(InvalidSettings, match="zone brazil has the shard shard7, and the cluster has shard1, shard2"):
+        await steps(server, zones=zones)
+    assert (server.collections, server.sharded, server.ranges) == ({}, {}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "zones.yaml: the file: "),
+        ("zones: {a: {shards: [s]}}", "zones.yaml: zones.a.tenants: Field required"),
+        ("zones: {a: {shards: [s], tenants: []}}", "zones.yaml: zones.a.tenants: "),
+        ("zones: {a: {shards: [s], tenants: [t]}, a: {shards: [s], tenants: [u]}}", "zones.yaml: line 1: "),
+        ("zones: {a: {shards: [s], tenants: [t]}, b: {shards: [s], tenants: [t]}}", "the tenant t is in a and in b"),
+        ("zones: [", "zones.yaml: line 1: "),
+    ],
+)
+def test_a_wrong_file_of_zones_is_refused(text: str, reason: str) -> None:
+    """A file of zones that is not one is refused with its name and the place."""
+    with pytest.raises(InvalidSettings) as refused:
+        read_zones(text, "zones.yaml")
+    assert reason in str(refused.value)
+
+
+def test_the_command_reads_the_file_of_zones(tmp_path: Path) -> None:
+    """`lastro migrate --zones` refuses a missing file and a wrong one, and needs the documents on a server."""
+    missing, wrong = tmp_path / "missing.yaml", tmp_path / "zones.yaml"
+    wrong.write_text("zones: 1")
+    there = {"LASTRO_DOCUMENTS": "mongodb://127.0.0.1:1/books"}
+    run = CliRunner().invoke
+    assert "cannot be read: No such file" in str(run(app, ["migrate", "--zones", str(missing)], env=there).exception)
+    assert "zones.yaml: zones: " in str(run(app, ["migrate", "--zones", str(wrong)], env=there).exception)
+    nowhere = run(app, ["migrate", "--zones", str(wrong)], env={"LASTRO_DOCUMENTS": ""})
+    assert "--zones needs LASTRO_DOCUMENTS" in str(nowhere.exception)
