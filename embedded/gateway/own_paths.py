@@ -13,7 +13,7 @@ import orjson
 
 from embedded.gateway.docs_page import docs_asset, docs_page
 from embedded.gateway.problem_pages import problem_page, problems_index
-from embedded.identity.issuer import DISCOVERY_PATH, JWKS_PATH, REALM_PATH, TOKEN_PATH, Issuer
+from embedded.identity.issuer import JWKS_PATH, REALM_PATH, TOKEN_PATH, Issuer
 from embedded.identity.issuer import Answer as IssuerAnswer
 from events.catalogue import CATALOGUE
 from events.export import schema_of
@@ -27,6 +27,7 @@ from shared.http.methods import handler_for
 from shared.http.operation import compile_path
 from shared.http.pipeline import JSON_TYPE
 from shared.http.query_string import parse_query
+from shared.identity.keys import DISCOVERY_PATH
 from shared.identity.tenancy import PLATFORM_SCOPE
 from shared.identity.tokens import Caller
 from shared.messaging.attributes import InvalidEvent
@@ -59,6 +60,10 @@ class PlatformState(Protocol):
         """Return the reason why the platform cannot serve requests now, or None when it can."""
         ...
 
+    def impairments(self) -> list[str]:
+        """Return what does not work at present while the platform can serve requests."""
+        ...
+
     async def openapi(self) -> bytes:
         """Return the OpenAPI document as JSON."""
         ...
@@ -87,10 +92,10 @@ class PlatformState(Protocol):
 class PlatformPaths:
     """Routes a request to the platform's own paths."""
 
-    def __init__(self, runtime: Runtime, state: PlatformState, issuer: Issuer) -> None:
+    def __init__(self, runtime: Runtime, state: PlatformState, issuer: Issuer | None) -> None:
+        """`issuer` is None when a realm on a server issues the tokens: its paths are then not served here."""
         self._runtime = runtime
         self._state = state
-        self._issuer = issuer
         self.simulators: Mapping[str, Simulator] = {}
         """The simulators by the rail's name; each answers every path under /simulators/<name>/."""
         self._routes: list[tuple[re.Pattern[str], dict[str, Answer]]] = [
@@ -98,9 +103,7 @@ class PlatformPaths:
             for method, template, answer in (
                 ("GET", "/healthz", self._healthz),
                 ("GET", "/readyz", self._readyz),
-                ("POST", REALM_PATH + TOKEN_PATH, self._token),
-                ("GET", REALM_PATH + JWKS_PATH, self._jwks),
-                ("GET", REALM_PATH + DISCOVERY_PATH, self._discovery),
+                *([] if issuer is None else _paths_of(issuer)),
                 ("GET", "/", self._index),
                 ("GET", "/v1/openapi.json", self._openapi),
                 ("GET", "/docs", self._docs),
@@ -154,7 +157,8 @@ class PlatformPaths:
         reason = await self._state.ready()
         if reason is not None:
             raise Problem("dependency_unavailable", reason)
-        return _json({"status": "ready"})
+        impaired = self._state.impairments()
+        return _json({"status": "ready", **({"impaired": impaired} if impaired else {})})
 
     async def _openapi(self, _request: HttpRequest, _found: Found) -> HttpResponse:
         return HttpResponse(200, {"content-type": JSON_TYPE}, await self._state.openapi())
@@ -176,15 +180,6 @@ class PlatformPaths:
         if model is None:
             raise Problem("not_found", f"No event type is named {found['type']}.")
         return HttpResponse(200, {"content-type": "application/schema+json"}, orjson.dumps(schema_of(model)))
-
-    async def _token(self, request: HttpRequest, _found: Found) -> HttpResponse:
-        return _of_issuer(await self._issuer.answer_token(request.headers, request.body))
-
-    async def _jwks(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        return _of_issuer(self._issuer.answer_jwks())
-
-    async def _discovery(self, _request: HttpRequest, _found: Found) -> HttpResponse:
-        return _of_issuer(self._issuer.answer_discovery())
 
     # Paths with a token
 
@@ -245,6 +240,25 @@ class PlatformPaths:
 
     async def _caller(self, request: HttpRequest) -> Caller:
         return await self._runtime.verifier.verify(bearer_token(request))
+
+
+def _paths_of(issuer: Issuer) -> list[tuple[str, str, Answer]]:
+    """Return the routes of the local issuer."""
+
+    async def token(request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(await issuer.answer_token(request.headers, request.body))
+
+    async def jwks(_request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(issuer.answer_jwks())
+
+    async def discovery(_request: HttpRequest, _found: Found) -> HttpResponse:
+        return _of_issuer(issuer.answer_discovery())
+
+    return [
+        ("POST", REALM_PATH + TOKEN_PATH, token),
+        ("GET", REALM_PATH + JWKS_PATH, jwks),
+        ("GET", REALM_PATH + DISCOVERY_PATH, discovery),
+    ]
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

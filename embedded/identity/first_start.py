@@ -48,6 +48,17 @@ class StoredClients:
         )
 
 
+async def prepare_with_realm(runtime: Runtime, token_url: str) -> Credentials:
+    """Write the addresses to the credentials file. The clients are those of the realm, whose operator creates them.
+
+    Raises BadCredentials.
+    """
+    credentials, before = _read(runtime)
+    credentials.token_url = token_url
+    _write(credentials, before)
+    return credentials
+
+
 async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -> Credentials:
     """Create the platform's client, the credentials file and, with `demo`, the demo tenant, unless they exist.
 
@@ -55,21 +66,30 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     yields the same secrets: those of the demo tenant come from the idempotent replay of its creation. Raises
     BadCredentials, also when the file, the key files and the database do not belong together.
     """
-    settings = runtime.settings
-    directory = settings.data_path
-    credentials = Credentials.read(directory) or Credentials(directory / FILE_NAME)
+    credentials, before = _read(runtime)
     await _check_clients(runtime, credentials)
-    before = (directory / FILE_NAME).read_bytes() if (directory / FILE_NAME).exists() else b""
-    credentials.base_url = settings.base_url
     credentials.token_url = issuer.issuer_url + TOKEN_PATH
-    credentials.audience = settings.audience
     secret = await _platform_client(runtime)
     credentials.platform = {"client_id": PLATFORM_CLIENT, "client_secret": secret}
     if demo and credentials.demo is None:
         credentials.demo = await _demo_tenant(issuer, send)
+    _write(credentials, before)
+    return credentials
+
+
+def _read(runtime: Runtime) -> tuple[Credentials, bytes]:
+    """Return the content of the file with the present addresses, and the bytes of the file; b"" when there is none."""
+    directory = runtime.settings.data_path
+    credentials = Credentials.read(directory) or Credentials(directory / FILE_NAME)
+    before = credentials.path.read_bytes() if credentials.path.exists() else b""
+    credentials.base_url = runtime.settings.base_url
+    credentials.audience = runtime.settings.audience
+    return credentials, before
+
+
+def _write(credentials: Credentials, before: bytes) -> None:
     if credentials.text().encode() != before:
         credentials.write()
-    return credentials
 
 
 async def _check_clients(runtime: Runtime, credentials: Credentials) -> None:

@@ -17,7 +17,8 @@ from uuid import uuid4
 import orjson
 
 from shared.core.clock import Clock
-from shared.identity.tokens import MIN_RSA_BITS, StaticKeys, client_secret_digest
+from shared.identity.keys import MIN_RSA_BITS, StaticKeys
+from shared.identity.tokens import client_secret_digest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 TOKEN_SECONDS: Final = 300
 REALM_PATH: Final = "/realms/lastro"
 """The path of the issuer's URL. The paths below are relative to it. All of them are the same as Keycloak's."""
-DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 JWKS_PATH: Final = "/protocol/openid-connect/certs"
 TOKEN_PATH: Final = "/protocol/openid-connect/token"
 _SECRET_NAME: Final = "identity-signing-keys"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
@@ -12,7 +12,6 @@ from embedded.broker.broker import Broker, UnknownBroker
 from embedded.broker.plan import Plan, Subscription, ToService
 from embedded.functions.scaling import Functions
 from embedded.gateway.gateway import Upstream
-from embedded.identity.issuer import token_url
 from embedded.manifests.serving import Service
 from embedded.platform.metrics import exposition, lag_exposition
 from shared.adapters.sqlite.store import SqliteStore
@@ -28,6 +27,18 @@ if TYPE_CHECKING:
     from embedded.broker.kafka_log import KafkaLog
 
 
+class State(Protocol):
+    """Whether the platform can serve now."""
+
+    async def reason(self) -> str | None:
+        """Return why it cannot, or None."""
+        ...
+
+    def impairments(self) -> list[str]:
+        """Return what does not work while it can."""
+        ...
+
+
 class Inspection:
     """Reads the state of the platform's parts for the gateway's own paths."""
 
@@ -39,9 +50,13 @@ class Inspection:
         functions: Functions,
         plan: Plan,
         upstreams: dict[str, Upstream],
-        state: Callable[[], Awaitable[str | None]],
+        state: State,
+        *,
+        token_url: str,
         log_on_kafka: KafkaLog | None = None,
     ) -> None:
+        """`token_url` is the URL of the issuer's token endpoint."""
+        self.token_url = token_url
         self._runtime = runtime
         self._store = store
         self._broker = broker
@@ -54,7 +69,11 @@ class Inspection:
 
     async def ready(self) -> str | None:
         """Return why the platform cannot serve now, or None when it can."""
-        return await self._state()
+        return await self._state.reason()
+
+    def impairments(self) -> list[str]:
+        """Return what does not work at present while the platform can serve."""
+        return self._state.impairments()
 
     async def openapi(self) -> bytes:
         """Return the OpenAPI document. It is made once, because describing an operation loads its function."""
@@ -64,7 +83,7 @@ class Inspection:
             document = describe(
                 [operation for operation in operations if isinstance(operation, HttpOperation)],
                 base_url=self._runtime.settings.base_url,
-                token_url=token_url(self._runtime.settings.base_url),
+                token_url=self.token_url,
                 version=VERSION,
             )
             self._openapi = orjson.dumps(document)

@@ -22,13 +22,13 @@ from embedded.gateway.gateway import Gateway
 from embedded.gateway.own_paths import PlatformPaths
 from embedded.gateway.upstreams import upstreams_of
 from embedded.identity.credentials import Credentials
-from embedded.identity.first_start import StoredClients, prepare
-from embedded.identity.issuer import REALM_PATH, Issuer, KeyRing
+from embedded.identity.first_start import StoredClients, prepare, prepare_with_realm
+from embedded.identity.issuer import Issuer, KeyRing, token_url
 from embedded.manifests.loading import Manifests, load
 from embedded.platform.inspection import Inspection
 from embedded.simulators.rails import add_rails
 from shared.adapters.sqlite.store import SqliteStore
-from shared.bootstrap.process import Ports, Process
+from shared.bootstrap.process import Ports, Process, issuer_url
 from shared.bootstrap.starting import check_files
 from shared.context.runtime import Runtime
 from shared.core.clock import Clock
@@ -76,13 +76,15 @@ class Platform:
     broker: Broker
     functions: Functions
     schedules: Schedules
-    issuer: Issuer
+    issuer: Issuer | None
+    """None when LASTRO_IDENTITY names the issuer."""
     gateway: Gateway
     paths: PlatformPaths
     state: _State
     closing: AsyncExitStack
     log_on_kafka: KafkaLog | None
     """The log of events when LASTRO_BUS is set; otherwise the log is in `store`."""
+    token_url: str
     credentials: Credentials = field(init=False)
 
     @classmethod
@@ -91,8 +93,6 @@ class Platform:
 
         Raises ManifestError, NotOpened, BadCredentials, or ValueError for a setting that this version does not support.
         """
-        if settings.identity:
-            raise InvalidSettings("LASTRO_IDENTITY is for functions that run alone: `up` issues its tokens itself")
         check_files(settings)
         options = options or Options()
         manifests = load(options.root)
@@ -118,7 +118,7 @@ class Platform:
         stack: AsyncExitStack,
     ) -> Self:
         settings, clock = process.settings, process.clock
-        keys = await KeyRing.load(ports.secrets)
+        ring = None if settings.identity else await KeyRing.load(ports.secrets)
         invokers = _Invokers()
         log_on_kafka = _log_on_kafka(plan, ports, settings)
         if log_on_kafka is None:
@@ -127,13 +127,25 @@ class Platform:
             broker = Broker(plan, log_on_kafka, clock, invokers.invoke, log_on_kafka.limits)
             log_on_kafka.broker = broker
         functions = Functions(manifests.services, clock, broker.timers)
-        issuer_url = settings.base_url.rstrip("/") + REALM_PATH
         # Events on Kafka may be delivered by another process, so this broker does not know what is in progress.
-        runtime = process.runtime(ports, keys.source, broker.quiet if log_on_kafka is None else None)
-        issuer = Issuer(issuer_url, keys, StoredClients(runtime), clock, audience=settings.audience)
+        quiet = broker.quiet if log_on_kafka is None else None
+        runtime = process.runtime(ports, None if ring is None else ring.source, quiet)
+        issuer = None
+        if ring is not None:
+            issuer = Issuer(issuer_url(settings), ring, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
         state = _State(process, log_on_kafka)
-        inspection = Inspection(runtime, store, broker, functions, plan, upstreams, state.reason, log_on_kafka)
+        inspection = Inspection(
+            runtime,
+            store,
+            broker,
+            functions,
+            plan,
+            upstreams,
+            state,
+            token_url=_token_url(ports, settings),
+            log_on_kafka=log_on_kafka,
+        )
         invokers.chosen = (
             FrameworkInvoker(functions, manifests.services, options.root)
             if options.faithful
@@ -167,6 +179,7 @@ class Platform:
             state,
             stack,
             log_on_kafka,
+            inspection.token_url,
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
@@ -187,7 +200,10 @@ class Platform:
             simulator.start()
         stack.push_async_callback(self.schedules.stop)
         self.schedules.start()
-        self.credentials = await prepare(self.runtime, self.issuer, self.gateway.handle, demo=options.demo)
+        if self.issuer is None:
+            self.credentials = await prepare_with_realm(self.runtime, self.token_url)
+        else:
+            self.credentials = await prepare(self.runtime, self.issuer, self.gateway.handle, demo=options.demo)
         self.state.value = None
         log.info("the platform answers at %s", self.settings.base_url)
         stack.callback(self.state.stop)
@@ -217,8 +233,22 @@ class _State:
             trouble = await self._log_on_kafka.trouble()
         return None if trouble is None else f"{trouble[0].upper()}{trouble[1:]}."
 
+    def impairments(self) -> list[str]:
+        """Return what does not work while the platform can serve."""
+        return self._process.impairments()
+
     def stop(self) -> None:
         self.value = "The platform is stopping."
+
+
+def _token_url(ports: Ports, settings: Settings) -> str:
+    """Return the URL of the issuer's token endpoint."""
+    if ports.identity is None:
+        return token_url(settings.base_url)
+    from shared.adapters.keycloak.realm import KeycloakRealm
+
+    assert isinstance(ports.identity, KeycloakRealm), "LASTRO_IDENTITY selects this adapter"
+    return ports.identity.token_url
 
 
 def _log_on_kafka(plan: Plan, ports: Ports, settings: Settings) -> KafkaLog | None:

@@ -23,6 +23,7 @@ REDIS: Final = "shared.adapters.redis.server.redis_server"
 CASSANDRA: Final = "shared.adapters.cassandra.store.cassandra_ledger"
 KAFKA: Final = "shared.adapters.kafka.bus.kafka_bus"
 VAULT: Final = "shared.adapters.vault.secrets.vault_secrets"
+KEYCLOAK: Final = "shared.adapters.keycloak.realm.keycloak_realm"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file", "vault+https": VAULT, "vault+http": VAULT},
@@ -34,12 +35,13 @@ OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "documents": {EMBEDDED: SQLITE, "mongodb": MONGODB, "mongodb+srv": MONGODB},
     "ledger": {EMBEDDED: SQLITE, "cassandra": CASSANDRA, "cassandra+tls": CASSANDRA},
     "bus": {EMBEDDED: SQLITE, "kafka": KAFKA, "kafka+tls": KAFKA},
+    "identity": {"https": KEYCLOAK, "http": KEYCLOAK},
 }
 """For each port with a setting LASTRO_<PORT>: the function that makes the adapter, by the scheme of the setting's URL.
 
 It is called with AdapterOptions and returns an Adapter that is not open. The ports are opened in this order. Ports with
-the same function and URL share one adapter. `identity` is not listed: its URL is that of an issuer, whose keys are read
-over HTTP without an adapter.
+the same function and URL share one adapter. Without a URL `identity` has no adapter: the keys of the local issuer are
+secrets (shared.adapters.files.stored_keys).
 """
 
 
@@ -63,6 +65,8 @@ def choose(settings: Settings) -> dict[str, Choice]:
     wrong: list[str] = []
     for port, openers in OPENERS.items():
         url: str = getattr(settings, port)
+        if not url and EMBEDDED not in openers:
+            continue
         scheme, separator, _ = url.partition("://")
         opener = openers.get(scheme.lower()) if separator or not url else None
         if opener is None:

@@ -17,9 +17,12 @@ from shared.ports.documents import Collection, Commit, D, InboxMarker, Query, Re
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter, Closed
 
 if TYPE_CHECKING:
+    from jwt import PyJWK
+
     from shared.ports.bus import Bus
     from shared.ports.cache import Cache
     from shared.ports.documents import Documents
+    from shared.ports.identity import KeySource
     from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerStore, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce, Nonces
     from shared.ports.secrets import Purpose, Secrets
@@ -96,6 +99,10 @@ class LazyAdapter:
             return str(error)
         except TimeoutError:
             return self._failure or f"{self._ports}: still being opened, or waiting for a server or another process"
+
+    def impairment(self) -> str | None:
+        """Return what does not work while the adapter can serve, or None."""
+        return None if self.opened is None else self.opened.impairment()
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
         """Close the adapter, if it was opened; stop its opening. A second call does nothing."""
@@ -249,6 +256,17 @@ class LazyBus:
     async def publish(self, events: Sequence[Envelope]) -> None:
         bus: Bus = port_of(await self._lazy.adapter(), "bus")
         await bus.publish(events)
+
+
+class LazyIdentity:
+    """The identity port."""
+
+    def __init__(self, lazy: LazyAdapter) -> None:
+        self._lazy = lazy
+
+    async def key(self, kid: str) -> PyJWK | None:
+        identity: KeySource = port_of(await self._lazy.adapter(), "identity")
+        return await identity.key(kid)
 
 
 class LazySecrets:

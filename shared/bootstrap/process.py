@@ -27,6 +27,7 @@ from shared.bootstrap.lazy import (
     LazyBus,
     LazyCache,
     LazyDocuments,
+    LazyIdentity,
     LazyLedger,
     LazyNonces,
     LazySecrets,
@@ -36,7 +37,7 @@ from shared.context.runtime import RequestQuiet, Runtime
 from shared.core.clock import Clock, JumpWatch, SystemClock
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
 from shared.core.settings import Settings
-from shared.identity.tokens import JwksClient, KeySource, TokenVerifier
+from shared.identity.tokens import TokenVerifier
 from shared.ports.lifecycle import Adapter, AdapterOptions, WriterKind
 from shared.telemetry.logs import Logs
 from shared.telemetry.recorder import Telemetry
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from shared.ports.cache import Cache
     from shared.ports.documents import Collection, Documents
     from shared.ports.flags import Flags
+    from shared.ports.identity import KeySource
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
     from shared.ports.secrets import Secrets
@@ -70,6 +72,8 @@ class Ports(NamedTuple):
     bus: Bus
     secrets: Secrets
     flags: Flags
+    identity: KeySource | None = None
+    """None without LASTRO_IDENTITY: the issuer is the local one."""
 
 
 class Process:
@@ -179,6 +183,7 @@ class Process:
             secrets=LazySecrets(self._lazily(choices["secrets"])),
             # Flags are read without suspension, so their adapter answers from memory or a file before it is opened.
             flags=port_of(make_adapter(choices["flags"], self._options(choices["flags"])), "flags"),
+            identity=LazyIdentity(self._lazily(choices["identity"])) if "identity" in choices else None,
         )
 
     def _lazily(self, choice: Choice) -> LazyAdapter:
@@ -192,7 +197,16 @@ class Process:
         return self._lazy[choice]
 
     def _options(self, choice: Choice, writer: WriterKind = "thread", *, waits: bool = True) -> AdapterOptions:
-        return AdapterOptions(choice.url, self._served(choice), self.settings, self.clock, _collections, writer, waits)
+        return AdapterOptions(
+            choice.url,
+            self._served(choice),
+            self.settings,
+            self.clock,
+            _collections,
+            writer,
+            waits,
+            self.telemetry.count,
+        )
 
     def _served(self, choice: Choice) -> frozenset[str]:
         return frozenset(port for port, chosen in self._choices.items() if chosen == choice)
@@ -200,12 +214,18 @@ class Process:
     async def trouble(self) -> str | None:
         """Return the first reason for which an adapter cannot serve now, or None. Opens adapters that are not open
         yet."""
-        adapters: list[Adapter | LazyAdapter] = [*self._adapters.values(), *self._lazy.values()]
-        for adapter in adapters:
+        for adapter in self._all_adapters():
             reason = await adapter.trouble()
             if reason is not None:
                 return reason
         return None
+
+    def impairments(self) -> list[str]:
+        """Return what does not work while every adapter can serve: an outage that is bridged for a time."""
+        return [found for adapter in self._all_adapters() if (found := adapter.impairment()) is not None]
+
+    def _all_adapters(self) -> list[Adapter | LazyAdapter]:
+        return [*self._adapters.values(), *self._lazy.values()]
 
     def runtime(
         self, ports: Ports, keys: KeySource | None = None, request_quiet: RequestQuiet | None = None
@@ -227,7 +247,7 @@ class Process:
             bus=ports.bus,
             secrets=ports.secrets,
             flags=ports.flags,
-            verifier=token_verifier(self.settings, self.clock, keys or _keys(self.settings, ports.secrets, self.clock)),
+            verifier=token_verifier(self.settings, self.clock, keys or ports.identity or StoredKeys(ports.secrets)),
             telemetry=self.telemetry,
             rails={"pix": self._rail},
             request_quiet=request_quiet,
@@ -261,10 +281,6 @@ async def watch_clock(clock: Clock, pause_seconds: float = _CLOCK_SECONDS) -> No
 def issuer_url(settings: Settings) -> str:
     """Return the URL of the issuer of access tokens: the configured realm, or the local issuer."""
     return settings.identity or settings.base_url.rstrip("/") + REALM_PATH
-
-
-def _keys(settings: Settings, secrets: Secrets, clock: Clock) -> KeySource:
-    return JwksClient(settings.identity, clock) if settings.identity else StoredKeys(secrets)
 
 
 def token_verifier(settings: Settings, clock: Clock, keys: KeySource) -> TokenVerifier:

@@ -84,12 +84,13 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _probe(self, path: str, send: Send) -> None:
-        reason = None
+        reason, impaired = None, list[str]()
         if path == _READY:
             reason = "the function is starting" if self._process is None else await self._process.trouble()
-        code, answer = (
-            (200, {"status": _PROBES[path]}) if reason is None else (503, {"status": "not ready", "reason": reason})
-        )
+            impaired = [] if self._process is None else self._process.impairments()
+        code, answer = 200, {"status": _PROBES[path], **({"impaired": impaired} if impaired else {})}
+        if reason is not None:
+            code, answer = 503, {"status": "not ready", "reason": reason}
         headers = [(b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": code, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(answer).encode()})

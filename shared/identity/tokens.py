@@ -1,36 +1,24 @@
 """Access tokens (JSON Web Tokens, RFC 7519), verified with the issuer's published keys.
 
-PyJWT and httpx are imported at first use, so that functions without tokens do not load them.
+PyJWT is imported at first use, so that functions without tokens do not load it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
+from typing import Any, Final, NamedTuple, NoReturn
 
 import orjson
 
 from shared.core.clock import Clock
 from shared.core.problems import Problem
-
-if TYPE_CHECKING:
-    from jwt import PyJWK
-
-log = logging.getLogger(__name__)
+from shared.ports.identity import KeySource
 
 MAX_TOKEN_LENGTH: Final = 8192
 MAX_CACHED_TOKENS: Final = 4096
-MAX_JWKS_BYTES: Final = 256 * 1024
-MIN_RSA_BITS: Final = 2048
-FETCH_TIMEOUT_SECONDS: Final = 5.0
-
-Fetch = Callable[[str], Awaitable[bytes]]
-"""Return the content of a URL. Raises OSError or ValueError."""
 
 
 class Caller(NamedTuple):
@@ -58,181 +46,6 @@ def client_secret_digest(secret: str) -> str:
     A slow, salted hash protects secrets that can be guessed. Ours are 256 random bits, so a fast hash is enough.
     """
     return sha256(secret.encode()).hexdigest()
-
-
-class KeySource(Protocol):
-    """A source of an issuer's public keys."""
-
-    async def key(self, kid: str) -> PyJWK | None:
-        """Return the key with this id, or None when the issuer has none.
-
-        Raises Problem `dependency_unavailable` when the issuer cannot be reached.
-        """
-        ...
-
-
-def read_jwks(document: Any) -> dict[str, PyJWK]:
-    """Return the keys of a JWK set (RFC 7517) that may verify tokens, by id.
-
-    Only RSA keys of 2048 bits or more (for RS256) and keys on P-256 (for ES256) are used; others are ignored. A key has
-    one algorithm, whatever a token's header says. Raises ValueError when the value is not a JWK set.
-    """
-    members = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(members, list):
-        raise ValueError("not a JWK set")  # noqa: TRY004 - what was read is wrong, not a caller's type
-    keys: dict[str, PyJWK] = {}
-    for member in members:
-        key = _usable(member)
-        if key is not None:
-            keys[member["kid"]] = key
-    return keys
-
-
-def _usable(member: Any) -> PyJWK | None:
-    from jwt import PyJWK
-    from jwt.exceptions import PyJWTError
-
-    if not isinstance(member, dict) or not isinstance(member.get("kid"), str):
-        return None
-    algorithm = _ALGORITHMS.get(f"{member.get('kty')} {member.get('crv', '')}".strip())
-    if algorithm is None or member.get("use", "sig") != "sig" or member.get("alg", algorithm) != algorithm:
-        return None
-    public = {name: value for name, value in member.items() if name not in _PRIVATE_MEMBERS}
-    try:
-        key = PyJWK(public, algorithm)
-    except (PyJWTError, ValueError, TypeError):
-        log.warning("a key of the issuer cannot be read and is ignored")
-        return None
-    if algorithm == "RS256" and key.key.key_size < MIN_RSA_BITS:
-        log.warning("an RSA key of the issuer is shorter than %d bits and is ignored", MIN_RSA_BITS)
-        return None
-    return key
-
-
-_ALGORITHMS: Final = {"RSA": "RS256", "EC P-256": "ES256"}
-_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
-
-
-class StaticKeys:
-    """Keys that are known in this process: those of the local issuer, or of a test."""
-
-    def __init__(self, jwks: Mapping[str, Any]) -> None:
-        self._jwks = dict(jwks)
-        self._keys: dict[str, PyJWK] | None = None
-
-    async def key(self, kid: str) -> PyJWK | None:
-        """Return the key with this id, or None when there is none."""
-        if self._keys is None:
-            self._keys = read_jwks(self._jwks)
-        return self._keys.get(kid)
-
-    def replace(self, jwks: Mapping[str, Any]) -> None:
-        """Replace the keys, after the issuer has rotated them."""
-        self._jwks = dict(jwks)
-        self._keys = None
-
-
-async def fetch_over_http(url: str) -> bytes:
-    """Return the content of a URL over HTTP, without redirects and bounded in time and size. Raises OSError."""
-    import httpx
-
-    content = bytearray()
-    try:
-        async with (
-            httpx.AsyncClient(timeout=FETCH_TIMEOUT_SECONDS, follow_redirects=False) as client,
-            client.stream("GET", url, headers={"Accept": "application/json"}) as response,
-        ):
-            if response.status_code != httpx.codes.OK:
-                raise OSError(f"{url} answered {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > MAX_JWKS_BYTES:
-                    raise OSError(f"{url} answered more than {MAX_JWKS_BYTES} bytes")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise OSError(f"{url} cannot be read: {type(error).__name__}") from error
-    return bytes(content)
-
-
-class JwksClient:
-    """An issuer's keys, found by OpenID Connect discovery and cached by id.
-
-    The key set is read again when it is older than `max_age`. For an unknown id it is read at most once per
-    `cooldown`, so that tokens with forged ids cannot cause load at the issuer. While the issuer cannot be reached,
-    the known keys stay in use for at most `max_stale`.
-    """
-
-    def __init__(
-        self,
-        issuer: str,
-        clock: Clock,
-        fetch: Fetch = fetch_over_http,
-        *,
-        cooldown: timedelta = timedelta(seconds=10),
-        retry: timedelta = timedelta(seconds=1),
-        max_age: timedelta = timedelta(hours=1),
-        max_stale: timedelta = timedelta(hours=24),
-    ) -> None:
-        self._issuer = issuer
-        self._clock = clock
-        self._fetch = fetch
-        self._cooldown = cooldown
-        self._retry = retry
-        self._max_age = max_age
-        self._max_stale = max_stale
-        self._keys: dict[str, PyJWK] = {}
-        self._read_at: float | None = None
-        self._next_attempt = 0.0
-        self._failed = False
-        self._lock = asyncio.Lock()
-
-    async def key(self, kid: str) -> PyJWK | None:
-        """Return the key with this id, or None when the issuer has none.
-
-        Raises Problem `dependency_unavailable` when the issuer cannot be read and the key is not known.
-        """
-        now = self._clock.monotonic()
-        known = self._keys.get(kid)
-        # A request with a known key does not wait for the one request that reads the set again.
-        if known is not None and (self._fresh(now) or (self._lock.locked() and self._bearable(now))):
-            return known
-        async with self._lock:
-            now = self._clock.monotonic()
-            if now >= self._next_attempt and (kid not in self._keys or not self._fresh(now)):
-                await self._read_again()
-        known = self._keys.get(kid)
-        if known is not None and self._bearable(self._clock.monotonic()):
-            return known
-        if self._failed:
-            raise Problem("dependency_unavailable", "The identity provider's keys cannot be read now.")
-        return None
-
-    def _fresh(self, now: float) -> bool:
-        return self._read_at is not None and now - self._read_at < self._max_age.total_seconds()
-
-    def _bearable(self, now: float) -> bool:
-        return self._read_at is not None and now - self._read_at < self._max_stale.total_seconds()
-
-    async def _read_again(self) -> None:
-        try:
-            keys = await self._published_keys()
-        except (OSError, ValueError) as error:
-            self._failed = True
-            self._next_attempt = self._clock.monotonic() + self._retry.total_seconds()
-            log.warning("the keys of %s cannot be read: %s", self._issuer, error)
-        else:
-            self._failed = False
-            self._keys = keys
-            self._read_at = self._clock.monotonic()
-            self._next_attempt = self._read_at + self._cooldown.total_seconds()
-
-    async def _published_keys(self) -> dict[str, PyJWK]:
-        configuration = orjson.loads(await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
-        if not isinstance(configuration, dict) or configuration.get("issuer") != self._issuer:
-            raise ValueError("the discovery document belongs to another issuer")
-        url = configuration.get("jwks_uri")
-        if not isinstance(url, str):
-            raise ValueError("the discovery document names no jwks_uri")  # noqa: TRY004 - the document is wrong
-        return read_jwks(orjson.loads(await self._fetch(url)))
 
 
 class _Validity(NamedTuple):

@@ -23,6 +23,10 @@ WriterKind = Literal["thread", "process"]
 """Where the writer of the embedded store runs: in a thread of this process, or in its own process."""
 
 
+def _count_nothing(_name: str, _label: str) -> None:
+    """Count nothing: the default of an adapter without metrics."""
+
+
 class AdapterOptions(NamedTuple):
     """The arguments from which an adapter is made."""
 
@@ -38,6 +42,8 @@ class AdapterOptions(NamedTuple):
     writer: WriterKind = "thread"
     waits: bool = True
     """Whether opening may wait, up to a setting, for a server or another process. Otherwise it fails immediately."""
+    increase: Callable[[str, str], None] = _count_nothing
+    """Increases the counter of a name and a label by one (shared.telemetry)."""
 
 
 class NotOpened(Unavailable):
@@ -122,6 +128,10 @@ class Adapter:
 
     async def _probe(self) -> None:
         """Raise Unavailable when the adapter cannot serve now. It is cancelled after PROBE_SECONDS."""
+
+    def impairment(self) -> str | None:
+        """Return what does not work while the adapter can serve, or None: `/readyz` reports it and is still 200."""
+        return None
 
     async def _open(self, closing: AsyncExitStack) -> None:
         """Open what the ports need. After each step, push its closing onto `closing` immediately."""

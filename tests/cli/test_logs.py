@@ -126,7 +126,7 @@ def test_there_is_one_line_for_each_request_at_the_default_level(tmp_path: Path)
         ("LASTRO_LOG_FORMAT", "xml", "LASTRO_LOG_FORMAT='xml' is not one of auto, json, text"),
         ("LASTRO_TRACE_RATIO", "2", "LASTRO_TRACE_RATIO='2' is not between 0 and 1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL='grpc' is not one of http/protobuf"),
-        ("LASTRO_IDENTITY", "https://id.example/realms/x", "LASTRO_IDENTITY is for functions that run alone"),
+        ("LASTRO_IDENTITY", "id.example/realms/x", "LASTRO_IDENTITY is not an http:// or https:// URL"),
     ],
 )
 def test_an_invalid_setting_stops_the_start(tmp_path: Path, name: str, value: str, shown: str) -> None:

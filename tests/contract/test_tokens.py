@@ -43,7 +43,9 @@ class Forger:
     """Makes tokens from a real one: with the issuer's own key for wrong claims, with others for wrong signatures."""
 
     def __init__(self, deployment: Deployment, token: str) -> None:
-        self.active = deployment.platform.issuer._keys.active
+        issuer = deployment.platform.issuer
+        assert issuer is not None
+        self.active = issuer._keys.active
         self.claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
         self.genuine = token
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,6 +15,7 @@ import pytest
 
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.yaml_flags import YamlFlags
+from shared.adapters.keycloak.realm import KeycloakRealm
 from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.memory.stores import (
     MemoryBus,
@@ -32,6 +33,7 @@ from shared.adapters.sqlite.log_bus import LogBus
 from shared.adapters.sqlite.store import SqliteStore
 from shared.core.clock import ManualClock, SystemClock
 from shared.core.settings import Settings
+from shared.identity.keys import JwksClient
 from shared.ports.lifecycle import WriterKind
 from shared.telemetry.recorder import Telemetry
 from tests.ports.documents_suite import COLLECTIONS
@@ -46,6 +48,7 @@ from tests.ports.port_uses import (
     nonce_uses,
     secret_uses,
 )
+from tests.realm import serving_realm
 from tests.shared.adapters.otlp.receiver import receiving
 from tests.waiting import rest
 
@@ -171,6 +174,20 @@ class TestPixRail(LifecycleSuite):
     @pytest.fixture
     def uses(self) -> Uses:
         return lambda rail: [partial(rail.request_charge, "ref", 5, "BRL", "http://lastro.test/callback")] * 2
+
+
+class TestKeycloakRealm(LifecycleSuite):
+    """The realm of LASTRO_IDENTITY."""
+
+    @pytest.fixture
+    async def make(self) -> AsyncIterator[Make]:
+        clock = SystemClock()
+        async with serving_realm(clock) as realm:
+            yield lambda: KeycloakRealm(realm.url, JwksClient(realm.url, clock), 0.0)
+
+    @pytest.fixture
+    def uses(self) -> Uses:
+        return lambda realm: [partial(realm.key, "unknown")]
 
 
 class TestOtlp(LifecycleSuite):

@@ -7,8 +7,9 @@ import pytest
 
 from shared.core.clock import SystemClock
 from shared.core.problems import Problem
+from shared.identity.keys import JwksClient
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
-from shared.identity.tokens import JwksClient, TokenVerifier
+from shared.identity.tokens import TokenVerifier
 from tests.servers.keycloak_server import AUDIENCE, PLATFORM_CLIENT, SECRET, TENANT, TENANT_CLIENT
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from shared.identity.tokens import StaticKeys
+from shared.identity.keys import StaticKeys
 from shared.ports.secrets import Secrets
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import pytest
 from embedded.identity.issuer import REALM_PATH, Client, Issuer, KeyRing, OAuthError, SigningKey
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
-from shared.identity.tokens import JwksClient, TokenVerifier, client_secret_digest
+from shared.identity.keys import JwksClient
+from shared.identity.tokens import TokenVerifier, client_secret_digest
 
 BASE = "http://127.0.0.1:8080"
 TOKEN_PATH = f"{REALM_PATH}/protocol/openid-connect/token"

@@ -11,7 +11,7 @@ import pytest
 
 from embedded.manifests.findings import ManifestError
 from embedded.platform.platform import ROOT, Options, Platform
-from shared.core.settings import InvalidSettings, Settings
+from shared.core.settings import Settings
 from shared.ports.lifecycle import NotOpened
 from tests.contract.calling import brl, new_account, new_pair, running
 from tests.ports.lifecycle_suite import assert_nothing_is_left, left_open
@@ -77,14 +77,6 @@ async def test_a_data_directory_has_one_platform(tmp_path: Path) -> None:
         with pytest.raises(NotOpened, match=str(tmp_path)):
             await Platform.start(_settings(tmp_path), Options(writer="thread"))
         assert (await deployment.wire.send("GET", "/readyz")).status == 200
-
-
-async def test_a_setting_of_functions_alone_is_refused(tmp_path: Path) -> None:
-    """A realm on a server is refused, because the platform has its own, and nothing is made."""
-    settings = Settings(data_dir=str(tmp_path / "data"), identity="https://host/realm")
-    with pytest.raises(InvalidSettings, match="LASTRO_IDENTITY is for functions that run alone"):
-        await Platform.start(settings, Options(writer="thread"))
-    assert not (tmp_path / "data").exists()
 
 
 async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from shared.ports.documents import Commit, Unavailable
 from shared.ports.lifecycle import Closed
 from shared.records.catalogue import COLLECTIONS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS, system_accounts
+from tests.realm import serving_realm
 from tests.waiting import PATIENCE_SECONDS
 
 ACCOUNTS: Final = [dict(account) for account in system_accounts("ten_1", "BRL", "2026-01-01T00:00:00.000000Z")]
@@ -60,6 +61,24 @@ def test_nothing_is_opened_or_imported_before_first_use(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
     assert not (tmp_path / "data").exists()
+
+
+async def test_the_first_token_reads_the_keys_of_the_realm(tmp_path: Path) -> None:
+    """A function that runs alone reads the keys of LASTRO_IDENTITY with its first token, and /readyz says when they
+    cannot be read."""
+    clock = ManualClock()
+    async with serving_realm(clock) as realm:
+        settings = Settings(data_dir=str(tmp_path), identity=realm.url)
+        async with Process(settings, clock) as process:
+            verifier = process.runtime(process.lazy_ports()).verifier
+            assert realm.reads == 0
+            assert (await verifier.verify(realm.token("acme"))).tenant_id == "acme"
+            assert realm.reads == 1
+            assert await process.trouble() is None
+        realm.away = True
+        async with Process(settings, clock) as process:
+            process.runtime(process.lazy_ports())
+            assert "LASTRO_IDENTITY cannot be used" in (await process.trouble() or "")
 
 
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
+from collections import Counter
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,7 +19,8 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
-from shared.identity.tokens import Caller, JwksClient, StaticKeys, TokenVerifier, client_secret_digest, read_jwks
+from shared.identity.keys import JwksClient, StaticKeys, read_jwks
+from shared.identity.tokens import Caller, TokenVerifier, client_secret_digest
 from tests.waiting import PATIENCE_SECONDS
 
 ISSUER = "http://127.0.0.1:8080/realms/lastro"
@@ -381,15 +383,95 @@ async def test_an_unknown_id_reads_the_set_at_most_once_per_cooldown(clock: Manu
     publisher = Publisher("one")
     client = JwksClient(ISSUER, clock, publisher.fetch, cooldown=timedelta(seconds=10))
     await client.key("one")
-    publisher.kids.append("two")
     for number in range(20):
         assert await client.key(f"forged-{number}") is None
+    publisher.kids.append("two")
     assert await client.key("two") is None
-    assert publisher.reads == 1
+    assert publisher.reads == 2
     clock.advance(timedelta(seconds=10))
     assert await client.key("two") is not None
     assert await client.key("forged") is None
+    assert publisher.reads == 3
+
+
+async def test_a_rotation_right_after_a_read_passes(clock: ManualClock) -> None:
+    """A key that the issuer begins to use a moment after the set was read is found at once."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    publisher.kids = ["two", "one"]
+    assert await client.key("two") is not None
     assert publisher.reads == 2
+
+
+async def test_a_known_key_does_not_wait_for_the_issuer(clock: ManualClock) -> None:
+    """When the key set is older than five minutes, a known key is returned at once, also when the issuer hangs, and
+    the set is read in the background."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    publisher.gate.clear()
+    publisher.kids = ["two"]
+    clock.advance(timedelta(minutes=6))
+    for _ in range(3):
+        assert await client.key("one") is not None
+    publisher.gate.set()
+    assert await client.key("two") is not None
+    assert publisher.reads == 2
+    assert await client.key("one") is None
+
+
+async def test_a_cancelled_request_does_not_stop_the_read(clock: ManualClock) -> None:
+    """Requests with an unknown key id share one read, which goes on when one of them is cancelled."""
+    publisher = Publisher("one")
+    publisher.gate.clear()
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    first, second = asyncio.create_task(client.key("one")), asyncio.create_task(client.key("one"))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait((first,))
+    publisher.gate.set()
+    assert await second is not None
+    assert publisher.reads == 1
+
+
+async def test_an_outage_is_logged_once_counted_and_reported(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage is one warning in the log that says how long the known keys are used, a reason in `impairment`, and a
+    count of each failed read and of each use of an old key; its end is one line."""
+    counts: Counter[str] = Counter()
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch, count=lambda name, label: counts.update([f"{name} {label}"]))
+    await client.key("one")
+    publisher.broken = OSError("down")
+    for _ in range(5):
+        clock.advance(timedelta(hours=2))
+        assert await client.key("one") is not None
+        assert await client.trouble() is None
+        assert "down; the known keys stay in use for another" in (client.impairment() or "")
+    assert counts["identity_stale_keys_used "] == 4
+    assert counts["identity_key_reads failed"] >= 5
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the known keys stay in use for another 79200 s" in caplog.text
+    clock.advance(timedelta(hours=15))
+    assert await client.trouble() == f"the keys of {ISSUER} cannot be read: down"
+    publisher.broken = None
+    clock.advance(timedelta(seconds=10))
+    assert await client.trouble() is None
+    assert client.impairment() is None
+    assert counts["identity_key_reads read"] == 2
+
+
+async def test_an_issuer_without_keys_does_not_replace_the_known_ones(clock: ManualClock) -> None:
+    """An empty key set is treated as an outage: no issuer that has issued a token is without a key."""
+    publisher = Publisher("one")
+    client = JwksClient(ISSUER, clock, publisher.fetch)
+    await client.key("one")
+    publisher.kids = []
+    clock.advance(timedelta(minutes=61))
+    assert await client.key("one") is not None
+    assert "publishes no key" in (client.impairment() or "")
 
 
 async def test_a_withdrawn_key_is_refused_after_the_next_read(clock: ManualClock) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.identity.tokens import MAX_JWKS_BYTES, fetch_over_http
+from shared.identity.keys import MAX_JWKS_BYTES, fetch_over_http
 
 ANSWERS = {
     "/good": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",

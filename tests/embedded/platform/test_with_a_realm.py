@@ -1,0 +1,114 @@
+"""The platform with the tokens of a realm on a server (LASTRO_IDENTITY)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from embedded.platform.platform import Options, Platform
+from shared.core.clock import ManualClock
+from shared.core.settings import Settings
+from shared.ports.lifecycle import NotOpened
+from tests.contract.calling import Access, Client, Deployment, running, still_clock
+from tests.realm import Realm, serving_realm
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return still_clock()
+
+
+@pytest.fixture
+async def realm(clock: ManualClock) -> AsyncIterator[Realm]:
+    async with serving_realm(clock) as realm:
+        yield realm
+
+
+def operator(deployment: Deployment, realm: Realm) -> Client:
+    """Return a client with a platform token of the realm."""
+    return Client(deployment.wire, deployment.clock, Access(realm.token(None)))
+
+
+async def test_tokens_of_the_realm_are_accepted(tmp_path: Path, realm: Realm, clock: ManualClock) -> None:
+    """With LASTRO_IDENTITY the platform accepts the realm's tokens, has no issuer of its own, and names the realm's
+    token endpoint in credentials.json and in the OpenAPI document."""
+    async with running(tmp_path, clock, identity=realm.url) as deployment:
+        assert (await operator(deployment, realm).get("/platform/functions")).status == 200
+        stranger = operator(deployment, realm).with_token("e30.e30.AA")
+        assert (await stranger.get("/platform/functions")).code == "invalid_token"
+        for path in ("/.well-known/openid-configuration", "/protocol/openid-connect/certs"):
+            assert (await deployment.wire.send("GET", f"/realms/lastro{path}")).status == 404
+        document = (await deployment.wire.send("GET", "/v1/openapi.json")).document
+    endpoint = f"{realm.url}/protocol/openid-connect/token"
+    assert endpoint in json.dumps(document["components"]["securitySchemes"])
+    assert json.loads((tmp_path / "credentials.json").read_text())["token_url"] == endpoint
+
+
+async def test_a_realm_that_does_not_answer_is_bridged_and_reported(
+    tmp_path: Path, realm: Realm, clock: ManualClock
+) -> None:
+    """While the realm does not answer, tokens of known keys are accepted, also new ones, and /readyz is 200 and says
+    what is impaired; a token of an unknown key is answered with 503. Afterwards all is as before."""
+    async with running(tmp_path, clock, identity=realm.url) as deployment:
+        assert (await deployment.wire.send("GET", "/readyz")).document == {"status": "ready"}
+        realm.away = True
+        clock.advance(timedelta(minutes=1))
+        ready = await deployment.wire.send("GET", "/readyz")
+        assert ready.status == 200
+        (impaired,) = ready.document["impaired"]
+        assert impaired.startswith(f"the keys of {realm.url} cannot be read since 2026-11-20T12:01:00.000000Z")
+        assert "answered 503; the known keys stay in use for another" in impaired
+        known = operator(deployment, realm)
+        assert (await known.get("/platform/functions")).status == 200
+        await realm.keys.rotate()
+        assert (await operator(deployment, realm).get("/platform/functions")).code == "dependency_unavailable"
+        metrics = (await known.get("/metrics")).body.decode()
+        assert 'lastro_identity_key_reads_total{label="failed"}' in metrics
+        realm.away = False
+        clock.advance(timedelta(minutes=1))
+        assert (await operator(deployment, realm).get("/platform/functions")).status == 200
+        assert (await deployment.wire.send("GET", "/readyz")).document == {"status": "ready"}
+
+
+async def test_keys_that_are_too_old_make_the_platform_not_ready(
+    tmp_path: Path, realm: Realm, clock: ManualClock
+) -> None:
+    """When the realm has not answered for a day, no token is accepted and /readyz is 503 with the reason."""
+    async with running(tmp_path, clock, identity=realm.url) as deployment:
+        realm.away = True
+        clock.advance(timedelta(hours=25))
+        assert (await operator(deployment, realm).get("/platform/functions")).code == "dependency_unavailable"
+        ready = await deployment.wire.send("GET", "/readyz")
+        assert ready.status == 503
+        assert "cannot be read" in ready.document["detail"]
+
+
+async def test_a_rotation_passes_without_a_refused_request(tmp_path: Path, realm: Realm, clock: ManualClock) -> None:
+    """Tokens of the old and the new key are accepted during a rotation, and the key set is read once more for it."""
+    async with running(tmp_path, clock, identity=realm.url) as deployment:
+        before = operator(deployment, realm)
+        reads = realm.reads
+        await realm.keys.rotate()
+        for client in (before, operator(deployment, realm), before, operator(deployment, realm)):
+            assert (await client.get("/platform/functions")).status == 200
+        assert realm.reads == reads + 1
+
+
+async def test_a_start_without_its_realm_is_refused(tmp_path: Path, realm: Realm) -> None:
+    """A start whose realm does not answer in LASTRO_START_SECONDS ends with one line that names the setting and the
+    reason."""
+    realm.away = True
+    settings = Settings(data_dir=str(tmp_path), identity=realm.url, start_seconds=0.01)
+    with pytest.raises(NotOpened, match=r"LASTRO_IDENTITY cannot be used: the keys of .* cannot be read: .* 503"):
+        await Platform.start(settings, Options(writer="thread"))
+
+
+async def test_a_url_of_another_realm_is_refused(tmp_path: Path, realm: Realm) -> None:
+    """A URL at which another issuer answers is refused with the URL of that issuer."""
+    settings = Settings(data_dir=str(tmp_path), identity=realm.url + "/", start_seconds=0.01)
+    with pytest.raises(NotOpened, match=f"the realm there says that it is '{realm.url}'"):
+        await Platform.start(settings, Options(writer="thread"))
