@@ -1,8 +1,9 @@
-"""`lastro migrate`: creates and changes what this version needs in MongoDB, Cassandra and Vault."""
+"""`lastro migrate`: creates and changes what this version needs in MongoDB, Cassandra, Vault and Unleash."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MONGODB: Final = ("mongodb://", "mongodb+srv://")
 _VAULT: Final = ("vault+https://", "vault+http://")
+_FLAGS: Final = "knative/platform/unleash/flags.json"
+_UNLEASH: Final = ("unleash+https://", "unleash+http://")
 _CASSANDRA: Final = ("cassandra://", "cassandra+tls://")
 
 
@@ -31,12 +34,13 @@ def migrate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Create what is missing on the servers of LASTRO_DOCUMENTS, LASTRO_LEDGER and LASTRO_SECRETS.
+    """Create what is missing on the servers of LASTRO_DOCUMENTS, LASTRO_LEDGER, LASTRO_SECRETS and LASTRO_FLAGS.
 
-    It creates the collections, validators, indexes and shard keys of MongoDB, the keyspace and tables of Cassandra, and
-    the mounts, keys, policies and roles of Vault; the last only with an administrator's token in VAULT_TOKEN. Functions
-    do not do this themselves, and do not start on a server that was not migrated. It can be repeated, and functions of
-    the previous version continue to run. The embedded store migrates itself when it is opened.
+    It creates the collections, validators, indexes and shard keys of MongoDB, the keyspace and tables of Cassandra, the
+    mounts, keys, policies and roles of Vault, and the flags of Unleash; the last two only with an administrator's token
+    in VAULT_TOKEN and UNLEASH_ADMIN_TOKEN. Functions do not do this themselves, and do not start on a database that was
+    not migrated. It can be repeated, and functions of the previous version continue to run. The embedded store migrates
+    itself when it is opened.
     """
     from shared.core.settings import InvalidSettings, Settings
 
@@ -47,6 +51,7 @@ def migrate(
     _require("LASTRO_DOCUMENTS", settings.documents, _MONGODB, "MongoDB")
     _require("LASTRO_LEDGER", settings.ledger, _CASSANDRA, "Cassandra")
     _require("LASTRO_SECRETS", settings.secrets, _VAULT, "Vault")
+    _require("LASTRO_FLAGS", settings.flags, _UNLEASH, "Unleash")
     if not settings.documents and not settings.ledger:
         say("LASTRO_DOCUMENTS and LASTRO_LEDGER are not set: the embedded store migrates itself when it is opened")
     if zones is not None and not settings.documents:
@@ -61,6 +66,8 @@ def migrate(
         _print_summary(asyncio.run(_migrate_ledger(settings.ledger, done, dry_run=dry_run)), dry_run=dry_run)
     if settings.secrets:
         _set_up_secrets(settings.secrets, done, dry_run=dry_run)
+    if settings.flags:
+        _set_up_flags(settings.flags, done, dry_run=dry_run)
     if as_json:
         print_json({"steps": steps})
 
@@ -152,3 +159,23 @@ def _set_up_secrets(url: str, done: Callable[[str], None], *, dry_run: bool) -> 
     except (InvalidSettings, WrongMount, Unavailable) as error:
         raise CliError(f"LASTRO_SECRETS cannot be set up: {error}") from None
     _print_summary(_Migrated(f"the Vault at {address.url}", steps), dry_run=dry_run)
+
+
+def _set_up_flags(url: str, done: Callable[[str], None], *, dry_run: bool) -> None:
+    from embedded.platform.platform import ROOT
+    from shared.adapters.unleash.address import read_address
+    from shared.adapters.unleash.setup import set_up
+    from shared.core.settings import InvalidSettings
+    from shared.ports.documents import Unavailable
+
+    token = os.environ.get("UNLEASH_ADMIN_TOKEN", "").strip()
+    if not token:
+        say("UNLEASH_ADMIN_TOKEN is not set, so the Unleash of LASTRO_FLAGS is left as it is")
+        return
+    definition = json.loads((ROOT / _FLAGS).read_text(encoding="utf-8"))["data"]
+    try:
+        address = read_address(url)
+        steps = set_up(address, token, definition, done, dry_run=dry_run)
+    except (InvalidSettings, Unavailable, OSError) as error:
+        raise CliError(f"LASTRO_FLAGS cannot be set up: {error}") from None
+    _print_summary(_Migrated(f"the Unleash at {address.url}", steps), dry_run=dry_run)

@@ -22,12 +22,17 @@ MONGODB: Final = "shared.adapters.mongodb.store.mongodb_store"
 REDIS: Final = "shared.adapters.redis.server.redis_server"
 CASSANDRA: Final = "shared.adapters.cassandra.store.cassandra_ledger"
 KAFKA: Final = "shared.adapters.kafka.bus.kafka_bus"
+UNLEASH: Final = "shared.adapters.unleash.flags.unleash_flags"
 VAULT: Final = "shared.adapters.vault.secrets.vault_secrets"
 KEYCLOAK: Final = "shared.adapters.keycloak.realm.keycloak_realm"
 
 OPENERS: Final[Mapping[str, Mapping[str, str]]] = {
     "secrets": {EMBEDDED: "shared.adapters.files.keyfile.key_file", "vault+https": VAULT, "vault+http": VAULT},
-    "flags": {EMBEDDED: "shared.adapters.files.yaml_flags.yaml_flags"},
+    "flags": {
+        EMBEDDED: "shared.adapters.files.yaml_flags.yaml_flags",
+        "unleash+https": UNLEASH,
+        "unleash+http": UNLEASH,
+    },
     "cache": {
         EMBEDDED: "shared.adapters.memory.local_cache.local_cache",
         **dict.fromkeys(("redis", "rediss", "redis+sentinel", "rediss+sentinel"), REDIS),

@@ -19,9 +19,11 @@ from shared.ports.lifecycle import CLOSE_SECONDS, Adapter, Closed
 if TYPE_CHECKING:
     from jwt import PyJWK
 
+    from shared.core.flags import Flag
     from shared.ports.bus import Bus
     from shared.ports.cache import Cache
     from shared.ports.documents import Documents
+    from shared.ports.flags import Flags
     from shared.ports.identity import KeySource
     from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerStore, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce, Nonces
@@ -90,6 +92,12 @@ class LazyAdapter:
         self._failure, self.opened = None, adapter
         return adapter
 
+    def begin(self) -> None:
+        """Open the adapter in the background, unless it is open or being opened. A failure is logged."""
+        if self.opened is None and self._opening is None and not self._is_closed:
+            self._opening = asyncio.create_task(self._open(wait=self._failure is None))
+            self._opening.add_done_callback(_reason_was_logged)
+
     async def trouble(self) -> str | None:
         """Return the reason for which the adapter cannot serve now, or None. Opens it if necessary."""
         try:
@@ -113,6 +121,11 @@ class LazyAdapter:
             await asyncio.wait((opening,))
         if self.opened is not None:
             await self.opened.aclose(seconds)
+
+
+def _reason_was_logged(opening: asyncio.Task[Adapter]) -> None:
+    if not opening.cancelled():
+        opening.exception()
 
 
 def port_of(adapter: Adapter, name: str) -> Any:
@@ -293,3 +306,20 @@ class LazySecrets:
 
     async def blind_index(self, plaintext: str, context: str) -> str:
         return await (await self._secrets()).blind_index(plaintext, context)
+
+
+class LazyFlags:
+    """The flags port of a server. Its first use opens the adapter in the background; until then flags have their
+    defaults. A readiness probe opens it before the first request."""
+
+    def __init__(self, lazy: LazyAdapter) -> None:
+        self._lazy = lazy
+
+    def enabled(self, flag: Flag, tenant_id: str | None) -> bool:
+        opened = self._lazy.opened
+        if opened is None:
+            self._lazy.require_open()
+            self._lazy.begin()
+            return flag.default
+        flags: Flags = port_of(opened, "flags")
+        return flags.enabled(flag, tenant_id)

@@ -27,6 +27,7 @@ from shared.bootstrap.lazy import (
     LazyBus,
     LazyCache,
     LazyDocuments,
+    LazyFlags,
     LazyIdentity,
     LazyLedger,
     LazyNonces,
@@ -181,10 +182,16 @@ class Process:
             cache=LazyCache(self._lazily(choices["cache"])),
             bus=bus,
             secrets=LazySecrets(self._lazily(choices["secrets"])),
-            # Flags are read without suspension, so their adapter answers from memory or a file before it is opened.
-            flags=port_of(make_adapter(choices["flags"], self._options(choices["flags"])), "flags"),
+            flags=self._lazy_flags(choices["flags"]),
             identity=LazyIdentity(self._lazily(choices["identity"])) if "identity" in choices else None,
         )
+
+    def _lazy_flags(self, choice: Choice) -> Flags:
+        if choice.url:
+            return LazyFlags(self._lazily(choice))
+        # The file is read at the first use of a flag, without an opening.
+        flags: Flags = port_of(make_adapter(choice, self._options(choice)), "flags")
+        return flags
 
     def _lazily(self, choice: Choice) -> LazyAdapter:
         if choice not in self._lazy:

@@ -82,6 +82,7 @@ class Settings(NamedTuple):
     bus_events_in_memory: int = 5_000
     bus_rebalance_seconds: float = 10.0
     bus_seconds: float = 10.0
+    flags_seconds: float = 5.0
     flags_refresh_seconds: float = 15.0
     secrets_seconds: float = 5.0
     secrets_cache_seconds: float = 5.0

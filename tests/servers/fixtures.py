@@ -159,7 +159,7 @@ def redis_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def unleash_url(pytestconfig: pytest.Config) -> str:
-    """`unleash+http://127.0.0.1:PORT/api`: one Unleash, whose tokens are in `unleash_server`."""
+    """`unleash+http://:TOKEN@127.0.0.1:PORT/api`: one Unleash, whose tokens are in `unleash_server`."""
     return _url(pytestconfig, "unleash")
 
 

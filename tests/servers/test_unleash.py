@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import httpx
 
-from tests.servers.unleash_server import ADMIN_TOKEN, CLIENT_TOKEN
+from tests.servers.unleash_server import ADMIN_TOKEN, CLIENT_TOKEN, UnleashServer
 
 
 def test_a_flag_is_made_and_read_by_a_client(unleash_url: str) -> None:
     """A flag that an administrator creates and enables is enabled for the token of a client."""
-    api = unleash_url.removeprefix("unleash+")
+    api = UnleashServer.api_of(unleash_url)
     name = f"tests-{uuid4()}"
     flags = f"{api}/admin/projects/default/features"
     with httpx.Client(headers={"Authorization": ADMIN_TOKEN}, timeout=120) as admin:

@@ -29,7 +29,7 @@ class UnleashServer:
         self._folder()
 
     def start(self, processes: Processes) -> str:
-        """Return unleash+http://127.0.0.1:PORT/api when its tables exist and it is healthy."""
+        """Return unleash+http://:TOKEN@127.0.0.1:PORT/api when its tables exist and it is healthy."""
         database = start_postgres(processes, "database", wanted_for=_WANTED_FOR)
         address = f"127.0.0.1:{free_port()}"
         host, _, port = address.partition(":")
@@ -48,7 +48,12 @@ class UnleashServer:
             },
         )
         processes.wait_until(lambda: httpx.get(f"http://{address}/health").raise_for_status(), "Unleash")
-        return f"unleash+http://{address}/api"
+        return f"unleash+http://:{CLIENT_TOKEN}@{address}/api"
+
+    @staticmethod
+    def api_of(url: str) -> str:
+        """Return the URL of the API, without the token, of a URL that `start` has returned."""
+        return f"http://{url.rpartition('@')[2]}"
 
     @staticmethod
     def _folder() -> Path:

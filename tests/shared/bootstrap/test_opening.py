@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from shared.adapters.memory.stores import (
 )
 from shared.bootstrap import adapters
 from shared.bootstrap.process import Process
+from shared.core.flags import STOP_METHOD
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.lifecycle import Adapter, AdapterOptions, Closed, NotOpened
 from shared.records.catalogue import COLLECTIONS
@@ -212,6 +213,51 @@ async def test_a_lazy_adapter_is_opened_by_its_first_use_only(servers: Servers) 
         await ports.ledger.balance("ten_1", "acc_1")
     with pytest.raises(Closed, match="documents: closed"):
         await ports.documents.seen(("consumer", "/source", "e1"))  # type: ignore[arg-type]  # it is a tuple, too
+
+
+async def test_flags_of_a_server_have_their_defaults_until_it_is_opened(servers: Servers) -> None:
+    """The first use of a flag begins the opening and gets the default at once; later uses get the server's value, and
+    after the end Closed is raised."""
+    flag = STOP_METHOD["pix"]
+    async with Process(everywhere()) as process:
+        flags = process.lazy_ports().flags
+        assert not flags.enabled(flag, "ten_1")
+        await rest()
+        assert servers.journal == ["open flags"]
+        cast("Any", servers.made[0]).flags.values[flag] = True
+        assert flags.enabled(flag, "ten_1")
+    with pytest.raises(Closed):
+        flags.enabled(flag, "ten_1")
+
+
+async def test_a_readiness_probe_opens_the_server_of_flags(servers: Servers) -> None:
+    """The probe opens the adapter of the flags, so that the first request has the server's values."""
+    async with Process(everywhere()) as process:
+        flags = process.lazy_ports().flags
+        assert await process.trouble() is None
+        assert "open flags" in servers.journal
+        (opened,) = [adapter for adapter in servers.made if "flags" in adapter.options.ports]
+        cast("Any", opened).flags.values[STOP_METHOD["pix"]] = True
+        assert flags.enabled(STOP_METHOD["pix"], "ten_1")
+
+
+async def test_a_server_of_flags_that_cannot_be_opened_is_tried_again(servers: Servers) -> None:
+    """While the adapter of the flags cannot be opened, flags have their defaults, and each use tries again."""
+
+    async def refuse(name: str) -> None:
+        raise NotOpened(f"{name} does not answer")
+
+    servers.fault = refuse
+    async with Process(everywhere()) as process:
+        flags = process.lazy_ports().flags
+        for number in (1, 2):
+            assert not flags.enabled(STOP_METHOD["pix"], "ten_1")
+            await rest()
+            assert len(servers.made) == number
+        servers.fault = no_fault
+        flags.enabled(STOP_METHOD["pix"], "ten_1")
+        await rest()
+        assert servers.journal[-1] == "open flags"
 
 
 async def test_a_caller_that_is_cancelled_does_not_stop_the_opening(servers: Servers) -> None:
