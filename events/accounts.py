@@ -1,6 +1,6 @@
 """Facts about accounts."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from events import topics
 from shared.core.envelope import Event
@@ -25,6 +25,22 @@ class AccountOpened(AccountEvent):
     owner_id: str
     currency: str
     overdraft_limit: int
+
+
+class AccountBlocked(AccountEvent):
+    """The account was blocked, or its block was changed: for debits only, or for credits too (`all`)."""
+
+    type: ClassVar[str] = "lastro.account.blocked.v1"
+    terminal: ClassVar[bool] = True
+
+    mode: Literal["debits", "all"]
+
+
+class AccountUnblocked(AccountEvent):
+    """The account was unblocked and is active."""
+
+    type: ClassVar[str] = "lastro.account.unblocked.v1"
+    terminal: ClassVar[bool] = True
 
 
 class AccountClosed(AccountEvent):

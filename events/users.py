@@ -25,7 +25,21 @@ class UserRegistered(UserEvent):
 
 
 class UserActivated(UserEvent):
-    """A user was activated."""
+    """A user was activated, at the registration, after a review or after a suspension."""
 
     type: ClassVar[str] = "lastro.user.activated.v1"
+    terminal: ClassVar[bool] = True
+
+
+class UserSuspended(UserEvent):
+    """A user was suspended: the user's accounts cannot pay, and no account is opened for the user."""
+
+    type: ClassVar[str] = "lastro.user.suspended.v1"
+    terminal: ClassVar[bool] = True
+
+
+class UserClosed(UserEvent):
+    """A user was closed, after all the user's accounts. This is final."""
+
+    type: ClassVar[str] = "lastro.user.closed.v1"
     terminal: ClassVar[bool] = True

@@ -10,6 +10,7 @@ from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
 from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, HoldDocument, available
+from shared.records.users import USERS
 
 
 @event_function(PaymentCreated, RefundCreated)
@@ -23,6 +24,8 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
     account = await ctx.get(ACCOUNTS, request.account_id)
     payee = await ctx.get(ACCOUNTS, request.counterparty_account_id)
     failure = _refusal(request, account, payee)
+    if failure is None and account is not None and request.cause_type == "payment":
+        failure = await _owner_refusal(ctx, account)
     if failure is not None:
         ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))
         publish_refused(ctx, request, failure)
@@ -52,6 +55,14 @@ def _refusal(request: HoldRequest, account: AccountDocument | None, payee: Accou
     # Balance and overdraft together may exceed 64 bits; the held amount must not.
     if available(account) < request.amount or account["held"] + request.amount > MAX_MINOR_UNITS:
         return Failure(code="insufficient_funds", detail=f"{paying} has not enough available.")
+    return None
+
+
+async def _owner_refusal(ctx: Context, account: AccountDocument) -> Failure | None:
+    """Return the failure when the owner of the paying account is suspended. Refunds are paid nevertheless."""
+    owner = await ctx.get(USERS, account["owner_id"])
+    if owner is not None and owner["status"] == "suspended":
+        return Failure(code="user_suspended", detail="The owner of the payer's account is suspended.")
     return None
 
 

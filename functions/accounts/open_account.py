@@ -44,6 +44,8 @@ async def open_account(command: OpenAccount, ctx: Context) -> Account:
     owner = await ctx.referenced(USERS, command.owner_id, "/owner_id")
     if owner["status"] != "active":
         raise Problem.at("user_not_active", "/owner_id", f"The user is {owner['status']}.")
+    if owner.get("closing_since") is not None:
+        raise Problem.at("user_not_active", "/owner_id", "The user is being closed.")
     ctx.expect(USERS, owner)
     account: AccountDocument = {
         "id": ctx.new_id("acc"),
@@ -53,6 +55,7 @@ async def open_account(command: OpenAccount, ctx: Context) -> Account:
         "currency": command.currency,
         "status": "active",
         "block_mode": None,
+        "block_reason": None,
         "posted": 0,
         "held": 0,
         "overdraft_limit": command.overdraft_limit,

@@ -12,6 +12,7 @@ from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command
+from shared.records.accounts import ACCOUNTS
 from shared.records.payments import PAYMENTS, PaymentDocument
 
 
@@ -34,12 +35,16 @@ class Capture(Command):
 async def capture(payment_id: str, command: Capture, ctx: Context) -> Payment:
     """Capture an authorized payment.
 
-    A payment is captured once, in full or in part. What is not captured is released.
+    A payment is captured once, in full or in part. What is not captured is released. While the payee's account is
+    blocked for credits, the payment cannot be captured.
     """
     payment = await ctx.required(PAYMENTS, payment_id)
     require_change(payment, "capturing")
     if payment["expires_at"] <= ctx.now_text:
         raise Problem("illegal_state", "The authorization has expired.")
+    payee = await ctx.get(ACCOUNTS, payment["payee_account_id"])
+    if payee is not None and payee["block_mode"] == "all":
+        raise Problem("illegal_state", "The payee's account is blocked for credits.")
     return payment_resource(await begin_capture(ctx, payment, _amount(command, payment)))
 
 

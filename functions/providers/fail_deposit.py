@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from events.deposits import DepositFailed
 from events.ledger import TransferRefused
-from functions.providers._deposit import deposit_parts, end_deposit
+from functions.providers._deposit import end_as_failed
+from functions.providers._states import require_deposit_change
 from shared.context.context import Context
 from shared.functions.decorators import event_function
 from shared.records.deposits import DEPOSITS
-from shared.records.failure import failure_document
 
 
 @event_function(TransferRefused)
@@ -19,7 +18,6 @@ async def fail_deposit(event: TransferRefused, ctx: Context) -> None:
     deposit = await ctx.referenced(DEPOSITS, event.cause_id, "/cause_id")
     if deposit["status"] == "failed":
         return
+    require_deposit_change(deposit, "failed")
     ctx.log.warning("deposit %s was paid and is not in the ledger: %s", deposit["id"], event.failure.code)
-    fact = DepositFailed(**deposit_parts(deposit), failure=event.failure)
-    failure = failure_document(event.failure.code, event.failure.detail)
-    await end_deposit(ctx, deposit, "failed", fact, failure=failure)
+    await end_as_failed(ctx, deposit, event.failure)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from functions.providers._deposit import blocked_failure, end_as_failed
 from functions.providers._paid_charge import charge_paid_fact
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -17,10 +16,8 @@ from shared.http.operation import Access
 from shared.ports.documents import PLATFORM
 from shared.ports.rail import Rail, Receipt, callback_secret_name
 from shared.records.accounts import ACCOUNTS
-from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument
+from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument, ReceiptMismatch
 from shared.records.deposits import DEPOSITS
-
-Mismatch = Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over", "account_closed"]
 
 
 class CallbackTaken(Resource):
@@ -96,7 +93,7 @@ async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> No
     if deposit["due_at"] is None:
         # A closing does not wait for this deposit, so the account must still be as it was read.
         scope.expect(ACCOUNTS, account)
-    mismatch: Mismatch | None = None
+    mismatch: ReceiptMismatch | None = None
     if deposit["end_to_end_id"] is not None:
         mismatch = "paid_twice"
     elif deposit["status"] != "created":
@@ -105,13 +102,17 @@ async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> No
         mismatch = "wrong_amount"
     elif account["status"] == "closed":
         mismatch = "account_closed"
+    elif account["block_mode"] == "all":
+        mismatch = "account_blocked"
     _store(scope, charge["provider"], receipt, mismatch)
     if mismatch is None:
         scope.update(DEPOSITS, deposit, end_to_end_id=receipt.id, updated_at=scope.now_text)
         scope.emit(charge_paid_fact(deposit, receipt.id))
+    elif mismatch == "account_blocked":
+        await end_as_failed(scope, deposit, blocked_failure())
 
 
-def _store(scope: Context, provider: str, receipt: Receipt, mismatch: Mismatch | None) -> None:
+def _store(scope: Context, provider: str, receipt: Receipt, mismatch: ReceiptMismatch | None) -> None:
     document: ReceiptDocument = {
         "id": _receipt_id(provider, receipt),
         "tenant_id": scope.tenant_id,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from events.deposits import DepositCreated, DepositFailed
+from events.deposits import DepositCreated
 from events.failure import Failure
 from events.sweeps import SagaOverdue
-from functions.providers._deposit import deposit_parts, end_deposit
+from functions.providers._deposit import blocked_failure, end_as_failed
 from functions.providers._paid_charge import charge_paid_fact
 from shared.context import saga
 from shared.context.context import Context
@@ -16,7 +16,6 @@ from shared.ports.rail import RailRefused
 from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.charges import CHARGES, ChargeDocument
 from shared.records.deposits import DEPOSITS, DepositDocument
-from shared.records.failure import failure_document
 
 
 @event_function(DepositCreated, SagaOverdue)
@@ -41,9 +40,7 @@ async def request_charge(event: DepositCreated | SagaOverdue, ctx: Context) -> N
     if deposit["end_to_end_id"] is None:
         refusal = await _account_refusal(ctx, deposit) or await _charge(ctx, deposit)
         if refusal is not None:
-            fact = DepositFailed(**deposit_parts(deposit), failure=refusal)
-            failure = failure_document(refusal.code, refusal.detail)
-            await end_deposit(ctx, deposit, "failed", fact, failure=failure)
+            await end_as_failed(ctx, deposit, refusal)
             return
     if overdue:
         await _next_attempt(ctx, deposit)
@@ -59,7 +56,7 @@ async def _account_refusal(ctx: Context, deposit: DepositDocument) -> Failure | 
     if account["status"] in CLOSED:
         return Failure(code="account_closed", detail="The account is closed.")
     if account["block_mode"] == "all":
-        return Failure(code="account_blocked", detail="The account is blocked for all movements.")
+        return blocked_failure()
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from events.deposits import DepositSettled
 from events.ledger import TransferPosted
 from functions.providers._deposit import deposit_parts, end_deposit
+from functions.providers._states import require_deposit_change
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.functions.decorators import event_function
@@ -21,5 +22,6 @@ async def settle_deposit(event: TransferPosted, ctx: Context) -> None:
         return
     if event.transfer_id != deposit["transfer_id"]:
         raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {deposit['id']}.")
+    require_deposit_change(deposit, "settled")
     fact = DepositSettled(**deposit_parts(deposit), transfer_id=event.transfer_id)
     await end_deposit(ctx, deposit, "settled", fact)

@@ -56,7 +56,9 @@ async def make_signing_key(ctx: Context) -> NewSigningKey:
     return NewSigningKey(ctx.insert(SIGNING_KEYS, document), secret)
 
 
-async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits) -> NewTenant:
+async def onboard(
+    ctx: Context, tenant_id: str, name: str, limits: TenantLimits, *, user_review: bool = False
+) -> NewTenant:
     """Create a tenant and all that belongs to it in one commit. The context belongs to the new tenant afterwards.
 
     Raises Problem `already_exists` when a tenant has the id.
@@ -71,6 +73,7 @@ async def onboard(ctx: Context, tenant_id: str, name: str, limits: TenantLimits)
         "name": name,
         "status": "active",
         "limits": limits,
+        "user_review": user_review,
         "created_at": ctx.now_text,
     }
     tenant = ctx.insert(TENANTS, document)

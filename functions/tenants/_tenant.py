@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from shared.http.models import Command, CreatedAt, Resource
-from shared.records.tenants import TenantDocument
+from shared.records.tenants import TenantDocument, TenantStatus
 
+USER_REVIEW: Final = "Whether a new user is `pending` until the tenant activates it; otherwise it is active at once."
 RequestsPerSecond = Annotated[int, Field(ge=1, le=20_000)]
 
 
@@ -34,10 +35,9 @@ class Tenant(Resource):
 
     id: str = Field(description="The tenant's id.")
     name: str = Field(description="The tenant's name.")
-    status: Literal["active", "suspended"] = Field(
-        description="`active`; or `suspended`, when its requests are refused."
-    )
+    status: TenantStatus = Field(description="`active`; or `suspended`, when its requests are refused.")
     limits: Limits = Field(description="Limits that replace the gateway's for this tenant.")
+    user_review: bool = Field(description=USER_REVIEW)
     created_at: CreatedAt
 
 
@@ -53,5 +53,6 @@ def tenant_resource(tenant: TenantDocument) -> Tenant:
         name=tenant["name"],
         status=tenant["status"],
         limits=limits_resource(tenant),
+        user_review=tenant.get("user_review", False),
         created_at=tenant["created_at"],
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from functions.tenants._onboarding import onboard
-from functions.tenants._tenant import LimitsCommand, Tenant, limits_resource
+from functions.tenants._tenant import USER_REVIEW, LimitsCommand, Tenant, limits_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
-from shared.http.models import Command, Name, Resource
+from shared.http.models import Command, Name, NullIsDefault, Resource
 from shared.http.operation import Access
 from shared.identity.tenancy import PLATFORM_SCOPE
 
@@ -25,6 +25,7 @@ class CreateTenant(Command):
     )
     name: Name = Field(description="The tenant's name.")
     limits: LimitsCommand | None = Field(default=None, description="Limits that replace the gateway's.")
+    user_review: Annotated[bool, NullIsDefault()] = Field(default=False, description=USER_REVIEW)
 
 
 class ClientCredentials(Resource):
@@ -67,12 +68,13 @@ async def create_tenant(command: CreateTenant, ctx: Context) -> TenantWithSecret
     # A generated id must have the form of the ids that a request may choose, which has no underscore.
     tenant_id = command.id or ctx.new_id("ten").replace("_", "-")
     limit = command.limits.requests_per_second if command.limits is not None else None
-    new = await onboard(ctx, tenant_id, command.name, {"requests_per_second": limit})
+    new = await onboard(ctx, tenant_id, command.name, {"requests_per_second": limit}, user_review=command.user_review)
     return TenantWithSecrets(
         id=new.document["id"],
         name=new.document["name"],
         status=new.document["status"],
         limits=limits_resource(new.document),
+        user_review=command.user_review,
         created_at=new.document["created_at"],
         client=ClientCredentials(client_id=new.client_id, client_secret=new.client_secret),
         signing_key=SigningCredentials(

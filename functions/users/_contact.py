@@ -6,7 +6,9 @@ Both libraries are imported at first use: few functions need them, and each impo
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
 
 # Checked before the library parses the text, which would also accept letters, extensions and `tel:` URIs.
 _PHONE: Final = re.compile(r"\+[0-9](?:[ .()-]{0,2}[0-9]){1,14}")
@@ -40,3 +42,9 @@ def phone(text: str) -> str:
     if not is_possible_number(number):
         raise ValueError("the phone number is too long or too short for its country")
     return format_number(number, PhoneNumberFormat.E164)
+
+
+Email = Annotated[str, Field(max_length=254), AfterValidator(email)]
+"""An e-mail address in a request body."""
+Phone = Annotated[str, Field(max_length=40), AfterValidator(phone)]
+"""A telephone number in a request body."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -25,7 +25,8 @@ class User(Resource):
     id: str = Field(description="The user's id, `usr_…`.")
     kind: Literal["customer", "merchant"] = Field(description="Whether the user pays or sells.")
     status: UserStatus = Field(
-        description="`active` users may open accounts; `pending` and `suspended` ones may not; `closed` is final."
+        description="`pending`: not reviewed yet, gets no account. `active`: may have accounts and pay. `suspended`: "
+        "cannot pay and gets no account. `closed`: final."
     )
     name: str = Field(description="The user's full name, or the company's.")
     document: UserDocumentNumber = Field(description="The taxpayer number, unique in the tenant.")
@@ -41,8 +42,17 @@ async def document_index(ctx: Context, type: str, number: str) -> str:
     return await ctx.secrets.blind_index(f"{type}:{number}")
 
 
-async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[User]:
-    """Return the resources of users. One call of the secrets port opens all their sealed fields."""
+class PersonalData(NamedTuple):
+    """The personal data of a user in plain text."""
+
+    name: str
+    document_number: str
+    email: str
+    phone: str | None
+
+
+async def personal_data(ctx: Context, users: Sequence[UserDocument]) -> list[PersonalData]:
+    """Return the personal data of users. One call of the secrets port opens all their sealed fields."""
     sealed: list[str] = []
     for user in users:
         sealed += [user["name"], user["document_number"], user["email"]]
@@ -52,17 +62,27 @@ async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[Us
         return []
     opened = iter(await ctx.secrets.open(sealed))
     return [
-        User(
-            id=user["id"],
-            kind=user["kind"],
-            status=user["status"],
-            name=next(opened),
-            document=UserDocumentNumber(type=user["document_type"], number=next(opened)),
-            email=next(opened),
-            phone=next(opened) if user["phone"] is not None else None,
-            metadata=user["metadata"],
-            created_at=user["created_at"],
-            updated_at=user["updated_at"],
-        )
+        PersonalData(next(opened), next(opened), next(opened), None if user["phone"] is None else next(opened))
         for user in users
     ]
+
+
+def user_resource(user: UserDocument, data: PersonalData) -> User:
+    """Return the resource of a user, from the stored document and the personal data in plain text."""
+    return User(
+        id=user["id"],
+        kind=user["kind"],
+        status=user["status"],
+        name=data.name,
+        document=UserDocumentNumber(type=user["document_type"], number=data.document_number),
+        email=data.email,
+        phone=data.phone,
+        metadata=user["metadata"],
+        created_at=user["created_at"],
+        updated_at=user["updated_at"],
+    )
+
+
+async def user_resources(ctx: Context, users: Sequence[UserDocument]) -> list[User]:
+    """Return the resources of users, with their personal data."""
+    return [user_resource(user, data) for user, data in zip(users, await personal_data(ctx, users), strict=True)]

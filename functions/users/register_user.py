@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from events.users import UserActivated, UserRegistered
-from functions.users import _contact as contact
 from functions.users import _tax_ids as tax_ids
-from functions.users._user import User, UserDocumentNumber, document_index
+from functions.users._contact import Email, Phone
+from functions.users._history import record_action
+from functions.users._user import PersonalData, User, document_index, user_resource
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import METADATA, Command, Metadata, Name
 from shared.ports.documents import Query
-from shared.records.users import USERS, UserDocument
-
-Email = Annotated[str, Field(max_length=254), AfterValidator(contact.email)]
-Phone = Annotated[str, Field(max_length=40), AfterValidator(contact.phone)]
+from shared.records.tenants import TENANTS
+from shared.records.users import USERS, UserDocument, UserStatus
 
 
 class DocumentNumber(Command):
@@ -62,30 +61,23 @@ class RegisterUser(Command):
 async def register_user(command: RegisterUser, ctx: Context) -> User:
     """Register a user.
 
-    The user is active at once. A tenant registers each taxpayer number once.
+    The user is active at once, or `pending` where the tenant demands a review. A tenant registers each taxpayer number
+    once.
     """
-    user = await _sealed(command, ctx)
+    tenant = await ctx.required(TENANTS, ctx.tenant_id)
+    user = await _sealed(command, ctx, "pending" if tenant.get("user_review") else "active")
     # The search gives an error that names the field. For two concurrent registrations the unique index decides.
     if await ctx.find(USERS, Query(where={"document_index": user["document_index"]}, limit=1)):
         raise Problem.at("already_exists", "/document/number", "A user of this document is registered already.")
     ctx.insert(USERS, user)
     ctx.emit(UserRegistered(user_id=user["id"], kind=command.kind))
-    ctx.emit(UserActivated(user_id=user["id"]))
-    return User(
-        id=user["id"],
-        kind=user["kind"],
-        status=user["status"],
-        name=command.name,
-        document=UserDocumentNumber(type=command.document.type, number=command.document.number),
-        email=command.email,
-        phone=command.phone,
-        metadata=command.metadata,
-        created_at=user["created_at"],
-        updated_at=user["updated_at"],
-    )
+    if user["status"] == "active":
+        ctx.emit(UserActivated(user_id=user["id"]))
+    await record_action(ctx, user["id"], "registered")
+    return user_resource(user, PersonalData(command.name, command.document.number, command.email, command.phone))
 
 
-async def _sealed(command: RegisterUser, ctx: Context) -> UserDocument:
+async def _sealed(command: RegisterUser, ctx: Context, status: UserStatus) -> UserDocument:
     plain = [command.name, command.document.number, command.email]
     if command.phone is not None:
         plain.append(command.phone)
@@ -95,7 +87,7 @@ async def _sealed(command: RegisterUser, ctx: Context) -> UserDocument:
         "tenant_id": ctx.tenant_id,
         "version": 1,
         "kind": command.kind,
-        "status": "active",
+        "status": status,
         "name": name,
         "document_type": command.document.type,
         "document_number": number,
@@ -103,6 +95,7 @@ async def _sealed(command: RegisterUser, ctx: Context) -> UserDocument:
         "email": email,
         "phone": phone[0] if phone else None,
         "metadata": command.metadata,
+        "closing_since": None,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }

@@ -37,7 +37,7 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "account_blocked",
         "An account is blocked",
         "a payment that is `declined`; a refund or a deposit that is `failed`",
-        "The paying account is blocked, or the receiving account is blocked for credits as well (mode `all`).",
+        "The paying account is blocked, or the receiving account is blocked for credits too (mode `all`).",
         "Unblock the account, or use another one, and create a new payment, refund or deposit.",
     ),
     FailureReason(
@@ -51,8 +51,8 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "user_suspended",
         "The account's owner is suspended",
         "a payment that is `declined`",
-        "The user who owns the paying or the receiving account is suspended.",
-        "Activate the user, or use an account of another user, and create a new payment.",
+        "The user who owns the paying account is suspended.",
+        "Activate the user, or pay from an account of another user, and create a new payment.",
     ),
     FailureReason(
         "limit_exceeded",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -10,6 +10,10 @@ from shared.ports.documents import Collection, Document, Floor, Index
 from shared.records.failure import FailureDocument
 
 AccountStatus = Literal["active", "blocked", "closing", "closed"]
+
+
+BlockMode = Literal["debits", "all"]
+"""What a block stops: money that leaves the account, or money that enters it too."""
 
 
 CLOSED: Final[frozenset[AccountStatus]] = frozenset({"closing", "closed"})
@@ -26,14 +30,17 @@ class AccountDocument(Document):
     """A payment account (owner: accounts). Its available balance, `posted - held + overdraft_limit`, is never negative.
 
     Amounts are in minor units. `posted` is the sum of the ledger's transfers that were applied to the account; `held`
-    is the sum of its active holds. `block_mode` is None unless the account is blocked, or was when its closing began.
-    A `closing` account accepts no new payments; it becomes `closed` when nothing is in progress to or from it.
+    is the sum of its active holds. `block_mode` is None unless the account is blocked, or was when its closing began;
+    `block_reason` is the caller's reason for that block. A `closing` account accepts no new payments; it becomes
+    `closed` when nothing is in progress to or from it. Documents of earlier versions do not have the fields that are
+    not required.
     """
 
     owner_id: str
     currency: str
     status: AccountStatus
-    block_mode: Literal["debits", "all"] | None
+    block_mode: BlockMode | None
+    block_reason: NotRequired[str | None]
     posted: int
     held: int
     overdraft_limit: int
@@ -46,7 +53,8 @@ class AccountChanges(TypedDict, total=False):
     """The fields of an account that may change."""
 
     status: AccountStatus
-    block_mode: Literal["debits", "all"] | None
+    block_mode: BlockMode | None
+    block_reason: str | None
     posted: int
     held: int
     updated_at: str

@@ -18,7 +18,7 @@ from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
-from shared.records.users import USERS
+from shared.records.users import USER_CHANGES, USERS
 
 COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     ACCOUNTS,
@@ -36,4 +36,5 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     SYSTEM_ACCOUNTS,
     TENANTS,
     USERS,
+    USER_CHANGES,
 )

@@ -17,6 +17,12 @@ class ChargeDocument(Document):
     created_at: str
 
 
+ReceiptMismatch = Literal[
+    "unknown_charge", "wrong_amount", "paid_twice", "deposit_over", "account_closed", "account_blocked"
+]
+"""Why a payment belongs to no deposit, or not to the deposit of its charge."""
+
+
 class ReceiptDocument(Document):
     """A payment that a provider reports to have received. The id is the provider's name and the payment's end-to-end
     id.
@@ -30,7 +36,7 @@ class ReceiptDocument(Document):
     txid: str | None
     amount: int
     status: Literal["matched", "unmatched"]
-    reason: Literal["unknown_charge", "wrong_amount", "paid_twice", "deposit_over", "account_closed"] | None
+    reason: ReceiptMismatch | None
     report: dict[str, Any]
     received_at: str
 

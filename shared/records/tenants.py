@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -15,13 +15,27 @@ class TenantLimits(TypedDict):
     requests_per_second: int | None
 
 
+TenantStatus = Literal["active", "suspended"]
+
+
 class TenantDocument(Document):
-    """A tenant. It is stored under its own tenant id."""
+    """A tenant. It is stored under its own tenant id.
+
+    `user_review` is whether a new user is pending until the tenant activates it; documents of earlier versions do not
+    have it.
+    """
 
     name: str
-    status: Literal["active", "suspended"]
+    status: TenantStatus
     limits: TenantLimits
+    user_review: NotRequired[bool]
     created_at: str
+
+
+class TenantChanges(TypedDict, total=False):
+    """The fields of a tenant that may change."""
+
+    status: TenantStatus
 
 
 class SigningKeyDocument(Document):
@@ -49,7 +63,7 @@ class ClientDocument(Document):
     created_at: str
 
 
-TENANTS: Final = Collection("tenants", owner="tenants", document=TenantDocument, changes=NoChanges)
+TENANTS: Final = Collection("tenants", owner="tenants", document=TenantDocument, changes=TenantChanges)
 
 
 SIGNING_KEYS: Final = Collection(

@@ -1,19 +1,27 @@
-"""The documents of the users domain."""
+"""The documents of the users domain: users, and the history of their changes."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from shared.ports.documents import Collection, Document, Index, NoChanges
 
 UserStatus = Literal["pending", "active", "suspended", "closed"]
 
 
+UserAction = Literal["registered", "updated", "activated", "suspended", "closed"]
+"""What was done to a user."""
+
+
 class UserDocument(Document):
     """A customer or merchant (owner: users). `name`, `document_number`, `email` and `phone` are sealed for the tenant.
 
     `document_index` is the blind index (a keyed digest) of type and number. Its unique index refuses a second
-    registration of the number."""
+    registration of the number. `closing_since` is the time since which the user is being closed and gets no account, or
+    None. Documents of earlier versions do not have the fields that are not required.
+    """
 
     kind: Literal["customer", "merchant"]
     status: UserStatus
@@ -24,14 +32,48 @@ class UserDocument(Document):
     email: str
     phone: str | None
     metadata: dict[str, str] | None
+    closing_since: NotRequired[str | None]
     created_at: str
     updated_at: str
+
+
+class UserChanges(TypedDict, total=False):
+    """The fields of a user that may change."""
+
+    status: UserStatus
+    name: str
+    email: str
+    phone: str | None
+    metadata: dict[str, str] | None
+    closing_since: str | None
+    updated_at: str
+
+
+class UserChangeDocument(Document):
+    """An entry in the history of a user (owner: users): what was done, when and by whom.
+
+    `client_id` is the client that requested it, `actor_user_id` the person in whose name it did; both are None for the
+    platform itself. `content` is the sealed JSON text of the reason and of the changed fields, with their values before
+    and after; None where there is neither.
+    """
+
+    user_id: str
+    action: UserAction
+    client_id: str | None
+    actor_user_id: str | None
+    content: str | None
+    created_at: str
 
 
 USERS: Final = Collection(
     "users",
     owner="users",
     document=UserDocument,
-    changes=NoChanges,
-    indexes=(Index(("document_index",), unique=True),),
+    changes=UserChanges,
+    indexes=(Index(("document_index",), unique=True), Index(("closing_since",), sparse=True)),
+)
+
+
+USER_CHANGES: Final = Collection(
+    "user_changes", owner="users", document=UserChangeDocument, changes=NoChanges, indexes=(Index(("user_id",)),)
 )

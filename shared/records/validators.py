@@ -12,7 +12,8 @@ from shared.ports.documents import Collection
 
 
 def validator(collection: Collection[Any, ...]) -> JsonSchemaValue:
-    """Return the JSON Schema of a collection's documents, made from their type; every field is required.
+    """Return the JSON Schema of a collection's documents, made from their type. Every field is
+    required but those that documents of earlier versions do not have (`NotRequired`).
 
     The dialect is that of MongoDB's `$jsonSchema`: draft 4 without references and without the type `integer`, which is
     written as a number that is a multiple of 1.

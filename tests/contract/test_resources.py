@@ -55,6 +55,7 @@ async def test_a_tenant(deployment: Deployment, operator: Client) -> None:
         "name": "Açaí & Cia",
         "status": "active",
         "limits": {"requests_per_second": 7},
+        "user_review": False,
         "created_at": A_TIME,
     }
     assert made == {
@@ -132,6 +133,7 @@ async def test_an_account(demo: Client, pair: Pair) -> None:
         "owner_id": owner["owner_id"],
         "currency": "JPY",
         "status": "active",
+        "block": None,
         "overdraft_limit": 0,
         "metadata": None,
         "created_at": A_TIME,
@@ -364,12 +366,19 @@ async def test_the_openapi_document_is_open_to_all(deployment: Deployment) -> No
 OPERATIONS = """\
 POST /v1/tenants
 GET /v1/tenants/*
+POST /v1/tenants/*/suspend
+POST /v1/tenants/*/activate
 POST /v1/tenants/*/signing-keys
 GET /v1/tenants/*/signing-keys/*
 POST /v1/tenants/*/signing-keys/*/revoke
 POST /v1/users
 GET /v1/users/*
 GET /v1/users
+PATCH /v1/users/*
+POST /v1/users/*/activate
+POST /v1/users/*/suspend
+POST /v1/users/*/close
+GET /v1/users/*/changes
 POST /v1/accounts
 GET /v1/accounts/*
 GET /v1/accounts
@@ -379,6 +388,8 @@ POST /v1/payments
 GET /v1/payments/*
 GET /v1/payments
 POST /v1/payments/*/capture
+POST /v1/accounts/*/block
+POST /v1/accounts/*/unblock
 POST /v1/accounts/*/close
 POST /v1/payments/*/cancel
 POST /v1/payments/*/refunds

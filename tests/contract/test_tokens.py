@@ -18,8 +18,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
-from shared.ports.documents import Commit
-from shared.records.tenants import TENANTS
 from tests.contract.calling import Client, Deployment, still_clock
 from tests.contract.conftest import Start
 
@@ -286,11 +284,13 @@ async def test_the_platforms_token_has_no_tenant_scope(operator: Client) -> None
 
 
 async def test_a_suspended_tenant_is_refused(deployment: Deployment) -> None:
-    """While a tenant is suspended, all its requests are answered with 403 `tenant_suspended`."""
+    """While a tenant is suspended, all its requests are answered with 403 `tenant_suspended`; afterwards they are
+    accepted."""
     client = await deployment.new_tenant()
-    work = deployment.platform.runtime.documents
-    tenant = await work.get(TENANTS, client.tenant_id, client.tenant_id)
-    assert tenant is not None
-    await work.commit(Commit(client.tenant_id, replaces=[(TENANTS, {**tenant, "status": "suspended"})]))
+    operator = await deployment.operator()
+    path = f"/v1/tenants/{client.tenant_id}"
+    assert (await operator.made(f"{path}/suspend", {}))["status"] == "suspended"
     for answer in (await client.get("/v1/payments"), await client.post("/v1/users", {})):
         assert (answer.status, answer.code) == (403, "tenant_suspended")
+    assert (await operator.made(f"{path}/activate", {}))["status"] == "active"
+    assert (await client.get("/v1/payments")).status == 200

@@ -54,7 +54,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     copied = copy_checkout(tmp_path_factory.mktemp("readme") / "lastro")
     (copied.root / "shared/records/thanks.py").write_text(text(NEW_RECORD))
     catalogue = copied.root / "shared/records/catalogue.py"
-    imported, listed_in = "from shared.records.users import USERS\n", "    USERS,\n"
+    imported, listed_in = "from shared.records.users import USER_CHANGES, USERS\n", "    USERS,\n"
     stored = catalogue.read_text()
     assert (stored.count(imported), stored.count(listed_in)) == (1, 1)
     stored = stored.replace(imported, "from shared.records.thanks import THANKS\n" + imported)

@@ -108,6 +108,8 @@ async def _tenants(recorder: Recorder, deployment: Deployment) -> Client:
         operator, "POST", "/v1/tenants", {"id": TENANT, "name": "Acme Pagamentos", "limits": limits}
     )
     await recorder.send(operator, "GET", f"/v1/tenants/{TENANT}")
+    await recorder.send(operator, "POST", f"/v1/tenants/{TENANT}/suspend", {})
+    await recorder.send(operator, "POST", f"/v1/tenants/{TENANT}/activate", {})
     first = made["signing_key"]["key_id"]
     keys = f"/v1/tenants/{TENANT}/signing-keys"
     key = await recorder.send(operator, "POST", keys, {"grace_seconds": 3600})
@@ -142,11 +144,29 @@ async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
     )
     await recorder.send(client, "GET", f"/v1/users/{customer['id']}")
     await recorder.send(client, "GET", "/v1/users?limit=2")
+    path = f"/v1/users/{customer['id']}"
+    await recorder.send(client, "PATCH", path, {"name": "Ana Souza Lima", "phone": "+55 21 98765-4321"})
+    await recorder.send(client, "POST", f"{path}/suspend", {"reason": "The documents are being checked"})
+    await recorder.send(client, "POST", f"{path}/activate", {})
+    await recorder.send(client, "GET", f"{path}/changes?limit=2")
+    former = await client.made(
+        "/v1/users",
+        {
+            "kind": "customer",
+            "name": "João Lima",
+            "document": {"type": "cpf", "number": "111.444.777-35"},
+            "email": "joao@example.com",
+        },
+    )
+    await recorder.send(client, "POST", f"/v1/users/{former['id']}/close", {})
     payer = await recorder.send(client, "POST", "/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
     payee = await client.made("/v1/accounts", {"owner_id": merchant["id"], "currency": "BRL"})
     await recorder.send(client, "GET", f"/v1/accounts/{payer['id']}")
     await recorder.send(client, "GET", f"/v1/accounts?owner_id={customer['id']}")
     unused = await client.made("/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
+    block = {"mode": "all", "reason": "Requested by the customer"}
+    await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/block", block)
+    await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/unblock", {})
     await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/close", {})
     return payer["id"], payee["id"]
 

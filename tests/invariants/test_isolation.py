@@ -70,6 +70,7 @@ async def stage(make: Make) -> Stage:
     made = Stage(world, await world.tenant("victim"), await world.tenant("attacker"))
     victim, ids = made.victim, made.ids
     ids["user_id"] = await victim.user()
+    await victim.call("PATCH", f"/v1/users/{ids['user_id']}", {"name": "Ana Lima"})
     ids["account_id"] = payer = await victim.account(owner=ids["user_id"])
     ids["deposit_id"] = await victim.fund(payer, 1000)
     payee = await victim.account()
@@ -122,7 +123,7 @@ def without_ids(answer: Answer) -> bytes:
 async def test_another_tenants_id_is_answered_as_unknown(make: Make, name: str) -> None:
     """An operation answers another tenant's id as an unknown one: 404, equal in every byte and header."""
     made, operation = await stage(make), TENANT_OPERATIONS[name]
-    body = BODIES.get(name, {}) if operation.method == "POST" else None
+    body = None if operation.method == "GET" else BODIES.get(name, {})
     # The ids exist: their owner does not get 404.
     own = await made.victim.call(operation.method, path_of(operation, made.ids), body)
     assert own.status != 404
@@ -221,7 +222,7 @@ async def test_a_cursor_of_another_tenant_is_refused(make: Make, name: str) -> N
         await made.victim.user()
     page = await made.victim.get(path_of(operation, ids), "limit=1")
     assert page["next_cursor"] is not None
-    own = {"account_id": made.own_account}
+    own = {"account_id": made.own_account, "user_id": await made.attacker.user()}
     if "payment_id" in operation.path_parameters:
         own["payment_id"] = await made.attacker.pay(made.own_account, await made.attacker.account(), 1)
     path = path_of(operation, own)

@@ -228,7 +228,7 @@ class Tenant:
         """Send a signed request; a POST without `key` gets a new key."""
         content = b"" if body is None else orjson.dumps(body)
         headers = {"authorization": f"Bearer {self.id}"}
-        if method == "POST":
+        if method != "GET":
             headers["content-type"] = "application/json"
             headers["idempotency-key"] = key or f"key-{next(self.world.numbers)}"
         answer = await self.world.request(self.signed(method, path, query, headers, content))
@@ -242,7 +242,7 @@ class Tenant:
     def signed(self, method: str, path: str, query: str, headers: dict[str, str], content: bytes) -> HttpRequest:
         """Return the request with a new signature, so that a command can be repeated under its key."""
         signed = dict(headers)
-        if method == "POST":
+        if method != "GET":
             # The timestamp has digits beyond the microsecond, so that no two signatures are equal.
             timestamp = f"{format_time(self.world.clock.now())[:-1]}{next(self.world.numbers):09d}Z"
             canonical = signing.canonical_string(

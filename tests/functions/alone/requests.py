@@ -64,10 +64,12 @@ def _keys(story: Story) -> str:
 
 
 REQUESTS: dict[str, Callable[[Story], Request]] = {
+    "accounts/block_account": lambda s: Request(200, f"/v1/accounts/{s.payer}/block", {"mode": "all"}),
     "accounts/close_account": lambda s: Request(409, f"/v1/accounts/{s.payer}/close", {}),
     "accounts/get_account": lambda s: Request(200, f"/v1/accounts/{s.payer}"),
     "accounts/list_accounts": lambda s: Request(200, "/v1/accounts"),
     "accounts/open_account": lambda s: Request(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
+    "accounts/unblock_account": lambda s: Request(409, f"/v1/accounts/{s.payer}/unblock"),
     "ledger/get_transfer": lambda s: Request(200, f"/v1/ledger/transfers/{s.transfer}"),
     "ledger/list_entries": lambda s: Request(200, f"/v1/ledger/accounts/{s.payer}/entries"),
     "ledger/trial_balance": lambda s: Request(200, "/v1/ledger/trial-balance"),
@@ -97,15 +99,22 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "providers/receive_callback": lambda s: _callback(),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
     "statements/get_statement": lambda s: Request(200, f"/v1/accounts/{s.payer}/statement"),
+    "tenants/activate_tenant": lambda s: Request(409, f"/v1/tenants/{TENANT}/activate"),
     "tenants/create_tenant": lambda s: Request(201, "/v1/tenants", {"id": "other", "name": "Other"}),
     "tenants/get_signing_key": lambda s: Request(200, _keys(s)),
     "tenants/get_tenant": lambda s: Request(200, f"/v1/tenants/{TENANT}"),
     # It is the tenant's only key, so it cannot be revoked.
     "tenants/revoke_signing_key": lambda s: Request(409, f"{_keys(s)}/revoke"),
     "tenants/rotate_signing_key": lambda s: Request(201, f"/v1/tenants/{TENANT}/signing-keys", {"grace_seconds": 60}),
+    "tenants/suspend_tenant": lambda s: Request(200, f"/v1/tenants/{TENANT}/suspend"),
+    "users/activate_user": lambda s: Request(409, f"/v1/users/{s.user}/activate"),
+    "users/close_user": lambda s: Request(409, f"/v1/users/{s.user}/close"),
     "users/get_user": lambda s: Request(200, f"/v1/users/{s.user}"),
+    "users/list_user_changes": lambda s: Request(200, f"/v1/users/{s.user}/changes"),
     "users/list_users": lambda s: Request(200, "/v1/users"),
     "users/register_user": lambda s: Request(201, "/v1/users", _user()),
+    "users/suspend_user": lambda s: Request(200, f"/v1/users/{s.user}/suspend", {"reason": "a review"}),
+    "users/update_user": lambda s: Request(200, f"/v1/users/{s.user}", {"name": "Ana Lima"}),
 }
 
 
@@ -253,4 +262,5 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
+    "users/finish_user_closing": _tick,
 }

@@ -43,7 +43,7 @@ async def test_secrets_are_shown_once_and_stored_sealed() -> None:
     harness = Harness.make()
     created = await harness.tenant()
     shown = (await harness.call("GET", "/v1/tenants/acme")).json
-    assert set(shown) == {"id", "name", "status", "limits", "created_at"}
+    assert set(shown) == {"id", "name", "status", "limits", "user_review", "created_at"}
     published = b"".join(envelope.data for envelope in harness.events).decode()
     for secret in (created["client"]["client_secret"], created["signing_key"]["secret"]):
         assert len(secret) >= 43

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NotRequired, get_origin, get_type_hints
 
 import pytest
 from jsonschema import Draft4Validator
@@ -75,9 +75,13 @@ def test_a_collection_knows_the_changes_of_its_own_documents(collection: Collect
 
 @each_collection
 def test_a_validator_is_valid_for_mongodb(collection: Collection[Any, ...]) -> None:
-    """A validator requires every field, including the tenant, and uses only keywords of `$jsonSchema`."""
+    """A validator knows every field, requires those that every version stores, including the tenant, and uses only
+    keywords of `$jsonSchema`."""
     schema = validator(collection)
-    assert set(schema["required"]) == set(schema["properties"]) == collection.fields
+    hints = get_type_hints(collection.document, include_extras=True)
+    later = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
+    assert set(schema["properties"]) == collection.fields
+    assert set(schema["required"]) == collection.fields - later
     assert "tenant_id" in schema["required"]
     assert schema["additionalProperties"] is False
     Draft4Validator.check_schema(schema)
