@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from bson import MinKey
 from bson.errors import BSONError
 from bson.int64 import Int64
 from motor.frameworks.asyncio import max_workers
@@ -37,7 +38,7 @@ from pymongo.write_concern import WriteConcern
 from shared.adapters.mongodb.statements import Counts, Delete, Insert, Replace, Statement, Stored
 from shared.ports.documents import CommitOutcomeUnknown, InvalidWrite, Unavailable, VersionConflict
 
-__all__ = ("BadUrl", "CommandListener", "DuplicateKey", "Int64", "Server", "Transaction")
+__all__ = ("BadUrl", "CommandListener", "DuplicateKey", "Int64", "MinKey", "Server", "Transaction")
 
 DEFAULT_DATABASE: Final = "lastro"
 _TRANSIENT: Final = "TransientTransactionError"

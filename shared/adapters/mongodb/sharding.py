@@ -14,10 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple
 
-from bson import MinKey
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from shared.adapters.mongodb.driver import Server
+from shared.adapters.mongodb.driver import MinKey, Server
 from shared.adapters.mongodb.encoding import TENANT
 from shared.adapters.mongodb.schema import CollectionDefinition
 from shared.adapters.mongodb.statements import Stored
