@@ -57,6 +57,7 @@ def new_account(id: str, posted: int) -> AccountDocument:
         "currency": "BRL",
         "status": "active",
         "block_mode": None,
+        "block_reason": None,
         "posted": posted,
         "held": 0,
         "overdraft_limit": 0,

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from shared.adapters.mongodb.combining import ATTEMPTS
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import Server
 from shared.ports.documents import (
@@ -133,8 +134,8 @@ async def test_an_abandoned_attempt_cannot_arrive_late(
     commit = a_hold()
     with pytest.raises(CommitOutcomeUnknown):
         await documents.commit(commit)
-    transaction: Any = commit.attempt
-    session = transaction._session.delegate
+    attempt: Any = commit.attempt
+    session = attempt.transaction._session.delegate
     lsid, number = session.session_id, session._server_session.transaction_id
     await documents.commit(commit)
     late = {"commitTransaction": 1, "lsid": lsid, "txnNumber": number, "autocommit": False}
@@ -158,8 +159,8 @@ async def test_a_command_that_is_refused_has_no_effect(
     documents: MongoDocuments, fail: FailureOf, command: str, code: int, labels: list[str], raised: type[Exception]
 ) -> None:
     """When the server refuses a command of the commit, nothing of it is there, the error says whether to decide again,
-    and the same commit can then be made."""
-    await fail(command, 1, errorCode=code, errorLabels=labels)
+    and the same commit can then be made. A conflict is raised after several attempts at the same transaction."""
+    await fail(command, ATTEMPTS if raised is VersionConflict else 1, errorCode=code, errorLabels=labels)
     with pytest.raises(raised):
         await documents.commit(a_hold())
     found = await documents.get(ACCOUNTS, "ten_1", "a1")

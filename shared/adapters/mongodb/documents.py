@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from shared.adapters.mongodb.combining import Combiner, Refused
 from shared.adapters.mongodb.driver import DuplicateKey, Server, Transaction
 from shared.adapters.mongodb.encoding import (
     TENANT,
@@ -23,7 +25,7 @@ from shared.adapters.mongodb.encoding import (
 from shared.adapters.mongodb.queries import page_of
 from shared.adapters.mongodb.schema import INBOX, OUTBOX, refusal
 from shared.adapters.mongodb.statements import Delete, Statement, Stored, Update
-from shared.adapters.mongodb.writes import Batch, batches
+from shared.adapters.mongodb.writes import Batch, Planned, batches
 from shared.core.envelope import Envelope
 from shared.ports.documents import (
     Collection,
@@ -48,12 +50,26 @@ _BEHIND: Final = "0"
 """The character after "/", as the upper bound of the keys of a history."""
 
 
+@dataclass(slots=True)
+class Attempt:
+    """A transaction whose outcome is unknown, of one commit or of several.
+
+    The first of these commits that is retried uses its session, so that the server aborts the transaction if it is
+    still open and refuses it if it arrives late. Then it is over.
+    """
+
+    transaction: Transaction
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_over: bool = False
+
+
 class MongoDocuments:
     """The documents port on MongoDB."""
 
     def __init__(self, server: Server, collections: Iterable[Collection[Any, ...]]) -> None:
         self._server = server
         self._collections = frozenset(collections)
+        self._combiner = Combiner(self._write)
         self._in_progress: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -107,7 +123,7 @@ class MongoDocuments:
         """See Documents.commit. When the caller is cancelled, the transaction still runs to its end."""
         self._require(*commit.collections())
         commit.check_fields()
-        work = asyncio.create_task(self._commit(commit, batches(commit)))
+        work = asyncio.create_task(self._commit(Planned(commit)))
         self._in_progress.add(work)
         work.add_done_callback(self._ended)
         await asyncio.shield(work)
@@ -119,40 +135,72 @@ class MongoDocuments:
         if error is not None:
             log.debug("a commit failed: %s", error)
 
-    async def _commit(self, commit: Commit, planned: Sequence[Batch]) -> None:
-        async with self._server.room:
-            await self._attempt(commit, planned)
+    async def _commit(self, planned: Planned) -> None:
+        attempt = planned.commit.attempt
+        if isinstance(attempt, Attempt):
+            planned.commit.attempt = None
+            if await self._repeated(attempt, planned):
+                return
+        if planned.shared:
+            await self._combiner.commit(planned)
+            return
+        refused = await self._write([planned])
+        if refused is not None:
+            raise refused.error
 
-    async def _attempt(self, commit: Commit, planned: Sequence[Batch]) -> None:
-        transaction = await self._begin(commit)
-        refused: Batch | None = None
+    async def _repeated(self, attempt: Attempt, planned: Planned) -> bool:
+        """Commit in the session of an attempt of unknown outcome. Return False when that attempt is over already."""
+        async with attempt.turn, self._server.room:
+            if attempt.is_over:
+                return False
+            attempt.transaction.begin()
+            try:
+                refused = await self._written([planned], attempt.transaction)
+            except CommitOutcomeUnknown:
+                planned.commit.attempt = attempt
+                raise
+            except BaseException:
+                attempt.is_over = True
+                raise
+            attempt.is_over = True
+            if refused is not None:
+                raise refused.error
+            return True
+
+    async def _write(self, members: Sequence[Planned]) -> Refused | None:
+        """Write commits in one transaction. Return the refusal, or None when it is committed."""
+        async with self._server.room:
+            transaction = await self._server.transaction()
+            try:
+                return await self._written(members, transaction)
+            except CommitOutcomeUnknown:
+                attempt = Attempt(transaction)
+                for member in members:
+                    member.commit.attempt = attempt
+                raise
+
+    async def _written(self, members: Sequence[Planned], transaction: Transaction) -> Refused | None:
+        """Write commits in a transaction that has begun. Its session is ended unless the outcome is unknown."""
+        planned = members[0].batches if len(members) == 1 else batches(members)
         try:
             for batch in planned:
-                if not await _written(transaction, batch):
-                    refused = batch
-                    break
-            else:
-                await _finish(transaction)
+                try:
+                    counts = await transaction.write(batch.collection, batch.statements)
+                except DuplicateKey as taken:
+                    await transaction.abort()
+                    error = refusal(batch.collection, taken.index, batch.ids[taken.position])
+                    return Refused(error, batch.owners[taken.position])
+                if batch.guarded and counts.matched + counts.deleted != batch.guarded:
+                    await transaction.abort()
+                    return Refused(await self._why_refused(batch), None)
+            await _finish(transaction)
         except CommitOutcomeUnknown:
-            commit.attempt = transaction
             raise
         except BaseException:
             await transaction.abort()
             raise
-        if refused is not None:
-            await transaction.abort()
-            raise await self._why_refused(refused)
         await transaction.end()
-
-    async def _begin(self, commit: Commit) -> Transaction:
-        """Return a new transaction. After an attempt of unknown outcome it uses the same session, so that it decides
-        the outcome."""
-        attempt = commit.attempt
-        if not isinstance(attempt, Transaction):
-            return await self._server.transaction()
-        commit.attempt = None
-        attempt.begin()
-        return attempt
+        return None
 
     async def _why_refused(self, batch: Batch) -> VersionConflict | GuardRefused:
         """Return the reason why the filters of a batch did not match all documents: a version, or a condition."""
@@ -196,15 +244,6 @@ def _sent(event: Envelope) -> Statement:
     key = event_key(event)
     filter: Mapping[str, Any] = {"_id": key, TENANT: key[TENANT]}
     return Delete(dict(filter)) if event.history is None else Update(dict(filter), {"$unset": {"unsent": ""}})
-
-
-async def _written(transaction: Transaction, batch: Batch) -> bool:
-    """Write a batch, and return whether its filters matched all documents. Raises CommitRefused."""
-    try:
-        counts = await transaction.write(batch.collection, batch.statements)
-    except DuplicateKey as taken:
-        raise refusal(batch.collection, taken.index, batch.ids[taken.position]) from None
-    return not batch.guarded or counts.matched + counts.deleted == batch.guarded
 
 
 async def _finish(transaction: Transaction) -> None:

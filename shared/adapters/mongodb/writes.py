@@ -10,11 +10,14 @@ read.
 
 Writes to existing documents are ordered by collection and id. Of two commits that write the same documents, the one
 that writes the first of them first is committed.
+
+Commits that only increment the same documents can be written in one transaction (see `combining`): the increments of
+each document are added up, and its conditions and floors apply to the sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -52,40 +55,69 @@ _Key = tuple[str, str]
 class Batch(NamedTuple):
     """The statements for one collection, in their order.
 
-    `ids` are the ids of their documents. `guarded` is the number of documents that the filters must match or delete in
-    total. `versions` has the versions of the documents that were read, by `_id`.
+    `ids` are the ids of their documents, and `owners` the places of their commits among those that are written
+    together. `guarded` is the number of documents that the filters must match or delete in total. `versions` has the
+    versions of the documents that were read, by `_id`.
     """
 
     collection: str
     statements: list[Statement]
     ids: list[str]
+    owners: list[int]
     guarded: int = 0
     versions: Mapping[str, int] = {}
 
 
-def batches(commit: Commit) -> list[Batch]:
-    """Return the writes of a commit: its mark first, and the documents that other commits may write too last.
+class Planned:
+    """The writes of a commit.
 
-    From its first write to such a document until its commit, a transaction conflicts with all others that write the
-    document. Its new documents, its nonce and its events are therefore written before.
+    `shared` are the documents that it only increments: several commits may do so in one transaction. `own` are the
+    other documents that it writes or expects, and its marker, of which a transaction can have one write.
 
     Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that can be detected without the
     store.
     """
+
+    __slots__ = ("batches", "commit", "own", "shared", "writes")
+
+    def __init__(self, commit: Commit) -> None:
+        self.commit = commit
+        self.writes = writes = _folded(commit)
+        self.shared = frozenset(key for key, write in writes.items() if write.only_increments)
+        marker = frozenset[_Key]() if commit.inbox is None else frozenset({(INBOX, str(commit.inbox))})
+        self.own = marker | (writes.keys() - self.shared)
+        self.batches = batches([self])
+
+
+def batches(members: Sequence[Planned]) -> list[Batch]:
+    """Return the writes of one commit, or of several that share documents only by increments, as one transaction: the
+    marks first, and the documents that other commits may write too last.
+
+    From its first write to such a document until its commit, a transaction conflicts with all others that write the
+    document. Its new documents, its nonces and its events are therefore written before.
+
+    Raises GuardRefused when a document that a commit determines completely is below its floor.
+    """
     found: list[Batch] = []
-    if commit.inbox is not None:
-        marker = Insert({"_id": marker_key(commit.inbox), TENANT: commit.tenant_id})
-        found.append(Batch(INBOX, [marker], [str(commit.inbox)]))
-    documents = list(_document_batches(commit))
+    commits = list(enumerate(member.commit for member in members))
+    marked = [(owner, commit.tenant_id, commit.inbox) for owner, commit in commits if commit.inbox is not None]
+    if marked:
+        markers: list[Statement] = [
+            Insert({"_id": marker_key(marker), TENANT: tenant_id}) for _, tenant_id, marker in marked
+        ]
+        found.append(Batch(INBOX, markers, [str(marker) for *_, marker in marked], [owner for owner, *_ in marked]))
+    documents = list(_document_batches(members))
     shared = {batch.collection for batch in documents if batch.guarded}
     found += [batch for batch in documents if batch.collection not in shared]
-    if commit.nonce is not None:
-        found.append(Batch(NONCES, [committed_nonce(commit.nonce)], [""]))
-    if commit.events:
-        stored = [encode_event(event) for event in commit.events]
+    nonces = [(owner, commit.nonce) for owner, commit in commits if commit.nonce is not None]
+    if nonces:
+        used: list[Statement] = [committed_nonce(nonce) for _, nonce in nonces]
+        found.append(Batch(NONCES, used, [""] * len(used), [owner for owner, _ in nonces]))
+    events = [(owner, event) for owner, commit in commits for event in commit.events]
+    if events:
         # An event that several commits may publish replaces its former copy.
-        statements: list[Statement] = [_stored_event(event) for event in stored]
-        found.append(Batch(OUTBOX, statements, [event.id for event in commit.events]))
+        statements: list[Statement] = [_stored_event(encode_event(event)) for _, event in events]
+        found.append(Batch(OUTBOX, statements, [event.id for _, event in events], [owner for owner, _ in events]))
     found += [batch for batch in documents if batch.collection in shared]
     return found
 
@@ -108,21 +140,37 @@ def committed_nonce(nonce: Nonce) -> Update:
     return Update(filter, {"$set": {"committed": True}, "$currentDate": {"usedAt": True}}, upsert=True)
 
 
-def _document_batches(commit: Commit) -> Iterable[Batch]:
-    by_collection: dict[str, list[_Write]] = {}
-    for (name, _), write in sorted(_folded(commit).items()):
-        by_collection.setdefault(name, []).append(write)
+def _document_batches(members: Sequence[Planned]) -> Iterable[Batch]:
+    by_collection: dict[str, list[tuple[int, _Write]]] = {}
+    for (name, _), owned in sorted(_joined(members).items()):
+        by_collection.setdefault(name, []).append(owned)
     for name, written in by_collection.items():
-        planned = [(stage, write, statement) for write in written for stage, statement in write.statements()]
+        planned = [
+            (stage, owner, write, statement) for owner, write in written for stage, statement in write.statements()
+        ]
         planned.sort(key=itemgetter(0))
         # A deletion without conditions is not counted among the documents that must match.
         for stages in ((_Stage.RELEASE,), (_Stage.GUARDED, _Stage.INSERT), (_Stage.TAKE_BACK,)):
             chosen = [each for each in planned if each[0] in stages]
             if chosen:
-                guarded = [write for stage, write, _ in chosen if stage == _Stage.GUARDED]
+                guarded = [write for stage, _, write, _ in chosen if stage == _Stage.GUARDED]
                 versions = {write.key: write.version for write in guarded if write.version is not None}
-                ids = [write.id for _, write, _ in chosen]
-                yield Batch(name, [statement for _, _, statement in chosen], ids, len(guarded), versions)
+                ids = [write.id for _, _, write, _ in chosen]
+                owners = [owner for _, owner, _, _ in chosen]
+                yield Batch(name, [statement for *_, statement in chosen], ids, owners, len(guarded), versions)
+
+
+def _joined(members: Sequence[Planned]) -> dict[_Key, tuple[int, _Write]]:
+    """Return the write to each document, and the place of its commit: the first one, where several increment it."""
+    found: dict[_Key, tuple[int, _Write]] = {}
+    for owner, member in enumerate(members):
+        for key, write in member.writes.items():
+            if key in found:
+                first, before = found[key]
+                found[key] = first, before.and_then(write)
+            else:
+                found[key] = owner, write
+    return found
 
 
 class _Stage(IntEnum):
@@ -181,6 +229,8 @@ class _Write:
         self._increments: dict[str, int] = {}
         self._assigned: dict[str, Any] = {}
         self._changes = 0
+        self._reads_a_sum = False
+        """Whether a condition is on an integer, which another commit may increment."""
 
     # Collecting the writes, in the order in which the port applies them
 
@@ -217,11 +267,29 @@ class _Write:
             if self._assigned[name] != value:
                 raise GuardRefused(f"{self._name}: {name} is not {value!r}")
         else:
+            self._reads_a_sum = self._reads_a_sum or type(value) is int
             before = value - self._increments[name] if name in self._increments else value
             self._conditions.append({field_of(name): {"$eq": to_bson(before)}})
 
     def delete(self) -> None:
         self._deleted = True
+
+    @property
+    def only_increments(self) -> bool:
+        """Whether the commit adds to fields of the document and depends on nothing that such additions change."""
+        return bool(self._changes) and not (
+            self._assigned or self._deleted or self._reads_a_sum or self._whole is not None or self.version is not None
+        )
+
+    def and_then(self, other: _Write) -> _Write:
+        """Return both writes of increments as one. A floor that holds after both holds in one of their orders."""
+        both = _Write(self.collection, self.tenant_id, self.id)
+        both._changes = self._changes + other._changes
+        both._increments = dict(self._increments)
+        for name, increment in other._increments.items():
+            both._increments[name] = both._increments.get(name, 0) + increment
+        both._conditions = self._conditions + [each for each in other._conditions if each not in self._conditions]
+        return both
 
     def expect(self, expectation: Expectation) -> None:
         if self._inserted or self.version not in (None, expectation.version):

@@ -2,7 +2,8 @@
 
 It has the methods of `driver.Server`. It shows that the adapter asks for the right things; what a server answers, the
 tests with a real one show. A transaction reads the documents as they were at its first write; a document that another
-transaction has written since, or is writing, is a conflict.
+transaction has written since, or is writing, is a conflict. Each call of a transaction lets others run, as a call over
+a network does.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class ModelTransaction(Transaction):
 
     async def write(self, collection: str, statements: Sequence[Statement]) -> Counts:
         self.server.calls.append(("write", collection))
+        await asyncio.sleep(0)
         matched = deleted = 0
         for position, statement in enumerate(statements):
             if isinstance(statement, Insert):
@@ -135,6 +137,7 @@ class ModelTransaction(Transaction):
 
     async def commit(self) -> None:
         self.server.calls.append(("commit", ""))
+        await asyncio.sleep(0)
         if self.server.unknown:
             if self.server.unknown.popleft():
                 self.apply()

@@ -121,17 +121,17 @@ async def test_a_cancelled_caller_does_not_break_a_transaction_off(
 
 
 async def test_the_refusal_of_a_cancelled_caller_s_commit_is_no_forgotten_error(
-    documents: MongoDocuments, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: ModelServer, documents: MongoDocuments, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit that is refused after its caller was cancelled leaves no task whose exception was never retrieved."""
     await documents.commit(a_commit())
-    begin, opened = documents._begin, asyncio.Event()
+    begin, opened = server.transaction, asyncio.Event()
 
-    async def begin_later(commit: Commit) -> Any:
+    async def begin_later() -> Any:
         await opened.wait()
-        return await begin(commit)
+        return await begin()
 
-    monkeypatch.setattr(documents, "_begin", begin_later)
+    monkeypatch.setattr(server, "transaction", begin_later)
     caller = asyncio.create_task(documents.commit(a_commit()))
     await rest()
     caller.cancel()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shared.adapters.mongodb.queries import page_of
 from shared.adapters.mongodb.schema import VERSION, definitions, digest
 from shared.adapters.mongodb.statements import Update
-from shared.adapters.mongodb.writes import batches
+from shared.adapters.mongodb.writes import Planned
 from shared.ports.documents import Change, Collection, Commit, Expectation, Place, Query
 from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.catalogue import COLLECTIONS
@@ -126,7 +126,7 @@ def test_every_write_names_its_tenant() -> None:
     commit.changes.append(Change(SUITE_ACCOUNTS, "a3", {"held": 1}))
     commit.deletes.append((SUITE_ACCOUNTS, "a4"))
     commit.expects.append(Expectation(SUITE_ACCOUNTS, "ten_2", "a5", 1))
-    released, written = batches(commit)
+    released, written = Planned(commit).batches
     statements = [*released.statements, *written.statements]
     tenants = [(statement[0]["_id"], statement[0]["tenantId"]) for statement in statements]
     ten_1 = [(f"ten_1/a{number}", "ten_1") for number in (4, 2, 3)]
@@ -136,7 +136,9 @@ def test_every_write_names_its_tenant() -> None:
 
 def held(amount: int) -> Update:
     """Return the statement that holds an amount on an account."""
-    (batch,) = batches(Commit("ten_1", changes=[Change(ACCOUNTS, "a1", {"held": amount}, {"status": "active"})]))
+    (batch,) = Planned(
+        Commit("ten_1", changes=[Change(ACCOUNTS, "a1", {"held": amount}, {"status": "active"})])
+    ).batches
     (statement,) = batch.statements
     assert isinstance(statement, Update)
     return statement
