@@ -318,9 +318,11 @@ class Harness:
         key: str | None = None,
         query: str = "",
         headers: Mapping[str, str] | None = None,
+        person: str = "",
     ) -> Answer:
         """Send a request through the whole pipeline. `body` is a JSON value or bytes; `key` is the Idempotency-Key,
-        by default a new one; `headers` replace others, and an empty value removes one."""
+        by default a new one; `headers` replace others, and an empty value removes one. `person` is the user in whose
+        name the token is."""
         if isinstance(operation, str):
             found = operations()[operation]
             assert isinstance(found, HttpOperation)
@@ -329,7 +331,7 @@ class Harness:
         request = HttpRequest(method, path, query, {}, raw)
         if operation.access is not Access.PROVIDER:
             owner = "-" if operation.access is Access.PLATFORM else tenant or self.default_tenant
-            self._authorize(operation, request, owner, scopes, key, signed=sign)
+            self._authorize(operation, request, owner, scopes, key, signed=sign, person=person)
         if raw:
             request.headers["content-type"] = "application/json"
         request.headers.update(headers or {})
@@ -345,10 +347,11 @@ class Harness:
         key: str | None,
         *,
         signed: bool,
+        person: str,
     ) -> None:
         if scopes is None:
             scopes = (PLATFORM_SCOPE,) if operation.access is Access.PLATFORM else TENANT_SCOPES
-        request.headers["authorization"] = f"Bearer {tenant}|{' '.join(scopes)}|"
+        request.headers["authorization"] = f"Bearer {tenant}|{' '.join(scopes)}|{person}"
         if request.method == "GET":
             return
         self._requests += 1

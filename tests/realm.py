@@ -101,6 +101,9 @@ class _Directory:
     async def client(self, client_id: str) -> Client | None:
         return self._clients.get(client_id)
 
+    async def has_person(self, tenant_id: str, user_id: str) -> bool:
+        return any(client.tenant_id == tenant_id for client in self._clients.values()) and user_id.startswith("usr_")
+
 
 def _response(answer: Answer) -> HttpResponse:
     status, headers, body = answer

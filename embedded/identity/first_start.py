@@ -18,6 +18,7 @@ from shared.identity.tenancy import PLATFORM_SCOPE, client_of
 from shared.identity.tokens import client_secret_digest
 from shared.ports.documents import PLATFORM, AlreadyExists, Commit
 from shared.records.tenants import CLIENTS, ClientDocument
+from shared.records.users import USERS
 
 log = logging.getLogger(__name__)
 PLATFORM_CLIENT: Final = "lastro-platform"
@@ -46,6 +47,14 @@ class StoredClients:
             document["client_tenant_id"],
             frozenset(document["scopes"]),
         )
+
+    async def has_person(self, tenant_id: str, user_id: str) -> bool:
+        """Return whether the tenant has this user, durably, and the user is not closed."""
+        user = await self._runtime.documents.get(USERS, tenant_id, user_id)
+        if user is None or user["status"] == "closed":
+            return False
+        await self._runtime.documents.durable()
+        return True
 
 
 async def prepare_with_realm(runtime: Runtime, token_url: str) -> Credentials:

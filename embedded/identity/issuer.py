@@ -1,6 +1,8 @@
 """The local issuer of tokens. It replaces Keycloak and has the same discovery, key and token endpoints.
 
-It supports the client credentials grant (RFC 6749 §4.4). Other grants are answered with the errors of RFC 6749 §5.2.
+It supports the client credentials grant (RFC 6749 §4.4), and token exchange (RFC 8693) in Keycloak's form with
+`requested_subject`, by which a tenant's client gets a person's token. Other grants are answered with the errors of
+RFC 6749 §5.2.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import orjson
 
 from shared.core.clock import Clock
 from shared.identity.keys import MIN_RSA_BITS, StaticKeys
+from shared.identity.tenancy import PERSON_SCOPES
 from shared.identity.tokens import client_secret_digest
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ JWKS_PATH: Final = "/protocol/openid-connect/certs"
 TOKEN_PATH: Final = "/protocol/openid-connect/token"
 _SECRET_NAME: Final = "identity-signing-keys"
 _PUBLIC_EXPONENT: Final = 65537
+CLIENT_CREDENTIALS: Final = "client_credentials"
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 _MAX_FORM_FIELDS: Final = 32
 _MAX_FORM_BYTES: Final = 16 * 1024
 
@@ -66,6 +72,10 @@ class ClientDirectory(Protocol):
 
     async def client(self, client_id: str) -> Client | None:
         """Return the client with this id, or None when it is not registered."""
+        ...
+
+    async def has_person(self, tenant_id: str, user_id: str) -> bool:
+        """Return whether the tenant has this user, and the user is not closed."""
         ...
 
 
@@ -192,7 +202,7 @@ class Issuer:
             "issuer": self.issuer_url,
             "token_endpoint": self.issuer_url + TOKEN_PATH,
             "jwks_uri": self.issuer_url + JWKS_PATH,
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": [CLIENT_CREDENTIALS, TOKEN_EXCHANGE],
             "response_types_supported": [],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
@@ -215,18 +225,46 @@ class Issuer:
         if grant_type is None:
             raise OAuthError("invalid_request", "grant_type is missing")
         client = await self._authenticated(given, authorization)
-        if grant_type != "client_credentials":
-            raise OAuthError("unsupported_grant_type", "this issuer supports only client_credentials")
-        scopes = _granted(client, given.get("scope"))
+        if grant_type == TOKEN_EXCHANGE:
+            person = await self._person(client, given)
+            allowed = client.scopes & PERSON_SCOPES
+            if not allowed:
+                raise OAuthError("invalid_scope", "the client has no scope that a person may have")
+            scopes = _granted(allowed, given.get("scope"))
+            return {**self._granting(client, scopes, person), "issued_token_type": ACCESS_TOKEN_TYPE}
+        if grant_type != CLIENT_CREDENTIALS:
+            raise OAuthError("unsupported_grant_type", "this issuer supports client_credentials and token exchange")
+        return self._granting(client, _granted(client.scopes, given.get("scope")))
+
+    def _granting(self, client: Client, scopes: frozenset[str], person: str | None = None) -> dict[str, Any]:
         return {
-            "access_token": self.issue(client, scopes),
+            "access_token": self.issue(client, scopes, person),
             "token_type": "Bearer",
             "expires_in": TOKEN_SECONDS,
             "scope": " ".join(sorted(scopes)),
         }
 
-    def issue(self, client: Client, scopes: frozenset[str]) -> str:
-        """Return a signed access token for a client, valid for five minutes."""
+    async def _person(self, client: Client, given: Mapping[str, str]) -> str:
+        """Return the id of the user that a token exchange names. Raises OAuthError.
+
+        Another tenant's user is answered as an unknown one.
+        """
+        if client.tenant_id is None:
+            raise OAuthError("unauthorized_client", "a client of the platform has no persons")
+        if "subject_token" in given:
+            raise OAuthError("invalid_request", "subject_token is not supported; name the user by requested_subject")
+        if given.get("requested_token_type", ACCESS_TOKEN_TYPE) != ACCESS_TOKEN_TYPE:
+            raise OAuthError("invalid_request", "requested_token_type can only be an access token")
+        user_id = given.get("requested_subject")
+        if user_id is None:
+            raise OAuthError("invalid_request", "requested_subject is missing")
+        if not await self._clients.has_person(client.tenant_id, user_id):
+            raise OAuthError("invalid_request", "requested_subject is not a user of the client's tenant, or is closed")
+        return user_id
+
+    def issue(self, client: Client, scopes: frozenset[str], person: str | None = None) -> str:
+        """Return a signed access token for a client, valid for five minutes; for a person when a user's id is
+        given."""
         import jwt
 
         now = int(self._clock.now().timestamp())
@@ -234,7 +272,7 @@ class Issuer:
             "iss": self.issuer_url,
             "aud": self._audience,
             "azp": client.client_id,
-            "sub": client.client_id,
+            "sub": person or client.client_id,
             "scope": " ".join(sorted(scopes)),
             "typ": "Bearer",
             "jti": self._token_id(),
@@ -244,6 +282,8 @@ class Issuer:
         }
         if client.tenant_id is not None:
             claims["tenant_id"] = client.tenant_id
+        if person is not None:
+            claims["user_id"] = person
         key = self._keys.active
         return jwt.encode(claims, key.private, algorithm="RS256", headers={"kid": key.kid})
 
@@ -317,12 +357,12 @@ def _refuse_client(description: str) -> NoReturn:
     raise OAuthError("invalid_client", description, 401)
 
 
-def _granted(client: Client, asked: str | None) -> frozenset[str]:
+def _granted(allowed: frozenset[str], asked: str | None) -> frozenset[str]:
     if asked is None:
-        return client.scopes
+        return allowed
     scopes = frozenset(asked.split(" ")) - {""}
-    if not scopes or not scopes <= client.scopes:
-        raise OAuthError("invalid_scope", "the client does not have this scope")
+    if not scopes or not scopes <= allowed:
+        raise OAuthError("invalid_scope", "the client, or the person, does not have this scope")
     return scopes
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from functions.accounts._account import Account, account_resource
 from shared.context.context import Context
+from shared.context.persons import person_of
 from shared.functions.decorators import http_function
 from shared.http.models import Identifier, ListQuery, Page
 from shared.http.pages import find_page
@@ -23,9 +24,12 @@ class ListAccounts(ListQuery):
 
 @http_function("GET /v1/accounts", scope="accounts:read")
 async def list_accounts(query: ListAccounts, ctx: Context) -> Page[Account]:
-    """List accounts, newest first."""
-    return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, _query, account_resource)
+    """List accounts, newest first. A person's token lists the accounts of the person."""
+    person = person_of(ctx)
+    if person is not None and query.owner_id not in (None, person):
+        return Page(data=[])
 
+    def conditions(filters: Mapping[str, str]) -> Query:
+        return Query(where=filters if person is None else {"owner_id": person}, newest_first=True)
 
-def _query(filters: Mapping[str, str]) -> Query:
-    return Query(where=filters, newest_first=True)
+    return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, conditions, account_resource)

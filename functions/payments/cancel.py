@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from events.payments.canceled import PaymentCanceled
+from functions.payments._access import changeable_payment
 from functions.payments._payment import parties, transition
 from functions.payments._payment_resource import Payment, payment_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Description
-from shared.records.payments import PAYMENTS
 
 
 class Cancel(Command):
@@ -30,6 +30,6 @@ async def cancel(payment_id: str, command: Cancel, ctx: Context) -> Payment:
 
     The payment must be `created` or `authorized`. An amount that is held for it is released.
     """
-    payment = await ctx.required(PAYMENTS, payment_id)
+    payment = await changeable_payment(ctx, payment_id)
     fact = PaymentCanceled(**parties(payment), reason=command.reason)
     return payment_resource(await transition(ctx, payment, "canceled", fact))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from functions.payments._access import changeable_payment
 from functions.payments._capture import begin_capture
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._states import require_change
@@ -13,7 +14,7 @@ from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command
 from shared.records.accounts import ACCOUNTS
-from shared.records.payments import PAYMENTS, PaymentDocument
+from shared.records.payments import PaymentDocument
 
 
 class Capture(Command):
@@ -38,7 +39,7 @@ async def capture(payment_id: str, command: Capture, ctx: Context) -> Payment:
     A payment is captured once, in full or in part. What is not captured is released. While the payee's account is
     blocked for credits, the payment cannot be captured.
     """
-    payment = await ctx.required(PAYMENTS, payment_id)
+    payment = await changeable_payment(ctx, payment_id)
     require_change(payment, "capturing")
     if payment["expires_at"] <= ctx.now_text:
         raise Problem("illegal_state", "The authorization has expired.")

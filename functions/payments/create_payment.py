@@ -13,12 +13,13 @@ from functions.payments._timeline import publish_and_record
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.payment_methods import require_method
+from shared.context.persons import person_of, referenced_account
 from shared.core.clock import format_time
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import METADATA, Command, Description, Identifier, Metadata, NullIsDefault, Reference
-from shared.records.accounts import ACCOUNTS, CLOSED
+from shared.records.accounts import ACCOUNTS, CLOSED, AccountDocument
 from shared.records.payments import PAYMENTS, PaymentDocument
 
 _SEVEN_DAYS = 7 * 24 * 3600
@@ -57,7 +58,7 @@ async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
     """Create a payment between two accounts.
 
     The response has the status `created`. The amount is then held and moved, and the status changes to `settled`, or
-    to `declined` with a `failure`.
+    to `declined` with a `failure`. A person's token pays from accounts of the person only.
     """
     require_method(ctx, command.method)
     await _check_accounts(command, ctx)
@@ -69,12 +70,17 @@ async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
 async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
     if command.payer_account_id == command.payee_account_id:
         raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
-    for field in ("payer_account_id", "payee_account_id"):
-        account = await ctx.referenced(ACCOUNTS, getattr(command, field), f"/{field}")
-        if account["status"] in CLOSED:
-            raise Problem.at("account_closed", f"/{field}", "The account is closed.")
-        if account["currency"] != command.amount.currency:
-            raise Problem.at("currency_mismatch", f"/{field}", f"The currency of the account is {account['currency']}.")
+    payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
+    _check_account(command, payer, "/payer_account_id")
+    payee = await ctx.referenced(ACCOUNTS, command.payee_account_id, "/payee_account_id")
+    _check_account(command, payee, "/payee_account_id")
+
+
+def _check_account(command: CreatePayment, account: AccountDocument, pointer: str) -> None:
+    if account["status"] in CLOSED:
+        raise Problem.at("account_closed", pointer, "The account is closed.")
+    if account["currency"] != command.amount.currency:
+        raise Problem.at("currency_mismatch", pointer, f"The currency of the account is {account['currency']}.")
 
 
 async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
@@ -97,6 +103,7 @@ async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
         "reference": command.reference,
         "description": command.description,
         "metadata": command.metadata,
+        "created_by": person_of(ctx),
         "failure": None,
         "transfer_id": ctx.derived_id("ltr", payment_id, "capture"),
         "ledger_deadline": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from functions.payments._access import refundable_payment
 from functions.payments._payment import update_payment
 from functions.payments._refund import refund_created_fact
 from functions.payments._refund_resource import Refund, refund_progress, refund_resource
@@ -13,7 +14,7 @@ from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Description
-from shared.records.payments import PAYMENTS, REFUNDS, PaymentDocument, RefundDocument
+from shared.records.payments import REFUNDS, PaymentDocument, RefundDocument
 
 
 class CreateRefund(Command):
@@ -39,7 +40,7 @@ async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) ->
 
     The payment must be `settled`. It can be refunded in parts, until all of the captured amount is refunded.
     """
-    payment = await ctx.required(PAYMENTS, payment_id)
+    payment = await refundable_payment(ctx, payment_id)
     if payment["status"] != "settled":
         raise Problem("illegal_state", f"A payment that is {payment['status']} cannot be refunded.")
     amount = _amount(command, payment)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functions.payments._access import visible_payment
 from functions.payments._refund_resource import Refund, refund_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import ListQuery, Page
 from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.payments import REFUNDS
 
 
 @http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")
 async def list_refunds(payment_id: str, query: ListQuery, ctx: Context) -> Page[Refund]:
     """List the refunds of a payment, newest first."""
-    await ctx.required(PAYMENTS, payment_id)
+    await visible_payment(ctx, payment_id)
     return await find_page(
         ctx,
         REFUNDS,

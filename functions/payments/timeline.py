@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
+from functions.payments._access import visible_payment
 from shared.context.context import Context
 from shared.core.envelope import Envelope
 from shared.functions.decorators import http_function
 from shared.http.models import ListQuery, Page, Resource, Time
 from shared.http.pages import decode_cursor, make_page
-from shared.records.payments import PAYMENTS
 
 
 class TimelineEntry(Resource):
@@ -27,7 +27,7 @@ class TimelineEntry(Resource):
 @http_function("GET /v1/payments/{payment_id}/events", scope="payments:read")
 async def timeline(payment_id: str, query: ListQuery, ctx: Context) -> Page[TimelineEntry]:
     """List the events of a payment and its refunds, oldest first."""
-    await ctx.required(PAYMENTS, payment_id)
+    await visible_payment(ctx, payment_id)
     in_force, after = decode_cursor(ctx, query.cursor, {"payment": payment_id})
     found = await ctx.history(payment_id, after, query.limit + 1)
     return make_page(ctx, found, query.limit, in_force, lambda event: str(event.history), _resource)

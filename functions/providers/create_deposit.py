@@ -12,11 +12,12 @@ from functions.providers._deposit_resource import Deposit, deposit_progress, dep
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.payment_methods import require_method
+from shared.context.persons import referenced_account
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Identifier
-from shared.records.accounts import ACCOUNTS, CLOSED
+from shared.records.accounts import CLOSED
 from shared.records.deposits import DEPOSITS, DepositDocument
 
 
@@ -51,7 +52,7 @@ async def create_deposit(command: CreateDeposit, ctx: Context) -> Deposit:
 
 
 async def _check(command: CreateDeposit, ctx: Context) -> None:
-    account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
+    account = await referenced_account(ctx, command.account_id, "/account_id")
     if account["status"] in CLOSED:
         raise Problem.at("account_closed", "/account_id", "The account is closed.")
     rail = ctx.rails[command.method]

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from functions.statements._lines import last_up_to
 from shared.context.context import Context
+from shared.context.persons import required_account
 from shared.functions.decorators import http_function
 from shared.http.models import Instant, NoQuery, Resource, Time
-from shared.records.accounts import ACCOUNTS, available
+from shared.records.accounts import available
 from shared.records.statement_lines import LINES
 
 
@@ -41,7 +42,7 @@ async def get_balance(account_id: str, query: BalanceQuery, ctx: Context) -> Bal
 
     With `at`, the balance at that time; it is 0 before the account was opened.
     """
-    account = await ctx.required(ACCOUNTS, account_id)
+    account = await required_account(ctx, account_id)
     currency = account["currency"]
     if query.at is None:
         return Balance(

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from functions.statements._lines import in_period
 from shared.context.context import Context
+from shared.context.persons import required_account
 from shared.core.money import Money, money
 from shared.functions.decorators import http_function
 from shared.http.models import Page, PeriodQuery, Resource, Time
 from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records.accounts import ACCOUNTS
 from shared.records.statement_lines import LINES, LineDocument
 
 
@@ -41,7 +41,7 @@ async def get_statement(account_id: str, query: PeriodQuery, ctx: Context) -> Pa
 
     `from` and `to` are compared with `recorded_at`.
     """
-    await ctx.required(ACCOUNTS, account_id)
+    await required_account(ctx, account_id)
     filters = {"account_id": account_id, "from": query.since, "to": query.until}
     return await find_page(ctx, LINES, query, filters, _query, _line_resource)
 

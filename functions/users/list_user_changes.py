@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from shared.context.context import Context
+from shared.context.persons import require_own
 from shared.functions.decorators import http_function
 from shared.http.models import CreatedAt, ListQuery, Page, Resource
 from shared.http.pages import decode_cursor, encode_cursor
@@ -38,6 +39,7 @@ class UserChange(Resource):
 @http_function("GET /v1/users/{user_id}/changes", scope="users:read")
 async def list_user_changes(user_id: str, query: ListQuery, ctx: Context) -> Page[UserChange]:
     """List the changes of a user, newest first: what was done, when and by whom."""
+    require_own(ctx, user_id, user_id)
     await ctx.required(USERS, user_id)
     filters, after = decode_cursor(ctx, query.cursor, {"user_id": user_id})
     selected = Query(where={"user_id": user_id}, newest_first=True, after=after, limit=query.limit + 1)

@@ -123,8 +123,9 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "insufficient_scope",
         403,
         "The token does not allow this",
-        "The operation needs a scope that the token does not have.",
-        "Request a token with the scope that `detail` names.",
+        "The operation needs a scope that the token does not have; or the token is a person's, and the person may not "
+        "do this.",
+        "Request a token with the scope that `detail` names. What a person may not do, the tenant's own client does.",
     ),
     ProblemType(
         "tenant_mismatch",

@@ -8,7 +8,7 @@ from shared.core.problems import Problem
 from shared.http import signing
 from shared.http.messages import MUTATING, HttpRequest
 from shared.http.operation import Access, HttpOperation
-from shared.identity.tenancy import key_status, tenant_of
+from shared.identity.tenancy import PERSON_SCOPES, key_status, tenant_of
 from shared.identity.tokens import Caller
 from shared.ports.nonces import Nonce
 from shared.records.tenants import SIGNING_KEYS, TenantDocument
@@ -56,9 +56,11 @@ def bearer_token(request: HttpRequest) -> str:
 
 
 def require_scope(caller: Caller, scope: str) -> None:
-    """Raise Problem `insufficient_scope` unless the caller's token has the scope."""
+    """Raise Problem `insufficient_scope` unless the caller's token has the scope, and may have it."""
     if scope not in caller.scopes:
         raise Problem("insufficient_scope", f"The token does not have the scope {scope}.")
+    if caller.user_id is not None and scope not in PERSON_SCOPES:
+        raise Problem("insufficient_scope", f"A person's token cannot have the scope {scope}.")
 
 
 def refuse_repeated_headers(request: HttpRequest) -> None:

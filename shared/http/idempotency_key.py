@@ -27,10 +27,14 @@ def parse_key(header_value: str) -> str:
     return match[2]
 
 
-def record_id(tenant_id: str, method: str, path: str, key: str) -> str:
+def record_id(tenant_id: str, method: str, path: str, key: str, person: str | None = None) -> str:
     """Return the id of the document for one key: a digest of tenant, method, path and key.
 
-    Different scopes have different ids: neither a tenant's id nor a method nor a parsed key has a line break.
+    The keys of a person (the user id in a person's token) are apart from those of the tenant and of other persons, so
+    that one person's key returns no response of another's. Different scopes have different ids: none of the parts has a
+    line break.
     """
     scope = f"{tenant_id}\n{method}\n{path}\n{key}"
+    if person is not None:
+        scope = f"{scope}\n{person}"
     return f"idem_{sha256(scope.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"

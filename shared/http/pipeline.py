@@ -203,7 +203,8 @@ async def _idempotent(run: _Run, arguments: dict[str, Any]) -> HttpResponse:
     if raw_key is None:
         raise Problem("missing_idempotency_key", "A POST needs an Idempotency-Key header.")
     key = idempotency.parse_key(raw_key)
-    record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key)
+    person = None if run.caller is None else run.caller.user_id
+    record_id = idempotency.record_id(run.tenant_id, request.method, request.path, key, person)
     lock_key = f"idem/{record_id}"
     lock = await locks.take(runtime, lock_key)
     if lock is None:

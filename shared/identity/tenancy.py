@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import Final, Literal
 
 from shared.ports.documents import PLATFORM, Documents
 from shared.ports.secrets import Secrets
@@ -28,6 +28,18 @@ TENANT_SCOPES = (
     "operations:write",
 )
 PLATFORM_SCOPE = "platform:admin"
+PERSON_SCOPES: Final = frozenset(
+    {
+        "users:read",
+        "accounts:read",
+        "payments:read",
+        "payments:write",
+        "deposits:read",
+        "deposits:write",
+        "statements:read",
+    }
+)
+"""The scopes of a person's token (claim `user_id`). A person's token never has another one, whatever it claims."""
 
 
 def key_status(key: SigningKeyDocument, now_text: str) -> Literal["active", "grace", "revoked"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -32,7 +32,8 @@ class PaymentDocument(Document):
     `capture_amount` is the amount of the requested transfer. `amount_refunding` is the sum of the refunds in progress,
     so that refunds together never exceed the captured amount. `ledger_deadline` is the time until which the ledger may
     record the transfer. For the saga, `attempt` is the number of the step's attempt and `due_at` its deadline; None
-    means that the platform waits for nothing. `facts` is the number of timeline entries.
+    means that the platform waits for nothing. `created_by` is the person whose token created the payment, or
+    None; documents of earlier versions do not have it. `facts` is the number of timeline entries.
     """
 
     status: PaymentStatus
@@ -49,6 +50,7 @@ class PaymentDocument(Document):
     reference: str | None
     description: str | None
     metadata: dict[str, str] | None
+    created_by: NotRequired[str | None]
     failure: FailureDocument | None
     transfer_id: str
     ledger_deadline: str | None

@@ -109,7 +109,23 @@ def test_token_prints_a_token(lastro: Lastro) -> None:
     assert _json(lastro("token", "--platform", "--json"))["token_type"] == "Bearer"
     assert lastro("token", "--scope", "users:read").exit_code == 0
     assert "scope" in str(lastro("token", "--scope", "platform:admin").exception)
-    assert "client_credentials" in str(lastro("token", "--user", "usr_1").exception)
+    assert "not a user" in str(lastro("token", "--user", "usr_1").exception)
+
+
+def test_token_prints_a_persons_token(lastro: Lastro) -> None:
+    """`token --user` prints a token with which a user of the tenant sees only what is the user's own."""
+    person = {
+        "kind": "customer",
+        "name": "Rui Alves",
+        "document": {"type": "cpf", "number": "98765432100"},
+        "email": "rui@example.com",
+    }
+    user = _json(lastro("request", "POST", "/v1/users", "-d", json.dumps(person)))
+    token = lastro("token", "--user", user["id"]).stdout.strip()
+    header = f"Authorization: Bearer {token}"
+    page = _json(lastro("request", "GET", "/v1/users", "-H", header))
+    assert [found["id"] for found in page["data"]] == [user["id"]]
+    assert lastro("request", "GET", "/v1/dead-letters", "-H", header).exit_code == 1
 
 
 def test_functions_lists_every_function(lastro: Lastro) -> None:

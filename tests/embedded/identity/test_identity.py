@@ -48,10 +48,15 @@ class Directory:
             "shop": Client("shop", digest, "demo", frozenset({"payments:read", "payments:write"})),
             "platform": Client("platform", digest, None, frozenset({"platform:admin"})),
             "a:b": Client("a:b", digest, "demo", frozenset({"users:read"})),
+            "keeper": Client("keeper", digest, "demo", frozenset({"users:write", "ledger:read"})),
+            "other": Client("other", digest, "other", frozenset({"users:read"})),
         }
 
     async def client(self, client_id: str) -> Client | None:
         return self.clients.get(client_id)
+
+    async def has_person(self, tenant_id: str, user_id: str) -> bool:
+        return (tenant_id, user_id) == ("demo", "usr_1")
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +178,54 @@ async def test_wrong_credentials_get_one_answer(issuer: Issuer) -> None:
 
 async def test_other_grants_are_not_supported(issuer: Issuer) -> None:
     """Other grant types are answered with `unsupported_grant_type`, and a missing one with `invalid_request`."""
-    for grant_type in ("password", "authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"):
+    for grant_type in ("password", "authorization_code", "refresh_token"):
         assert await refused(issuer, grant(grant_type=grant_type)) == ("unsupported_grant_type", 400)
     assert await refused(issuer, grant(grant_type="")) == ("invalid_request", 400)
+
+
+def exchange(**fields: str) -> dict[str, str]:
+    """Return a request for a person's token."""
+    return {
+        **grant(grant_type="urn:ietf:params:oauth:grant-type:token-exchange"),
+        "requested_subject": "usr_1",
+        **fields,
+    }
+
+
+async def test_a_client_gets_a_persons_token(issuer: Issuer, ring: KeyRing, clock: ManualClock) -> None:
+    """A token exchange gives a token with the user's id and tenant, and with the client's scopes that persons have."""
+    answer = await issuer.token(exchange())
+    assert answer["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+    assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 300)
+    claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
+    assert (claims["user_id"], claims["sub"], claims["azp"]) == ("usr_1", "usr_1", "shop")
+    caller = await TokenVerifier(issuer.issuer_url, "lastro-api", ring.source, clock).verify(answer["access_token"])
+    assert (caller.user_id, caller.tenant_id, caller.client_id) == ("usr_1", "demo", "shop")
+    assert caller.scopes == {"payments:read", "payments:write"}
+    narrowed = await issuer.token(exchange(scope="payments:read", subject_token=""))
+    assert narrowed["scope"] == "payments:read"
+
+
+async def test_a_persons_token_has_no_other_scope(issuer: Issuer) -> None:
+    """A scope that persons do not have is refused, and so is an exchange by a client that has none of theirs."""
+    assert (await issuer.token(exchange(client_id="a:b")))["scope"] == "users:read"
+    assert (await issuer.token(grant(client_id="keeper")))["scope"] == "ledger:read users:write"
+    assert await refused(issuer, exchange(client_id="keeper")) == ("invalid_scope", 400)
+    assert await refused(issuer, exchange(client_id="keeper", scope="users:write")) == ("invalid_scope", 400)
+    assert await refused(issuer, exchange(scope="users:read")) == ("invalid_scope", 400)
+
+
+async def test_an_exchange_is_for_a_user_of_the_clients_tenant(issuer: Issuer) -> None:
+    """Another tenant's user is refused as an unknown one; a client of the platform has no persons, and a client with
+    a wrong secret gets nothing."""
+    unknown = await refused(issuer, {**exchange(), "requested_subject": "usr_2"})
+    assert await refused(issuer, exchange(client_id="other")) == unknown == ("invalid_request", 400)
+    assert await refused(issuer, {**exchange(), "requested_subject": ""}) == ("invalid_request", 400)
+    assert await refused(issuer, exchange(client_id="platform")) == ("unauthorized_client", 400)
+    assert await refused(issuer, exchange(client_secret="x")) == ("invalid_client", 401)
+    assert await refused(issuer, exchange(subject_token="abc")) == ("invalid_request", 400)
+    refresh = "urn:ietf:params:oauth:token-type:refresh_token"
+    assert await refused(issuer, exchange(requested_token_type=refresh)) == ("invalid_request", 400)
 
 
 async def test_keys_are_made_once(ring: KeyRing, stored: dict[str, bytes]) -> None:

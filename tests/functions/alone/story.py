@@ -32,6 +32,10 @@ class _NoClients:
         del client_id
         return None
 
+    async def has_person(self, tenant_id: str, user_id: str) -> bool:
+        del tenant_id, user_id
+        return False
+
 
 @dataclass(frozen=True)
 class Story:
