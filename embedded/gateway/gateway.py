@@ -13,10 +13,11 @@ from time import perf_counter
 from typing import Final, Protocol
 
 from embedded.gateway.routing import Router
+from shared.context.rate_limits import RateGate
 from shared.context.runtime import Runtime
 from shared.core.problems import Problem
 from shared.http.admission import bearer_token
-from shared.http.messages import HttpRequest, HttpResponse, RateGate
+from shared.http.messages import HttpRequest, HttpResponse
 from shared.http.methods import handler_for
 from shared.http.pipeline import problem_response, unavailable
 from shared.http.request_id import request_id_of
@@ -149,7 +150,8 @@ class Gateway:
         if tenant_id is None or upstream.rate_gate is None:
             return {}
         tenant = await tenant_of(self._runtime.documents, tenant_id)
-        return upstream.rate_gate(tenant_id, tenant["limits"]["requests_per_second"] if tenant is not None else None)
+        limit = tenant["limits"]["requests_per_second"] if tenant is not None else None
+        return await upstream.rate_gate(tenant_id, limit)
 
     async def _tenant_id(self, request: HttpRequest) -> str | None:
         """Return the token's tenant, or None for a request without a valid token, which the function will refuse."""

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 
 from embedded.gateway.gateway import Upstream
-from embedded.gateway.rate_limits import RateLimits
 from embedded.gateway.routing import BadRoute, Router
 from embedded.manifests.findings import Finding, ManifestError
 from embedded.manifests.kong import Kong, KongRoute, KongService, RateLimit
 from embedded.manifests.loading import Manifests
+from shared.context.rate_limits import RateGate, TenantRateLimit
+from shared.context.runtime import Runtime
 from shared.functions.decorators import operation_of
-from shared.http.messages import RateGate
 from shared.http.operation import HttpOperation
 
 
-def upstreams_of(
-    manifests: Manifests, *, max_body_bytes: int, seconds: Callable[[], float]
-) -> tuple[Router, dict[str, Upstream]]:
+def upstreams_of(manifests: Manifests, runtime: Runtime) -> tuple[Router, dict[str, Upstream]]:
     """Return the router over the names of Kong's routes, and the upstream of each name.
 
     Raises ManifestError with every field that is not supported.
     """
-    kong = manifests.kong
-    if kong is None:
-        raise ManifestError([Finding("knative", 0, "There is no declarative configuration of Kong in this folder.")])
-    findings = list(_refused(manifests, kong))
+    findings = unsupported(manifests)
     if findings:
         raise ManifestError(findings)
+    kong = manifests.kong
+    assert kong is not None, "a missing file is a finding"
+    max_body_bytes = runtime.settings.max_body_bytes
     gates: dict[tuple[int | None, str], RateGate] = {}
     routes: list[tuple[list[str], str, str]] = []
     upstreams: dict[str, Upstream] = {}
@@ -37,11 +35,18 @@ def upstreams_of(
             limit = kong.max_body_bytes(service, route)
             upstreams[route.name] = Upstream(
                 service.function,
-                _gate(kong.rate_limit(service, route), gates, seconds),
+                _gate(kong.rate_limit(service, route), gates, runtime),
                 min(max_body_bytes, limit or max_body_bytes),
             )
             routes += [(route.methods, path, route.name) for path in route.paths]
     return Router.of(routes), upstreams
+
+
+def unsupported(manifests: Manifests) -> list[Finding]:
+    """Return every field of Kong's file that is not supported, and a missing file."""
+    if manifests.kong is None:
+        return [Finding("knative", 0, "There is no declarative configuration of Kong in this folder.")]
+    return list(_refused(manifests, manifests.kong))
 
 
 def routed_operations(manifests: Manifests) -> list[HttpOperation]:
@@ -91,13 +96,11 @@ def _refused_of_route(
             yield str(error), ("paths", position)
 
 
-def _gate(
-    limit: RateLimit | None, gates: dict[tuple[int | None, str], RateGate], seconds: Callable[[], float]
-) -> RateGate | None:
+def _gate(limit: RateLimit | None, gates: dict[tuple[int | None, str], RateGate], runtime: Runtime) -> RateGate | None:
     if limit is None:
         return None
     # Routes with the same limit share their counts, as they do with one plugin of Kong.
     key = (limit.second, limit.header_name or "")
     if key not in gates:
-        gates[key] = RateLimits(limit.second or 0, seconds).take
+        gates[key] = TenantRateLimit(runtime, str(limit.second), limit.second)
     return gates[key]

@@ -133,7 +133,7 @@ class Platform:
         issuer = None
         if ring is not None:
             issuer = Issuer(issuer_url(settings), ring, StoredClients(runtime), clock, audience=settings.audience)
-        router, upstreams = upstreams_of(manifests, max_body_bytes=settings.max_body_bytes, seconds=clock.monotonic)
+        router, upstreams = upstreams_of(manifests, runtime)
         state = _State(process, log_on_kafka)
         inspection = Inspection(
             runtime,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from embedded.functions.ways_in import refused_ways
-from embedded.gateway.upstreams import upstreams_of
+from embedded.gateway.upstreams import unsupported
 from embedded.manifests.findings import Finding, ManifestError
 from embedded.wiring import facts, purity, services, ways
 from embedded.wiring.repository import Repository, read_repository
@@ -51,11 +50,7 @@ def check_wiring(root: Path) -> list[Finding]:
 
 def _refused_at_start(repository: Repository) -> list[Finding]:
     """Return the errors that the platform would find when it starts, beyond those of the manifests themselves."""
-    found: list[Finding] = []
-    try:
-        upstreams_of(repository.manifests, max_body_bytes=ways.MAX_BODY_BYTES, seconds=time.monotonic)
-    except ManifestError as error:
-        found += error.findings
+    found = unsupported(repository.manifests)
     if all(repository.behind(name) is not None for name in repository.plan.services):
         found += refused_ways(repository.plan, repository.manifests, lambda name: _operation(repository, name))
     return found

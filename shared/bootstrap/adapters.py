@@ -62,6 +62,7 @@ def choose(settings: Settings) -> dict[str, Choice]:
 
     The nonces have no setting of their own. They are in the store of the documents, or on the server of the cache when
     the documents are on a server, too: each commit then stores its nonce (`Commit.nonce`), so the cache may lose it.
+    The rate limits are on the server of the cache; without one, no adapter has them.
 
     Raises InvalidSettings for URLs without an adapter in this version, and for a bus that would miss events. The text
     has only the scheme of a URL, because a URL may contain a password.
@@ -85,6 +86,8 @@ def choose(settings: Settings) -> dict[str, Choice]:
     if wrong:
         raise InvalidSettings("; ".join(wrong))
     choices["nonces"] = choices["cache" if settings.cache and settings.documents else "documents"]
+    if settings.cache:
+        choices["rate_limits"] = choices["cache"]
     return choices
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
     from shared.core.flags import Flag
+    from shared.core.sliding_window import Count
     from shared.ports.bus import Bus
     from shared.ports.cache import Cache
     from shared.ports.documents import Documents
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from shared.ports.identity import KeySource
     from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerStore, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce, Nonces
+    from shared.ports.rate_limits import RateLimits
     from shared.ports.secrets import Purpose, Secrets
 
 log = logging.getLogger(__name__)
@@ -256,6 +258,17 @@ class LazyNonces:
     async def use_once(self, nonce: Nonce) -> bool:
         nonces: Nonces = port_of(await self._lazy.adapter(), "nonces")
         return await nonces.use_once(nonce)
+
+
+class LazyRateLimits:
+    """The rate limits port."""
+
+    def __init__(self, lazy: LazyAdapter) -> None:
+        self._lazy = lazy
+
+    async def take(self, key: str, limit: int) -> Count:
+        rate_limits: RateLimits = port_of(await self._lazy.adapter(), "rate_limits")
+        return await rate_limits.take(key, limit)
 
 
 class LazyBus:

@@ -31,9 +31,11 @@ from shared.bootstrap.lazy import (
     LazyIdentity,
     LazyLedger,
     LazyNonces,
+    LazyRateLimits,
     LazySecrets,
     port_of,
 )
+from shared.context.rate_limits import TenantRateLimit
 from shared.context.runtime import RequestQuiet, Runtime
 from shared.core.clock import Clock, JumpWatch, SystemClock
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from shared.ports.identity import KeySource
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
+    from shared.ports.rate_limits import RateLimits
     from shared.ports.secrets import Secrets
 
 log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ class Ports(NamedTuple):
     flags: Flags
     identity: KeySource | None = None
     """None without LASTRO_IDENTITY: the issuer is the local one."""
+    rate_limits: RateLimits | None = None
 
 
 class Process:
@@ -184,6 +188,7 @@ class Process:
             secrets=LazySecrets(self._lazily(choices["secrets"])),
             flags=self._lazy_flags(choices["flags"]),
             identity=LazyIdentity(self._lazily(choices["identity"])) if "identity" in choices else None,
+            rate_limits=LazyRateLimits(self._lazily(choices["cache"])) if "rate_limits" in choices else None,
         )
 
     def _lazy_flags(self, choice: Choice) -> Flags:
@@ -234,6 +239,16 @@ class Process:
     def _all_adapters(self) -> list[Adapter | LazyAdapter]:
         return [*self._adapters.values(), *self._lazy.values()]
 
+    def runtime_alone(self) -> Runtime:
+        """Return the runtime of a function that runs alone, over adapters that open at their first use.
+
+        The gateway before it knows no limits of tenants. Their own limits hold here, where processes can share counts.
+        """
+        runtime = self.runtime(self.lazy_ports())
+        if runtime.rate_limits is not None:
+            runtime.rate_gate = TenantRateLimit(runtime, "own", None)
+        return runtime
+
     def runtime(
         self, ports: Ports, keys: KeySource | None = None, request_quiet: RequestQuiet | None = None
     ) -> Runtime:
@@ -256,6 +271,7 @@ class Process:
             flags=ports.flags,
             verifier=token_verifier(self.settings, self.clock, keys or ports.identity or StoredKeys(ports.secrets)),
             telemetry=self.telemetry,
+            rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
             request_quiet=request_quiet,
         )

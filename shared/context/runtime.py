@@ -12,6 +12,7 @@ from shared.core.ids import IdSource
 from shared.identity.tenancy import SigningSecrets
 
 if TYPE_CHECKING:
+    from shared.context.rate_limits import RateGate
     from shared.core.randomness import SecretSource
     from shared.core.settings import Settings
     from shared.identity.tokens import TokenVerifier
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
     from shared.ports.rail import Rail
+    from shared.ports.rate_limits import RateLimits
     from shared.ports.secrets import Secrets
     from shared.telemetry.recorder import Telemetry
 
@@ -49,6 +51,10 @@ class Runtime:
     flags: Flags
     verifier: TokenVerifier
     telemetry: Telemetry
+    rate_limits: RateLimits | None = None
+    """The counts of requests that processes share; None when each process counts for itself."""
+    rate_gate: RateGate | None = None
+    """The limit for requests that no gateway in this process has counted; set where a function runs alone."""
     rails: dict[str, Rail] = field(default_factory=dict)
     request_quiet: RequestQuiet | None = None
     """Set when the broker runs in this process. A request with `Prefer: wait` then need not poll its document."""

@@ -37,5 +37,14 @@ STOP_METHOD: Final[Mapping[str, Flag]] = {
 """For each payment method the switch that stops it. A switch that is on stops, so that a flag that is new, disabled or
 archived stops nothing."""
 
-FLAGS: Final[Mapping[str, Flag]] = {flag.name: flag for flag in STOP_METHOD.values()}
+SHARED_RATE_LIMITS: Final = Flag(
+    "shared-rate-limits",
+    "release",
+    default=True,
+    description="On: all processes share the tenant's rate limit in Redis, at a round trip for each request. Off: each "
+    "process holds the limit by itself.",
+)
+"""Where the cache is a server: whether a tenant's requests are counted there, or by each process."""
+
+FLAGS: Final[Mapping[str, Flag]] = {flag.name: flag for flag in (*STOP_METHOD.values(), SHARED_RATE_LIMITS)}
 """All flags, by name."""

@@ -71,7 +71,7 @@ class Application:
         await receive()
         async with AsyncExitStack() as stack:
             process = await stack.enter_async_context(Process(self._settings, logs=self._logs))
-            install(process.runtime(process.lazy_ports()))
+            install(process.runtime_alone())
             self._process = process
             stack.callback(install, None)
             # Its stores are opened by the first request or probe.

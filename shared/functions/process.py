@@ -42,7 +42,7 @@ def process_runtime() -> Runtime:
         settings, logs = begin()
         process = Process(settings, logs=logs)
         process.begin(refuse_to_start)
-        install(process.runtime(process.lazy_ports()))
+        install(process.runtime_alone())
     assert _installed is not None
     return _installed
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from shared.context.rate_limits import RateGate
     from shared.identity.tokens import Caller
 
 SECURITY_HEADERS: Final = frozenset(
@@ -27,10 +28,6 @@ _EVENT_PREFIX: Final = "ce-"
 """The prefix of the headers that carry attributes of a CloudEvent. Each may occur once, as a security header may."""
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
-RateGate = Callable[[str, int | None], Mapping[str, str]]
-"""Counts a request against the rate limit of its tenant. Called with the tenant's id and its own limit (requests per
-second, None for the default). Returns headers for the response, or raises Problem `rate_limited`."""
-
 
 @dataclass(slots=True)
 class HttpRequest:
@@ -46,6 +43,7 @@ class HttpRequest:
     body: bytes
     repeated: frozenset[str] = frozenset()
     rate_gate: RateGate | None = None
+    """The limit of the gateway in this process, when the gateway has not applied it itself."""
     caller: Caller | None = None
     """The caller, when a gateway in this process has already verified the token."""
     wait: bool = field(default=True)

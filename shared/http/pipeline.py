@@ -173,9 +173,10 @@ async def _admit_and_execute(run: _Run) -> HttpResponse:
     if operation.access is not Access.PROVIDER:
         run.caller, tenant = await admit(operation, request, run.runtime)
         run.tenant_id = run.caller.tenant_id or "-"
-        if request.rate_gate is not None:
+        gate = request.rate_gate or run.runtime.rate_gate
+        if gate is not None:
             limit = tenant["limits"]["requests_per_second"] if tenant is not None else None
-            run.headers = dict(request.rate_gate(run.tenant_id, limit))
+            run.headers = dict(await gate(run.tenant_id, limit))
         if operation.access is Access.TENANT and (
             request.method in MUTATING or request.header("x-signature") is not None
         ):

@@ -15,6 +15,7 @@ from shared.ports.documents import Commit, Documents, InboxMarker, Query
 from shared.ports.flags import Flags
 from shared.ports.ledger import Cause, LedgerStore, Leg, Transfer
 from shared.ports.nonces import Nonce, Nonces
+from shared.ports.rate_limits import RateLimits
 from shared.ports.secrets import Secrets
 from tests.ports.documents_suite import NOTES, event
 
@@ -88,6 +89,10 @@ def secret_uses(secrets: Secrets) -> list[Use]:
 
 def flag_uses(flags: Flags) -> list[Use]:
     return [partial(flags.enabled, STOP_METHOD["pix"], "ten_1")]
+
+
+def rate_limit_uses(rate_limits: RateLimits) -> list[Use]:
+    return [partial(rate_limits.take, "k", 2)] * 3
 
 
 def joined(*parts: Sequence[Use]) -> list[Use]:

@@ -24,6 +24,7 @@ from shared.adapters.memory.stores import (
     MemoryFlags,
     MemoryLedger,
     MemoryNonces,
+    MemoryRateLimits,
     MemorySecrets,
 )
 from shared.adapters.otlp.export import OtlpLink
@@ -46,6 +47,7 @@ from tests.ports.port_uses import (
     joined,
     ledger_uses,
     nonce_uses,
+    rate_limit_uses,
     secret_uses,
 )
 from tests.realm import serving_realm
@@ -266,6 +268,13 @@ class TestMemorySecrets(MemoryLifecycle):
 
     adapter = MemorySecrets
     calls = staticmethod(secret_uses)
+
+
+class TestMemoryRateLimits(MemoryLifecycle):
+    """The rate limits in memory."""
+
+    adapter = MemoryRateLimits
+    calls = staticmethod(rate_limit_uses)
 
 
 class TestMemoryFlags(MemoryLifecycle):

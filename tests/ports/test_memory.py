@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from shared.adapters.memory.stores import (
     MemoryFlags,
     MemoryLedger,
     MemoryNonces,
+    MemoryRateLimits,
     MemorySecrets,
 )
 from shared.core.clock import ManualClock
@@ -23,6 +25,7 @@ from tests.ports.cache_suite import CacheSuite
 from tests.ports.documents_suite import ACCOUNTS, COLLECTIONS, NOTES, DocumentsSuite, account, event, insert, note
 from tests.ports.ledger_suite import LedgerSuite
 from tests.ports.nonces_suite import NoncesSuite
+from tests.ports.rate_limits_suite import RateLimitsSuite
 from tests.ports.secrets_suite import SecretsSuite
 
 
@@ -93,6 +96,22 @@ class TestSecrets(SecretsSuite):
     @pytest.fixture
     def secrets(self) -> MemorySecrets:
         return MemorySecrets()
+
+
+class TestRateLimits(RateLimitsSuite):
+    """The rate limits port in memory."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    @pytest.fixture
+    def window(self) -> timedelta:
+        return timedelta(seconds=1)
+
+    @pytest.fixture
+    def rate_limits(self, clock: ManualClock) -> MemoryRateLimits:
+        return MemoryRateLimits(clock)
 
 
 async def test_the_bus_stores_published_events() -> None:

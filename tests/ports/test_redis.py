@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from itertools import accumulate
 from uuid import uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from redis import Redis
 
 from shared.adapters.redis.address import read_address
 from shared.adapters.redis.cache import RedisCache
 from shared.adapters.redis.nonces import RedisNonces
+from shared.adapters.redis.rate_limits import SCRIPT, RedisRateLimits
 from shared.adapters.redis.server import RedisServer
 from shared.core.clock import ManualClock
 from shared.core.settings import Settings
+from shared.core.sliding_window import GROUPS, Count, SlidingWindows
+from shared.core.sliding_window import SECOND as SECOND_OF_A_WINDOW
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import Closed, NotOpened
 from shared.ports.nonces import Nonce
+from tests.harness import ROOT
 from tests.ports.cache_suite import SECOND, CacheSuite
 from tests.ports.nonces_suite import NoncesSuite
+from tests.ports.rate_limits_suite import RateLimitsSuite
 
 
 class MovedClock(ManualClock):
@@ -98,6 +109,74 @@ class TestNonces(NoncesSuite):
     @pytest.fixture
     def nonces(self, server: RedisServer) -> RedisNonces:
         return server.nonces
+
+
+class TestRateLimits(RateLimitsSuite):
+    """The rate limits port on Redis. The window is long, because the server's expiry goes by the real time."""
+
+    @pytest.fixture
+    def window(self) -> timedelta:
+        return timedelta(hours=1)
+
+    @pytest.fixture
+    def rate_limits(
+        self, server: RedisServer, namespace: str, clock: ManualClock, window: timedelta
+    ) -> RedisRateLimits:
+        def now() -> int:
+            return round(clock.monotonic() * SECOND_OF_A_WINDOW)
+
+        return RedisRateLimits(server, namespace, window=window // timedelta(microseconds=1), now=now)
+
+    async def test_the_counts_go_by_the_servers_clock(self, server: RedisServer, redis_url: str) -> None:
+        """Without another clock the time is the server's, and the counts expire with their window."""
+        rate_limits = server.rate_limits
+        assert (await rate_limits.take("k", 20_000)).remaining == 19_999
+        with Redis.from_url(redis_url) as client:
+            (key,) = client.scan_iter(f"{server.cache._namespace}:rate:*")
+            assert client.pttl(key) <= 1000
+
+    @pytest.mark.parametrize("back", [timedelta(minutes=30), timedelta(hours=2)], ids=["less", "more than a window"])
+    async def test_a_clock_that_goes_back(self, server: RedisServer, namespace: str, back: timedelta) -> None:
+        """When the server's clock goes back, as at a failover, requests of the last window still count; those more than
+        a window in the future are forgotten, so that a tenant is not blocked for long."""
+        hour, now = 3600 * SECOND_OF_A_WINDOW, [10**15]
+        rate_limits = RedisRateLimits(server, namespace, window=hour, now=lambda: now[0])
+        for _ in range(2):
+            assert (await rate_limits.take("k", 2)).admitted
+        now[0] -= back // timedelta(microseconds=1)
+        assert (await rate_limits.take("k", 2)).admitted is (back > timedelta(hours=1))
+
+    @given(
+        gaps=st.lists(st.integers(0, 200) | st.integers(0, 10_000), max_size=60),
+        limits=st.lists(st.integers(1, 8), min_size=1, max_size=3),
+    )
+    @settings(deadline=None, max_examples=60)
+    def test_the_script_counts_as_the_reference(self, redis_url: str, gaps: list[int], limits: list[int]) -> None:
+        """For any times and limits, the script gives the counts that shared.core.sliding_window gives."""
+        window, scale = 10_000, 3600 * SECOND_OF_A_WINDOW // 10_000
+        reference = SlidingWindows(window * scale)
+        with Redis.from_url(redis_url) as client:
+            script, key = client.register_script(SCRIPT), f"test-{uuid4().hex}"
+            for number, now in enumerate(accumulate(gaps)):
+                limit, moment = limits[number % len(limits)], now * scale
+                arguments = [limit, window * scale, window * scale // GROUPS, moment]
+                admitted, remaining, wait = script(keys=[key], args=arguments)
+                found = Count(bool(admitted), remaining, int(wait) / SECOND_OF_A_WINDOW)
+                assert found == reference.take("k", limit, moment)
+
+    async def test_two_processes_admit_the_limit_together(self, redis_url: str, namespace: str) -> None:
+        """Two processes that send more than the limit at once admit together exactly the limit."""
+        command = [sys.executable, str(ROOT / "tests/ports/counting_process.py"), redis_url, namespace, "500", "400"]
+        processes = [
+            await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=PIPE, stdout=PIPE) for _ in range(2)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        ended = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+        admitted = [int(output) for output, _ in ended]
+        assert sum(admitted) == 500
+        assert all(100 <= number <= 400 for number in admitted)
 
 
 async def test_a_server_that_does_not_answer_is_named_without_its_password(unused_tcp_port: int) -> None:

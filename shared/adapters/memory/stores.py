@@ -19,6 +19,7 @@ from shared.core.clock import Clock, SystemClock
 from shared.core.envelope import Envelope
 from shared.core.flags import Flag
 from shared.core.money import MAX_MINOR_UNITS
+from shared.core.sliding_window import SECOND, Count, SlidingWindows
 from shared.ports.documents import (
     PRIMARY_INDEX,
     AlreadyApplied,
@@ -443,3 +444,17 @@ class MemoryFlags(Adapter):
         self.require_open()
         value = self.values.get(flag, flag.default)
         return value if isinstance(value, bool) else tenant_id in value
+
+
+class MemoryRateLimits(Adapter):
+    """The rate limits port. The time is the clock's monotonic one; `window` is the window's length in microseconds."""
+
+    adapter_name = "store of rate limits"
+
+    def __init__(self, clock: Clock | None = None, window: int = SECOND) -> None:
+        self._clock = clock or SystemClock()
+        self._windows = SlidingWindows(window)
+
+    async def take(self, key: str, limit: int) -> Count:
+        self.require_open()
+        return self._windows.take(key, limit, round(self._clock.monotonic() * SECOND))

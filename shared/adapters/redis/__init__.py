@@ -1,1 +1,1 @@
-"""The cache and nonces ports on Redis: one server, with TLS, or behind Sentinels."""
+"""The ports of cache, nonces and rate limits on Redis: one server, with TLS, or behind Sentinels."""

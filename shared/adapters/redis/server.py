@@ -1,4 +1,4 @@
-"""A Redis server and its two ports."""
+"""A Redis server and its ports."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from shared.adapters.redis.address import Address, read_address
 from shared.adapters.redis.cache import RedisCache
 from shared.adapters.redis.nonces import RedisNonces
+from shared.adapters.redis.rate_limits import RedisRateLimits
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
@@ -26,7 +27,7 @@ _BACKOFF_LIMIT_SECONDS: Final = 0.2
 
 
 class RedisServer(Adapter):
-    """A Redis server, or the one that Sentinels name, with its cache and nonces ports.
+    """A Redis server, or the one that Sentinels name, with the ports of cache, nonces and rate limits.
 
     It may lose everything at any moment: a restart or a failover costs time and changes no result. A server that does
     not answer is therefore no trouble (`Adapter.trouble`): the platform is slower and still serves.
@@ -43,6 +44,7 @@ class RedisServer(Adapter):
         self._resting_until = 0.0
         self.cache = RedisCache(self, address.namespace)
         self.nonces = RedisNonces(self, address.namespace, clock)
+        self.rate_limits = RedisRateLimits(self, address.namespace)
 
     @property
     def client(self) -> Redis:

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from embedded.gateway.gateway import Gateway, Upstream
-from embedded.gateway.rate_limits import RateLimits
 from embedded.gateway.routing import Router
+from shared.context.rate_limits import TenantRateLimit
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
 from tests.harness import Harness
@@ -40,9 +40,9 @@ class Setup:
         self.answer = HttpResponse(200, {"content-type": "application/json"}, b'{"a":1}')
         self.failure: Exception | None = None
         self.full = False
-        self.limits = RateLimits(2, lambda: 0.0)
+        self.limit = TenantRateLimit(runtime, "2", 2)
         upstreams = {
-            name: Upstream(f"things-{name}", self.limits.take, 8 if name == "small" else 1000)
+            name: Upstream(f"things-{name}", self.limit, 8 if name == "small" else 1000)
             for name in ("make", "list", "get", "small")
         }
         self.gateway = Gateway(runtime, Router.of(ROUTES), upstreams, self._serve, Own(), self._admit, **options)

@@ -14,6 +14,7 @@ from embedded.manifests.findings import ManifestError
 from embedded.manifests.loading import Manifests, load
 from shared.core.problems import Problem
 from tests.embedded.broker.small_platform import service, write
+from tests.harness import Harness
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,30 +36,30 @@ def _limit(**config: Any) -> dict[str, Any]:
     return {"name": "rate-limiting", "config": {"limit_by": "header", "header_name": "X-Tenant-Id", **config}}
 
 
-def test_the_deployed_file_is_interpreted() -> None:
+async def test_the_deployed_file_is_interpreted(harness: Harness) -> None:
     """Every deployed route has a Service, the rate limit of the embedded overlay, and Kong's size limit."""
     manifests = load(ROOT)
-    router, upstreams = upstreams_of(manifests, max_body_bytes=2**20, seconds=lambda: 0.0)
+    router, upstreams = upstreams_of(manifests, harness.runtime)
     route = router.routes("/v1/payments")["POST"]
     assert upstreams[route].service == "payments-create-payment"
     assert upstreams[route].max_body_bytes == 256 * 1024
     gate = upstreams[route].rate_gate
     assert gate is not None
-    assert gate("acme", None)["x-ratelimit-limit-second"] == "20000"
+    assert (await gate("acme", None))["x-ratelimit-limit-second"] == "20000"
     assert {upstream.service for upstream in upstreams.values()} <= set(manifests.services)
 
 
-def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
+async def test_routes_under_one_limit_count_together(harness: Harness, tmp_path: Path) -> None:
     """Requests of a tenant on all routes count together for the general limit."""
     other = {"name": "r2", "methods": ["POST"], "paths": ["~/v1/x$"], "strip_path": False}
     manifests = _manifests(tmp_path, plugins=[_limit(second=1)], more=[other])
-    _, upstreams = upstreams_of(manifests, max_body_bytes=10, seconds=lambda: 0.0)
+    _, upstreams = upstreams_of(manifests, harness.runtime)
     first, second = upstreams["r"].rate_gate, upstreams["r2"].rate_gate
     assert first is not None
     assert second is not None
-    first("acme", None)
+    await first("acme", None)
     with pytest.raises(Problem):
-        second("acme", None)
+        await second("acme", None)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +77,19 @@ def test_routes_under_one_limit_count_together(tmp_path: Path) -> None:
     ],
 )
 def test_an_unsupported_route_or_plugin_is_refused(
-    tmp_path: Path, route: dict[str, Any], plugins: list[dict[str, Any]], reason: str
+    harness: Harness, tmp_path: Path, route: dict[str, Any], plugins: list[dict[str, Any]], reason: str
 ) -> None:
     """A route or plugin that the gateway would interpret differently from Kong is refused at the start with file and
     line."""
     with pytest.raises(ManifestError, match=rf"knative/all\.yaml:18: Kong, {reason}"):
-        upstreams_of(_manifests(tmp_path, route, plugins), max_body_bytes=10, seconds=lambda: 0.0)
+        upstreams_of(_manifests(tmp_path, route, plugins), harness.runtime)
 
 
-def test_a_route_without_a_service_is_refused(tmp_path: Path) -> None:
+def test_a_route_without_a_service_is_refused(harness: Harness, tmp_path: Path) -> None:
     """A route whose host is not a Service, and a missing Kong file, are errors."""
     manifests = _manifests(tmp_path)
     manifests.services.clear()
     with pytest.raises(ManifestError, match=r"services\.0\.host: there is no Service x-f"):
-        upstreams_of(manifests, max_body_bytes=10, seconds=lambda: 0.0)
+        upstreams_of(manifests, harness.runtime)
     with pytest.raises(ManifestError, match="no declarative configuration of Kong"):
-        upstreams_of(Manifests(), max_body_bytes=10, seconds=lambda: 0.0)
+        upstreams_of(Manifests(), harness.runtime)

@@ -17,6 +17,7 @@ from shared.adapters.memory.stores import (
     MemoryFlags,
     MemoryLedger,
     MemoryNonces,
+    MemoryRateLimits,
     MemorySecrets,
 )
 from shared.bootstrap import adapters
@@ -30,7 +31,7 @@ from tests.ports.port_uses import bus_uses, cache_uses, ledger_uses, nonce_uses,
 from tests.waiting import rest
 
 ORDER = ["secrets", "flags", "cache", "documents", "ledger", "bus"]
-"""The ports in the order of their opening. The nonces are with the cache here."""
+"""The ports in the order of their opening. The nonces and the rate limits are with the cache here."""
 
 
 class Recorded(Adapter):
@@ -51,6 +52,7 @@ class Recorded(Adapter):
             "bus": MemoryBus,
             "secrets": MemorySecrets,
             "flags": MemoryFlags,
+            "rate_limits": MemoryRateLimits,
         }
         self._ports = {port: made[port]() for port in options.ports}
         for port, adapter in self._ports.items():
@@ -115,7 +117,7 @@ async def test_adapters_are_opened_in_order_and_closed_in_reverse(servers: Serve
     async with Process(everywhere()) as process:
         await process.open_ports("thread")
         opened = list(servers.journal)
-    assert opened == ["open " + ("cache+nonces" if port == "cache" else port) for port in ORDER]
+    assert opened == ["open " + ("cache+nonces+rate_limits" if port == "cache" else port) for port in ORDER]
     assert servers.journal == opened + closed_again(opened)
 
 
@@ -189,7 +191,7 @@ async def test_ports_of_one_url_share_an_adapter(servers: Servers) -> None:
     assert [sorted(adapter.options.ports) for adapter in servers.made] == [
         ["secrets"],
         ["flags"],
-        ["cache", "nonces"],
+        ["cache", "nonces", "rate_limits"],
         ["documents", "ledger"],
         ["bus"],
     ]
@@ -203,7 +205,7 @@ async def test_a_lazy_adapter_is_opened_by_its_first_use_only(servers: Servers) 
         assert servers.journal == []
         for uses in (ledger_uses(ports.ledger), cache_uses(ports.cache), nonce_uses(ports.nonces)):
             await asyncio.gather(*(use() for use in uses))
-        assert servers.journal == ["open ledger", "open cache+nonces"]
+        assert servers.journal == ["open ledger", "open cache+nonces+rate_limits"]
         for use in (*secret_uses(ports.secrets), *bus_uses(ports.bus)):
             await use()
         opened = list(servers.journal)
@@ -276,7 +278,7 @@ async def test_a_caller_that_is_cancelled_does_not_stop_the_opening(servers: Ser
         await rest()
         gate.set()
         assert await second is None
-        assert servers.journal == ["open cache+nonces"]
+        assert servers.journal == ["open cache+nonces+rate_limits"]
 
 
 async def test_an_end_during_a_lazy_opening_stops_it(servers: Servers) -> None:
@@ -338,6 +340,23 @@ def test_nonces_are_where_no_loss_permits_a_replay(servers: Servers, settings: d
     choices = adapters.choose(Settings(**settings))  # type: ignore[arg-type]  # each is text
     assert choices["nonces"].url == place
     assert choices["nonces"] in (choices["documents"], choices["cache"])
+
+
+async def test_rate_limits_are_shared_where_the_cache_is_a_server(servers: Servers) -> None:
+    """With a cache on a server its counts are used, and a function that runs alone limits tenants that have their own
+    limit; without one each process counts for itself, and a function that runs alone limits none."""
+    async with Process(Settings(cache="test://cache")) as process:
+        runtime = process.runtime_alone()
+        assert runtime.rate_limits is not None
+        assert runtime.rate_gate is not None
+        assert await runtime.rate_gate("ten_1", None) == {}
+        assert servers.journal == []
+        assert (await runtime.rate_gate("ten_1", 5))["ratelimit-remaining"] == "4"
+        assert servers.journal == ["open cache+rate_limits"]
+    async with Process(Settings()) as process:
+        runtime = process.runtime_alone()
+        assert runtime.rate_limits is None
+        assert runtime.rate_gate is None
 
 
 def test_a_bus_without_documents_on_a_server_is_refused(servers: Servers) -> None:
