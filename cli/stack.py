@@ -66,19 +66,23 @@ def status(*, as_json: Json = False) -> None:
         print_json({"data": found})
         return
     for server in found:
-        console().print(f"{server['name']:<10} {server['state']:<12} {server['setting']}", markup=False)
+        setting = " ".join(server["setting"].splitlines())
+        console().print(f"{server['name']:<10} {server['state']:<12} {setting}", markup=False)
 
 
 def _show(settings: dict[str, str], *, as_json: bool) -> None:
     if as_json:
-        print_json(dict(setting.split("=", 1) for setting in settings.values()))
+        print_json(dict(line.split("=", 1) for setting in settings.values() for line in setting.splitlines()))
         return
     for setting in settings.values():
         print(setting)
 
 
 def _settings(names: list[str] | None) -> dict[str, str]:
-    """Return the setting of each server by its name, in the order of the file. Raises CliError for an unknown name."""
+    """Return the settings of each server, one a line, by its name, in the order of the file.
+
+    Raises CliError for an unknown name.
+    """
     import yaml
 
     services = yaml.safe_load(_path().read_text(encoding="utf-8"))["services"]

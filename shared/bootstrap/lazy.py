@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shared.ports.cache import Cache
     from shared.ports.documents import Documents
     from shared.ports.flags import Flags
-    from shared.ports.identity import KeySource
+    from shared.ports.identity import Identity, NewClient
     from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerStore, RecordedTransfer, Refusal, Transfer
     from shared.ports.nonces import Nonce, Nonces
     from shared.ports.rate_limits import RateLimits
@@ -291,8 +291,12 @@ class LazyIdentity:
         self._lazy = lazy
 
     async def key(self, kid: str) -> PyJWK | None:
-        identity: KeySource = port_of(await self._lazy.adapter(), "identity")
+        identity: Identity = port_of(await self._lazy.adapter(), "identity")
         return await identity.key(kid)
+
+    async def register(self, client: NewClient) -> None:
+        identity: Identity = port_of(await self._lazy.adapter(), "identity")
+        await identity.register(client)
 
 
 class LazySecrets:

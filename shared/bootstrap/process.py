@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from shared.ports.cache import Cache
     from shared.ports.documents import Collection, Documents
     from shared.ports.flags import Flags
-    from shared.ports.identity import KeySource
+    from shared.ports.identity import Identity, KeySource
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
     from shared.ports.rate_limits import RateLimits
@@ -76,7 +76,7 @@ class Ports(NamedTuple):
     bus: Bus
     secrets: Secrets
     flags: Flags
-    identity: KeySource | None = None
+    identity: Identity | None = None
     """None without LASTRO_IDENTITY: the issuer is the local one."""
     rate_limits: RateLimits | None = None
 
@@ -273,6 +273,7 @@ class Process:
             telemetry=self.telemetry,
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
+            clients=ports.identity,
             request_quiet=request_quiet,
         )
 

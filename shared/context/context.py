@@ -26,6 +26,7 @@ from shared.ports.documents import (
 if TYPE_CHECKING:
     from shared.context.runtime import Runtime
     from shared.identity.tokens import Caller
+    from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
     from shared.ports.rail import Rail
 
@@ -104,6 +105,11 @@ class Context:
     def rails(self) -> Mapping[str, Rail]:
         """The payment rails, by the name of the provider."""
         return self.runtime.rails
+
+    @property
+    def clients(self) -> Clients | None:
+        """The clients of the realm that issues access tokens; None when the platform issues them itself."""
+        return self.runtime.clients
 
     @property
     def secrets(self) -> TenantSecrets:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shared.ports.cache import Cache
     from shared.ports.documents import Documents
     from shared.ports.flags import Flags
+    from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
     from shared.ports.rail import Rail
@@ -56,6 +57,8 @@ class Runtime:
     rate_gate: RateGate | None = None
     """The limit for requests that no gateway in this process has counted; set where a function runs alone."""
     rails: dict[str, Rail] = field(default_factory=dict)
+    clients: Clients | None = None
+    """The clients of the realm that issues access tokens; None when the platform issues them itself."""
     request_quiet: RequestQuiet | None = None
     """Set when the broker runs in this process. A request with `Prefer: wait` then need not poll its document."""
     ids: IdSource = field(init=False)

@@ -16,7 +16,7 @@ OTHER_VARIABLES: Final = ("LASTRO_COMMAND", "LASTRO_CRASH_AT", "LASTRO_PYTHON")
 """Variables with the prefix that other code reads: the launcher and tests."""
 
 _CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
-_URLS: Final = ("base_url", "identity", "pix_rail")
+_URLS: Final = ("base_url", "identity", "identity_admin", "pix_rail")
 _FROM_ZERO: Final = frozenset(
     {
         "data_lock_seconds",
@@ -50,6 +50,9 @@ class Settings(NamedTuple):
     bus: str = ""
     secrets: str = ""
     identity: str = ""
+    identity_admin: str = ""
+    identity_client: str = "lastro-provisioning"
+    identity_client_secret: str = ""
     flags: str = ""
     data_dir: str = ".lastro"
     base_url: str = "http://127.0.0.1:8080"

@@ -187,6 +187,10 @@ def caller_of(claims: Mapping[str, Any]) -> Caller:
     user_id = _optional_text(claims, "user_id")
     if user_id is not None and tenant_id is None:
         _refuse("The token has a user but no tenant.")
+    if tenant_id is not None and user_id is None and "sid" in claims:
+        # `sid` is the session of a person who has logged in (OpenID Connect Front-Channel Logout 1.0 §3). Without a
+        # user the token would pass for one of a service, which sees the whole tenant.
+        _refuse("The token is a person's and names no user.")
     return Caller(
         subject=_text(claims, "sub"),
         client_id=_text(claims, "azp"),

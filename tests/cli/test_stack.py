@@ -17,6 +17,7 @@ from shared.core.settings import Settings
 from tests.cli.started import ROOT, run
 from tests.servers.cassandra_server import VERSION as CASSANDRA
 from tests.servers.kafka_server import VERSION as KAFKA
+from tests.servers.keycloak_server import VERSION as KEYCLOAK
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -43,10 +44,11 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_up_waits_and_prints_the_settings(docker: Path) -> None:
-    """`stack up` waits until all servers are healthy, and prints one setting for each."""
+    """`stack up` waits until all servers are healthy, and prints the settings of each."""
     result = run("stack", "up")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [service["labels"]["lastro.setting"] for service in SERVICES.values()]
+    settings = [service["labels"]["lastro.setting"] for service in SERVICES.values()]
+    assert result.stdout.splitlines() == [line for setting in settings for line in setting.splitlines()]
     assert docker.read_text() == (
         f"compose --file {ROOT / 'compose.yaml'} up --detach --wait --wait-timeout 600 {' '.join(SERVICES)}\n"
     )
@@ -63,7 +65,7 @@ def test_an_unknown_server_is_refused(docker: Path) -> None:
     """A name that is not in compose.yaml is a usage error, and the message lists the names."""
     result = run("stack", "up", "oracle")
     assert result.returncode == 2
-    assert "compose.yaml has no server oracle: it has mongodb, cassandra, redis, kafka" in result.stderr
+    assert "compose.yaml has no server oracle: it has mongodb, cassandra, redis, kafka, keycloak" in result.stderr
     assert not docker.exists()
 
 
@@ -83,7 +85,7 @@ def test_status_shows_each_server(docker: Path, monkeypatch: pytest.MonkeyPatch,
     ]
     monkeypatch.setenv("ROWS", json.dumps(rows) if as_list else "\n".join(json.dumps(row) for row in rows))
     found = json.loads(run("stack", "status", "--json").stdout)["data"]
-    states = {"mongodb": "not started", "cassandra": "not started", "redis": "healthy", "kafka": "exited"}
+    states = dict.fromkeys(SERVICES, "not started") | {"redis": "healthy", "kafka": "exited"}
     assert {server["name"]: server["state"] for server in found} == states
     shown = run("stack", "status").stdout
     assert re.search(r"^redis +healthy +LASTRO_CACHE=redis://127\.0\.0\.1:6379/0$", shown, re.MULTILINE)
@@ -112,22 +114,24 @@ def test_a_service_is_pinned_checked_and_local(name: str) -> None:
     assert re.fullmatch(r"[a-z/]+:\d+\.\d+\.\d+", service["image"])
     assert service["healthcheck"]["test"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    assert [volume.partition(":")[0] for volume in service["volumes"]] == [name]
+    assert [volume.partition(":")[0] for volume in service["volumes"] if not volume.startswith(".")] == [name]
     setting, _, url = service["labels"]["lastro.setting"].partition("=")
-    assert re.fullmatch(r"LASTRO_(DOCUMENTS|LEDGER|CACHE|BUS)", setting)
+    assert re.fullmatch(r"LASTRO_(DOCUMENTS|LEDGER|CACHE|BUS|IDENTITY)", setting)
     assert "127.0.0.1:" + service["ports"][0].split(":")[1] in url
 
 
 def test_the_settings_are_accepted() -> None:
     """Each setting that `stack up` prints selects an adapter, and none of them selects the embedded one."""
-    printed = dict(service["labels"]["lastro.setting"].split("=", 1) for service in SERVICES.values())
+    labels = [service["labels"]["lastro.setting"] for service in SERVICES.values()]
+    printed = dict(line.split("=", 1) for label in labels for line in label.splitlines())
     settings = Settings.from_environment(printed)
     chosen = choose(settings)
-    assert {name: chosen[name].url for name in ("documents", "ledger", "cache", "bus")} == {
+    assert {name: chosen[name].url for name in ("documents", "ledger", "cache", "bus", "identity")} == {
         "documents": printed["LASTRO_DOCUMENTS"],
         "ledger": printed["LASTRO_LEDGER"],
         "cache": printed["LASTRO_CACHE"],
         "bus": printed["LASTRO_BUS"],
+        "identity": printed["LASTRO_IDENTITY"],
     }
     assert CassandraUrl.parse(settings.ledger).replicas == 1  # there is one node
 
@@ -136,6 +140,18 @@ def test_the_versions_are_those_of_the_tests() -> None:
     """If tests start the same server, compose.yaml has the same version as the tests."""
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{KAFKA}"
     assert SERVICES["cassandra"]["image"] == f"cassandra:{CASSANDRA}"
+    assert SERVICES["keycloak"]["image"] == f"keycloak/keycloak:{KEYCLOAK}"
+
+
+def test_keycloak_imports_the_realm_with_its_secrets() -> None:
+    """The realm of knative/platform/keycloak is mounted for import, and each secret that it names is given."""
+    service = SERVICES["keycloak"]
+    (mounted,) = [volume.split(":") for volume in service["volumes"] if volume.startswith(".")]
+    realm = (ROOT / mounted[0]).read_text(encoding="utf-8")
+    assert mounted[1] == "/opt/keycloak/data/import/lastro-realm.json"
+    assert set(re.findall(r"\$\{(LASTRO_\w+)\}", realm)) <= service["environment"].keys()
+    printed = dict(line.split("=", 1) for line in service["labels"]["lastro.setting"].splitlines())
+    assert printed["LASTRO_IDENTITY_CLIENT_SECRET"] == service["environment"]["LASTRO_PROVISIONING_SECRET"]
 
 
 def test_every_volume_is_declared() -> None:

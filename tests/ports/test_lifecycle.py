@@ -15,6 +15,7 @@ import pytest
 
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.yaml_flags import YamlFlags
+from shared.adapters.keycloak.clients import AdminAccess, RealmClients
 from shared.adapters.keycloak.realm import KeycloakRealm
 from shared.adapters.memory.local_cache import LocalCache
 from shared.adapters.memory.stores import (
@@ -185,7 +186,8 @@ class TestKeycloakRealm(LifecycleSuite):
     async def make(self) -> AsyncIterator[Make]:
         clock = SystemClock()
         async with serving_realm(clock) as realm:
-            yield lambda: KeycloakRealm(realm.url, JwksClient(realm.url, clock), 0.0)
+            access = AdminAccess("", "", "")
+            yield lambda: KeycloakRealm(realm.url, JwksClient(realm.url, clock), RealmClients(access, clock), 0.0)
 
     @pytest.fixture
     def uses(self) -> Uses:

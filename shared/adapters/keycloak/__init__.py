@@ -1,1 +1,1 @@
-"""The identity port on a realm of Keycloak, or of another OpenID Connect provider: its keys."""
+"""The identity port on a realm of Keycloak, or of another OpenID Connect provider: its keys and clients."""

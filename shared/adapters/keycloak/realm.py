@@ -1,5 +1,4 @@
-"""A realm that issues access tokens: its public keys, by OpenID Connect discovery (RFC 8414, OpenID Connect Discovery
-1.0)."""
+"""A realm that issues access tokens: its public keys, by OpenID Connect discovery 1.0, and its clients."""
 
 from __future__ import annotations
 
@@ -7,7 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+from shared.adapters.keycloak.clients import AdminAccess, RealmClients, admin_api
 from shared.identity.keys import JwksClient
+from shared.ports.identity import NewClient
 from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ class KeycloakRealm(Adapter):
 
     adapter_name = "identity provider"
 
-    def __init__(self, issuer: str, keys: JwksClient, start_seconds: float) -> None:
+    def __init__(self, issuer: str, keys: JwksClient, clients: RealmClients, start_seconds: float) -> None:
         """`start_seconds` is the longest time for which opening waits for the realm to answer."""
         self._issuer = issuer
         self._keys = keys
+        self.clients = clients
         self._start_seconds = start_seconds
 
     @property
@@ -40,6 +42,10 @@ class KeycloakRealm(Adapter):
         self.require_open()
         return await self._keys.key(kid)
 
+    async def register(self, client: NewClient) -> None:
+        self.require_open()
+        await self.clients.register(client)
+
     async def trouble(self) -> str | None:
         """Return why no token can be verified now, or None."""
         return await super().trouble() or await self._keys.trouble()
@@ -50,11 +56,13 @@ class KeycloakRealm(Adapter):
 
     async def _open(self, closing: AsyncExitStack) -> None:
         closing.push_async_callback(self._keys.aclose)
+        closing.push_async_callback(self.clients.aclose)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._start_seconds
         while True:
             failure = await self._keys.read_first()
             if failure is None:
+                self.clients.token_url = self.token_url
                 return
             if loop.time() >= deadline:
                 raise NotOpened(f"LASTRO_IDENTITY cannot be used: the keys of {self._issuer} cannot be read: {failure}")
@@ -63,5 +71,10 @@ class KeycloakRealm(Adapter):
 
 def keycloak_realm(options: AdapterOptions) -> KeycloakRealm:
     """Return the realm of the options, which is not open."""
+    settings = options.settings
     keys = JwksClient(options.url, options.clock, count=options.increase)
-    return KeycloakRealm(options.url, keys, options.settings.start_seconds if options.waits else 0.0)
+    access = AdminAccess(
+        settings.identity_client, settings.identity_client_secret, settings.identity_admin or admin_api(options.url)
+    )
+    clients = RealmClients(access, options.clock)
+    return KeycloakRealm(options.url, keys, clients, settings.start_seconds if options.waits else 0.0)

@@ -565,3 +565,13 @@ async def test_an_outage_of_the_issuer_is_503(clock: ManualClock) -> None:
     verifier = TokenVerifier(ISSUER, "lastro-api", JwksClient(ISSUER, clock, publisher.fetch), clock)
     with pytest.raises(Problem, match="dependency_unavailable"):
         await verifier.verify(signed(claims(clock)))
+
+
+async def test_a_persons_token_names_a_user(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A token of a login session (`sid`) that has a tenant and no user is refused; with a user, or without a tenant, it
+    is accepted."""
+    assert "names no user" in (await refusal(verifier, signed(claims(clock, sid="s1")))).detail
+    assert (await verifier.verify(signed(claims(clock, sid="s1", user_id="usr_1")))).user_id == "usr_1"
+    operator = claims(clock, sid="s1")
+    del operator["tenant_id"]
+    assert (await verifier.verify(signed(operator))).is_platform
