@@ -1,0 +1,1 @@
+"""The decision about a release that takes traffic step by step: to promote it, to wait, or to take it back."""

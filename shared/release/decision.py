@@ -1,0 +1,157 @@
+"""Decides what happens to a release, from its phase and what was measured of it. Pure: the same input, the same answer.
+
+The rules are the rows of the tables "Estratégia de Canary" and "Rollback Automático" of the architecture document.
+Where two rows contradict each other, the more particular one decides: a share of dead letters above its objective of
+0.01 % stops the promotion, and only above 0.05 % the release is paused; neither takes it back. A missing figure never
+promotes a release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final, NamedTuple
+
+from shared.release.indicators import LAG, OBJECTIVES, Measured, Objective, is_met, is_violated
+
+LAG_ROLL_BACK_SECONDS: Final = 5.0
+DEAD_LETTERS_PAUSE: Final = 0.0005
+OBSERVATION_MINUTES: Final = 30.0
+"""How long a release with all traffic must be without a regression."""
+OBSERVATION_ENDS_MINUTES: Final = 60.0
+"""When the observation ends. A release that is then not yet shown to be good waits for a person."""
+
+
+class Phase(Enum):
+    """A phase of a release: its number, and the new version's share of the traffic in percent."""
+
+    FIRST = (1, 5)
+    SECOND = (2, 25)
+    THIRD = (3, 50)
+    FOURTH = (4, 100)
+
+    @property
+    def number(self) -> int:
+        """1 to 4."""
+        return self.value[0]
+
+    @property
+    def percent(self) -> int:
+        """The new version's share of the traffic."""
+        return self.value[1]
+
+
+class Action(Enum):
+    """What happens to a release."""
+
+    PROMOTE = "promote"
+    """The next phase begins; after the last one the release is complete."""
+    HOLD = "hold"
+    """The phase goes on."""
+    PAUSE = "pause"
+    """The phase goes on until a person decides, and an alert is sent."""
+    ROLL_BACK = "roll back"
+    """All traffic, of requests and of events, goes to the former version."""
+
+
+class Observation(NamedTuple):
+    """What is known of the new version in a phase."""
+
+    measured: Mapping[str, Measured]
+    """By the key of the indicator; one without a figure is absent."""
+    minutes: float
+    """For how long the phase has gone on."""
+    is_ready: bool | None = None
+    """Whether all instances of the new version are ready and alive, or None when it is not known."""
+
+
+class Decision(NamedTuple):
+    """What happens to a release, and each reason for it in a sentence."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    with_consumers: bool = False
+    """Whether a return includes the consumers of events because of their lag, as the reason to be logged."""
+
+
+def decide(phase: Phase, seen: Observation) -> Decision:
+    """Return what happens to a release in a phase."""
+    for action, reasons in (
+        (Action.ROLL_BACK, tuple(_reasons_to_roll_back(seen))),
+        (Action.PAUSE, tuple(_reasons_to_pause(phase, seen))),
+        (Action.HOLD, tuple(_reasons_to_hold(phase, seen))),
+    ):
+        if reasons:
+            lag = seen.measured.get(LAG.key)
+            late = action is Action.ROLL_BACK and lag is not None and lag.value > LAG_ROLL_BACK_SECONDS
+            return Decision(action, reasons, with_consumers=late)
+    return Decision(Action.PROMOTE, (f"every criterion of phase {phase.number} is met",))
+
+
+def _reasons_to_roll_back(seen: Observation) -> Iterator[str]:
+    if seen.is_ready is False:
+        yield "an instance of the new version is not ready"
+    lag = seen.measured.get(LAG.key)
+    if lag is not None and lag.value > LAG_ROLL_BACK_SECONDS:
+        yield f"{LAG.title}: {LAG.shown(lag.value)}, above {LAG.shown(LAG_ROLL_BACK_SECONDS)}"
+    for key, objective in OBJECTIVES.items():
+        measured = seen.measured.get(key)
+        if measured is not None and key != "dead_letters" and is_violated(objective, measured):
+            yield _above(objective, measured)
+
+
+def _reasons_to_pause(phase: Phase, seen: Observation) -> Iterator[str]:
+    dead = OBJECTIVES["dead_letters"]
+    measured = seen.measured.get(dead.key)
+    if measured is not None and is_violated(dead, measured, DEAD_LETTERS_PAUSE):
+        yield f"{dead.title}: {dead.shown(measured.value)}, above {dead.shown(DEAD_LETTERS_PAUSE)}"
+    if phase is Phase.FOURTH and seen.minutes >= OBSERVATION_ENDS_MINUTES:
+        for reason in _unmet(phase, seen):
+            yield f"after {OBSERVATION_ENDS_MINUTES:g} minutes of observation: {reason}"
+
+
+def _reasons_to_hold(phase: Phase, seen: Observation) -> Iterator[str]:
+    yield from _unmet(phase, seen)
+    if phase is Phase.FOURTH and seen.minutes < OBSERVATION_MINUTES:
+        yield f"observed for {seen.minutes:g} of {OBSERVATION_MINUTES:g} minutes"
+
+
+def _unmet(phase: Phase, seen: Observation) -> Iterator[str]:
+    """Yield the criteria of a phase that are not met yet. Each phase has those of the phases before it too."""
+    if seen.is_ready is None:
+        yield "it is not known whether the instances of the new version are ready"
+    if phase is Phase.FIRST:
+        yield from _too_much_for_the_first(seen)
+    for objective in _criteria(phase):
+        measured = seen.measured.get(objective.key)
+        if measured is None:
+            yield f"{objective.title}: there is no figure"
+        elif measured.value > objective.limit:
+            yield _above(objective, measured)
+        elif not is_met(objective, measured):
+            yield f"{objective.title}: {measured.observations} of {objective.enough} observations"
+
+
+def _too_much_for_the_first(seen: Observation) -> Iterator[str]:
+    """Yield what the first phase refuses beyond the objectives: a single error, and a latency that is just reached."""
+    errors, latency = OBJECTIVES["errors"], OBJECTIVES["latency"]
+    if (measured := seen.measured.get(errors.key)) is not None and 0 < measured.value <= errors.limit:
+        yield f"{errors.title}: {errors.shown(measured.value)}, and phase 1 allows none"
+    if (measured := seen.measured.get(latency.key)) is not None and measured.value == latency.limit:
+        yield f"{latency.title}: {latency.shown(measured.value)}, and phase 1 needs less"
+
+
+def _criteria(phase: Phase) -> Iterator[Objective]:
+    if phase in (Phase.THIRD, Phase.FOURTH):
+        yield from OBJECTIVES.values()
+    else:
+        yield OBJECTIVES["errors"]
+        yield OBJECTIVES["latency"]
+        if phase is Phase.SECOND:
+            yield OBJECTIVES["dead_letters"]
+    if phase is not Phase.FIRST:
+        yield LAG
+
+
+def _above(objective: Objective, measured: Measured) -> str:
+    return f"{objective.title}: {objective.shown(measured.value)}, above {objective.shown(objective.limit)}"
