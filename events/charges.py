@@ -5,6 +5,33 @@ from typing import ClassVar
 from events import topics
 from shared.core.envelope import Event
 from shared.core.money import Money
+from shared.records.charges import ReceiptMismatch
+
+
+class ChargeEvent(Event):
+    """The fields of the facts about a PIX charge. `charge_id` is its txid."""
+
+    topic: ClassVar[str] = topics.PROVIDERS
+    subject_field: ClassVar[str] = "charge_id"
+
+    charge_id: str
+    account_id: str
+    amount: Money
+    expires_at: str
+
+
+class ChargeCreated(ChargeEvent):
+    """A PIX charge was created; its BR Code can be paid until `expires_at`."""
+
+    type: ClassVar[str] = "lastro.pix.charge_created.v1"
+    terminal: ClassVar[bool] = True
+
+
+class ChargeExpired(ChargeEvent):
+    """A PIX charge has expired; it was not paid."""
+
+    type: ClassVar[str] = "lastro.pix.charge_expired.v1"
+    terminal: ClassVar[bool] = True
 
 
 class ChargePaid(Event):
@@ -22,3 +49,26 @@ class ChargePaid(Event):
     end_to_end_id: str
     transfer_id: str
     clearing_account_id: str
+
+
+class PaymentUnmatched(Event):
+    """The PIX rail reports a payment that does not fit its charge: `reason` says why.
+
+    The ledger is to record a transfer from the rail's clearing account to the suspense account, where an operator finds
+    the money.
+
+    `deposit_id` is the deposit into the suspense account; `amount` is what was paid.
+    """
+
+    type: ClassVar[str] = "lastro.pix.payment_unmatched.v1"
+    topic: ClassVar[str] = topics.PROVIDERS
+    subject_field: ClassVar[str] = "charge_id"
+
+    charge_id: str
+    deposit_id: str
+    account_id: str
+    amount: Money
+    end_to_end_id: str
+    transfer_id: str
+    clearing_account_id: str
+    reason: ReceiptMismatch

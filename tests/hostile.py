@@ -31,7 +31,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerRefused, RecordedTransfer, Refusal, Transfer
-from shared.ports.rail import Rail
+from shared.ports.rail import ChargeOrder, PayableCharge, Rail
 from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
@@ -350,6 +350,15 @@ class HostileRail(PixHttpRail):
             await self._rail.request_charge(reference, amount, currency, callback_url)
 
         await self._servers.write(object(), write, _away, _away)
+
+    async def create_charge(self, order: ChargeOrder) -> PayableCharge:
+        made: list[PayableCharge] = []
+
+        async def write() -> None:
+            made.append(await self._rail.create_charge(order))
+
+        await self._servers.write(object(), write, _away, _away)
+        return made[-1]
 
 
 def _away() -> Unavailable:

@@ -16,6 +16,8 @@ import orjson
 
 log = logging.getLogger(__name__)
 _LINES_PER_RECORD: Final = 8
+_KEYS: Final = {"charge": "txid", "payment": "end_to_end_id", "webhook": "key"}
+"""The field that identifies a record, by its kind."""
 
 Record = tuple[str, dict[str, Any]]
 
@@ -57,7 +59,7 @@ class ChargeJournal:
                 log.warning("%s:%d is damaged and left out", self._path, number)
                 continue
             kind, record = found
-            key = (kind, str(record.get("txid") or record.get("key")))
+            key = (kind, str(record.get(_KEYS.get(kind, "id"))))
             records.pop(key, None)
             records[key] = found
         kept = list(records.values())[-self._limit :]

@@ -1,122 +1,91 @@
-"""A simulated PIX provider: it accepts charges in the rail's protocol, pays them immediately and sends signed
-callbacks.
+"""A simulated PIX provider, which speaks the API Pix of Banco Central do Brasil.
 
-It implements the part of the API Pix that the adapter uses (`PUT` and `GET` of `/cob/{txid}`, `PUT /webhook/{chave}`).
-Faults can be ordered with `POST /faults`. Callbacks that are not delivered yet survive the process in a small journal.
+| path | |
+|---|---|
+| PUT, PATCH, GET `/cob/{txid}` · GET `/cob` | immediate charges: create, change or remove, read, list |
+| GET `/pix` · GET `/pix/{endToEndId}` | received payments |
+| PUT, GET, DELETE `/webhook/{chave}` | the URL at which payments are reported |
+| POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
+| GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
+| POST `/payments` | pays a BR Code as a stranger's bank does |
+| POST `/faults` | orders a fault |
+
+It pays the charge of a deposit immediately. It does not check that a code can still be paid: two payers may pay at the
+same moment. Its charges, and reports that are not delivered yet, survive the process in a journal.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import hmac
 import re
 import string
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from embedded.simulators.journal import ChargeJournal
-from shared.adapters.pix import callback_signature as provider_signature
+from embedded.simulators.pix_model import (
+    MAX_CHARGES,
+    ChargeRequest,
+    FaultOrder,
+    PaymentOrder,
+    ReportFault,
+    Revision,
+    SimulatedCharge,
+    SimulatedPayment,
+    State,
+    restored,
+)
+from embedded.simulators.pix_payload import PayloadKey
+from embedded.simulators.pix_reports import HttpPost, Post, Reporter, Sleep
 from shared.adapters.pix import formats as pix
-from shared.core.clock import Clock, format_time
+from shared.adapters.pix.br_code import MAX_LOCATION, BrCode, InvalidBrCode, parse_br_code
+from shared.core.clock import Clock, format_time, parse_time
 from shared.core.randomness import SecretSource
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.http.methods import handler_for
 from shared.ports.rail import callback_secret_name
 from shared.ports.secrets import Secrets
 
-if TYPE_CHECKING:
-    import httpx
-
-log = logging.getLogger(__name__)
-
-Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
-Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
-"""Posts a body with headers to a URL and returns the status of the response. Raises OSError when there is no
-response."""
-Sleep = Callable[[float], Awaitable[None]]
 _Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
+_Routes = list[tuple[re.Pattern[str], dict[str, _Answer]]]
 
 PREFIX: Final = "/simulators/pix"
-LATE_SECONDS: Final = 5.0
-MAX_CHARGES: Final = 10_000
-MAX_FAULTS: Final = 1_000
-FIRST_RETRY_SECONDS: Final = 0.2
-LONGEST_RETRY_SECONDS: Final = 30.0
-MAX_DELIVERIES: Final = 200
+TOKEN_SECONDS: Final = 300
+PAGE_SIZE: Final = 100
+_MAX_TOKENS: Final = 1_000
 _ISPB: Final = "99999004"
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
+_LOCATION_LENGTH: Final = 22
 _PROBLEM: Final = "application/problem+json"
+_OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/faults")
+"""Paths without an access token: of other banks, and of whoever controls the simulation."""
 
 
-def _known_amount(text: str) -> str:
-    pix.parse_amount(text)
-    return text
+class ConnectionCut(Exception):
+    """The fault `cut`: the request was processed, and its answer is lost."""
 
 
-class _Calendar(BaseModel):
-    expiracao: int = Field(default=86_400, ge=1, le=2_147_483_647)
+class ApiClient(NamedTuple):
+    """The client that may use the provider's API."""
 
-
-class _Value(BaseModel):
-    original: Annotated[str, AfterValidator(_known_amount)]
-
-
-class ChargeRequest(BaseModel):
-    """The fields of the body of `PUT /cob/{txid}` that the simulator uses."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    calendario: _Calendar = _Calendar()
-    valor: _Value
-    chave: Annotated[str, Field(min_length=1, max_length=77)]
-
-
-class FaultOrder(BaseModel):
-    """A fault for one charge, or without `txid` for the next new one. `seconds` is the delay of the fault `late`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    fault: Fault
-    txid: Annotated[str, Field(pattern=pix.TXID_PATTERN)] | None = None
-    seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
-
-
-@dataclass(slots=True)
-class SimulatedCharge:
-    """A charge, the URL of its callback, and the state of that callback."""
-
-    txid: str
-    original: str
-    key: str
-    created: str
-    expires_in: int
-    webhook: str | None
-    fault: Fault | None = None
-    seconds: float = 0.0
-    end_to_end_id: str | None = None
-    paid_at: str | None = None
-    told: bool = False
-
-
-@dataclass(slots=True)
-class _State:
-    charges: OrderedDict[str, SimulatedCharge] = field(default_factory=OrderedDict)
-    webhooks: dict[str, str] = field(default_factory=dict)
-    faults: OrderedDict[str, FaultOrder] = field(default_factory=OrderedDict)
-    next_faults: deque[FaultOrder] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
+    id: str
+    secret: str
 
 
 class PixSimulator:
-    """A simulated provider. Call it with a request for a path under PREFIX.
+    """A simulated provider. Call it with a request for a path under `prefix`.
 
-    `journal` is the file of undelivered callbacks (None: they are only in memory). `start` continues with them.
+    `base_url` is the URL of the program, to which `prefix` belongs. `journal` is the file that survives the process
+    (None: everything is only in memory). With a `client`, the API needs an access token.
     """
 
     def __init__(
@@ -127,81 +96,280 @@ class PixSimulator:
         post: Post | None = None,
         journal: Path | None = None,
         sleep: Sleep = asyncio.sleep,
+        *,
+        base_url: str = "http://127.0.0.1:8080",
+        prefix: str = PREFIX,
+        client: ApiClient | None = None,
     ) -> None:
-        self._secret = secret
         self._clock = clock
         self._random = random
-        self._post = post or HttpPost()
-        self._sleep = sleep
-        self._journal = ChargeJournal(journal, MAX_CHARGES)
-        self._state = _State()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._routes: list[tuple[re.Pattern[str], dict[str, _Answer]]] = [
-            (re.compile(r"/cob/([^/]+)"), {"PUT": self._put_charge, "GET": self._get_charge}),
-            (re.compile(r"/webhook/([^/]+)"), {"PUT": self._put_webhook}),
-            (re.compile(r"/(faults)"), {"POST": self._order_fault}),
-        ]
+        self._prefix = prefix
+        self._host = base_url.rstrip("/").partition("://")[2]
+        self._client = client
+        self._tokens: dict[str, datetime] = {}
+        self._journal = ChargeJournal(journal, 2 * MAX_CHARGES)
+        self._state = State()
+        self._payload_key = PayloadKey()
+        self.reporter = Reporter(secret, clock, post or HttpPost(), sleep, self._state.webhooks, self._store_payment)
+        self._routes = self._all_routes()
+
+    def _all_routes(self) -> _Routes:
+        routes: tuple[tuple[str, dict[str, _Answer]], ...] = (
+            (r"/cob/([^/]+)", {"PUT": self._put_charge, "PATCH": self._patch_charge, "GET": self._get_charge}),
+            (r"/(cob)", {"GET": self._list_charges}),
+            (r"/pix/([^/]+)", {"GET": self._get_payment}),
+            (r"/(pix)", {"GET": self._list_payments}),
+            (
+                r"/webhook/([^/]+)",
+                {"PUT": self._put_webhook, "GET": self._get_webhook, "DELETE": self._delete_webhook},
+            ),
+            (r"/oauth/(token)", {"POST": self._token}),
+            (r"/qr/([^/]+)", {"GET": self._payload}),
+            (r"/(jwks)", {"GET": self._jwks}),
+            (r"/(payments)", {"POST": self._pay}),
+            (r"/(faults)", {"POST": self._order_fault}),
+        )
+        return [(re.compile(path), answers) for path, answers in routes]
 
     def start(self) -> None:
-        """Continue with the callbacks that were not delivered when the process ended. Needs a running event loop."""
+        """Continue with the reports that were not delivered when the process ended. Needs a running event loop."""
         for kind, record in self._journal.load():
-            if kind == "webhook":
-                self._state.webhooks[record["key"]] = record["url"]
-            else:
-                charge = SimulatedCharge(**record)
-                self._state.charges[charge.txid] = charge
-        for charge in self._state.charges.values():
-            if not charge.told and charge.fault != "never":
-                self._begin(self._send_callback(charge))
+            restored(kind, record, self._state)
+        for payment in self._state.payments.values():
+            if payment.txid is not None and not payment.told and payment.fault != "never":
+                self.reporter.begin(payment)
 
     async def close(self) -> None:
-        """Stop sending callbacks. Undelivered ones stay in the journal."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop reporting. Undelivered reports stay in the journal."""
+        await self.reporter.close()
         self._journal.close()
-        if isinstance(self._post, HttpPost):
-            await self._post.aclose()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request for a path under PREFIX. Raises Problem `method_not_allowed`."""
-        path = request.path.removeprefix(PREFIX)
+        """Answer a request for a path under the prefix. Raises Problem `method_not_allowed`, and ConnectionCut."""
+        path = request.path.removeprefix(self._prefix)
         for pattern, answers in self._routes:
             match = pattern.fullmatch(path)
             if match is not None:
                 answer = handler_for(request, answers)
-                return answer if isinstance(answer, HttpResponse) else await answer(match[1], request)
+                if isinstance(answer, HttpResponse):
+                    return answer
+                if path.startswith(_OPEN):
+                    return await answer(match[1], request)
+                return await self._api(answer, unquote(match[1]), request)
         return _problem(404, "NaoEncontrado", "There is nothing at this path.")
 
-    # The provider's API
+    async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
+        """Answer a request of the provider's API, with the fault that was ordered for it."""
+        if not self._is_authorized(request):
+            return _problem(403, "AcessoNegado", "The access token is missing, invalid or expired.")
+        faults = self._state.request_faults
+        fault = faults.popleft() if faults else None
+        if fault == "500":
+            return _problem(500, "ErroInternoDoServidor", "An error was ordered for this request.")
+        response = await answer(name, request)
+        if fault == "cut":
+            raise ConnectionCut("the answer to this request was ordered to be lost")
+        return response
+
+    # Access
+
+    def _is_authorized(self, request: HttpRequest) -> bool:
+        if self._client is None:
+            return True
+        scheme, _, token = (request.header("authorization") or "").partition(" ")
+        expires = self._tokens.get(token)
+        return scheme.lower() == "bearer" and expires is not None and self._clock.now() < expires
+
+    async def _token(self, _name: str, request: HttpRequest) -> HttpResponse:
+        """Issue a token for client credentials (RFC 6749 §4.4)."""
+        if dict(parse_qsl(request.body.decode("latin-1"))).get("grant_type") != "client_credentials":
+            return _json(400, {"error": "unsupported_grant_type"})
+        if self._client is not None and not _is_client(request.header("authorization"), self._client):
+            return _json(401, {"error": "invalid_client"})
+        now = self._clock.now()
+        self._tokens = {token: end for token, end in self._tokens.items() if end > now}
+        if len(self._tokens) >= _MAX_TOKENS:
+            self._tokens.pop(next(iter(self._tokens)))
+        token = self._made(43)
+        self._tokens[token] = now + timedelta(seconds=TOKEN_SECONDS)
+        scope = "cob.write cob.read pix.read webhook.write webhook.read"
+        return _json(200, {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope})
+
+    # Charges
 
     async def _put_charge(self, txid: str, request: HttpRequest) -> HttpResponse:
         if re.fullmatch(pix.TXID_PATTERN, txid) is None:
             return _problem(400, "CobOperacaoInvalida", "A txid has 26 to 35 letters and digits.")
         try:
-            charge_request = ChargeRequest.model_validate_json(request.body)
+            wanted = ChargeRequest.model_validate_json(request.body)
         except ValidationError as error:
             return _problem(400, "CobOperacaoInvalida", _first(error))
         known = self._state.charges.get(txid)
         if known is not None:
-            if (known.original, known.key) != (charge_request.valor.original, charge_request.chave):
+            if (known.original, known.key) != (wanted.valor.original, wanted.chave):
                 return _problem(409, "CobOperacaoInvalida", "There is another charge of this txid.")
-            return _json(200, _shown(known))
-        charge = self._new_charge(txid, charge_request)
-        self._store(charge)
-        if charge.fault == "out_of_order":
-            # The payer was faster than this response: the callback arrives before it.
-            charge.told = await self._deliver(charge, charge.original)
-            self._store(charge)
-        if not charge.told:
-            self._begin(self._send_callback(charge))
-        return _json(201, _shown(charge, status="ATIVA"))
+            return _json(200, known.shown())
+        location = f"{self._host}{self._prefix}/qr/{self._made(_LOCATION_LENGTH)}"
+        if len(location) > MAX_LOCATION:
+            return _problem(500, "ErroInternoDoServidor", f"{self._host} is too long for the location of a BR Code.")
+        charge = SimulatedCharge(
+            txid=txid,
+            original=wanted.valor.original,
+            key=wanted.chave,
+            created=format_time(self._clock.now()),
+            expires_in=wanted.calendario.expiracao,
+            location=location,
+            webhook=self._state.webhooks.get(wanted.chave),
+            note=wanted.solicitacaoPagador,
+        )
+        self._state.add_charge(charge)
+        if wanted.at_once:
+            await self._receive(charge, charge.original, self._state.fault_of(txid))
+        self._store_charge(charge)
+        return _json(201, charge.shown("ATIVA"))
+
+    async def _patch_charge(self, txid: str, request: HttpRequest) -> HttpResponse:
+        """Change or remove an active charge; a request that does both is refused (API Pix 2.9)."""
+        try:
+            wanted = Revision.model_validate_json(request.body)
+        except ValidationError as error:
+            return _problem(400, "CobOperacaoInvalida", _first(error))
+        charge = self._state.charges.get(txid)
+        if charge is None:
+            return _problem(404, "CobNaoEncontrado", "There is no charge of this txid.")
+        if charge.status != "ATIVA":
+            return _problem(400, "CobOperacaoInvalida", f"The charge is {charge.status}.")
+        edited = wanted.model_dump(exclude={"status"}, exclude_none=True)
+        if wanted.status is not None and edited:
+            return _problem(400, "CobOperacaoInvalida", "A charge is removed or changed, not both.")
+        if wanted.status is not None:
+            charge.status = wanted.status
+        if wanted.valor is not None:
+            charge.original = wanted.valor.original
+        if wanted.calendario is not None:
+            charge.expires_in = wanted.calendario.expiracao
+        if wanted.solicitacaoPagador is not None:
+            charge.note = wanted.solicitacaoPagador
+        charge.revision += 1
+        self._store_charge(charge)
+        return _json(200, charge.shown())
 
     async def _get_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
         charge = self._state.charges.get(txid)
         if charge is None:
-            return _problem(404, "NaoEncontrado", "There is no charge of this txid.")
-        return _json(200, _shown(charge))
+            return _problem(404, "CobNaoEncontrado", "There is no charge of this txid.")
+        return _json(200, {**charge.shown(), "pix": self._payments_of(txid)})
+
+    async def _list_charges(self, _name: str, request: HttpRequest) -> HttpResponse:
+        charges = [(charge.created, charge.shown()) for charge in self._state.charges.values()]
+        return self._page(request, "cobs", charges)
+
+    # Payments
+
+    async def _get_payment(self, end_to_end_id: str, _request: HttpRequest) -> HttpResponse:
+        payment = self._state.payments.get(end_to_end_id)
+        if payment is None:
+            return _problem(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
+        return _json(200, payment.shown())
+
+    async def _list_payments(self, _name: str, request: HttpRequest) -> HttpResponse:
+        payments = [(payment.paid_at, payment.shown()) for payment in self._state.payments.values()]
+        return self._page(request, "pix", payments)
+
+    def _page(self, request: HttpRequest, name: str, found: list[tuple[str, dict[str, Any]]]) -> HttpResponse:
+        """Return a page of what happened from `inicio` to `fim`, oldest first."""
+        query = dict(parse_qsl(request.query))
+        try:
+            since, until = (format_time(parse_time(query[end])) for end in ("inicio", "fim"))
+            page = int(query.get("paginacao.paginaAtual", "0"))
+            size = int(query.get("paginacao.itensPorPagina", str(PAGE_SIZE)))
+        except (KeyError, ValueError, OverflowError):
+            return _problem(400, "ConsultaInvalida", "inicio and fim are times; the page and its size are numbers.")
+        if page < 0 or not 1 <= size <= 1000:
+            return _problem(400, "ConsultaInvalida", "A page has 1 to 1000 items, and its number is not negative.")
+        inside = [document for time, document in sorted(found, key=lambda one: one[0]) if since <= time <= until]
+        paging = {
+            "paginaAtual": page,
+            "itensPorPagina": size,
+            "quantidadeDePaginas": -(-len(inside) // size),
+            "quantidadeTotalDeItens": len(inside),
+        }
+        parameters = {"inicio": since, "fim": until, "paginacao": paging}
+        return _json(200, {"parametros": parameters, name: inside[page * size : (page + 1) * size]})
+
+    async def _pay(self, _name: str, request: HttpRequest) -> HttpResponse:
+        """Pay a code, and answer 202."""
+        try:
+            order = PaymentOrder.model_validate_json(request.body)
+            code = parse_br_code(order.br_code)
+        except ValidationError as error:
+            return _problem(400, "PaymentOrder", _first(error))
+        except InvalidBrCode as error:
+            return _problem(422, "BrCode", f"{error}.")
+        amount = None if order.amount is None else order.amount.value
+        if amount is not None and amount > pix.MAX_AMOUNT:
+            return _problem(422, "PaymentOrder", "PIX moves at most 9,999,999,999.99 at once.")
+        fault = ReportFault(order.fault, order.seconds)
+        txid = self._state.locations.get(code.location or "")
+        if txid is not None:
+            charge = self._state.charges[txid]
+            original = charge.original if amount is None else pix.format_amount(amount)
+            payment = await self._receive(charge, original, fault)
+        elif code.key in self._state.webhooks:
+            amount = amount or code.amount
+            if amount is None:
+                return _problem(422, "PaymentOrder", "The code has no amount: send one.")
+            payment = await self._receive_by_key(code, pix.format_amount(amount), fault)
+        else:
+            return _problem(422, "BrCode", "The code is not of this provider.")
+        return _json(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
+
+    async def _receive(self, charge: SimulatedCharge, original: str, fault: ReportFault) -> SimulatedPayment:
+        """Receive a payment of a charge, and report it with the fault that was ordered."""
+        payment = self._payment(charge.txid, charge.key, original, fault)
+        payment.webhook = charge.webhook
+        if fault.name == "out_of_order":
+            # The report arrives before the response, while the charge is still shown as unpaid.
+            await self.reporter.at_once(payment)
+        if charge.status == "ATIVA":
+            charge.status = "CONCLUIDA"
+        self._store_charge(charge)
+        if fault.name != "out_of_order":
+            self.reporter.begin(payment)
+        return payment
+
+    async def _receive_by_key(self, code: BrCode, original: str, fault: ReportFault) -> SimulatedPayment:
+        """Receive a payment of a static code. One without a txid is not reported: it is found by `GET /pix`."""
+        assert code.key is not None, "the caller has found its webhook"
+        payment = self._payment(code.txid, code.key, original, fault)
+        if payment.txid is not None and fault.name == "out_of_order":
+            await self.reporter.at_once(payment)
+        elif payment.txid is not None:
+            self.reporter.begin(payment)
+        return payment
+
+    def _payment(self, txid: str | None, key: str, original: str, fault: ReportFault) -> SimulatedPayment:
+        now = self._clock.now()
+        if fault.name == "wrong_amount":
+            original = pix.format_amount(pix.parse_amount(original) % pix.MAX_AMOUNT + 1)
+        payment = SimulatedPayment(
+            end_to_end_id=f"E{_ISPB}{now:%Y%m%d%H%M}{self._made(11)}",
+            txid=txid,
+            key=key,
+            original=original,
+            paid_at=format_time(now),
+            webhook=None,
+            fault=fault.name,
+            seconds=fault.seconds,
+        )
+        self._state.add_payment(payment)
+        self._store_payment(payment)
+        return payment
+
+    def _payments_of(self, txid: str) -> list[dict[str, Any]]:
+        return [payment.shown() for payment in self._state.payments.values() if payment.txid == txid]
+
+    # Webhooks, payloads and faults
 
     async def _put_webhook(self, key: str, request: HttpRequest) -> HttpResponse:
         try:
@@ -212,128 +380,53 @@ class PixSimulator:
             return _problem(400, "WebhookOperacaoInvalida", "webhookUrl is an http or https URL.")
         self._state.webhooks[key] = url
         self._journal.append("webhook", {"key": key, "url": url})
+        return self._webhook(key, url)
+
+    async def _get_webhook(self, key: str, _request: HttpRequest) -> HttpResponse:
+        url = self._state.webhooks.get(key)
+        return (
+            _problem(404, "WebhookNaoEncontrado", "The key has no webhook.") if url is None else self._webhook(key, url)
+        )
+
+    async def _delete_webhook(self, key: str, _request: HttpRequest) -> HttpResponse:
+        if self._state.webhooks.pop(key, None) is None:
+            return _problem(404, "WebhookNaoEncontrado", "The key has no webhook.")
+        self._journal.append("webhook", {"key": key, "url": ""})
+        return HttpResponse(204, {}, b"")
+
+    def _webhook(self, key: str, url: str) -> HttpResponse:
         return _json(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
+
+    async def _payload(self, id: str, _request: HttpRequest) -> HttpResponse:
+        """Return the terms of a charge, signed; 410 when the charge has expired or was removed."""
+        txid = self._state.locations.get(f"{self._host}{self._prefix}/qr/{id}")
+        if txid is None:
+            return _problem(404, "PayloadNaoEncontrado", "There is no charge at this location.")
+        charge, now = self._state.charges[txid], self._clock.now()
+        if charge.status == "REMOVIDA_PELO_USUARIO_RECEBEDOR" or charge.has_expired(now):
+            return _problem(410, "PayloadIndisponivel", "The charge was removed or has expired.")
+        signed = self._payload_key.sign(charge.payload(now), f"https://{self._host}{self._prefix}/jwks")
+        return HttpResponse(200, {"content-type": "application/jose"}, signed.encode())
+
+    async def _jwks(self, _name: str, _request: HttpRequest) -> HttpResponse:
+        return _json(200, self._payload_key.jwks())
 
     async def _order_fault(self, _name: str, request: HttpRequest) -> HttpResponse:
         try:
             order = FaultOrder.model_validate_json(request.body)
         except ValidationError as error:
             return _problem(400, "FaultOrder", _first(error))
-        state = self._state
-        if order.txid is None:
-            state.next_faults.append(order)
-        else:
-            state.faults[order.txid] = order
-            if len(state.faults) > MAX_FAULTS:
-                state.faults.popitem(last=False)
+        self._state.order(order)
         return _json(202, order.model_dump())
 
-    # Charges
-
-    def _new_charge(self, txid: str, charge_request: ChargeRequest) -> SimulatedCharge:
-        state, now = self._state, self._clock.now()
-        order = state.faults.pop(txid, None) or (state.next_faults.popleft() if state.next_faults else None)
-        tail = "".join(self._random.choices(_ALPHANUMERIC, k=11))
-        charge = SimulatedCharge(
-            txid=txid,
-            original=charge_request.valor.original,
-            key=charge_request.chave,
-            created=format_time(now),
-            expires_in=charge_request.calendario.expiracao,
-            webhook=state.webhooks.get(charge_request.chave),
-            fault=None if order is None else order.fault,
-            seconds=0.0 if order is None else order.seconds,
-        )
-        if charge.fault != "never":
-            charge.paid_at = format_time(now)
-            charge.end_to_end_id = f"E{_ISPB}{now:%Y%m%d%H%M}{tail}"
-        state.charges[txid] = charge
-        self._remove_old()
-        return charge
-
-    def _remove_old(self) -> None:
-        charges = self._state.charges
-        while len(charges) > MAX_CHARGES:
-            oldest = next((txid for txid, charge in charges.items() if charge.told), next(iter(charges)))
-            del charges[oldest]
-
-    def _store(self, charge: SimulatedCharge) -> None:
+    def _store_charge(self, charge: SimulatedCharge) -> None:
         self._journal.append("charge", {name: getattr(charge, name) for name in SimulatedCharge.__slots__})
 
-    # Callbacks
+    def _store_payment(self, payment: SimulatedPayment) -> None:
+        self._journal.append("payment", {name: getattr(payment, name) for name in SimulatedPayment.__slots__})
 
-    async def _send_callback(self, charge: SimulatedCharge) -> None:
-        """Send the callback of the payment until the platform accepts it."""
-        if charge.fault == "never":
-            return
-        if charge.fault == "late":
-            await self._sleep(charge.seconds)
-        original = charge.original
-        if charge.fault == "wrong_amount":
-            original = pix.format_amount(pix.parse_amount(original) % pix.MAX_AMOUNT + 1)
-        pause = FIRST_RETRY_SECONDS
-        for _ in range(MAX_DELIVERIES):
-            if await self._deliver(charge, original):
-                if charge.fault == "twice":
-                    await self._deliver(charge, original)
-                charge.told = True
-                self._store(charge)
-                return
-            await self._sleep(pause)
-            pause = min(pause * 2, LONGEST_RETRY_SECONDS)
-        log.error("the callback of the charge %s was not accepted in %d deliveries", charge.txid, MAX_DELIVERIES)
-
-    async def _deliver(self, charge: SimulatedCharge, original: str) -> bool:
-        url = self._state.webhooks.get(charge.key) or charge.webhook
-        if url is None:
-            return False
-        report = {
-            "endToEndId": charge.end_to_end_id,
-            "txid": charge.txid,
-            "chave": charge.key,
-            "valor": original,
-            "horario": charge.paid_at,
-        }
-        body = orjson.dumps({"pix": [report]})
-        headers = provider_signature.sign(self._secret, body, self._clock.now())
-        try:
-            status = await self._post(url, {**headers, "content-type": "application/json"}, body)
-        except OSError as error:
-            log.info("the callback of the charge %s got no response: %s", charge.txid, error)
-            return False
-        if not 200 <= status < 300:
-            log.info("the callback of the charge %s was answered with %d", charge.txid, status)
-        return 200 <= status < 300
-
-    def _begin(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-class HttpPost:
-    """Posts over HTTP, with the given client or with one that is created at first use."""
-
-    def __init__(self, client: httpx.AsyncClient | None = None, timeout_seconds: float = 10.0) -> None:
-        self._timeout = timeout_seconds
-        self._client = client
-
-    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Post JSON and return the status of the response. Raises OSError when there is no response."""
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=self._timeout)
-        try:
-            answer = await self._client.post(url, headers=dict(headers), content=body)
-        except httpx.HTTPError as error:
-            raise OSError(f"{type(error).__name__}: {error}") from None
-        return answer.status_code
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
+    def _made(self, length: int) -> str:
+        return "".join(self._random.choices(_ALPHANUMERIC, k=length))
 
 
 async def callback_secret(secrets: Secrets, source: SecretSource) -> bytes:
@@ -346,16 +439,14 @@ async def callback_secret(secrets: Secrets, source: SecretSource) -> bytes:
     return secret
 
 
-def _shown(charge: SimulatedCharge, status: str | None = None) -> dict[str, Any]:
-    paid = charge.end_to_end_id is not None
-    return {
-        "txid": charge.txid,
-        "revisao": 0,
-        "status": status or ("CONCLUIDA" if paid else "ATIVA"),
-        "calendario": {"criacao": charge.created, "expiracao": charge.expires_in},
-        "valor": {"original": charge.original},
-        "chave": charge.key,
-    }
+def _is_client(header: str | None, client: ApiClient) -> bool:
+    """Return whether the header has the client's id and secret (Basic, RFC 7617)."""
+    scheme, _, encoded = (header or "").partition(" ")
+    try:
+        sent = b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    return scheme.lower() == "basic" and hmac.compare_digest(sent, f"{client.id}:{client.secret}".encode())
 
 
 def _first(error: ValidationError) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from embedded.simulators.pix import PREFIX, HttpPost, PixSimulator, callback_secret
+from embedded.simulators.pix import PREFIX, PixSimulator, callback_secret
+from embedded.simulators.pix_reports import HttpPost
 from shared.adapters.pix.rail import PixHttpRail
 from shared.http.messages import HttpRequest, read_headers
 
@@ -72,6 +73,7 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         runtime.random,
         post,
         settings.data_path / JOURNAL_FILE,
+        base_url=settings.base_url,
     )
     client = httpx.AsyncClient(transport=OwnTransport(gateway), base_url=settings.base_url)
     stack.push_async_callback(post.aclose)

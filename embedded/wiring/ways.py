@@ -62,7 +62,7 @@ def _of_route(
 ) -> Iterator[Finding]:
     kong, (n, m) = repository.manifests.kong, place
     assert kong is not None
-    path = _GROUP.sub(r"{\1}", route.paths[0].removeprefix("~").removesuffix("$"))
+    path = _GROUP.sub(r"{\1}", route.paths[0].removeprefix("~").removesuffix("$")).replace("\\.", ".")
     exact = len(route.paths) == 1 and route.paths[0].startswith("~/") and route.paths[0].endswith("$")
     if not exact or (route.methods, path) != ([operation.method], operation.path):
         shown = f"{','.join(route.methods) or 'any method'} {' and '.join(route.paths)}"

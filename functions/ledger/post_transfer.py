@@ -1,10 +1,10 @@
-"""payment.capture_requested, refund.posting_requested, pix.charge_paid → ledger.transfer_posted | _refused."""
+"""capture_requested, refund.posting_requested, charge_paid, payment_unmatched → transfer_posted | _refused."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
-from events.charges import ChargePaid
+from events.charges import ChargePaid, PaymentUnmatched
 from events.failure import Failure
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
@@ -23,7 +23,7 @@ from shared.ports.ledger import (
     TransferMismatch,
 )
 
-TransferRequest = PaymentCaptureRequested | RefundPostingRequested | ChargePaid
+TransferRequest = PaymentCaptureRequested | RefundPostingRequested | ChargePaid | PaymentUnmatched
 """The facts that request a transfer."""
 
 
@@ -35,7 +35,7 @@ class _Request(NamedTuple):
     deadline: str | None
 
 
-@event_function(PaymentCaptureRequested, RefundPostingRequested, ChargePaid)
+@event_function(PaymentCaptureRequested, RefundPostingRequested, ChargePaid, PaymentUnmatched)
 async def post_transfer(event: TransferRequest, ctx: Context) -> None:
     """Record the transfer of a payment, refund or deposit exactly once, also when it is requested several times.
 
@@ -76,7 +76,7 @@ def _request_of(event: TransferRequest, ctx: Context) -> _Request:
             ),
             event.deadline,
         )
-    if isinstance(event, ChargePaid):
+    if isinstance(event, ChargePaid | PaymentUnmatched):
         # Money that a rail has received is recorded, however late the callback comes.
         return _Request(
             "deposit",

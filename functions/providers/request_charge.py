@@ -5,8 +5,9 @@ from __future__ import annotations
 from events.deposits import DepositCreated
 from events.failure import Failure
 from events.sweeps import SagaOverdue
+from functions.providers._charge_owner import remember_charge
 from functions.providers._deposit import blocked_failure, end_as_failed
-from functions.providers._paid_charge import charge_paid_fact
+from functions.providers._received import received_again
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -14,7 +15,6 @@ from shared.functions.decorators import event_function
 from shared.ports.documents import PLATFORM
 from shared.ports.rail import RailRefused
 from shared.records.accounts import ACCOUNTS, CLOSED
-from shared.records.charges import CHARGES, ChargeDocument
 from shared.records.deposits import DEPOSITS, DepositDocument
 
 
@@ -66,7 +66,12 @@ async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     The charge is stored first, and durably: a callback must find its deposit, whatever happens to this process.
     """
     rail = ctx.rails[deposit["method"]]
-    await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], lambda scope: _store_charge(scope, deposit))
+
+    async def remember(scope: Context) -> None:
+        owner = (deposit["tenant_id"], deposit["id"], deposit["correlation_id"])
+        await remember_charge(scope, deposit["method"], deposit["txid"], *owner)
+
+    await run_in_tenant_unit_of_work(ctx, PLATFORM, deposit["txid"], remember)
     await ctx.durable()
     callback_url = ctx.public_url(f"/v1/providers/{deposit['method']}/callbacks")
     try:
@@ -77,22 +82,6 @@ async def _charge(ctx: Context, deposit: DepositDocument) -> Failure | None:
     return None
 
 
-async def _store_charge(scope: Context, deposit: DepositDocument) -> None:
-    if await scope.get(CHARGES, deposit["txid"]) is not None:
-        return
-    charge: ChargeDocument = {
-        "id": deposit["txid"],
-        "tenant_id": PLATFORM,
-        "version": 1,
-        "provider": deposit["method"],
-        "charged_tenant_id": deposit["tenant_id"],
-        "deposit_id": deposit["id"],
-        "correlation_id": deposit["correlation_id"],
-        "created_at": scope.now_text,
-    }
-    scope.insert(CHARGES, charge)
-
-
 async def _next_attempt(ctx: Context, deposit: DepositDocument) -> None:
     """Begin the next attempt: request the transfer of a paid deposit again, and set a new deadline.
 
@@ -101,7 +90,7 @@ async def _next_attempt(ctx: Context, deposit: DepositDocument) -> None:
     """
     paid, attempt = deposit["end_to_end_id"], deposit["attempt"] + 1
     if paid is not None:
-        ctx.emit(charge_paid_fact(deposit, paid))
+        ctx.emit(await received_again(ctx, deposit))
     if paid is None and saga.attempts_used_up(ctx, attempt):
         ctx.log.warning(
             "deposit %s is not paid yet; its charge %s is not requested again", deposit["id"], deposit["txid"]

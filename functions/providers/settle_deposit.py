@@ -5,6 +5,7 @@ from __future__ import annotations
 from events.deposits import DepositSettled
 from events.ledger import TransferPosted
 from functions.providers._deposit import deposit_parts, end_deposit
+from functions.providers._pix_charge import settle_pix_charge
 from functions.providers._states import require_deposit_change
 from shared.context.context import Context
 from shared.core.problems import Problem
@@ -14,7 +15,7 @@ from shared.records.deposits import DEPOSITS
 
 @event_function(TransferPosted)
 async def settle_deposit(event: TransferPosted, ctx: Context) -> None:
-    """Settle the deposit whose transfer the ledger has recorded."""
+    """Settle the deposit whose transfer the ledger has recorded. A PIX charge that it pays becomes `paid`."""
     if event.cause_type != "deposit":
         return
     deposit = await ctx.referenced(DEPOSITS, event.cause_id, "/cause_id")
@@ -25,3 +26,4 @@ async def settle_deposit(event: TransferPosted, ctx: Context) -> None:
     require_deposit_change(deposit, "settled")
     fact = DepositSettled(**deposit_parts(deposit), transfer_id=event.transfer_id)
     await end_deposit(ctx, deposit, "settled", fact)
+    await settle_pix_charge(ctx, deposit)

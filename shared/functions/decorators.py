@@ -35,6 +35,7 @@ def http_function(
     empty_body_is_object: bool = False,
     sensitive: bool = False,
     problems: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
 ) -> Callable[[Handler], Target]:
     """Make a handler answer `METHOD /path/{parameter}`. Callers of a tenant may call it, unless `access` names others.
 
@@ -43,7 +44,7 @@ def http_function(
 
     `location` is a format string over `result` and the path parameters. `progress` is called repeatedly while a request
     with `Prefer: wait` waits. `sensitive` encrypts the stored response. `problems` lists codes beyond those that every
-    operation may return, for OpenAPI.
+    operation may return, and `files` the media types of the files that it returns by Accept, for OpenAPI.
     """
     from shared.http.target import http_target
 
@@ -60,6 +61,7 @@ def http_function(
             empty_body_is_object=empty_body_is_object,
             sensitive=sensitive,
             problems=problems,
+            files=files,
             runtime=process_runtime,
         )
 

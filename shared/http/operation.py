@@ -55,6 +55,8 @@ class HttpOperation(NamedTuple):
     problems: tuple[str, ...]
     summary: str
     pattern: re.Pattern[str]
+    files: tuple[str, ...]
+    """The media types of the files that it answers with, when Accept prefers them to JSON."""
 
 
 def compile_path(template: str) -> re.Pattern[str]:

@@ -352,10 +352,12 @@ async def _await_result(run: _Run, ctx: Context, progress: Progress, result: Any
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _response(run: _Run, result: BaseModel | None) -> HttpResponse:
+def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:
     operation = run.operation
     if result is None:
         return HttpResponse(operation.status, {}, b"")
+    if isinstance(result, HttpResponse):
+        return result
     headers = {"content-type": JSON_TYPE}
     if operation.location is not None:
         headers["location"] = operation.location.format(result=result, **run.parameters)

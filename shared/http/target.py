@@ -33,6 +33,7 @@ def http_target(
     empty_body_is_object: bool,
     sensitive: bool,
     problems: tuple[str, ...],
+    files: tuple[str, ...],
     runtime: RuntimeSource,
 ) -> Target:
     """Make the target of a handler. The arguments are those of `shared.functions.decorators.http_function`."""
@@ -66,6 +67,7 @@ def http_target(
         problems=problems,
         summary=summary_of(handler),
         pattern=compile_path(path),
+        files=files,
     )
     return as_target(_adapter(operation, runtime), handler, operation)
 

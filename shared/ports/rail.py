@@ -24,8 +24,34 @@ class Receipt(NamedTuple):
     """Our reference of the charge that was paid; None when the payer did not give one."""
     amount: int
     """The amount in minor units of the rail's currency."""
+    paid_at: str | None
+    """When the payer paid (RFC 3339 in UTC, microseconds), or None when the provider's time cannot be read."""
     report: dict[str, Any]
     """The whole report, as the provider sent it."""
+
+
+class ChargeOrder(NamedTuple):
+    """A charge to be created at a provider. The currency is the rail's own."""
+
+    reference: str
+    """Our id of the charge."""
+    amount: int
+    """The amount in minor units."""
+    expires_in: int
+    """For how many seconds it can be paid."""
+    description: str | None
+    """A text for the payer, or None. A rail may show only its beginning."""
+    callback_url: str
+    """The URL at which the provider reports the payment."""
+
+
+class PayableCharge(NamedTuple):
+    """A charge as the provider has created it."""
+
+    code: str
+    """The text that the payer's bank reads (PIX: the BR Code)."""
+    location: str
+    """The URL, without its scheme, of the charge's terms."""
 
 
 def callback_secret_name(provider: str) -> str:
@@ -55,6 +81,14 @@ class Rail(Protocol):
         """Request a charge under our reference. A repeated request with the same reference has no further effect.
 
         Raises RailRefused, or Unavailable when the outcome is unknown.
+        """
+        ...
+
+    async def create_charge(self, order: ChargeOrder) -> PayableCharge:
+        """Create a charge, and return what the payer needs. A repeated order with the same reference returns the same.
+
+        Raises RailRefused, with the code `txid` when there is another charge of this reference, or Unavailable when the
+        outcome is unknown.
         """
         ...
 

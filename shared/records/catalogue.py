@@ -15,6 +15,7 @@ from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
 from shared.records.idempotency import IDEMPOTENCY
 from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.pix_charges import PIX_CHARGES
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
@@ -30,6 +31,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     IDEMPOTENCY,
     LINES,
     PAYMENTS,
+    PIX_CHARGES,
     RECEIPTS,
     REFUNDS,
     SIGNING_KEYS,

@@ -398,6 +398,9 @@ GET /v1/refunds/*
 GET /v1/payments/*/events
 POST /v1/deposits
 GET /v1/deposits/*
+POST /v1/pix/charges
+GET /v1/pix/charges/*
+GET /v1/pix/charges/*/qr.png
 POST /v1/providers/*/callbacks
 GET /v1/ledger/transfers/*
 GET /v1/ledger/accounts/*/entries

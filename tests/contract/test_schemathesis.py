@@ -94,6 +94,9 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
             "capturable": manual["id"],
             "refund_id": refund["id"],
             "deposit_id": (await tenant.made("/v1/deposits", deposit))["id"],
+            "txid": (await tenant.made("/v1/pix/charges", {"account_id": pair.payer, "amount": deposit["amount"]}))[
+                "txid"
+            ],
             "transfer_id": entries["data"][0]["transfer_id"],
             # Not the tenant that signs, because the test rotates and revokes keys.
             "tenant_id": (await deployment.new_tenant()).tenant_id,

@@ -220,6 +220,7 @@ SCOPES = {
     "/v1/payments": "payments",
     "/v1/refunds": "payments",
     "/v1/deposits": "deposits",
+    "/v1/pix/charges": "pix",
     "/v1/ledger": "ledger",
     "/v1/dead-letters": "operations",
     "/v1/platform/dead-letters": "platform:admin",

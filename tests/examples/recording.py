@@ -16,6 +16,7 @@ from typing import Any, Final
 from shared.adapters.pix.callback_signature import sign
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
+from shared.http.pipeline import JSON_TYPE
 from shared.ports.rail import callback_secret_name
 from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
@@ -31,7 +32,9 @@ Examples = dict[str, dict[str, Any]]
 _ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
-_VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId"})
+_CHARGE: Final = re.compile(r"(?<=/charges/)[0-9a-f]{32}\b")
+_QR: Final = re.compile(r"(?<=/qr/)[A-Za-z0-9]{22}\b")
+_VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId", "txid", "br_code"})
 
 
 def shape(value: Any, name: str = "") -> Any:
@@ -45,7 +48,8 @@ def shape(value: Any, name: str = "") -> Any:
         return value
     if name in _VARYING:
         return f"<{name}>"
-    for pattern, placeholder in ((_ID, r"\1_<id>"), (_TIME, "<time>"), (_TRACE, "<trace>")):
+    replaced = ((_ID, r"\1_<id>"), (_TIME, "<time>"), (_TRACE, "<trace>"), (_CHARGE, "<txid>"), (_QR, "<qr>"))
+    for pattern, placeholder in replaced:
         value = pattern.sub(placeholder, value)
     return value
 
@@ -73,9 +77,10 @@ class Recorder:
         location = answer.header("location")
         if location is not None:
             response["location"] = location
-        response["body"] = answer.document
+        if answer.header("content-type") == JSON_TYPE:
+            response["body"] = answer.document
         self.found.setdefault(operation.id, {"request": request, "response": response})
-        return answer.document
+        return response.get("body")
 
 
 def _answering(method: str, path: str) -> HttpOperation:
@@ -178,6 +183,14 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     await in_status(client, path, "settled")
     await recorder.send(client, "GET", path)
     await eventually(client, f"/v1/accounts/{account}/balance", lambda balance: balance["posted"] == 20_000)
+    charge = await recorder.send(
+        client,
+        "POST",
+        "/v1/pix/charges",
+        {"account_id": account, "amount": brl(1_500), "expires_in": 3600, "description": "Order 1001"},
+    )
+    await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}")
+    await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}/qr.png")
     # The simulator reports its payments inside the process. This callback is sent over HTTP.
     now = deployment.clock.now()
     report = {

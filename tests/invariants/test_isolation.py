@@ -47,6 +47,7 @@ UNKNOWN = {
     "payment_id": "pay_019b76daa800700099999999999fffff",
     "refund_id": "rfd_019b76daa800700099999999999fffff",
     "deposit_id": "dep_019b76daa800700099999999999fffff",
+    "txid": "019b76daa800700099999999999fffff",
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
     "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
 }
@@ -73,6 +74,7 @@ async def stage(make: Make) -> Stage:
     await victim.call("PATCH", f"/v1/users/{ids['user_id']}", {"name": "Ana Lima"})
     ids["account_id"] = payer = await victim.account(owner=ids["user_id"])
     ids["deposit_id"] = await victim.fund(payer, 1000)
+    ids["txid"] = (await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(10)}))["txid"]
     payee = await victim.account()
     settled = await victim.pay(payer, payee, 300)
     await world.settle()

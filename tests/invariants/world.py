@@ -32,6 +32,7 @@ from shared.adapters.memory.stores import (
     MemorySecrets,
 )
 from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
@@ -52,7 +53,7 @@ from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
-from shared.ports.rail import callback_secret_name
+from shared.ports.rail import ChargeOrder, PayableCharge, callback_secret_name
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.hostile import (
@@ -174,6 +175,11 @@ class _Rail(PixHttpRail):
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         assert self.charges.setdefault(reference, amount) == amount
+
+    async def create_charge(self, order: ChargeOrder) -> PayableCharge:
+        assert self.charges.setdefault(order.reference, order.amount) == order.amount
+        location = f"pix.example.test/qr/{order.reference[:22]}"
+        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location)
 
 
 def deliveries_of(envelope: Envelope) -> list[Pending]:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.adapters.pix.formats import END_TO_END_PATTERN, parse_amount
+from shared.core.clock import format_time, parse_time
 from shared.http.strict_json import parse
 from shared.http.validation import body_problem
 from shared.ports.rail import Receipt
@@ -47,6 +48,19 @@ def read_receipts(body: bytes) -> list[Receipt]:
     except ValidationError as error:
         raise body_problem(error) from None
     return [
-        Receipt(report.endToEndId, report.txid, parse_amount(report.valor), report.model_dump(mode="json"))
+        Receipt(
+            report.endToEndId,
+            report.txid,
+            parse_amount(report.valor),
+            _instant(report.horario),
+            report.model_dump(mode="json"),
+        )
         for report in callback.pix
     ]
+
+
+def _instant(text: str) -> str | None:
+    try:
+        return format_time(parse_time(text))
+    except (ValueError, OverflowError):
+        return None

@@ -11,6 +11,8 @@ MAX_AMOUNT: Final = 999_999_999_999
 
 TXID_PATTERN: Final = r"^[a-zA-Z0-9]{26,35}$"
 END_TO_END_PATTERN: Final = r"^[a-zA-Z0-9]{32}$"
+DEPOSIT_NOTE: Final = {"nome": "Operação", "valor": "Depósito"}
+"""The additional information (`infoAdicionais`) in the charge of a deposit, which the payer sees."""
 # The pattern of the specification, with anchors added.
 _AMOUNT: Final = re.compile(r"([0-9]{1,10})\.([0-9]{2})")
 

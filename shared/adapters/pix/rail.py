@@ -10,16 +10,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.adapters.pix.formats import CURRENCY, MAX_AMOUNT, format_amount
+from shared.adapters.pix.br_code import InvalidBrCode, parse_br_code
+from shared.adapters.pix.formats import CURRENCY, DEPOSIT_NOTE, MAX_AMOUNT, format_amount
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
-from shared.ports.rail import RailRefused, Receipt
+from shared.ports.rail import ChargeOrder, PayableCharge, RailRefused, Receipt
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_SECONDS: Final = 10.0
 CHARGE_SECONDS: Final = 86_400
+MAX_NOTE: Final = 140
+"""The longest text for the payer (`solicitacaoPagador`), in characters."""
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
 
@@ -53,21 +56,45 @@ class PixHttpRail(Adapter):
         if not self._base_url:
             raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
         await self._set_webhook(callback_url)
-        original = format_amount(amount)
-        charge: dict[str, Any] = {
-            "calendario": {"expiracao": CHARGE_SECONDS},
-            "valor": {"original": original},
+        charge = self._charge(amount, CHARGE_SECONDS)
+        charge["infoAdicionais"] = [DEPOSIT_NOTE]
+        await self._put_charge(reference, charge)
+
+    async def create_charge(self, order: ChargeOrder) -> PayableCharge:
+        """Create an immediate charge (`cob`). See shared.ports.rail.Rail.
+
+        The payer sees the first 140 characters of the description.
+        """
+        self.require_open()
+        if not self._base_url:
+            raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
+        await self._set_webhook(order.callback_url)
+        charge = self._charge(order.amount, order.expires_in)
+        if order.description:
+            text = order.description
+            charge["solicitacaoPagador"] = text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
+        return _payable(await self._put_charge(order.reference, charge))
+
+    def _charge(self, amount: int, expires_in: int) -> dict[str, Any]:
+        return {
+            "calendario": {"expiracao": expires_in},
+            "valor": {"original": format_amount(amount)},
             "chave": self._key,
         }
+
+    async def _put_charge(self, reference: str, charge: dict[str, Any]) -> httpx.Response:
+        """Create a charge, and return the answer that shows it. A charge that exists already is returned if it is the
+        same."""
         answer = await self._send("PUT", f"/cob/{reference}", charge)
         if answer.is_success:
-            return
+            return answer
         # Some providers refuse a known id, even when the charge is the same.
         present = await self._send("GET", f"/cob/{reference}")
         if not present.is_success:
             raise _refused(answer)
-        if _member(present, "valor", "original") != original:
+        if _member(present, "valor", "original") != charge["valor"]["original"]:
             raise RailRefused("txid", f"The provider has another charge of the id {reference}.")
+        return present
 
     def read_callback(
         self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
@@ -108,6 +135,18 @@ class PixHttpRail(Adapter):
             self._webhook = None
             raise Unavailable(f"the PIX provider answered {answer.status_code}")
         return answer
+
+
+def _payable(answer: httpx.Response) -> PayableCharge:
+    """Return the code and the location of a charge. Raises Unavailable when the provider's answer lacks them."""
+    code = _member(answer, "pixCopiaECola")
+    try:
+        read = None if code is None else parse_br_code(code)
+    except InvalidBrCode as error:
+        raise Unavailable(f"the PIX provider answered with an invalid BR Code: {error}") from None
+    if code is None or read is None or read.location is None:
+        raise Unavailable("the PIX provider answered without a dynamic BR Code (pixCopiaECola)")
+    return PayableCharge(code, read.location)
 
 
 def _refused(answer: httpx.Response) -> RailRefused:

@@ -12,9 +12,11 @@ import httpx
 import orjson
 import pytest
 
-from embedded.simulators.pix import PREFIX, HttpPost, PixSimulator, callback_secret
+from embedded.simulators.pix import PREFIX, PixSimulator, callback_secret
+from embedded.simulators.pix_reports import HttpPost
 from shared.adapters.memory.stores import MemorySecrets
 from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.formats import DEPOSIT_NOTE
 from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
@@ -57,7 +59,9 @@ class Bench:
         self.clock = ManualClock()
         self.platform = Platform(self.clock)
         self.slept: list[float] = []
-        self.simulator = PixSimulator(SECRET, self.clock, Random(1), self.platform, journal, self._sleep)
+        self.simulator = PixSimulator(
+            SECRET, self.clock, Random(1), self.platform, journal, self._sleep, base_url="http://platform.test"
+        )
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.rail = PixHttpRail(BASE, client=self.client)
 
@@ -88,7 +92,7 @@ class Bench:
     async def settle(self) -> None:
         """Let the simulator's tasks run."""
         for _ in range(2000):
-            if not self.simulator._tasks:
+            if not self.simulator.reporter.tasks:
                 return
             await asyncio.sleep(0)
 
@@ -168,7 +172,7 @@ async def test_out_of_order_the_callback_arrives_before_the_answer(bench: Bench)
     """With the fault `out_of_order`, the callback arrives before the answer, which shows the charge as unpaid."""
     await bench.send("PUT", f"/webhook/{DEFAULT_KEY}", {"webhookUrl": WEBHOOK})
     await bench.fault("out_of_order")
-    body = {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY}
+    body = {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY, "infoAdicionais": [DEPOSIT_NOTE]}
     answer = await bench.send("PUT", f"/cob/{TXID}", body)
     assert len(bench.platform.reports) == 1
     assert (answer.status, orjson.loads(answer.body)["status"]) == (201, "ATIVA")
@@ -198,11 +202,11 @@ async def test_an_invalid_request_is_refused(bench: Bench, method: str, path: st
 
 async def test_a_method_that_is_not_allowed(bench: Bench) -> None:
     """A method that is not allowed is answered with 405 and Allow, and OPTIONS with Allow."""
-    with pytest.raises(Problem, match="GET, HEAD, OPTIONS, PUT") as caught:
+    with pytest.raises(Problem, match="GET, HEAD, OPTIONS, PATCH, PUT") as caught:
         await bench.send("DELETE", f"/cob/{TXID}", None)
     assert caught.value.status == 405
     options = await bench.send("OPTIONS", f"/cob/{TXID}", None)
-    assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PUT")
+    assert (options.status, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS, PATCH, PUT")
 
 
 async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -214,7 +218,7 @@ async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path, caplog
     first.platform.refusals = [503] * 100_000
     await first.rail.request_charge(TXID, 1050, "BRL", WEBHOOK)
     await asyncio.sleep(0)
-    for task in list(first.simulator._tasks):
+    for task in list(first.simulator.reporter.tasks):
         task.cancel()
     with journal.open("ab") as file:
         lines = len(journal.read_bytes().splitlines())
@@ -232,7 +236,8 @@ async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path, caplog
     third.simulator.start()
     await third.settle()
     assert third.platform.reports == []
-    assert len(journal.read_bytes().splitlines()) == 3
+    # Two charges, their payments, and the webhook of the key.
+    assert len(journal.read_bytes().splitlines()) == 5
     assert journal.stat().st_mode & 0o777 == 0o600
     for made in (first, third):
         await made.close()

@@ -96,6 +96,11 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
         201, "/v1/deposits", {"account_id": s.payer, "amount": _reais(900), "method": "pix"}
     ),
     "providers/get_deposit": lambda s: Request(200, f"/v1/deposits/{s.deposit}"),
+    "providers/create_pix_charge": lambda s: Request(
+        503, "/v1/pix/charges", {"account_id": s.payer, "amount": _reais(900)}
+    ),
+    "providers/get_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}"),
+    "providers/get_pix_charge_qr": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/qr.png"),
     "providers/receive_callback": lambda s: _callback(),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
     "statements/get_statement": lambda s: Request(200, f"/v1/accounts/{s.payer}/statement"),
@@ -258,6 +263,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "payments/request_refund_posting": lambda s: _funds_held(s, refund=True),
     "payments/settle": lambda s: _posted(s, "payment"),
     "payments/settle_refund": lambda s: _posted(s, "refund"),
+    "providers/expire_pix_charges": _tick,
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),

@@ -18,6 +18,7 @@ from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.ports.rail import callback_secret_name
 from shared.records.system_accounts import clearing_account
+from tests.functions.providers.rail import RecordingRail
 from tests.harness import Harness, SigningPair
 
 TENANT = "acme"
@@ -55,6 +56,7 @@ class Story:
     capturing: str
     """A payment whose transfer was requested from the ledger."""
     deposit: str
+    txid: str
     dead_letter: str
     platform_dead_letter: str
     """The id of a dead letter whose event has no tenant."""
@@ -113,6 +115,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
+    harness.runtime.rails["pix"] = RecordingRail()
+    charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})
     expired = HoldExpired(
         account_id=payer, hold_id="hld_1", payment_id=settled, expires_at=format_time(harness.clock.now())
     )
@@ -137,6 +141,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         authorized=authorized,
         capturing=capturing,
         deposit=deposit.json["id"],
+        txid=charge.json["txid"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
         events={envelope.type: envelope for envelope in harness.events[delivered:]},

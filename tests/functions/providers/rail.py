@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 
 from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail
 from shared.ports.documents import Unavailable
-from shared.ports.rail import RailRefused, callback_secret_name
+from shared.ports.rail import ChargeOrder, PayableCharge, RailRefused, callback_secret_name
 from tests.harness import Answer, Harness
 
 SECRET = b"the secret of a provider"
@@ -25,12 +26,20 @@ class RecordingRail(PixHttpRail):
     def __init__(self) -> None:
         super().__init__("")
         self.requested: list[tuple[str, int, str, str]] = []
+        self.orders: list[ChargeOrder] = []
         self.outcome: Unavailable | RailRefused | None = None
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         self.requested.append((reference, amount, currency, callback_url))
         if self.outcome is not None:
             raise self.outcome
+
+    async def create_charge(self, order: ChargeOrder) -> PayableCharge:
+        self.orders.append(order)
+        if self.outcome is not None:
+            raise self.outcome
+        location = f"pix.example.test/qr/{order.reference[:22]}"
+        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location)
 
 
 async def with_rail(harness: Harness) -> RecordingRail:

@@ -1,0 +1,244 @@
+"""What a simulated PIX provider knows: its charges and payments, and the requests that it understands."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from shared.adapters.pix import formats as pix
+from shared.adapters.pix.br_code import dynamic_code
+from shared.core.clock import format_time, parse_time
+from shared.core.money import Amount
+
+Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
+"""A fault of one payment's report."""
+RequestFault = Literal["500", "cut"]
+"""A fault of one request: refused without an effect; or processed, and the connection cut before the answer."""
+_REPORT_FAULTS: Final[dict[str, Fault]] = {fault: fault for fault in get_args(Fault)}
+Status = Literal["ATIVA", "CONCLUIDA", "REMOVIDA_PELO_USUARIO_RECEBEDOR"]
+
+NAME: Final = "Lastro Pagamentos"
+CITY: Final = "SAO PAULO"
+LATE_SECONDS: Final = 5.0
+MAX_CHARGES: Final = 10_000
+MAX_FAULTS: Final = 1_000
+
+
+def _known_amount(text: str) -> str:
+    pix.parse_amount(text)
+    return text
+
+
+class _Calendar(BaseModel):
+    expiracao: int = Field(default=86_400, ge=1, le=2_147_483_647)
+
+
+class _Value(BaseModel):
+    original: Annotated[str, AfterValidator(_known_amount)]
+
+
+class _Note(BaseModel):
+    nome: Annotated[str, Field(max_length=50)]
+    valor: Annotated[str, Field(max_length=200)]
+
+
+class ChargeRequest(BaseModel):
+    """The fields of the body of `PUT /cob/{txid}` that the simulator uses."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    calendario: _Calendar = _Calendar()
+    valor: _Value
+    chave: Annotated[str, Field(min_length=1, max_length=77)]
+    solicitacaoPagador: Annotated[str, Field(max_length=140)] | None = None  # noqa: N815 - the rail's own name
+    infoAdicionais: Annotated[list[_Note], Field(max_length=50)] = []  # noqa: N815 - as above
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the charge is one of a deposit, which the simulator pays immediately."""
+        return pix.DEPOSIT_NOTE in [note.model_dump() for note in self.infoAdicionais]
+
+
+class Revision(BaseModel):
+    """The fields of the body of `PATCH /cob/{txid}` that the simulator uses."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: Literal["REMOVIDA_PELO_USUARIO_RECEBEDOR"] | None = None
+    calendario: _Calendar | None = None
+    valor: _Value | None = None
+    solicitacaoPagador: Annotated[str, Field(max_length=140)] | None = None  # noqa: N815 - the rail's own name
+
+
+class PaymentOrder(BaseModel):
+    """A payment of a BR Code by a stranger. `amount` replaces the amount of the code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    br_code: Annotated[str, Field(min_length=1, max_length=512)]
+    amount: Amount | None = None
+    fault: Fault | None = None
+    seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
+
+
+class FaultOrder(BaseModel):
+    """A fault for one charge, or without `txid` for the next new one. `seconds` is the delay of the fault `late`.
+
+    The faults `500` and `cut` concern the next request of the provider's API.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    fault: Fault | RequestFault
+    txid: Annotated[str, Field(pattern=pix.TXID_PATTERN)] | None = None
+    seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
+
+    @property
+    def report_fault(self) -> Fault | None:
+        """The fault if it concerns the report of a payment, else None."""
+        return _REPORT_FAULTS.get(self.fault)
+
+
+class ReportFault(NamedTuple):
+    """The fault of one payment's report, or None, and the delay of the fault `late` in seconds."""
+
+    name: Fault | None
+    seconds: float
+
+
+NO_FAULT: Final = ReportFault(None, 0)
+
+
+@dataclass(slots=True)
+class SimulatedCharge:
+    """A charge (`cob`)."""
+
+    txid: str
+    original: str
+    key: str
+    created: str
+    expires_in: int
+    location: str
+    webhook: str | None
+    """The URL of the key's webhook when the charge was created."""
+    note: str | None = None
+    status: Status = "ATIVA"
+    revision: int = 0
+
+    def has_expired(self, now: datetime) -> bool:
+        """Return whether the charge is active and its time has passed."""
+        return self.status == "ATIVA" and now >= parse_time(self.created) + timedelta(seconds=self.expires_in)
+
+    def shown(self, status: Status | None = None) -> dict[str, Any]:
+        """Return the charge as the API shows it; `status` replaces its own."""
+        document = {
+            "txid": self.txid,
+            "revisao": self.revision,
+            "status": status or self.status,
+            "calendario": {"criacao": self.created, "expiracao": self.expires_in},
+            "loc": {"location": self.location, "tipoCob": "cob"},
+            "location": self.location,
+            "valor": {"original": self.original},
+            "chave": self.key,
+            "pixCopiaECola": dynamic_code(self.location, NAME, CITY),
+        }
+        if self.note is not None:
+            document["solicitacaoPagador"] = self.note
+        return document
+
+    def payload(self, now: datetime) -> dict[str, Any]:
+        """Return the charge's terms for the payer's bank (Manual de Padrões para Iniciação do Pix)."""
+        document: dict[str, Any] = self.shown()
+        del document["loc"], document["location"], document["pixCopiaECola"]
+        document["calendario"]["apresentacao"] = format_time(now)
+        return document
+
+
+@dataclass(slots=True)
+class SimulatedPayment:
+    """A payment that the provider has received, and the state of its report to the platform."""
+
+    end_to_end_id: str
+    txid: str | None
+    key: str
+    original: str
+    paid_at: str
+    webhook: str | None
+    fault: Fault | None = None
+    seconds: float = 0.0
+    told: bool = False
+
+    def shown(self) -> dict[str, Any]:
+        """Return the payment as the API and the callback show it."""
+        document = {
+            "endToEndId": self.end_to_end_id,
+            "txid": self.txid,
+            "chave": self.key,
+            "valor": self.original,
+            "horario": self.paid_at,
+        }
+        return {name: value for name, value in document.items() if value is not None}
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that the provider knows. The oldest charges and payments are forgotten at MAX_CHARGES."""
+
+    charges: OrderedDict[str, SimulatedCharge] = field(default_factory=OrderedDict)
+    payments: OrderedDict[str, SimulatedPayment] = field(default_factory=OrderedDict)
+    locations: dict[str, str] = field(default_factory=dict)
+    """The txid by the location."""
+    webhooks: dict[str, str] = field(default_factory=dict)
+    faults: OrderedDict[str, FaultOrder] = field(default_factory=OrderedDict)
+    next_faults: deque[FaultOrder] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
+    request_faults: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
+
+    def add_charge(self, charge: SimulatedCharge) -> None:
+        """Add a charge, and forget the oldest one that is not active when there are too many."""
+        self.charges[charge.txid] = charge
+        self.locations[charge.location] = charge.txid
+        while len(self.charges) > MAX_CHARGES:
+            oldest = next((txid for txid, found in self.charges.items() if found.status != "ATIVA"), None)
+            gone = self.charges.pop(oldest or next(iter(self.charges)))
+            self.locations.pop(gone.location, None)
+
+    def add_payment(self, payment: SimulatedPayment) -> None:
+        """Add a payment, and forget the oldest one that was reported when there are too many."""
+        self.payments[payment.end_to_end_id] = payment
+        while len(self.payments) > MAX_CHARGES:
+            oldest = next((id for id, found in self.payments.items() if found.told), None)
+            del self.payments[oldest or next(iter(self.payments))]
+
+    def fault_of(self, txid: str) -> ReportFault:
+        """Return and remove the fault that was ordered for this charge, or for the next one."""
+        order = self.faults.pop(txid, None) or (self.next_faults.popleft() if self.next_faults else None)
+        return NO_FAULT if order is None else ReportFault(order.report_fault, order.seconds)
+
+    def order(self, order: FaultOrder) -> None:
+        """Store a fault until it is used."""
+        if order.fault in ("500", "cut"):
+            self.request_faults.append(order.fault)
+        elif order.txid is None:
+            self.next_faults.append(order)
+        else:
+            self.faults[order.txid] = order
+            if len(self.faults) > MAX_FAULTS:
+                self.faults.popitem(last=False)
+
+
+def restored(kind: str, record: Mapping[str, Any], state: State) -> None:
+    """Add a record of the journal to the state."""
+    if kind == "webhook":
+        if record["url"]:
+            state.webhooks[record["key"]] = record["url"]
+        else:
+            state.webhooks.pop(record["key"], None)
+    elif kind == "payment":
+        state.add_payment(SimulatedPayment(**record))
+    elif kind == "charge" and "location" in record:
+        state.add_charge(SimulatedCharge(**record))

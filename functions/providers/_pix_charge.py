@@ -1,0 +1,59 @@
+"""The ids of PIX charges, and the changes of their status."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Final
+
+from functions.providers._states import PIX_CHARGE_CHANGES
+from shared.context.context import Context
+from shared.core.clock import format_time, parse_time
+from shared.core.problems import Problem
+from shared.records.deposits import DepositDocument
+from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument, PixChargeStatus
+
+GRACE_SECONDS: Final = 60
+_OUR_TXID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def provider_id(ctx: Context, txid: str) -> str:
+    """Return the id at the provider of the charge that the tenant knows by `txid`.
+
+    All tenants share the receiver's account at the provider, where a txid is unique for ever. With an id that is
+    derived from the tenant and its txid, no tenant can take or detect a txid of another (docs/decisions/0032).
+    """
+    # A txid that the platform made begins with the time, which the derived id keeps.
+    cause = f"chg_{txid}" if _OUR_TXID.fullmatch(txid) else f"{txid}/"
+    return ctx.derived_id("chg", cause, "pix charge").partition("_")[2]
+
+
+async def find_pix_charge(ctx: Context, txid: str) -> PixChargeDocument:
+    """Return the tenant's charge of this txid. Raises Problem `not_found`."""
+    charge = await ctx.get(PIX_CHARGES, provider_id(ctx, txid))
+    if charge is None:
+        raise Problem("not_found", "There is no such PIX charge.")
+    return charge
+
+
+def can_be_paid(charge: PixChargeDocument, paid_at: str) -> bool:
+    """Return whether a payment that was made at this time (RFC 3339 in UTC) pays the charge.
+
+    The provider counts the seconds from its own creation of the charge, so it may accept a payment a little later.
+    """
+    last = parse_time(charge["expires_at"]) + timedelta(seconds=GRACE_SECONDS)
+    return charge["status"] in ("active", "expired") and paid_at < format_time(last)
+
+
+def change_status(ctx: Context, charge: PixChargeDocument, status: PixChargeStatus) -> None:
+    """Change the status. Raises Problem `illegal_state` when the change is not legal."""
+    if status not in PIX_CHARGE_CHANGES[charge["status"]]:
+        raise Problem("illegal_state", f"The charge is {charge['status']}; it cannot change to {status}.")
+    ctx.update(PIX_CHARGES, charge, status=status, updated_at=ctx.now_text)
+
+
+async def settle_pix_charge(ctx: Context, deposit: DepositDocument) -> None:
+    """Change the PIX charge whose payment this settled deposit is to `paid`; a deposit of no charge changes nothing."""
+    charge = await ctx.get(PIX_CHARGES, provider_id(ctx, deposit["txid"]))
+    if charge is not None and charge["deposit_id"] == deposit["id"] and charge["status"] != "paid":
+        change_status(ctx, charge, "paid")

@@ -1,0 +1,123 @@
+"""PIX charges of a running platform, paid by its simulator as a stranger's bank pays, with every fault."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+import pytest_asyncio
+
+from tests.contract.calling import Client, Deployment, Pair, brl, eventually, in_status, new_pair
+from tests.contract.wire import Answer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CHARGES = "/v1/pix/charges"
+SUSPENSE = "/v1/ledger/accounts/sys_suspense_brl/entries"
+
+
+async def pay(deployment: Deployment, made: dict[str, Any], **fields: Any) -> Answer:
+    """Pay a charge's code at the simulator, without a token."""
+    body = json.dumps({"br_code": made["br_code"], **fields}).encode()
+    headers = [("content-type", "application/json")]
+    return await deployment.wire.send("POST", "/simulators/pix/payments", headers, body)
+
+
+async def balance(client: Client, account: str) -> int:
+    return int((await client.read(f"/v1/accounts/{account}/balance"))["posted"])
+
+
+async def credited(client: Client, account: str, posted: int) -> None:
+    await eventually(client, f"/v1/accounts/{account}/balance", lambda found: found["posted"] == posted)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(deployment: Deployment) -> Pair:
+    """A tenant of its own, whose suspense account is empty."""
+    return await new_pair(await deployment.new_tenant())
+
+
+@pytest.mark.parametrize(
+    "fault", [{}, {"fault": "late", "seconds": 0.01}, {"fault": "twice"}, {"fault": "out_of_order"}]
+)
+async def test_a_paid_charge_is_credited_once(deployment: Deployment, pair: Pair, fault: dict[str, Any]) -> None:
+    """A charge whose payment is reported at once, late, twice or before the payer's answer is credited once."""
+    client, before = pair.client, await balance(pair.client, pair.payee)
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    answer = await pay(deployment, made, **fault)
+    assert answer.status == 202, answer.body
+    paid = await in_status(client, f"{CHARGES}/{made['txid']}", "paid")
+    assert paid == made | {"status": "paid", "end_to_end_id": answer.document["endToEndId"]}
+    await credited(client, pair.payee, before + 1_234)
+    assert await client.read(SUSPENSE) == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("fields", [{"fault": "wrong_amount"}, {"amount": brl(1_235)}])
+async def test_a_wrong_amount_leaves_the_charge_active(
+    deployment: Deployment, pair: Pair, fields: dict[str, Any]
+) -> None:
+    """The money of a wrong amount is in the suspense account, and the right amount still pays the charge."""
+    client, before = pair.client, await balance(pair.client, pair.payee)
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    assert (await pay(deployment, made, **fields)).status == 202
+    (entry,) = (await eventually(client, SUSPENSE, lambda page: bool(page["data"])))["data"]
+    assert (entry["direction"], entry["amount"]) == ("credit", brl(1_235))
+    assert await client.read(f"{CHARGES}/{made['txid']}") == made
+    assert await balance(client, pair.payee) == before
+    assert (await pay(deployment, made)).status == 202
+    await in_status(client, f"{CHARGES}/{made['txid']}", "paid")
+    await credited(client, pair.payee, before + 1_234)
+
+
+async def test_a_payment_that_is_never_reported(deployment: Deployment, pair: Pair) -> None:
+    """A charge whose payment is not reported stays active; the provider has the payment."""
+    client = pair.client
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    answer = await pay(deployment, made, fault="never")
+    assert answer.status == 202
+    assert await client.read(f"{CHARGES}/{made['txid']}") == made
+    path = f"/simulators/pix/pix/{answer.document['endToEndId']}"
+    assert (await deployment.wire.send("GET", path)).document["valor"] == "12.34"
+
+
+async def test_the_payers_bank_reads_the_terms_at_the_location(deployment: Deployment, pair: Pair) -> None:
+    """The location of a charge answers without a token with its terms, signed with a key that the signature names."""
+    made = await pair.client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234), "description": "Book"})
+    path = made["location"].partition("/")[2]
+    answer = await deployment.wire.send("GET", f"/{path}")
+    assert (answer.status, answer.header("content-type")) == (200, "application/jose")
+    token = answer.body.decode()
+    header = jwt.get_unverified_header(token)
+    keys = (await deployment.wire.send("GET", "/" + header["jku"].split("/", 3)[3])).document
+    key = jwt.PyJWKSet.from_dict(keys)[header["kid"]]
+    terms = jwt.decode(token, key, algorithms=["ES256"])
+    assert (terms["valor"], terms["status"], terms["solicitacaoPagador"]) == ({"original": "12.34"}, "ATIVA", "Book")
+    assert terms["calendario"]["expiracao"] == 86_400
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"br_code": "nothing"}, 422),
+        ({"amount": brl(1)}, 400),
+        ({"br_code": "x", "fault": "explode"}, 400),
+        ({"br_code": "x", "amount": {"value": "1", "currency": "BRL"}}, 400),
+    ],
+)
+async def test_a_payment_that_the_simulator_cannot_read(
+    deployment: Deployment, body: dict[str, Any], status: int
+) -> None:
+    """An invalid payment is refused with a problem in the rail's format."""
+    headers = [("content-type", "application/json")]
+    answer = await deployment.wire.send("POST", "/simulators/pix/payments", headers, json.dumps(body).encode())
+    assert (answer.status, answer.header("content-type")) == (status, "application/problem+json")
+
+
+async def test_the_picture_comes_over_http(pair: Pair) -> None:
+    """The picture of a charge's QR code is answered as PNG over HTTP."""
+    made = await pair.client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    answer = await pair.client.get(f"{CHARGES}/{made['txid']}/qr.png")
+    assert (answer.status, answer.header("content-type")) == (200, "image/png")
+    assert answer.body.startswith(b"\x89PNG")
