@@ -58,12 +58,14 @@ async def test_a_method_is_stopped_for_one_tenant(harness: Harness) -> None:
 
 
 async def test_another_method_goes_on(harness: Harness) -> None:
-    """Stopping PIX refuses deposits by PIX and leaves internal payments."""
+    """Stopping PIX refuses deposits and charges by PIX and leaves internal payments."""
     await with_rail(harness)
     begun = await story(harness)
     stop(harness, method="pix")
     body = {"account_id": begun.payer, "amount": {"value": 1, "currency": "BRL"}, "method": "pix"}
     assert_stopped(await harness.call("POST", "/v1/deposits", body), "pix")
+    del body["method"]
+    assert_stopped(await harness.call("POST", "/v1/pix/charges", body), "pix")
     assert await begun.status(await begun.paid(100)) == "settled"
 
 
