@@ -629,7 +629,8 @@ def runtime_of(
 
 
 def _answer(response: HttpResponse) -> Answer:
-    body = orjson.loads(response.body) if response.body else None
+    is_picture = response.headers.get("content-type", "").startswith("image/")
+    body = orjson.loads(response.body) if response.body and not is_picture else None
     return Answer(response.status, body, response.headers, response.body)
 
 
