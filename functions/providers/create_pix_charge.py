@@ -84,6 +84,7 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
         "expires_at": expires_at,
         "br_code": payable.code,
         "location": payable.location,
+        "exchange": payable.exchange,
         "deposit_id": deposit_id,
         "end_to_end_id": None,
         "correlation_id": ctx.origin.correlation_id,

@@ -19,6 +19,7 @@ from shared.adapters.files.stored_keys import StoredKeys
 from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
 from shared.adapters.otlp.export import exporter
 from shared.adapters.otlp.variables import read_variables
+from shared.adapters.pix.client import Credentials
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.log_bus import LogBus
 from shared.bootstrap.adapters import EMBEDDED, SQLITE, Choice, choose, make_adapter
@@ -102,7 +103,7 @@ class Process:
             variables.ratio,
             parent_based=variables.parent_based,
         )
-        self._rail = PixHttpRail(settings.pix_rail)
+        self._rail = PixHttpRail(settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings))
         self._closing = AsyncExitStack()
         self._close_by: float | None = None
         self._adapters: dict[Choice, Adapter] = {}
@@ -300,6 +301,17 @@ async def watch_clock(clock: Clock, pause_seconds: float = _CLOCK_SECONDS) -> No
         if jump:
             direction = "forwards" if jump > 0 else "back"
             log.warning("the machine's clock was set %s by %.1f s; it now shows %s", direction, abs(jump), clock.now())
+
+
+def pix_credentials(settings: Settings) -> Credentials:
+    """Return how this process proves to the PIX provider who it is."""
+    return Credentials(
+        settings.pix_client_id,
+        settings.pix_client_secret,
+        settings.pix_token_url,
+        settings.pix_certificate,
+        settings.pix_authority,
+    )
 
 
 def issuer_url(settings: Settings) -> str:

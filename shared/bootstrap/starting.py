@@ -14,7 +14,7 @@ from shared.adapters.otlp.variables import read_variables
 from shared.bootstrap.adapters import choose
 from shared.core import crash_points
 from shared.core.clock import SystemClock
-from shared.core.settings import Settings, misspelt
+from shared.core.settings import InvalidSettings, Settings, misspelt
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,22 @@ def warn_of_variables() -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Check the key files and the file of flags, if they exist and are used.
+    """Check the key files, the file of flags and the certificates for the PIX provider, if they exist and are used.
 
     Raises BadKeyFile or InvalidSettings, which name the file.
     """
     check_key_files(settings.data_path)
+    if settings.pix_certificate or settings.pix_authority:
+        _check_certificates(settings)
     if not settings.flags:
         YamlFlags(settings.data_path / FLAGS_FILE, SystemClock(), settings.flags_refresh_seconds).check()
+
+
+def _check_certificates(settings: Settings) -> None:
+    from shared.adapters.pix.client import Credentials, tls_context
+
+    files = Credentials(certificate=settings.pix_certificate, authority=settings.pix_authority)
+    try:
+        tls_context(files)
+    except ValueError as error:
+        raise InvalidSettings(f"LASTRO_PIX_CERTIFICATE or LASTRO_PIX_AUTHORITY: {error}") from None

@@ -12,11 +12,17 @@ from typing import Final, NamedTuple, Self
 _PREFIX: Final = "LASTRO_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("auto", "json", "text")
-OTHER_VARIABLES: Final = ("LASTRO_COMMAND", "LASTRO_CRASH_AT", "LASTRO_PYTHON")
-"""Variables with the prefix that other code reads: the launcher and tests."""
+OTHER_VARIABLES: Final = (
+    "LASTRO_COMMAND",
+    "LASTRO_CRASH_AT",
+    "LASTRO_PYTHON",
+    "LASTRO_SIMULATOR_CLIENT_SECRET",
+    "LASTRO_SIMULATOR_SECRET",
+)
+"""Variables with the prefix that other code reads: the launcher, `lastro simulate` and tests."""
 
 _CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
-_URLS: Final = ("base_url", "identity", "identity_admin", "pix_rail")
+_URLS: Final = ("base_url", "identity", "identity_admin", "pix_rail", "pix_token_url")
 _FROM_ZERO: Final = frozenset(
     {
         "data_lock_seconds",
@@ -58,6 +64,12 @@ class Settings(NamedTuple):
     base_url: str = "http://127.0.0.1:8080"
     audience: str = "lastro-api"
     pix_rail: str = ""
+    pix_key: str = ""
+    pix_client_id: str = ""
+    pix_client_secret: str = ""
+    pix_token_url: str = ""
+    pix_certificate: str = ""
+    pix_authority: str = ""
 
     max_connections: int = 1000
     max_target_bytes: int = 32 * 1024

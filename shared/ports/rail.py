@@ -15,6 +15,10 @@ class RailRefused(Exception):
         self.code = code
 
 
+class UnreadableReport(ValueError):
+    """A report of payments does not have the provider's format."""
+
+
 class Receipt(NamedTuple):
     """One payment that a provider reports as received."""
 
@@ -52,6 +56,23 @@ class PayableCharge(NamedTuple):
     """The text that the payer's bank reads (PIX: the BR Code)."""
     location: str
     """The URL, without its scheme, of the charge's terms."""
+    exchange: dict[str, Any]
+    """What was sent and what was answered, without personal data."""
+
+
+class ChargeState(NamedTuple):
+    """What a provider knows of a charge."""
+
+    is_removed: bool
+    receipts: Sequence[Receipt]
+    """The payments of the charge."""
+
+
+class ReceiptPage(NamedTuple):
+    """One page of the payments that a provider has received in a period."""
+
+    receipts: Sequence[Receipt]
+    has_more: bool
 
 
 def callback_secret_name(provider: str) -> str:
@@ -89,6 +110,25 @@ class Rail(Protocol):
 
         Raises RailRefused, with the code `txid` when there is another charge of this reference, or Unavailable when the
         outcome is unknown.
+        """
+        ...
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a provider to send commands to."""
+        ...
+
+    async def charge_state(self, reference: str) -> ChargeState | None:
+        """Return what the provider knows of a charge of ours, or None when it does not know it.
+
+        Raises RailRefused, or Unavailable when the provider does not answer.
+        """
+        ...
+
+    async def received(self, since: datetime, until: datetime, page: int) -> ReceiptPage:
+        """Return a page (from 0) of the payments that were received from `since` to `until`.
+
+        Raises RailRefused, or Unavailable when the provider does not answer.
         """
         ...
 

@@ -179,7 +179,7 @@ class _Rail(PixHttpRail):
     async def create_charge(self, order: ChargeOrder) -> PayableCharge:
         assert self.charges.setdefault(order.reference, order.amount) == order.amount
         location = f"pix.example.test/qr/{order.reference[:22]}"
-        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location)
+        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
 
 
 def deliveries_of(envelope: Envelope) -> list[Pending]:

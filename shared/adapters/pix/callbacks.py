@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.adapters.pix.formats import END_TO_END_PATTERN, parse_amount
+from shared.adapters.pix.masking import masked
 from shared.core.clock import format_time, parse_time
 from shared.http.strict_json import parse
 from shared.http.validation import body_problem
-from shared.ports.rail import Receipt
+from shared.ports.rail import Receipt, UnreadableReport
 
 
 def _checked_amount(text: str) -> str:
@@ -19,7 +20,7 @@ def _checked_amount(text: str) -> str:
 
 
 class _ReceivedPix(BaseModel):
-    """One received payment. Fields that are not listed here are also stored."""
+    """One received payment. Fields that are not listed here are also stored, with personal data masked."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
@@ -37,6 +38,9 @@ class _PixCallback(BaseModel):
     pix: list[_ReceivedPix] = Field(max_length=500)
 
 
+_REPORTS: Final = TypeAdapter(list[_ReceivedPix])
+
+
 def read_receipts(body: bytes) -> list[Receipt]:
     """Return the payments that a callback's body reports.
 
@@ -47,16 +51,23 @@ def read_receipts(body: bytes) -> list[Receipt]:
         callback = _PixCallback.model_validate(value)
     except ValidationError as error:
         raise body_problem(error) from None
-    return [
-        Receipt(
-            report.endToEndId,
-            report.txid,
-            parse_amount(report.valor),
-            _instant(report.horario),
-            report.model_dump(mode="json"),
-        )
-        for report in callback.pix
-    ]
+    return [_receipt(report) for report in callback.pix]
+
+
+def receipts_of(values: object) -> list[Receipt]:
+    """Return the payments of a list in an answer of the rail's API. Raises UnreadableReport."""
+    try:
+        reports = _REPORTS.validate_python(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        raise UnreadableReport(f"{'/'.join(map(str, found['loc']))}: {found['msg']}") from None
+    return [_receipt(report) for report in reports]
+
+
+def _receipt(report: _ReceivedPix) -> Receipt:
+    amount = parse_amount(report.valor)
+    document = masked(report.model_dump(mode="json"))
+    return Receipt(report.endToEndId, report.txid, amount, _instant(report.horario), document)
 
 
 def _instant(text: str) -> str | None:

@@ -1,7 +1,8 @@
 """The PIX rail over HTTP: immediate charges (`cob`) of the API Pix of Banco Central do Brasil.
 
-Without an answer the outcome is unknown: that raises Unavailable and is never a refusal. A retry is safe, because the
-platform chooses the id of a charge and the provider creates only one charge for an id.
+Without an answer the outcome is unknown: the rail reads the charge by its id, and raises Unavailable when that is not
+answered either. It is never a refusal. A retry is safe, because the platform chooses the id of a charge and the
+provider creates only one charge for an id.
 """
 
 from __future__ import annotations
@@ -11,30 +12,39 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.pix.br_code import InvalidBrCode, parse_br_code
+from shared.adapters.pix.client import Credentials, OutcomeUnknown, PixClient
 from shared.adapters.pix.formats import CURRENCY, DEPOSIT_NOTE, MAX_AMOUNT, format_amount
+from shared.adapters.pix.masking import masked
+from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
-from shared.ports.rail import ChargeOrder, PayableCharge, RailRefused, Receipt
+from shared.ports.rail import (
+    ChargeOrder,
+    ChargeState,
+    PayableCharge,
+    RailRefused,
+    Receipt,
+    ReceiptPage,
+    UnreadableReport,
+)
 
 if TYPE_CHECKING:
     import httpx
 
-TIMEOUT_SECONDS: Final = 10.0
 CHARGE_SECONDS: Final = 86_400
 MAX_NOTE: Final = 140
 """The longest text for the payer (`solicitacaoPagador`), in characters."""
+PAGE_SIZE: Final = 100
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
-
-# These statuses concern the platform's access or a temporary state, not the charge.
-_NO_ANSWER: Final = frozenset({401, 403, 404, 408, 425, 429})
 
 
 class PixHttpRail(Adapter):
     """The PIX API of one provider.
 
     `base_url` is the URL of its API. If it is empty, no provider is configured: callbacks are read, and commands raise
-    Unavailable. `client` is the HTTP client, which is closed with the rail; by default one is created at first use.
+    Unavailable. `key` is the receiver's PIX key. `client` is the HTTP client, which is closed with the rail; by default
+    one is created at first use.
     """
 
     adapter_name = "PIX rail"
@@ -42,19 +52,27 @@ class PixHttpRail(Adapter):
     currency = CURRENCY
     max_amount = MAX_AMOUNT
 
-    def __init__(self, base_url: str, key: str = DEFAULT_KEY, client: httpx.AsyncClient | None = None) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._key = key
-        self._client = client
+    def __init__(
+        self,
+        base_url: str,
+        key: str = DEFAULT_KEY,
+        client: httpx.AsyncClient | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._key = key or DEFAULT_KEY
+        self._api = PixClient(base_url, credentials or Credentials(), client)
         self._webhook: str | None = None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether a provider is configured."""
+        return bool(self._api.base_url)
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         """Request a charge with `reference` as its txid and `amount` in centavos. See shared.ports.rail.Rail."""
-        self.require_open()
+        self._require_provider()
         if currency != CURRENCY:
             raise RailRefused("currency", f"PIX moves {CURRENCY}, not {currency}.")
-        if not self._base_url:
-            raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
         await self._set_webhook(callback_url)
         charge = self._charge(amount, CHARGE_SECONDS)
         charge["infoAdicionais"] = [DEPOSIT_NOTE]
@@ -65,15 +83,46 @@ class PixHttpRail(Adapter):
 
         The payer sees the first 140 characters of the description.
         """
-        self.require_open()
-        if not self._base_url:
-            raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
+        self._require_provider()
         await self._set_webhook(order.callback_url)
         charge = self._charge(order.amount, order.expires_in)
         if order.description:
             text = order.description
             charge["solicitacaoPagador"] = text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
-        return _payable(await self._put_charge(order.reference, charge))
+        answer = await self._put_charge(order.reference, charge)
+        return _payable(charge, answer)
+
+    async def charge_state(self, reference: str) -> ChargeState | None:
+        """Return what the provider knows of a charge (`GET /cob/{txid}`). See shared.ports.rail.Rail."""
+        self._require_provider()
+        answer = await self._send("GET", f"/cob/{reference}")
+        if answer.status_code == 404:
+            return None
+        if not answer.is_success:
+            raise _refused(answer)
+        document = _object(answer)
+        status = str(document.get("status"))
+        receipts = read_payments(document.get("pix") or [])
+        return ChargeState(is_removed=status.startswith("REMOVIDA"), receipts=receipts)
+
+    async def received(self, since: datetime, until: datetime, page: int) -> ReceiptPage:
+        """Return a page of the payments of a period (`GET /pix`). See shared.ports.rail.Rail."""
+        self._require_provider()
+        parameters = {
+            "inicio": format_time(since),
+            "fim": format_time(until),
+            "paginacao.paginaAtual": str(page),
+            "paginacao.itensPorPagina": str(PAGE_SIZE),
+        }
+        answer = await self._send("GET", "/pix", parameters=parameters)
+        if not answer.is_success:
+            raise _refused(answer)
+        document = _object(answer)
+        try:
+            pages = int(document["parametros"]["paginacao"]["quantidadeDePaginas"])
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable("the PIX provider answered with a page without its number of pages") from None
+        return ReceiptPage(read_payments(document.get("pix") or []), page + 1 < pages)
 
     def _charge(self, amount: int, expires_in: int) -> dict[str, Any]:
         return {
@@ -85,13 +134,18 @@ class PixHttpRail(Adapter):
     async def _put_charge(self, reference: str, charge: dict[str, Any]) -> httpx.Response:
         """Create a charge, and return the answer that shows it. A charge that exists already is returned if it is the
         same."""
-        answer = await self._send("PUT", f"/cob/{reference}", charge)
-        if answer.is_success:
+        unknown: OutcomeUnknown | None = None
+        answer: httpx.Response | None = None
+        try:
+            answer = await self._send("PUT", f"/cob/{reference}", charge)
+        except OutcomeUnknown as error:
+            unknown = error
+        if answer is not None and answer.is_success:
             return answer
-        # Some providers refuse a known id, even when the charge is the same.
+        # It may have been created; and some providers refuse a known id, even when the charge is the same.
         present = await self._send("GET", f"/cob/{reference}")
         if not present.is_success:
-            raise _refused(answer)
+            raise unknown if answer is None and unknown is not None else _refused(answer or present)
         if _member(present, "valor", "original") != charge["valor"]["original"]:
             raise RailRefused("txid", f"The provider has another charge of the id {reference}.")
         return present
@@ -109,9 +163,12 @@ class PixHttpRail(Adapter):
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
         await super().aclose(seconds)
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._api.aclose()
+
+    def _require_provider(self) -> None:
+        self.require_open()
+        if not self.is_configured:
+            raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
 
     async def _set_webhook(self, url: str) -> None:
         if self._webhook == url:
@@ -121,23 +178,33 @@ class PixHttpRail(Adapter):
             raise _refused(answer)
         self._webhook = url
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        import httpx
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any] | None = None, parameters: dict[str, str] | None = None
+    ) -> httpx.Response:
         try:
-            answer = await self._client.request(method, self._base_url + path, json=body)
-        except httpx.HTTPError as error:
+            answer = await self._api.send(method, path, body, parameters)
+        except Unavailable:
+            # The provider may have lost the webhook too; the next command sets it again.
             self._webhook = None
-            raise Unavailable(f"the PIX provider did not answer: {type(error).__name__}") from None
-        if answer.status_code >= 500 or (answer.status_code in _NO_ANSWER and method != "GET"):
+            raise
+        if answer.status_code == 404 and method != "GET":
+            # The URL is wrong or the API is not there; this says nothing about the charge.
             self._webhook = None
-            raise Unavailable(f"the PIX provider answered {answer.status_code}")
+            raise Unavailable("the PIX provider answered 404")
         return answer
 
 
-def _payable(answer: httpx.Response) -> PayableCharge:
+def read_payments(values: Any) -> Sequence[Receipt]:
+    """Return the payments in an answer of the provider. Raises Unavailable for a list that cannot be read."""
+    from shared.adapters.pix.callbacks import receipts_of
+
+    try:
+        return receipts_of(values)
+    except UnreadableReport as error:
+        raise Unavailable(f"the PIX provider answered with payments that cannot be read: {error}") from None
+
+
+def _payable(charge: dict[str, Any], answer: httpx.Response) -> PayableCharge:
     """Return the code and the location of a charge. Raises Unavailable when the provider's answer lacks them."""
     code = _member(answer, "pixCopiaECola")
     try:
@@ -146,7 +213,19 @@ def _payable(answer: httpx.Response) -> PayableCharge:
         raise Unavailable(f"the PIX provider answered with an invalid BR Code: {error}") from None
     if code is None or read is None or read.location is None:
         raise Unavailable("the PIX provider answered without a dynamic BR Code (pixCopiaECola)")
-    return PayableCharge(code, read.location)
+    exchange = {"request": masked(charge), "status": answer.status_code, "answer": masked(_object(answer))}
+    return PayableCharge(code, read.location, exchange)
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the answer's JSON object. Raises Unavailable for another value."""
+    try:
+        value = answer.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Unavailable("the PIX provider's answer is not a JSON object")
+    return value
 
 
 def _refused(answer: httpx.Response) -> RailRefused:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,10 +14,12 @@ import httpx
 import orjson
 import pytest
 
-from embedded.simulators.pix import PREFIX, PixSimulator, callback_secret
+from embedded.simulators.pix import PREFIX, ApiClient, ConnectionCut, PixSimulator, callback_secret
 from embedded.simulators.pix_reports import HttpPost
 from shared.adapters.memory.stores import MemorySecrets
 from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.pix.br_code import static_code
+from shared.adapters.pix.client import OutcomeUnknown
 from shared.adapters.pix.formats import DEPOSIT_NOTE
 from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
 from shared.core.clock import ManualClock
@@ -71,7 +75,9 @@ class Bench:
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = await self.simulator(
-            HttpRequest(request.method, request.url.path, "", dict(request.headers), request.content)
+            HttpRequest(
+                request.method, request.url.path, request.url.query.decode(), dict(request.headers), request.content
+            )
         )
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
@@ -288,12 +294,16 @@ def rail_answering(*answers: httpx.Response | Exception) -> tuple[PixHttpRail, l
     ],
 )
 async def test_a_temporary_error_leaves_the_outcome_unknown(answer: httpx.Response | Exception) -> None:
-    """A timeout or a server error of the provider is not a refusal, and the next request sends the webhook again."""
-    rail, asked = rail_answering(httpx.Response(200), answer, httpx.Response(200), httpx.Response(201))
+    """A timeout or a server error of the provider is not a refusal, and the next request sends the webhook again. If
+    the request may have arrived, the charge is read first."""
+    maybe = isinstance(answer, httpx.ReadTimeout) or (isinstance(answer, httpx.Response) and answer.is_server_error)
+    reads = [httpx.Response(404)] if maybe else []
+    rail, asked = rail_answering(httpx.Response(200), answer, *reads, httpx.Response(200), httpx.Response(201))
     with pytest.raises(Unavailable):
         await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
     await rail.request_charge(TXID, 1, "BRL", WEBHOOK)
-    assert [request.url.path.split("/")[3] for request in asked] == ["webhook", "cob", "webhook", "cob"]
+    steps = [f"{request.method} {request.url.path.split('/')[3]}" for request in asked]
+    assert steps == ["PUT webhook", "PUT cob", *["GET cob"] * len(reads), "PUT webhook", "PUT cob"]
     await rail.aclose()
 
 
@@ -332,3 +342,183 @@ async def test_pix_supports_only_brl() -> None:
         await rail.request_charge(TXID, 1, "USD", WEBHOOK)
     assert asked == []
     await rail.aclose()
+
+
+# The provider's API
+
+
+async def created(bench: Bench, txid: str = TXID, **more: Any) -> Any:
+    """Create a charge that is not a deposit's, and return it."""
+    await bench.send("PUT", f"/webhook/{DEFAULT_KEY}", {"webhookUrl": WEBHOOK})
+    answer = await bench.send("PUT", f"/cob/{txid}", {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY, **more})
+    assert answer.status == 201, answer.body
+    return orjson.loads(answer.body)
+
+
+async def shown(bench: Bench, path: str, query: str = "") -> Any:
+    answer = await bench.simulator(HttpRequest("GET", PREFIX + path, query, {}, b""))
+    assert answer.status == 200, answer.body
+    return orjson.loads(answer.body)
+
+
+async def test_a_charge_of_a_tenant_waits_for_its_payer(bench: Bench) -> None:
+    """A charge that is not a deposit's is active until its code is paid; then it shows the payment."""
+    charge = await created(bench)
+    await bench.settle()
+    assert bench.platform.reports == []
+    assert (await shown(bench, f"/cob/{TXID}"))["status"] == "ATIVA"
+    assert (await bench.send("POST", "/payments", {"br_code": charge["pixCopiaECola"]})).status == 202
+    await bench.settle()
+    paid = await shown(bench, f"/cob/{TXID}")
+    assert (paid["status"], paid["pix"]) == ("CONCLUIDA", bench.platform.reports)
+    state = await bench.rail.charge_state(TXID)
+    assert state is not None
+    assert [receipt.id for receipt in state.receipts] == [bench.platform.reports[0]["endToEndId"]]
+
+
+async def test_a_charge_is_changed_and_removed(bench: Bench) -> None:
+    """A change counts a revision; a removal ends the charge, and a request that does both is refused."""
+    charge = await created(bench)
+    path, location = f"/cob/{TXID}", charge["location"].partition("/simulators/pix")[2]
+    changed = await bench.send("PATCH", path, {"valor": {"original": "2.00"}, "solicitacaoPagador": "Hurry"})
+    document = orjson.loads(changed.body)
+    assert (document["revisao"], document["valor"], document["solicitacaoPagador"]) == (
+        1,
+        {"original": "2.00"},
+        "Hurry",
+    )
+    both = {"status": "REMOVIDA_PELO_USUARIO_RECEBEDOR", "calendario": {"expiracao": 5}}
+    assert (await bench.send("PATCH", path, both)).status == 400
+    assert (await bench.send("GET", location)).status == 200
+    removed = await bench.send("PATCH", path, {"status": "REMOVIDA_PELO_USUARIO_RECEBEDOR"})
+    assert orjson.loads(removed.body)["status"] == "REMOVIDA_PELO_USUARIO_RECEBEDOR"
+    assert (await bench.send("PATCH", path, {"valor": {"original": "3.00"}})).status == 400
+    assert (await bench.send("PATCH", f"/cob/{OTHER}", {})).status == 404
+    assert (await bench.send("PATCH", path, b"x")).status == 400
+    assert (await bench.send("GET", location)).status == 410
+    state = await bench.rail.charge_state(TXID)
+    assert state is not None
+    assert state.is_removed
+
+
+async def test_the_terms_of_an_expired_charge_are_gone(bench: Bench) -> None:
+    """The location of a charge answers 410 after its expiry, and 404 when it was never one."""
+    charge = await created(bench, calendario={"expiracao": 60})
+    location = charge["location"].partition("/simulators/pix")[2]
+    assert (await bench.send("GET", location)).status == 200
+    bench.clock.advance(timedelta(seconds=60))
+    assert (await bench.send("GET", location)).status == 410
+    assert (await bench.send("GET", "/qr/unknown")).status == 404
+
+
+async def test_payments_and_charges_are_listed_by_time(bench: Bench) -> None:
+    """Payments and charges of a period are listed in pages, oldest first; both ends of the period count."""
+    codes = []
+    for txid in (TXID, OTHER):
+        codes.append((await created(bench, txid))["pixCopiaECola"])
+        await bench.send("POST", "/payments", {"br_code": codes[-1]})
+        bench.clock.advance(timedelta(minutes=1))
+    day = "inicio=2026-01-01T00:00:00Z&fim=2026-01-02T00:00:00Z"
+    paging = "&paginacao.itensPorPagina=1&paginacao.paginaAtual="
+    pages = [await shown(bench, "/pix", f"{day}{paging}{number}") for number in (0, 1, 2)]
+    assert [[one["txid"] for one in page["pix"]] for page in pages] == [[TXID], [OTHER], []]
+    assert pages[0]["parametros"]["paginacao"] == {
+        "paginaAtual": 0,
+        "itensPorPagina": 1,
+        "quantidadeDePaginas": 2,
+        "quantidadeTotalDeItens": 2,
+    }
+    assert [one["txid"] for one in (await shown(bench, "/cob", day))["cobs"]] == [TXID, OTHER]
+    first = "inicio=2026-01-01T00:00:00Z&fim=2026-01-01T00:00:00Z"
+    assert [one["txid"] for one in (await shown(bench, "/pix", first))["pix"]] == [TXID]
+    found = await bench.rail.received(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), 0)
+    assert ([one.reference for one in found.receipts], found.has_more) == ([TXID, OTHER], False)
+    for query in ("", "inicio=x&fim=y", f"{day}&paginacao.itensPorPagina=0", f"{day}&paginacao.paginaAtual=x"):
+        answer = await bench.simulator(HttpRequest("GET", f"{PREFIX}/pix", query, {}, b""))
+        assert answer.status == 400
+    assert (await bench.send("GET", "/pix/unknown")).status == 404
+
+
+async def test_a_static_code_is_paid(bench: Bench) -> None:
+    """A static code of a known key is paid and reported with its txid; without a txid it is only listed, and an unknown
+    key or a missing amount is refused."""
+    await created(bench)
+    code = static_code(DEFAULT_KEY, "A", "B", amount=700, txid="shop1")
+    assert (await bench.send("POST", "/payments", {"br_code": code, "fault": "out_of_order"})).status == 202
+    plain = static_code(DEFAULT_KEY, "A", "B")
+    assert (await bench.send("POST", "/payments", {"br_code": plain})).status == 422
+    brl = {"value": 5, "currency": "BRL"}
+    answer = await bench.send("POST", "/payments", {"br_code": plain, "amount": brl})
+    await bench.settle()
+    assert [(one["txid"], one["valor"]) for one in bench.platform.reports] == [("shop1", "7.00")]
+    listed = await shown(bench, f"/pix/{orjson.loads(answer.body)['endToEndId']}")
+    assert (listed["valor"], "txid" in listed) == ("0.05", False)
+    stranger = static_code("ana@example.com", "A", "B", amount=1)
+    assert (await bench.send("POST", "/payments", {"br_code": stranger})).status == 422
+    too_much = {"br_code": plain, "amount": {"value": 10**12, "currency": "BRL"}}
+    assert (await bench.send("POST", "/payments", too_much)).status == 422
+
+
+async def test_a_webhook_is_shown_and_deleted(bench: Bench, tmp_path: Path) -> None:
+    """A webhook is shown, and after its deletion it is gone, also after a restart."""
+    del bench
+    first = Bench(tmp_path / "journal.jsonl")
+    await created(first)
+    path = f"/webhook/{DEFAULT_KEY}"
+    assert (await shown(first, path))["webhookUrl"] == WEBHOOK
+    assert (await first.send("DELETE", path)).status == 204
+    await first.close()
+    second = Bench(tmp_path / "journal.jsonl")
+    second.simulator.start()
+    assert [(await second.send(method, path)).status for method in ("GET", "DELETE")] == [404, 404]
+    await second.close()
+
+
+async def test_an_ordered_error_refuses_one_request(bench: Bench) -> None:
+    """The fault 500 refuses the next request without an effect; the fault cut loses the answer of one that had it."""
+    await bench.fault("500")
+    with pytest.raises(OutcomeUnknown):
+        await bench.rail.request_charge(TXID, 1050, "BRL", WEBHOOK)
+    assert (await bench.send("GET", f"/cob/{TXID}")).status == 404
+    await bench.fault("cut")
+    with pytest.raises(ConnectionCut):
+        await bench.send("PUT", f"/cob/{OTHER}", {"valor": {"original": "1.00"}, "chave": DEFAULT_KEY})
+    assert (await bench.send("GET", f"/cob/{OTHER}")).status == 200
+
+
+async def test_the_api_needs_a_token_when_a_client_is_set(bench: Bench) -> None:
+    """With a client, the API denies requests without a valid token, which the client gets by its credentials and which
+    ends; terms and payments need none."""
+    del bench
+    clock = ManualClock()
+    simulator = PixSimulator(SECRET, clock, Random(1), Platform(clock), client=ApiClient("lastro", "hush"))
+
+    async def send(method: str, path: str, body: bytes = b"", **headers: str) -> HttpResponse:
+        return await simulator(HttpRequest(method, PREFIX + path, "", headers, body))
+
+    async def token(credentials: bytes, grant: bytes = b"client_credentials") -> HttpResponse:
+        basic = f"Basic {b64encode(credentials).decode()}"
+        return await send("POST", "/oauth/token", b"grant_type=" + grant, authorization=basic)
+
+    assert (await token(b"lastro:wrong")).status == 401
+    assert (await token(b"lastro:hush", b"password")).status == 400
+    assert (await send("POST", "/oauth/token", b"grant_type=client_credentials", authorization="Basic ?")).status == 401
+    issued = orjson.loads((await token(b"lastro:hush")).body)
+    bearer = f"Bearer {issued['access_token']}"
+    statuses = [(await send("GET", f"/cob/{TXID}", authorization=sent)).status for sent in ("", "Bearer x", bearer)]
+    assert statuses == [403, 403, 404]
+    clock.advance(timedelta(seconds=issued["expires_in"]))
+    assert (await send("GET", f"/cob/{TXID}", authorization=bearer)).status == 403
+    assert (await send("POST", "/payments", b"{}")).status == 400
+    await simulator.close()
+
+
+async def test_a_location_that_does_not_fit_a_code_is_an_error(bench: Bench) -> None:
+    """A simulator at a host whose locations are too long for a BR Code says so."""
+    del bench
+    clock = ManualClock()
+    simulator = PixSimulator(SECRET, clock, Random(1), Platform(clock), base_url=f"http://{'h' * 60}.test")
+    body = orjson.dumps({"valor": {"original": "1.00"}, "chave": "k"})
+    answer = await simulator(HttpRequest("PUT", f"{PREFIX}/cob/{TXID}", "", {}, body))
+    assert (answer.status, b"too long" in answer.body) == (500, True)
+    await simulator.close()

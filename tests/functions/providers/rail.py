@@ -39,7 +39,7 @@ class RecordingRail(PixHttpRail):
         if self.outcome is not None:
             raise self.outcome
         location = f"pix.example.test/qr/{order.reference[:22]}"
-        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location)
+        return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
 
 
 async def with_rail(harness: Harness) -> RecordingRail:

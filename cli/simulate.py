@@ -1,0 +1,79 @@
+"""`lastro simulate`: a simulated payment provider, as an HTTP program of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import CliError
+from cli.options import Json
+from cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from embedded.simulators.pix import PixSimulator
+
+app = typer.Typer(help="Simulated payment providers, for trying and testing.", no_args_is_help=True)
+
+
+@app.command()
+def pix(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8081,
+    secret: Annotated[
+        str,
+        typer.Option(
+            envvar="LASTRO_SIMULATOR_SECRET",
+            help="The secret that signs callbacks: providers/pix/callback-secret of the platform.",
+        ),
+    ],
+    client_id: Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")] = "",
+    client_secret: Annotated[
+        str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")
+    ] = "",
+    journal: Annotated[
+        Path | None, typer.Option(help="A file that keeps charges and unsent callbacks; without it in memory.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate a PIX provider with the API Pix of the Banco Central; set LASTRO_PIX_RAIL of the platform to its URL.
+
+    POST /payments pays a code as a stranger's bank does, and POST /faults orders faults. Ctrl-C or SIGTERM ends it.
+    """
+    from random import Random
+
+    from embedded.server.listening import AddressInUse, listen, url_of
+    from embedded.simulators.pix import ApiClient, PixSimulator
+    from embedded.simulators.program import serve
+    from shared.core.clock import SystemClock
+
+    if bool(client_id) != bool(client_secret):
+        raise CliError("--client-id and --client-secret go together")
+    try:
+        listening = listen(host, port)
+    except AddressInUse as error:
+        raise CliError(str(error)) from None
+    url = url_of(listening)
+
+    def make() -> PixSimulator:
+        _ready(url, as_json=as_json)
+        return PixSimulator(
+            secret.encode(),
+            SystemClock(),
+            Random(),  # noqa: S311 - ids of a simulation
+            journal=journal,
+            base_url=url,
+            prefix="",
+            client=ApiClient(client_id, client_secret) if client_id else None,
+        )
+
+    serve(make, listening)
+
+
+def _ready(url: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"base_url": url}, indent=None)
+    else:
+        console().print(f"The simulated PIX provider is at [bold]{url}[/]  (Ctrl-C stops it)")

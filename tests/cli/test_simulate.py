@@ -1,0 +1,95 @@
+"""`lastro simulate pix`: a provider as a program of its own, with which the adapter speaks over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from shared.adapters.pix.br_code import parse_br_code
+from shared.adapters.pix.client import Credentials, OutcomeUnknown
+from shared.adapters.pix.rail import PixHttpRail
+from shared.ports.documents import Unavailable
+from shared.ports.rail import ChargeOrder
+from tests.waiting import PATIENCE_SECONDS
+
+ROOT = Path(__file__).parents[2]
+TXID = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4"
+COMMAND = ("-m", "cli", "simulate", "pix", "--port", "0", "--json", "--secret", "s", "--client-id", "lastro")
+
+
+@asynccontextmanager
+async def simulated(*more: str) -> AsyncIterator[tuple[Process, str]]:
+    """Run the command, and return its process and its URL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *COMMAND, "--client-secret", "hush", *more, cwd=ROOT, stdout=PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            line = await process.stdout.readline()
+        yield process, json.loads(line)["base_url"]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def order(callback: str = "http://127.0.0.1:9/callbacks") -> ChargeOrder:
+    return ChargeOrder(TXID, 1050, 3600, "Order 1001", callback)
+
+
+async def test_the_adapter_speaks_with_the_program(tmp_path: Path) -> None:
+    """Over HTTP with a token, a charge is created; when its answer is cut off, it is found by its txid; a payer pays
+    it; and the program ends with 0 at SIGTERM and continues with its journal."""
+    journal = str(tmp_path / "pix.jsonl")
+    async with simulated("--journal", journal) as (process, url), httpx.AsyncClient(base_url=url) as stranger:
+        rail = PixHttpRail(url, credentials=Credentials("lastro", "hush"))
+        await rail.charge_state(TXID)
+        assert (await stranger.get(f"/cob/{TXID}")).status_code == 403
+        assert (await stranger.delete("/faults")).status_code == 405
+        assert (await stranger.post("/faults", content=b"x" * 300_000)).status_code == 413
+        # The first request of the adapter sets the webhook, so the second fault concerns the charge.
+        await rail._set_webhook(order().callback_url)
+        await stranger.post("/faults", json={"fault": "cut"})
+        payable = await rail.create_charge(order())
+        assert parse_br_code(payable.code).location == payable.location
+        await stranger.post("/faults", json={"fault": "500"})
+        with pytest.raises(OutcomeUnknown):
+            await rail.charge_state(TXID)
+        paid = await stranger.post("/payments", json={"br_code": payable.code, "fault": "never"})
+        assert paid.status_code == 202
+        assert (await stranger.get(f"http://{payable.location}")).headers["content-type"] == "application/jose"
+        await rail.aclose()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() == 0
+    async with simulated("--journal", journal) as (_, url):
+        again = PixHttpRail(url, credentials=Credentials("lastro", "hush"))
+        state = await again.charge_state(TXID)
+        assert state is not None
+        assert [receipt.id for receipt in state.receipts] == [paid.json()["endToEndId"]]
+        await again.aclose()
+        stranger_rail = PixHttpRail(url, credentials=Credentials("lastro", "guessed"))
+        with pytest.raises(Unavailable, match="no access token"):
+            await stranger_rail.charge_state(TXID)
+        await stranger_rail.aclose()
+
+
+def test_wrong_usage_is_an_error() -> None:
+    """A client without a secret, and an address that cannot be used, are refused with one line."""
+    runner = CliRunner()
+    half = runner.invoke(app, ["simulate", "pix", "--secret", "s", "--client-id", "lastro"])
+    assert "go together" in str(half.exception)
+    taken = runner.invoke(app, ["simulate", "pix", "--secret", "s", "--host", "203.0.113.1"])
+    assert "cannot listen on 203.0.113.1" in str(taken.exception)
