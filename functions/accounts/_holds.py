@@ -51,9 +51,19 @@ def hold_request(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldRequest
 
 
 def new_hold(
-    ctx: Context, request: HoldRequest, status: HoldStatus, *, amount: int, failure: Failure | None = None
+    ctx: Context,
+    request: HoldRequest,
+    status: HoldStatus,
+    *,
+    amount: int,
+    failure: Failure | None = None,
+    limited: bool = False,
 ) -> HoldDocument:
-    """Return the document of a hold. `amount` is the amount really held, in minor units; 0 for a refused request."""
+    """Return the document of a hold.
+
+    `amount` is the amount really held, in minor units; 0 for a refused request. `limited` is whether it is counted
+    against the limits of the account.
+    """
     return {
         "id": request.hold_id,
         "tenant_id": ctx.tenant_id,
@@ -67,6 +77,7 @@ def new_hold(
         "payment_id": request.payment_id,
         "counterparty_account_id": request.counterparty_account_id,
         "expires_at": request.expires_at,
+        "limited": limited,
         "failure": None if failure is None else {"code": failure.code, "detail": failure.detail},
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,

@@ -8,6 +8,7 @@ from events.accounts import BalanceChanged
 from events.holds import FundsReleased
 from events.ledger import TransferPosted
 from functions.accounts._holds import hold_id
+from functions.accounts._usage import give_back
 from shared.context.context import Context
 from shared.core.money import money
 from shared.functions.decorators import event_function
@@ -24,7 +25,7 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
         increments: AccountChanges = {"posted": change}
         if hold is not None and hold["account_id"] == account_id:
             increments["held"] = -hold["amount"]
-            _use_up(ctx, hold, taken=-change)
+            await _use_up(ctx, hold, taken=-change)
         # The balance is incremented and not read, so that payments to the same merchant do not conflict.
         ctx.change(ACCOUNTS, account_id, **increments)
         amount = money(change, currencies[account_id])
@@ -55,11 +56,12 @@ def _changes_of(event: TransferPosted) -> tuple[Mapping[str, int], Mapping[str, 
     return changes, currencies
 
 
-def _use_up(ctx: Context, hold: HoldDocument, *, taken: int) -> None:
+async def _use_up(ctx: Context, hold: HoldDocument, *, taken: int) -> None:
     ctx.update(HOLDS, hold, status="captured", updated_at=ctx.now_text)
     rest = hold["amount"] - taken
     if rest <= 0:
         return
+    await give_back(ctx, hold, rest)
     ctx.emit(
         FundsReleased(
             account_id=hold["account_id"],

@@ -52,4 +52,4 @@ async def block_account(account_id: str, command: BlockAccount, ctx: Context) ->
         block_reason=command.reason,
         updated_at=ctx.now_text,
     )
-    return account_resource(blocked)
+    return account_resource(blocked, ctx.now_text)

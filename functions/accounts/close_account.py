@@ -39,7 +39,7 @@ async def close_account(account_id: str, command: CloseAccount, ctx: Context) ->
     # A concurrent request or the sweep may have ended the closing since.
     if account["status"] == "closing":
         account = await close_or_wait(ctx, account)
-    return account_resource(account)
+    return account_resource(account, ctx.now_text)
 
 
 async def _begin(account_id: str, scope: Context) -> None:

@@ -11,4 +11,4 @@ from shared.functions.decorators import http_function
 @http_function("GET /v1/accounts/{account_id}", scope="accounts:read")
 async def get_account(account_id: str, ctx: Context) -> Account:
     """Retrieve an account."""
-    return account_resource(await required_account(ctx, account_id))
+    return account_resource(await required_account(ctx, account_id), ctx.now_text)

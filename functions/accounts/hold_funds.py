@@ -6,6 +6,7 @@ from events.failure import Failure
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
 from functions.accounts._holds import HoldRequest, hold_request, new_hold, publish_held, publish_refused
+from functions.accounts._usage import count_or_refuse
 from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
@@ -23,9 +24,7 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
         return
     account = await ctx.get(ACCOUNTS, request.account_id)
     payee = await ctx.get(ACCOUNTS, request.counterparty_account_id)
-    failure = _refusal(request, account, payee)
-    if failure is None and account is not None and request.cause_type == "payment":
-        failure = await _owner_refusal(ctx, account)
+    failure = await _failure(ctx, request, account, payee)
     if failure is not None:
         ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))
         publish_refused(ctx, request, failure)
@@ -33,8 +32,28 @@ async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> Non
     # The payer's account may change before the commit, which checks its floor and this condition again. The payee's may
     # begin to close: payments reads it again after this hold is committed (docs/decisions/0017).
     ctx.change(ACCOUNTS, request.account_id, ACCOUNTS.where(status="active"), held=request.amount)
-    ctx.insert(HOLDS, new_hold(ctx, request, "active", amount=request.amount))
+    ctx.insert(HOLDS, new_hold(ctx, request, "active", amount=request.amount, limited=_is_limited(request, account)))
     publish_held(ctx, request)
+
+
+async def _failure(
+    ctx: Context, request: HoldRequest, account: AccountDocument | None, payee: AccountDocument | None
+) -> Failure | None:
+    """Return why the amount cannot be held, or None. A payment is then counted against the limits of the account."""
+    failure = _refusal(request, account, payee)
+    if failure is not None or account is None:
+        return failure
+    if request.cause_type == "payment":
+        failure = await _owner_refusal(ctx, account)
+    failure = failure or _shortage(request, account)
+    if failure is None and _is_limited(request, account):
+        failure = await count_or_refuse(ctx, account, request.amount)
+    return failure
+
+
+def _is_limited(request: HoldRequest, account: AccountDocument | None) -> bool:
+    """Return whether the account has limits that the request is counted against. Refunds are not."""
+    return account is not None and account.get("limits") is not None and request.cause_type == "payment"
 
 
 def _refusal(request: HoldRequest, account: AccountDocument | None, payee: AccountDocument | None) -> Failure | None:
@@ -52,10 +71,16 @@ def _refusal(request: HoldRequest, account: AccountDocument | None, payee: Accou
         return Failure(code="account_blocked", detail=f"{receiving} takes no credits.")
     if account["currency"] != request.currency:
         return Failure(code="currency_mismatch", detail=f"{paying} has the currency {account['currency']}.")
-    # Balance and overdraft together may exceed 64 bits; the held amount must not.
-    if available(account) < request.amount or account["held"] + request.amount > MAX_MINOR_UNITS:
-        return Failure(code="insufficient_funds", detail=f"{paying} has not enough available.")
     return None
+
+
+def _shortage(request: HoldRequest, account: AccountDocument) -> Failure | None:
+    """Return the failure when the account has less available than the amount."""
+    # Balance and overdraft together may exceed 64 bits; the held amount must not.
+    if available(account) >= request.amount and account["held"] + request.amount <= MAX_MINOR_UNITS:
+        return None
+    paying = "The payer's account" if request.cause_type == "payment" else "The account that the refund is paid from"
+    return Failure(code="insufficient_funds", detail=f"{paying} has not enough available.")
 
 
 async def _owner_refusal(ctx: Context, account: AccountDocument) -> Failure | None:

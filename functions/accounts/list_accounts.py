@@ -13,7 +13,7 @@ from shared.functions.decorators import http_function
 from shared.http.models import Identifier, ListQuery, Page
 from shared.http.pages import find_page
 from shared.ports.documents import Query
-from shared.records.accounts import ACCOUNTS
+from shared.records.accounts import ACCOUNTS, AccountDocument
 
 
 class ListAccounts(ListQuery):
@@ -32,4 +32,7 @@ async def list_accounts(query: ListAccounts, ctx: Context) -> Page[Account]:
     def conditions(filters: Mapping[str, str]) -> Query:
         return Query(where=filters if person is None else {"owner_id": person}, newest_first=True)
 
-    return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, conditions, account_resource)
+    def resource(account: AccountDocument) -> Account:
+        return account_resource(account, ctx.now_text)
+
+    return await find_page(ctx, ACCOUNTS, query, {"owner_id": query.owner_id}, conditions, resource)

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from events.accounts import AccountOpened
 from functions.accounts._account import Account, account_resource
+from functions.accounts._limit_values import LimitValues
+from functions.accounts._limits import new_limits
 from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS, Currency
 from shared.core.problems import Problem
@@ -25,6 +27,9 @@ class OpenAccount(Command):
     overdraft_limit: Annotated[int, Field(ge=0, le=MAX_MINOR_UNITS), NullIsDefault()] = Field(
         default=0,
         description="How far the balance may go below zero, in minor units of the currency.",
+    )
+    limits: LimitValues | None = Field(
+        default=None, description="Limits of the payments from the account, in force at once."
     )
     metadata: Metadata | None = Field(default=None, description=METADATA)
 
@@ -59,6 +64,7 @@ async def open_account(command: OpenAccount, ctx: Context) -> Account:
         "posted": 0,
         "held": 0,
         "overdraft_limit": command.overdraft_limit,
+        "limits": None if command.limits is None else new_limits(command.limits.given()),
         "metadata": command.metadata,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
@@ -72,4 +78,4 @@ async def open_account(command: OpenAccount, ctx: Context) -> Account:
             overdraft_limit=command.overdraft_limit,
         )
     )
-    return account_resource(account)
+    return account_resource(account, ctx.now_text)

@@ -12,6 +12,7 @@ from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
 from functions.accounts._holds import hold_request, new_hold
+from functions.accounts._usage import give_back
 from shared.context.context import Context
 from shared.core.money import money
 from shared.functions.decorators import event_function
@@ -43,6 +44,7 @@ async def release_funds(event: Ended, ctx: Context) -> None:
         return
     ctx.change(ACCOUNTS, hold["account_id"], held=-hold["amount"])
     ctx.update(HOLDS, hold, status="released", updated_at=ctx.now_text)
+    await give_back(ctx, hold, hold["amount"])
     ctx.emit(
         FundsReleased(
             account_id=hold["account_id"],

@@ -31,4 +31,4 @@ async def unblock_account(account_id: str, command: UnblockAccount, ctx: Context
     require_account_change(account, "active")
     ctx.emit(AccountUnblocked(account_id=account_id))
     active = ctx.update(ACCOUNTS, account, status="active", block_mode=None, block_reason=None, updated_at=ctx.now_text)
-    return account_resource(active)
+    return account_resource(active, ctx.now_text)

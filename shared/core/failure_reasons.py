@@ -58,9 +58,10 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "limit_exceeded",
         "A limit of the payer is exceeded",
         "a payment that is `declined`",
-        "The amount is larger than a limit that the tenant has set for the payer, alone or together with the payer's "
-        "other payments of the period.",
-        "Use a smaller amount, wait for the next period, or raise the limit, and create a new payment.",
+        "The amount is larger than a limit of the paying account, alone or together with the account's other payments "
+        "of the day or night. `detail` names the limit.",
+        "Use a smaller amount, wait for the next day or night, or raise the limit, which takes 24 hours. Then create a "
+        "new payment.",
     ),
     FailureReason(
         "currency_mismatch",

@@ -26,6 +26,28 @@ HoldStatus = Literal["active", "captured", "released", "refused"]
 HoldCause = Literal["payment", "refund"]
 
 
+class RaiseDocument(TypedDict):
+    """A raise of a limit that is not in force before a time. `value` is None for a removal of the limit."""
+
+    value: int | None
+    effective_at: str
+
+
+class LimitDocument(TypedDict):
+    """A limit in minor units, None for none, and the raises that were requested, by time and value."""
+
+    value: int | None
+    raises: list[RaiseDocument]
+
+
+class LimitsDocument(TypedDict):
+    """The limits of an account: for one payment, for the payments of a day, and for those of a night."""
+
+    per_payment: LimitDocument
+    per_day: LimitDocument
+    per_night: LimitDocument
+
+
 class AccountDocument(Document):
     """A payment account (owner: accounts). Its available balance, `posted - held + overdraft_limit`, is never negative.
 
@@ -44,6 +66,7 @@ class AccountDocument(Document):
     posted: int
     held: int
     overdraft_limit: int
+    limits: NotRequired[LimitsDocument | None]
     metadata: dict[str, str] | None
     created_at: str
     updated_at: str
@@ -57,14 +80,41 @@ class AccountChanges(TypedDict, total=False):
     block_reason: str | None
     posted: int
     held: int
+    overdraft_limit: int
+    limits: LimitsDocument | None
+    metadata: dict[str, str] | None
     updated_at: str
+
+
+class UsageDocument(Document):
+    """What an account with limits has paid in its present day and night (owner: accounts). Its id is the account's.
+
+    `day` is a date in São Paulo, `night` the date on which the night began; the amounts are in minor units and belong
+    to that day and night. Holds are counted, and what is released is counted no more. Each hold of the account writes
+    this document in the version that it has read: two payments cannot both use the last of a limit.
+    """
+
+    day: str
+    day_used: int
+    night: str
+    night_used: int
+
+
+class UsageChanges(TypedDict, total=False):
+    """The fields of a usage that may change."""
+
+    day: str
+    day_used: int
+    night: str
+    night_used: int
 
 
 class HoldDocument(Document):
     """The result of the hold request of a payment or refund (owner: accounts). Each payment or refund has one.
 
     A refused hold is stored with the amount 0, and so is one that was released before it was requested: a late or
-    repeated request finds its answer there. `expires_at` is None for refunds, which do not expire.
+    repeated request finds its answer there. `expires_at` is None for refunds, which do not expire. `limited` is whether
+    the amount is counted against the limits of the account; documents of earlier versions do not have it.
     """
 
     status: HoldStatus
@@ -76,6 +126,7 @@ class HoldDocument(Document):
     payment_id: str
     counterparty_account_id: str
     expires_at: str | None
+    limited: NotRequired[bool]
     failure: FailureDocument | None
     created_at: str
     updated_at: str
@@ -105,6 +156,9 @@ HOLDS: Final = Collection(
     changes=HoldChanges,
     indexes=(Index(("status", "expires_at"), sparse=True), Index(("counterparty_account_id", "status"))),
 )
+
+
+USAGES: Final = Collection("account_usages", owner="accounts", document=UsageDocument, changes=UsageChanges)
 
 
 def available(account: AccountDocument) -> int:

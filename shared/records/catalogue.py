@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shared.ports.documents import Collection
-from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.accounts import ACCOUNTS, HOLDS, USAGES
 from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
@@ -37,6 +37,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,
     TENANTS,
+    USAGES,
     USERS,
     USER_CHANGES,
 )

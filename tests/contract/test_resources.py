@@ -135,6 +135,7 @@ async def test_an_account(demo: Client, pair: Pair) -> None:
         "status": "active",
         "block": None,
         "overdraft_limit": 0,
+        "limits": None,
         "metadata": None,
         "created_at": A_TIME,
         "updated_at": A_TIME,
@@ -388,6 +389,7 @@ POST /v1/payments
 GET /v1/payments/*
 GET /v1/payments
 POST /v1/payments/*/capture
+PATCH /v1/accounts/*
 POST /v1/accounts/*/block
 POST /v1/accounts/*/unblock
 POST /v1/accounts/*/close

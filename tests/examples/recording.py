@@ -169,6 +169,8 @@ async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
     await recorder.send(client, "GET", f"/v1/accounts/{payer['id']}")
     await recorder.send(client, "GET", f"/v1/accounts?owner_id={customer['id']}")
     unused = await client.made("/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
+    limits = {"per_payment": 100_000, "per_day": 300_000, "per_night": 50_000}
+    await recorder.send(client, "PATCH", f"/v1/accounts/{unused['id']}", {"limits": limits})
     block = {"mode": "all", "reason": "Requested by the customer"}
     await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/block", block)
     await recorder.send(client, "POST", f"/v1/accounts/{unused['id']}/unblock", {})

@@ -15,11 +15,17 @@ SAGA_ATTEMPTS = 10
 
 @dataclass
 class Book:
-    """The posted and held amounts and the overdraft limit of an account."""
+    """The posted and held amounts and the overdraft limit of an account, its block, and its limit for a day.
+
+    `used` is what is counted against the limit, by the day.
+    """
 
     posted: int = 0
     held: int = 0
     overdraft: int = 0
+    block: str | None = None
+    per_day: int | None = None
+    used: dict[int, int] = field(default_factory=dict)
 
     @property
     def available(self) -> int:
@@ -48,6 +54,7 @@ class HoldRequest:
     account: str
     amount: int
     status: str
+    counted_on: int | None = None
 
 
 @dataclass
@@ -63,6 +70,15 @@ class Reference:
     deposits: dict[str, str] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     now: float = 0.0
+    suspended: bool = False
+    """Whether the owner of all accounts is suspended."""
+    deposited_to: dict[str, str] = field(default_factory=dict)
+    """The account of each deposit."""
+
+    @property
+    def day(self) -> int:
+        """The number of the day in São Paulo, where a story begins at 21:00."""
+        return int((self.now + 21 * 3600) // (24 * 3600))
 
     # Accepted commands
 
@@ -109,23 +125,41 @@ class Reference:
         if cause in self.holds:
             return
         account, amount = data["payer_account_id"], data["amount"]["value"]
-        book = self.books[account]
-        if book.available >= amount:
-            book.held += amount
-            self.holds[cause] = HoldRequest(account, amount, "active")
-        else:
+        book, payee = self.books[account], self.books[data["payee_account_id"]]
+        is_refund = "refund_id" in data
+        counted_on = None if is_refund or book.per_day is None else self.day
+        used = 0 if counted_on is None else book.used.get(counted_on, 0) + amount
+        if (
+            book.block is not None
+            or payee.block == "all"
+            or (self.suspended and not is_refund)
+            or book.available < amount
+            or (book.per_day is not None and used > book.per_day)
+        ):
             self.holds[cause] = HoldRequest(account, 0, "refused")
+            return
+        book.held += amount
+        if counted_on is not None:
+            book.used[counted_on] = used
+        self.holds[cause] = HoldRequest(account, amount, "active", counted_on)
+
+    def _give_back(self, hold: HoldRequest, amount: int) -> None:
+        if hold.counted_on is not None:
+            self.books[hold.account].used[hold.counted_on] -= amount
 
     def _release_funds(self, data: dict[str, Any]) -> None:
         cause = data.get("refund_id") or data["payment_id"]
         hold = self.holds.setdefault(cause, HoldRequest(data["payer_account_id"], 0, "released"))
         if hold.status == "active":
             self.books[hold.account].held -= hold.amount
+            self._give_back(hold, hold.amount)
             hold.status = "released"
 
     def _authorize(self, data: dict[str, Any]) -> None:
         order = self.orders[data["cause_id"]]
-        if order.status == "created":
+        if order.status == "created" and self.books[order.payee].block == "all":
+            order.status = "declined"
+        elif order.status == "created":
             order.status = "authorized"
             if not order.manual:
                 self._capture(order, order.amount)
@@ -136,7 +170,9 @@ class Reference:
 
     def _request_refund_posting(self, data: dict[str, Any]) -> None:
         order = self.orders[data["cause_id"]]
-        if order.status == "created":
+        if order.status == "created" and self.books[order.payee].block == "all":
+            order.status = "failed"
+        elif order.status == "created":
             order.status, order.attempt = "processing", 1
 
     def _decline(self, data: dict[str, Any]) -> None:
@@ -173,6 +209,7 @@ class Reference:
         if hold is not None:
             assert hold.status == "active"
             self.books[hold.account].held -= hold.amount
+            self._give_back(hold, hold.amount - amount)
             hold.status = "captured"
         for account, change in ((debited, -amount), (credited, amount)):
             if account in self.books:
@@ -189,6 +226,11 @@ class Reference:
 
     def _fail_refund(self, data: dict[str, Any]) -> None:
         self.orders[data["cause_id"]].status = "failed"
+
+    def _request_charge(self, data: dict[str, Any]) -> None:
+        deposit = data.get("deposit_id") or data["saga_id"]
+        if self.deposits.get(deposit) == "created" and self.books[self.deposited_to[deposit]].block == "all":
+            self.deposits[deposit] = "failed"
 
     def _settle_deposit(self, data: dict[str, Any]) -> None:
         self.deposits[data["cause_id"]] = "settled"

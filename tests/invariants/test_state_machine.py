@@ -57,6 +57,7 @@ class WholePath(RuleBasedStateMachine):
         self.tenant: Tenant = self.run(self.world.tenant())
         self.expected = Reference()
         self.taken: list[Pending] = []
+        self.owner = ""
 
     def run(self, work: Awaitable[T]) -> T:
         """Run a coroutine on the story's event loop."""
@@ -79,19 +80,31 @@ class WholePath(RuleBasedStateMachine):
     @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 0, 250]), min_size=2, max_size=4))
     def open_accounts(self, overdrafts: list[int]) -> Any:
         """Open accounts of one user, some with an overdraft; the first gets money."""
-        owner = self.run(self.tenant.user())
+        self.owner = owner = self.run(self.tenant.user())
         ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
         for account_id, overdraft in zip(ids, overdrafts, strict=True):
             self.expected.opened(account_id, overdraft)
-        self.expected.deposits[self.run(self.tenant.fund(ids[0], 1000))] = "settled"
+        deposit = self.run(self.tenant.fund(ids[0], 1000))
+        self.expected.deposits[deposit], self.expected.deposited_to[deposit] = "settled", ids[0]
         return multiple(*ids)
 
     @rule(account=accounts, amount=AMOUNTS, times=st.integers(0, 2))
     def deposit(self, account: str, amount: int, times: int) -> None:
         """Request a deposit; the rail reports the paid charges now or later."""
-        self.expected.deposits[self.run(self.tenant.deposit(account, amount))] = "created"
+        deposit = self.run(self.tenant.deposit(account, amount))
+        self.expected.deposits[deposit], self.expected.deposited_to[deposit] = "created", account
         if times:
-            self.run(self.world.pay_charges(times=times))
+            self.run(self.pay_charges(times))
+
+    async def pay_charges(self, times: int) -> None:
+        """Report the paid charges. A deposit to an account that is blocked for all fails when it is paid."""
+        before = await everything(self.world, self.tenant.id, DEPOSITS)
+        await self.world.pay_charges(times=times)
+        for deposit in before:
+            paid = deposit["txid"] in self.world.paid and deposit["end_to_end_id"] is None
+            blocked = self.expected.books[deposit["account_id"]].block == "all"
+            if paid and blocked and deposit["status"] == "created":
+                self.expected.deposits[deposit["id"]] = "failed"
 
     @rule(target=payments, payer=accounts, payee=accounts, amount=AMOUNTS, manual=st.booleans(), through=st.booleans())
     def pay(self, payer: str, payee: str, amount: int, manual: bool, through: bool) -> Any:
@@ -124,7 +137,8 @@ class WholePath(RuleBasedStateMachine):
         else:
             assert answer.code == "illegal_state"
             # An authorization is expired after its time, also before the sweep has found it.
-            assert order.status != "authorized" or self.run(self.has_expired(payment))
+            blocked = self.expected.books[order.payee].block == "all"
+            assert order.status != "authorized" or blocked or self.run(self.has_expired(payment))
 
     async def has_expired(self, payment: str) -> bool:
         """Return whether a payment's authorization has expired."""
@@ -158,6 +172,41 @@ class WholePath(RuleBasedStateMachine):
         else:
             assert answer.status == 201, answer.body
             self.expected.refunded(answer.body["id"], payment, asked)
+
+    # States and limits
+
+    @rule(account=accounts, mode=st.sampled_from(["debits", "all"]))
+    def block(self, account: str, mode: str) -> None:
+        """Block an account, or change its block; the same block again is refused."""
+        book = self.expected.books[account]
+        answer = self.run(self.tenant.call("POST", f"/v1/accounts/{account}/block", {"mode": mode}))
+        assert answer.status == (409 if book.block == mode else 200), answer.body
+        book.block = mode
+
+    @rule(account=accounts)
+    def unblock(self, account: str) -> None:
+        """Unblock an account; this is refused when it is not blocked."""
+        book = self.expected.books[account]
+        answer = self.run(self.tenant.call("POST", f"/v1/accounts/{account}/unblock"))
+        assert answer.status == (409 if book.block is None else 200), answer.body
+        book.block = None
+
+    @rule(suspend=st.booleans())
+    def suspend_or_activate(self, suspend: bool) -> None:
+        """Suspend or activate the owner; this is refused when nothing would change."""
+        path = f"/v1/users/{self.owner}/{'suspend' if suspend else 'activate'}"
+        answer = self.run(self.tenant.call("POST", path))
+        assert answer.status == (409 if suspend == self.expected.suspended else 200), answer.body
+        self.expected.suspended = suspend
+
+    @rule(account=accounts, per_day=st.integers(0, 1500))
+    def limit(self, account: str, per_day: int) -> None:
+        """Request a limit for a day: a lower one is in force at once, and a higher one not in the story's hours."""
+        book = self.expected.books[account]
+        body = {"limits": {"per_day": per_day}}
+        answer = self.run(self.tenant.call("PATCH", f"/v1/accounts/{account}", body))
+        book.per_day = per_day if book.per_day is None else min(book.per_day, per_day)
+        assert (answer.status, answer.body["limits"]["per_day"]) == (200, book.per_day)
 
     # Deliveries
 

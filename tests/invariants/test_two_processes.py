@@ -56,6 +56,7 @@ class TwoProcesses(RuleBasedStateMachine):
         self.tenant: Tenant = self.run(self.world.tenant())
         self.commands: dict[str, int] = {PAYMENTS.name: 0, REFUNDS.name: 0}
         self.money = 0
+        self.owner = ""
         self.entries_when_closed: dict[str, int] = {}
 
     def run(self, work: Awaitable[T]) -> T:
@@ -86,7 +87,7 @@ class TwoProcesses(RuleBasedStateMachine):
     @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 250]), min_size=2, max_size=3))
     def open_accounts(self, overdrafts: list[int]) -> Any:
         """Open accounts of one user, some with an overdraft; the first gets money."""
-        owner = self.run(self.tenant.user())
+        self.owner = owner = self.run(self.tenant.user())
         ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
         self.run(self.tenant.fund(ids[0], 1000))
         self.money = 1000
@@ -116,6 +117,20 @@ class TwoProcesses(RuleBasedStateMachine):
         body = {} if part is None else {"amount": brl(part)}
         answer = self.run(self.sent(f"/v1/payments/{payment}/capture", body, times))
         assert answer.code in (None, "illegal_state", "amount_exceeds_authorized"), answer.body
+
+    @rule(account=accounts, block=st.booleans(), times=TIMES)
+    def block(self, account: str, block: bool, times: int) -> None:
+        """Block an account for all, or unblock it; it is refused when the status does not allow it."""
+        action, body = ("block", {"mode": "all"}) if block else ("unblock", {})
+        answer = self.run(self.sent(f"/v1/accounts/{account}/{action}", body, times))
+        assert answer.code in (None, "illegal_state"), answer.body
+
+    @rule(suspend=st.booleans(), times=TIMES)
+    def suspend(self, suspend: bool, times: int) -> None:
+        """Suspend or activate the owner of all accounts; it is refused when the status does not allow it."""
+        path = f"/v1/users/{self.owner}/{'suspend' if suspend else 'activate'}"
+        answer = self.run(self.sent(path, {}, times))
+        assert answer.code in (None, "illegal_state"), answer.body
 
     @rule(payment=payments, times=TIMES)
     def cancel(self, payment: str, times: int) -> None:
@@ -152,7 +167,8 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @rule(account=accounts, amount=AMOUNTS, times=TIMES)
     def deposit(self, account: str, amount: int, times: int) -> None:
-        """Request a deposit, which the provider reports one or several times."""
+        """Request a deposit, which the provider reports one or several times. To an account that is blocked for all it
+        fails."""
         body = {"account_id": account, "amount": brl(amount), "method": "pix"}
         answer = self.run(self.sent("/v1/deposits", body, times))
         if answer.code == "account_closed":
@@ -160,7 +176,8 @@ class TwoProcesses(RuleBasedStateMachine):
         assert answer.status == 201, answer.body
         self.run(self.world.settle())
         self.run(self.world.pay_charges(times=times))
-        self.money += amount
+        shown = self.run(self.tenant.get(f"/v1/accounts/{account}"))
+        self.money += amount if shown["block"] is None else 0
 
     # Deliveries
 

@@ -70,6 +70,7 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "accounts/list_accounts": lambda s: Request(200, "/v1/accounts"),
     "accounts/open_account": lambda s: Request(201, "/v1/accounts", {"owner_id": s.user, "currency": "USD"}),
     "accounts/unblock_account": lambda s: Request(409, f"/v1/accounts/{s.payer}/unblock"),
+    "accounts/update_account": lambda s: Request(200, f"/v1/accounts/{s.payer}", {"limits": {"per_day": 500_000}}),
     "ledger/get_transfer": lambda s: Request(200, f"/v1/ledger/transfers/{s.transfer}"),
     "ledger/list_entries": lambda s: Request(200, f"/v1/ledger/accounts/{s.payer}/entries"),
     "ledger/trial_balance": lambda s: Request(200, "/v1/ledger/trial-balance"),
