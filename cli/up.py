@@ -105,6 +105,9 @@ def _settings(data_dir: Path) -> Settings:
         settings = read_settings()
     except InvalidSettings as error:
         raise CliError(str(error)) from None
+    if "LASTRO_WEBHOOKS_ALLOW_PRIVATE" not in os.environ:
+        # Who tries the platform on one machine receives webhooks on the same machine.
+        settings = settings._replace(webhooks_allow_private=1)
     waiting = settings.data_lock_seconds if "LASTRO_DATA_LOCK_SECONDS" in os.environ else _LOCK_SECONDS
     return settings._replace(data_dir=str(data_dir), data_lock_seconds=waiting)
 

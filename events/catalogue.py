@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from events import accounts, charges, dead_letters, deposits, holds, ledger, refunds, statements, sweeps, tenants, users
+from events import (
+    accounts,
+    charges,
+    dead_letters,
+    deposits,
+    holds,
+    ledger,
+    refunds,
+    statements,
+    sweeps,
+    tenants,
+    users,
+    webhooks,
+)
 from events.payments import authorized, canceled, capture_requested, created, declined, expired, failed, settled
 from shared.core.envelope import Event
 
@@ -29,6 +42,7 @@ _MODULES: tuple[ModuleType, ...] = (
     tenants,
     sweeps,
     dead_letters,
+    webhooks,
 )
 
 

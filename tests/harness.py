@@ -28,6 +28,7 @@ from shared.adapters.memory.stores import (
     MemoryNonces,
     MemorySecrets,
 )
+from shared.adapters.outgoing.client import HttpOutgoing
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
 from shared.context.runtime import Runtime
@@ -96,6 +97,10 @@ def takes(filter: Mapping[str, Any], attributes: Mapping[str, str]) -> bool:
             matched = all(attributes.get(name) == value for name, value in operand.items())
         elif dialect == "all":
             matched = all(takes(inner, attributes) for inner in operand)
+        elif dialect == "prefix":
+            matched = all(attributes.get(name, "").startswith(value) for name, value in operand.items())
+        elif dialect == "not":
+            matched = not takes(operand, attributes)
         elif dialect == "any":
             matched = any(takes(inner, attributes) for inner in operand)
         else:
@@ -232,6 +237,7 @@ def _runtime(
         verifier=TextTokens(),
         telemetry=Telemetry(random, 0.0),
         rails={"pix": PixHttpRail("")},
+        outgoing=HttpOutgoing(settings or Settings()),
     )
 
 

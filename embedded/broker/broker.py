@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from embedded.broker.admission_queue import AdmissionQueue
@@ -74,6 +74,8 @@ class Broker:
             subscription: SubscriptionState(subscription, self._function_of(subscription))
             for subscription in (*plan.subscriptions, *plan.unreadable.values())
         }
+        self.unwanted: Mapping[str, Callable[[Envelope], bool]] = {}
+        """For some consumers: returns whether the consumer would do nothing with an event. It is then not delivered."""
         self._ready: FairQueue[Delivery] = FairQueue()
         self._events: dict[int, EventState] = {}
         self._workers = Workers(self, self._limits.workers, self._limits.slice_seconds)
@@ -216,7 +218,7 @@ class Broker:
         """Queue an event's deliveries. If the event may have been delivered before, skip the consumers that have
         finished it."""
         routes = self._plan.routes(envelope)
-        # No function consumes six of a payment's ten events.
+        # No function but that of webhooks consumes six of a payment's ten events.
         chosen = self._chosen(routes, sequence, envelope) if routes else None
         if not chosen:
             if self._on_finished is not None:
@@ -243,6 +245,13 @@ class Broker:
     def _chosen(self, routes: tuple[Route, ...], sequence: int, envelope: Envelope) -> list[Route]:
         """Return the routes of an event whose filter matches and whose subscriber has not applied the event yet."""
         chosen = [route for route in routes if route.rest is None or route.rest(envelope)]
+        if self.unwanted:
+            unwanted = self.unwanted.get
+            chosen = [
+                route
+                for route in chosen
+                if (test := unwanted(route.subscription.consumer)) is None or not test(envelope)
+            ]
         if chosen and sequence <= self._checked_to:
             return [route for route in chosen if not self._is_done(route.subscription, sequence, envelope)]
         return chosen

@@ -36,15 +36,19 @@ _CORE: Final[dict[str, Getter]] = {
 class Filter:
     """A compiled filter. `type` is the one event type that can pass (None: any), and `rest` tests the other conditions.
 
-    `types` has the event types that can pass when there may be several (None: any).
+    `types` has the event types that can pass when there may be several (None: any). `of_type` tests the conditions on
+    the type that name no whole type, such as a prefix.
     """
 
     type: str | None = None
     rest: Predicate | None = None
     types: frozenset[str] | None = None
+    of_type: Predicate | None = None
 
     def admits(self, type_name: str) -> bool:
         """Return whether events of this type can pass. Called once for each type, not for each event."""
+        if self.of_type is not None and not self.of_type(Envelope("", "", type_name, None, None, {})):
+            return False
         return (self.type is None or self.type == type_name) and (self.types is None or type_name in self.types)
 
     @property
@@ -73,6 +77,12 @@ def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mappi
         parts += [("present", name, "") for name in any_value]
     type_name: str | None = None
     predicates: list[Predicate] = []
+    of_type: list[Predicate] = []
+    if filters:
+        # Decided once for each type (Filter.of_type), not for each event.
+        of_type = [_predicate(entry, ("filters", n)) for n, entry in enumerate(filters) if _is_about_type(entry)]
+        others = [entry for entry in filters if not _is_about_type(entry)]
+        parts = _conjuncts(others, ("filters",)) if len(others) < len(filters) else parts
     for part in parts:
         if isinstance(part, frozenset):
             continue  # decided once for each type (Filter.types), not for each event
@@ -81,7 +91,23 @@ def compile_filter(attributes: Mapping[str, str] | None, filters: Sequence[Mappi
             type_name = name
         else:
             predicates.append(_asked(part))
-    return Filter(type_name, _all(predicates) if predicates else None, _types_of_all(filters))
+    return Filter(
+        type_name,
+        _all(predicates) if predicates else None,
+        _types_of_all(filters),
+        _all(of_type) if of_type else None,
+    )
+
+
+def _is_about_type(entry: Mapping[str, Any]) -> bool:
+    """Return whether a valid filter depends on the event's type only, and names no whole type that passes."""
+    ((dialect, value),) = entry.items()
+    if dialect in ("prefix", "suffix"):
+        return set(value) == {"type"}
+    if dialect == "not":
+        ((inner, operand),) = value.items()
+        return set(operand) == {"type"} if inner in ("exact", "prefix", "suffix") else False
+    return False
 
 
 def _types_of_all(filters: Sequence[Mapping[str, Any]]) -> frozenset[str] | None:

@@ -24,6 +24,7 @@ from embedded.manifests.serving import SOURCE, TARGET, Service
 from shared.core.clock import Clock
 from shared.functions.decorators import operation_of
 from shared.functions.operation import Operation
+from shared.messaging.operation import EventOperation, Unwanted
 
 log = logging.getLogger(__name__)
 _UNLOAD_SECONDS: Final = 5.0
@@ -87,6 +88,7 @@ class Functions:
         self._collect = collect
         self._functions = {name: Function(service) for name, service in services.items()}
         self._unloading = False
+        self._unwanted: dict[str, Unwanted] = {}
         self.on_unload: Callable[[Service], None] | None = None
         """Called with the Service of a function that is unloaded, so that its caches can be cleared."""
 
@@ -119,10 +121,18 @@ class Functions:
             raise ManifestError(findings)
         for name, listed in ways_in(plan, manifests).items():
             self._functions[name].ways_in = listed
+        for name in self._functions:
+            operation = self.operation(name)
+            if isinstance(operation, EventOperation) and operation.unwanted is not None:
+                self._unwanted[operation.id] = operation.unwanted
         for function in self._functions.values():
             if function.support:
                 self._unload(function)
         self._collect()
+
+    def unwanted(self) -> dict[str, Unwanted]:
+        """Return the tests for events that a function would do nothing with, by consumer. Valid after `check`."""
+        return dict(self._unwanted)
 
     # Calls
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -27,6 +28,7 @@ from embedded.identity.issuer import Issuer, KeyRing, token_url
 from embedded.manifests.loading import Manifests, load
 from embedded.platform.inspection import Inspection
 from embedded.simulators.rails import add_rails
+from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.process import Ports, Process, issuer_url
 from shared.bootstrap.starting import check_files
@@ -35,6 +37,7 @@ from shared.core.clock import Clock
 from shared.core.envelope import Envelope
 from shared.core.settings import InvalidSettings, Settings
 from shared.functions.process import install
+from shared.messaging.operation import Unwanted
 from shared.telemetry.logs import Logs
 
 if TYPE_CHECKING:
@@ -188,6 +191,12 @@ class Platform:
         install(self.runtime)
         stack.callback(install, None)
         self.functions.check(self.plan, manifests)
+        if self.runtime.documents is self.store.documents:
+            # The store answers from memory, so a test costs less than a delivery that does nothing.
+            self.broker.unwanted = {
+                consumer: partial(_is_unwanted, test, self.store.documents)
+                for consumer, test in self.functions.unwanted().items()
+            }
         self.functions.start()
         stack.callback(self.functions.stop)
         if self.log_on_kafka is not None:
@@ -215,6 +224,10 @@ class Platform:
         """
         self.process.close_by(asyncio.get_running_loop().time() + seconds)
         await self.closing.aclose()
+
+
+def _is_unwanted(test: Unwanted, documents: SqliteDocuments, envelope: Envelope) -> bool:
+    return test(envelope, documents.read)
 
 
 class _State:

@@ -19,6 +19,7 @@ from shared.adapters.files.stored_keys import StoredKeys
 from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
 from shared.adapters.otlp.export import exporter
 from shared.adapters.otlp.variables import read_variables
+from shared.adapters.outgoing.client import HttpOutgoing
 from shared.adapters.pix.client import Credentials
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.log_bus import LogBus
@@ -104,6 +105,7 @@ class Process:
             parent_based=variables.parent_based,
         )
         self._rail = PixHttpRail(settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings))
+        self._outgoing = HttpOutgoing(settings)
         self._closing = AsyncExitStack()
         self._close_by: float | None = None
         self._adapters: dict[Choice, Adapter] = {}
@@ -120,6 +122,7 @@ class Process:
             watching = asyncio.create_task(watch_clock(self.clock))
             self._closing.push_async_callback(_cancel, watching)
             await self.open(self._rail)
+            await self.open(self._outgoing)
         except BaseException:
             await self._closing.aclose()
             raise
@@ -275,6 +278,7 @@ class Process:
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
             clients=ports.identity,
+            outgoing=self._outgoing,
             request_quiet=request_quiet,
         )
 

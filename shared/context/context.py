@@ -24,10 +24,13 @@ from shared.ports.documents import (
 )
 
 if TYPE_CHECKING:
+    from shared.context.due_work import DueWork
     from shared.context.runtime import Runtime
+    from shared.core.settings import Settings
     from shared.identity.tokens import Caller
     from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
+    from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
 
 Handler = Callable[..., Awaitable[Any]]
@@ -112,6 +115,23 @@ class Context:
         return self.runtime.clients
 
     @property
+    def outgoing(self) -> Outgoing:
+        """Requests to addresses that tenants have chosen."""
+        outgoing = self.runtime.outgoing
+        assert outgoing is not None, "every process of functions has one"
+        return outgoing
+
+    @property
+    def webhooks(self) -> DueWork:
+        """The deliveries of webhooks that this process is to make."""
+        return self.runtime.webhooks
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the process."""
+        return self.runtime.settings
+
+    @property
     def secrets(self) -> TenantSecrets:
         """Encryption of this tenant's fields, and new secrets."""
         return TenantSecrets(self.runtime.secrets, self.runtime.secret_source, self.tenant_id)
@@ -144,6 +164,10 @@ class Context:
         self.tenant_id = tenant_id
         self.pending = Commit(tenant_id, inbox=pending.inbox, read_token=self._documents.read_token)
         self._staged, self._event_id = {}, ""
+
+    def spread(self, seconds: float, share: float) -> float:
+        """Return a random time around `seconds`, which differs from it by at most this share: a retry with jitter."""
+        return seconds * self.runtime.random.uniform(1 - share, 1 + share)
 
     # Ids
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from shared.context.due_work import DueWork
 from shared.core.clock import Clock
 from shared.core.ids import IdSource
 from shared.identity.tenancy import SigningSecrets
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
+    from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
     from shared.ports.rate_limits import RateLimits
     from shared.ports.secrets import Secrets
@@ -59,12 +61,17 @@ class Runtime:
     rails: dict[str, Rail] = field(default_factory=dict)
     clients: Clients | None = None
     """The clients of the realm that issues access tokens; None when the platform issues them itself."""
+    outgoing: Outgoing | None = None
+    """Requests to addresses that tenants have chosen. None in a process that sends none."""
     request_quiet: RequestQuiet | None = None
     """Set when the broker runs in this process. A request with `Prefer: wait` then need not poll its document."""
+    webhooks: DueWork = field(init=False)
+    """The deliveries that this process is to make."""
     ids: IdSource = field(init=False)
     signing_secrets: SigningSecrets = field(init=False)
 
     def __post_init__(self) -> None:
+        self.webhooks = DueWork(self.clock)
         self.ids = IdSource(self.clock, self.random)
         self.signing_secrets = SigningSecrets(self.secrets)
 

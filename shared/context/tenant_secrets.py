@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ class TenantSecrets:
     def new(self) -> str:
         """Return a new secret of 256 bits, as text that is safe in URLs, headers and forms."""
         return self._source.urlsafe()
+
+    def new_webhook_secret(self) -> str:
+        """Return a new secret of 256 bits in the form of Standard Webhooks: `whsec_` and base64."""
+        return f"whsec_{b64encode(bytes.fromhex(self._source.hexadecimal())).decode()}"
 
     async def named(self, name: str) -> bytes | None:
         """Return a secret that the platform stores under a name and for no tenant, or None."""

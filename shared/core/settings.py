@@ -31,11 +31,13 @@ _FROM_ZERO: Final = frozenset(
         "store_batch_seconds",
         "token_leeway_seconds",
         "trace_ratio",
+        "webhooks_allow_private",
+        "webhooks_stay_seconds",
     }
 )
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _DECIMAL: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_MAXIMUM: Final = {"trace_ratio": 1}
+_MAXIMUM: Final = {"trace_ratio": 1, "webhooks_allow_private": 1}
 # The least similarity of two names at which one is reported as a misspelling of the other.
 _LIKENESS: Final = 0.8
 
@@ -110,6 +112,11 @@ class Settings(NamedTuple):
     saga_attempts: int = 10
     outbox_grace_seconds: int = 30
     sweep_batch: int = 100
+    webhooks_allow_private: int = 0
+    webhooks_disable_days: int = 5
+    webhooks_endpoints: int = 20
+    webhooks_seconds: float = 15.0
+    webhooks_stay_seconds: float = 45.0
     trace_ratio: float = 1.0
     log_level: str = "info"
     log_format: str = "auto"

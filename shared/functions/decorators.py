@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shared.core.envelope import Event
     from shared.functions.operation import Operation
     from shared.http.operation import Access, Progress
+    from shared.messaging.operation import Unwanted
 
 
 def http_function(
@@ -68,17 +69,20 @@ def http_function(
     return decorate
 
 
-def event_function(*models: type[Event], platform: bool = False) -> Callable[[Handler], Target]:
+def event_function(
+    *models: type[Event], platform: bool = False, unwanted: Unwanted | None = None
+) -> Callable[[Handler], Target]:
     """Make a handler react to events of these types: `async def handler(event, ctx) -> None`.
 
-    Without types it receives every event as an Envelope (dead letters). `platform` marks an operation that runs outside
-    any tenant until it chooses one (a sweep, started by a schedule).
+    Without types it receives every event as an Envelope (dead letters, webhooks). `platform` marks an operation that
+    runs outside any tenant until it chooses one (a sweep, started by a schedule). `unwanted` tells a broker in this
+    process that the handler would do nothing with an event, so that the broker does not deliver it.
     """
     from shared.messaging.target import event_target
 
     def decorate(handler: Handler) -> Target:
         check_when_loaded_alone(handler)
-        return event_target(handler, models, process_runtime, platform=platform)
+        return event_target(handler, models, process_runtime, platform=platform, unwanted=unwanted)
 
     return decorate
 

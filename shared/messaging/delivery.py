@@ -102,8 +102,13 @@ async def _apply_guarded(
     runtime: Runtime,
     traceparent: str,
 ) -> Delivery:
-    """Apply an event, unless it was applied before or another process is applying it."""
-    if marker is not None and await runtime.documents.seen(marker):
+    """Apply an event, unless it was applied before or another process is applying it.
+
+    Without a marker, the operation recognises a repeated event by its own documents, and two processes may run it.
+    """
+    if marker is None:
+        return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
+    if await runtime.documents.seen(marker):
         return DONE
     lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
     lock = await locks.take(runtime, lock_key)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from shared.context.context import Handler
-from shared.core.envelope import Event
+from shared.core.envelope import Envelope, Event
+
+Unwanted = Callable[[Envelope, Callable[..., Any]], bool]
+"""Called with an event and a function that returns a document (collection, tenant, id) without suspension. Returns
+whether the operation would do nothing."""
 
 
 class EventOperation(NamedTuple):
@@ -24,3 +29,5 @@ class EventOperation(NamedTuple):
     platform: bool
     handler: Handler
     summary: str
+    unwanted: Unwanted | None = None
+    """A broker in the same process as the documents may ask it instead of delivering an event that is not wanted."""

@@ -12,7 +12,7 @@ from shared.core.problems import Problem
 from shared.messaging.attributes import InvalidEvent
 from shared.messaging.delivery import Delivery, deliver, refused
 from shared.messaging.http_binding import from_http
-from shared.messaging.operation import EventOperation
+from shared.messaging.operation import EventOperation, Unwanted
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,7 +23,12 @@ _UNREADABLE: Final = Envelope(id="", source="", type="unreadable", subject=None,
 
 
 def event_target(
-    handler: Handler, models: tuple[type[Event], ...], runtime: RuntimeSource, *, platform: bool
+    handler: Handler,
+    models: tuple[type[Event], ...],
+    runtime: RuntimeSource,
+    *,
+    platform: bool,
+    unwanted: Unwanted | None = None,
 ) -> Target:
     """Make the target of a handler. The arguments are those of `shared.functions.decorators.event_function`."""
     domain = domain_of(handler)
@@ -36,6 +41,7 @@ def event_target(
         platform=platform,
         handler=handler,
         summary=summary_of(handler),
+        unwanted=unwanted,
     )
 
     async def target(request: Request) -> Response:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
-Purpose = Literal["signing-secrets", "personal-data", "responses"]
-"""The content of a field: the secret of a signing key, personal data, or a stored response with either.
+Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets"]
+"""The content of a field: the secret of a signing key, personal data, a stored response with either, or the secret that
+signs webhooks.
 
 If each purpose has its own key, the access of a domain can be limited to the purposes that it needs.
 """

@@ -20,6 +20,7 @@ from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
 from shared.records.users import USER_CHANGES, USERS
+from shared.records.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS, WEBHOOK_REGISTRIES
 
 COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     ACCOUNTS,
@@ -40,4 +41,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     USAGES,
     USERS,
     USER_CHANGES,
+    WEBHOOK_DELIVERIES,
+    WEBHOOK_ENDPOINTS,
+    WEBHOOK_REGISTRIES,
 )

@@ -414,4 +414,12 @@ POST /v1/dead-letters/*/discard
 GET /v1/platform/dead-letters
 GET /v1/platform/dead-letters/*
 POST /v1/platform/dead-letters/*/replay
-POST /v1/platform/dead-letters/*/discard"""
+POST /v1/platform/dead-letters/*/discard
+POST /v1/webhook-endpoints
+GET /v1/webhook-endpoints
+GET /v1/webhook-endpoints/*
+DELETE /v1/webhook-endpoints/*
+GET /v1/webhook-endpoints/*/deliveries
+POST /v1/webhook-endpoints/*/deliveries/*/resend
+POST /v1/webhook-endpoints/*/enable
+POST /v1/webhook-endpoints/*/rotate-secret"""

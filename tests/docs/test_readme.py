@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
 
+import httpx
 import pytest
+from standardwebhooks import Webhook
 
 from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
 from tests.docs.pages import ROOT, Snippet, snippets
@@ -192,6 +198,48 @@ def the_decisions_look_like_it(snippet: Snippet, request: pytest.FixtureRequest)
         assert re.search(r"^Status: (accepted|replaced by \d{4})\. Date: \d{4}-\d\d-\d\d\.$", content, re.MULTILINE)
 
 
+def the_endpoint_is_created(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    created = started.checkout.run(snippet.text)
+    assert created.returncode == 0, created.stdout + created.stderr
+    assert re.search(r'"secret": "whsec_[A-Za-z0-9+/]{43}="', created.stdout)
+
+
+def the_receiver_verifies(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue("tmp_path")
+    port = free_port()
+    server = folder / "receiver.py"
+    server.write_text(snippet.text.replace("8000), Receiver", f"{port}), Receiver"))
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    environment = {**os.environ, "WEBHOOK_SECRET": secret, "PYTHONUNBUFFERED": "1"}
+    body = '{"id": "evt_1", "type": "lastro.payment.settled.v1", "data": {"payment_id": "pay_1"}}'
+    now = datetime.now(UTC)
+    headers = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("evt_1", now, body),
+    }
+    with subprocess.Popen([sys.executable, str(server)], env=environment, stdout=PIPE, text=True) as process:
+        try:
+            answers = [_posted(port, content, headers) for content in (body, body, body.replace("settled", "failed"))]
+        finally:
+            process.terminate()
+        assert process.stdout is not None
+        assert answers == [204, 204, 401]
+        assert process.stdout.read() == "lastro.payment.settled.v1 {'payment_id': 'pay_1'}\n"
+
+
+def _posted(port: int, body: str, headers: dict[str, str]) -> int:
+    """Return the status of the server, which may still be starting."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return httpx.post(f"http://127.0.0.1:{port}/", content=body, headers=headers).status_code
+        except httpx.ConnectError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     UP: the_platform_starts,
     "README.md: ./lastro test": the_tests_would_run,
@@ -204,6 +252,8 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     ALONE: one_function_answers_alone,
     "CONTRIBUTING.md: ./lastro test": the_tests_would_run,
     'docs/architecture.md: @http_function("POST /v1/payments",': the_code_says_the_same,
+    "docs/webhooks.md: ./lastro request POST /v1/webhook-en": the_endpoint_is_created,
+    'docs/webhooks.md: """Receives events of Lastro on port': the_receiver_verifies,
     "docs/decisions/README.md: # NNNN. What was chosen, as a statem": the_decisions_look_like_it,
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.adapters.pix.callback_signature import sign
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.http.pipeline import JSON_TYPE
+from shared.ports.outgoing import OutgoingAnswer
 from shared.ports.rail import callback_secret_name
 from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
@@ -103,6 +105,7 @@ async def record(data_dir: Path) -> Examples:
         await _payments(recorder, client, payer, payee)
         await _books(recorder, client, payer)
         await _dead_letters(recorder, deployment, client)
+        await _webhooks(recorder, deployment, client)
     return recorder.found
 
 
@@ -260,6 +263,41 @@ async def _dead_letters(recorder: Recorder, deployment: Deployment, client: Clie
         await recorder.send(reader, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
         (rest,) = (await reader.read(f"{path}?status=parked"))["data"]
         await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay", {})
+
+
+class _Accepting:
+    """A network in which each endpoint accepts every event."""
+
+    async def refusal(self, url: str) -> str | None:
+        del url
+        return None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
+        del url, headers, body
+        return OutgoingAnswer(204, None, 84)
+
+
+async def _webhooks(recorder: Recorder, deployment: Deployment, client: Client) -> None:
+    deployment.platform.runtime.outgoing = _Accepting()
+    paths = "/v1/webhook-endpoints"
+    body = {"url": "https://hooks.example.com/lastro", "events": ["lastro.user.registered.v1", "lastro.payment.*"]}
+    made = await recorder.send(client, "POST", paths, body)
+    path = f"{paths}/{made['id']}"
+    await recorder.send(client, "GET", path)
+    await recorder.send(client, "GET", f"{paths}?limit=10")
+    document = {"type": "cpf", "number": "390.533.447-05"}
+    person = {"kind": "customer", "name": "Rui Lima", "document": document, "email": "rui@example.com"}
+    await client.made("/v1/users", person)
+    await eventually(client, f"{path}/deliveries", _first_delivered)
+    page = await recorder.send(client, "GET", f"{path}/deliveries?limit=10")
+    await recorder.send(client, "POST", f"{path}/deliveries/{page['data'][0]['id']}/resend", {})
+    await recorder.send(client, "POST", f"{path}/rotate-secret", {"grace_seconds": 3600})
+    await recorder.send(client, "POST", f"{path}/enable", {})
+    await recorder.send(client, "DELETE", path)
+
+
+def _first_delivered(page: dict[str, Any]) -> bool:
+    return bool(page["data"]) and page["data"][0]["status"] == "delivered"
 
 
 async def _publish_without_amount(deployment: Deployment, id: str, extensions: dict[str, str]) -> None:

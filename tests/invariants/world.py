@@ -53,6 +53,7 @@ from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
+from shared.ports.outgoing import OutgoingAnswer
 from shared.ports.rail import ChargeOrder, PayableCharge, callback_secret_name
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
@@ -625,7 +626,18 @@ def runtime_of(
         verifier=cast("Any", _Verifier()),
         telemetry=Telemetry(random, 0.0),
         rails={"pix": rail},
+        outgoing=_AcceptingEndpoints(),
     )
+
+
+class _AcceptingEndpoints:
+    """A network in which each webhook endpoint accepts every event at once."""
+
+    async def refusal(self, url: str) -> str | None:
+        return None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
+        return OutgoingAnswer(204, None, 0)
 
 
 def _answer(response: HttpResponse) -> Answer:

@@ -96,6 +96,14 @@ class SqliteDocuments:
             document = None if table.certainly_absent(tenant_id, id) else self._load(table, key)
         return document  # type: ignore[no-any-return]  # a collection's documents are of its type
 
+    def read(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
+        """Return the result of `get`, outside a coroutine."""
+        try:
+            self.get(collection, tenant_id, id).send(None)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # what `get` returns
+        raise AssertionError("`get` does not suspend")
+
     async def find(self, collection: Collection[D, ...], tenant_id: str | None, query: Query) -> Sequence[D]:
         table = self._table(collection)
         collection.check_query(query)

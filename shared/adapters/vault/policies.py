@@ -55,6 +55,12 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         Right("{transit}/hmac/{prefix}-blind-index/sha2-256", _UPDATE, "Finds a user by document number."),
         *_RESPONSES,
     ),
+    "webhooks": (
+        *_SIGNATURES,
+        _transit("encrypt", "webhook-secrets", "Stores the secrets of new endpoints."),
+        _transit("decrypt", "webhook-secrets", "Signs the events that are sent."),
+        *_RESPONSES,
+    ),
     "platform": (
         Right("{transit}/encrypt/{prefix}-*", _UPDATE, "One process has the functions of every domain."),
         Right("{transit}/decrypt/{prefix}-*", _UPDATE, "One process has the functions of every domain."),

@@ -13,6 +13,7 @@ from events.holds import FundsHeld, FundsRefused
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.canceled import PaymentCanceled
 from events.sweeps import HoldExpired, SagaOverdue, Tick
+from events.webhooks import WebhookDeliveryDue
 from shared.adapters.pix.callback_signature import sign
 from shared.core.clock import SystemClock, format_time
 from shared.core.envelope import Envelope, Event
@@ -121,11 +122,27 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "users/register_user": lambda s: Request(201, "/v1/users", _user()),
     "users/suspend_user": lambda s: Request(200, f"/v1/users/{s.user}/suspend", {"reason": "a review"}),
     "users/update_user": lambda s: Request(200, f"/v1/users/{s.user}", {"name": "Ana Lima"}),
+    "webhooks/create_webhook_endpoint": lambda s: Request(
+        201, "/v1/webhook-endpoints", {"url": "https://hooks.invalid/lastro", "events": ["*"]}
+    ),
+    "webhooks/delete_webhook_endpoint": lambda s: Request(204, _endpoint(s)),
+    "webhooks/enable_webhook_endpoint": lambda s: Request(200, f"{_endpoint(s)}/enable"),
+    "webhooks/rotate_webhook_secret": lambda s: Request(200, f"{_endpoint(s)}/rotate-secret", {"grace_seconds": 60}),
+    "webhooks/get_webhook_endpoint": lambda s: Request(200, _endpoint(s)),
+    "webhooks/list_webhook_deliveries": lambda s: Request(200, f"{_endpoint(s)}/deliveries"),
+    "webhooks/list_webhook_endpoints": lambda s: Request(200, "/v1/webhook-endpoints"),
+    "webhooks/resend_webhook_delivery": lambda s: Request(
+        200, f"{_endpoint(s)}/deliveries/{s.webhook_delivery}/resend", {}
+    ),
 }
 
 
 def _letter(story: Story) -> str:
     return f"/v1/dead-letters/{story.dead_letter}"
+
+
+def _endpoint(story: Story) -> str:
+    return f"/v1/webhook-endpoints/{story.webhook_endpoint}"
 
 
 def _platform_letter(story: Story) -> str:
@@ -240,6 +257,17 @@ def _tick(story: Story) -> Envelope:
     return _event(Tick(schedule="alone"), tenant=None)
 
 
+def _delivery_due(story: Story) -> Envelope:
+    return _event(
+        WebhookDeliveryDue(
+            delivery_id=story.webhook_delivery,
+            endpoint_id=story.webhook_endpoint,
+            event_id="evt_1",
+            event_type="lastro.payment.created.v1",
+        )
+    )
+
+
 def _given_up(story: Story) -> Envelope:
     url = "http://payments-settle.lastro.svc.cluster.local"
     return _posted(story, "payment").with_extensions({"knativeerrordest": url, "knativeerrorcode": "422"})
@@ -270,4 +298,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "users/finish_user_closing": _tick,
+    "webhooks/dispatch": lambda s: s.events["lastro.payment.created.v1"],
+    "webhooks/send": _delivery_due,
+    "webhooks/send_due": _tick,
 }

@@ -60,6 +60,10 @@ class Story:
     dead_letter: str
     platform_dead_letter: str
     """The id of a dead letter whose event has no tenant."""
+    webhook_endpoint: str
+    """An endpoint whose name has no address."""
+    webhook_delivery: str
+    """A delivery to it that is due."""
     events: dict[str, Envelope]
     """The undelivered event of each type, by type."""
     key: SigningPair
@@ -124,6 +128,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     nobodys = Envelope.of({"id": "evt_nobody", "source": "/x", "type": "any"}, b"{}")
     for envelope in (undelivered, nobodys):
         assert (await harness.deliver("operations/park_dead_letter", envelope)).status == 204
+    endpoint = await _webhook(harness)
+    deliveries = await harness.call("GET", f"/v1/webhook-endpoints/{endpoint}/deliveries")
     letters = await harness.call("GET", "/v1/dead-letters")
     platform_letters = await harness.call("GET", "/v1/platform/dead-letters")
     entries = await harness.call("GET", f"/v1/ledger/accounts/{payee}/entries")
@@ -144,11 +150,22 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         txid=charge.json["txid"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
+        webhook_endpoint=endpoint,
+        webhook_delivery=deliveries.json["data"][0]["id"],
         events={envelope.type: envelope for envelope in harness.events[delivered:]},
         key=harness.keys[TENANT],
         tenant_token=issuer.issue(client, client.scopes),
         platform_token=issuer.issue(platform, platform.scopes),
     )
+
+
+async def _webhook(harness: Harness) -> str:
+    """Create a webhook endpoint and a delivery to it, and return the endpoint's id."""
+    body = {"url": "https://hooks.invalid/lastro", "events": ["lastro.account.*"]}
+    made = await harness.call("POST", "/v1/webhook-endpoints", body)
+    opened = next(envelope for envelope in harness.events if envelope.type == "lastro.account.opened.v1")
+    assert (await harness.deliver("webhooks/dispatch", opened)).status == 204
+    return str(made.json["id"])
 
 
 def _reais(value: int) -> dict[str, Any]:

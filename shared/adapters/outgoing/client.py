@@ -1,0 +1,198 @@
+"""The HTTP client for webhooks: it connects only to addresses that it has checked.
+
+The host name is resolved for each request, all its addresses are checked, and the connection goes to one of these
+addresses. The name is not resolved a second time, so an answer of DNS that changes in between (DNS rebinding) has no
+effect. The certificate is verified for the host name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from shared.adapters.outgoing.addresses import is_local_name, is_public
+from shared.core.settings import Settings
+from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
+from shared.ports.outgoing import OutgoingAnswer, OutgoingError
+
+if TYPE_CHECKING:
+    import httpcore
+
+MAX_RESPONSE_BYTES: Final = 64 * 1024
+"""The most bytes of a response's content that are read. The rest is not read; the status counts."""
+_RESOLVER_THREADS: Final = 32
+_RESOLVE_SECONDS: Final = 5.0
+_REDIRECTS: Final = range(300, 400)
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Called with a host name and a port; returns numeric addresses. Raises OSError when there are none."""
+
+
+class _AddressRefused(Exception):
+    """The host is, or resolves to, an address that is not public."""
+
+
+class _NotResolved(Exception):
+    """The host name has no address."""
+
+
+class HttpOutgoing(Adapter):
+    """Sends POST requests to URLs that tenants have chosen. See shared.ports.outgoing.Outgoing.
+
+    `resolve` replaces the resolver of the operating system. Each request has a connection of its own, which is closed
+    after the response.
+    """
+
+    adapter_name = "client for webhooks"
+
+    def __init__(self, settings: Settings, resolve: Resolve | None = None) -> None:
+        self._private_allowed = settings.webhooks_allow_private == 1
+        self._seconds = settings.webhooks_seconds
+        self._resolver: ThreadPoolExecutor | None = None
+        self._resolve = resolve or self._resolve_here
+        self._tls: ssl.SSLContext | None = None
+
+    async def refusal(self, url: str) -> str | None:
+        self.require_open()
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self._private_allowed:
+            return None
+        if parts.scheme != "https":
+            return "The URL must begin with https://."
+        if is_local_name(host):
+            return f"{host} is a name of a private network. Use a public address."
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                await self._addresses(host, parts.port or 443)
+        except _AddressRefused:
+            return f"{host} is, or resolves to, an address that is not public. Use a public address."
+        except (_NotResolved, TimeoutError):
+            return None
+        return None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
+        self.require_open()
+        started = perf_counter()
+        status: int | None = None
+        error: OutgoingError | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                status = await self._exchange(url, headers, body)
+        except TimeoutError:
+            error = "timeout"
+        except _AddressRefused:
+            error = "address_refused"
+        except _NotResolved:
+            error = "name_not_resolved"
+        except Exception as failure:  # noqa: BLE001 - whatever the receiver does is the outcome of the attempt
+            error = _error_of(failure)
+        if status is not None and status in _REDIRECTS:
+            error = "redirect_refused"
+        return OutgoingAnswer(status, error, round((perf_counter() - started) * 1000))
+
+    async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
+        await super().aclose(seconds)
+        if self._resolver is not None:
+            self._resolver.shutdown(wait=False, cancel_futures=True)
+
+    async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Send the request and return the status of the response, when its head and the start of its content have
+        come."""
+        import httpcore
+
+        secure = urlsplit(url).scheme == "https"
+        # The library sends the headers as they are, and adds only those that HTTP/1.1 requires.
+        sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+        async with (
+            httpcore.AsyncConnectionPool(
+                ssl_context=self._tls_context() if secure else None,
+                max_connections=1,
+                max_keepalive_connections=0,
+                network_backend=_backend(self._addresses),
+            ) as pool,
+            pool.stream("POST", url, headers=sent, content=body) as response,
+        ):
+            size = 0
+            async for chunk in response.aiter_stream():
+                size += len(chunk)
+                if size > MAX_RESPONSE_BYTES:
+                    break
+            return response.status
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            import httpx
+
+            # The authorities are those of certifi, or of SSL_CERT_FILE.
+            self._tls = httpx.create_ssl_context()
+        return self._tls
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of a host. Raises _AddressRefused unless all are public, and _NotResolved."""
+        if not self._private_allowed and is_local_name(host):
+            raise _AddressRefused
+        try:
+            found = await self._resolve(host, port)
+        except (OSError, UnicodeError):
+            raise _NotResolved from None
+        if not found:
+            raise _NotResolved
+        if not self._private_allowed and not all(map(is_public, found)):
+            raise _AddressRefused
+        return found
+
+    async def _resolve_here(self, host: str, port: int) -> Sequence[str]:
+        # A pool of its own: names of one tenant that are slow to resolve delay no other work of the process.
+        if self._resolver is None:
+            self._resolver = ThreadPoolExecutor(_RESOLVER_THREADS, "resolver")
+        look_up = self._resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        entries = await asyncio.wrap_future(look_up)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _backend(addresses: Resolve) -> httpcore.AsyncNetworkBackend:
+    """Return the network of one request: it connects to the checked addresses of the host, one after the other."""
+    import httpcore
+
+    plain = httpcore.AnyIOBackend()
+
+    class Checked(httpcore.AsyncNetworkBackend):
+        async def connect_tcp(
+            self,
+            host: str,
+            port: int,
+            timeout: float | None = None,
+            local_address: str | None = None,
+            socket_options: Iterable[Any] | None = None,
+        ) -> httpcore.AsyncNetworkStream:
+            failure: Exception | None = None
+            for address in await addresses(host, port):
+                try:
+                    return await plain.connect_tcp(address, port, timeout, local_address, socket_options)
+                except httpcore.ConnectError as error:
+                    failure = error
+            raise failure or httpcore.ConnectError("the host has no address")
+
+    return Checked()
+
+
+def _error_of(failure: Exception) -> OutgoingError:
+    import httpcore
+
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls_failed"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(failure, httpcore.TimeoutException):
+        return "timeout"
+    if isinstance(failure, httpcore.ProtocolError):
+        return "invalid_response"
+    return "connection_failed"
