@@ -212,3 +212,17 @@ async def test_a_closed_adapter_says_so(server: RedisServer) -> None:
     await server.aclose()
     with pytest.raises(Closed):
         await server.cache.get("k")
+
+
+async def test_a_command_waits_for_a_connection_a_bounded_time(redis_url: str) -> None:
+    """Commands beyond the number of connections wait and succeed; one that finds no connection in `cache_seconds`
+    raises Unavailable."""
+    settings = Settings(cache_connections=2, cache_seconds=60.0)
+    async with RedisServer(read_address(redis_url), settings, ManualClock()) as server:
+        assert await asyncio.gather(*(server.cache.get("k") for _ in range(20))) == [None] * 20
+    settings = Settings(cache_connections=1, cache_seconds=0.2)
+    async with RedisServer(read_address(redis_url), settings, ManualClock()) as server:
+        await server._connections.acquire()
+        with pytest.raises(Unavailable, match="TimeoutError"):
+            await server.cache.get("k")
+        server._connections.release()

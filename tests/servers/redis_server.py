@@ -5,33 +5,62 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import redis
 
+from tests.authority import Authority
 from tests.servers.installing import installed, unpack_debian_packages
 from tests.servers.processes import Processes, free_port
 
 
 class RedisServer:
-    """One Redis that stores nothing on disk."""
+    """One Redis that stores nothing on disk. With an authority it accepts TLS connections only."""
 
     name: ClassVar[str] = "redis"
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        self._authority = authority
 
     def install(self) -> None:
         """Unpack Debian's package, unless the machine has a redis-server."""
         program_of_redis()
 
     def start(self, processes: Processes) -> str:
-        """Return redis://127.0.0.1:PORT/0 when it answers PING."""
+        """Return redis://127.0.0.1:PORT/0, or rediss://127.0.0.1:PORT/0, when it answers PING."""
         path, environment = program_of_redis()
-        port = free_port()
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        port, authority = free_port(), self._authority
+        # The second address is one that the certificate does not have.
+        addresses = ["127.0.0.1"] if authority is None else ["127.0.0.1", "127.0.0.2"]
+        options = ["--bind", *addresses, "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        options += [word for name, value in listening(port, authority).items() for word in (f"--{name}", value)]
         processes.start("redis", [path, *options, "--dir", str(processes.data)], environment=environment)
-        url = f"redis://127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url) as client:
+        with redis.Redis(port=port, **trusting(authority)) as client:
             processes.wait_until(client.ping, "Redis")
-        return url
+        return f"redis{'' if authority is None else 's'}://127.0.0.1:{port}/0"
+
+
+def listening(port: int, authority: Authority | None) -> dict[str, str]:
+    """Return the settings of a Redis or a Sentinel that listens on a port: with TLS only, if there is an authority.
+
+    With TLS, connections between the servers have it, too.
+    """
+    if authority is None:
+        return {"port": str(port)}
+    return {
+        "port": "0",
+        "tls-port": str(port),
+        "tls-cert-file": str(authority.server),
+        "tls-key-file": str(authority.server),
+        "tls-ca-cert-file": str(authority.ca),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
+
+
+def trusting(authority: Authority | None) -> dict[str, Any]:
+    """Return the options of a driver's client that trusts the authority."""
+    return {} if authority is None else {"ssl": True, "ssl_ca_certs": str(authority.ca)}
 
 
 def program_of_redis() -> tuple[str, dict[str, str]]:

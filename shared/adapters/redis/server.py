@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+import ssl
+from collections.abc import Awaitable, Coroutine
 from contextlib import AsyncExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,7 +16,7 @@ from shared.adapters.redis.rate_limits import RedisRateLimits
 from shared.core.clock import Clock
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
-from shared.ports.lifecycle import Adapter, AdapterOptions, retry_at_start
+from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened, retry_at_start
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -40,6 +42,8 @@ class RedisServer(Adapter):
         self._settings = settings
         self._waits = waits
         self._client: Redis | None = None
+        # The driver's pool refuses a command when all connections are in use; here it waits for one.
+        self._connections = asyncio.Semaphore(settings.cache_connections)
         # The monotonic time until which no command is sent, because the last one got no response.
         self._resting_until = 0.0
         self.cache = RedisCache(self, address.namespace)
@@ -64,11 +68,29 @@ class RedisServer(Adapter):
         from redis.exceptions import RedisError, ResponseError
 
         try:
-            return await answer
+            await self._wait_for_connection(answer)
+            try:
+                return await answer
+            finally:
+                self._connections.release()
         except (RedisError, OSError) as error:
             if not isinstance(error, ResponseError):
                 self._resting_until = monotonic() + self._settings.cache_seconds
             raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
+
+    async def _wait_for_connection(self, answer: Awaitable[Any]) -> None:
+        """Wait until a command may use a connection, at most `cache_seconds`. Raises TimeoutError."""
+        if not self._connections.locked():
+            await self._connections.acquire()
+            return
+        try:
+            async with asyncio.timeout(self._settings.cache_seconds):
+                await self._connections.acquire()
+        except BaseException:
+            # The command is never sent.
+            if isinstance(answer, Coroutine):
+                answer.close()
+            raise
 
     async def _open(self, closing: AsyncExitStack) -> None:
         self._client = _client(self._address, self._settings, closing)
@@ -79,7 +101,7 @@ class RedisServer(Adapter):
 
 
 def _client(address: Address, settings: Settings, closing: AsyncExitStack) -> Redis:
-    from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
+    from redis.asyncio import ConnectionPool, Redis, Sentinel
     from redis.asyncio.connection import Connection, SSLConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff
@@ -95,8 +117,7 @@ def _client(address: Address, settings: Settings, closing: AsyncExitStack) -> Re
         "retry": Retry(ExponentialWithJitterBackoff(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS), _RETRIES),
         "max_connections": settings.cache_connections,
     }
-    if address.tls and address.ca is not None:
-        options["ssl_ca_certs"] = address.ca
+    tls = _tls_options(address)
     if address.master is not None:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]  # the driver has types, but not here
             address.hosts,
@@ -105,24 +126,35 @@ def _client(address: Address, settings: Settings, closing: AsyncExitStack) -> Re
                 "socket_timeout": settings.cache_seconds,
                 "socket_connect_timeout": settings.cache_seconds,
                 "ssl": address.tls,
-                **({"ssl_ca_certs": address.ca} if address.tls and address.ca is not None else {}),
+                **tls,
             },
         )
         for each in sentinel.sentinels:
             closing.push_async_callback(each.aclose)
-        client: Redis = sentinel.master_for(address.master, ssl=address.tls, **options)
+        client: Redis = sentinel.master_for(address.master, ssl=address.tls, **options, **tls)
     else:
         (host, port) = address.hosts[0]
-        pool = BlockingConnectionPool(
-            host=host,
-            port=port,
-            connection_class=SSLConnection if address.tls else Connection,
-            timeout=settings.cache_seconds,
-            **options,
+        pool = ConnectionPool(
+            host=host, port=port, connection_class=SSLConnection if address.tls else Connection, **options, **tls
         )
         client = Redis.from_pool(pool)
     closing.push_async_callback(client.aclose)
     return client
+
+
+def _tls_options(address: Address) -> dict[str, Any]:
+    """Raises NotOpened when the file of authorities cannot be read."""
+    if not address.tls:
+        return {}
+    if address.ca is not None:
+        try:
+            ssl.create_default_context(cafile=address.ca)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise NotOpened(f"LASTRO_CACHE: the certificates in {address.ca} cannot be read: {reason}") from None
+    # Versions of the driver before 6 do not check the name by default.
+    checked = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    return checked if address.ca is None else {**checked, "ssl_ca_certs": address.ca}
 
 
 def _text_of(error: Exception) -> str:
