@@ -204,6 +204,7 @@ async def test_a_lost_server_is_unavailable_and_nonces_are_left_to_the_commit(
         await server.cache.get("k")
     with pytest.raises(Unavailable, match="did not answer a moment ago"):
         await server.cache.lock("k", 1)
+    assert "no server. Locks and rate limits hold for each process by itself" in (server.impairment() or "")
     assert await server.nonces.use_once(Nonce("t", b"n", clock.now(), clock.now() + 300 * SECOND))
 
 

@@ -46,6 +46,7 @@ class RedisServer(Adapter):
         self._connections = asyncio.Semaphore(settings.cache_connections)
         # The monotonic time until which no command is sent, because the last one got no response.
         self._resting_until = 0.0
+        self._failure: str | None = None
         self.cache = RedisCache(self, address.namespace)
         self.nonces = RedisNonces(self, address.namespace, clock)
         self.rate_limits = RedisRateLimits(self, address.namespace)
@@ -70,13 +71,22 @@ class RedisServer(Adapter):
         try:
             await self._wait_for_connection(answer)
             try:
-                return await answer
+                found = await answer
             finally:
                 self._connections.release()
         except (RedisError, OSError) as error:
             if not isinstance(error, ResponseError):
                 self._resting_until = monotonic() + self._settings.cache_seconds
+                self._failure = _text_of(error)
             raise Unavailable(f"Redis at {self._address.shown}: {_text_of(error)}") from error
+        self._failure = None
+        return found
+
+    def impairment(self) -> str | None:
+        """Return that the server did not answer the last command, or None."""
+        if self._failure is None:
+            return None
+        return f"Redis at {self._address.shown}: {self._failure}. Locks and rate limits hold for each process by itself"
 
     async def _wait_for_connection(self, answer: Awaitable[Any]) -> None:
         """Wait until a command may use a connection, at most `cache_seconds`. Raises TimeoutError."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -32,6 +33,10 @@ SPECIFICATION: Final = "5.2.0"
 MAX_STATE_BYTES: Final = 8 * 1024 * 1024
 _MAX_ANSWERS: Final = 20_000
 _SHORTEST_INTERVAL: Final = 0.9
+
+
+def _count_nothing(_name: str, _label: str) -> None:
+    """Count nothing."""
 
 
 class NotRead(Exception):
@@ -65,15 +70,18 @@ class UnleashFlags(Adapter):
         *,
         seconds: float,
         refresh_seconds: float,
+        count: Callable[[str, str], None] = _count_nothing,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`path` is the file of the copy. A reading takes at most `seconds`, and begins `refresh_seconds` after the one
-        before at the latest. `transport` replaces the network in tests."""
+        before at the latest. `count` counts the readings (`flags_reads`, with `read` or `failed`). `transport` replaces
+        the network in tests."""
         self._address = address
         self._path = path
         self._clock = clock
         self._seconds = seconds
         self._refresh_seconds = refresh_seconds
+        self._count = count
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
         self._state: State | None = None
@@ -133,6 +141,7 @@ class UnleashFlags(Adapter):
             if self._trouble is not None:
                 log.info("Unleash at %s answers again", self._address.url)
             self._trouble = None
+            self._count("flags_reads", "read")
             self._read_at = format_time(self._clock.now())
             if changed:
                 self._save_copy()
@@ -142,10 +151,18 @@ class UnleashFlags(Adapter):
         self._forget_answers()
 
     def _not_read(self, reason: str) -> None:
-        if reason != self._trouble:
-            held = "have their defaults" if self._state is None else f"stay as they were read at {self._read_at}"
-            log.warning("Unleash at %s cannot be read: %s. The flags %s", self._address.url, reason, held)
+        is_new = reason != self._trouble
         self._trouble = reason
+        self._count("flags_reads", "failed")
+        if is_new:
+            log.warning("%s", self.impairment())
+
+    def impairment(self) -> str | None:
+        """Return that the flags cannot be read, and which ones hold meanwhile, or None."""
+        if self._trouble is None:
+            return None
+        held = "have their defaults" if self._state is None else f"stay as they were read at {self._read_at}"
+        return f"Unleash at {self._address.url} cannot be read: {self._trouble}. The flags {held}"
 
     async def _read(self) -> bool:
         """Read the state if it has changed, and return whether it has. Raises NotRead."""
@@ -269,4 +286,5 @@ def unleash_flags(options: AdapterOptions) -> UnleashFlags:
         options.clock,
         seconds=settings.flags_seconds,
         refresh_seconds=settings.flags_refresh_seconds,
+        count=options.increase,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -39,13 +40,29 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def make(server: FakeUnleash, clock: ManualClock, tmp_path: Path) -> MakeFlags:
+def counted() -> Counter[tuple[str, str]]:
+    """What the clients have counted, by name and label."""
+    return Counter()
+
+
+@pytest.fixture
+def make(server: FakeUnleash, clock: ManualClock, tmp_path: Path, counted: Counter[tuple[str, str]]) -> MakeFlags:
     """Return a new client with each call; the clients have one file. They read the server when a test says so."""
 
     def made(url: str = URL, seconds: float = 60.0) -> UnleashFlags:
         path = tmp_path / "data" / "unleash.json"
+
+        def count(name: str, label: str) -> None:
+            counted[name, label] += 1
+
         return UnleashFlags(
-            read_address(url), path, clock, seconds=seconds, refresh_seconds=3600, transport=server.transport
+            read_address(url),
+            path,
+            clock,
+            seconds=seconds,
+            refresh_seconds=3600,
+            count=count,
+            transport=server.transport,
         )
 
     return made
@@ -132,11 +149,12 @@ async def test_the_last_state_holds_while_the_server_fails(
     server: FakeUnleash,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    counted: Counter[tuple[str, str]],
     outcome: Any,
     reason: str,
 ) -> None:
-    """A reading that fails in any way leaves the flags as they were, here and in a new process, and is logged once with
-    its reason and without the token; the end of the failure is logged, too."""
+    """A reading that fails in any way leaves the flags as they were, here and in a new process; it is counted, reported
+    in `impairment` and logged once, with its reason and without the token; the end of the failure is logged, too."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(client, "MAX_STATE_BYTES", 10_000)
     async with make() as flags:
@@ -145,8 +163,9 @@ async def test_the_last_state_holds_while_the_server_fails(
             await flags.refresh()
             assert flags.enabled(PIX, "acme")
         warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        assert len(warnings) == 1
+        assert warnings == [flags.impairment()]
         assert reason in warnings[0]
+        assert counted["flags_reads", "failed"] == 3
         assert "hidden" not in caplog.text
     async with make() as flags:
         assert flags.enabled(PIX, "acme")
@@ -154,6 +173,7 @@ async def test_the_last_state_holds_while_the_server_fails(
         server.set(feature(PIX.name, enabled=False), *OTHERS)
         await flags.refresh()
         assert not flags.enabled(PIX, "acme")
+        assert flags.impairment() is None
     assert "answers again" in caplog.text
 
 
