@@ -8,6 +8,7 @@ from datetime import timedelta
 from shared.context.context import Context
 from shared.context.runtime import Runtime
 from shared.core.clock import format_time
+from shared.core.crash_points import reach
 from shared.ports.documents import Unavailable
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ async def publish(runtime: Runtime, ctx: Context) -> None:
         return
     try:
         await runtime.bus.publish(events)
+        reach("outbox.published")
         await runtime.documents.mark_sent(events)
     except Unavailable as error:
         log.warning("%d events stay in the outbox: %s", len(events), error)

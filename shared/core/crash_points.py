@@ -22,6 +22,11 @@ NAMES: Final[dict[str, str]] = {
     "writer.reported": "the writer has reported that a batch is on disk",
     "store.durable": "the store has received the report of a batch and not yet woken the waiting requests",
     "ledger.recorded": "a transfer is recorded in memory and its event is not yet committed",
+    "ledger.claimed": "Cassandra has the claim of a new transfer, and the lines of its legs are not written",
+    "ledger.appended": "lines are in a journal on Cassandra, and their positions are not written",
+    "documents.written": "MongoDB has every write of a transaction, and its commit is not sent",
+    "documents.committed": "MongoDB has committed a transaction, and its process has done nothing since",
+    "outbox.published": "the bus has accepted the events of a commit, and they are not marked as sent",
     "request.decided": "the handler of a request has returned and its commit has not begun",
     "request.committed": "a request's effect is committed in memory and its events are not yet published",
     "request.closed": "the final response of a waiting request is committed and not yet sent",
@@ -37,6 +42,13 @@ NAMES: Final[dict[str, str]] = {
 }
 """The names of all points, with the state at each; tests visit every one. Points named `writer.` are in the process or
 thread of the writer."""
+
+ON_SERVERS: Final = frozenset(
+    {"ledger.claimed", "ledger.appended", "documents.written", "documents.committed", "outbox.published"}
+)
+"""The points that only a process with its stores on servers reaches."""
+EMBEDDED: Final = frozenset(name for name in NAMES if name.startswith(("store.", "writer."))) | {"ledger.recorded"}
+"""The points that only a process with embedded stores reaches."""
 
 
 class _Armed:

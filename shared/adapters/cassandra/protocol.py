@@ -28,6 +28,7 @@ from shared.adapters.cassandra.tables import (
     Position,
     Tables,
 )
+from shared.core.crash_points import reach
 from shared.core.money import MAX_MINOR_UNITS
 from shared.ports.documents import Unavailable
 from shared.ports.ledger import (
@@ -117,6 +118,7 @@ class LedgerProtocol:
         if moved_to != recorded_at:
             await self._tables.put_day(transfer.tenant_id, moved_to, transfer.id)
         claim, is_new = await self._claim(ClaimedTransfer(transfer, moved_to))
+        reach("ledger.claimed")
         return await self._finished(_same(claim, transfer), heads, is_new=is_new)
 
     async def refuse(
@@ -257,9 +259,11 @@ class LedgerProtocol:
     async def _is_appended(self, head: Head, after: Head, lines: Sequence[Line]) -> bool:
         assert not head.pending, "the positions of the last batch are written before the next head"
         try:
-            return await self._tables.append_lines(head, after, lines)
+            is_appended = await self._tables.append_lines(head, after, lines)
         except OutcomeUnknown:
             return False
+        reach("ledger.appended")
+        return is_appended
 
     async def _settled_head(self, place: Place) -> Head:
         head = await self.current_head(place, settled=True)

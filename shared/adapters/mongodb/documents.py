@@ -26,6 +26,7 @@ from shared.adapters.mongodb.queries import page_of
 from shared.adapters.mongodb.schema import INBOX, OUTBOX, refusal
 from shared.adapters.mongodb.statements import Delete, Statement, Stored, Update
 from shared.adapters.mongodb.writes import Batch, Planned, batches
+from shared.core.crash_points import reach
 from shared.core.envelope import Envelope
 from shared.ports.documents import (
     Collection,
@@ -193,7 +194,9 @@ class MongoDocuments:
                 if batch.guarded and counts.matched + counts.deleted != batch.guarded:
                     await transaction.abort()
                     return Refused(await self._why_refused(batch), None)
+            reach("documents.written")
             await _finish(transaction)
+            reach("documents.committed")
         except CommitOutcomeUnknown:
             raise
         except BaseException:
