@@ -15,7 +15,7 @@ from shared.adapters.kafka.address import read_address
 from shared.adapters.kafka.connecting import login_of
 from tests.authority import authority
 from tests.servers.installing import fetch_java_libraries, installed, java
-from tests.servers.processes import Processes, free_port
+from tests.servers.processes import Advertised, Processes, free_port
 
 VERSION: Final = "4.4.0"
 _ARTIFACTS: Final = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
@@ -29,7 +29,7 @@ node.id={node}
 process.roles=broker,controller
 controller.quorum.voters={voters}
 listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={protocol}://127.0.0.1:{port}
+advertised.listeners={protocol}://{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name={protocol}
 listener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT
@@ -75,6 +75,10 @@ class KafkaServer:
     brokers: ClassVar[int] = 1
     protocol: ClassVar[str] = "PLAINTEXT"
 
+    def __init__(self, advertised: Advertised = str) -> None:
+        """`advertised` says at which address clients reach a broker, such as that of a proxy in front of it."""
+        self._advertised = advertised
+
     def install(self) -> None:
         """Download its libraries with Maven, once for each version, and check that Java is installed."""
         self._libraries()
@@ -86,6 +90,7 @@ class KafkaServer:
         nodes = range(1, self.brokers + 1)
         ports = {node: (free_port(), free_port()) for node in nodes}
         voters = ",".join(f"{node}@127.0.0.1:{controller}" for node, (_, controller) in ports.items())
+        addresses = {node: self._advertised(f"127.0.0.1:{port}") for node, (port, _) in ports.items()}
         for node, (port, controller) in ports.items():
             properties = processes.data / f"node{node}.properties"
             properties.write_text(
@@ -95,6 +100,7 @@ class KafkaServer:
                     port=port,
                     protocol=self.protocol,
                     security=self._security(processes.data),
+                    advertised=addresses[node],
                     controller=controller,
                     data=processes.data / f"log{node}",
                     replicas=self.brokers,
@@ -105,10 +111,15 @@ class KafkaServer:
             format_log = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(properties), *self._users()]
             processes.run(f"format{node}", [*command, *format_log])
             processes.start(f"kafka{node}", [*command, "kafka.Kafka", str(properties)])
-        url = self._url(processes.data, [f"127.0.0.1:{port}" for port, _ in ports.values()])
-        for port, _ in ports.values():
-            processes.wait_until(partial(_answers, url, f"127.0.0.1:{port}"), "Kafka")
+        url = self._url(processes.data, list(addresses.values()))
+        self.wait_until_ready(processes, url)
         return url
+
+    @staticmethod
+    def wait_until_ready(processes: Processes, url: str) -> None:
+        """Wait until every broker answers and can coordinate consumer groups. Raises Unavailable."""
+        for address in read_address(url).servers:
+            processes.wait_until(partial(_answers, url, address), "Kafka")
 
     def _url(self, folder: Path, servers: Sequence[str]) -> str:
         return f"kafka://{','.join(servers)}"

@@ -16,7 +16,7 @@ import pymongo
 
 from tests.servers.installing import Unavailable, python_packages
 from tests.servers.postgres import postgres_root, start_postgres
-from tests.servers.processes import START_SECONDS, Processes, free_port
+from tests.servers.processes import START_SECONDS, Advertised, Processes, free_port
 
 ROOT: Final = Path(__file__).parents[2]
 _LOCK: Final = ROOT / "requirements-servers.lock"
@@ -35,14 +35,16 @@ full_page_writes = {fsync}
 class MongodbServer:
     """The document store. `engine` and `gateway` are its processes; both can be killed and started again.
 
-    With `fsync`, commits also survive a crash of the machine.
+    With `fsync`, commits also survive a crash of the machine. `advertised` says at which address clients reach the
+    gateway, such as that of a proxy in front of it.
     """
 
     name: ClassVar[str] = "mongodb"
 
-    def __init__(self, *, fsync: bool = False, transaction_seconds: float = 60) -> None:
+    def __init__(self, *, fsync: bool = False, transaction_seconds: float = 60, advertised: Advertised = str) -> None:
         self._fsync = fsync
         self._transaction_seconds = transaction_seconds
+        self._advertised = advertised
 
     def install(self) -> None:
         """Unpack the engine into its own root folder, and install the gateway's driver."""
@@ -54,11 +56,13 @@ class MongodbServer:
         settings = _SETTINGS.format(fsync="on" if self._fsync else "off")
         engine = start_postgres(processes, "engine", settings, wanted_for=_WANTED_FOR)
         gateway = free_port()
+        address = self._advertised(f"127.0.0.1:{gateway}")
         command = [sys.executable, "-m", "tests.servers.mongo_gateway", "--listen", str(gateway)]
+        command += ["--advertised", address]
         command += ["--engine", f"postgresql://postgres@127.0.0.1:{engine}/postgres"]
         command += ["--transaction-seconds", str(self._transaction_seconds)]
         processes.start("gateway", command, environment={"PYTHONPATH": str(self._libraries())}, cwd=ROOT)
-        url = f"mongodb://127.0.0.1:{gateway}/lastro?replicaSet=rs0"
+        url = f"mongodb://{address}/lastro?replicaSet=rs0"
         self.wait_until_ready(processes, url)
         return url
 
@@ -71,12 +75,15 @@ class MongodbServer:
 
     @staticmethod
     def restart_engine(processes: Processes, *, seconds: float = START_SECONDS) -> None:
-        """Start the engine again after it was killed. Repeated until no processes of the old engine are left."""
+        """Start the engine again after it was killed, the gateway too or not. Repeated until no processes of the old
+        engine are left."""
         deadline = time.monotonic() + seconds
         while True:
             processes.start_again("engine")
             try:
-                processes.wait_until_it_says("engine", "database system is ready to accept connections")
+                processes.wait_until_it_says(
+                    "engine", "database system is ready to accept connections", may_have_ended={"gateway"}
+                )
             except Unavailable:
                 # It has reported why it ends, but may not have ended yet.
                 processes.kill("engine")

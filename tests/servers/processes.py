@@ -20,6 +20,8 @@ START_SECONDS: Final = 600
 """How long a server may take until it answers: the slowest takes half a minute on two idle cores."""
 STOP_SECONDS: Final = 15
 """How long the processes of a server may take to end by themselves. Their data are removed anyway."""
+Advertised = Callable[[str], str]
+"""Returns the address that clients are told, for the HOST:PORT on which a server listens."""
 _POLL_SECONDS: Final = 0.1
 # Below the ports that the kernel uses for outgoing connections, so that none of those takes a port meanwhile.
 _PORTS: Final = range(20_000, 32_000)
@@ -125,9 +127,9 @@ class Processes:
                 raise Unavailable(f"{what} did not answer within {seconds:.0f} s; last: {last!r}\n{logs}")
             time.sleep(_POLL_SECONDS)
 
-    def wait_until_it_says(self, name: str, words: str) -> None:
-        """Wait until the log of the process, since its last start, contains this text. Raises Unavailable when it
-        ends."""
+    def wait_until_it_says(self, name: str, words: str, *, may_have_ended: Collection[str] = ()) -> None:
+        """Wait until the log of the process, since its last start, contains this text. Raises Unavailable when a
+        process ends."""
         log, start = self.log(name), self._started[name].log_starts_at
 
         def look() -> None:
@@ -136,7 +138,7 @@ class Processes:
                 if words.encode() not in file.read():
                     raise ValueError(f"{log} does not say: {words}")
 
-        self.wait_until(look, name)
+        self.wait_until(look, name, may_have_ended=may_have_ended)
 
     def stop(self) -> None:
         """End all processes and remove their data. Their logs stay."""

@@ -41,6 +41,7 @@ class Proxy:
     """A proxy of Toxiproxy in front of a server: `address` is where clients connect instead."""
 
     def __init__(self, api: str, server: str) -> None:
+        self.server = server
         self.address = f"127.0.0.1:{free_port()}"
         self._client = httpx.Client(base_url=api, timeout=_API_SECONDS)
         self._name = self.address.replace(":", "-")

@@ -12,14 +12,14 @@ from tests.servers.mongo_gateway.engine import Engine
 from tests.servers.mongo_gateway.server import TRANSACTION_SECONDS, Gateway
 
 
-async def serve(listen: int, dsn: str, transaction_seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def serve(listen: int, advertised: str, dsn: str, transaction_seconds: float) -> None:
+    """Serve until SIGTERM or SIGINT. Clients are told the address `advertised`."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     engine = await Engine.connect(dsn)
-    gateway = Gateway(engine, f"127.0.0.1:{listen}", transaction_seconds=transaction_seconds)
+    gateway = Gateway(engine, advertised, transaction_seconds=transaction_seconds)
     sweeping = asyncio.create_task(gateway.sweep())
     sweeping.add_done_callback(lambda _: ended.set())
     server = await asyncio.start_server(gateway.serve, "127.0.0.1", listen)
@@ -38,10 +38,12 @@ def main() -> int:
     parser.add_argument(
         "--engine", required=True, metavar="DSN", help="such as postgresql://postgres@127.0.0.1:5432/postgres"
     )
+    parser.add_argument("--advertised", metavar="HOST:PORT", help="the address for clients, if it is another one")
     parser.add_argument("--transaction-seconds", type=float, default=TRANSACTION_SECONDS)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(serve(given.listen, given.engine, given.transaction_seconds))
+    advertised = given.advertised or f"127.0.0.1:{given.listen}"
+    asyncio.run(serve(given.listen, advertised, given.engine, given.transaction_seconds))
     return 0
 
 

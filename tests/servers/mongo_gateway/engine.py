@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -74,7 +74,9 @@ class Engine:
             if cursors:
                 await connection.execute("CLOSE ALL")
         except Failure:
-            connection.terminate()
+            # A connection that the engine has closed is no longer the pool's, and then this fails too.
+            with suppress(*Failure):
+                connection.terminate()
         await self._pool.release(connection)
 
     @asynccontextmanager
