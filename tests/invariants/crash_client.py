@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -69,11 +70,20 @@ class Platform:
         self._log_from = log_from
 
     @classmethod
-    async def start(cls, data_dir: Path, crash_at: str | None = None) -> Platform:
-        """Start the process and wait until it answers. Raises Died when it ends before that."""
-        environment = _environment() if crash_at is None else {**_environment(), VARIABLE: crash_at}
+    async def start(
+        cls,
+        data_dir: Path,
+        crash_at: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> Platform:
+        """Start the process, with these variables and options too, and wait until it answers. Raises Died when it ends
+        before that."""
+        environment = {**_environment(), **(settings or {})}
+        if crash_at is not None:
+            environment[VARIABLE] = crash_at
         log = data_dir.with_suffix(".log")
-        arguments = ("up", "--port", "0", "--data-dir", str(data_dir), "--json")
+        arguments = ("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
         with log.open("ab") as stderr:
             begun = stderr.tell()
             process = _fork_server().start(

@@ -1,0 +1,52 @@
+"""The table of faults in docs/servers.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import outcome
+from tests.faults.cases import CASES
+from tests.faults.outcome import BEGIN, END, HEAD, Outcome, forget, read_results, record, rows_of_page, write_table
+
+
+def test_the_page_has_a_row_for_each_case() -> None:
+    """The table has one row for each case, in their order, and no other."""
+    assert rows_of_page() == [case.fault for case in CASES]
+
+
+def a_result(case: str, *, dead_letters: int = 0) -> Outcome:
+    """Return the outcome of a case with some figures."""
+    return Outcome(case, 50, 42, 8, 8, 17, 2, 1, 1, 3.21, 0.5, dead_letters, 90)
+
+
+def test_the_table_is_written_from_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of the last run of each case replace the table between the markers, and nothing else of the page."""
+    page = tmp_path / "servers.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    monkeypatch.setattr(outcome, "PAGE", page)
+    monkeypatch.setenv("LASTRO_TEST_FAULTS_RESULTS", str(tmp_path / "results.json"))
+    for case in CASES:
+        record(a_result(case.name, dead_letters=9))
+        record(a_result(case.name, dead_letters=3))
+    write_table(CASES)
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert lines[4] == HEAD
+    assert lines[6] == (
+        f"| {CASES[0].fault} | 50 | 42, 8 | 17 | 2; 1 had happened, 1 had not | 3.2 s | 0.5 s "
+        "| held; 3 dead letters replayed |"
+    )
+    assert rows_of_page() == [case.fault for case in CASES]
+
+
+def test_a_case_without_a_result_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A case that has begun and has no result keeps the table from being written, and is named."""
+    monkeypatch.setenv("LASTRO_TEST_FAULTS_RESULTS", str(tmp_path / "results.json"))
+    for case in CASES:
+        record(a_result(case.name))
+    forget(CASES[1].name)
+    assert len(read_results()) == len(CASES) - 1
+    with pytest.raises(LookupError, match=CASES[1].name):
+        write_table(CASES)
