@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import real
 from tests.bench.cold_start import cold_start, compile_sources, functions
 from tests.bench.pace import pace_ms
 from tests.bench.prefill import prefill
@@ -168,10 +169,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="task bench --", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a minute instead of a quarter of an hour")
     parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument("--real", action="store_true", help="real servers, which are started, beside the embedded ones")
+    for name, default in asdict(real.Work()).items():
+        text = f"with --real: {name.replace('_', ' ')} ({default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=text)
     arguments = parser.parse_args()
+    work = real.Work(**{name: getattr(arguments, name) for name in asdict(real.Work())})
+    if min(asdict(work).values()) < 1 or work.accounts < 2:
+        parser.error("each number is at least 1, and at least two accounts pay each other")
     end_platforms_on_sigterm()
-    results = run(SHORT if arguments.short else FULL)
-    Console(width=110).print(table(results))
+    if arguments.real:
+        results = real.run(work)
+        shown = real.table(results)
+    else:
+        results = run(SHORT if arguments.short else FULL)
+        shown = table(results)
+    Console(width=110).print(shown)
     text = json.dumps(results, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n")

@@ -16,6 +16,7 @@ from typing import Final
 from tests.servers.catalogue import server_of, variable_for_tests
 from tests.servers.openbao_server import ROOT_TOKEN
 from tests.servers.supervision import down, up, using
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 STORES: Final = ("mongodb", "cassandra", "redis", "kafka")
@@ -57,6 +58,8 @@ def settings_on(urls: Mapping[str, str], name: str) -> dict[str, str]:
         "LASTRO_LEDGER": urls["cassandra"].replace("/lastro?", f"/{name}?"),
         "LASTRO_CACHE": f"{urls['redis']}?namespace={name}",
         "LASTRO_BUS": f"{urls['kafka']}?prefix={name}.&group={name}",
+        "LASTRO_BUS_SECONDS": str(PATIENCE_SECONDS),
+        "LASTRO_CACHE_SECONDS": str(PATIENCE_SECONDS),
     }
     if SECRETS in urls:
         settings["LASTRO_SECRETS"] = f"{urls[SECRETS]}?auth=token&kv=kv-{name}&transit=transit-{name}&prefix={name}"

@@ -60,7 +60,7 @@ class _Member:
 
 
 class Combiner:
-    """The commits of a process that increment documents."""
+    """The commits of a process that increment or expect documents."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -99,18 +99,18 @@ class Combiner:
     ) -> tuple[list[_Member], list[_Member]]:
         """Return the commits that are written together with the first one, and those that go on waiting."""
         batch, others = [first], []
-        shared, own = set(first.planned.shared), set(first.planned.own)
+        writes, markers = dict(first.planned.writes), set(first.planned.own)
         for member in waiting:
             planned = member.planned
             if (
                 len(batch) < BATCH_COMMITS
-                and not planned.shared.isdisjoint(shared)
-                and planned.shared.isdisjoint(taken | own)
-                and planned.own.isdisjoint(own | shared)
+                and planned.shared.isdisjoint(taken)
+                and planned.own.isdisjoint(markers)
+                and planned.goes_with(writes)
             ):
                 batch.append(member)
-                shared |= planned.shared
-                own |= planned.own
+                writes = {**planned.writes, **writes}
+                markers |= planned.own
             else:
                 others.append(member)
         return batch, others

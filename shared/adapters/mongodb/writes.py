@@ -11,8 +11,8 @@ read.
 Writes to existing documents are ordered by collection and id. Of two commits that write the same documents, the one
 that writes the first of them first is committed.
 
-Commits that only increment the same documents can be written in one transaction (see `combining`): the increments of
-each document are added up, and its conditions and floors apply to the sum.
+Commits that only increment the same documents, or only expect them, can be written in one transaction (see
+`combining`): the increments of each document are added up, and its conditions and floors apply to the sum.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Batch(NamedTuple):
 class Planned:
     """The writes of a commit.
 
-    `shared` are the documents that it only increments: several commits may do so in one transaction. `own` are the
-    other documents that it writes or expects, and its marker, of which a transaction can have one write.
+    `shared` are the documents that it only increments or only expects: several commits may do so in one transaction.
+    `own` are the other documents that it writes, and its marker, of which a transaction can have one write.
 
     Raises InvalidWrite, AlreadyExists, VersionConflict or GuardRefused for errors that can be detected without the
     store.
@@ -83,14 +83,22 @@ class Planned:
     def __init__(self, commit: Commit) -> None:
         self.commit = commit
         self.writes = writes = _folded(commit)
-        self.shared = frozenset(key for key, write in writes.items() if write.only_increments)
+        self.shared = frozenset(key for key, write in writes.items() if write.is_shared)
         marker = frozenset[_Key]() if commit.inbox is None else frozenset({(INBOX, str(commit.inbox))})
         self.own = marker | (writes.keys() - self.shared)
         self.batches = batches([self])
 
+    def goes_with(self, batch: Mapping[_Key, _Write]) -> bool:
+        """Return whether the commit can be written together with a batch that has these writes, and has to wait for it
+        otherwise."""
+        common = self.writes.keys() & batch.keys()
+        return bool(common) and all(
+            key in self.shared and batch[key].is_shared and self.writes[key].goes_with(batch[key]) for key in common
+        )
+
 
 def batches(members: Sequence[Planned]) -> list[Batch]:
-    """Return the writes of one commit, or of several that share documents only by increments, as one transaction: the
+    """Return the writes of one commit, or of several that go with each other, as one transaction: the
     marks first, and the documents that other commits may write too last.
 
     From its first write to such a document until its commit, a transaction conflicts with all others that write the
@@ -161,7 +169,7 @@ def _document_batches(members: Sequence[Planned]) -> Iterable[Batch]:
 
 
 def _joined(members: Sequence[Planned]) -> dict[_Key, tuple[int, _Write]]:
-    """Return the write to each document, and the place of its commit: the first one, where several increment it."""
+    """Return the write to each document, and the place of its commit: the first one, where several share it."""
     found: dict[_Key, tuple[int, _Write]] = {}
     for owner, member in enumerate(members):
         for key, write in member.writes.items():
@@ -275,15 +283,21 @@ class _Write:
         self._deleted = True
 
     @property
-    def only_increments(self) -> bool:
-        """Whether the commit adds to fields of the document and depends on nothing that such additions change."""
-        return bool(self._changes) and not (
-            self._assigned or self._deleted or self._reads_a_sum or self._whole is not None or self.version is not None
-        )
+    def is_shared(self) -> bool:
+        """Whether other commits may write the document in the same transaction (see `goes_with`): the commit only adds
+        to fields and depends on nothing that additions change, or it only expects the document."""
+        if self._assigned or self._deleted or self._reads_a_sum or self._whole is not None:
+            return False
+        return (self.version is None) == bool(self._changes)
+
+    def goes_with(self, other: _Write) -> bool:
+        """Return whether two shared writes of one document can be one: both add, or both expect the same version."""
+        return self.version == other.version
 
     def and_then(self, other: _Write) -> _Write:
-        """Return both writes of increments as one. A floor that holds after both holds in one of their orders."""
+        """Return both writes as one. A floor that holds after all additions holds in one of their orders."""
         both = _Write(self.collection, self.tenant_id, self.id)
+        both.version = self.version
         both._changes = self._changes + other._changes
         both._increments = dict(self._increments)
         for name, increment in other._increments.items():

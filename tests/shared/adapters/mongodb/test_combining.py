@@ -21,6 +21,7 @@ from shared.ports.documents import (
     Commit,
     CommitOutcomeUnknown,
     CommitRefused,
+    Expectation,
     GuardRefused,
     InboxMarker,
     Unavailable,
@@ -156,6 +157,36 @@ async def test_holds_of_one_payer_are_one_transaction(server: ModelServer, docum
     assert commits(server) == 2
     found = await outcomes([documents.commit(hold(20)), documents.commit(hold(21))])
     assert {type(each) for each in found} == {GuardRefused}
+
+
+async def test_commits_that_expect_one_document_are_two_transactions(
+    server: ModelServer, documents: MongoDocuments
+) -> None:
+    """Concurrent commits that expect the same version of a document are made in two transactions, and one that expects
+    an older version is refused."""
+
+    def opening(number: int, version: int = 1) -> Commit:
+        expects = [Expectation(ACCOUNTS, "ten_1", "payer", version)]
+        return Commit("ten_1", inserts=[(NOTES, note(f"n{number}"))], expects=expects)
+
+    assert set(await outcomes(documents.commit(opening(number)) for number in range(20))) == {None}
+    assert commits(server) == 2
+    await documents.commit(credit(1, "payer"))
+    found = await outcomes(documents.commit(opening(20 + number, 1 + number % 2)) for number in range(4))
+    assert [type(each) for each in found] == [VersionConflict, type(None)] * 2
+
+
+async def test_an_expectation_and_a_credit_are_not_one_transaction(
+    server: ModelServer, documents: MongoDocuments
+) -> None:
+    """Of a credit and concurrent expectations, each expectation is met or refused by the version that it finds."""
+    expects = [Expectation(ACCOUNTS, "ten_1", "payer", 1)]
+    opening = [Commit("ten_1", inserts=[(NOTES, note(f"n{number}"))], expects=expects) for number in range(3)]
+    works = [documents.commit(commit) for commit in opening]
+    works.insert(1, documents.commit(credit(1, "payer")))
+    first, credited, *others = await outcomes(works)
+    assert (first, credited) == (None, None)
+    assert {type(each) for each in others} == {VersionConflict}
 
 
 async def test_a_condition_on_a_sum_is_not_shared(server: ModelServer, documents: MongoDocuments) -> None:
