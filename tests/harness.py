@@ -145,6 +145,10 @@ class InterleavedDocuments:
     def read_token(self) -> ReadToken | None:
         return self._documents.read_token
 
+    @property
+    def answers_at_once(self) -> bool:
+        return False
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         await self._pause()
         return await self._documents.get(collection, tenant_id, id)

@@ -212,6 +212,10 @@ class HostileDocuments:
     def read_token(self) -> ReadToken | None:
         return None
 
+    @property
+    def answers_at_once(self) -> bool:
+        return False
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         await self._servers.called()
         return await self._servers.documents.get(collection, tenant_id, id)

@@ -18,12 +18,14 @@ from shared.records.users import USERS
 async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> None:
     """Hold the amount of a payment or refund on its payer's account, or publish why it cannot be held."""
     request = hold_request(event, ctx)
+    payer_id, payee_id = request.account_id, request.counterparty_account_id
+    await ctx.load((HOLDS, request.hold_id), (ACCOUNTS, payer_id), (ACCOUNTS, payee_id))
     hold = await ctx.get(HOLDS, request.hold_id)
     if hold is not None:
         _publish_again(ctx, request, hold)
         return
-    account = await ctx.get(ACCOUNTS, request.account_id)
-    payee = await ctx.get(ACCOUNTS, request.counterparty_account_id)
+    account = await ctx.get(ACCOUNTS, payer_id)
+    payee = await ctx.get(ACCOUNTS, payee_id)
     failure = await _failure(ctx, request, account, payee)
     if failure is not None:
         ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))

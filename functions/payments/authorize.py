@@ -12,6 +12,7 @@ from functions.payments._states import may_change_to
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
+from shared.records.accounts import ACCOUNTS
 from shared.records.payments import PAYMENTS
 
 
@@ -24,6 +25,7 @@ async def authorize(event: FundsHeld, ctx: Context) -> None:
     """
     if event.cause_type != "payment":
         return
+    await ctx.load((PAYMENTS, event.cause_id), (ACCOUNTS, event.counterparty_account_id))
     payment = await ctx.referenced(PAYMENTS, event.cause_id, "/cause_id")
     if not may_change_to(payment, "authorized"):
         return

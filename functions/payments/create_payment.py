@@ -70,6 +70,7 @@ async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
 async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
     if command.payer_account_id == command.payee_account_id:
         raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
+    await ctx.load((ACCOUNTS, command.payer_account_id), (ACCOUNTS, command.payee_account_id))
     payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
     _check_account(command, payer, "/payer_account_id")
     payee = await ctx.referenced(ACCOUNTS, command.payee_account_id, "/payee_account_id")

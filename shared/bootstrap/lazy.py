@@ -153,6 +153,11 @@ class LazyDocuments:
         opened = self._opened()
         return None if opened is None else opened.read_token
 
+    @property
+    def answers_at_once(self) -> bool:
+        opened = self._opened()
+        return opened is not None and opened.answers_at_once
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         return await (await self._documents()).get(collection, tenant_id, id)
 

@@ -356,6 +356,11 @@ class Documents(Protocol):
         """
         ...
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `get` answers from memory. Otherwise it asks a server, and several reads are better made together."""
+        ...
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         """Return the document with this id, or None when the tenant has none in this collection."""
         ...

@@ -41,8 +41,9 @@ PATH: Final = (
     "statements/project_transfer",
 )
 """The functions of a payment, in their order; the last three receive one event."""
-SETTLING: Final = (*PATH[:4], "payments/settle")
-"""The functions of which each waits for the one before, until the payment is settled."""
+STEPS: Final = PATH[:4]
+"""The functions of which each begins when the one before has published its event."""
+SETTLING: Final = "payments/settle"
 READ, COMMIT, MARK, LEDGER, CACHE, BUS, VAULT = "read", "commit", "mark", "ledger", "cache", "bus", "secrets"
 PURPOSES: Final = {
     READ: "MongoDB: reads",
@@ -64,6 +65,10 @@ class Trips(NamedTuple):
 
     rounds: tuple[Counter[str], ...]
     after: tuple[Counter[str], ...] = ()
+
+    def until(self, purpose: str) -> int:
+        """Return the number of round trips up to the last one for this purpose."""
+        return max(number for number, calls in enumerate(self.rounds, 1) if purpose in calls)
 
     @property
     def calls(self) -> Counter[str]:
@@ -213,7 +218,7 @@ def table(found: Mapping[str, Trips]) -> str:
         depth = f"{len(trips.rounds)}" + (f", {len(trips.after)} later" if late else "")
         rows.append((name, *(_number(trips.calls[each]) for each in PURPOSES), str(trips.calls.total()), depth))
     calls = sum((trips.calls for trips in found.values()), Counter[str]())
-    settling = sum(len(found[name].rounds) for name in SETTLING)
+    settling = sum(found[name].until(BUS) for name in STEPS) + found[SETTLING].until(COMMIT)
     rows.append(
         ("a payment", *(_number(calls[each]) for each in PURPOSES), str(calls.total()), f"{settling} until settled")
     )

@@ -106,10 +106,18 @@ def test_commands_of_a_batch() -> None:
 
 def test_table_of_trips() -> None:
     """The table has the calls of each function and the round trips until a payment is settled."""
-    one = Trips((Counter({READ: 2}), Counter({BUS: 1})), (Counter({CACHE: 1}),))
+    one = Trips((Counter({READ: 2}), Counter({COMMIT: 1}), Counter({BUS: 1})), (Counter({CACHE: 1}),))
     lines = table(dict.fromkeys(PATH, one)).splitlines()
-    assert lines[2] == "| payments/create_payment | 2 |  |  |  | 1 | 1 |  | 4 | 2, 1 later |"
-    assert lines[-1] == "| a payment | 14 |  |  |  | 7 | 7 |  | 28 | 10 until settled |"
+    assert lines[2] == "| payments/create_payment | 2 | 1 |  |  | 1 | 1 |  | 5 | 3, 1 later |"
+    assert lines[-1] == "| a payment | 14 | 7 |  |  | 7 | 7 |  | 35 | 14 until settled |"
+
+
+def test_round_trips_until_a_purpose() -> None:
+    """A step begins when the one before has published; the last round trip for a purpose counts."""
+    trips = Trips(
+        (Counter({READ: 1}), Counter({COMMIT: 1}), Counter({COMMIT: 1}), Counter({BUS: 1}), Counter({CACHE: 1}))
+    )
+    assert (trips.until(COMMIT), trips.until(BUS)) == (3, 4)
 
 
 def test_table_is_written_between_the_marks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class PersistentDocuments:
         self._hostile = HostileDocuments(servers)
         self._made = 0
         self.read_token: ReadToken | None = None
+        self.answers_at_once = False
         self.get = self._hostile.get
         self.seen = self._hostile.seen
 

@@ -77,6 +77,11 @@ class MemoryDocuments(Adapter):
         """Return None: this store never loses a document that was read."""
         return None
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Return True: a document is in memory."""
+        return True
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         self._require(collection)
         return cast("D | None", deepcopy(self._rows.get((collection.name, tenant_id, id))))

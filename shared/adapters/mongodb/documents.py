@@ -81,6 +81,11 @@ class MongoDocuments:
 
     # Reading
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Return False: a read waits for a server."""
+        return False
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         """See Documents.get."""
         self._require(collection)

@@ -86,6 +86,11 @@ class SqliteDocuments:
             self._journal.touch(0)
             await self._journal.durable()
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Return True: a document comes from memory or this machine's disk."""
+        return True
+
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)
         document: Any = self._memory.get(key, _UNKNOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
@@ -13,7 +14,7 @@ from events.accounts import AccountOpened
 from shared.adapters.memory.stores import MemoryDocuments
 from shared.context.context import Context, Origin
 from shared.core.clock import ManualClock
-from shared.ports.documents import Collection, Document, Floor, InboxMarker, Index, InvalidWrite
+from shared.ports.documents import Collection, Commit, Document, Floor, InboxMarker, Index, InvalidWrite
 
 
 class ThingDocument(Document):
@@ -134,3 +135,84 @@ def test_a_collection_is_made_of_fields_that_its_documents_have() -> None:
     made = {"owner": "accounts", "document": ThingDocument, "changes": Document}
     with pytest.raises(ValueError, match="cannot set id, tenant_id, version"):
         Collection("things", **made)
+
+
+class _FarDocuments:
+    """Documents on a server: each read waits, and the most reads at one time are counted."""
+
+    answers_at_once = False
+
+    def __init__(self) -> None:
+        self.near = MemoryDocuments((THINGS,))
+        self.reads: list[str] = []
+        self.most = 0
+        self._waiting = 0
+
+    @property
+    def read_token(self) -> None:
+        return None
+
+    async def get(self, collection: Any, tenant_id: str, id: str) -> Any:
+        self.reads.append(id)
+        self._waiting += 1
+        self.most = max(self.most, self._waiting)
+        await asyncio.sleep(0)
+        self._waiting -= 1
+        return await self.near.get(collection, tenant_id, id)
+
+
+async def a_far_run() -> tuple[Context, _FarDocuments]:
+    """Return the context of a run on a server with one thing."""
+    documents = _FarDocuments()
+    await documents.near.commit(Commit("acme", inserts=[(THINGS, dict(thing()))]))
+    runtime: Any = SimpleNamespace(clock=ManualClock(), documents=documents)
+    return Context(runtime, "acme", Origin("accounts/open_account", "evt_1", "req_1", None, "00")), documents
+
+
+async def test_loaded_documents_are_read_at_the_same_time() -> None:
+    """Documents that are loaded together are read at the same time, absent ones too, and not again by the next get."""
+    ctx, documents = await a_far_run()
+    await ctx.load((THINGS, "t1"), (THINGS, "t2"))
+    assert documents.most == 2
+    assert await ctx.get(THINGS, "t1") == thing()
+    assert await ctx.get(THINGS, "t2") is None
+    assert documents.reads == ["t1", "t2"]
+
+
+async def test_a_loaded_document_answers_once() -> None:
+    """The second get of a loaded document reads it again, so that a handler that waits for a change finds it."""
+    ctx, documents = await a_far_run()
+    await ctx.load((THINGS, "t1"))
+    await ctx.get(THINGS, "t1")
+    await documents.near.commit(Commit("acme", replaces=[(THINGS, dict(thing(count=7)))]))
+    found = await ctx.get(THINGS, "t1")
+    assert found is not None
+    assert found["count"] == 7
+
+
+async def test_a_written_document_is_not_the_loaded_one() -> None:
+    """After an update of a loaded document, a get returns it as it will be stored."""
+    ctx, _ = await a_far_run()
+    await ctx.load((THINGS, "t1"))
+    found = await ctx.get(THINGS, "t1")
+    assert found is not None
+    await ctx.load((THINGS, "t1"))
+    ctx.update(THINGS, found, count=3)
+    again = await ctx.get(THINGS, "t1")
+    assert again is not None
+    assert again["count"] == 3
+
+
+async def test_loaded_documents_are_of_one_tenant() -> None:
+    """A run that changes its tenant forgets the documents that it has loaded."""
+    ctx, _ = await a_far_run()
+    await ctx.load((THINGS, "t1"))
+    ctx.scope_to("other")
+    assert await ctx.get(THINGS, "t1") is None
+
+
+async def test_nothing_is_loaded_where_a_get_answers_at_once() -> None:
+    """A store in memory is not read by a load."""
+    ctx = a_run()
+    await ctx.load((THINGS, "t1"))
+    assert ctx._loaded is None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from events.sweeps import HoldExpired
 from shared.core.settings import Settings
-from shared.ports.documents import Commit, Unavailable, VersionConflict
+from shared.ports.documents import Commit, InboxMarker, Unavailable, VersionConflict
 from tests.harness import Harness
 
 
@@ -91,3 +91,40 @@ async def test_an_event_that_is_not_of_its_tenant_is_refused_with_what_is_wrong(
     delivery = await harness.deliver("payments/expire", envelope)
     assert delivery.status in {400, 403}
     assert (delivery.headers["Kne-Code"], delivery.headers["Kne-Detail"]) == (code, detail)
+
+
+class _FailingInbox:
+    """Documents whose inbox cannot be read."""
+
+    def __init__(self, documents: Any) -> None:
+        self._documents = documents
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._documents, name)
+
+    async def seen(self, marker: InboxMarker) -> bool:
+        del marker
+        raise Unavailable("gone")
+
+
+async def test_an_inbox_that_cannot_be_read_leaves_no_lock(harness: Harness) -> None:
+    """When the inbox cannot be read, the event is retried, and the lock that was taken meanwhile is released."""
+    envelope = harness.envelope(await _expired(harness))
+    documents = harness.runtime.documents
+    harness.runtime.documents = cast("Any", _FailingInbox(documents))
+    assert (await harness.deliver("payments/expire", envelope)).status == 503
+    harness.runtime.documents = documents
+    assert (await harness.deliver("payments/expire", envelope)).status == 204
+
+
+async def test_an_event_that_another_process_applies_is_retried(harness: Harness) -> None:
+    """While another process holds the event's lock, a delivery is 409; when that process has applied the event, 204."""
+    envelope = harness.envelope(await _expired(harness))
+    key = f"inbox/payments/expire/{envelope.source}/{envelope.id}"
+    token = await harness.runtime.cache.lock(key, 30)
+    assert token is not None
+    assert (await harness.deliver("payments/expire", envelope)).status == 409
+    await harness.runtime.cache.unlock(key, token)
+    assert (await harness.deliver("payments/expire", envelope)).status == 204
+    assert await harness.runtime.cache.lock(key, 30) is not None
+    assert (await harness.deliver("payments/expire", envelope)).status == 204
