@@ -1,4 +1,4 @@
-"""The ids of PIX charges, and the changes of their status."""
+"""The ids of PIX charges, their statuses, and the legal changes between them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from functions.providers._states import PIX_CHARGE_CHANGES
 from shared.context.context import Context
 from shared.core.clock import format_time, parse_time
 from shared.core.problems import Problem
 from shared.records.deposits import DepositDocument
 from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument, PixChargeStatus
+
+PIX_CHARGE_CHANGES: Final[dict[PixChargeStatus, frozenset[PixChargeStatus]]] = {
+    "active": frozenset({"paid", "removed", "expired"}),
+    # A payment that was made in time may be reported after the charge has expired.
+    "expired": frozenset({"paid"}),
+    "paid": frozenset(),
+    "removed": frozenset(),
+}
 
 GRACE_SECONDS: Final = 60
 _OUR_TXID: Final = re.compile(r"[0-9a-f]{32}")

@@ -1,4 +1,4 @@
-"""The statuses of deposits and PIX charges, and the legal changes between them."""
+"""The statuses of deposits, and the legal changes between them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ from typing import Final
 
 from shared.core.problems import Problem
 from shared.records.deposits import DepositDocument, DepositStatus
-from shared.records.pix_charges import PixChargeStatus
 
 DEPOSIT_CHANGES: Final[dict[DepositStatus, frozenset[DepositStatus]]] = {
     "created": frozenset({"settled", "failed"}),
     "settled": frozenset(),
     "failed": frozenset(),
-}
-
-PIX_CHARGE_CHANGES: Final[dict[PixChargeStatus, frozenset[PixChargeStatus]]] = {
-    "active": frozenset({"paid", "removed", "expired"}),
-    # A payment that was made in time may be reported after the charge has expired.
-    "expired": frozenset({"paid"}),
-    "paid": frozenset(),
-    "removed": frozenset(),
 }
 
 

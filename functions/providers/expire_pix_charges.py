@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
 from events.charges import ChargeExpired
 from events.sweeps import Tick
+from functions.providers._matching import process_receipt
 from functions.providers._pix_charge import change_status
 from shared.context.context import Context
-from shared.context.tenant_work import in_pages, tenant_ids
+from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
 from shared.core.money import money
 from shared.functions.decorators import event_function
-from shared.ports.documents import Query
-from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument
+from shared.ports.documents import Query, Unavailable
+from shared.ports.rail import ChargeState, RailRefused
+from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument, PixChargeStatus
+
+PROVIDER: Final = "pix"
+MAX_OVERDUE: Final = 100
+"""The most charges of a tenant that one tick ends."""
 
 
 @event_function(Tick, platform=True)
 async def expire_pix_charges(_tick: Tick, ctx: Context) -> None:
-    """Change overdue PIX charges to `expired`. A charge whose payment was reported becomes `paid` instead."""
-    query = Query({"status": "active"}, ranges={"expires_at": (None, ctx.now_text)}, order_by="expires_at")
+    """End overdue PIX charges: `expired`, or `removed` when the provider has removed them.
+
+    The provider is asked first. If it has a payment of the charge, that is processed, and the charge becomes `paid`; so
+    it does when a payment that was made in time is reported later. A provider that does not answer delays nothing.
+    """
+    is_answering = ctx.rails[PROVIDER].is_configured
     async for tenant_id in tenant_ids(ctx):
-        await in_pages(ctx, tenant_id, "expired", PIX_CHARGES, query, _expire_page)
+        for charge in await _overdue(ctx, tenant_id):
+            state = None
+            if is_answering:
+                try:
+                    state = await ctx.rails[PROVIDER].charge_state(charge["id"])
+                except (Unavailable, RailRefused) as error:
+                    ctx.log.warning("the PIX provider cannot be asked for overdue charges: %s", error)
+                    is_answering = False
+            await _end(ctx, charge, state)
 
 
-async def _expire_page(found: Sequence[PixChargeDocument], scope: Context) -> None:
-    """Expire one page of a tenant's overdue charges."""
-    for charge in found:
-        if charge["end_to_end_id"] is not None:
-            continue
-        change_status(scope, charge, "expired")
-        scope.emit(
-            ChargeExpired(
-                charge_id=charge["txid"],
-                account_id=charge["account_id"],
-                amount=money(charge["amount"], charge["currency"]),
-                expires_at=charge["expires_at"],
+async def _overdue(ctx: Context, tenant_id: str) -> list[PixChargeDocument]:
+    """Return a tenant's overdue charges, at most MAX_OVERDUE; the next tick finds the others."""
+    overdue = {"expires_at": (None, ctx.now_text)}
+    query = Query({"status": "active"}, ranges=overdue, order_by="expires_at", limit=MAX_OVERDUE)
+
+    async def find(scope: Context) -> list[PixChargeDocument]:
+        return [charge for charge in await scope.find(PIX_CHARGES, query) if charge["end_to_end_id"] is None]
+
+    return await run_in_tenant_unit_of_work(ctx, tenant_id, f"overdue/{ctx.origin.cause_id}", find)
+
+
+async def _end(ctx: Context, charge: PixChargeDocument, state: ChargeState | None) -> None:
+    for receipt in () if state is None else state.receipts:
+        await process_receipt(ctx, PROVIDER, receipt)
+    status: PixChargeStatus = "removed" if state is not None and state.is_removed else "expired"
+
+    async def end(scope: Context) -> None:
+        found = await scope.required(PIX_CHARGES, charge["id"])
+        if found["status"] != "active" or found["end_to_end_id"] is not None:
+            return
+        change_status(scope, found, status)
+        if status == "expired":
+            scope.emit(
+                ChargeExpired(
+                    charge_id=found["txid"],
+                    account_id=found["account_id"],
+                    amount=money(found["amount"], found["currency"]),
+                    expires_at=found["expires_at"],
+                )
             )
-        )
+
+    cause_id = f"{status}/chg_{charge['id']}"
+    await run_in_tenant_unit_of_work(ctx, charge["tenant_id"], cause_id, end, correlation_id=charge["correlation_id"])

@@ -52,7 +52,8 @@ def check_files(settings: Settings) -> None:
 
 
 def _check_certificates(settings: Settings) -> None:
-    from shared.adapters.pix.client import Credentials, tls_context
+    from shared.adapters.pix.client import tls_context
+    from shared.adapters.pix.rail import Credentials
 
     files = Credentials(certificate=settings.pix_certificate, authority=settings.pix_authority)
     try:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from shared.ports.documents import Unavailable
+
 
 class RailRefused(Exception):
     """The provider refused a command permanently; it had no effect. `code` is the provider's own code."""
@@ -13,6 +15,10 @@ class RailRefused(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
+
+
+class OutcomeUnknown(Unavailable):
+    """A command was sent and its answer did not arrive, or was an error of the server: it may have had an effect."""
 
 
 class UnreadableReport(ValueError):

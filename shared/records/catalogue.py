@@ -16,6 +16,7 @@ from shared.records.deposits import DEPOSITS
 from shared.records.idempotency import IDEMPOTENCY
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
+from shared.records.provider_cursors import PROVIDER_CURSORS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
@@ -33,6 +34,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     LINES,
     PAYMENTS,
     PIX_CHARGES,
+    PROVIDER_CURSORS,
     RECEIPTS,
     REFUNDS,
     SIGNING_KEYS,

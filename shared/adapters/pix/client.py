@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.pix.breaker import CircuitBreaker, CircuitOpen
 from shared.ports.documents import Unavailable
+from shared.ports.rail import OutcomeUnknown
 
 if TYPE_CHECKING:
     import httpx
+
+    from shared.adapters.pix.rail import Credentials
 
 TIMEOUT_SECONDS: Final = 10.0
 TOKEN_PATH: Final = "/oauth/token"
@@ -23,25 +26,6 @@ _EARLY_SECONDS: Final = 30.0
 _SHORTEST_TOKEN_SECONDS: Final = 1.0
 _DENIED: Final = frozenset({401, 403})
 _TEMPORARY: Final = frozenset({408, 425, 429})
-
-
-class OutcomeUnknown(Unavailable):
-    """A request was sent and its answer did not arrive, or was an error of the server: it may have had an effect."""
-
-
-class Credentials(NamedTuple):
-    """How a client proves to a provider who it is.
-
-    Without `client_id` no token is requested. `token_url` is by default the provider's URL and `/oauth/token`.
-    `certificate` is a PEM file with the client's key and certificates; `authority` a PEM file with the certificates
-    that the provider's is checked against, by default the system's.
-    """
-
-    client_id: str = ""
-    client_secret: str = ""
-    token_url: str = ""
-    certificate: str = ""
-    authority: str = ""
 
 
 class PixClient:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from shared.adapters.pix.br_code import InvalidBrCode, parse_br_code
-from shared.adapters.pix.client import Credentials, OutcomeUnknown, PixClient
 from shared.adapters.pix.formats import CURRENCY, DEPOSIT_NOTE, MAX_AMOUNT, format_amount
-from shared.adapters.pix.masking import masked
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
 from shared.ports.rail import (
     ChargeOrder,
     ChargeState,
+    OutcomeUnknown,
     PayableCharge,
     RailRefused,
     Receipt,
@@ -31,12 +29,29 @@ from shared.ports.rail import (
 if TYPE_CHECKING:
     import httpx
 
+    from shared.adapters.pix.client import PixClient
+
 CHARGE_SECONDS: Final = 86_400
 MAX_NOTE: Final = 140
 """The longest text for the payer (`solicitacaoPagador`), in characters."""
 PAGE_SIZE: Final = 100
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
+
+
+class Credentials(NamedTuple):
+    """How a client proves to a provider who it is.
+
+    Without `client_id` no token is requested. `token_url` is by default the provider's URL and `/oauth/token`.
+    `certificate` is a PEM file with the client's key and certificates; `authority` a PEM file with the certificates
+    that the provider's is checked against, by default the system's.
+    """
+
+    client_id: str = ""
+    client_secret: str = ""
+    token_url: str = ""
+    certificate: str = ""
+    authority: str = ""
 
 
 class PixHttpRail(Adapter):
@@ -59,14 +74,18 @@ class PixHttpRail(Adapter):
         client: httpx.AsyncClient | None = None,
         credentials: Credentials | None = None,
     ) -> None:
+        self._base_url = base_url
         self._key = key or DEFAULT_KEY
-        self._api = PixClient(base_url, credentials or Credentials(), client)
+        self._credentials = credentials or Credentials()
+        self._http = client
+        # Made at the first request, because most functions send none.
+        self._api: PixClient | None = None
         self._webhook: str | None = None
 
     @property
     def is_configured(self) -> bool:
         """Whether a provider is configured."""
-        return bool(self._api.base_url)
+        return bool(self._base_url)
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         """Request a charge with `reference` as its txid and `amount` in centavos. See shared.ports.rail.Rail."""
@@ -163,7 +182,10 @@ class PixHttpRail(Adapter):
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
         await super().aclose(seconds)
-        await self._api.aclose()
+        if self._api is not None:
+            await self._api.aclose()
+        elif self._http is not None:
+            await self._http.aclose()
 
     def _require_provider(self) -> None:
         self.require_open()
@@ -181,6 +203,10 @@ class PixHttpRail(Adapter):
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, parameters: dict[str, str] | None = None
     ) -> httpx.Response:
+        if self._api is None:
+            from shared.adapters.pix.client import PixClient
+
+            self._api = PixClient(self._base_url, self._credentials, self._http)
         try:
             answer = await self._api.send(method, path, body, parameters)
         except Unavailable:
@@ -206,6 +232,9 @@ def read_payments(values: Any) -> Sequence[Receipt]:
 
 def _payable(charge: dict[str, Any], answer: httpx.Response) -> PayableCharge:
     """Return the code and the location of a charge. Raises Unavailable when the provider's answer lacks them."""
+    from shared.adapters.pix.br_code import InvalidBrCode, parse_br_code
+    from shared.adapters.pix.masking import masked
+
     code = _member(answer, "pixCopiaECola")
     try:
         read = None if code is None else parse_br_code(code)

@@ -19,14 +19,13 @@ from embedded.simulators.pix_reports import HttpPost
 from shared.adapters.memory.stores import MemorySecrets
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.br_code import static_code
-from shared.adapters.pix.client import OutcomeUnknown
 from shared.adapters.pix.formats import DEPOSIT_NOTE
 from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
-from shared.ports.rail import RailRefused
+from shared.ports.rail import OutcomeUnknown, RailRefused
 from tests.predictable import PredictableSecretSource
 
 SECRET = b"shared with the platform"

@@ -99,7 +99,7 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     ),
     "providers/get_deposit": lambda s: Request(200, f"/v1/deposits/{s.deposit}"),
     "providers/create_pix_charge": lambda s: Request(
-        503, "/v1/pix/charges", {"account_id": s.payer, "amount": _reais(900)}
+        201, "/v1/pix/charges", {"account_id": s.payer, "amount": _reais(900)}
     ),
     "providers/get_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}"),
     "providers/get_pix_charge_qr": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/qr.png"),
@@ -294,6 +294,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "payments/settle_refund": lambda s: _posted(s, "refund"),
     "providers/expire_pix_charges": _tick,
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
+    "providers/poll_payments": _tick,
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "statements/project_transfer": lambda s: _posted(s, "deposit"),

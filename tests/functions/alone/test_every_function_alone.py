@@ -18,6 +18,7 @@ from threading import Thread
 import orjson
 import pytest
 
+from shared.adapters.pix.br_code import dynamic_code
 from shared.functions.operation import Operation
 from shared.http.operation import Access, HttpOperation
 from shared.messaging.operation import EventOperation
@@ -34,7 +35,8 @@ MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite
 # All but about fifty are those of the framework with Flask, Starlette, uvicorn and pydantic. A function that needs more
 # is listed here.
 BUDGET = 620
-OWN_BUDGET: dict[str, int] = {}
+# A callback may concern deposits, charges and the suspense account, so its function loads the events of all.
+OWN_BUDGET = {"providers/receive_callback": 630}
 
 BY_COMMAND = {"payments/create_payment", "payments/get_payment", "accounts/hold_funds"}
 # What a copy has imported besides, for its beginning.
@@ -100,9 +102,11 @@ class _Provider(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
+        body = orjson.dumps({"pixCopiaECola": dynamic_code("pix.example.test/qr/1", "Lastro", "SAO PAULO")})
         self.send_response(201)
-        self.send_header("content-length", "0")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
@@ -225,9 +229,11 @@ def test_a_function_alone_answers_requests(operation: HttpOperation, runs: Runs)
         return
     else:
         assert run.real.status == expected, (run.real.body, run.output)
-        assert run.real.headers["content-type"] == "application/json"
-        assert operation.result is not None
-        operation.result.model_validate_json(run.real.body)
+        if operation.result is None:
+            assert run.real.headers["content-type"] in operation.files
+        else:
+            assert run.real.headers["content-type"] == "application/json"
+            operation.result.model_validate_json(run.real.body)
     # The same command with a new signature: the first response is returned again.
     if operation.method == "POST" and operation.access is not Access.PROVIDER and expected < 400:
         assert (run.again.status, run.again.body) == (run.real.status, run.real.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -9,9 +10,10 @@ import orjson
 from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
-from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.pix.rail import PixHttpRail, read_payments
+from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
-from shared.ports.rail import ChargeOrder, PayableCharge, RailRefused, callback_secret_name
+from shared.ports.rail import ChargeOrder, ChargeState, PayableCharge, RailRefused, ReceiptPage, callback_secret_name
 from tests.harness import Answer, Harness
 
 SECRET = b"the secret of a provider"
@@ -28,6 +30,11 @@ class RecordingRail(PixHttpRail):
         self.requested: list[tuple[str, int, str, str]] = []
         self.orders: list[ChargeOrder] = []
         self.outcome: Unavailable | RailRefused | None = None
+        self.unreported: list[dict[str, Any]] = []
+        """The payments that the provider lists. With one, the rail counts as configured."""
+        self.removed: set[str] = set()
+        self.periods: list[tuple[datetime, datetime]] = []
+        """The periods for which payments were listed."""
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         self.requested.append((reference, amount, currency, callback_url))
@@ -40,6 +47,26 @@ class RecordingRail(PixHttpRail):
             raise self.outcome
         location = f"pix.example.test/qr/{order.reference[:22]}"
         return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
+
+    @property
+    def is_configured(self) -> bool:
+        return bool(self.unreported or self.removed or self.outcome)
+
+    async def charge_state(self, reference: str) -> ChargeState | None:
+        if self.outcome is not None:
+            raise self.outcome
+        found = [one for one in self.unreported if one["txid"] == reference]
+        return ChargeState(reference in self.removed, read_payments(found))
+
+    async def received(self, since: datetime, until: datetime, page: int) -> ReceiptPage:
+        """List one payment on each page."""
+        if not page:
+            self.periods.append((since, until))
+        if self.outcome is not None:
+            raise self.outcome
+        first, last = format_time(since), format_time(until)
+        found = [one for one in read_payments(self.unreported) if first <= (one.paid_at or "") <= last]
+        return ReceiptPage(found[page : page + 1], page + 1 < len(found))
 
 
 async def with_rail(harness: Harness) -> RecordingRail:

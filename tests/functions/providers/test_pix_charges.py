@@ -17,7 +17,7 @@ from events.charges import ChargeCreated, ChargeExpired, ChargePaid, PaymentUnma
 from events.failure import Failure
 from events.ledger import TransferRefused
 from events.sweeps import Tick
-from functions.providers._states import PIX_CHARGE_CHANGES
+from functions.providers._pix_charge import PIX_CHARGE_CHANGES
 from shared.adapters.pix.br_code import parse_br_code
 from shared.core.clock import format_time
 from shared.core.ids import derived_id

@@ -21,13 +21,13 @@ from shared.adapters.pix.breaker import (
     CircuitBreaker,
     CircuitOpen,
 )
-from shared.adapters.pix.client import Credentials, OutcomeUnknown, PixClient
+from shared.adapters.pix.client import PixClient
 from shared.adapters.pix.masking import masked
-from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.pix.rail import Credentials, PixHttpRail
 from shared.bootstrap.starting import check_files
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
-from shared.ports.rail import ChargeOrder, RailRefused
+from shared.ports.rail import ChargeOrder, OutcomeUnknown, RailRefused
 from tests.authority import authority
 
 BASE = "https://pix.example.test/api/v2"
