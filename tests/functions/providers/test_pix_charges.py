@@ -248,6 +248,8 @@ async def test_a_wrong_amount_goes_to_the_suspense_account(harness: Harness, rai
     (fact,) = harness.events_of(PaymentUnmatched)
     assert (fact.charge_id, fact.reason, fact.amount.value) == (made["txid"], "wrong_amount", value)
     assert harness.events_of(ChargePaid) == []
+    held = (await harness.call("GET", f"/v1/deposits/{fact.deposit_id}")).json
+    assert (held["status"], held["account_id"]) == ("settled", SUSPENSE)
     await reported(harness, report(reference, 1050, OTHER_END_TO_END))
     assert (await shown(harness, made["txid"]))["status"] == "paid"
     assert (await suspended(harness), (await harness.balance(account["id"]))[0]) == (value, 1050)
