@@ -18,6 +18,29 @@ class TenantCreated(Event):
     name: str
 
 
+class ClientRequested(Event):
+    """The realm that issues access tokens is to have a client of a new tenant, which is pending until then."""
+
+    type: ClassVar[str] = "lastro.tenant.client_requested.v1"
+    topic: ClassVar[str] = topics.TENANTS
+    subject_field: ClassVar[str] = "tenant_id"
+
+    tenant_id: str
+    client_id: str
+
+
+class ClientRegistered(Event):
+    """The realm has the client of a new tenant, which is active from now on."""
+
+    type: ClassVar[str] = "lastro.tenant.client_registered.v1"
+    topic: ClassVar[str] = topics.TENANTS
+    subject_field: ClassVar[str] = "tenant_id"
+    terminal: ClassVar[bool] = True
+
+    tenant_id: str
+    client_id: str
+
+
 class SigningKeyRotated(Event):
     """A tenant has a new signing key. The previous key is accepted until its grace period ends."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
 
 from embedded.identity.issuer import JWKS_PATH, REALM_PATH, TOKEN_PATH, Answer, Client, Issuer, KeyRing
 from shared.core.clock import Clock
@@ -17,6 +21,9 @@ from shared.identity.tokens import client_secret_digest
 from tests.contract.wire import served
 
 SECRET = "secret-of-the-tests"
+PROVISIONING_CLIENT = "lastro-provisioning"
+PLATFORM_CLIENT = "lastro-platform"
+ADMIN_PATH = f"/admin{REALM_PATH}"
 
 
 class _Store:
@@ -48,6 +55,10 @@ class Realm:
     away: bool = False
     reads: int = 0
     """How often the key set was read."""
+    admin: AdminApi = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admin = AdminApi(self)
 
     @property
     def url(self) -> str:
@@ -66,6 +77,8 @@ class Realm:
         """Answer a request to the realm's own paths."""
         if self.away:
             return HttpResponse(503, {}, b"")
+        if request.path.startswith(ADMIN_PATH):
+            return self.admin.answer(request)
         path = request.path.removeprefix(REALM_PATH)
         if path == TOKEN_PATH:
             return _response(await self.issuer.answer_token(request.headers, request.body))
@@ -81,6 +94,66 @@ class Realm:
         return HttpResponse(problem.status, {}, b"")
 
 
+@dataclass(slots=True)
+class AdminApi:
+    """The part of Keycloak's admin API that registers clients, with faults.
+
+    Its requests need a token of a client in `administrators`.
+    """
+
+    realm: Realm
+    administrators: set[str] = field(default_factory=lambda: {PROVISIONING_CLIENT})
+    scopes: set[str] = field(default_factory=lambda: {"basic", "lastro-api", PLATFORM_SCOPE, *TENANT_SCOPES})
+    stored: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The representations of the registered clients, by client id."""
+    created: list[str] = field(default_factory=list)
+    """The ids of the clients that were sent for creation."""
+    lost_answers: int = 0
+    """How many of the next creations happen and are answered with 504."""
+    refused_tokens: int = 0
+    """How many of the next requests are answered with 401."""
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request."""
+        if self.refused_tokens > 0:
+            self.refused_tokens -= 1
+            return HttpResponse(401, {}, b"")
+        token = request.headers["authorization"].removeprefix("Bearer ")
+        claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
+        if claims["azp"] not in self.administrators:
+            return HttpResponse(403, {}, b"")
+        path = request.path.removeprefix(ADMIN_PATH)
+        if path == "/client-scopes":
+            return _as_json(200, [{"name": name} for name in sorted(self.scopes)])
+        assert path == "/clients", path
+        if request.method == "GET":
+            (wanted,) = parse_qs(request.query)["clientId"]
+            return _as_json(200, [self.stored[wanted]] if wanted in self.stored else [])
+        return self._create(json.loads(request.body))
+
+    def _create(self, client: dict[str, Any]) -> HttpResponse:
+        client_id = client["clientId"]
+        self.created.append(client_id)
+        if client_id in self.stored:
+            return _as_json(409, {"errorMessage": f"Client {client_id} already exists"})
+        if not client["secret"]:
+            return _as_json(400, {"errorMessage": "no secret"})
+        known = [name for name in client["defaultClientScopes"] if name in self.scopes]
+        self.stored[client_id] = {**client, "id": f"uuid-of-{client_id}", "defaultClientScopes": known}
+        (mapper,) = client["protocolMappers"]
+        tenant_id = mapper["config"]["claim.value"]
+        scopes = frozenset(known) - {"basic", "lastro-api"}
+        self.realm.clients[client_id] = Client(client_id, client_secret_digest(client["secret"]), tenant_id, scopes)
+        if self.lost_answers > 0:
+            self.lost_answers -= 1
+            return HttpResponse(504, {}, b"")
+        return HttpResponse(201, {}, b"")
+
+
+def _as_json(status: int, document: object) -> HttpResponse:
+    return HttpResponse(status, {"content-type": "application/json"}, json.dumps(document).encode())
+
+
 @asynccontextmanager
 async def serving_realm(clock: Clock) -> AsyncIterator[Realm]:
     """Serve a new realm on a free port. Its tokens are valid from the time of this clock."""
@@ -89,6 +162,9 @@ async def serving_realm(clock: Clock) -> AsyncIterator[Realm]:
     realm = Realm(Issuer("", keys, _Directory(directory), clock), keys, directory)
     async with served(realm) as wire:
         realm.issuer.issuer_url = f"http://{wire.host}:{wire.port}{REALM_PATH}"
+        realm.add_client(PROVISIONING_CLIENT, None, frozenset())
+        realm.add_client(PLATFORM_CLIENT, None, frozenset({PLATFORM_SCOPE}))
+        realm.admin.stored[PLATFORM_CLIENT] = {"clientId": PLATFORM_CLIENT, "secret": SECRET}
         yield realm
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -16,15 +16,19 @@ from shared.core.clock import format_time
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.identity.tenancy import PLATFORM_SCOPE, client_of
 from shared.identity.tokens import client_secret_digest
-from shared.ports.documents import PLATFORM, AlreadyExists, Commit
+from shared.ports.documents import PLATFORM, AlreadyExists, Commit, Unavailable
 from shared.records.tenants import CLIENTS, ClientDocument
 from shared.records.users import USERS
+
+if TYPE_CHECKING:
+    from shared.adapters.keycloak.realm import KeycloakRealm
 
 log = logging.getLogger(__name__)
 PLATFORM_CLIENT: Final = "lastro-platform"
 DEMO_TENANT: Final = "demo"
 _SECRET_NAME: Final = "platform-client-secret"
 _DEMO_KEY: Final = "first-start/demo-tenant"
+_REGISTRATION_SECONDS: Final = 10
 
 Send = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
@@ -57,15 +61,36 @@ class StoredClients:
         return True
 
 
-async def prepare_with_realm(runtime: Runtime, token_url: str) -> Credentials:
-    """Write the addresses to the credentials file. The clients are those of the realm, whose operator creates them.
+async def prepare_with_realm(runtime: Runtime, realm: KeycloakRealm, send: Send, *, demo: bool) -> Credentials:
+    """Write the credentials file with the addresses and, if this process may manage the realm's clients, with the
+    platform's client of the realm and, with `demo`, the demo tenant, which is created unless it exists.
 
-    Raises BadCredentials.
+    Without that, or while the realm does not answer, the file has what it had. Raises BadCredentials.
     """
     credentials, before = _read(runtime)
-    credentials.token_url = token_url
+    credentials.token_url = realm.token_url
+    if not realm.clients.has_access:
+        log.warning(
+            "LASTRO_IDENTITY_CLIENT_SECRET is not set: new tenants stay pending unless another process registers their "
+            "clients, and credentials.json gets no clients"
+        )
+    else:
+        try:
+            await _add_clients_of_realm(credentials, realm, send, demo=demo)
+        except Unavailable as error:
+            log.warning("credentials.json gets no clients of the realm: %s", error)
     _write(credentials, before)
     return credentials
+
+
+async def _add_clients_of_realm(credentials: Credentials, realm: KeycloakRealm, send: Send, *, demo: bool) -> None:
+    secret = await realm.clients.secret_of(PLATFORM_CLIENT)
+    if secret is None:
+        raise Unavailable(f"the realm has no client {PLATFORM_CLIENT} with a secret")
+    credentials.platform = {"client_id": PLATFORM_CLIENT, "client_secret": secret}
+    if demo and credentials.demo is None:
+        token = await realm.clients.token_of(PLATFORM_CLIENT, secret)
+        credentials.demo = await _demo_tenant(token, send, prefer=f"wait={_REGISTRATION_SECONDS}")
 
 
 async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -> Credentials:
@@ -81,7 +106,8 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     secret = await _platform_client(runtime)
     credentials.platform = {"client_id": PLATFORM_CLIENT, "client_secret": secret}
     if demo and credentials.demo is None:
-        credentials.demo = await _demo_tenant(issuer, send)
+        operator = Client(PLATFORM_CLIENT, "", None, frozenset({PLATFORM_SCOPE}))
+        credentials.demo = await _demo_tenant(issuer.issue(operator, operator.scopes), send)
     _write(credentials, before)
     return credentials
 
@@ -144,14 +170,13 @@ async def _platform_client(runtime: Runtime) -> str:
     return secret
 
 
-async def _demo_tenant(issuer: Issuer, send: Send) -> dict[str, str] | None:
+async def _demo_tenant(token: str, send: Send, prefer: str | None = None) -> dict[str, str] | None:
     """Create the demo tenant by a request with a platform token, as an operator would."""
-    operator = Client(PLATFORM_CLIENT, "", None, frozenset({PLATFORM_SCOPE}))
-    token = issuer.issue(operator, operator.scopes)
     headers = {
         "authorization": f"Bearer {token}",
         "content-type": "application/json",
         "idempotency-key": _DEMO_KEY,
+        **({} if prefer is None else {"prefer": prefer}),
     }
     body = orjson.dumps({"id": DEMO_TENANT, "name": "Demo"})
     response = await send(HttpRequest("POST", "/v1/tenants", "", headers, body))
@@ -159,4 +184,6 @@ async def _demo_tenant(issuer: Issuer, send: Send) -> dict[str, str] | None:
     if response.status != 201:
         log.warning("the demo tenant cannot be created: %s", answer.get("detail", response.status))
         return None
+    if answer["status"] == "pending":
+        log.warning("the demo tenant is pending: the realm does not have its client yet")
     return tenant_entry(answer)

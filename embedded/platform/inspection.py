@@ -56,7 +56,7 @@ class Inspection:
         log_on_kafka: KafkaLog | None = None,
     ) -> None:
         """`token_url` is the URL of the issuer's token endpoint."""
-        self.token_url = token_url
+        self._token_url = token_url
         self._runtime = runtime
         self._store = store
         self._broker = broker
@@ -83,7 +83,7 @@ class Inspection:
             document = describe(
                 [operation for operation in operations if isinstance(operation, HttpOperation)],
                 base_url=self._runtime.settings.base_url,
-                token_url=self.token_url,
+                token_url=self._token_url,
                 version=VERSION,
             )
             self._openapi = orjson.dumps(document)

@@ -42,6 +42,7 @@ from shared.telemetry.logs import Logs
 
 if TYPE_CHECKING:
     from embedded.broker.kafka_log import KafkaLog
+    from shared.adapters.keycloak.realm import KeycloakRealm
 
 log = logging.getLogger(__name__)
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -87,7 +88,8 @@ class Platform:
     closing: AsyncExitStack
     log_on_kafka: KafkaLog | None
     """The log of events when LASTRO_BUS is set; otherwise the log is in `store`."""
-    token_url: str
+    realm: KeycloakRealm | None
+    """The realm of LASTRO_IDENTITY, or None."""
     credentials: Credentials = field(init=False)
 
     @classmethod
@@ -138,6 +140,7 @@ class Platform:
             issuer = Issuer(issuer_url(settings), ring, StoredClients(runtime), clock, audience=settings.audience)
         router, upstreams = upstreams_of(manifests, runtime)
         state = _State(process, log_on_kafka)
+        realm = _realm(ports)
         inspection = Inspection(
             runtime,
             store,
@@ -146,7 +149,7 @@ class Platform:
             plan,
             upstreams,
             state,
-            token_url=_token_url(ports, settings),
+            token_url=token_url(settings.base_url) if realm is None else realm.token_url,
             log_on_kafka=log_on_kafka,
         )
         invokers.chosen = (
@@ -182,7 +185,7 @@ class Platform:
             state,
             stack,
             log_on_kafka,
-            inspection.token_url,
+            realm,
         )
 
     async def begin(self, manifests: Manifests, options: Options) -> None:
@@ -210,7 +213,9 @@ class Platform:
         stack.push_async_callback(self.schedules.stop)
         self.schedules.start()
         if self.issuer is None:
-            self.credentials = await prepare_with_realm(self.runtime, self.token_url)
+            assert self.realm is not None
+            send = self.gateway.handle
+            self.credentials = await prepare_with_realm(self.runtime, self.realm, send, demo=options.demo)
         else:
             self.credentials = await prepare(self.runtime, self.issuer, self.gateway.handle, demo=options.demo)
         self.state.value = None
@@ -254,14 +259,14 @@ class _State:
         self.value = "The platform is stopping."
 
 
-def _token_url(ports: Ports, settings: Settings) -> str:
-    """Return the URL of the issuer's token endpoint."""
+def _realm(ports: Ports) -> KeycloakRealm | None:
+    """Return the realm of LASTRO_IDENTITY, or None without the setting."""
     if ports.identity is None:
-        return token_url(settings.base_url)
+        return None
     from shared.adapters.keycloak.realm import KeycloakRealm
 
     assert isinstance(ports.identity, KeycloakRealm), "LASTRO_IDENTITY selects this adapter"
-    return ports.identity.token_url
+    return ports.identity
 
 
 def _log_on_kafka(plan: Plan, ports: Ports, settings: Settings) -> KafkaLog | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from events.tenants import TenantCreated
+from events.tenants import ClientRequested, TenantCreated
+from shared.context import saga
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.identity.tenancy import TENANT_SCOPES
@@ -12,10 +13,12 @@ from shared.identity.tokens import client_secret_digest
 from shared.ports.documents import PLATFORM
 from shared.records.system_accounts import HOME_CURRENCY, SYSTEM_ACCOUNTS, system_accounts
 from shared.records.tenants import (
+    CLIENT_REGISTRATIONS,
     CLIENTS,
     SIGNING_KEYS,
     TENANTS,
     ClientDocument,
+    ClientRegistrationDocument,
     SigningKeyDocument,
     TenantDocument,
     TenantLimits,
@@ -61,6 +64,8 @@ async def onboard(
 ) -> NewTenant:
     """Create a tenant and all that belongs to it in one commit. The context belongs to the new tenant afterwards.
 
+    When a realm on a server issues the access tokens, the tenant is pending until the realm has its client.
+
     Raises Problem `already_exists` when a tenant has the id.
     """
     ctx.scope_to(tenant_id)
@@ -71,7 +76,7 @@ async def onboard(
         "tenant_id": tenant_id,
         "version": 1,
         "name": name,
-        "status": "active",
+        "status": "active" if ctx.clients is None else "pending",
         "limits": limits,
         "user_review": user_review,
         "created_at": ctx.now_text,
@@ -81,6 +86,8 @@ async def onboard(
         ctx.insert(SYSTEM_ACCOUNTS, account)
     signing_key = await make_signing_key(ctx)
     client_id, client_secret = _make_client(ctx)
+    if ctx.clients is not None:
+        await _request_registration(ctx, client_id, client_secret)
     ctx.emit(TenantCreated(tenant_id=tenant_id, name=name))
     return NewTenant(tenant, client_id, client_secret, signing_key)
 
@@ -99,3 +106,21 @@ def _make_client(ctx: Context) -> tuple[str, str]:
     }
     ctx.insert(CLIENTS, document, tenant_id=PLATFORM)
     return client_id, secret
+
+
+async def _request_registration(ctx: Context, client_id: str, secret: str) -> None:
+    (sealed,) = await ctx.secrets.seal([secret], "responses")
+    document: ClientRegistrationDocument = {
+        "id": client_id,
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "status": "requested",
+        "secret": sealed,
+        "scopes": list(TENANT_SCOPES),
+        "attempt": 1,
+        "due_at": await saga.begin(ctx, "client", client_id),
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }
+    ctx.insert(CLIENT_REGISTRATIONS, document)
+    ctx.emit(ClientRequested(tenant_id=ctx.tenant_id, client_id=client_id))

@@ -10,6 +10,7 @@ from shared.core.problems import Problem
 from shared.records.tenants import TENANTS, TenantStatus
 
 TENANT_STATUS_CHANGES: Final[dict[TenantStatus, frozenset[TenantStatus]]] = {
+    "pending": frozenset(),  # register_client ends it
     "active": frozenset({"suspended"}),
     "suspended": frozenset({"active"}),
 }
@@ -21,6 +22,6 @@ async def change_status(ctx: Context, tenant_id: str, status: TenantStatus) -> T
     ctx.scope_to(tenant_id)
     tenant = await ctx.required(TENANTS, tenant_id)
     if status not in TENANT_STATUS_CHANGES[tenant["status"]]:
-        raise Problem("illegal_state", f"The tenant is {tenant['status']} already.")
+        raise Problem("illegal_state", f"The tenant is {tenant['status']}; it cannot be made {status}.")
     ctx.log.warning("tenant %s is %s from now on", tenant_id, status)
     return tenant_resource(ctx.update(TENANTS, tenant, status=status))

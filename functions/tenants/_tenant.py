@@ -35,7 +35,10 @@ class Tenant(Resource):
 
     id: str = Field(description="The tenant's id.")
     name: str = Field(description="The tenant's name.")
-    status: TenantStatus = Field(description="`active`; or `suspended`, when its requests are refused.")
+    status: TenantStatus = Field(
+        description="`pending` until the realm that issues access tokens has the tenant's client; `active`; or "
+        "`suspended`, when its requests are refused."
+    )
     limits: Limits = Field(description="Limits that replace the gateway's for this tenant.")
     user_review: bool = Field(description=USER_REVIEW)
     created_at: CreatedAt

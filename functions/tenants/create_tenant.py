@@ -13,6 +13,7 @@ from shared.functions.decorators import http_function
 from shared.http.models import Command, Name, NullIsDefault, Resource
 from shared.http.operation import Access
 from shared.identity.tenancy import PLATFORM_SCOPE
+from shared.records.tenants import TENANTS
 
 
 class CreateTenant(Command):
@@ -50,6 +51,13 @@ class TenantWithSecrets(Tenant):
     signing_key: SigningCredentials = Field(description="The key that the tenant signs its requests with.")
 
 
+async def tenant_progress(ctx: Context, last: TenantWithSecrets) -> tuple[TenantWithSecrets, bool]:
+    """Return the tenant as it is now, and whether its client is registered."""
+    ctx.scope_to(last.id)
+    tenant = await ctx.required(TENANTS, last.id)
+    return last.model_copy(update={"status": tenant["status"]}), tenant["status"] != "pending"
+
+
 @http_function(
     "POST /v1/tenants",
     scope=PLATFORM_SCOPE,
@@ -57,13 +65,15 @@ class TenantWithSecrets(Tenant):
     status=201,
     location="/v1/tenants/{result.id}",
     sensitive=True,
+    progress=tenant_progress,
     problems=("already_exists",),
 )
 async def create_tenant(command: CreateTenant, ctx: Context) -> TenantWithSecrets:
     """Create a tenant.
 
     The tenant gets its first client, a signing key, its limits and the system accounts of its ledger. The secrets are
-    in this response only.
+    in this response only. When a realm on a server issues the access tokens, the tenant is `pending` until the realm
+    has the client; `Prefer: wait` waits for it.
     """
     # A generated id must have the form of the ids that a request may choose, which has no underscore.
     tenant_id = command.id or ctx.new_id("ten").replace("_", "-")

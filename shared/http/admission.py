@@ -20,7 +20,7 @@ async def admit(
     """Return the caller that the access token names, and its tenant; None for a platform operation.
 
     Checks the token, its scope and the tenant. Raises Problem `missing_token`, `invalid_token`, `insufficient_scope`,
-    `tenant_mismatch` or `tenant_suspended`.
+    `tenant_mismatch`, `tenant_suspended`, or `dependency_unavailable` while the tenant is pending.
     """
     caller = request.caller or await runtime.verifier.verify(bearer_token(request))
     if operation.scope is not None:
@@ -41,6 +41,9 @@ async def admit(
         raise Problem("invalid_token", "The tenant of the token does not exist.")
     if tenant["status"] == "suspended":
         raise Problem("tenant_suspended", "The tenant is suspended.")
+    if tenant["status"] == "pending":
+        detail = "The tenant is pending: its client is being registered. Try again."
+        raise Problem("dependency_unavailable", detail, headers={"Retry-After": "1"})
     return caller, tenant
 
 

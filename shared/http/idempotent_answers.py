@@ -97,7 +97,10 @@ async def close(
             return found
         final: IdempotencyDocument = {**found, "open": False}
         if answer is not None:
-            final = {**final, "body": answer.body.decode(), "headers": dict(answer.headers)}
+            body = answer.body.decode()
+            if found["sealed"]:
+                (body,) = await runtime.secrets.seal([body], tenant_id, "responses")
+            final = {**final, "body": body, "headers": dict(answer.headers)}
         ctx.pending.replaces.append((IDEMPOTENCY, cast("dict[str, object]", final)))
         return final
 
@@ -109,8 +112,13 @@ def _is_open(found: IdempotencyDocument) -> bool:
     return found.get("open", False)
 
 
-async def _response_of(found: IdempotencyDocument, runtime: Runtime) -> HttpResponse:
+async def body_of(found: IdempotencyDocument, runtime: Runtime) -> bytes:
+    """Return the body of a stored response, decrypted."""
     body = found["body"]
     if found["sealed"]:
-        body = (await runtime.secrets.open([body], found["tenant_id"]))[0]
-    return HttpResponse(found["status"], dict(found["headers"]), body.encode())
+        (body,) = await runtime.secrets.open([body], found["tenant_id"])
+    return body.encode()
+
+
+async def _response_of(found: IdempotencyDocument, runtime: Runtime) -> HttpResponse:
+    return HttpResponse(found["status"], dict(found["headers"]), await body_of(found, runtime))

@@ -329,7 +329,7 @@ async def _execute(run: _Run, arguments: dict[str, Any], origin: Origin, record:
     if record is not None:
         final = await idempotent_answers.close(runtime, run.tenant_id, record, origin, response)
         # If the cache forgot the lock, another request of the key may have received a response meanwhile.
-        response.body = final["body"].encode()
+        response.body = await idempotent_answers.body_of(final, runtime)
     response.headers["preference-applied"] = f"wait={wait_seconds}"
     return response
 

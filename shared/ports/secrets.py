@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
 Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets"]
-"""The content of a field: the secret of a signing key, personal data, a stored response with either, or the secret that
-signs webhooks.
+"""The content of a field: the secret of a signing key; personal data; a stored response with either, or the secret of a
+client until the realm has it; or the secret that signs webhooks.
 
 If each purpose has its own key, the access of a domain can be limited to the purposes that it needs.
 """

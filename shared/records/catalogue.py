@@ -19,7 +19,7 @@ from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
-from shared.records.tenants import CLIENTS, SIGNING_KEYS, TENANTS
+from shared.records.tenants import CLIENT_REGISTRATIONS, CLIENTS, SIGNING_KEYS, TENANTS
 from shared.records.users import USER_CHANGES, USERS
 from shared.records.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS, WEBHOOK_REGISTRIES
 
@@ -27,6 +27,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     ACCOUNTS,
     CHARGES,
     CLIENTS,
+    CLIENT_REGISTRATIONS,
     DEAD_LETTERS,
     DEPOSITS,
     HOLDS,

@@ -8,14 +8,14 @@ from typing_extensions import TypedDict
 
 from shared.ports.documents import Collection, Document, Index, NoChanges
 
+TenantStatus = Literal["pending", "active", "suspended"]
+"""`pending`: the realm that issues access tokens does not have the tenant's client yet."""
+
 
 class TenantLimits(TypedDict):
     """The limits of a tenant. None means the gateway's own limit."""
 
     requests_per_second: int | None
-
-
-TenantStatus = Literal["active", "suspended"]
 
 
 class TenantDocument(Document):
@@ -63,6 +63,31 @@ class ClientDocument(Document):
     created_at: str
 
 
+class ClientRegistrationDocument(Document):
+    """The registration of a client in the realm that issues access tokens. Its id is the client's.
+
+    `secret` is sealed, and removed when the realm has it. `attempt` and `due_at` are those of a saga.
+    """
+
+    status: Literal["requested", "registered"]
+    secret: str | None
+    scopes: list[str]
+    attempt: int
+    due_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class ClientRegistrationChanges(TypedDict, total=False):
+    """The fields of a registration that may change."""
+
+    status: Literal["requested", "registered"]
+    secret: str | None
+    attempt: int
+    due_at: str | None
+    updated_at: str
+
+
 TENANTS: Final = Collection("tenants", owner="tenants", document=TenantDocument, changes=TenantChanges)
 
 
@@ -76,3 +101,12 @@ SIGNING_KEYS: Final = Collection(
 
 
 CLIENTS: Final = Collection("clients", owner="tenants", document=ClientDocument, changes=NoChanges)
+
+
+CLIENT_REGISTRATIONS: Final = Collection(
+    "client_registrations",
+    owner="tenants",
+    document=ClientRegistrationDocument,
+    changes=ClientRegistrationChanges,
+    indexes=(Index(("status", "due_at"), sparse=True),),
+)

@@ -62,6 +62,7 @@ def _fact(model: type[Event], cause_type: str) -> Event:
         ("providers/fail_deposit", TransferRefused, "refund"),
         ("payments/request_capture", SagaOverdue, "deposit"),
         ("providers/request_charge", SagaOverdue, "payment"),
+        ("tenants/register_client", SagaOverdue, "deposit"),
     ],
 )
 async def test_a_fact_about_another_kind_of_cause_is_acknowledged(

@@ -125,6 +125,10 @@ class RealmClients:
         headers = {"authorization": f"Bearer {await self._access_token()}"}
         return await self._request(method, self._access.api + path, headers=headers, json=body, params=params)
 
+    async def token_of(self, client_id: str, secret: str) -> str:
+        """Return a new access token of a client of the realm. Raises Unavailable."""
+        return (await self._granted(client_id, secret))[0]
+
     async def _access_token(self) -> str:
         if not self._access.secret:
             raise Unavailable(
@@ -132,16 +136,18 @@ class RealmClients:
             )
         async with self._login:
             if not self._token or self._clock.monotonic() >= self._token_until:
-                form = {"grant_type": "client_credentials"}
-                login = (self._access.client_id, self._access.secret)
-                answer = await self._request("POST", self.token_url, data=form, auth=login)
-                granted = _json(answer)
-                if answer.status_code != 200 or not isinstance(granted, dict) or "access_token" not in granted:
-                    raise Unavailable(f"the realm refuses the login of {self._access.client_id}: {_reason(answer)}")
-                self._token = str(granted["access_token"])
-                lifetime = float(granted.get("expires_in", 0)) - _TOKEN_MARGIN_SECONDS
-                self._token_until = self._clock.monotonic() + lifetime
+                self._token, lifetime = await self._granted(self._access.client_id, self._access.secret)
+                self._token_until = self._clock.monotonic() + lifetime - _TOKEN_MARGIN_SECONDS
             return self._token
+
+    async def _granted(self, client_id: str, secret: str) -> tuple[str, float]:
+        """Return a token by client credentials, and its lifetime in seconds."""
+        form = {"grant_type": "client_credentials"}
+        answer = await self._request("POST", self.token_url, data=form, auth=(client_id, secret))
+        granted = _json(answer)
+        if answer.status_code != 200 or not isinstance(granted, dict) or "access_token" not in granted:
+            raise Unavailable(f"the realm refuses the login of {client_id}: {_reason(answer)}")
+        return str(granted["access_token"]), float(granted.get("expires_in", 0))
 
     async def _request(self, method: str, url: str, **how: Any) -> httpx.Response:
         import httpx

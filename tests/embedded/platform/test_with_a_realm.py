@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from embedded.platform.platform import Options, Platform
-from shared.core.clock import ManualClock
+from shared.core.clock import ManualClock, SystemClock
 from shared.core.settings import Settings
 from shared.ports.lifecycle import NotOpened
-from tests.contract.calling import Access, Client, Deployment, running, still_clock
-from tests.realm import Realm, serving_realm
+from tests.contract.calling import Access, Client, Deployment, Key, new_pair, running, still_clock
+from tests.realm import SECRET, Realm, serving_realm
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -112,3 +114,48 @@ async def test_a_url_of_another_realm_is_refused(tmp_path: Path, realm: Realm) -
     settings = Settings(data_dir=str(tmp_path), identity=realm.url + "/", start_seconds=0.01)
     with pytest.raises(NotOpened, match=f"the realm there says that it is '{realm.url}'"):
         await Platform.start(settings, Options(writer="thread"))
+
+
+async def test_the_first_start_registers_the_demo_tenant(tmp_path: Path, realm: Realm, clock: ManualClock) -> None:
+    """With the secret of the provisioning client, the first start writes the realm's client of the platform and a demo
+    tenant, whose client the realm has; a payment with its tokens settles, and a later start changes nothing."""
+    async with running(tmp_path, clock, identity=realm.url, identity_client_secret=SECRET) as deployment:
+        known = deployment.platform.credentials
+        assert known.platform == {"client_id": "lastro-platform", "client_secret": SECRET}
+        assert known.demo is not None
+        assert realm.clients[known.demo["client_id"]].tenant_id == "demo"
+        token = await realm_token(realm, known.demo["client_id"], known.demo["client_secret"])
+        key = Key(known.demo["key_id"], known.demo["signing_secret"])
+        pair = await new_pair(Client(deployment.wire, clock, Access(token), "demo", key))
+        await pair.paid()
+    content = (tmp_path / "credentials.json").read_text()
+    async with running(tmp_path, clock, identity=realm.url, identity_client_secret=SECRET):
+        pass
+    assert (tmp_path / "credentials.json").read_text() == content
+
+
+async def test_a_tenant_waits_for_the_realm(tmp_path: Path) -> None:
+    """While the realm does not answer, a new tenant is pending and its requests are refused; when the realm answers
+    again, the tenant becomes active by itself."""
+    async with (
+        serving_realm(SystemClock()) as realm,
+        running(tmp_path, identity=realm.url, identity_client_secret=SECRET) as deployment,
+    ):
+        operator_client = operator(deployment, realm)
+        realm.away = True
+        made = await operator_client.made("/v1/tenants", {"name": "Shop"})
+        assert made["status"] == "pending"
+        tenant = operator_client.with_token(realm.token(made["id"]))
+        assert (await tenant.get("/v1/accounts")).code == "dependency_unavailable"
+        realm.away = False
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await operator_client.read(f"/v1/tenants/{made['id']}"))["status"] == "pending":  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.05)
+        assert made["client"]["client_id"] in realm.clients
+        assert (await tenant.get("/v1/accounts")).status == 200
+
+
+async def realm_token(realm: Realm, client_id: str, secret: str) -> str:
+    """Return a token of the realm by client credentials."""
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    return str((await realm.issuer.token(form))["access_token"])

@@ -298,6 +298,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
+    "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,
     "webhooks/dispatch": lambda s: s.events["lastro.payment.created.v1"],
     "webhooks/send": _delivery_due,
