@@ -205,11 +205,17 @@ class Process:
         if choice not in self._lazy:
 
             def make(waits: bool) -> Adapter:
-                return make_adapter(choice, self._options(choice, waits=waits))
+                options = self._options(choice, waits=waits)
+                return make_adapter(choice, options._replace(cache=self._shared_cache(choice)))
 
             self._lazy[choice] = LazyAdapter(make, ", ".join(sorted(self._served(choice))))
             self._closing.push_async_callback(self._close, self._lazy[choice])
         return self._lazy[choice]
+
+    def _shared_cache(self, user: Choice) -> Cache | None:
+        """Return the cache on a server for another adapter to use, or None without one."""
+        choice = self._choices["cache"]
+        return LazyCache(self._lazily(choice)) if self.settings.cache and choice != user else None
 
     def _options(self, choice: Choice, writer: WriterKind = "thread", *, waits: bool = True) -> AdapterOptions:
         return AdapterOptions(

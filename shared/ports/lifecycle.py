@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from shared.core.clock import Clock
 from shared.core.settings import Settings
+from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Unavailable
 
 CLOSE_SECONDS: Final = 5.0
@@ -44,6 +45,8 @@ class AdapterOptions(NamedTuple):
     """Whether opening may wait, up to a setting, for a server or another process. Otherwise it fails immediately."""
     increase: Callable[[str, str], None] = _count_nothing
     """Increases the counter of a name and a label by one (shared.telemetry)."""
+    cache: Cache | None = None
+    """The cache that the processes share, for an adapter of a function that runs alone; otherwise None."""
 
 
 class NotOpened(Unavailable):

@@ -1,7 +1,7 @@
 """The flags port on Unleash (docs/decisions/0028).
 
 A task reads the state of all flags at intervals. A flag is evaluated in this process, so a request never waits for
-Unleash. While Unleash does not answer, the last state holds; a copy on disk lets it hold across a restart, too.
+Unleash. While Unleash does not answer, the last state holds; a copy of it lets it hold across a restart, too.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.unleash.address import Address, read_address
-from shared.adapters.unleash.state import Copy, State, read_copy, write_copy
+from shared.adapters.unleash.copies import CacheCopies, Copies, Copy, FileCopies
+from shared.adapters.unleash.state import State
 from shared.core.clock import Clock, format_time
 from shared.core.flags import FLAGS, Flag
 from shared.core.version import VERSION
+from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class _Answer:
 class UnleashFlags(Adapter):
     """The flags of an Unleash server.
 
-    It opens also when the server does not answer: with the copy on disk, otherwise with the defaults. It is never a
+    It opens also when the server does not answer: with the copy, otherwise with the defaults. It is never a
     reason for the platform not to serve.
     """
 
@@ -65,7 +66,7 @@ class UnleashFlags(Adapter):
     def __init__(
         self,
         address: Address,
-        path: Path,
+        copies: Copies,
         clock: Clock,
         *,
         seconds: float,
@@ -73,11 +74,11 @@ class UnleashFlags(Adapter):
         count: Callable[[str, str], None] = _count_nothing,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`path` is the file of the copy. A reading takes at most `seconds`, and begins `refresh_seconds` after the one
+        """`copies` is where the copy is. A reading takes at most `seconds`, and begins `refresh_seconds` after the one
         before at the latest. `count` counts the readings (`flags_reads`, with `read` or `failed`). `transport` replaces
         the network in tests."""
         self._address = address
-        self._path = path
+        self._copies = copies
         self._clock = clock
         self._seconds = seconds
         self._refresh_seconds = refresh_seconds
@@ -116,7 +117,7 @@ class UnleashFlags(Adapter):
     async def _open(self, closing: AsyncExitStack) -> None:
         closing.callback(self._forget_answers)
         self._usage_since = format_time(self._clock.now())
-        self._load_copy()
+        await self._load_copy()
         self._client = _client(self._address, self._seconds, self._transport)
         closing.push_async_callback(self._client.aclose)
         await self.refresh()
@@ -144,7 +145,7 @@ class UnleashFlags(Adapter):
             self._count("flags_reads", "read")
             self._read_at = format_time(self._clock.now())
             if changed:
-                self._save_copy()
+                await self._save_copy()
             self._forget_answers()
             await self._report_usage()
             return
@@ -194,24 +195,26 @@ class UnleashFlags(Adapter):
             log.warning("Unleash does not have %s: the default holds. `lastro migrate` creates missing flags", names)
         self._state = state
 
-    def _load_copy(self) -> None:
+    async def _load_copy(self) -> None:
         try:
-            copy = read_copy(self._path)
+            async with asyncio.timeout(self._seconds):
+                copy = await self._copies.load()
             if copy is not None and (copy.server, copy.scope) == (self._address.url, self._address.scope):
                 self._take(State(copy.text))
                 self._read_at = copy.read_at
-        except (OSError, ValueError) as error:
-            log.warning("%s is not used: %s", self._path, _first_line(error))
+        except (OSError, ValueError, Unavailable) as error:
+            log.warning("%s is not used: %s", self._copies.name, _first_line(error))
 
-    def _save_copy(self) -> None:
+    async def _save_copy(self) -> None:
         assert self._state is not None
         assert self._read_at is not None
         copy = Copy(self._address.url, self._address.scope, self._read_at, self._state.text)
         try:
-            write_copy(self._path, copy)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            log.warning("%s cannot be written, so a restart without Unleash has the defaults: %s", self._path, reason)
+            async with asyncio.timeout(self._seconds):
+                await self._copies.save(copy)
+        except (OSError, Unavailable) as error:
+            where, reason = self._copies.name, _first_line(error)
+            log.warning("%s cannot be written, so a restart without Unleash has the defaults: %s", where, reason)
 
     async def _report_usage(self) -> None:
         """Send Unleash how often each flag was on and off. What could not be sent is sent the next time."""
@@ -279,10 +282,11 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 def unleash_flags(options: AdapterOptions) -> UnleashFlags:
     """Return the flags of a URL (shared.adapters.unleash.address). Raises InvalidSettings."""
-    settings = options.settings
+    settings, address = options.settings, read_address(options.url)
+    file = FileCopies(settings.data_path / COPY_FILE)
     return UnleashFlags(
-        read_address(options.url),
-        settings.data_path / COPY_FILE,
+        address,
+        file if options.cache is None else CacheCopies(options.cache, address),
         options.clock,
         seconds=settings.flags_seconds,
         refresh_seconds=settings.flags_refresh_seconds,

@@ -1,10 +1,8 @@
-"""The flags as Unleash defined them at one moment, evaluated by Unleash's own engine, and their copy on disk."""
+"""The flags as Unleash defined them at one moment, evaluated by Unleash's own engine."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import orjson
 
@@ -56,37 +54,3 @@ def _names(text: str) -> frozenset[str]:
             raise BadState("a feature has no name")
         names.add(name)
     return frozenset(names)
-
-
-class Copy(NamedTuple):
-    """A state on disk: where it was read from, and when."""
-
-    server: str
-    scope: str
-    read_at: str
-    text: str
-
-
-def read_copy(path: Path) -> Copy | None:
-    """Return the copy in a file, or None without the file. Raises ValueError for a damaged file, and OSError."""
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    fields: Any = orjson.loads(raw)
-    if not isinstance(fields, dict) or not all(isinstance(fields.get(name), str) for name in Copy._fields):
-        raise BadState("it is not a copy of flags")
-    return Copy(**{name: fields[name] for name in Copy._fields})
-
-
-def write_copy(path: Path, copy: Copy) -> None:
-    """Replace the file. A crash leaves the old or the new one, or after a loss of power a damaged one. Raises OSError.
-
-    It is not flushed to the disk: a lost copy is read from the server again.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps(copy._asdict()))
-    aside.replace(path)

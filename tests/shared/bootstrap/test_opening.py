@@ -217,6 +217,23 @@ async def test_a_lazy_adapter_is_opened_by_its_first_use_only(servers: Servers) 
         await ports.documents.seen(("consumer", "/source", "e1"))  # type: ignore[arg-type]  # it is a tuple, too
 
 
+async def test_adapters_of_a_function_alone_can_use_the_shared_cache(servers: Servers) -> None:
+    """An adapter of a function that runs alone gets the cache when it is on a server; in `up` no adapter does."""
+    async with Process(everywhere()) as process:
+        flags = process.lazy_ports().flags
+        flags.enabled(STOP_METHOD["pix"], "ten_1")
+        await rest()
+        (opened,) = servers.made
+        assert opened.options.cache is not None
+        await opened.options.cache.set("k", b"1", 60)
+        assert servers.journal == ["open flags", "open cache+nonces+rate_limits"]
+    async with Process(everywhere(cache="")) as process:
+        await process.open_ports("thread")
+        process.lazy_ports().flags.enabled(STOP_METHOD["pix"], "ten_1")
+        await rest()
+    assert all(adapter.options.cache is None for adapter in servers.made[1:] if "cache" not in adapter.options.ports)
+
+
 async def test_flags_of_a_server_have_their_defaults_until_it_is_opened(servers: Servers) -> None:
     """The first use of a flag begins the opening and gets the default at once; later uses get the server's value, and
     after the end Closed is raised."""

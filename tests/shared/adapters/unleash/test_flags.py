@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.adapters.memory.stores import MemoryCache
 from shared.adapters.unleash import flags as client
 from shared.adapters.unleash.address import read_address
+from shared.adapters.unleash.copies import CacheCopies, FileCopies
 from shared.adapters.unleash.flags import UnleashFlags
 from shared.core.clock import ManualClock
 from shared.core.flags import FLAGS, STOP_METHOD
@@ -57,7 +59,7 @@ def make(server: FakeUnleash, clock: ManualClock, tmp_path: Path, counted: Count
 
         return UnleashFlags(
             read_address(url),
-            path,
+            FileCopies(path),
             clock,
             seconds=seconds,
             refresh_seconds=3600,
@@ -77,7 +79,7 @@ class TestLifecycle(LifecycleSuite):
             path = tmp_path / "unleash.json"
             address = read_address(URL)
             return UnleashFlags(
-                address, path, ManualClock(), seconds=60.0, refresh_seconds=15.0, transport=server.transport
+                address, FileCopies(path), ManualClock(), seconds=60.0, refresh_seconds=15.0, transport=server.transport
             )
 
         return made
@@ -322,3 +324,46 @@ async def test_certificates_that_cannot_be_read_stop_the_opening(make: MakeFlags
         async with make(f"{URL}?ca=/nowhere/ca.pem"):
             raise AssertionError("there is no such file")
     assert "hidden" not in str(raised.value)
+
+
+async def test_processes_share_the_copy_in_a_cache(
+    server: FakeUnleash, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a cache the copy is there: a process that starts while the server is away has the last state that another
+    one has read, and its own environment's only. While the cache is away, too, flags have their defaults."""
+    cache = MemoryCache(clock)
+
+    def made(url: str = URL) -> UnleashFlags:
+        address = read_address(url)
+        return UnleashFlags(
+            address,
+            CacheCopies(cache, address),
+            clock,
+            seconds=60.0,
+            refresh_seconds=3600,
+            transport=server.transport,
+        )
+
+    async with made() as first:
+        assert first.enabled(PIX, "acme")
+    server.outcome = 503
+    async with made() as second, made(URL.replace("production", "development")) as other:
+        assert second.enabled(PIX, "acme")
+        assert not other.enabled(PIX, "acme")
+    await cache.aclose()
+    async with made() as third:
+        assert not third.enabled(PIX, "acme")
+    assert "the copy of the flags in the cache is not used: the cache is closed" in caplog.text
+
+
+async def test_a_rollout_by_tenant_is_the_same_in_every_process(make: MakeFlags, server: FakeUnleash) -> None:
+    """A gradual rollout by tenantId is on for about its share of the tenants, the same ones in every process."""
+    parameters = {"rollout": "25", "stickiness": "tenantId", "groupId": "g"}
+    strategy = {"name": "flexibleRollout", "parameters": parameters, "constraints": []}
+    server.set({**feature(PIX.name), "strategies": [strategy]}, *OTHERS)
+    tenants = [f"ten_{number}" for number in range(400)]
+    async with make() as one, make() as other:
+        on = [tenant for tenant in tenants if one.enabled(PIX, tenant)]
+        assert 60 <= len(on) <= 140
+        assert on == [tenant for tenant in tenants if other.enabled(PIX, tenant)]
+        assert not one.enabled(PIX, None)
