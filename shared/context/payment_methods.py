@@ -22,7 +22,7 @@ def require_method(ctx: Context, method: str) -> None:
     if ctx.runtime.flags.enabled(STOP_METHOD[method], ctx.tenant_id):
         raise Problem(
             "dependency_unavailable",
-            f"The platform accepts no new payments and deposits by `{method}` at the moment. Those that were accepted "
-            "before are finished. Send the request again later with the same Idempotency-Key.",
+            f"The payment method `{method}` is stopped at the moment. What was accepted before is finished. Send the "
+            "request again later with the same Idempotency-Key.",
             headers={"Retry-After": str(RETRY_SECONDS)},
         )

@@ -30,7 +30,8 @@ STOP_METHOD: Final[Mapping[str, Flag]] = {
         f"stop-method-{method}",
         "kill-switch",
         default=False,
-        description=f"On: new payments and deposits by {method} are refused with 503. What has begun is finished.",
+        description=f"On: new payments, deposits and charges by {method} are refused with 503. What has begun is "
+        "finished.",
     )
     for method in METHODS
 }

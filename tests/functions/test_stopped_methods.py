@@ -28,7 +28,7 @@ def payment(payer: str, payee: str) -> dict[str, Any]:
 def assert_stopped(answer: Answer, method: str) -> None:
     assert (answer.status, answer.code) == (503, "dependency_unavailable")
     assert answer.headers["retry-after"] == "60"
-    assert answer.json["detail"].startswith(f"The platform accepts no new payments and deposits by `{method}`")
+    assert answer.json["detail"].startswith(f"The payment method `{method}` is stopped at the moment.")
 
 
 async def test_a_stopped_method_refuses_new_payments(harness: Harness) -> None:

@@ -26,7 +26,7 @@ from tests.realm import serving_realm
 from tests.waiting import PATIENCE_SECONDS
 
 ACCOUNTS: Final = [dict(account) for account in system_accounts("ten_1", "BRL", "2026-01-01T00:00:00.000000Z")]
-DRIVERS = ["sqlite3", "cryptography", "jwt", "yaml", "httpx", "motor", "redis", "cassandra", "aiokafka", "hvac"]
+DRIVERS = "aiokafka cassandra cryptography httpx hvac jwt motor redis sqlite3 yaml yggdrasil_engine".split()
 
 
 @pytest.mark.parametrize("port", ["documents", "ledger", "cache", "bus", "secrets", "flags"])
