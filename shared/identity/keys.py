@@ -27,7 +27,7 @@ MIN_RSA_BITS: Final = 2048
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 """The path of the discovery document, relative to the issuer's URL (OpenID Connect Discovery 1.0 §4)."""
-_PROBE_SECONDS: Final = 1.0
+_PROBE_SECONDS: Final = 0.5
 _MAX_SHOWN: Final = 200
 
 Fetch = Callable[[str], Awaitable[bytes]]
