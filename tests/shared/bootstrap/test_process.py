@@ -82,7 +82,7 @@ async def test_the_first_token_reads_the_keys_of_the_realm(tmp_path: Path) -> No
 
 
 async def _until_trouble(process: Process, reason: str) -> None:
-    """Wait until a process has this trouble, or none. On a slow machine it first has none in time to say."""
+    """Wait until a process has this trouble, or none. On a slow machine it may say first that it is being opened."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             found = await process.trouble() or ""
