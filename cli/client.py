@@ -73,6 +73,11 @@ class Client:
         found = credentials.platform_identity() if platform else credentials.identity_of(tenant)
         if found is not None:
             return cls(credentials, found)
+        if platform:
+            raise CliError(
+                f"{credentials.path} has no client of the platform: with LASTRO_IDENTITY, `{PROGRAM} up` writes it "
+                "when LASTRO_IDENTITY_CLIENT_SECRET is set"
+            )
         if tenant is None:
             raise CliError(f"{credentials.path} has no demo tenant; name another with --tenant")
         raise CliError(
@@ -99,7 +104,9 @@ class Client:
         answer = response.json() if "json" in response.headers.get("content-type", "") else {}
         if response.status_code != 200:
             reason = answer.get("error_description") or answer.get("error") or response.status_code
-            raise CliError(f"no token for {self.identity.client_id}: {reason}")
+            is_elsewhere = user is not None and not self.credentials.token_url.startswith(self.credentials.base_url)
+            hint = f"; a realm on a server gives it to the person: {PROGRAM} token --login" if is_elsewhere else ""
+            raise CliError(f"no token for {self.identity.client_id}: {reason}{hint}")
         token: str = answer["access_token"]
         if plain:
             self._token = token

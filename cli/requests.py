@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from cli.client import Answer, Client
+from cli.client import Answer, Client, read_credentials
 from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Platform, Tenant
 from cli.output import print_json, say
+
+_PERSONS_CLIENT: Final = "lastro-app"
+_OPERATORS_CLIENT: Final = "lastro-console"
 
 
 def request(
@@ -66,15 +69,38 @@ def token(
     platform: Platform = False,
     scope: Annotated[str | None, typer.Option("--scope", help="These scopes only, set apart by spaces.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="A person's token, by the user's id.")] = None,
+    login: Annotated[
+        bool,
+        typer.Option("--login", help="A person's token from a realm on a server, by a login in the browser."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print an access token (five minutes)."""
+    """Print an access token (five minutes).
+
+    With --login the person logs in at the address that is printed; with --platform, too, as an operator.
+    """
+    if login:
+        _print_token(_by_login(data_dir, platform=platform, others=(tenant, scope, user)), as_json=as_json)
+        return
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
         found = client.token(scope=scope, user=user)
+    _print_token(found, as_json=as_json)
+
+
+def _by_login(data_dir: Path, *, platform: bool, others: tuple[str | None, ...]) -> str:
+    if any(other is not None for other in others):
+        raise CliError("--login takes the person from the login: leave --tenant, --scope and --user out", 2)
+    from cli.login import log_in
+
+    client_id = _OPERATORS_CLIENT if platform else _PERSONS_CLIENT
+    return log_in(read_credentials(data_dir).token_url, client_id, lambda url: say(f"log in here: {url}"))
+
+
+def _print_token(token: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"access_token": found, "token_type": "Bearer"})
+        print_json({"access_token": token, "token_type": "Bearer"})
     else:
-        print(found)
+        print(token)
 
 
 def _body(data: str | None) -> bytes:

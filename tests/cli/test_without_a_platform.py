@@ -40,6 +40,16 @@ def test_no_server_says_how_to_start_it(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_missing_client_of_the_platform_is_named(tmp_path: Path) -> None:
+    """When the file has no client of the platform, the error names the setting that lets `up` write it."""
+    content = {"base_url": "http://127.0.0.1:9", "token_url": "http://127.0.0.1:9/token", "audience": "lastro-api"}
+    (tmp_path / "credentials.json").write_text(json.dumps(content))
+    result = run("token", "--platform", "--data-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert "has no client of the platform" in result.stderr
+    assert "LASTRO_IDENTITY_CLIENT_SECRET" in result.stderr
+
+
 def test_a_broken_credentials_file_is_named(tmp_path: Path) -> None:
     """A credentials file that is not valid is an error of one line that names it, without a traceback."""
     (tmp_path / "credentials.json").write_text("{")

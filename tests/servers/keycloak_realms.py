@@ -19,6 +19,7 @@ from tests.servers.keycloak_server import REALM, REALM_FILE, SECRET
 
 PASSWORD: Final = "correct-horse-battery"
 CALLBACK: Final = "http://127.0.0.1/callback"
+_LOOPBACK: Final = re.compile(r"http://127\.0\.0\.1(:\d+)?/callback\?")
 _SECONDS: Final = 120
 _SECRET_VARIABLE: Final = re.compile(r"\$\{LASTRO_[A-Z]+_SECRET\}")
 _FORM: Final = re.compile(r'<form[^>]*\baction="([^"]+)"')
@@ -153,6 +154,12 @@ class Browser:
         )
         return tokens
 
+    def visit(self, address: str, username: str, password: str = PASSWORD) -> None:
+        """Log in at an address that a program shows, and follow the redirect back to the program."""
+        answer = self.submit(self._http.get(address), username=username, password=password)
+        assert answer.is_redirect, answer.text
+        httpx.get(answer.headers["location"], timeout=_SECONDS)
+
     def open_login(self, client_id: str, **query: str) -> httpx.Response:
         """Ask for a code, and return the login form or the redirect that answers."""
         asked = {
@@ -170,7 +177,7 @@ class Browser:
         form = _FORM.search(page.text)
         assert form is not None, page.text
         answer = self._http.post(unescape(form[1]), data=fields)
-        while answer.is_redirect and not answer.headers["location"].startswith(until):
+        while answer.is_redirect and not _leads(answer, until):
             answer = self._http.get(answer.headers["location"])
         return answer
 
@@ -192,6 +199,12 @@ class Browser:
             "code_verifier": verifier,
         }
         return self._http.post(f"{self._realm}/protocol/openid-connect/token", data=form)
+
+
+def _leads(answer: httpx.Response, until: str) -> bool:
+    """Return whether a redirect leads out of Keycloak: to `until`, or to a program's port."""
+    location = answer.headers["location"]
+    return location.startswith(until) or _LOOPBACK.match(location) is not None
 
 
 def challenge(verifier: str) -> str:
