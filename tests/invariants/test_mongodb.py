@@ -20,6 +20,7 @@ from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.catalogue import COLLECTIONS
 from shared.records.payments import PAYMENTS
 from tests.invariants.books import check_quiet, everything
+from tests.invariants.charges import pay_charges_at_once
 from tests.invariants.holding import AMOUNT, PAYEE, PAYER, TENANT, new_account
 from tests.invariants.world import World
 from tests.ports.mongodb_databases import dropped, emptied, migrated, new_database
@@ -114,5 +115,16 @@ async def test_payments_over_two_adapters_have_right_books(database: str, seed: 
     await world.settle_in_any_order(random, abreast=4)
     assert len(await everything(world, tenant.id, PAYMENTS)) == len(payments)
     await check_quiet(world, tenant)
+    for server in servers:
+        await server.aclose()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_pix_charges_over_two_adapters_have_right_books(database: str, seed: int) -> None:
+    """PIX charges that two adapters create, and whose payments both report at once and twice, are credited once each;
+    the money of other payments is in the suspense account."""
+    servers = [await emptied(database, COLLECTIONS), Server(database)]
+    world = await World.on_documents([MongoDocuments(server, COLLECTIONS) for server in servers], seed)
+    await pay_charges_at_once(world, seed)
     for server in servers:
         await server.aclose()
