@@ -22,6 +22,8 @@ Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
 """Posts a body with headers to a URL and returns the status of the response. Raises OSError when there is no
 response."""
 Sleep = Callable[[float], Awaitable[None]]
+CALLBACK_PATH: Final = "/pix"
+"""What a provider adds to the URL of a webhook (API Pix)."""
 FIRST_RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 30.0
 MAX_DELIVERIES: Final = 200
@@ -124,7 +126,7 @@ class Reporter:
         body = orjson.dumps({"pix": [payment.shown()]})
         headers: dict[str, Any] = provider_signature.sign(self._secret, body, self._clock.now())
         try:
-            status = await self._post(url, {**headers, "content-type": "application/json"}, body)
+            status = await self._post(f"{url}{CALLBACK_PATH}", {**headers, "content-type": "application/json"}, body)
         except OSError as error:
             log.info("the report of %s got no response: %s", payment.end_to_end_id, error)
             return False

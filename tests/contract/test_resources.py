@@ -404,6 +404,7 @@ POST /v1/pix/charges
 GET /v1/pix/charges/*
 GET /v1/pix/charges/*/qr.png
 POST /v1/providers/*/callbacks
+POST /v1/providers/pix/callbacks/pix
 GET /v1/ledger/transfers/*
 GET /v1/ledger/accounts/*/entries
 GET /v1/ledger/trial-balance

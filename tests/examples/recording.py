@@ -208,7 +208,8 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     body = json.dumps({"pix": [report]}).encode()
     provider = replace(client, key=None)
     change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **sign(secret, body, now)}
-    await recorder.send(provider, "POST", "/v1/providers/pix/callbacks", body, change=change)
+    for path in ("/v1/providers/pix/callbacks", "/v1/providers/pix/callbacks/pix"):
+        await recorder.send(provider, "POST", path, body, change=change)
 
 
 async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) -> None:

@@ -44,7 +44,7 @@ class Platform:
         self.refusals: list[int | OSError] = []
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        assert url == WEBHOOK
+        assert url == f"{WEBHOOK}/pix"
         provider_signature.verify(SECRET, headers, body, self._clock.now(), 300)
         if self.refusals:
             refusal = self.refusals.pop(0)

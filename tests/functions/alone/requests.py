@@ -53,11 +53,11 @@ def _payment(story: Story) -> dict[str, Any]:
     return {"amount": _reais(500), "method": "internal", **parties}
 
 
-def _callback() -> Request:
+def _callback(path: str = "/v1/providers/pix/callbacks") -> Request:
     report = {"endToEndId": "E" + "1" * 31, "txid": None, "valor": "10.50", "horario": _NOW}
     body = orjson.dumps({"pix": [report]})
     headers = {"content-type": "application/json", **sign(CALLBACK_SECRET, body, SystemClock().now())}
-    return Request(200, "/v1/providers/pix/callbacks", body, headers)
+    return Request(200, path, body, headers)
 
 
 def _keys(story: Story) -> str:
@@ -104,6 +104,7 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "providers/get_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}"),
     "providers/get_pix_charge_qr": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/qr.png"),
     "providers/receive_callback": lambda s: _callback(),
+    "providers/receive_pix_callback": lambda s: _callback("/v1/providers/pix/callbacks/pix"),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
     "statements/get_statement": lambda s: Request(200, f"/v1/accounts/{s.payer}/statement"),
     "tenants/activate_tenant": lambda s: Request(409, f"/v1/tenants/{TENANT}/activate"),

@@ -38,7 +38,7 @@ MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite
 # is listed here.
 BUDGET = 620
 # A callback may concern deposits, charges and the suspense account, so its function loads the events of all.
-OWN_BUDGET = {"providers/receive_callback": 630}
+OWN_BUDGET = dict.fromkeys(("providers/receive_callback", "providers/receive_pix_callback"), 630)
 
 BY_COMMAND = {"payments/create_payment", "payments/get_payment", "accounts/hold_funds"}
 # What a copy has imported besides, for its beginning.

@@ -18,6 +18,7 @@ from shared.records.deposits import DEPOSITS
 from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,
+    PATH,
     SECRET,
     RecordingRail,
     callback,
@@ -179,6 +180,17 @@ async def test_a_callback_without_a_configured_secret_is_503(harness: Harness) -
     assert (answer.status, answer.code) == (503, "dependency_unavailable")
     await harness.runtime.secrets.put(callback_secret_name("pix"), SECRET)
     assert (await callback(harness, report("0" * 32))).status == 200
+
+
+async def test_a_pix_provider_adds_pix_to_the_path(harness: Harness, rail: RecordingRail) -> None:
+    """A callback at the path that the API Pix prescribes is authenticated and processed like one at the webhook's own;
+    a payment that is reported at both counts once."""
+    account_id, txid = await charged(harness, rail)
+    forged = await callback(harness, report(txid), secret=b"guessed", path=f"{PATH}/pix")
+    assert (forged.status, forged.code) == (401, "invalid_signature")
+    for path in (f"{PATH}/pix", PATH):
+        assert (await callback(harness, report(txid), path=path)).json == {"received": 1}
+    assert await posted(harness, account_id) == 1050
 
 
 async def test_an_unknown_provider_is_not_found(harness: Harness, rail: RecordingRail) -> None:

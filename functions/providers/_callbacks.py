@@ -1,0 +1,44 @@
+"""Taking a callback: it is authenticated, and each payment that it reports is processed once."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from functions.providers._matching import process_receipt
+from shared.context.context import Context
+from shared.core.problems import Problem
+from shared.http.messages import HttpRequest
+from shared.http.models import Resource
+from shared.ports.rail import Rail, Receipt, callback_secret_name
+
+
+class CallbackTaken(Resource):
+    """The response to a provider's callback."""
+
+    received: int = Field(description="How many reports of payments were accepted, repeated ones included.")
+
+
+async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> CallbackTaken:
+    """Authenticate a callback and process the payments that it reports.
+
+    Raises Problem `not_found` for an unknown provider, the problems of Rail.read_callback, and `dependency_unavailable`
+    when the provider should send it again.
+    """
+    rail = ctx.rails.get(provider)
+    if rail is None:
+        raise Problem("not_found", "There is no such provider.")
+    receipts = await _read(provider, rail, request, ctx)
+    for receipt in receipts:
+        await process_receipt(ctx, provider, receipt)
+    return CallbackTaken(received=len(receipts))
+
+
+async def _read(provider: str, rail: Rail, request: HttpRequest, ctx: Context) -> list[Receipt]:
+    name = callback_secret_name(provider)
+    secret = await ctx.secrets.named(name)
+    if secret is None:
+        # The platform's configuration is at fault, so the status is 5xx: the provider sends the callback again later.
+        ctx.log.error("the secret %s is missing: callbacks of %s cannot be authenticated", name, provider)
+        raise Problem("dependency_unavailable", "Callbacks of this provider cannot be authenticated now; try again.")
+    window = ctx.signature_window_seconds
+    return list(rail.read_callback(request.headers, request.body, secret=secret, now=ctx.now, window_seconds=window))
