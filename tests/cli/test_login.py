@@ -29,6 +29,7 @@ class Realm:
         self.refusal = ""
         self.another_issuer = False
         self.endpoint = True
+        self.browsers: list[threading.Thread] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,7 +75,8 @@ class Realm:
             assert httpx.get(f"{back}?{urlencode({**answer, 'state': 'forged'})}").status_code == 404
             assert httpx.get(f"{back}?{urlencode(answer)}").status_code == 200
 
-        threading.Thread(target=browse).start()
+        self.browsers.append(threading.Thread(target=browse))
+        self.browsers[-1].start()
 
 
 @pytest.fixture
@@ -83,6 +85,8 @@ def realm() -> Iterator[Realm]:
     serving = threading.Thread(target=realm.server.serve_forever)
     serving.start()
     yield realm
+    for browser in realm.browsers:
+        browser.join()
     realm.server.shutdown()
     serving.join()
     realm.server.server_close()
@@ -133,8 +137,12 @@ def test_a_person_logs_in_to_keycloak(keycloak_url: str) -> None:
     with own_realm(keycloak_url) as admin, Browser(admin.url) as browser:
         admin.add_person("ana", tenant_id="acme", user_id="usr_1")
 
+        visits: list[threading.Thread] = []
+
         def person(address: str) -> None:
-            threading.Thread(target=browser.visit, args=(address, "ana")).start()
+            visits.append(threading.Thread(target=browser.visit, args=(address, "ana")))
+            visits[-1].start()
 
         token = log_in(f"{admin.url}/protocol/openid-connect/token", "lastro-app", person, PATIENCE_SECONDS)
+        visits[0].join()
     assert token.count(".") == 2

@@ -123,7 +123,7 @@ def kafka_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def keycloak_url(pytestconfig: pytest.Config) -> str:
-    """`http://127.0.0.1:PORT/realms/lastro`: a realm of Keycloak with a client of a tenant and one of the platform."""
+    """`http://127.0.0.1:PORT/realms/lastro`: the realm of knative/platform/keycloak; `keycloak_realms` makes others."""
     return _url(pytestconfig, "keycloak")
 
 
