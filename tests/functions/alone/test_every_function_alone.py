@@ -27,8 +27,9 @@ from tests.functions.alone.starting import ROOT, Alone, Reply, started, started_
 from tests.functions.alone.story import Story, create_story
 from tests.harness import operations
 
-DRIVERS = {"aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"} | {
-    "yggdrasil_engine"
+DRIVERS = {
+    *("aiokafka", "cassandra", "cryptography", "httpx", "hvac", "jwt", "motor", "pymongo", "redis", "sqlite3"),
+    "yggdrasil_engine",
 }
 ANSWERING = {"shared.http.failures", "shared.http.pipeline", "shared.http.models", "shared.http.signing"}
 MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite.store", "typer", "yaml"}
