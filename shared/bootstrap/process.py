@@ -36,7 +36,6 @@ from shared.bootstrap.lazy import (
     LazySecrets,
     port_of,
 )
-from shared.context.rate_limits import TenantRateLimit
 from shared.context.runtime import RequestQuiet, Runtime
 from shared.core.clock import Clock, JumpWatch, SystemClock
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
@@ -255,6 +254,9 @@ class Process:
         """
         runtime = self.runtime(self.lazy_ports())
         if runtime.rate_limits is not None:
+            # Imported here, because a cold start without a shared cache does not need it.
+            from shared.context.rate_limits import TenantRateLimit
+
             runtime.rate_gate = TenantRateLimit(runtime, "own", None)
         return runtime
 

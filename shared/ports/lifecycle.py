@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from shared.core.clock import Clock
 from shared.core.settings import Settings
-from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Unavailable
+
+if TYPE_CHECKING:
+    from shared.ports.cache import Cache
 
 CLOSE_SECONDS: Final = 5.0
 """The longest time for closing an adapter, unless its caller sets another, in seconds."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.core.clock import Clock
-from shared.core.flags import FLAGS, Flag
 from shared.core.settings import InvalidSettings
 from shared.ports.lifecycle import Adapter, AdapterOptions
+
+if TYPE_CHECKING:
+    from shared.core.flags import Flag
 
 log = logging.getLogger(__name__)
 FLAGS_FILE: Final = "flags.yaml"
@@ -96,6 +98,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _name(path: Path, flag: object) -> str:
+    # Imported here, because most functions use no flag.
+    from shared.core.flags import FLAGS
+
     # A misspelt switch would be found out when it is needed.
     if flag not in FLAGS:
         raise InvalidSettings(f"{path}: there is no flag {flag}; the flags are {', '.join(FLAGS)}")
