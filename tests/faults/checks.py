@@ -24,7 +24,7 @@ from shared.adapters.mongodb.driver import Server
 from shared.context.ledger_verification import verify_ledger
 from shared.core.settings import Settings
 from shared.messaging.kafka_binding import from_kafka
-from shared.ports.documents import Documents
+from shared.ports.documents import Documents, Unavailable
 from shared.ports.ledger import LedgerStore
 from shared.records.catalogue import COLLECTIONS
 from tests.faults.client import LIMIT_SECONDS, Client
@@ -56,11 +56,14 @@ class World:
 
 @asynccontextmanager
 async def stores_of(stage: Stage) -> AsyncIterator[World]:
-    """Open the stores: the documents directly, the ledger as the platforms do."""
+    """Open the stores, past the proxies."""
+    servers, settings = stage.servers, stage.settings
     async with AsyncExitStack() as stack:
-        url = stage.servers.direct_documents(stage.settings["LASTRO_DOCUMENTS"])
-        server = await stack.enter_async_context(aclosing(Server(url)))
-        ledger = await stack.enter_async_context(CassandraStore(stage.settings["LASTRO_LEDGER"]))
+        documents = servers.past_the_proxy(stage.layout.documents, settings["LASTRO_DOCUMENTS"])
+        server = await stack.enter_async_context(aclosing(Server(documents)))
+        ledger = await stack.enter_async_context(
+            CassandraStore(servers.past_the_proxy(stage.layout.ledger, settings["LASTRO_LEDGER"]))
+        )
         yield World(MongoDocuments(server, COLLECTIONS), ledger, stage.settings["LASTRO_BUS"])
 
 
@@ -119,7 +122,7 @@ async def _check_commands(client: Client, load: Load) -> None:
 
 async def _eventually_right(world: World, client: Client) -> None:
     """Wait until the outbox is empty and accounts, ledger, holds and statements agree line by line."""
-    wrong = AssertionError("nothing was checked")
+    wrong: Exception = AssertionError("nothing was checked")
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             while True:
@@ -127,7 +130,7 @@ async def _eventually_right(world: World, client: Client) -> None:
                     left = [event.type for event in await world.documents.unsent("9", 1000)]
                     assert not left, f"events in the outbox: {Counter(left)}"
                     await check_books(world.platform, client)
-                except AssertionError as error:
+                except (AssertionError, Unavailable) as error:
                     wrong = error
                     await asyncio.sleep(_PAUSE)
                 else:

@@ -22,6 +22,7 @@ from tests.servers.redis_sentinel_server import RedisSentinelServer
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import Server
 from tests.servers.toxiproxy_server import Proxy, ToxiproxyServer
+from tests.servers.unleash_server import UnleashServer
 
 TRANSACTION_SECONDS: Final = 5
 """How long the document store lets a transaction of a killed process block others (docs/settings.md says: about 10)."""
@@ -36,6 +37,7 @@ class Layout(NamedTuple):
     cache: str = "redis"
     bus: str = "kafka"
     secrets: str = "openbao"
+    flags: str = "unleash"
 
 
 class _Running(NamedTuple):
@@ -119,11 +121,13 @@ class Servers:
         """Return the URL at which the platforms reach a server."""
         return self._running[name].shown
 
-    def direct_documents(self, url: str) -> str:
-        """Return the URL of a database of the document store, past its proxy."""
-        running = self._running["mongodb"]
-        own = running.proxy.server if running.proxy is not None else ""
-        return _ADDRESS.sub(own, url).replace("replicaSet=rs0", "directConnection=true")
+    def past_the_proxy(self, name: str, url: str) -> str:
+        """Return a URL of a server with the server's own address, instead of that of its proxy."""
+        proxy = self._running[name].proxy
+        if proxy is None:
+            return url
+        # The server of MongoDB's protocol would tell the address of the proxy.
+        return url.replace(proxy.address, proxy.server).replace("replicaSet=rs0", "directConnection=true")
 
     def processes(self, name: str) -> Processes:
         """Return the processes of a server."""
@@ -155,5 +159,6 @@ _SERVERS: Final[Mapping[str, Callable[[Advertised], Server]]] = {
     "kafka": KafkaServer,
     "kafka-cluster": lambda _: KafkaClusterServer(),
     "openbao": lambda _: OpenbaoServer(),
+    "unleash": lambda _: UnleashServer(),
 }
-_BEHIND_A_PROXY: Final = frozenset({"mongodb", "cassandra", "redis", "kafka", "openbao"})
+_BEHIND_A_PROXY: Final = frozenset({"mongodb", "cassandra", "redis", "kafka", "openbao", "unleash"})

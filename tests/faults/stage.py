@@ -15,6 +15,7 @@ from tests.faults.servers import Layout, Servers
 from tests.invariants.armed import CLOCK, SWEEPS
 from tests.invariants.crash_client import Platform
 from tests.servers.openbao_server import ROOT_TOKEN
+from tests.servers.unleash_server import ADMIN_TOKEN
 
 NAMES: Final = ("a", "b")
 BETWEEN_SWEEPS_SECONDS: Final = 3
@@ -24,7 +25,9 @@ SETTINGS: Final = {
     "LASTRO_SAGA_STEP_SECONDS": "10",
     # How long the key of a request in progress stays locked after its process was killed.
     "LASTRO_LOCK_SECONDS": "5",
+    "LASTRO_FLAGS_REFRESH_SECONDS": "1",
     "VAULT_TOKEN": ROOT_TOKEN,
+    "UNLEASH_ADMIN_TOKEN": ADMIN_TOKEN,
     SWEEPS: str(BETWEEN_SWEEPS_SECONDS),
 }
 _OPTIONS: Final = "socketTimeoutMS=5000&wTimeoutMS=5000"
@@ -64,6 +67,7 @@ class Stage:
             "LASTRO_CACHE": f"{urls['cache']}?namespace={name}",
             "LASTRO_BUS": f"{urls['bus']}?prefix={name}.&group={name}",
             "LASTRO_SECRETS": f"{urls['secrets']}?{query}",
+            "LASTRO_FLAGS": urls["flags"],
             **SETTINGS,
         }
 
