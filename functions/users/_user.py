@@ -28,9 +28,11 @@ class User(Resource):
         description="`pending`: not reviewed yet, gets no account. `active`: may have accounts and pay. `suspended`: "
         "cannot pay and gets no account. `closed`: final."
     )
-    name: str = Field(description="The user's full name, or the company's.")
-    document: UserDocumentNumber = Field(description="The taxpayer number, unique in the tenant.")
-    email: str = Field(description="The e-mail address.")
+    name: str | None = Field(description="The user's full name, or the company's; null when it was erased.")
+    document: UserDocumentNumber | None = Field(
+        description="The taxpayer number, unique in the tenant; null when it was erased."
+    )
+    email: str | None = Field(description="The e-mail address; null when it was erased.")
     phone: str | None = Field(description="The telephone number in E.164, such as `+5511987654321`, or null.")
     metadata: dict[str, str] | None = Field(description=METADATA)
     created_at: CreatedAt
@@ -51,32 +53,40 @@ class PersonalData(NamedTuple):
     phone: str | None
 
 
-async def personal_data(ctx: Context, users: Sequence[UserDocument]) -> list[PersonalData]:
-    """Return the personal data of users. One call of the secrets port opens all their sealed fields."""
+async def personal_data(ctx: Context, users: Sequence[UserDocument]) -> list[PersonalData | None]:
+    """Return the personal data of users, None where it was erased. One call of the secrets port opens all fields."""
     sealed: list[str] = []
     for user in users:
+        if is_erased(user):
+            continue
         sealed += [user["name"], user["document_number"], user["email"]]
         if user["phone"] is not None:
             sealed.append(user["phone"])
-    if not sealed:
-        return []
-    opened = iter(await ctx.secrets.open(sealed))
+    opened = iter(await ctx.secrets.open(sealed) if sealed else ())
     return [
-        PersonalData(next(opened), next(opened), next(opened), None if user["phone"] is None else next(opened))
+        None
+        if is_erased(user)
+        else PersonalData(next(opened), next(opened), next(opened), None if user["phone"] is None else next(opened))
         for user in users
     ]
 
 
-def user_resource(user: UserDocument, data: PersonalData) -> User:
+def is_erased(user: UserDocument) -> bool:
+    """Return whether the personal data of the user was erased."""
+    return user.get("erased_at") is not None
+
+
+def user_resource(user: UserDocument, data: PersonalData | None) -> User:
     """Return the resource of a user, from the stored document and the personal data in plain text."""
+    number = None if data is None else UserDocumentNumber(type=user["document_type"], number=data.document_number)
     return User(
         id=user["id"],
         kind=user["kind"],
         status=user["status"],
-        name=data.name,
-        document=UserDocumentNumber(type=user["document_type"], number=data.document_number),
-        email=data.email,
-        phone=data.phone,
+        name=None if data is None else data.name,
+        document=number,
+        email=None if data is None else data.email,
+        phone=None if data is None else data.phone,
         metadata=user["metadata"],
         created_at=user["created_at"],
         updated_at=user["updated_at"],

@@ -96,6 +96,7 @@ async def _sealed(command: RegisterUser, ctx: Context, status: UserStatus) -> Us
         "phone": phone[0] if phone else None,
         "metadata": command.metadata,
         "closing_since": None,
+        "erased_at": None,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }

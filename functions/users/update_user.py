@@ -40,6 +40,7 @@ async def update_user(user_id: str, command: UpdateUser, ctx: Context) -> User:
     if user["status"] == "closed":
         raise Problem("illegal_state", "The user is closed and cannot be changed.")
     (before,) = await personal_data(ctx, [user])
+    assert before is not None, "only a closed user's data is erased"
     given = command.model_fields_set
     after = PersonalData(
         name=command.name or before.name,

@@ -6,6 +6,7 @@ the commit itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, cast
 
 from shared.context.commits import Points, decide_and_commit
@@ -53,12 +54,20 @@ async def replay(
 
 
 async def store(
-    ctx: Context, tenant_id: str, record: Record, response: HttpResponse, *, sealed: bool, waits: bool
+    ctx: Context,
+    tenant_id: str,
+    record: Record,
+    response: HttpResponse,
+    *,
+    sealed: bool,
+    waits: bool,
+    subject: str | None = None,
 ) -> IdempotencyDocument:
     """Add the response to the commit and return its document.
 
     The document is the first insert of the commit, so that a concurrent request with the same key fails on it. With
-    `waits` the document is open: the request goes on waiting and replaces the response later.
+    `waits` the document is open: the request goes on waiting and replaces the response later. `subject` is the id of
+    the resource in a sealed body.
     """
     body = response.body.decode()
     if sealed:
@@ -68,6 +77,7 @@ async def store(
         "tenant_id": tenant_id,
         "version": 1,
         "fingerprint": record[1],
+        "subject": subject,
         "status": response.status,
         "headers": response.headers,
         "body": body,
@@ -105,6 +115,13 @@ async def close(
         return final
 
     return (await decide_and_commit(runtime, decide, tenant_id, origin, _POINTS))[1]
+
+
+async def replace_bodies(body: bytes, found: Sequence[IdempotencyDocument], ctx: Context) -> None:
+    """Replace the bodies of stored responses in the commit: the personal data in them was erased."""
+    sealed = await ctx.runtime.secrets.seal([body.decode()] * len(found), ctx.tenant_id, "responses")
+    for document, text in zip(found, sealed, strict=True):
+        ctx.pending.replaces.append((IDEMPOTENCY, cast("dict[str, object]", {**document, "body": text})))
 
 
 def _is_open(found: IdempotencyDocument) -> bool:

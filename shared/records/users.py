@@ -6,12 +6,12 @@ from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from shared.ports.documents import Collection, Document, Index, NoChanges
+from shared.ports.documents import Collection, Document, Index
 
 UserStatus = Literal["pending", "active", "suspended", "closed"]
 
 
-UserAction = Literal["registered", "updated", "activated", "suspended", "closed"]
+UserAction = Literal["registered", "updated", "activated", "suspended", "closed", "erased"]
 """What was done to a user."""
 
 
@@ -20,7 +20,8 @@ class UserDocument(Document):
 
     `document_index` is the blind index (a keyed digest) of type and number. Its unique index refuses a second
     registration of the number. `closing_since` is the time since which the user is being closed and gets no account, or
-    None. Documents of earlier versions do not have the fields that are not required.
+    None. `erased_at` is the time when the personal data was erased, or None: the sealed fields are empty then, and
+    `document_index` is the user's id. Documents of earlier versions do not have the fields that are not required.
     """
 
     kind: Literal["customer", "merchant"]
@@ -33,6 +34,7 @@ class UserDocument(Document):
     phone: str | None
     metadata: dict[str, str] | None
     closing_since: NotRequired[str | None]
+    erased_at: NotRequired[str | None]
     created_at: str
     updated_at: str
 
@@ -42,10 +44,13 @@ class UserChanges(TypedDict, total=False):
 
     status: UserStatus
     name: str
+    document_number: str
+    document_index: str
     email: str
     phone: str | None
     metadata: dict[str, str] | None
     closing_since: str | None
+    erased_at: str | None
     updated_at: str
 
 
@@ -54,7 +59,7 @@ class UserChangeDocument(Document):
 
     `client_id` is the client that requested it, `actor_user_id` the person in whose name it did; both are None for the
     platform itself. `content` is the sealed JSON text of the reason and of the changed fields, with their values before
-    and after; None where there is neither.
+    and after; None where there is neither, or where it was erased.
     """
 
     user_id: str
@@ -63,6 +68,12 @@ class UserChangeDocument(Document):
     actor_user_id: str | None
     content: str | None
     created_at: str
+
+
+class UserChangeChanges(TypedDict, total=False):
+    """The fields of an entry that may change."""
+
+    content: str | None
 
 
 USERS: Final = Collection(
@@ -75,5 +86,9 @@ USERS: Final = Collection(
 
 
 USER_CHANGES: Final = Collection(
-    "user_changes", owner="users", document=UserChangeDocument, changes=NoChanges, indexes=(Index(("user_id",)),)
+    "user_changes",
+    owner="users",
+    document=UserChangeDocument,
+    changes=UserChangeChanges,
+    indexes=(Index(("user_id",)),),
 )

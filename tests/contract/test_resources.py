@@ -380,6 +380,8 @@ POST /v1/users/*/activate
 POST /v1/users/*/suspend
 POST /v1/users/*/close
 GET /v1/users/*/changes
+GET /v1/users/*/export
+POST /v1/users/*/erase
 POST /v1/accounts
 GET /v1/accounts/*
 GET /v1/accounts

@@ -167,6 +167,8 @@ async def _accounts(recorder: Recorder, client: Client) -> tuple[str, str]:
         },
     )
     await recorder.send(client, "POST", f"/v1/users/{former['id']}/close", {})
+    await recorder.send(client, "GET", f"/v1/users/{former['id']}/export")
+    await recorder.send(client, "POST", f"/v1/users/{former['id']}/erase", {})
     payer = await recorder.send(client, "POST", "/v1/accounts", {"owner_id": customer["id"], "currency": "BRL"})
     payee = await client.made("/v1/accounts", {"owner_id": merchant["id"], "currency": "BRL"})
     await recorder.send(client, "GET", f"/v1/accounts/{payer['id']}")

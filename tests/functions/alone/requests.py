@@ -117,6 +117,8 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "tenants/suspend_tenant": lambda s: Request(200, f"/v1/tenants/{TENANT}/suspend"),
     "users/activate_user": lambda s: Request(409, f"/v1/users/{s.user}/activate"),
     "users/close_user": lambda s: Request(409, f"/v1/users/{s.user}/close"),
+    "users/erase_user": lambda s: Request(409, f"/v1/users/{s.user}/erase"),
+    "users/export_user": lambda s: Request(200, f"/v1/users/{s.user}/export"),
     "users/get_user": lambda s: Request(200, f"/v1/users/{s.user}"),
     "users/list_user_changes": lambda s: Request(200, f"/v1/users/{s.user}/changes"),
     "users/list_users": lambda s: Request(200, "/v1/users"),

@@ -1,0 +1,73 @@
+"""GET /v1/users/{user_id}/export."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import Field
+
+from functions.users._change_resource import UserChange, change_resources
+from functions.users._user import User, user_resources
+from shared.context.context import Context
+from shared.context.persons import require_own
+from shared.core.problems import Problem
+from shared.functions.decorators import http_function
+from shared.http.models import Resource, Time
+from shared.ports.documents import Collection, D, Query
+from shared.records.accounts import ACCOUNTS, AccountStatus
+from shared.records.users import USER_CHANGES, USERS
+
+_MOST_ITEMS: Final = 1000
+
+
+class ExportedAccount(Resource):
+    """An account of the user."""
+
+    id: str = Field(description="The account's id, `acc_…`.")
+    currency: str = Field(description="The account's currency, an ISO 4217 code.")
+    status: AccountStatus = Field(description="The account's status.")
+    statement: str = Field(description="The path of its statement, which has the movements.")
+
+
+class UserExport(Resource):
+    """What the platform has about a user."""
+
+    user: User = Field(description="The user, with the personal data.")
+    changes: list[UserChange] = Field(description="The whole history of the user, oldest first.")
+    accounts: list[ExportedAccount] = Field(description="All accounts of the user, oldest first.")
+    exported_at: Time = Field(description="When this was read.")
+
+
+@http_function("GET /v1/users/{user_id}/export", scope="users:read", problems=("illegal_state",))
+async def export_user(user_id: str, ctx: Context) -> UserExport:
+    """Retrieve everything that the platform has about a user (LGPD, article 18).
+
+    The movements of the accounts are in their statements. A history or list of accounts of more than 1,000 items is
+    refused; read it page by page.
+    """
+    require_own(ctx, user_id, user_id)
+    user = await ctx.required(USERS, user_id)
+    changes = await _all(ctx, USER_CHANGES, {"user_id": user_id})
+    accounts = await _all(ctx, ACCOUNTS, {"owner_id": user_id})
+    return UserExport(
+        user=(await user_resources(ctx, [user]))[0],
+        changes=await change_resources(ctx, changes),
+        accounts=[
+            ExportedAccount(
+                id=account["id"],
+                currency=account["currency"],
+                status=account["status"],
+                statement=f"/v1/accounts/{account['id']}/statement",
+            )
+            for account in accounts
+        ],
+        exported_at=ctx.now_text,
+    )
+
+
+async def _all(ctx: Context, collection: Collection[D, ...], where: dict[str, Any]) -> list[D]:
+    """Return all documents of a query. Raises Problem `illegal_state` when there are more than an export has."""
+    found = list(await ctx.find(collection, Query(where=where, limit=_MOST_ITEMS + 1)))
+    if len(found) > _MOST_ITEMS:
+        raise Problem("illegal_state", f"There are more than {_MOST_ITEMS} items. Read the lists page by page.")
+    return found
