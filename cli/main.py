@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, events, ledger, payments, release, simulate, stack, topics
+from cli import dead_letters, events, ledger, notifications, payments, release, simulate, stack, topics
 from cli.demo import demo
 from cli.errors import CliError
 from cli.functions import functions
@@ -36,6 +36,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(payments.app, name="payments")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(notifications.app, name="notifications")
 app.add_typer(release.app, name="release")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(stack.app, name="stack")

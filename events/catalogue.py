@@ -12,6 +12,7 @@ from events import (
     deposits,
     holds,
     ledger,
+    notifications,
     refunds,
     statements,
     sweeps,
@@ -43,6 +44,7 @@ _MODULES: tuple[ModuleType, ...] = (
     sweeps,
     dead_letters,
     webhooks,
+    notifications,
 )
 
 

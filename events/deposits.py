@@ -31,7 +31,6 @@ class DepositSettled(DepositEvent):
     """The ledger has recorded the deposit's transfer."""
 
     type: ClassVar[str] = "lastro.deposit.settled.v1"
-    terminal: ClassVar[bool] = True
 
     transfer_id: str
 

@@ -48,7 +48,6 @@ class RefundSettled(RefundEvent):
     """The ledger has recorded the refund's transfer."""
 
     type: ClassVar[str] = "lastro.refund.settled.v1"
-    terminal: ClassVar[bool] = True
 
     transfer_id: str
 

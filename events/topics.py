@@ -2,6 +2,7 @@
 
 ACCOUNTS = "lastro.accounts.v1"
 LEDGER = "lastro.ledger.v1"
+NOTIFICATIONS = "lastro.notifications.v1"
 OPERATIONS = "lastro.operations.v1"
 PAYMENTS = "lastro.payments.v1"
 PROVIDERS = "lastro.providers.v1"

@@ -28,6 +28,7 @@ from shared.adapters.memory.stores import (
     MemoryNonces,
     MemorySecrets,
 )
+from shared.adapters.notifiers.choosing import notifiers
 from shared.adapters.outgoing.client import HttpOutgoing
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
@@ -242,6 +243,7 @@ def _runtime(
         telemetry=Telemetry(random, 0.0),
         rails={"pix": PixHttpRail("")},
         outgoing=HttpOutgoing(settings or Settings()),
+        notifiers=notifiers(settings or Settings()),
     )
 
 

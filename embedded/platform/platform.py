@@ -27,6 +27,7 @@ from embedded.identity.first_start import StoredClients, prepare, prepare_with_r
 from embedded.identity.issuer import Issuer, KeyRing, token_url
 from embedded.manifests.loading import Manifests, load
 from embedded.platform.inspection import Inspection
+from embedded.simulators.notifiers import add_notifiers
 from embedded.simulators.rails import add_rails
 from shared.adapters.sqlite.documents import SqliteDocuments
 from shared.adapters.sqlite.store import SqliteStore
@@ -168,6 +169,7 @@ class Platform:
             limits_here=options.faithful,
         )
         paths.simulators = await add_rails(runtime, gateway, stack)
+        add_notifiers(runtime)
         schedules = Schedules(plan, clock, broker.timers, runtime.ids, broker.send)
         return cls(
             process,

@@ -10,7 +10,6 @@ class PaymentSettled(PaymentEvent):
     """The ledger has recorded the payment's transfer."""
 
     type: ClassVar[str] = "lastro.payment.settled.v1"
-    terminal: ClassVar[bool] = True
 
     amount_captured: Money
     transfer_id: str

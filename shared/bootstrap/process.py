@@ -16,6 +16,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast
 
 from shared.adapters.files.stored_keys import StoredKeys
+from shared.adapters.notifiers.choosing import notifiers
 from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
 from shared.adapters.otlp.export import exporter
 from shared.adapters.otlp.variables import read_variables
@@ -104,6 +105,7 @@ class Process:
         )
         self._rail = PixHttpRail(settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings))
         self._outgoing = HttpOutgoing(settings)
+        self._notifiers = notifiers(settings)
         self._closing = AsyncExitStack()
         self._close_by: float | None = None
         self._adapters: dict[Choice, Adapter] = {}
@@ -285,6 +287,7 @@ class Process:
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
             clients=ports.identity,
+            notifiers=self._notifiers,
             outgoing=self._outgoing,
             request_quiet=request_quiet,
         )

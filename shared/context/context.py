@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shared.identity.tokens import Caller
     from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
+    from shared.ports.notifier import Channel, Notifier
     from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
 
@@ -115,6 +116,11 @@ class Context:
     def clients(self) -> Clients | None:
         """The clients of the realm that issues access tokens; None when the platform issues them itself."""
         return self.runtime.clients
+
+    @property
+    def notifiers(self) -> Mapping[Channel, Notifier]:
+        """The gateways for messages to persons, by channel."""
+        return self.runtime.notifiers
 
     @property
     def outgoing(self) -> Outgoing:

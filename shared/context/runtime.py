@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
     from shared.ports.nonces import Nonces
+    from shared.ports.notifier import Channel, Notifier
     from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
     from shared.ports.rate_limits import RateLimits
@@ -61,6 +62,8 @@ class Runtime:
     rails: dict[str, Rail] = field(default_factory=dict)
     clients: Clients | None = None
     """The clients of the realm that issues access tokens; None when the platform issues them itself."""
+    notifiers: dict[Channel, Notifier] = field(default_factory=dict)
+    """The gateways for messages to persons, by channel."""
     outgoing: Outgoing | None = None
     """Requests to addresses that tenants have chosen. None in a process that sends none."""
     request_quiet: RequestQuiet | None = None

@@ -14,6 +14,7 @@ from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
 from shared.records.idempotency import IDEMPOTENCY
+from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_REGISTRIES, NOTIFICATIONS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
@@ -44,6 +45,9 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     USAGES,
     USERS,
     USER_CHANGES,
+    NOTIFICATIONS,
+    NOTIFICATION_PREFERENCES,
+    NOTIFICATION_REGISTRIES,
     WEBHOOK_DELIVERIES,
     WEBHOOK_ENDPOINTS,
     WEBHOOK_REGISTRIES,

@@ -418,6 +418,8 @@ GET /v1/platform/dead-letters
 GET /v1/platform/dead-letters/*
 POST /v1/platform/dead-letters/*/replay
 POST /v1/platform/dead-letters/*/discard
+GET /v1/users/*/notification-preferences
+PATCH /v1/users/*/notification-preferences
 POST /v1/webhook-endpoints
 GET /v1/webhook-endpoints
 GET /v1/webhook-endpoints/*

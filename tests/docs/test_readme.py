@@ -72,10 +72,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     entry = "  - payments/settle.yaml\n"
     assert entry in listed.read_text()
     listed.write_text(listed.read_text().replace(entry, entry + "  - payments/thank_payer.yaml\n"))
-    events = copied.root / "events/payments/settled.py"
-    known, taken = re.subn(r"    terminal: .*\n", "", events.read_text())
-    assert taken == 1
-    events.write_text(known)
     with (copied.root / "knative/eventing/triggers/payments.yaml").open("a") as triggers:
         triggers.write(text(NEW_TRIGGER))
     return copied

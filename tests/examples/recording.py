@@ -105,6 +105,7 @@ async def record(data_dir: Path) -> Examples:
         await _payments(recorder, client, payer, payee)
         await _books(recorder, client, payer)
         await _dead_letters(recorder, deployment, client)
+        await _notifications(recorder, client)
         await _webhooks(recorder, deployment, client)
     return recorder.found
 
@@ -278,6 +279,14 @@ class _Accepting:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
         del url, headers, body
         return OutgoingAnswer(204, None, 84)
+
+
+async def _notifications(recorder: Recorder, client: Client) -> None:
+    user = (await client.read("/v1/users?limit=100"))["data"][-1]
+    path = f"/v1/users/{user['id']}/notification-preferences"
+    quiet = {"from": "22:00", "to": "07:00"}
+    await recorder.send(client, "PATCH", path, {"channels": ["email"], "locale": "pt-BR", "quiet_hours": quiet})
+    await recorder.send(client, "GET", path)
 
 
 async def _webhooks(recorder: Recorder, deployment: Deployment, client: Client) -> None:

@@ -256,10 +256,10 @@ def test_a_change_of_a_manifest_is_found(checkout: Path, file: str, old: str, ne
         ),
         (
             "lastro.account.hold_expired.v1",
-            "lastro.payment.settled.v1",
-            "events/payments/settled.py",
-            "class PaymentSettled",
-            "The Trigger payments-expire consumes lastro.payment.settled.v1, which is declared terminal. Remove",
+            "lastro.account.opened.v1",
+            "events/accounts.py",
+            "class AccountOpened",
+            "The Trigger payments-expire consumes lastro.account.opened.v1, which is declared terminal. Remove",
         ),
         (
             "lastro.account.hold_expired.v1",

@@ -36,6 +36,11 @@ _RESPONSES: Final = (
 RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
     "accounts": _SIGNATURES,
     "ledger": _SIGNATURES,
+    "notifications": (
+        *_SIGNATURES,
+        _transit("encrypt", "personal-data", "Stores the tokens of devices."),
+        _transit("decrypt", "personal-data", "Writes to users by their names and addresses."),
+    ),
     "operations": _SIGNATURES,
     "payments": _SIGNATURES,
     "providers": (

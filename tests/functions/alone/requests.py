@@ -11,7 +11,9 @@ import orjson
 from events.failure import Failure
 from events.holds import FundsHeld, FundsRefused
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
+from events.notifications import NotificationDue
 from events.payments.canceled import PaymentCanceled
+from events.payments.settled import PaymentSettled
 from events.sweeps import HoldExpired, SagaOverdue, Tick
 from events.webhooks import WebhookDeliveryDue
 from shared.adapters.pix.callback_signature import sign
@@ -75,6 +77,8 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "ledger/get_transfer": lambda s: Request(200, f"/v1/ledger/transfers/{s.transfer}"),
     "ledger/list_entries": lambda s: Request(200, f"/v1/ledger/accounts/{s.payer}/entries"),
     "ledger/trial_balance": lambda s: Request(200, "/v1/ledger/trial-balance"),
+    "notifications/get_notification_preferences": lambda s: Request(200, _preferences(s)),
+    "notifications/update_notification_preferences": lambda s: Request(200, _preferences(s), {"channels": ["email"]}),
     "operations/discard_dead_letter": lambda s: Request(200, f"{_letter(s)}/discard", {"reason": "a test's"}),
     "operations/discard_platform_dead_letter": lambda s: Request(
         200, f"{_platform_letter(s)}/discard", {"reason": "a test's"}
@@ -142,6 +146,10 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
 
 def _letter(story: Story) -> str:
     return f"/v1/dead-letters/{story.dead_letter}"
+
+
+def _preferences(story: Story) -> str:
+    return f"/v1/users/{story.user}/notification-preferences"
 
 
 def _endpoint(story: Story) -> str:
@@ -260,6 +268,31 @@ def _tick(story: Story) -> Envelope:
     return _event(Tick(schedule="alone"), tenant=None)
 
 
+def _settled(story: Story) -> Envelope:
+    return _event(
+        PaymentSettled(
+            payment_id=story.settled,
+            amount=Money(value=1_000, currency="BRL"),
+            payer_account_id=story.payer,
+            payee_account_id=story.payee,
+            amount_captured=Money(value=1_000, currency="BRL"),
+            transfer_id=story.transfer,
+        )
+    )
+
+
+def _notification_due(story: Story) -> Envelope:
+    return _event(
+        NotificationDue(
+            notification_id="ntf_1",
+            user_id=story.user,
+            channel="email",
+            event_id="evt_1",
+            event_type="lastro.payment.settled.v1",
+        )
+    )
+
+
 def _delivery_due(story: Story) -> Envelope:
     return _event(
         WebhookDeliveryDue(
@@ -282,6 +315,9 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "accounts/hold_funds": lambda s: s.events["lastro.payment.created.v1"],
     "accounts/release_funds": _canceled,
     "ledger/post_transfer": lambda s: s.events["lastro.payment.capture_requested.v1"],
+    "notifications/end_quiet_hours": _tick,
+    "notifications/notify": _settled,
+    "notifications/send_notification": _notification_due,
     "operations/expire_holds": _tick,
     "operations/park_dead_letter": _given_up,
     "operations/sweep_outbox": _tick,
