@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.context.context import Context
 from shared.http.models import METADATA, CreatedAt, Resource, UpdatedAt
-from shared.records.users import UserDocument, UserStatus
+from shared.records.users import UserDocument, UserStatus, is_erased
 
 
 class UserDocumentNumber(Resource):
@@ -69,11 +69,6 @@ async def personal_data(ctx: Context, users: Sequence[UserDocument]) -> list[Per
         else PersonalData(next(opened), next(opened), next(opened), None if user["phone"] is None else next(opened))
         for user in users
     ]
-
-
-def is_erased(user: UserDocument) -> bool:
-    """Return whether the personal data of the user was erased."""
-    return user.get("erased_at") is not None
 
 
 def user_resource(user: UserDocument, data: PersonalData | None) -> User:

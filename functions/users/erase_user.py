@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from functions.users._history import record_action
-from functions.users._user import User, is_erased, user_resource
+from functions.users._user import User, user_resource
 from shared.context.context import Context
 from shared.context.tenant_work import in_pages
 from shared.core.problems import Problem
@@ -15,7 +15,7 @@ from shared.http import idempotent_answers
 from shared.http.models import Command
 from shared.ports.documents import Query
 from shared.records.idempotency import IDEMPOTENCY
-from shared.records.users import USER_CHANGES, USERS, UserChangeDocument
+from shared.records.users import USER_CHANGES, USERS, UserChangeDocument, is_erased
 
 
 class EraseUser(Command):

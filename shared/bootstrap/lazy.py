@@ -326,6 +326,9 @@ class LazySecrets:
     async def open(self, sealed: Sequence[str], context: str) -> list[str]:
         return await (await self._secrets()).open(sealed, context)
 
+    async def rewrap(self, sealed: Sequence[str], context: str) -> list[str]:
+        return await (await self._secrets()).rewrap(sealed, context)
+
     async def blind_index(self, plaintext: str, context: str) -> str:
         return await (await self._secrets()).blind_index(plaintext, context)
 

@@ -43,6 +43,10 @@ class TenantSecrets:
         tenant."""
         return await self._secrets.open(sealed, self._tenant_id)
 
+    async def rewrap(self, sealed: Sequence[str]) -> list[str]:
+        """Return the same fields, sealed with the newest keys; unchanged where they have these. Raises as `open`."""
+        return await self._secrets.rewrap(sealed, self._tenant_id)
+
     async def blind_index(self, plaintext: str) -> str:
         """Return a keyed digest. Equal values of a sealed field have the same digest within this tenant, so it can be
         searched."""

@@ -35,6 +35,13 @@ class Secrets(Protocol):
         """Decrypt fields. Raises ValueError when one was not encrypted here with this context."""
         ...
 
+    async def rewrap(self, sealed: Sequence[str], context: str) -> list[str]:
+        """Return the same fields, sealed with the newest keys. A field that has the newest key is returned unchanged.
+
+        Raises ValueError as `open` does.
+        """
+        ...
+
     async def blind_index(self, plaintext: str, context: str) -> str:
         """Return a keyed digest of a value, by which equal values of a sealed field are found within one context."""
         ...

@@ -92,3 +92,8 @@ USER_CHANGES: Final = Collection(
     changes=UserChangeChanges,
     indexes=(Index(("user_id",)),),
 )
+
+
+def is_erased(user: UserDocument) -> bool:
+    """Return whether the personal data of the user was erased."""
+    return user.get("erased_at") is not None

@@ -35,6 +35,14 @@ class SecretsSuite:
             with pytest.raises(ValueError, match="not sealed"):
                 await secrets.open([other], "ten_1")
 
+    async def test_fields_of_the_newest_key_are_rewrapped_to_themselves(self, secrets: Secrets) -> None:
+        """A rewrap without a rotation returns the same texts, and refuses what `open` refuses."""
+        sealed = await secrets.seal(["a", "", "b"], "ten_1")
+        assert await secrets.rewrap(sealed, "ten_1") == sealed
+        assert await secrets.rewrap([], "ten_1") == []
+        with pytest.raises(ValueError, match="not sealed"):
+            await secrets.rewrap(sealed, "ten_2")
+
     async def test_a_blind_index_finds_equal_values(self, secrets: Secrets) -> None:
         """Equal values have equal blind indexes in one context; other values and contexts have different ones."""
         digest = await secrets.blind_index("a@example.com", "ten_1")

@@ -15,6 +15,11 @@ path "transit/decrypt/lastro-personal-data" {
   capabilities = ["update"]
 }
 
+# Seals personal data again after a key was rotated.
+path "transit/rewrap/lastro-personal-data" {
+  capabilities = ["update"]
+}
+
 # Finds a user by document number.
 path "transit/hmac/lastro-blind-index/sha2-256" {
   capabilities = ["update"]

@@ -80,6 +80,15 @@ class KeyFileSecrets(Adapter):
         self._read_keys()
         return [self._unseal(text, f"field/{context}").decode() for text in sealed]
 
+    async def rewrap(self, sealed: Sequence[str], context: str) -> list[str]:
+        self._read_keys()
+        place, current = f"field/{context}", f"{_PREFIX}:{self._current}:"
+        opened = [self._unseal(text, place) for text in sealed]
+        return [
+            text if text.startswith(current) else self._seal(plain, place)
+            for text, plain in zip(sealed, opened, strict=True)
+        ]
+
     async def blind_index(self, plaintext: str, context: str) -> str:
         self._read_keys()
         # Each context has its own key, so that equal values of two tenants have different indexes.

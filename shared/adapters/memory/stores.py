@@ -432,6 +432,10 @@ class MemorySecrets(Adapter):
             raise ValueError("a field was not sealed by this store for this context")
         return [bytes.fromhex(text.removeprefix(prefix)).decode() for text in sealed]
 
+    async def rewrap(self, sealed: Sequence[str], context: str) -> list[str]:
+        await self.open(sealed, context)
+        return list(sealed)
+
     async def blind_index(self, plaintext: str, context: str) -> str:
         self.require_open()
         return f"index:{context}:{plaintext.encode().hex()}"

@@ -57,6 +57,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_SIGNATURES,
         _transit("encrypt", "personal-data", "Stores personal data."),
         _transit("decrypt", "personal-data", "Shows a user to the user's tenant."),
+        _transit("rewrap", "personal-data", "Seals personal data again after a key was rotated."),
         Right("{transit}/hmac/{prefix}-blind-index/sha2-256", _UPDATE, "Finds a user by document number."),
         *_RESPONSES,
     ),

@@ -125,15 +125,14 @@ class VaultSecrets(Adapter):
         return [opened[at] for at in range(len(sealed))]
 
     async def rewrap(self, sealed: Sequence[str], context: str) -> list[str]:
-        """Return the same fields, sealed with the newest version of their keys, without decrypting them here. Raises
-        ValueError as `open` does."""
         rewrapped: dict[int, str] = {}
         for purpose, places in _by_purpose(sealed).items():
             items = [{"ciphertext": _ciphertext(sealed[at]), "context": _base64(context)} for at in places]
             results = await self._batch("rewrap", purpose, items)
-            rewrapped.update(
-                {at: f"{purpose}:{result['ciphertext']}" for at, result in zip(places, results, strict=True)}
-            )
+            for at, result in zip(places, results, strict=True):
+                anew = f"{purpose}:{result['ciphertext']}"
+                # Vault seals a field of the newest version anew too.
+                rewrapped[at] = sealed[at] if _version(sealed[at]) == _version(anew) else anew
         return [rewrapped[at] for at in range(len(sealed))]
 
     async def blind_index(self, plaintext: str, context: str) -> str:
@@ -216,6 +215,11 @@ def _by_purpose(sealed: Sequence[str]) -> dict[str, list[int]]:
 
 def _ciphertext(sealed: str) -> str:
     return sealed.partition(":")[2]
+
+
+def _version(sealed: str) -> str:
+    """Return the purpose and the version of the key of a sealed field."""
+    return sealed.rpartition(":")[0]
 
 
 def _base64(text: str) -> str:

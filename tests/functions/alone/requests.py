@@ -339,6 +339,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,
+    "users/rewrap_users": _tick,
     "webhooks/dispatch": lambda s: s.events["lastro.payment.created.v1"],
     "webhooks/send": _delivery_due,
     "webhooks/send_due": _tick,
