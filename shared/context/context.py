@@ -56,12 +56,6 @@ class Origin(NamedTuple):
     dead_letter_id: str | None = None
     """The id of the dead letter that caused the run. The events of the run carry it (see DEAD_LETTER_ID)."""
 
-    @property
-    def domain(self) -> str:
-        """The domain of the operation (`<domain>/<operation>`). The run may write only the collections of this
-        domain."""
-        return self.operation.partition("/")[0]
-
 
 class Context:
     """The unit of work of one run of a handler, and the services that a handler may use.
@@ -84,7 +78,8 @@ class Context:
         self.now = now = runtime.clock.now()
         self.now_text = format_time(now)
         self._documents = documents = runtime.documents
-        self._domain = origin.domain
+        # The run may write only the collections of the domain of its operation (`<domain>/<operation>`).
+        self._domain = origin.operation.partition("/")[0]
         self._staged: dict[tuple[str, str], Any] = {}
         self._loaded: dict[tuple[str, str], Any] | None = None
         self._facts = 0

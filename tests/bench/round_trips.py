@@ -218,13 +218,20 @@ def table(found: Mapping[str, Trips]) -> str:
         depth = f"{len(trips.rounds)}" + (f", {len(trips.after)} later" if late else "")
         rows.append((name, *(_number(trips.calls[each]) for each in PURPOSES), str(trips.calls.total()), depth))
     calls = sum((trips.calls for trips in found.values()), Counter[str]())
-    settling = sum(found[name].until(BUS) for name in STEPS) + found[SETTLING].until(COMMIT)
-    rows.append(
-        ("a payment", *(_number(calls[each]) for each in PURPOSES), str(calls.total()), f"{settling} until settled")
-    )
+    rows.append(("a payment", *(_number(calls[each]) for each in PURPOSES), str(calls.total()), ""))
+    waits = _waits_until_settled(found)
+    rows.append(("waits until settled", *(_number(waits[each]) for each in PURPOSES), "", str(waits.total())))
     lines = [f"| {' | '.join(row)} |" for row in rows]
     lines.insert(1, f"|---|{'---:|' * (len(rows[0]) - 1)}")
     return "\n".join(lines)
+
+
+def _waits_until_settled(found: Mapping[str, Trips]) -> Counter[str]:
+    """Return the round trips one after the other until a payment is settled. One for several purposes counts for the
+    first column."""
+    rounds = [each for name in STEPS for each in found[name].rounds[: found[name].until(BUS)]]
+    rounds += found[SETTLING].rounds[: found[SETTLING].until(COMMIT)]
+    return Counter(next(purpose for purpose in PURPOSES if purpose in calls) for calls in rounds)
 
 
 def _number(count: int) -> str:

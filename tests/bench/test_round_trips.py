@@ -109,7 +109,8 @@ def test_table_of_trips() -> None:
     one = Trips((Counter({READ: 2}), Counter({COMMIT: 1}), Counter({BUS: 1})), (Counter({CACHE: 1}),))
     lines = table(dict.fromkeys(PATH, one)).splitlines()
     assert lines[2] == "| payments/create_payment | 2 | 1 |  |  | 1 | 1 |  | 5 | 3, 1 later |"
-    assert lines[-1] == "| a payment | 14 | 7 |  |  | 7 | 7 |  | 35 | 14 until settled |"
+    assert lines[-2] == "| a payment | 14 | 7 |  |  | 7 | 7 |  | 35 |  |"
+    assert lines[-1] == "| waits until settled | 5 | 5 |  |  |  | 4 |  |  | 14 |"
 
 
 def test_round_trips_until_a_purpose() -> None:
@@ -184,3 +185,12 @@ def test_round_trips_of_a_payment(payment_on_servers: tuple[dict[str, Trips], in
     """The page has exactly the calls and round trips that each function of a payment makes on the real servers."""
     found, _ = payment_on_servers
     assert table(found) == round_trips.written(), "run `task count:servers -- --write` and look at what has changed"
+
+
+def test_hold_funds_reads_in_three_rounds_and_commits_once(payment_on_servers: tuple[dict[str, Trips], int]) -> None:
+    """Holding funds reads the inbox with its lock, then the hold and both accounts, then the payer's owner; and has one
+    transaction."""
+    rounds = payment_on_servers[0]["accounts/hold_funds"].rounds
+    transaction = (Counter({COMMIT: 1}),) * 5
+    reads = (Counter({READ: 1, CACHE: 1}), Counter({READ: 3}), Counter({READ: 1}))
+    assert rounds[:8] == reads + transaction

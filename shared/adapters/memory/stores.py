@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -64,6 +64,9 @@ class MemoryDocuments(Adapter):
 
     adapter_name = "store"
 
+    answers_at_once: Final = True
+    """A document is in memory."""
+
     def __init__(self, collections: Iterable[Collection[Any, ...]]) -> None:
         self._collections = frozenset(collections)
         self._rows: Rows = {}
@@ -76,11 +79,6 @@ class MemoryDocuments(Adapter):
     def read_token(self) -> None:
         """Return None: this store never loses a document that was read."""
         return None
-
-    @property
-    def answers_at_once(self) -> bool:
-        """Return True: a document is in memory."""
-        return True
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         self._require(collection)

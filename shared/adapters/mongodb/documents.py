@@ -67,11 +67,16 @@ class Attempt:
 class MongoDocuments:
     """The documents port on MongoDB."""
 
+    answers_at_once: Final = False
+    """A read waits for a server."""
+
     def __init__(self, server: Server, collections: Iterable[Collection[Any, ...]]) -> None:
         self._server = server
         self._collections = frozenset(collections)
         self._combiner = Combiner(self._write)
         self._in_progress: set[asyncio.Task[None]] = set()
+        self._unmarked: list[tuple[Sequence[Envelope], asyncio.Future[None]]] = []
+        self._marking: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @property
@@ -80,11 +85,6 @@ class MongoDocuments:
         return None
 
     # Reading
-
-    @property
-    def answers_at_once(self) -> bool:
-        """Return False: a read waits for a server."""
-        return False
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         """See Documents.get."""
@@ -241,11 +241,40 @@ class MongoDocuments:
     async def mark_sent(self, events: Sequence[Envelope]) -> None:
         """See Documents.mark_sent. An event without a place in a history is deleted.
 
-        It does not wait for a majority: a lost mark only causes another publication, which consumers recognise.
+        While a write of marks is in progress, further ones wait and are written together. It does not wait for a
+        majority: a lost mark only causes another publication, which consumers recognise.
         """
         self._require()
-        if events:
-            await self._server.write(OUTBOX, [_sent(event) for event in events], majority=False)
+        if not events:
+            return
+        marked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unmarked.append((events, marked))
+        if self._marking is None:
+            self._marking = asyncio.create_task(self._mark())
+            self._in_progress.add(self._marking)
+            self._marking.add_done_callback(self._ended)
+        await marked
+
+    async def _mark(self) -> None:
+        try:
+            while self._unmarked:
+                waiting, self._unmarked = self._unmarked, []
+                # Statements of one kind are one command.
+                statements = sorted((_sent(event) for events, _ in waiting for event in events), key=_kind)
+                error: Exception | None = None
+                try:
+                    await self._server.write(OUTBOX, statements, majority=False)
+                except Exception as failed:  # noqa: BLE001 - any error is passed to the callers
+                    error = failed
+                for _, marked in waiting:
+                    if not marked.done():
+                        marked.set_result(None) if error is None else marked.set_exception(error)
+        finally:
+            self._marking = None
+
+
+def _kind(statement: Statement) -> bool:
+    return isinstance(statement, Update)
 
 
 def _sent(event: Envelope) -> Statement:

@@ -58,6 +58,9 @@ _Writes = dict[Key, tuple[Table, Document | None, Document | None, str | None]]
 class SqliteDocuments:
     """The documents port on SQLite. Everything but `find` and `durable` runs without suspension."""
 
+    answers_at_once: Final = True
+    """A document comes from memory or this machine's disk."""
+
     def __init__(
         self,
         journal: Journal,
@@ -85,11 +88,6 @@ class SqliteDocuments:
         if self._definitions:
             self._journal.touch(0)
             await self._journal.durable()
-
-    @property
-    def answers_at_once(self) -> bool:
-        """Return True: a document comes from memory or this machine's disk."""
-        return True
 
     async def get(self, collection: Collection[D, ...], tenant_id: str, id: str) -> D | None:
         key = (collection.name, tenant_id, id)

@@ -23,6 +23,7 @@ from shared.ports.documents import (
     InboxMarker,
     NonceUsed,
     Query,
+    Unavailable,
     VersionConflict,
 )
 from shared.ports.nonces import Nonce
@@ -172,6 +173,38 @@ async def test_unsent_events_are_returned_until_they_are_marked(documents: Mongo
     await documents.mark_sent(events[:2])
     assert [each.id for each in await documents.unsent("2026-01-09", 10)] == ["e3"]
     assert [each.id for each in await documents.history("ten_1", "h", None, 10)] == ["e2"]
+
+
+async def test_marks_of_concurrent_commits_are_written_together(documents: MongoDocuments, server: ModelServer) -> None:
+    """Marks of commits at the same time are one write; while it is in progress, further ones wait and are the next."""
+    events = [event(f"e{number}", history="h/1" if number % 2 else None) for number in range(12)]
+    await documents.commit(Commit("ten_1", events=events))
+    server.calls.clear()
+    first = asyncio.gather(*(documents.mark_sent([each]) for each in events[:6]))
+    while not server.calls:  # noqa: ASYNC110 - the model has no event for it
+        await asyncio.sleep(0)
+    await asyncio.gather(first, *(documents.mark_sent([each]) for each in events[6:]))
+    assert server.calls == [("write", "outbox")] * 2
+    assert not await documents.unsent("9", 100)
+
+
+async def test_an_error_of_a_mark_reaches_each_caller(
+    documents: MongoDocuments, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When marks cannot be written, every caller that waits for them raises that, and later marks are written."""
+    events = [event(f"e{number}") for number in range(4)]
+    await documents.commit(Commit("ten_1", events=events))
+    with monkeypatch.context() as patch:
+
+        async def fail(*_: Any, **named: Any) -> Any:
+            await asyncio.sleep(0)
+            raise Unavailable("no primary")
+
+        patch.setattr(server, "write", fail)
+        found = await asyncio.gather(*(documents.mark_sent([each]) for each in events), return_exceptions=True)
+    assert {type(each) for each in found} == {Unavailable}
+    await documents.mark_sent(events)
+    assert not await documents.unsent("9", 100)
 
 
 async def test_one_document_of_a_commit_is_written_once(documents: MongoDocuments, server: ModelServer) -> None:
