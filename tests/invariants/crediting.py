@@ -26,7 +26,7 @@ from shared.core.settings import Settings
 from shared.functions.decorators import operation_of
 from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
-from shared.records.accounts import HoldDocument
+from shared.records.accounts import HOLDS, HoldDocument
 from shared.records.catalogue import COLLECTIONS
 from tests.invariants.holding import AMOUNT, PAYEE, TENANT, DownBus, new_account
 from tests.invariants.world import runtime_of
@@ -73,7 +73,9 @@ def accounts(payments: int) -> list[dict[str, Any]]:
 def hold(number: int) -> HoldDocument:
     """Return the active hold of a payment."""
     payment_id = f"pay_{number:04}"
-    return {
+    made: Any = {
+        # A field that is not named here has no value.
+        **dict.fromkeys(HOLDS.fields),
         "id": derived_id("hld", TENANT, payment_id, "hold"),
         "tenant_id": TENANT,
         "version": 1,
@@ -85,11 +87,11 @@ def hold(number: int) -> HoldDocument:
         "cause_id": payment_id,
         "payment_id": payment_id,
         "counterparty_account_id": PAYEE,
-        "expires_at": None,
-        "failure": None,
+        "limited": False,
         "created_at": _TIME,
         "updated_at": _TIME,
     }
+    return cast("HoldDocument", made)
 
 
 def posted(number: int) -> Envelope:

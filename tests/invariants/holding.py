@@ -11,7 +11,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from random import Random
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from events.payments.created import PaymentCreated
 from functions.accounts.hold_funds import hold_funds
@@ -26,7 +26,7 @@ from shared.functions.decorators import operation_of
 from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.documents import Unavailable
-from shared.records.accounts import AccountDocument
+from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.catalogue import COLLECTIONS
 from tests.invariants.world import runtime_of
 
@@ -49,22 +49,22 @@ class DownBus:
 
 def new_account(id: str, posted: int) -> AccountDocument:
     """Return a new account with a balance in minor units."""
-    return {
+    made: Any = {
+        # A field that is not named here has no value.
+        **dict.fromkeys(ACCOUNTS.fields),
         "id": id,
         "tenant_id": TENANT,
         "version": 1,
         "owner_id": "usr_1",
         "currency": "BRL",
         "status": "active",
-        "block_mode": None,
-        "block_reason": None,
         "posted": posted,
         "held": 0,
         "overdraft_limit": 0,
-        "metadata": None,
         "created_at": "2026-01-01T00:00:00.000000Z",
         "updated_at": "2026-01-01T00:00:00.000000Z",
     }
+    return cast("AccountDocument", made)
 
 
 def created(number: int) -> Envelope:

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -36,13 +36,18 @@ def database(mongodb_url: str) -> Iterator[str]:
     dropped(url)
 
 
-async def holds_active(database: str) -> MongoDocuments:
-    """Return the documents: the merchant, its payers, and an active hold for each payment."""
-    documents = MongoDocuments(await emptied(database, COLLECTIONS), COLLECTIONS)
+@pytest.fixture
+async def documents(database: str) -> AsyncIterator[MongoDocuments]:
+    """The documents: the merchant, its payers, and an active hold for each payment."""
+    server = await emptied(database, COLLECTIONS)
+    documents = MongoDocuments(server, COLLECTIONS)
     inserts: list[Any] = [(ACCOUNTS, account) for account in accounts(PAYMENTS)]
     inserts += [(HOLDS, cast("Any", hold(number))) for number in range(PAYMENTS)]
-    await documents.commit(Commit(TENANT, inserts=inserts))
-    return documents
+    try:
+        await documents.commit(Commit(TENANT, inserts=inserts))
+        yield documents
+    finally:
+        await server.aclose()
 
 
 @contextmanager
@@ -81,10 +86,11 @@ async def check_books(documents: Documents) -> None:
     assert set(changed.values()) == {PAYMENTS // PAYERS}
 
 
-async def test_concurrent_credits_of_two_processes_are_few_transactions(database: str) -> None:
+async def test_concurrent_credits_of_two_processes_are_few_transactions(
+    database: str, documents: MongoDocuments
+) -> None:
     """Two processes credit one merchant 120 times each, 32 at a time: at most half as many transactions are committed,
     and fewer than half as many end in a conflict; each transfer has one effect."""
-    documents = await holds_active(database)
     half = PAYMENTS // 2
     with crediting(database, 0, half, 1) as first, crediting(database, half, PAYMENTS, 2) as second:
         counts = Counter[str]()
@@ -94,13 +100,13 @@ async def test_concurrent_credits_of_two_processes_are_few_transactions(database
     await check_books(documents)
     assert counts["committed"] <= PAYMENTS // 2
     assert counts["conflicts"] < PAYMENTS // 2
-    await documents._server.aclose()
 
 
-async def test_credits_that_are_delivered_twice_have_one_effect_when_a_process_is_killed(database: str) -> None:
+async def test_credits_that_are_delivered_twice_have_one_effect_when_a_process_is_killed(
+    database: str, documents: MongoDocuments
+) -> None:
     """Two processes apply overlapping sets of transfers; one is killed on the way and started again with all of them.
     No credit is lost and none is made twice, and what the killed process has said is there."""
-    documents = await holds_active(database)
     said: set[str] = set()
     with ExitStack() as stack:
         first = stack.enter_context(crediting(database, 0, PAYMENTS * 2 // 3, 1))
@@ -115,4 +121,3 @@ async def test_credits_that_are_delivered_twice_have_one_effect_when_a_process_i
             assert len(finished(process)[0]) == count
     await check_books(documents)
     assert said <= {f"pay_{number:04}" for number in range(PAYMENTS // 3, PAYMENTS)}
-    await documents._server.aclose()
