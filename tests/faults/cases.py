@@ -181,6 +181,19 @@ async def leave_flags(stage: Stage) -> str:
     return "a platform that starts meanwhile uses the state on its disk"
 
 
+async def leave_realm(stage: Stage) -> str:
+    """Close and refuse all connections to Keycloak, and start one of the platforms again meanwhile."""
+    proxy = stage.servers.proxy("keycloak")
+    await asyncio.to_thread(proxy.cut)
+    await stage.kill("a")
+    starting = asyncio.create_task(stage.start("a"))
+    await asyncio.sleep(2 * LASTING_SECONDS)
+    assert not starting.done(), "a platform has started without the keys of its realm"
+    await asyncio.to_thread(proxy.restore)
+    await starting
+    return "a platform that starts meanwhile waits for Keycloak; the other goes on with the known keys"
+
+
 async def disturb(names: Sequence[str], begin: Callable[[Proxy], None], stage: Stage) -> str:
     """Disturb the connections to some servers, and restore them."""
     proxies = [stage.servers.proxy(name) for name in names]
@@ -285,5 +298,11 @@ CASES: Final = (
         "one of three Cassandra nodes is killed (`kill -9`) and started again after 8 s",
         partial(kill_node, "cassandra-cluster", "cassandra2"),
         Layout(ledger="cassandra-cluster"),
+    ),
+    Case(
+        "realm-away",
+        "Keycloak refuses connections for 8 s, and one of the platforms is killed and started again meanwhile",
+        leave_realm,
+        Layout(identity="keycloak"),
     ),
 )

@@ -91,6 +91,8 @@ class Client:
 
     addresses: Mapping[str, str]
     credentials: Credentials
+    token_url: str = TOKEN_PATH
+    """An absolute URL, or a path of each platform."""
     counts: Counts = field(default_factory=Counts)
     kept: dict[str, Kept] = field(default_factory=dict)
     doors: dict[str, Door] = field(default_factory=dict)
@@ -225,7 +227,7 @@ class Client:
             "client_id": self.credentials.client_id,
             "client_secret": self.credentials.client_secret,
         }
-        response = await door.http.post(TOKEN_PATH, data=form)
+        response = await door.http.post(self.token_url, data=form)
         if _is_retried(response):
             return response
         assert response.status_code == 200, response.text

@@ -15,6 +15,7 @@ import hvac
 
 from tests.servers.cassandra_server import CassandraClusterServer, CassandraServer
 from tests.servers.kafka_server import KafkaClusterServer, KafkaServer
+from tests.servers.keycloak_server import KeycloakServer
 from tests.servers.mongodb_server import MongodbServer
 from tests.servers.openbao_server import ROOT_TOKEN, OpenbaoServer
 from tests.servers.processes import Advertised, Processes
@@ -38,6 +39,8 @@ class Layout(NamedTuple):
     bus: str = "kafka"
     secrets: str = "openbao"
     flags: str = "unleash"
+    identity: str = ""
+    """Empty where the platforms issue their tokens themselves."""
 
 
 class _Running(NamedTuple):
@@ -85,7 +88,7 @@ class Servers:
             proxies = ToxiproxyServer()
             proxies.install()
             self._api = proxies.start(self._proxies)
-        for name in layout:
+        for name in filter(None, layout):
             if name not in self._running:
                 self._running[name] = self._started(name)
 
@@ -160,5 +163,6 @@ _SERVERS: Final[Mapping[str, Callable[[Advertised], Server]]] = {
     "kafka-cluster": lambda _: KafkaClusterServer(),
     "openbao": lambda _: OpenbaoServer(),
     "unleash": lambda _: UnleashServer(),
+    "keycloak": KeycloakServer,
 }
 _BEHIND_A_PROXY: Final = frozenset({"mongodb", "cassandra", "redis", "kafka", "openbao", "unleash"})

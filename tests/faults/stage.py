@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
+from shared.adapters.keycloak.clients import AdminAccess, RealmClients, admin_api
+from shared.core.clock import SystemClock
+from shared.identity.tenancy import TENANT_SCOPES
+from shared.ports.identity import NewClient
 from tests.cli.started import run
+from tests.contract.calling import TOKEN_PATH
 from tests.faults.client import Client, Credentials
 from tests.faults.servers import Layout, Servers
 from tests.invariants.armed import CLOCK, SWEEPS
 from tests.invariants.crash_client import Platform
+from tests.servers.keycloak_server import PLATFORM_CLIENT, PROVISIONING_CLIENT, SECRET
 from tests.servers.openbao_server import ROOT_TOKEN
 from tests.servers.unleash_server import ADMIN_TOKEN
 
@@ -59,9 +66,11 @@ class Stage:
 
     def _settings(self) -> dict[str, str]:
         name = f"faults_{uuid4().hex[:8]}"
-        urls = {port: self.servers.url(server) for port, server in self.layout._asdict().items()}
+        urls = {port: self.servers.url(server) for port, server in self.layout._asdict().items() if server}
         query = f"auth=token&kv=kv-{name}&transit=transit-{name}&prefix={name}"
+        realm = urls.get("identity", "")
         return {
+            **({"LASTRO_IDENTITY": realm, "LASTRO_IDENTITY_CLIENT_SECRET": SECRET} if realm else {}),
             "LASTRO_DOCUMENTS": urls["documents"].replace("/lastro?", f"/{name}?") + f"&{_OPTIONS}",
             "LASTRO_LEDGER": urls["ledger"].replace("/lastro?", f"/{name}?"),
             "LASTRO_CACHE": f"{urls['cache']}?namespace={name}",
@@ -110,8 +119,31 @@ class Stage:
         for name in list(self._platforms):
             await self.kill(name)
 
+    @property
+    def realm(self) -> str:
+        """The URL of the realm, or an empty text."""
+        return self.settings.get("LASTRO_IDENTITY", "")
+
+    @property
+    def token_url(self) -> str:
+        """Where clients get their tokens: an absolute URL of the realm, or the path of each platform."""
+        return f"{self.realm}/protocol/openid-connect/token" if self.realm else TOKEN_PATH
+
+    async def admit(self, tenant: Credentials) -> None:
+        """Register a tenant's client in the realm, if there is one."""
+        if not self.realm:
+            return
+        clients = RealmClients(AdminAccess(PROVISIONING_CLIENT, SECRET, admin_api(self.realm)), SystemClock())
+        clients.token_url = self.token_url
+        async with aclosing(clients):
+            await clients.register(
+                NewClient(tenant.client_id, tenant.client_secret, tenant.tenant_id, tuple(TENANT_SCOPES))
+            )
+
     def operator(self) -> Credentials:
         """Return the credentials of the platforms' operator."""
+        if self.realm:
+            return Credentials(PLATFORM_CLIENT, SECRET)
         known = json.loads((self._folder / "a" / "credentials.json").read_text())["platform"]
         return Credentials(known["client_id"], known["client_secret"])
 

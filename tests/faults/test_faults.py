@@ -37,10 +37,11 @@ async def test_nothing_is_lost_and_nothing_happens_twice(case: Case, prepare: Pr
 
 async def run(case: Case, stage: Stage) -> Outcome:
     """Run a case with a tenant of its own, and return the outcome. Fails when something does not hold."""
-    operator = Client(stage.addresses, stage.operator())
+    operator = Client(stage.addresses, stage.operator(), stage.token_url)
     body = {"name": case.name, "limits": {"requests_per_second": 1000}}
     tenant = Credentials.of_tenant(await operator.command(f"tenant-{case.name}", "/v1/tenants", body))
-    client = Client(stage.addresses, tenant)
+    await stage.admit(tenant)
+    client = Client(stage.addresses, tenant, stage.token_url)
     stage.client = client
     async with stores_of(stage) as world, contextlib.aclosing(operator), contextlib.aclosing(client):
         load, watch = Load(client), Watch(world.platform, client.id)

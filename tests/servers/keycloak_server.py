@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import httpx
 
 from tests.servers.installing import installed, java, program, run
-from tests.servers.processes import Processes, free_port
+from tests.servers.processes import Advertised, Processes, free_port
 
 VERSION: Final = "26.7.3"
 REALM: Final = "lastro"
@@ -33,6 +33,10 @@ class KeycloakServer:
 
     name: ClassVar[str] = "keycloak"
 
+    def __init__(self, advertised: Advertised = str) -> None:
+        """`advertised` says at which address clients reach it, such as that of a proxy in front of it."""
+        self._advertised = advertised
+
     def install(self) -> None:
         """Download it with Maven and build it, once for each version. The build takes a minute."""
         _installed()
@@ -40,7 +44,7 @@ class KeycloakServer:
     def start(self, processes: Processes) -> str:
         """Return http://127.0.0.1:PORT/realms/lastro when it is ready: its port answers 503 for a while before that."""
         port, management = free_port(), free_port()
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://{self._advertised(f'127.0.0.1:{port}')}"
         options = ["--http-enabled=true", f"--hostname={address}", "--http-host=127.0.0.1", f"--http-port={port}"]
         command = [str(_own_home(processes.data) / "bin" / "kc.sh"), "start", "--optimized", "--import-realm", *options]
         processes.start(
