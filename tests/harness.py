@@ -348,7 +348,8 @@ class Harness:
             request.headers["content-type"] = "application/json"
         request.headers.update(headers or {})
         answer = await serve(operation, request, self.runtime)
-        return Answer(answer.status, answer.headers, answer.body)
+        content = [piece async for piece in answer.stream] if answer.stream is not None else [answer.body]
+        return Answer(answer.status, answer.headers, b"".join(content))
 
     def _authorize(
         self,

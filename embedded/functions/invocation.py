@@ -6,9 +6,10 @@ Both have the same contract.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 from embedded.broker.delivery import Answer
@@ -49,9 +50,13 @@ class DirectInvoker:
         try:
             operation = function.operation
             assert isinstance(operation, HttpOperation)
-            return await serve(operation, request, self._runtime)
-        finally:
+            response = await serve(operation, request, self._runtime)
+        except BaseException:
             self._functions.leave(function)
+            raise
+        # A function is in use until its response has been read.
+        response.on_end(lambda: self._functions.leave(function))
+        return response
 
 
 class FrameworkInvoker:
@@ -87,9 +92,12 @@ class FrameworkInvoker:
     ) -> HttpResponse:
         function = self._functions.enter(service)
         try:
-            return await call_app(self._app(service), method, path, query, headers, body)
-        finally:
+            response = await call_app(self._app(service), method, path, query, headers, body)
+        except BaseException:
             self._functions.leave(function)
+            raise
+        response.on_end(lambda: self._functions.leave(function))
+        return response
 
     def _unload(self, service: Service) -> None:
         # The framework loads the file again, as a module named after its stem.
@@ -110,16 +118,20 @@ class FrameworkInvoker:
 async def call_app(
     app: Any, method: str, path: str, query: str, headers: list[tuple[str, str]], body: bytes
 ) -> HttpResponse:
-    """Send one request through an ASGI application in this process. The sender of the response sets its length."""
-    raw_path = path.encode("latin-1")
+    """Send one request through an ASGI application in this process. The sender of the response sets its length.
+
+    A body that the application sends in several pieces is the stream of the response. The application waits while a
+    piece is not read.
+    """
     scope = {
         "type": "http",
-        "asgi": {"version": "3.0"},
+        # From 2.4 on, `send` raises when the client has disconnected; before, an application polls `receive` for it.
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
         "path": unquote(path),
-        "raw_path": raw_path,
+        "raw_path": path.encode("latin-1"),
         "query_string": query.encode("latin-1"),
         "root_path": "",
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
@@ -127,20 +139,81 @@ async def call_app(
         "client": ("127.0.0.1", 0),
         "state": {},
     }
-    response = HttpResponse(500, {}, b"")
-    chunks: list[bytes] = []
+    exchange = _Exchange(body)
+    running = asyncio.ensure_future(exchange.run(app, scope))
+    try:
+        await asyncio.wait((running, exchange.streaming), return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        running.cancel()
+        raise
+    if exchange.streaming.done():
+        exchange.response.stream = _AppStream(running, exchange)
+    else:
+        exchange.streaming.cancel()
+        running.result()
+    return exchange.response
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
 
-    async def send(message: dict[str, Any]) -> None:
+class _Exchange:
+    """One request to an ASGI application, and its response."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.response = HttpResponse(500, {}, b"")
+        self.streaming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the first of several pieces was sent."""
+        self.pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
+        """The pieces of a stream, and None when the application has ended."""
+        self.is_closed = False
+        """Whether the stream is closed: its pieces are not read any more."""
+
+    async def run(self, app: Any, scope: dict[str, Any]) -> None:
+        try:
+            await app(scope, self._receive, self._send)
+        finally:
+            if self.streaming.done() and not self.is_closed:
+                await self.pieces.put(None)
+
+    async def _receive(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": self._body, "more_body": False}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        response = self.response
         if message["type"] == "http.response.start":
+            if self.streaming.done():
+                # The framework answers an error with 500, which uvicorn too refuses after the first piece.
+                raise RuntimeError("the application failed after the first piece of its response")
             response.status = message["status"]
             response.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]}
             response.headers.pop("content-length", None)
         elif message["type"] == "http.response.body":
-            chunks.append(message.get("body", b""))
+            piece = message.get("body", b"")
+            if message.get("more_body", False) and not self.streaming.done():
+                self.streaming.set_result(None)
+            if self.streaming.done():
+                await self.pieces.put(piece)
+            else:
+                response.body = piece
 
-    await app(scope, receive, send)
-    response.body = b"".join(chunks)
-    return response
+
+class _AppStream:
+    """The body of a response that an application sends in pieces. Closing it cancels the application."""
+
+    def __init__(self, running: asyncio.Task[None], exchange: _Exchange) -> None:
+        self._running = running
+        self._exchange = exchange
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._exchange.pieces.get()
+        if piece is None:
+            await self._running  # raises the error of an application that has failed
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        self._exchange.is_closed = True
+        self._running.cancel()
+        await asyncio.wait((self._running,))

@@ -86,9 +86,15 @@ class Gateway:
             return self.refuse(request, busy)
         self.in_flight += 1
         try:
-            return await self.handle(request)
-        finally:
-            self.in_flight -= 1
+            response = await self.handle(request)
+        except BaseException:
+            self._answered()
+            raise
+        response.on_end(self._answered)
+        return response
+
+    def _answered(self) -> None:
+        self.in_flight -= 1
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request. Never raises."""

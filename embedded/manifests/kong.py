@@ -99,6 +99,7 @@ class KongRoute(_Strict):
     strip_path: bool = True
     preserve_host: bool = False
     regex_priority: int = 0
+    response_buffering: bool = True
     protocols: list[Literal["http", "https"]] = []
     tags: list[str] = []
     plugins: list[KongPlugin] = []

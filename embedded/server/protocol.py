@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import Final, Protocol, cast
 
 from embedded.server.connections import NEVER, Connections
 from embedded.server.reading import RequestReader
-from embedded.server.writing import CONTINUE, to_bytes
+from embedded.server.writing import CONTINUE, LAST_CHUNK, chunk, to_bytes
 from shared.core.problems import Problem
 from shared.core.settings import Settings
-from shared.http.messages import HttpRequest, HttpResponse
+from shared.http.messages import HttpRequest, HttpResponse, Stream
 
 log = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 2
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "_writing_paused",
+        "_written",
         "deadline",
     )
 
@@ -73,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._stage = "between"
         self._reading_paused = False
         self._writing_paused = False
+        # Done when the client has read enough for the next piece of a stream, or has disconnected.
+        self._written: asyncio.Future[None] | None = None
         self._client_ended = False
         self._closing = False
         self.deadline = NEVER
@@ -90,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._reader.close()
         self._connections.leave(self)
+        self._go_on_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, or buffer it and stop reading while a request is in progress or the client does not read."""
@@ -117,6 +122,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on with the next request, now that the client reads again."""
         self._writing_paused = False
+        self._go_on_writing()
         if self._task is None and not self._closing:
             self._go_on()
 
@@ -180,11 +186,18 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: HttpRequest) -> None:
         with_body = request.method != "HEAD"  # the application turns a HEAD into a GET
+        streaming = False
         try:
             response = await self._application.answer(request)
+            if response.stream is not None:
+                streaming = True
+                await self._send_stream(request, response, response.stream, with_body=with_body)
         except asyncio.CancelledError:
             if self._closing:
                 raise
+            if streaming:
+                self.abort()  # without its end, the client knows that the body is not complete
+                return
             # The server is stopping, so later requests of the connection are not processed.
             self._reader.abandon()
             response = self._application.refuse(request, Problem("dependency_unavailable", _CANCELLED))
@@ -193,21 +206,67 @@ class Connection(asyncio.Protocol):
             self._connections.end(self)
         if self._closing:
             return
-        reader = self._reader
-        is_last = reader.ended and not reader.requests and reader.refusal is None
-        self._send(request, response, is_last=is_last, with_body=with_body)
+        if not streaming:
+            self._send(request, response, is_last=self._is_last(), with_body=with_body)
         self._stage = "answered"
         self._go_on()
 
-    def _send(self, request: HttpRequest, response: HttpResponse, *, is_last: bool, with_body: bool) -> None:
-        date = self._connections.date
+    def _is_last(self) -> bool:
+        """Whether the connection ends after the response that is sent now."""
+        reader = self._reader
+        return reader.ended and not reader.requests and reader.refusal is None
+
+    async def _send_stream(
+        self, request: HttpRequest, response: HttpResponse, stream: Stream, *, with_body: bool
+    ) -> None:
+        """Send a head and the pieces of a body, not faster than the client reads them.
+
+        A stream that raises, which its maker logs, is cut: the connection ends without the end of the body.
+        """
+        async with aclosing(stream):
+            if self._closing:
+                return
+            chunked = request.version == "1.1"
+            if not self._send(request, response, is_last=self._is_last(), with_body=with_body) or not with_body:
+                return
+            try:
+                async for piece in stream:
+                    if piece:
+                        self._transport.write(chunk(piece) if chunked else piece)
+                        await self._client_reads()
+                    if self._transport.is_closing():
+                        return
+            except Exception:  # noqa: BLE001 - whatever the reason is, the body has no end
+                self.abort()
+                return
+            if chunked:
+                self._transport.write(LAST_CHUNK)
+
+    async def _client_reads(self) -> None:
+        """Return when the client has read enough for the next piece. It has `idle_seconds` for that."""
+        if self._writing_paused and not self._closing:
+            self.deadline = self._connections.now + self._settings.idle_seconds
+            self._written = asyncio.get_running_loop().create_future()
+            await self._written
+            self.deadline = NEVER
+
+    def _go_on_writing(self) -> None:
+        written, self._written = self._written, None
+        if written is not None and not written.done():
+            written.set_result(None)
+
+    def _send(self, request: HttpRequest, response: HttpResponse, *, is_last: bool, with_body: bool) -> bool:
+        """Send a response. Returns False when it cannot be sent and the client receives `internal_error` instead."""
+        date, chunked = self._connections.date, request.version == "1.1"
         try:
-            message = to_bytes(response, date, is_last=is_last, with_body=with_body)
+            message = to_bytes(response, date, is_last=is_last, with_body=with_body, chunked=chunked)
         except ValueError:
             log.exception("a response cannot be sent")
             failed = self._application.refuse(request, Problem("internal_error", "The response could not be sent."))
-            message = to_bytes(failed, date, is_last=is_last, with_body=with_body)
+            self._transport.write(to_bytes(failed, date, is_last=is_last, with_body=with_body))
+            return False
         self._transport.write(message)
+        return True
 
     def _wait(self) -> None:
         """Wait for the client. Head and body have one deadline each, in however many pieces they arrive."""

@@ -195,6 +195,8 @@ class RequestReader:
         request = HttpRequest(parser.get_method().decode("latin-1"), path, query, headers, b"", repeated)
         self._request = request
         version = parser.get_http_version()
+        if version != "1.1":
+            request.version = version
         self._is_last = self._is_last or version != "1.1" or parser.should_upgrade()
         if repeated and not repeated.isdisjoint(FRAMING_HEADERS):
             raise _malformed(f"Sent twice: {', '.join(sorted(repeated & FRAMING_HEADERS))}.")

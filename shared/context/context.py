@@ -144,6 +144,16 @@ class Context:
         """How far the time in a signature may differ from `now`."""
         return self.runtime.settings.timestamp_window_seconds
 
+    @property
+    def statement_pdf_lines(self) -> int:
+        """The greatest number of lines of a statement as a PDF."""
+        return self.runtime.settings.statement_pdf_lines
+
+    @property
+    def statement_total_lines(self) -> int:
+        """The greatest number of lines of a period whose totals a page of a statement shows."""
+        return self.runtime.settings.statement_total_lines
+
     def public_url(self, path: str) -> str:
         """Return the URL of a path of this platform, for other systems."""
         return self.runtime.settings.base_url.rstrip("/") + path

@@ -66,6 +66,27 @@ class Amount(Money):
     )
 
 
+# ISO 4217, column "minor unit"; all other currencies have two decimals.
+_DECIMALS: Final = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+}
+
+
+def decimals(currency: str) -> int:
+    """Return the number of decimal places of a currency (ISO 4217): 2 for BRL, 0 for JPY."""
+    return _DECIMALS.get(currency, 2)
+
+
+def decimal_text(minor_units: int, currency: str) -> str:
+    """Return minor units as a decimal number with a point: `-1234.50`."""
+    places = decimals(currency)
+    if not places:
+        return str(minor_units)
+    digits = str(abs(minor_units)).zfill(places + 1)
+    return f"{'-' if minor_units < 0 else ''}{digits[:-places]}.{digits[-places:]}"
+
+
 @lru_cache(maxsize=4096)
 def money(value: int, currency: str) -> Money:
     """Return the Money of `value` minor units. Cached: a payment uses the same few amounts a dozen times."""

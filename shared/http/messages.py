@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 if TYPE_CHECKING:
     from shared.context.rate_limits import RateGate
@@ -29,6 +29,18 @@ _EVENT_PREFIX: Final = "ce-"
 MUTATING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
+class Stream(Protocol):
+    """The pieces of a body, in their order. An asynchronous generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Begin to read."""
+        ...
+
+    async def aclose(self) -> None:
+        """End it. Nothing more is read from it."""
+        ...
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """One request. `path` and `query` are as they were sent: nothing is decoded or normalized.
@@ -47,6 +59,8 @@ class HttpRequest:
     caller: Caller | None = None
     """The caller, when a gateway in this process has already verified the token."""
     wait: bool = field(default=True)
+    version: str = "1.1"
+    """The client's version of HTTP. A response to 1.0 has no chunks: the end of the connection ends its body."""
 
     def header(self, name: str) -> str | None:
         """Return the value of a header (lower-case name), or None when it is absent or empty."""
@@ -55,11 +69,55 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """A response: the status, the header fields by name, and the body in bytes."""
+    """A response: the status, the header fields by name, and the body in bytes.
+
+    `stream` is the body of a response whose length is not known before it is sent; `body` is empty then. Its owner is
+    who receives the response: it reads the stream, or closes it (`aclose`). A stream that raises has no end: the
+    connection is cut, so that the client does not take a part for the whole.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    stream: Stream | None = None
+
+    def on_end(self, action: Callable[[], object]) -> None:
+        """Call `action` when the body has been read or closed; at once for a body in bytes."""
+        if self.stream is None:
+            action()
+        else:
+            self.stream = _WithEnd(self.stream, action)
+
+
+class _WithEnd:
+    """A stream that calls an action once, when it has ended or is closed; also when it is closed before it is read,
+    which a generator does not notice."""
+
+    def __init__(self, stream: Stream, action: Callable[[], object]) -> None:
+        self._stream = stream
+        self._pieces = aiter(stream)
+        self._action: Callable[[], object] | None = action
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._pieces)
+        except BaseException:
+            self._end()
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        action, self._action = self._action, None
+        if action is not None:
+            action()
 
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:

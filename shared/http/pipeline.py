@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -24,8 +25,9 @@ from shared.core.problems import Problem, render
 from shared.http import idempotency_key as idempotency
 from shared.http import idempotent_answers
 from shared.http.admission import admit, refuse_repeated_headers, signature_replayed, verify_signature
+from shared.http.files import File
 from shared.http.idempotent_answers import REPLAYED, Record
-from shared.http.messages import MUTATING, HttpRequest, HttpResponse
+from shared.http.messages import MUTATING, HttpRequest, HttpResponse, Stream
 from shared.http.methods import handler_for
 from shared.http.operation import Access, HttpOperation, Progress
 from shared.http.query_string import parse_query
@@ -353,16 +355,45 @@ async def _await_result(run: _Run, ctx: Context, progress: Progress, result: Any
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _response(run: _Run, result: BaseModel | HttpResponse | None) -> HttpResponse:
+def _response(run: _Run, result: BaseModel | File | HttpResponse | None) -> HttpResponse:
     operation = run.operation
     if result is None:
         return HttpResponse(operation.status, {}, b"")
     if isinstance(result, HttpResponse):
         return result
+    if isinstance(result, File):
+        headers = {
+            "content-type": result.media_type,
+            "content-disposition": f'attachment; filename="{result.name}"',
+            "vary": "Accept",
+        }
+        if isinstance(result.content, bytes):
+            return HttpResponse(operation.status, headers, result.content)
+        return HttpResponse(operation.status, headers, b"", _content(run, result.content))
     headers = {"content-type": JSON_TYPE}
+    if operation.files:
+        headers["vary"] = "Accept"
     if operation.location is not None:
         headers["location"] = operation.location.format(result=result, **run.parameters)
     return HttpResponse(operation.status, headers, result.__pydantic_serializer__.to_json(result))
+
+
+async def _content(run: _Run, content: Stream) -> Stream:
+    """Yield the pieces of a file, each when what it was read from is durable. An error is logged and ends the stream
+    with it."""
+    try:
+        async with aclosing(content):
+            async for piece in content:
+                await run.durable()
+                yield piece
+                # Neither a store in memory nor a client that reads fast suspends: other requests go first.
+                await asyncio.sleep(0)
+    except (Unavailable, Problem) as error:
+        log.warning("the response to %s is cut: %s", run.request_id, error)
+        raise
+    except Exception:
+        log.exception("the response to %s is cut", run.request_id)
+        raise
 
 
 def _preferred_wait(run: _Run) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 from pydantic import BaseModel
 
@@ -77,6 +77,10 @@ def _adapter(operation: HttpOperation, runtime: RuntimeSource) -> Callable[[Requ
         from starlette.responses import Response as FrameworkResponse
 
         answer = await _serve_framework_request(operation, request, runtime())
+        if answer.stream is not None:
+            from starlette.responses import StreamingResponse
+
+            return StreamingResponse(answer.stream, answer.status, answer.headers)
         return FrameworkResponse(answer.body, answer.status, answer.headers)
 
     return target
@@ -126,7 +130,9 @@ def _parameters(handler: Handler) -> _Parameters:
             found.request_parameter = name
         elif isinstance(hint, type) and issubclass(hint, BaseModel):
             found.model_parameter, found.model = name, hint
-    result = hints.get("return")
-    if isinstance(result, type) and issubclass(result, BaseModel):
-        found.result = result
+    returned = hints.get("return")
+    # An operation that answers with JSON or a file returns a union of both.
+    for result in (returned, *get_args(returned)):
+        if isinstance(result, type) and issubclass(result, BaseModel):
+            found.result = result
     return found

@@ -96,6 +96,7 @@ from pydantic import BaseModel
 
 from shared.context.context import Context
 from shared.functions.decorators import http_function
+from shared.http.files import File
 from shared.http.operation import Access
 
 
@@ -103,10 +104,19 @@ class Shown(BaseModel):
     item: str
 
 
-@http_function("GET /v1/items/{item}", access=Access.PROVIDER)
-async def show_item(item: str, ctx: Context) -> Shown:
+async def pieces(item):
+    for number in range(3):
+        yield f"{item} {number};".encode()
+    if item == "broken":
+        raise RuntimeError("the shelf fell")
+
+
+@http_function("GET /v1/items/{item}", access=Access.PROVIDER, files=("text/plain",))
+async def show_item(item: str, ctx: Context) -> Shown | File:
     """Show an item."""
-    return Shown(item=item)
+    if item == "whole":
+        return File("text/plain", "whole.txt", b"all of it")
+    return Shown(item=item) if item.startswith("itm_") else File("text/plain", "item.txt", pieces(item))
 '''
 SOLD = "[{exact: {type: sold}}]"
 TO_BROKER = "{apiVersion: eventing.knative.dev/v1, kind: Broker, name: default}"
@@ -419,3 +429,51 @@ async def test_both_invokers_serve_alike(invoker: DirectInvoker | FrameworkInvok
     assert (response.status, response.body) == (200, b'{"item":"itm_1"}')
     missing = await invoker.serve("show-item", HttpRequest("GET", "/v1/items/", "", {}, b""))
     assert missing.status == 404
+
+
+def asked(item: str) -> HttpRequest:
+    return HttpRequest("GET", f"/v1/items/{item}", "", {}, b"")
+
+
+async def test_both_invokers_stream_alike(invoker: DirectInvoker | FrameworkInvoker) -> None:
+    """With both invokers a file comes in pieces, and its function is in use until the last one is read."""
+    response = await invoker.serve("show-item", asked("crate"))
+    assert (response.status, response.headers["content-type"], response.body) == (200, "text/plain", b"")
+    assert response.headers["content-disposition"] == 'attachment; filename="item.txt"'
+    assert "content-length" not in response.headers
+    assert response.stream is not None
+    assert in_use(invoker) == 1
+    assert b"".join([piece async for piece in response.stream]) == b"crate 0;crate 1;crate 2;"
+    assert in_use(invoker) == 0
+    whole = await invoker.serve("show-item", asked("whole"))
+    assert (whole.body, whole.stream, in_use(invoker)) == (b"all of it", None, 0)
+
+
+@pytest.mark.parametrize("read", [0, 1])
+async def test_a_closed_stream_releases_its_function(invoker: DirectInvoker | FrameworkInvoker, read: int) -> None:
+    """A stream that is closed before its end, or before it is read at all, releases its function."""
+    response = await invoker.serve("show-item", asked("crate"))
+    assert response.stream is not None
+    for _ in range(read):
+        assert (await anext(aiter(response.stream))).startswith(b"crate 0;")
+    await response.stream.aclose()
+    assert in_use(invoker) == 0
+
+
+async def test_a_stream_that_fails_has_no_end(
+    invoker: DirectInvoker | FrameworkInvoker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With both invokers the error of a stream reaches its reader after the pieces before it, and is logged once."""
+    response = await invoker.serve("show-item", asked("broken"))
+    assert response.stream is not None
+    pieces = aiter(response.stream)
+    assert b"".join([await anext(pieces) for _ in range(3)]) == b"broken 0;broken 1;broken 2;"
+    with pytest.raises(RuntimeError):
+        await anext(pieces)
+    assert in_use(invoker) == 0
+    assert [record.getMessage() for record in caplog.records if "is cut" in record.getMessage()]
+
+
+def in_use(invoker: DirectInvoker | FrameworkInvoker) -> int:
+    """Return the calls of the function that are not finished."""
+    return next(status.in_flight for status in invoker._functions.status() if status.service == "show-item")
