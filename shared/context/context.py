@@ -145,6 +145,11 @@ class Context:
         return self.runtime.settings.timestamp_window_seconds
 
     @property
+    def reconciliation_movements(self) -> int:
+        """The greatest number of movements on each side of a reconciliation."""
+        return self.runtime.settings.reconciliation_movements
+
+    @property
     def statement_pdf_lines(self) -> int:
         """The greatest number of lines of a statement as a PDF."""
         return self.runtime.settings.statement_pdf_lines
@@ -153,6 +158,10 @@ class Context:
     def statement_total_lines(self) -> int:
         """The greatest number of lines of a period whose totals a page of a statement shows."""
         return self.runtime.settings.statement_total_lines
+
+    def count(self, name: str, label: str, by: int) -> None:
+        """Increase the metric `lastro_<name>_total` with this label. A run that is repeated counts again."""
+        self.runtime.telemetry.count(name, label, by)
 
     def public_url(self, path: str) -> str:
         """Return the URL of a path of this platform, for other systems."""

@@ -120,6 +120,7 @@ class Settings(NamedTuple):
     webhooks_endpoints: int = 20
     webhooks_seconds: float = 15.0
     webhooks_stay_seconds: float = 45.0
+    reconciliation_movements: int = 2_000
     statement_pdf_lines: int = 10_000
     statement_total_lines: int = 10_000
     trace_ratio: float = 1.0

@@ -18,6 +18,7 @@ from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
+from shared.records.reconciliations import RECONCILIATIONS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENT_REGISTRATIONS, CLIENTS, SIGNING_KEYS, TENANTS
@@ -38,6 +39,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     PIX_CHARGES,
     PROVIDER_CURSORS,
     RECEIPTS,
+    RECONCILIATIONS,
     REFUNDS,
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,

@@ -407,6 +407,8 @@ GET /v1/pix/charges/*
 GET /v1/pix/charges/*/qr.png
 POST /v1/providers/*/callbacks
 POST /v1/providers/pix/callbacks/pix
+POST /v1/reconciliations
+GET /v1/reconciliations/*
 GET /v1/ledger/transfers/*
 GET /v1/ledger/accounts/*/entries
 GET /v1/ledger/trial-balance

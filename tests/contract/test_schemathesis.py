@@ -82,6 +82,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
         settled = await pair.paid()
         refund = await tenant.made(f"/v1/payments/{settled['id']}/refunds", {"amount": {"value": 1, "currency": "BRL"}})
         deposit = {"account_id": pair.payer, "amount": {"value": 1, "currency": "BRL"}, "method": "pix"}
+        day = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
         entries = await tenant.read(f"/v1/ledger/accounts/{pair.payer}/entries")
         assert tenant.key is not None
         known = {
@@ -97,6 +98,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
             "txid": (await tenant.made("/v1/pix/charges", {"account_id": pair.payer, "amount": deposit["amount"]}))[
                 "txid"
             ],
+            "reconciliation_id": (await tenant.made("/v1/reconciliations", day))["id"],
             "transfer_id": entries["data"][0]["transfer_id"],
             # Not the tenant that signs, because the test rotates and revokes keys.
             "tenant_id": (await deployment.new_tenant()).tenant_id,

@@ -223,6 +223,7 @@ SCOPES = {
     "/v1/pix/charges": "pix",
     "/v1/ledger": "ledger",
     "/v1/dead-letters": "operations",
+    "/v1/reconciliations": "operations",
     "/v1/platform/dead-letters": "platform:admin",
 }
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -213,6 +214,13 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **sign(secret, body, now)}
     for path in ("/v1/providers/pix/callbacks", "/v1/providers/pix/callbacks/pix"):
         await recorder.send(provider, "POST", path, body, change=change)
+    day = {
+        "provider": "pix",
+        "from": f"{now:%Y-%m-%d}T00:00:00Z",
+        "to": f"{now + timedelta(days=1):%Y-%m-%d}T00:00:00Z",
+    }
+    made = await recorder.send(client, "POST", "/v1/reconciliations", day)
+    await recorder.send(client, "GET", f"/v1/reconciliations/{made['id']}")
 
 
 async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) -> None:

@@ -38,6 +38,7 @@ TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TE
 BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)
 LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
 
+DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 BODIES: dict[str, Any] = {"operations/discard_dead_letter": {"reason": "not wanted"}}
 """Bodies of the operations that require one."""
 
@@ -48,6 +49,7 @@ UNKNOWN = {
     "refund_id": "rfd_019b76daa800700099999999999fffff",
     "deposit_id": "dep_019b76daa800700099999999999fffff",
     "txid": "019b76daa800700099999999999fffff",
+    "reconciliation_id": "rec_019b76daa800700099999999999fffff",
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
     "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
     "delivery_id": "whd_019b76daa800700099999999999fffff",
@@ -87,6 +89,7 @@ async def stage(make: Make) -> Stage:
     await world.settle()
     (row,) = [p for p in await everything(world, victim.id, PAYMENTS) if p["id"] == settled]
     ids["transfer_id"] = row["transfer_id"]
+    ids["reconciliation_id"] = (await victim.made("/v1/reconciliations", DAY))["id"]
     ids["dead_letter_id"] = await park_something(made)
     ids["endpoint_id"] = await endpoint(victim)
     await endpoint(victim)

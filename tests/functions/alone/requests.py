@@ -101,12 +101,14 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "providers/create_deposit": lambda s: Request(
         201, "/v1/deposits", {"account_id": s.payer, "amount": _reais(900), "method": "pix"}
     ),
+    "providers/create_reconciliation": lambda s: Request(201, "/v1/reconciliations", _day()),
     "providers/get_deposit": lambda s: Request(200, f"/v1/deposits/{s.deposit}"),
     "providers/create_pix_charge": lambda s: Request(
         201, "/v1/pix/charges", {"account_id": s.payer, "amount": _reais(900)}
     ),
     "providers/get_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}"),
     "providers/get_pix_charge_qr": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/qr.png"),
+    "providers/get_reconciliation": lambda s: Request(200, f"/v1/reconciliations/{s.reconciliation}"),
     "providers/receive_callback": lambda s: _callback(),
     "providers/receive_pix_callback": lambda s: _callback("/v1/providers/pix/callbacks/pix"),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
@@ -142,6 +144,10 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
         200, f"{_endpoint(s)}/deliveries/{s.webhook_delivery}/resend", {}
     ),
 }
+
+
+def _day() -> dict[str, str]:
+    return {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 
 
 def _letter(story: Story) -> str:

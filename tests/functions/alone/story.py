@@ -57,6 +57,7 @@ class Story:
     """A payment whose transfer was requested from the ledger."""
     deposit: str
     txid: str
+    reconciliation: str
     dead_letter: str
     platform_dead_letter: str
     """The id of a dead letter whose event has no tenant."""
@@ -118,6 +119,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
+    day = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+    reconciliation = await harness.call("POST", "/v1/reconciliations", day)
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
     harness.runtime.rails["pix"] = RecordingRail()
     charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})
@@ -148,6 +151,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         capturing=capturing,
         deposit=deposit.json["id"],
         txid=charge.json["txid"],
+        reconciliation=reconciliation.json["id"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
         webhook_endpoint=endpoint,
