@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,16 +12,14 @@ from cli.client import Client
 from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
 from cli.output import console, money, print_json, say
+from cli.stores import open_stores, store_settings, tenant_ids
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from shared.context.ledger_verification import Verified
     from shared.core.settings import Settings
-    from shared.ports.documents import Documents
-    from shared.ports.ledger import LedgerStore
 
-_TENANTS: Final = 100
 app = typer.Typer(no_args_is_help=True, help="The ledger.")
 
 
@@ -73,7 +69,7 @@ def verify(
 
     difference: str | None = None
     try:
-        asyncio.run(_verify(_settings(data_dir), tenant, verified))
+        asyncio.run(_verify(store_settings(data_dir), tenant, verified))
     except LedgerDifference as error:
         difference = str(error)
     if as_json:
@@ -84,55 +80,16 @@ def verify(
         raise CliError(difference)
 
 
-def _settings(data_dir: Path) -> Settings:
-    from shared.bootstrap.starting import read_settings
-    from shared.core.settings import InvalidSettings
-
-    try:
-        settings = read_settings()
-    except InvalidSettings as error:
-        raise CliError(str(error)) from None
-    if not settings.documents and not data_dir.exists():
-        raise CliError(f"there is no data directory {data_dir}: name the platform's own with --data-dir")
-    return settings._replace(data_dir=str(data_dir), data_lock_seconds=0.0)
-
-
 async def _verify(settings: Settings, tenant_id: str | None, verified: Callable[[str, Verified], None]) -> None:
     """Verify the ledger of one tenant, or of each; `verified` is called after each one. Raises LedgerDifference."""
     from shared.context.ledger_verification import verify_ledger
 
-    async with _stores(settings) as (documents, ledger):
+    async with open_stores(settings) as (documents, ledger):
         if tenant_id is not None:
             verified(tenant_id, await verify_ledger(ledger, tenant_id))
             return
-        async for each in _tenant_ids(documents):
+        async for each in tenant_ids(documents):
             verified(each, await verify_ledger(ledger, each))
-
-
-@asynccontextmanager
-async def _stores(settings: Settings) -> AsyncIterator[tuple[Documents, LedgerStore]]:
-    """Open the configured stores."""
-    from shared.bootstrap.process import Process
-    from shared.ports.documents import Unavailable
-
-    async with AsyncExitStack() as closing:
-        try:
-            process = await closing.enter_async_context(Process(settings))
-            ports = await process.open_ports("thread")
-        except Unavailable as error:
-            raise CliError(str(error)) from None
-        yield ports.documents, ports.ledger
-
-
-async def _tenant_ids(documents: Documents) -> AsyncIterator[str]:
-    from shared.ports.documents import Query
-    from shared.records.tenants import TENANTS
-
-    after: str | None = None
-    while page := await documents.find(TENANTS, None, Query(after=after, limit=_TENANTS)):
-        for tenant in page:
-            yield tenant["id"]
-        after = page[-1]["id"]
 
 
 def is_balanced(balance: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, events, ledger, notifications, payments, release, simulate, stack, topics
+from cli import dead_letters, events, ledger, notifications, payments, release, simulate, stack, statements, topics
 from cli.demo import demo
 from cli.errors import CliError
 from cli.functions import functions
@@ -40,6 +40,7 @@ app.add_typer(notifications.app, name="notifications")
 app.add_typer(release.app, name="release")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(stack.app, name="stack")
+app.add_typer(statements.app, name="statements")
 app.add_typer(topics.app, name="topics")
 app.command()(openapi)
 app.command()(wiring)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.ledger import PostedLeg, TransferPosted
 from events.statements import LineRecorded
-from functions.statements._lines import place
+from functions.statements._lines import counterparty, line_id, place
 from shared.context.context import Context
 from shared.core.money import money
 from shared.functions.decorators import event_function
@@ -18,7 +18,11 @@ async def project_transfer(event: TransferPosted, ctx: Context) -> None:
     for leg in event.legs:
         if is_system_account(leg.account_id):
             continue
-        line = ctx.insert(LINES, _line(event, leg, ctx))
+        line = _line(event, leg, ctx)
+        # A line that exists was rebuilt from the ledger before its fact arrived. The commit finds out; only then is the
+        # line read.
+        if not ctx.attempt or await ctx.get(LINES, line["id"]) is None:
+            ctx.insert(LINES, line)
         ctx.emit(
             LineRecorded(
                 account_id=leg.account_id,
@@ -38,7 +42,7 @@ def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
         "id": place(leg.account_id, recorded_at, leg.sequence),
         "tenant_id": ctx.tenant_id,
         "version": 1,
-        "line_id": ctx.derived_id("lin", event.transfer_id, f"line/{leg.leg}"),
+        "line_id": line_id(ctx.tenant_id, event.transfer_id, leg.leg),
         "account_id": leg.account_id,
         "sequence": leg.sequence,
         "recorded_at": recorded_at,
@@ -48,12 +52,6 @@ def _line(event: TransferPosted, leg: PostedLeg, ctx: Context) -> LineDocument:
         "currency": leg.currency,
         "transfer_id": event.transfer_id,
         "payment_id": event.payment_id,
-        "counterparty_account_id": _counterparty(event, leg),
+        "counterparty_account_id": counterparty(event.legs, leg.direction),
         "description": event.description,
     }
-
-
-def _counterparty(event: TransferPosted, leg: PostedLeg) -> str | None:
-    """Return the account of the opposite direction, or None when there are several."""
-    others = {other.account_id for other in event.legs if other.direction != leg.direction}
-    return others.pop() if len(others) == 1 else None

@@ -72,6 +72,7 @@ async def decide_and_commit(
         if attempt:
             await _pause(runtime, attempt)
         ctx = Context(runtime, tenant_id, origin, caller)
+        ctx.attempt = attempt
         ctx.pending.inbox = marker
         decision = await decide(ctx)
         pending = ctx.pending

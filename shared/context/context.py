@@ -68,13 +68,15 @@ class Context:
 
     __slots__ = (
         *("_documents", "_domain", "_event_id", "_facts", "_loaded", "_staged"),
-        *("caller", "now", "now_text", "origin", "pending", "runtime", "tenant_id"),
+        *("attempt", "caller", "now", "now_text", "origin", "pending", "runtime", "tenant_id"),
     )
 
     def __init__(self, runtime: Runtime, tenant_id: str, origin: Origin, caller: Caller | None = None) -> None:
         self.runtime = runtime
         self.origin = origin
         self.caller = caller
+        self.attempt = 0
+        """How often the handler has run before for the same cause, with a commit that was refused."""
         self.now = now = runtime.clock.now()
         self.now_text = format_time(now)
         self._documents = documents = runtime.documents

@@ -30,6 +30,7 @@ def tenant(id: str) -> TenantDocument:
         "name": id,
         "status": "active",
         "limits": {"requests_per_second": None},
+        "user_review": False,
         "created_at": "2026-01-01T00:00:00.000Z",
     }
 
