@@ -59,3 +59,25 @@ class TransferRefused(LedgerEvent):
     type: ClassVar[str] = "lastro.ledger.transfer_refused.v1"
 
     failure: Failure
+
+
+class AuditCompleted(Event):
+    """A day of the tenant's ledger was audited.
+
+    `differences` names the first 20 of `difference_count` differences. The digests are those of the entries of payment
+    accounts, and of the statement lines that were made from the ledger's facts; they are equal when no fact is lost.
+    """
+
+    type: ClassVar[str] = "lastro.ledger.audit_completed.v1"
+    topic: ClassVar[str] = topics.OPERATIONS
+    subject_field: ClassVar[str] = "day"
+    terminal: ClassVar[bool] = True
+
+    day: str
+    passed: bool
+    transfers: int
+    entries: int
+    postings_digest: str
+    events_digest: str
+    difference_count: int
+    differences: tuple[str, ...]

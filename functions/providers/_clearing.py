@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
 
 from functions.providers._pairing import Movement
 from shared.context.context import Context
+from shared.context.ledger_periods import entries_between
 from shared.core.problems import Problem
 from shared.ports.documents import Query
 from shared.ports.ledger import Entry
 from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
-
-_PAGE: Final = 100
 
 
 async def ledger_movements(ctx: Context, account_id: str, since: str, until: str, limit: int) -> list[Movement]:
@@ -23,7 +20,7 @@ async def ledger_movements(ctx: Context, account_id: str, since: str, until: str
     Raises Problem `validation_failed` when there are more than `limit`.
     """
     movements: list[Movement] = []
-    async for page in _entries(ctx, account_id, since, until):
+    async for page in entries_between(ctx.ledger, ctx.tenant_id, account_id, since, until):
         movements += await asyncio.gather(*(_movement(ctx, entry) for entry in page))
         _require_few(len(movements), limit)
     return movements
@@ -58,36 +55,3 @@ async def _movement(ctx: Context, entry: Entry) -> Movement:
         reference = deposit["end_to_end_id"] if deposit is not None else None
     amount = entry.amount if entry.direction == "debit" else -entry.amount
     return Movement(f"{entry.transfer_id}.{entry.leg}", amount, entry.recorded_at, reference)
-
-
-async def _entries(ctx: Context, account_id: str, since: str, until: str) -> AsyncIterator[Sequence[Entry]]:
-    """Yield an account's entries of a period in pages. Their times never decrease, so the first is found by
-    bisection."""
-    before = await _count_before(ctx, account_id, since)
-    while True:
-        page = await ctx.ledger.entries(ctx.tenant_id, account_id, before, _PAGE)
-        inside = [entry for entry in page if entry.recorded_at < until]
-        if inside:
-            yield inside
-        if len(inside) < _PAGE:
-            return
-        before = inside[-1].sequence
-
-
-async def _count_before(ctx: Context, account_id: str, since: str) -> int:
-    """Return the number of an account's entries that are older than a time."""
-
-    async def is_older(sequence: int) -> bool:
-        found = await ctx.ledger.entries(ctx.tenant_id, account_id, sequence - 1, 1)
-        return bool(found) and found[0].recorded_at < since
-
-    older, limit = 0, 1
-    while await is_older(limit):
-        older, limit = limit, 2 * limit
-    while limit - older > 1:
-        middle = (older + limit) // 2
-        if await is_older(middle):
-            older = middle
-        else:
-            limit = middle
-    return older

@@ -10,7 +10,6 @@ from typing import Final
 from pydantic import Field
 
 from events.reconciliations import ReconciliationCompleted
-from functions.providers._clearing import ledger_movements, reported_movements
 from functions.providers._pairing import Matched, Movement, candidates, match
 from functions.providers._reconciliation import Provider, Reconciliation, reconciliation_resource
 from shared.context.context import Context
@@ -58,6 +57,9 @@ async def create_reconciliation(command: CreateReconciliation, ctx: Context) -> 
     """
     if command.since > command.to:
         raise Problem.at("validation_failed", "/to", "`to` must not be before `from`.")
+    # Imported here: a cold start does not need them.
+    from functions.providers._clearing import ledger_movements, reported_movements
+
     begin, end = _moved(command.since, -WINDOW), _moved(command.to, WINDOW)
     limit = ctx.reconciliation_movements
     account_id = clearing_account(command.provider, HOME_CURRENCY)

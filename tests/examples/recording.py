@@ -36,6 +36,7 @@ _ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
 _CHARGE: Final = re.compile(r"(?<=/charges/)[0-9a-f]{32}\b")
+_END_TO_END: Final = re.compile(r"\bE[0-9]{20}[A-Za-z0-9]{11}\b")
 _QR: Final = re.compile(r"(?<=/qr/)[A-Za-z0-9]{22}\b")
 _VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId", "txid", "br_code"})
 
@@ -51,7 +52,14 @@ def shape(value: Any, name: str = "") -> Any:
         return value
     if name in _VARYING:
         return f"<{name}>"
-    replaced = ((_ID, r"\1_<id>"), (_TIME, "<time>"), (_TRACE, "<trace>"), (_CHARGE, "<txid>"), (_QR, "<qr>"))
+    replaced = (
+        (_ID, r"\1_<id>"),
+        (_TIME, "<time>"),
+        (_TRACE, "<trace>"),
+        (_CHARGE, "<txid>"),
+        (_QR, "<qr>"),
+        (_END_TO_END, "<end to end>"),
+    )
     for pattern, placeholder in replaced:
         value = pattern.sub(placeholder, value)
     return value

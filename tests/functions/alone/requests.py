@@ -324,6 +324,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "notifications/end_quiet_hours": _tick,
     "notifications/notify": _settled,
     "notifications/send_notification": _notification_due,
+    "operations/audit_day": _tick,
     "operations/expire_holds": _tick,
     "operations/park_dead_letter": _given_up,
     "operations/sweep_outbox": _tick,

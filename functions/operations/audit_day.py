@@ -1,0 +1,44 @@
+"""A schedule's tick → ledger.audit_completed for each tenant."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from events.ledger import AuditCompleted
+from events.sweeps import Tick
+from functions.operations._audit import Audit, Day, day_of
+from shared.context.context import Context
+from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
+from shared.functions.decorators import event_function
+
+
+@event_function(Tick, platform=True)
+async def audit_day(_tick: Tick, ctx: Context) -> None:
+    """Audit the day before, of every tenant, and publish the outcome. A repeated tick publishes the same fact."""
+    day = day_of(ctx.now - timedelta(days=1))
+    async for tenant_id in tenant_ids(ctx):
+        cause_id = f"audit/{day.name}/{ctx.origin.cause_id}"
+        await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(_audit, day))
+
+
+async def _audit(day: Day, scope: Context) -> None:
+    audit = Audit(scope, day)
+    await audit.run()
+    passed = not audit.difference_count
+    scope.count("ledger_audits", "passed" if passed else "failed", 1)
+    for difference in audit.differences:
+        scope.log.error("audit of %s: %s", day.name, difference)
+    scope.emit(
+        AuditCompleted(
+            day=day.name,
+            passed=passed,
+            transfers=audit.transfers,
+            entries=audit.entries,
+            postings_digest=audit.postings_digest,
+            events_digest=audit.events_digest,
+            difference_count=audit.difference_count,
+            differences=tuple(audit.differences),
+        ),
+        event_key=f"audit/{day.name}",
+    )

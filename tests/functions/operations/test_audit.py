@@ -1,0 +1,134 @@
+"""The daily audit of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from events.ledger import AuditCompleted
+from events.sweeps import Tick
+from functions.statements._lines import in_period
+from shared.ports.documents import PLATFORM, Commit
+from shared.ports.ledger import Cause, Leg, Transfer
+from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.statement_lines import LINES
+from tests.functions.providers.rail import with_rail
+from tests.functions.providers.test_reconciliation import E1, paid_deposit
+from tests.harness import Harness
+
+
+async def audited(harness: Harness, tenant: str = "acme") -> Any:
+    """Audit the day before, and return the fact of a tenant."""
+    known = len(harness.events)
+    delivery = await harness.deliver(
+        "operations/audit_day", harness.envelope(Tick(schedule="audit_day"), tenant=PLATFORM)
+    )
+    assert delivery.status == 204, delivery
+    [fact] = [
+        event.parsed(AuditCompleted)
+        for event in harness.events[known:]
+        if event.type == AuditCompleted.type and event.tenant_id == tenant
+    ]
+    return fact
+
+
+async def day(harness: Harness) -> Mapping[str, Any]:
+    """Let a day pass with a deposit, a payment and a refund of it. Return the settled payment."""
+    await with_rail(harness)
+    payer = (await harness.account())["id"]
+    await paid_deposit(harness, payer, E1)
+    payee = (await harness.account())["id"]
+    payment = await harness.pay(payer, payee, 300)
+    await harness.run_events()
+    part = {"amount": {"value": 100, "currency": "BRL"}}
+    refund = await harness.call("POST", f"/v1/payments/{payment['id']}/refunds", part)
+    assert refund.status == 201
+    await harness.run_events()
+    harness.clock.advance(timedelta(days=1))
+    return {**await harness.payment(payment["id"]), "refund_id": refund.json["id"]}
+
+
+async def test_a_day_without_differences_passes(harness: Harness) -> None:
+    """The fact has the day, the numbers of transfers and entries, and equal digests of postings and events."""
+    await day(harness)
+    fact = await audited(harness)
+    assert (fact.day, fact.transfers, fact.entries) == ("2026-01-01", 3, 6)
+    assert fact.postings_digest == fact.events_digest
+    assert (fact.passed, fact.difference_count, fact.differences) == (True, 0, ())
+    assert harness.runtime.telemetry.counters["ledger_audits", "passed"] == 1
+
+
+async def test_a_quiet_day_passes(harness: Harness) -> None:
+    """A day without movements passes, for every tenant, whatever happened on other days."""
+    await day(harness)
+    await harness.tenant("other")
+    harness.clock.advance(timedelta(days=1))
+    for tenant in ("acme", "other"):
+        fact = await audited(harness, tenant)
+        assert (fact.day, fact.passed, fact.transfers, fact.differences) == ("2026-01-02", True, 0, ())
+    assert harness.runtime.telemetry.counters["ledger_audits", "passed"] == 4
+
+
+async def test_a_repeated_audit_is_one_fact(harness: Harness) -> None:
+    """The audits of one day publish the fact under one id."""
+    await day(harness)
+    await audited(harness)
+    await audited(harness)
+    ids = {event.id for event in harness.events if event.type == AuditCompleted.type}
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("kind", ["payment", "refund"])
+async def test_a_settled_payment_or_refund_without_its_transfer_is_found(harness: Harness, kind: str) -> None:
+    """A payment or refund that is settled with another transfer's id, or with another amount, is named."""
+    payment = await day(harness)
+    collection: Any = PAYMENTS if kind == "payment" else REFUNDS
+    id = payment["id"] if kind == "payment" else payment["refund_id"]
+    amount = "amount_captured" if kind == "payment" else "amount"
+    changed: dict[str, Any] = {amount: 7}
+    await harness.alter(collection, id, **changed)
+    assert f"the {kind} {id} has another amount than its transfer" in (await audited(harness)).differences
+    await harness.alter(collection, id, transfer_id="ltr_0")
+    differences = (await audited(harness)).differences
+    assert f"the {kind} {id} is settled without its transfer" in differences
+    assert any(text.endswith(f"has no {kind} {id}") for text in differences)
+
+
+async def test_a_transfer_without_a_cause_is_found(harness: Harness) -> None:
+    """A transfer whose payment does not exist is named."""
+    payment = await day(harness)
+    legs = (
+        Leg(payment["payer_account_id"], "debit", 5, "BRL"),
+        Leg(payment["payee_account_id"], "credit", 5, "BRL"),
+    )
+    forged = Transfer("acme", "ltr_forged", Cause("payment", "pay_none"), legs)
+    await harness.runtime.ledger.append(forged, "2026-01-01T23:00:00.000000Z")
+    fact = await audited(harness)
+    assert "the transfer ltr_forged has no payment pay_none" in fact.differences
+    assert f"the statement of {payment['payer_account_id']} differs from the ledger" in fact.differences
+    assert fact.postings_digest != fact.events_digest
+
+
+async def test_a_statement_that_differs_is_found(harness: Harness) -> None:
+    """When a line is missing, the digests differ and its account is named."""
+    payment = await day(harness)
+    account_id = payment["payee_account_id"]
+    line = (await harness.documents.find(LINES, "acme", in_period(account_id, None, None)))[0]
+    await harness.documents.commit(Commit("acme", deletes=[(LINES, line["id"])]))
+    fact = await audited(harness)
+    assert (fact.passed, fact.difference_count) == (False, 1)
+    assert f"the statement of {account_id} differs from the ledger" in fact.differences
+    assert fact.postings_digest != fact.events_digest
+
+
+async def test_a_report_is_bounded(harness: Harness) -> None:
+    """A fact names at most 20 differences, and counts all of them: here, transfers without their deposits."""
+    account = await harness.account()
+    for _ in range(23):
+        await harness.fund(account["id"], 1)
+    harness.clock.advance(timedelta(days=1))
+    fact = await audited(harness)
+    assert (fact.difference_count, len(fact.differences)) == (23, 20)
