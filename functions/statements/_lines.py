@@ -7,12 +7,14 @@ ids, and an old balance is found as fast as the present one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.core.ids import derived_id
 from shared.ports.documents import Query
-from shared.ports.ledger import Direction, Entry, RecordedTransfer
 from shared.records.statement_lines import ID_SEPARATOR, LineDocument
+
+if TYPE_CHECKING:
+    from shared.ports.ledger import Direction, Entry, RecordedTransfer
 
 # "/" is the character after the separator "."; as the end of a range it includes all ids with the separator.
 _BEYOND: Final = "/"
