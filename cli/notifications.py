@@ -7,7 +7,8 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from cli.errors import CliError
-from cli.output import console
+from cli.options import Json
+from cli.output import console, print_json
 
 app = typer.Typer(help="Messages to users about their payments.", no_args_is_help=True)
 _SAMPLE: Final = {
@@ -33,6 +34,8 @@ def preview(
     channel: Annotated[str | None, typer.Option(help="email, sms or push; all without it.")] = None,
     locale: Annotated[str | None, typer.Option(help="pt-BR or en; both without it.")] = None,
     role: Annotated[str, typer.Option(help="payer or payee.")] = "payer",
+    *,
+    as_json: Json = False,
 ) -> None:
     """Print the messages that users get, with the values of an example."""
     from functions.notifications._templates import EVENTS, LOCALES, render
@@ -41,12 +44,19 @@ def preview(
     if role not in ("payer", "payee"):
         raise CliError(f"there is no role {role}; use payer or payee", 2)
     out = console()
+    found: list[dict[str, str | None]] = []
     for type in _chosen("event type", event, EVENTS):
         for each in _chosen("channel", channel, CHANNELS):
             for language in _chosen("locale", locale, LOCALES):
                 text = render(type, each, language, {**_SAMPLE, "role": role}, _NAME)
+                if as_json:
+                    named = {"event_type": type, "channel": each, "locale": language, "role": role}
+                    found.append({**named, **text._asdict()})
+                    continue
                 out.print(f"[bold]{type}[/] {each} {language} {role}")
                 out.print("\n".join(filter(None, text)).rstrip() + "\n", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"messages": found})
 
 
 T = TypeVar("T", bound=str)

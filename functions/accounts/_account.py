@@ -27,7 +27,7 @@ class PendingRaise(Resource):
     effective_at: Time = Field(description="When it comes into force.")
 
 
-class Limits(Resource):
+class AccountLimits(Resource):
     """The limits of what an account pays, in minor units of its currency."""
 
     per_payment: int | None = Field(description="The largest amount of one payment; null for no limit.")
@@ -54,7 +54,7 @@ class Account(Resource):
     overdraft_limit: int = Field(
         description="How far the balance may go below zero, in minor units of the currency. 0 means not at all."
     )
-    limits: Limits | None = Field(
+    limits: AccountLimits | None = Field(
         description="Limits of the payments from the account; null when it has none. What exceeds one is declined as "
         "`limit_exceeded`."
     )
@@ -84,7 +84,7 @@ def _block(account: AccountDocument) -> Block | None:
     return None if mode is None else Block(mode=mode, reason=account.get("block_reason"))
 
 
-def _limits(account: AccountDocument, now_text: str) -> Limits | None:
+def _limits(account: AccountDocument, now_text: str) -> AccountLimits | None:
     limits = account.get("limits")
     if limits is None:
         return None
@@ -93,7 +93,7 @@ def _limits(account: AccountDocument, now_text: str) -> Limits | None:
         for name in LIMIT_NAMES
         for waiting in pending_raises(limits[name], now_text)
     ]
-    return Limits(
+    return AccountLimits(
         per_payment=in_force(limits["per_payment"], now_text),
         per_day=in_force(limits["per_day"], now_text),
         per_night=in_force(limits["per_night"], now_text),

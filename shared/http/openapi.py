@@ -244,7 +244,7 @@ def _responses(operation: HttpOperation, names: _Names, example: Document) -> Do
             success["content"][JSON]["example"] = example["response"]["body"]
     if operation.files:
         content = success.setdefault("content", {})
-        content |= {media_type: {"schema": {"type": "string"}} for media_type in operation.files}
+        content |= {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in operation.files}
     responses: Document = {str(operation.status): success}
     by_status: dict[int, list[str]] = {}
     for code in problem_codes(operation):

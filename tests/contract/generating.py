@@ -22,6 +22,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[2]
 LOCK: Final = ROOT / "requirements-client.lock"
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro"
+_FILES: Final = ("image/png", "image/svg+xml")
+"""The media types of responses that the generator has to be told to take as files."""
 PACKAGE: Final = "generated_lastro_client"
 INSTALL_SECONDS: Final = 400
 GENERATE_SECONDS: Final = 200
@@ -65,7 +67,9 @@ def generate(document: dict[str, Any], folder: Path) -> str:
     """Generate the package PACKAGE into a folder, and return what the generator prints. Fails on any warning."""
     (folder / "openapi.json").write_text(json.dumps(document), encoding="utf-8")
     # The generator would format its output with the system's ruff.
-    (folder / "config.yaml").write_text("post_hooks: []\n", encoding="utf-8")
+    overrides = dict.fromkeys(_FILES, "application/octet-stream")
+    config = {"post_hooks": [], "content_type_overrides": overrides}
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning", "--meta", "none"]
     files = ["--path", "openapi.json", "--config", "config.yaml", "--output-path", PACKAGE]
     found = subprocess.run(

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.accounts import ACCOUNTS, HOLDS, HoldDocument
 from shared.records.payments import PAYMENTS, REFUNDS
 from tests.hostile import FAULTS, Fault, ScriptedDie
 from tests.invariants.books import check_always, check_quiet, everything
@@ -36,6 +36,8 @@ T = TypeVar("T")
 EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))
 STEPS = int(os.environ.get("LASTRO_INVARIANT_STEPS", "30"))
 
+WITHOUT_TRANSFER = frozenset({"created", "declined", "canceled", "expired", "failed"})
+"""The statuses of a payment or refund whose transfer was not requested, or was refused."""
 AMOUNTS = st.integers(1, 700)
 SWEEPS = ("operations-expire-holds", "operations-sweep-sagas", "operations-sweep-outbox", "accounts-finish-closing")
 SCHEDULES = st.sampled_from(SWEEPS)
@@ -223,8 +225,8 @@ class TwoProcesses(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_posted_to_a_closed_account(self) -> None:
-        """An account that is `closed` has no balance, nothing is held to or from it, and its ledger account does not
-        change."""
+        """An account that is `closed` has no balance, nothing is held from it, and its ledger account does not change.
+        A hold for it belongs to a payment or refund whose transfer was not requested (docs/decisions/0017)."""
         self.run(self.check_closed())
 
     async def check_closed(self) -> None:
@@ -236,9 +238,19 @@ class TwoProcesses(RuleBasedStateMachine):
                 continue
             id = account["id"]
             assert (account["posted"], account["held"]) == (0, 0), account
-            assert not [hold for hold in active if id in (hold["account_id"], hold["counterparty_account_id"])]
+            assert not [hold for hold in active if hold["account_id"] == id]
+            for hold in active:
+                if hold["counterparty_account_id"] == id:
+                    assert await self.status_of_cause(hold) in WITHOUT_TRANSFER, hold
             entries = len(await world.runtime.ledger.entries(tenant_id, id, 0, 1000))
             assert self.entries_when_closed.setdefault(id, entries) == entries, account
+
+    async def status_of_cause(self, hold: HoldDocument) -> str:
+        """Return the status of the payment or refund of a hold."""
+        collection = PAYMENTS if hold["cause_type"] == "payment" else REFUNDS
+        found = await everything(self.world, self.tenant.id, collection)
+        statuses: list[str] = [each["status"] for each in found if each["id"] == hold["cause_id"]]
+        return statuses[0]
 
     async def rest(self) -> None:
         """Deliver everything and let every deadline pass; each command has had one effect, and the books are right."""

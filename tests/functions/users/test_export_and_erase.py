@@ -12,7 +12,7 @@ from shared.ports.documents import Collection, Query
 from shared.records.accounts import ACCOUNTS
 from shared.records.idempotency import IDEMPOTENCY
 from shared.records.users import USER_CHANGES, USERS
-from tests.harness import Answer, Harness
+from tests.harness import Answer, Harness, operations
 
 PERSONAL = ("Ana Souza", "Ana Lima", "52998224725", "ana@example.test", "+5511987654321", "vip-7")
 
@@ -70,7 +70,8 @@ async def test_an_export_has_everything_about_a_user(harness: Harness) -> None:
 
 async def test_an_export_that_is_too_large_is_refused(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A history longer than the bound is refused, with what to do."""
-    monkeypatch.setattr("functions.users.export_user._MOST_ITEMS", 1)
+    handler = operations()["users/export_user"].handler
+    monkeypatch.setitem(handler.__globals__, "_MOST_ITEMS", 1)
     user = (await harness.user())["id"]
     assert (await harness.call("GET", f"/v1/users/{user}/export")).status == 200
     await harness.call("PATCH", f"/v1/users/{user}", {"name": "Ana Lima"})
