@@ -127,18 +127,12 @@ class Platform:
         ring = None if settings.identity else await KeyRing.load(ports.secrets)
         invokers = _Invokers()
         log_on_kafka = _log_on_kafka(plan, ports, settings)
-        if log_on_kafka is None:
-            broker = Broker(plan, store, clock, invokers.invoke)
-        else:
-            broker = Broker(plan, log_on_kafka, clock, invokers.invoke, log_on_kafka.limits)
-            log_on_kafka.broker = broker
+        broker = _broker(plan, store, log_on_kafka, clock, invokers)
         functions = Functions(manifests.services, clock, broker.timers)
         # Events on Kafka may be delivered by another process, so this broker does not know what is in progress.
         quiet = broker.quiet if log_on_kafka is None else None
         runtime = process.runtime(ports, None if ring is None else ring.source, quiet)
-        issuer = None
-        if ring is not None:
-            issuer = Issuer(issuer_url(settings), ring, StoredClients(runtime), clock, audience=settings.audience)
+        issuer = None if ring is None else _issuer(ring, runtime)
         router, upstreams = upstreams_of(manifests, runtime)
         state = _State(process, log_on_kafka)
         realm = _realm(ports)
@@ -281,6 +275,21 @@ def _log_on_kafka(plan: Plan, ports: Ports, settings: Settings) -> KafkaLog | No
     if not isinstance(ports.bus, KafkaBus):
         raise InvalidSettings("LASTRO_BUS: `up` delivers events from Kafka, or from its own log without the setting")
     return KafkaLog(plan, ports.bus, settings)
+
+
+def _broker(plan: Plan, store: SqliteStore, on_kafka: KafkaLog | None, clock: Clock, invokers: _Invokers) -> Broker:
+    """Return the broker that delivers the events of Kafka, or those of the store's log."""
+    if on_kafka is None:
+        return Broker(plan, store, clock, invokers.invoke)
+    broker = Broker(plan, on_kafka, clock, invokers.invoke, on_kafka.limits)
+    on_kafka.broker = broker
+    return broker
+
+
+def _issuer(ring: KeyRing, runtime: Runtime) -> Issuer:
+    """Return the platform's own issuer of tokens."""
+    settings = runtime.settings
+    return Issuer(issuer_url(settings), ring, StoredClients(runtime), runtime.clock, audience=settings.audience)
 
 
 class _Invokers:
