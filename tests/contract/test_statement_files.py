@@ -6,10 +6,11 @@ import csv
 from io import BytesIO, StringIO
 
 import pytest
+import pytest_asyncio
 from ofxtools.Parser import OFXTree
 from pypdf import PdfReader
 
-from tests.contract.calling import Client, Pair, eventually
+from tests.contract.calling import Client, Pair, eventually, new_pair
 from tests.contract.wire import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,11 +33,19 @@ def content(answer: Answer) -> bytes:
             return joined
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(demo: Client) -> Pair:
+    """Return two accounts of one test, whose statements no other test changes."""
+    return await new_pair(demo)
+
+
 async def paid(pair: Pair) -> str:
     """Make a payment and wait until its line is in the payer's statement. Return the path of the statement."""
-    await pair.client.made("/v1/payments", pair.payment(description="=pão"), also=(("prefer", "wait=10"),))
+    made = await pair.client.made("/v1/payments", pair.payment(description="=pão"), also=(("prefer", "wait=10"),))
     path = f"/v1/accounts/{pair.payer}/statement"
-    await eventually(pair.client, path, lambda page: len(page["data"]) > 0)
+    await eventually(
+        pair.client, f"{path}?limit=100", lambda page: made["id"] in {line["payment_id"] for line in page["data"]}
+    )
     return path
 
 
@@ -89,10 +98,13 @@ async def test_json_has_balances_and_totals(pair: Pair) -> None:
     whole = await pair.client.read(f"{path}?limit=100")
     first = await pair.client.read(f"{path}?limit=1")
     later = await pair.client.read(f"{path}?cursor={first['next_cursor']}&limit=1")
-    debits = sum(line["amount"]["value"] for line in whole["data"])
+    assert whole["next_cursor"] is None
+    totals = {"lines": len(whole["data"]), "debits": 0, "credits": 0}
+    for line in whole["data"]:
+        totals[f"{line['direction']}s"] += line["amount"]["value"]
     assert whole["opening_balance"] == {"value": 0, "currency": "BRL"}
     assert whole["closing_balance"] == whole["data"][-1]["balance_after"]
-    assert whole["totals"] == {"lines": len(whole["data"]), "debits": debits, "credits": 0}
+    assert whole["totals"] == totals
     names = ("account_id", "opening_balance", "closing_balance", "totals")
     assert [first[name] for name in names] == [whole[name] for name in names]
     assert (later["totals"], later["closing_balance"]) == (None, whole["closing_balance"])
