@@ -106,15 +106,22 @@ async def _apply_guarded(
     """Apply an event, unless it was applied before or another process is applying it.
 
     Without a marker, the operation recognises a repeated event by its own documents, and two processes may run it. With
-    one, the inbox is read while the lock is taken, in one round trip. When the event is applied between the two, the
-    commit finds the marker.
+    one, the inbox of a server is read while the lock is taken, in one round trip. When the event is applied between the
+    two, the commit finds the marker.
     """
     if marker is None:
         return await _apply(operation, envelope, event, tenant_id, marker, runtime, traceparent)
     lock_key = f"inbox/{operation.id}/{envelope.source}/{envelope.id}"
-    seen, lock = await asyncio.gather(
-        runtime.documents.seen(marker), locks.take(runtime, lock_key), return_exceptions=True
-    )
+    seen: bool | BaseException = False
+    lock: int | BaseException | None
+    if runtime.documents.answers_at_once:
+        if await runtime.documents.seen(marker):
+            return DONE
+        lock = await locks.take(runtime, lock_key)
+    else:
+        seen, lock = await asyncio.gather(
+            runtime.documents.seen(marker), locks.take(runtime, lock_key), return_exceptions=True
+        )
     if isinstance(lock, BaseException):
         raise lock
     try:
