@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.started import ROOT, command, environment
 from tests.processes import bound
+from tests.signals import STOPPING_SIGNALS
 
 PLUGIN = """
 import os, signal, sys
@@ -52,22 +53,7 @@ def pid_of_pytest(process: subprocess.Popen[str]) -> int:
     return int(next(line for line in process.stderr if line.startswith("pid ")).split()[1])
 
 
-SIGNALS = pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(
-            signal.SIGINT,
-            marks=pytest.mark.skipif(
-                signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-                reason="the tests were started with SIGINT ignored",
-            ),
-        ),
-    ],
-)
-
-
-@SIGNALS
+@STOPPING_SIGNALS
 def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None:
     """Pytest replaces the process of `lastro test`, so that a signal reaches it and its tests clean up."""
     with lastro_test(tmp_path) as process:
@@ -77,7 +63,7 @@ def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None
     assert process.returncode == pytest.ExitCode.INTERRUPTED
 
 
-@SIGNALS
+@STOPPING_SIGNALS
 def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals) -> None:
     """With --json pytest runs as a child of `lastro test`, which passes signals on and still prints the outcome."""
     with lastro_test(tmp_path, "--json") as process:

@@ -17,6 +17,7 @@ import redis
 from tests.processes import bound
 from tests.servers.redis_server import RedisServer
 from tests.servers.supervision import ROOT, down, running, up, using, wait_until_ended
+from tests.signals import STOPPING_SIGNALS
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
@@ -127,7 +128,7 @@ def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Sign
     assert not answers(url)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@STOPPING_SIGNALS
 def test_an_interrupted_run_of_pytest_leaves_no_server(tmp_path: Path, number: signal.Signals) -> None:
     """On SIGINT or SIGTERM, pytest ends the servers that the run has started before it exits."""
     (tmp_path / "test_waiting.py").write_text(WAITING)
