@@ -240,8 +240,9 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     """With the role of a domain, only the purposes and secrets of that domain can be used."""
     await secrets.put(CALLBACK, b"1")
     await secrets.put("identity-signing-keys", b"1")
-    signing, personal, response = [
-        await secrets.seal(["a"], "ten_1", purpose) for purpose in ("signing-secrets", "personal-data", "responses")
+    signing, personal, response, webhook = [
+        await secrets.seal(["a"], "ten_1", purpose)
+        for purpose in ("signing-secrets", "personal-data", "responses", "webhook-secrets")
     ]
     log_in_as(domain, url, monkeypatch)
     async with adapter(url) as own:
@@ -253,6 +254,8 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
             "index": lambda: own.blind_index("a", "ten_1"),
             "open response": lambda: own.open(response, "ten_1"),
             "seal response": lambda: own.seal(["a"], "ten_1", "responses"),
+            "open webhook": lambda: own.open(webhook, "ten_1"),
+            "seal webhook": lambda: own.seal(["a"], "ten_1", "webhook-secrets"),
             "callback": lambda: own.get(CALLBACK),
             "identity": lambda: own.get("identity-signing-keys"),
             "put": lambda: own.put(CALLBACK, b"2"),
@@ -268,9 +271,11 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
                 permitted.add(name)
     responses = {"open response", "seal response"}
     further = {
+        "notifications": {"open personal", "seal personal"},
         "providers": {"callback"},
         "tenants": {"seal signing", *responses},
-        "users": {"open personal", "seal personal", "index", *responses},
+        "users": {"open personal", "seal personal", "rewrap", "index", *responses},
+        "webhooks": {"open webhook", "seal webhook", *responses},
     }
     assert permitted == {"open signing", *further.get(domain, set())}
 
