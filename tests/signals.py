@@ -6,17 +6,13 @@ import signal
 
 import pytest
 
-STOPPING_SIGNALS = pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(
-            signal.SIGINT,
-            marks=pytest.mark.skipif(
-                signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-                reason="the tests were started with SIGINT ignored",
-            ),
+STOPPING_SIGNALS = [
+    signal.SIGTERM,
+    pytest.param(
+        signal.SIGINT,
+        marks=pytest.mark.skipif(
+            signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="the tests were started with SIGINT ignored"
         ),
-    ],
-)
+    ),
+]
 """A test that is started with SIGINT ignored, as a background process of a shell, passes that on to its processes."""

@@ -53,7 +53,7 @@ def pid_of_pytest(process: subprocess.Popen[str]) -> int:
     return int(next(line for line in process.stderr if line.startswith("pid ")).split()[1])
 
 
-@STOPPING_SIGNALS
+@pytest.mark.parametrize("number", STOPPING_SIGNALS)
 def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None:
     """Pytest replaces the process of `lastro test`, so that a signal reaches it and its tests clean up."""
     with lastro_test(tmp_path) as process:
@@ -63,7 +63,7 @@ def test_a_signal_reaches_pytest(tmp_path: Path, number: signal.Signals) -> None
     assert process.returncode == pytest.ExitCode.INTERRUPTED
 
 
-@STOPPING_SIGNALS
+@pytest.mark.parametrize("number", STOPPING_SIGNALS)
 def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals) -> None:
     """With --json pytest runs as a child of `lastro test`, which passes signals on and still prints the outcome."""
     with lastro_test(tmp_path, "--json") as process:

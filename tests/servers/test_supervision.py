@@ -113,7 +113,7 @@ def test_a_supervisor_ends_with_its_server(folder: Path) -> None:
     assert answers(up(SERVER, folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, *STOPPING_SIGNALS])
 def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Signals) -> None:
     """A server that runs while it is used ends with its last user, even if the user is killed."""
     command = bound([sys.executable, "-c", USER, str(folder)])
@@ -128,7 +128,7 @@ def test_a_server_ends_when_its_last_user_does(folder: Path, number: signal.Sign
     assert not answers(url)
 
 
-@STOPPING_SIGNALS
+@pytest.mark.parametrize("number", STOPPING_SIGNALS)
 def test_an_interrupted_run_of_pytest_leaves_no_server(tmp_path: Path, number: signal.Signals) -> None:
     """On SIGINT or SIGTERM, pytest ends the servers that the run has started before it exits."""
     (tmp_path / "test_waiting.py").write_text(WAITING)

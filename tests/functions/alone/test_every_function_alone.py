@@ -34,10 +34,11 @@ DRIVERS = {
 ANSWERING = {"shared.http.failures", "shared.http.pipeline", "shared.http.models", "shared.http.signing"}
 MACHINERY = {"cli", "embedded", "opentelemetry", "rich", "shared.adapters.sqlite.store", "typer", "yaml"}
 
-# The most modules that a function may have imported when it sends its first response: 626 on Python 3.11 (PIX charges).
+# The most modules that a function may have imported when it sends its first response: 626 on Python 3.11
+# and 634 on 3.14 (PIX charges).
 # All but about fifty are those of the framework with Flask, Starlette, uvicorn and pydantic. A function that needs more
 # is listed here.
-BUDGET = 630
+BUDGET = 640
 OWN_BUDGET: dict[str, int] = {}
 
 BY_COMMAND = {"payments/create_payment", "payments/get_payment", "accounts/hold_funds"}
