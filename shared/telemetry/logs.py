@@ -41,7 +41,16 @@ _PIECE: Final = 1000
 
 # Messages of libraries below `warning` concern their internals; those of the HTTP client contain URLs, those of PyMongo
 # whole documents.
-_QUIET_LIBRARIES: Final = ("asyncio", "httpcore", "httpx", "opentelemetry", "pymongo", "urllib3", "uvicorn.error")
+_QUIET_LIBRARIES: Final = (
+    "aiokafka",
+    "asyncio",
+    "httpcore",
+    "httpx",
+    "opentelemetry",
+    "pymongo",
+    "urllib3",
+    "uvicorn.error",
+)
 # uvicorn gives these loggers handlers of their own. Its line for each request contains the query, so ours replaces it.
 _UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
