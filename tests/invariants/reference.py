@@ -233,7 +233,9 @@ class Reference:
             self.deposits[deposit] = "failed"
 
     def _settle_deposit(self, data: dict[str, Any]) -> None:
-        self.deposits[data["cause_id"]] = "settled"
+        # Others are payments that went to the suspense account.
+        if data["cause_id"] in self.deposits:
+            self.deposits[data["cause_id"]] = "settled"
 
     def _request_capture(self, data: dict[str, Any]) -> None:
         order = self.orders[data["saga_id"]]
