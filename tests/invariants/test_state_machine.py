@@ -101,6 +101,8 @@ class WholePath(RuleBasedStateMachine):
         before = await everything(self.world, self.tenant.id, DEPOSITS)
         await self.world.pay_charges(times=times)
         for deposit in before:
+            if deposit["id"] not in self.expected.deposits:
+                continue  # a payment in the suspense account
             paid = deposit["txid"] in self.world.paid and deposit["end_to_end_id"] is None
             blocked = self.expected.books[deposit["account_id"]].block == "all"
             if paid and blocked and deposit["status"] == "created":
