@@ -73,6 +73,8 @@ class Reference:
     suspended: bool = False
     """Whether the owner of all accounts is suspended."""
     deposited_to: dict[str, str] = field(default_factory=dict)
+    once_blocked: set[str] = field(default_factory=set)
+    """The accounts that were blocked for all at some time."""
     """The account of each deposit."""
 
     @property
