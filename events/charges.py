@@ -34,11 +34,9 @@ class ChargeExpired(ChargeEvent):
     terminal: ClassVar[bool] = True
 
 
-class ChargePaid(Event):
-    """The PIX rail reports that a charge was paid. The ledger is to record a transfer from the rail's clearing
-    account."""
+class PaymentReceived(Event):
+    """The fields of the facts about a payment that a rail reports: the ledger is to record its transfer."""
 
-    type: ClassVar[str] = "lastro.pix.charge_paid.v1"
     topic: ClassVar[str] = topics.PROVIDERS
     subject_field: ClassVar[str] = "charge_id"
 
@@ -51,7 +49,14 @@ class ChargePaid(Event):
     clearing_account_id: str
 
 
-class PaymentUnmatched(Event):
+class ChargePaid(PaymentReceived):
+    """The PIX rail reports that a charge was paid. The ledger is to record a transfer from the rail's clearing
+    account."""
+
+    type: ClassVar[str] = "lastro.pix.charge_paid.v1"
+
+
+class PaymentUnmatched(PaymentReceived):
     """The PIX rail reports a payment that does not fit its charge: `reason` says why.
 
     The ledger is to record a transfer from the rail's clearing account to the suspense account, where an operator finds
@@ -61,14 +66,5 @@ class PaymentUnmatched(Event):
     """
 
     type: ClassVar[str] = "lastro.pix.payment_unmatched.v1"
-    topic: ClassVar[str] = topics.PROVIDERS
-    subject_field: ClassVar[str] = "charge_id"
 
-    charge_id: str
-    deposit_id: str
-    account_id: str
-    amount: Money
-    end_to_end_id: str
-    transfer_id: str
-    clearing_account_id: str
     reason: ReceiptMismatch

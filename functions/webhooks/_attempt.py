@@ -134,19 +134,24 @@ async def _record(claimed: _Claimed, answer: OutgoingAnswer, ctx: Context) -> fl
     if answer.accepted:
         if endpoint is not None and endpoint["failing_since"] is not None:
             ctx.update(WEBHOOK_ENDPOINTS, endpoint, failing_since=None, updated_at=ctx.now_text)
-        delivery = _ended(delivery, attempts, ctx)
+        delivery = _end(delivery, "delivered", attempts, ctx)
         ctx.emit(WebhookDelivered(**_about(delivery), attempts=len(attempts)))
         return None
     is_active = endpoint is not None and await _note_failure(endpoint, answer, ctx)
     return _after_failure(delivery, attempts, ctx, goes_on=is_active)
 
 
-def _ended(delivery: WebhookDeliveryDocument, attempts: list[AttemptDocument], ctx: Context) -> WebhookDeliveryDocument:
-    """Record that the endpoint has accepted the event."""
+def _end(
+    delivery: WebhookDeliveryDocument,
+    status: Literal["delivered", "exhausted"],
+    attempts: list[AttemptDocument],
+    ctx: Context,
+) -> WebhookDeliveryDocument:
+    """Record the final status of a delivery: no attempt is due any more."""
     return ctx.update(
         WEBHOOK_DELIVERIES,
         delivery,
-        status="delivered",
+        status=status,
         attempts=attempts,
         resend_from=None,
         lease=None,
@@ -162,17 +167,7 @@ def _after_failure(
     """Record a failed attempt and the time of the next one. Returns the seconds until then, or None."""
     resent, retries = delivery["resend_from"], delivery["retries"]
     if resent in ("delivered", "exhausted"):
-        ctx.update(
-            WEBHOOK_DELIVERIES,
-            delivery,
-            status=resent,
-            attempts=attempts,
-            resend_from=None,
-            lease=None,
-            due_at=None,
-            next_attempt_at=None,
-            updated_at=ctx.now_text,
-        )
+        _end(delivery, resent, attempts, ctx)
         return None
     if not goes_on or retries >= len(RETRIES):
         _exhaust(delivery, ctx, attempts)
@@ -195,17 +190,7 @@ def _after_failure(
 def _exhaust(delivery: WebhookDeliveryDocument, ctx: Context, attempts: list[AttemptDocument] | None = None) -> None:
     """Record that no further attempt is made."""
     made = delivery["attempts"] if attempts is None else attempts
-    ctx.update(
-        WEBHOOK_DELIVERIES,
-        delivery,
-        status="exhausted",
-        attempts=made,
-        resend_from=None,
-        lease=None,
-        due_at=None,
-        next_attempt_at=None,
-        updated_at=ctx.now_text,
-    )
+    _end(delivery, "exhausted", made, ctx)
     ctx.emit(WebhookExhausted(**_about(delivery), attempts=len(made)))
 
 

@@ -32,7 +32,7 @@ class Phase(Enum):
 
     @property
     def number(self) -> int:
-        """1 to 4."""
+        """The place of the phase in the release, from 1 to 4."""
         return self.value[0]
 
     @property
@@ -71,7 +71,7 @@ class Decision(NamedTuple):
     action: Action
     reasons: tuple[str, ...]
     with_consumers: bool = False
-    """Whether a return includes the consumers of events because of their lag, as the reason to be logged."""
+    """Whether the lag of the consumers of events is among the reasons to roll back."""
 
 
 def decide(phase: Phase, seen: Observation) -> Decision:

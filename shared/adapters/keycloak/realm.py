@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared.adapters.keycloak.clients import AdminAccess, RealmClients, admin_api
 from shared.identity.keys import JwksClient
+from shared.ports.documents import Unavailable
 from shared.ports.identity import NewClient
-from shared.ports.lifecycle import Adapter, AdapterOptions, NotOpened
+from shared.ports.lifecycle import Adapter, AdapterOptions, retry_at_start
 
 if TYPE_CHECKING:
     from jwt import PyJWK
-
-_PAUSE_SECONDS: Final = 0.2
 
 
 class KeycloakRealm(Adapter):
@@ -46,9 +44,10 @@ class KeycloakRealm(Adapter):
         self.require_open()
         await self.clients.register(client)
 
-    async def trouble(self) -> str | None:
-        """Return why no token can be verified now, or None."""
-        return await super().trouble() or await self._keys.trouble()
+    async def _probe(self) -> None:
+        reason = await self._keys.trouble()
+        if reason is not None:
+            raise Unavailable(reason)
 
     def impairment(self) -> str | None:
         """Return that the keys cannot be read while the known ones are used, or None."""
@@ -57,16 +56,13 @@ class KeycloakRealm(Adapter):
     async def _open(self, closing: AsyncExitStack) -> None:
         closing.push_async_callback(self._keys.aclose)
         closing.push_async_callback(self.clients.aclose)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._start_seconds
-        while True:
-            failure = await self._keys.read_first()
-            if failure is None:
-                self.clients.token_url = self.token_url
-                return
-            if loop.time() >= deadline:
-                raise NotOpened(f"LASTRO_IDENTITY cannot be used: the keys of {self._issuer} cannot be read: {failure}")
-            await asyncio.sleep(_PAUSE_SECONDS)
+        await retry_at_start(self._read_keys, "LASTRO_IDENTITY", self._start_seconds)
+        self.clients.token_url = self.token_url
+
+    async def _read_keys(self) -> None:
+        failure = await self._keys.read_first()
+        if failure is not None:
+            raise Unavailable(f"the keys of {self._issuer} cannot be read: {failure}")
 
 
 def keycloak_realm(options: AdapterOptions) -> KeycloakRealm:

@@ -37,7 +37,7 @@ _SHORTEST_INTERVAL: Final = 0.9
 
 
 def _count_nothing(_name: str, _label: str) -> None:
-    """Count nothing."""
+    """Take a count where no telemetry is attached."""
 
 
 class NotRead(Exception):
