@@ -45,7 +45,8 @@ def pix(
     from random import Random
 
     from embedded.server.listening import AddressInUse, listen, url_of
-    from embedded.simulators.pix import ApiClient, PixSimulator
+    from embedded.simulators.access import ApiClient
+    from embedded.simulators.pix import PixSimulator
     from embedded.simulators.program import serve
     from shared.core.clock import SystemClock
 

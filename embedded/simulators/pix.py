@@ -17,20 +17,19 @@ same moment. Its charges, and reports that are not delivered yet, survive the pr
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 import string
-from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import orjson
 from pydantic import ValidationError
 
+from embedded.simulators.access import ApiAccess, ApiClient
+from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
 from embedded.simulators.pix_model import (
     MAX_CHARGES,
@@ -45,40 +44,27 @@ from embedded.simulators.pix_model import (
     restored,
 )
 from embedded.simulators.pix_payload import PayloadKey
-from embedded.simulators.pix_reports import HttpPost, Post, Reporter, Sleep
+from embedded.simulators.program import ConnectionCut
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import MAX_LOCATION, BrCode, InvalidBrCode, parse_br_code
 from shared.core.clock import Clock, format_time, parse_time
-from shared.core.randomness import SecretSource
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.http.methods import handler_for
-from shared.ports.rail import callback_secret_name
-from shared.ports.secrets import Secrets
 
 _Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 _Routes = list[tuple[re.Pattern[str], dict[str, _Answer]]]
 
 PREFIX: Final = "/simulators/pix"
-TOKEN_SECONDS: Final = 300
 PAGE_SIZE: Final = 100
-_MAX_TOKENS: Final = 1_000
 _ISPB: Final = "99999004"
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _LOCATION_LENGTH: Final = 22
+_SCOPE: Final = "cob.write cob.read pix.read webhook.write webhook.read"
+CALLBACK_PATH: Final = "/pix"
+"""What a provider adds to the URL of a webhook (API Pix)."""
 _PROBLEM: Final = "application/problem+json"
 _OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/faults")
 """Paths without an access token: of other banks, and of whoever controls the simulation."""
-
-
-class ConnectionCut(Exception):
-    """The fault `cut`: the request was processed, and its answer is lost."""
-
-
-class ApiClient(NamedTuple):
-    """The client that may use the provider's API."""
-
-    id: str
-    secret: str
 
 
 class PixSimulator:
@@ -105,12 +91,11 @@ class PixSimulator:
         self._random = random
         self._prefix = prefix
         self._host = base_url.rstrip("/").partition("://")[2]
-        self._client = client
-        self._tokens: dict[str, datetime] = {}
+        self._access = ApiAccess(client, _SCOPE, clock, random)
         self._journal = ChargeJournal(journal, 2 * MAX_CHARGES)
         self._state = State()
         self._payload_key = PayloadKey()
-        self.reporter = Reporter(secret, clock, post or HttpPost(), sleep, self._state.webhooks, self._store_payment)
+        self.reporter = Reporter(secret, clock, post or HttpPost(), sleep, self._callback, self._reported)
         self._routes = self._all_routes()
 
     def _all_routes(self) -> _Routes:
@@ -123,7 +108,7 @@ class PixSimulator:
                 r"/webhook/([^/]+)",
                 {"PUT": self._put_webhook, "GET": self._get_webhook, "DELETE": self._delete_webhook},
             ),
-            (r"/oauth/(token)", {"POST": self._token}),
+            (r"/oauth/(token)", {"POST": self._access.issue}),
             (r"/qr/([^/]+)", {"GET": self._payload}),
             (r"/(jwks)", {"GET": self._jwks}),
             (r"/(payments)", {"POST": self._pay}),
@@ -160,7 +145,7 @@ class PixSimulator:
 
     async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the provider's API, with the fault that was ordered for it."""
-        if not self._is_authorized(request):
+        if not self._access.allows(request):
             return _problem(403, "AcessoNegado", "The access token is missing, invalid or expired.")
         faults = self._state.request_faults
         fault = faults.popleft() if faults else None
@@ -170,30 +155,6 @@ class PixSimulator:
         if fault == "cut":
             raise ConnectionCut("the answer to this request was ordered to be lost")
         return response
-
-    # Access
-
-    def _is_authorized(self, request: HttpRequest) -> bool:
-        if self._client is None:
-            return True
-        scheme, _, token = (request.header("authorization") or "").partition(" ")
-        expires = self._tokens.get(token)
-        return scheme.lower() == "bearer" and expires is not None and self._clock.now() < expires
-
-    async def _token(self, _name: str, request: HttpRequest) -> HttpResponse:
-        """Issue a token for client credentials (RFC 6749 §4.4)."""
-        if dict(parse_qsl(request.body.decode("latin-1"))).get("grant_type") != "client_credentials":
-            return _json(400, {"error": "unsupported_grant_type"})
-        if self._client is not None and not _is_client(request.header("authorization"), self._client):
-            return _json(401, {"error": "invalid_client"})
-        now = self._clock.now()
-        self._tokens = {token: end for token, end in self._tokens.items() if end > now}
-        if len(self._tokens) >= _MAX_TOKENS:
-            self._tokens.pop(next(iter(self._tokens)))
-        token = self._made(43)
-        self._tokens[token] = now + timedelta(seconds=TOKEN_SECONDS)
-        scope = "cob.write cob.read pix.read webhook.write webhook.read"
-        return _json(200, {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope})
 
     # Charges
 
@@ -366,6 +327,15 @@ class PixSimulator:
         self._store_payment(payment)
         return payment
 
+    def _callback(self, payment: SimulatedPayment) -> tuple[str | None, bytes]:
+        """Return the URL and the body of a payment's callback."""
+        url = self._state.webhooks.get(payment.key) or payment.webhook
+        return None if url is None else url + CALLBACK_PATH, orjson.dumps({"pix": [payment.shown()]})
+
+    def _reported(self, payment: SimulatedPayment) -> None:
+        payment.told = True
+        self._store_payment(payment)
+
     def _payments_of(self, txid: str) -> list[dict[str, Any]]:
         return [payment.shown() for payment in self._state.payments.values() if payment.txid == txid]
 
@@ -427,26 +397,6 @@ class PixSimulator:
 
     def _made(self, length: int) -> str:
         return "".join(self._random.choices(_ALPHANUMERIC, k=length))
-
-
-async def callback_secret(secrets: Secrets, source: SecretSource) -> bytes:
-    """Return the secret with which this provider signs. The first call creates and stores it."""
-    name = callback_secret_name("pix")
-    secret = await secrets.get(name)
-    if secret is None:
-        secret = source.hexadecimal().encode()
-        await secrets.put(name, secret)
-    return secret
-
-
-def _is_client(header: str | None, client: ApiClient) -> bool:
-    """Return whether the header has the client's id and secret (Basic, RFC 7617)."""
-    scheme, _, encoded = (header or "").partition(" ")
-    try:
-        sent = b64decode(encoded, validate=True)
-    except ValueError:
-        return False
-    return scheme.lower() == "basic" and hmac.compare_digest(sent, f"{client.id}:{client.secret}".encode())
 
 
 def _first(error: ValidationError) -> str:

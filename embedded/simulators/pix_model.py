@@ -173,6 +173,11 @@ class SimulatedPayment:
     seconds: float = 0.0
     told: bool = False
 
+    @property
+    def name(self) -> str:
+        """The payment's id, for the log."""
+        return self.end_to_end_id
+
     def shown(self) -> dict[str, Any]:
         """Return the payment as the API and the callback show it."""
         document = {

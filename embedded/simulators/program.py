@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
-from embedded.simulators.pix import ConnectionCut
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse, read_headers
 
@@ -22,6 +21,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 MAX_BODY_BYTES: Final = 256 * 1024
 STOP_SECONDS: Final = 5
+
+
+class ConnectionCut(Exception):
+    """The fault `cut`: the request was processed, and its answer is lost."""
 
 
 class Simulator(Protocol):

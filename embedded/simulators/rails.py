@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from embedded.simulators.pix import PREFIX, PixSimulator, callback_secret
-from embedded.simulators.pix_reports import HttpPost
+from embedded.simulators.callbacks import HttpPost, callback_secret
+from embedded.simulators.pix import PREFIX, PixSimulator
 from shared.adapters.pix.rail import PixHttpRail
 from shared.http.messages import HttpRequest, read_headers
 
@@ -68,7 +68,7 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         return {}
     post = OwnPost(gateway, settings.base_url)
     simulator = PixSimulator(
-        await callback_secret(runtime.secrets, runtime.secret_source),
+        await callback_secret("pix", runtime.secrets, runtime.secret_source),
         runtime.clock,
         runtime.random,
         post,

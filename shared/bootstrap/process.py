@@ -21,7 +21,8 @@ from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
 from shared.adapters.otlp.export import exporter
 from shared.adapters.otlp.variables import read_variables
 from shared.adapters.outgoing.client import HttpOutgoing
-from shared.adapters.pix.rail import Credentials, PixHttpRail
+from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.providers.credentials import Credentials
 from shared.adapters.sqlite.log_bus import LogBus
 from shared.bootstrap.adapters import EMBEDDED, SQLITE, Choice, choose, make_adapter
 from shared.bootstrap.lazy import (

@@ -52,8 +52,7 @@ def check_files(settings: Settings) -> None:
 
 
 def _check_certificates(settings: Settings) -> None:
-    from shared.adapters.pix.client import tls_context
-    from shared.adapters.pix.rail import Credentials
+    from shared.adapters.providers.credentials import Credentials, tls_context
 
     files = Credentials(certificate=settings.pix_certificate, authority=settings.pix_authority)
     try:

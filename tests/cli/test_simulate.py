@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from shared.adapters.pix.br_code import parse_br_code
-from shared.adapters.pix.rail import Credentials, PixHttpRail
+from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.providers.credentials import Credentials
 from shared.ports.documents import Unavailable
 from shared.ports.rail import ChargeOrder, OutcomeUnknown
 from tests.waiting import PATIENCE_SECONDS

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from shared.adapters.pix.callback_signature import sign
+from shared.adapters.providers.callback_signature import sign
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.http.pipeline import JSON_TYPE

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from shared.adapters.pix import callback_signature
 from shared.adapters.pix.formats import format_amount
+from shared.adapters.providers import callback_signature
 from shared.core.clock import format_time
 from shared.core.ids import derived_id
 from shared.http.messages import HttpRequest

@@ -31,10 +31,10 @@ from shared.adapters.memory.stores import (
     MemoryNonces,
     MemorySecrets,
 )
-from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.providers import callback_signature as provider_signature
 from shared.adapters.sqlite.store import SqliteStore
 from shared.bootstrap.process import Ports
 from shared.context.runtime import Runtime

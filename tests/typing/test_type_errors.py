@@ -40,14 +40,14 @@ SECRETS = """
 from random import Random, SystemRandom
 
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
-from embedded.simulators.pix import callback_secret
+from embedded.simulators.callbacks import callback_secret
 from shared.ports.secrets import Secrets
 
 
 async def make(vault: Secrets) -> None:
-    await callback_secret(vault, SystemSecretSource())
-    await callback_secret(vault, Random())  # error: incompatible type "Random"
-    await callback_secret(vault, BufferedSystemRandom())  # error: incompatible type "BufferedSystemRandom"
+    await callback_secret("pix", vault, SystemSecretSource())
+    await callback_secret("pix", vault, Random())  # error: incompatible type "Random"
+    await callback_secret("pix", vault, BufferedSystemRandom())  # error: incompatible type "BufferedSystemRandom"
 """
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.pix.formats import CURRENCY, DEPOSIT_NOTE, MAX_AMOUNT, format_amount
+from shared.adapters.providers.credentials import Credentials
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
@@ -29,7 +30,7 @@ from shared.ports.rail import (
 if TYPE_CHECKING:
     import httpx
 
-    from shared.adapters.pix.client import PixClient
+    from shared.adapters.providers.client import ProviderClient
 
 CHARGE_SECONDS: Final = 86_400
 MAX_NOTE: Final = 140
@@ -37,21 +38,6 @@ MAX_NOTE: Final = 140
 PAGE_SIZE: Final = 100
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
-
-
-class Credentials(NamedTuple):
-    """How a client proves to a provider who it is.
-
-    Without `client_id` no token is requested. `token_url` is by default the provider's URL and `/oauth/token`.
-    `certificate` is a PEM file with the client's key and certificates; `authority` a PEM file with the certificates
-    that the provider's is checked against, by default the system's.
-    """
-
-    client_id: str = ""
-    client_secret: str = ""
-    token_url: str = ""
-    certificate: str = ""
-    authority: str = ""
 
 
 class PixHttpRail(Adapter):
@@ -79,7 +65,7 @@ class PixHttpRail(Adapter):
         self._credentials = credentials or Credentials()
         self._http = client
         # Made at the first request, because most functions send none.
-        self._api: PixClient | None = None
+        self._api: ProviderClient | None = None
         self._webhook: str | None = None
 
     @property
@@ -174,8 +160,8 @@ class PixHttpRail(Adapter):
     ) -> Sequence[Receipt]:
         """Authenticate and read a callback. See shared.ports.rail.Rail."""
         # Imported here, because only the function that receives callbacks needs them.
-        from shared.adapters.pix.callback_signature import verify
         from shared.adapters.pix.callbacks import read_receipts
+        from shared.adapters.providers.callback_signature import verify
 
         verify(secret, headers, body, now, window_seconds)
         return read_receipts(body)
@@ -204,9 +190,9 @@ class PixHttpRail(Adapter):
         self, method: str, path: str, body: dict[str, Any] | None = None, parameters: dict[str, str] | None = None
     ) -> httpx.Response:
         if self._api is None:
-            from shared.adapters.pix.client import PixClient
+            from shared.adapters.providers.client import ProviderClient
 
-            self._api = PixClient(self._base_url, self._credentials, self._http)
+            self._api = ProviderClient("PIX provider", self._base_url, self._credentials, self._http)
         try:
             answer = await self._api.send(method, path, body, parameters)
         except Unavailable:

@@ -14,13 +14,15 @@ import httpx
 import orjson
 import pytest
 
-from embedded.simulators.pix import PREFIX, ApiClient, ConnectionCut, PixSimulator, callback_secret
-from embedded.simulators.pix_reports import HttpPost
+from embedded.simulators.access import ApiClient
+from embedded.simulators.callbacks import HttpPost, callback_secret
+from embedded.simulators.pix import PREFIX, PixSimulator
+from embedded.simulators.program import ConnectionCut
 from shared.adapters.memory.stores import MemorySecrets
-from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.br_code import static_code
 from shared.adapters.pix.formats import DEPOSIT_NOTE
 from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
+from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import ManualClock
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
@@ -251,9 +253,9 @@ async def test_an_unsent_callback_is_sent_after_a_restart(tmp_path: Path, caplog
 async def test_the_secret_is_made_once_and_stored(bench: Bench) -> None:
     """The simulator and the platform use the same stored secret."""
     secrets = MemorySecrets()
-    made = await callback_secret(secrets, PredictableSecretSource(1))
+    made = await callback_secret("pix", secrets, PredictableSecretSource(1))
     assert len(made) == 64
-    assert await callback_secret(secrets, PredictableSecretSource(2)) == made
+    assert await callback_secret("pix", secrets, PredictableSecretSource(2)) == made
     assert await secrets.get("providers/pix/callback-secret") == made
 
 

@@ -16,7 +16,7 @@ from events.payments.canceled import PaymentCanceled
 from events.payments.settled import PaymentSettled
 from events.sweeps import HoldExpired, SagaOverdue, Tick
 from events.webhooks import WebhookDeliveryDue
-from shared.adapters.pix.callback_signature import sign
+from shared.adapters.providers.callback_signature import sign
 from shared.core.clock import SystemClock, format_time
 from shared.core.envelope import Envelope, Event
 from shared.core.ids import derived_id

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from shared.adapters.pix import callback_signature as provider_signature
 from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.rail import PixHttpRail, read_payments
+from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.rail import ChargeOrder, ChargeState, PayableCharge, RailRefused, ReceiptPage, callback_secret_name

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from events.charges import ChargePaid
-from shared.adapters.pix import callback_signature as provider_signature
+from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM, Query
 from shared.ports.rail import callback_secret_name

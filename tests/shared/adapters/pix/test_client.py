@@ -14,16 +14,17 @@ import httpx
 import pytest
 
 from shared.adapters.pix.br_code import dynamic_code
-from shared.adapters.pix.breaker import (
+from shared.adapters.pix.masking import masked
+from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.providers.breaker import (
     FAILURES,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     CircuitBreaker,
     CircuitOpen,
 )
-from shared.adapters.pix.client import PixClient
-from shared.adapters.pix.masking import masked
-from shared.adapters.pix.rail import Credentials, PixHttpRail
+from shared.adapters.providers.client import ProviderClient
+from shared.adapters.providers.credentials import Credentials
 from shared.bootstrap.starting import check_files
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
@@ -76,8 +77,8 @@ def token(value: str = "t1", **more: Any) -> httpx.Response:
 CREDENTIALS = Credentials("lastro", "hush")
 
 
-def client(provider: Provider, seconds: Callable[[], float], credentials: Credentials = CREDENTIALS) -> PixClient:
-    return PixClient(BASE, credentials, provider.http, seconds)
+def client(provider: Provider, seconds: Callable[[], float], credentials: Credentials = CREDENTIALS) -> ProviderClient:
+    return ProviderClient("PIX provider", BASE, credentials, provider.http, seconds)
 
 
 async def test_a_token_is_used_until_shortly_before_its_end() -> None:
@@ -321,7 +322,9 @@ async def test_a_cancelled_request_is_no_failure() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    api = PixClient(BASE, Credentials(), httpx.AsyncClient(transport=httpx.MockTransport(hang)), Seconds())
+    api = ProviderClient(
+        "PIX provider", BASE, Credentials(), httpx.AsyncClient(transport=httpx.MockTransport(hang)), Seconds()
+    )
     task = asyncio.create_task(api.send("GET", "/pix"))
     await started.wait()
     task.cancel()
@@ -348,10 +351,10 @@ async def test_mutual_tls_with_the_provider(tmp_path: Path) -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        api = PixClient(url, Credentials(certificate=str(made.server), authority=str(made.ca)))
+        api = ProviderClient("PIX provider", url, Credentials(certificate=str(made.server), authority=str(made.ca)))
         assert (await api.send("GET", "/pix")).status_code == 200
         await api.aclose()
-        stranger = PixClient(url, Credentials(authority=str(made.ca)))
+        stranger = ProviderClient("PIX provider", url, Credentials(authority=str(made.ca)))
         with pytest.raises(Unavailable):
             await stranger.send("GET", "/pix")
         await stranger.aclose()

@@ -1,4 +1,4 @@
-"""The HTTP client of a PIX provider: access tokens, mutual TLS, time limits, and a circuit breaker.
+"""The HTTP client of a payment provider: access tokens, mutual TLS, time limits, and a circuit breaker.
 
 A provider authenticates its clients by OAuth 2.0 client credentials (RFC 6749 §4.4) over mutual TLS, with tokens that
 are bound to the certificate (RFC 8705).
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.adapters.pix.breaker import CircuitBreaker, CircuitOpen
+from shared.adapters.providers.breaker import CircuitBreaker, CircuitOpen
 from shared.ports.documents import Unavailable
 from shared.ports.rail import OutcomeUnknown
 
 if TYPE_CHECKING:
     import httpx
 
-    from shared.adapters.pix.rail import Credentials
+    from shared.adapters.providers.credentials import Credentials
 
 TIMEOUT_SECONDS: Final = 10.0
 TOKEN_PATH: Final = "/oauth/token"
@@ -28,17 +28,22 @@ _DENIED: Final = frozenset({401, 403})
 _TEMPORARY: Final = frozenset({408, 425, 429})
 
 
-class PixClient:
-    """Sends requests to the API of one provider. The HTTP client is created at first use, unless one is given."""
+class ProviderClient:
+    """Sends requests to the API of one provider. The HTTP client is created at first use, unless one is given.
+
+    `title` is the provider's name in messages: `PIX provider`.
+    """
 
     def __init__(
         self,
+        title: str,
         base_url: str,
         credentials: Credentials,
         client: httpx.AsyncClient | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """`seconds` is a monotonic clock."""
+        self._title = title
         self.base_url = base_url.rstrip("/")
         self._credentials = credentials
         self._client = client
@@ -68,7 +73,7 @@ class PixClient:
             answer = await self._exchange(method, path, body, parameters)
         status = answer.status_code
         if status in _DENIED or status in _TEMPORARY:
-            raise Unavailable(f"the PIX provider answered {status}")
+            raise Unavailable(f"the {self._title} answered {status}")
         return answer
 
     async def _exchange(self, method: str, path: str, body: Any, parameters: dict[str, str] | None) -> httpx.Response:
@@ -83,7 +88,7 @@ class PixClient:
             url = known.token_url or self.base_url + TOKEN_PATH
             basic = (known.client_id, known.client_secret)
             answer = await self._called("POST", url, data={"grant_type": "client_credentials"}, auth=basic)
-            self._token, lifetime = _token_of(answer)
+            self._token, lifetime = self._token_of(answer)
             self._token_ends = self._seconds() + max(lifetime - _EARLY_SECONDS, _SHORTEST_TOKEN_SECONDS)
         return {"authorization": f"Bearer {self._token}"}
 
@@ -93,21 +98,21 @@ class PixClient:
         try:
             self._breaker.check()
         except CircuitOpen as error:
-            raise Unavailable(f"the PIX provider is not called now: {error}") from None
+            raise Unavailable(f"the {self._title} is not called now: {error}") from None
         try:
             answer = await self._http().request(method, url, **options)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             self._breaker.failure()
-            raise Unavailable(f"the PIX provider cannot be reached: {type(error).__name__}") from None
+            raise Unavailable(f"the {self._title} cannot be reached: {type(error).__name__}") from None
         except httpx.HTTPError as error:
             self._breaker.failure()
-            raise OutcomeUnknown(f"the PIX provider did not answer: {type(error).__name__}") from None
+            raise OutcomeUnknown(f"the {self._title} did not answer: {type(error).__name__}") from None
         except BaseException:
             self._breaker.abandon()
             raise
         if answer.is_server_error:
             self._breaker.failure()
-            raise OutcomeUnknown(f"the PIX provider answered {answer.status_code}")
+            raise OutcomeUnknown(f"the {self._title} answered {answer.status_code}")
         self._breaker.success()
         return answer
 
@@ -115,35 +120,19 @@ class PixClient:
         if self._client is None:
             import httpx
 
+            from shared.adapters.providers.credentials import tls_context
+
             known = self._credentials
             verify = tls_context(known) if known.certificate or known.authority else True
             self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=verify)
         return self._client
 
-
-def tls_context(credentials: Credentials) -> Any:
-    """Return the SSL context with the client's certificate. Raises ValueError, which names the file and the reason."""
-    import ssl
-
-    try:
-        context = ssl.create_default_context(cafile=credentials.authority or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"{credentials.authority} has no certificates of an authority: {error}") from None
-    if credentials.certificate:
-        try:
-            context.load_cert_chain(credentials.certificate)
-        except (OSError, ssl.SSLError) as error:
-            reason = "is not a PEM file with a key and its certificate"
-            raise ValueError(f"{credentials.certificate} {reason}: {error}") from None
-    return context
-
-
-def _token_of(answer: httpx.Response) -> tuple[str, float]:
-    """Return the token of an answer and its lifetime in seconds. Raises Unavailable when there is none."""
-    if answer.is_success:
-        try:
-            value = answer.json()
-            return str(value["access_token"]), float(value.get("expires_in", 60))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            pass
-    raise Unavailable(f"the PIX provider issued no access token: it answered {answer.status_code}")
+    def _token_of(self, answer: httpx.Response) -> tuple[str, float]:
+        """Return the token of an answer and its lifetime in seconds. Raises Unavailable when there is none."""
+        if answer.is_success:
+            try:
+                value = answer.json()
+                return str(value["access_token"]), float(value.get("expires_in", 60))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                pass
+        raise Unavailable(f"the {self._title} issued no access token: it answered {answer.status_code}")
