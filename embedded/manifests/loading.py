@@ -1,6 +1,7 @@
 """Reads the manifests that are deployed. They alone define how functions are wired.
 
-The base manifests are read. The overlays of a cluster change replicas and addresses, and are not read. This platform
+The base manifests are read. The overlays of a cluster change replicas and addresses, its policies and platform install
+and protect what is in this process here; they are not read. This platform
 has an overlay of its own, with plugins of Kong that replace those of the base with the same name (the rate limit of one
 machine).
 """
@@ -25,6 +26,8 @@ from shared.core.strict_yaml import YamlDocument, YamlError, read_yaml
 FOLDERS: Final = ("knative", "kafka-sources")
 KONG_OVERLAY: Final = Path("knative/overlays/embedded/kong.yaml")
 _OVERLAYS: Final = "overlays"
+_OF_A_CLUSTER: Final = frozenset({"policies", "platform"})
+_GATEWAY: Final = Path("knative/platform/kong/kong.yaml")
 _KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 _KONG_KEY: Final = "_format_version"
 
@@ -80,12 +83,16 @@ def load(root: Path, folders: tuple[str, ...] = FOLDERS) -> Manifests:
             findings.append(Finding(folder, 0, "There is no such folder."))
             continue
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in (".yaml", ".yml") and path.is_file():
+            if path.suffix in (".yaml", ".yml") and path.is_file() and _is_read(path.relative_to(root)):
                 findings += _read(manifests, root, path)
     if findings:
         raise ManifestError(findings)
     _apply_overlay(manifests, root)
     return manifests
+
+
+def _is_read(file: Path) -> bool:
+    return file == _GATEWAY or file.parts[1] not in _OF_A_CLUSTER
 
 
 def _read(manifests: Manifests, root: Path, path: Path) -> list[Finding]:

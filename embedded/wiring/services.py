@@ -106,9 +106,13 @@ def deployed_files(repository: Repository) -> Iterator[Finding]:
 def _named_by(path: Path) -> Iterator[tuple[int, str]]:
     for document in read_yaml(path.read_text(encoding="utf-8")):
         content = document.value or {}
-        for position, name in enumerate(content.get("resources") or []):
-            if "://" not in name:
-                yield document.line(("resources", position)), name
+        for field in ("resources", "components"):
+            for position, name in enumerate(content.get(field) or []):
+                if "://" not in name:
+                    yield document.line((field, position)), name
+        for position, patch in enumerate(content.get("patches") or []):
+            if "path" in patch:
+                yield document.line(("patches", position, "path")), patch["path"]
         for n, generator in enumerate(content.get("configMapGenerator") or []):
             for m, name in enumerate(generator.get("files") or []):
                 yield document.line(("configMapGenerator", n, "files", m)), name.rpartition("=")[2]

@@ -24,7 +24,7 @@ from shared.adapters.outgoing.client import HttpOutgoing
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.providers.credentials import Credentials
 from shared.adapters.sqlite.log_bus import LogBus
-from shared.bootstrap.adapters import EMBEDDED, SQLITE, Choice, choose, make_adapter
+from shared.bootstrap.adapters import EMBEDDED, OPENERS, SQLITE, Choice, choose, make_adapter
 from shared.bootstrap.lazy import (
     LazyAdapter,
     LazyBus,
@@ -41,7 +41,7 @@ from shared.bootstrap.lazy import (
 from shared.context.runtime import RequestQuiet, Runtime
 from shared.core.clock import Clock, JumpWatch, SystemClock
 from shared.core.randomness import BufferedSystemRandom, SystemSecretSource
-from shared.core.settings import Settings
+from shared.core.settings import InvalidSettings, Settings
 from shared.identity.tokens import TokenVerifier
 from shared.ports.lifecycle import Adapter, AdapterOptions, WriterKind
 from shared.telemetry.logs import Logs
@@ -96,6 +96,7 @@ class Process:
         Raises InvalidSettings.
         """
         self._choices = choose(settings)
+        self._ready_ports = ready_ports(settings)
         self._variables = variables = read_variables(os.environ, settings.trace_ratio)
         self.settings = settings
         self.clock = clock or SystemClock()
@@ -236,8 +237,12 @@ class Process:
 
     async def trouble(self) -> str | None:
         """Return the first reason for which an adapter cannot serve now, or None. Opens adapters that are not open
-        yet."""
-        for adapter in self._all_adapters():
+        yet.
+
+        A function that runs alone asks only the adapters of LASTRO_READY_PORTS: one that it does not use may be away
+        or out of its reach.
+        """
+        for adapter in self._needed_adapters():
             reason = await adapter.trouble()
             if reason is not None:
                 return reason
@@ -245,10 +250,12 @@ class Process:
 
     def impairments(self) -> list[str]:
         """Return what does not work while every adapter can serve: an outage that is bridged for a time."""
-        return [found for adapter in self._all_adapters() if (found := adapter.impairment()) is not None]
+        return [found for adapter in self._needed_adapters() if (found := adapter.impairment()) is not None]
 
-    def _all_adapters(self) -> list[Adapter | LazyAdapter]:
-        return [*self._adapters.values(), *self._lazy.values()]
+    def _needed_adapters(self) -> list[Adapter | LazyAdapter]:
+        needed = self._ready_ports
+        lazy = (adapter for choice, adapter in self._lazy.items() if not needed or needed & self._served(choice))
+        return [*self._adapters.values(), *lazy]
 
     def runtime_alone(self) -> Runtime:
         """Return the runtime of a function that runs alone, over adapters that open at their first use.
@@ -327,6 +334,14 @@ def pix_credentials(settings: Settings) -> Credentials:
         settings.pix_certificate,
         settings.pix_authority,
     )
+
+
+def ready_ports(settings: Settings) -> frozenset[str]:
+    """Return the ports of LASTRO_READY_PORTS; none means all. Raises InvalidSettings."""
+    named = frozenset(name.strip() for name in settings.ready_ports.split(",") if name.strip())
+    if unknown := sorted(named - OPENERS.keys()):
+        raise InvalidSettings(f"LASTRO_READY_PORTS names {', '.join(unknown)}; the ports are {', '.join(OPENERS)}")
+    return named
 
 
 def issuer_url(settings: Settings) -> str:

@@ -75,6 +75,7 @@ class Settings(NamedTuple):
     pix_token_url: str = ""
     pix_certificate: str = ""
     pix_authority: str = ""
+    ready_ports: str = ""
 
     max_connections: int = 1000
     max_target_bytes: int = 32 * 1024

@@ -91,6 +91,22 @@ async def _until_trouble(process: Process, reason: str) -> None:
             assert "still being opened" in found
 
 
+async def test_only_the_ports_of_a_function_decide_whether_it_is_ready(tmp_path: Path) -> None:
+    """With LASTRO_READY_PORTS, a realm that is away does not matter to a function that does not use it."""
+    clock = ManualClock()
+    async with serving_realm(clock) as realm:
+        realm.away = True
+        settings = Settings(data_dir=str(tmp_path), identity=realm.url, ready_ports="documents, cache")
+        async with Process(settings, clock) as process:
+            process.runtime(process.lazy_ports())
+            await _until_trouble(process, "")
+        async with Process(settings._replace(ready_ports="identity"), clock) as process:
+            process.runtime(process.lazy_ports())
+            await _until_trouble(process, "LASTRO_IDENTITY cannot be used")
+    with pytest.raises(InvalidSettings, match="LASTRO_READY_PORTS names disks; the ports are secrets, flags,"):
+        Process(settings._replace(ready_ports="disks,cache"))
+
+
 async def test_the_first_use_opens_the_store_once(tmp_path: Path) -> None:
     """Concurrent first calls open one store, and its commits are on disk after the process has ended."""
     async with Process(Settings(data_dir=str(tmp_path / "data"))) as process:

@@ -1,0 +1,122 @@
+"""The policies that are made from the wiring: the mesh's, the disruption budgets, and whether the files are current."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cli.main import app
+from embedded.manifests.kong import KongRoute
+from embedded.policies.edges import calls
+from embedded.policies.files import policy_files, stale_policies, write
+from embedded.policies.mesh import PRINCIPALS, authorization
+from embedded.wiring.repository import Repository, read_repository
+
+ROOT = Path(__file__).resolve().parents[3]
+GATEWAY, BROKER, SCHEDULE = (PRINCIPALS[name] for name in ("gateway", "broker", "schedule"))
+
+
+@pytest.fixture(scope="module")
+def repository() -> Repository:
+    return read_repository(ROOT)
+
+
+def admits(policies: list[dict[str, Any]], principal: str, host: str, method: str, path: str) -> bool:
+    """Evaluate the policies of the local gateway, as Istio does: any rule of any policy admits the request."""
+    for policy in policies:
+        if policy["metadata"]["namespace"] != "istio-system":
+            continue
+        for rule in policy["spec"]["rules"]:
+            operation = rule["to"][0]["operation"]
+            if (
+                principal in rule["from"][0]["source"]["principals"]
+                and host in operation["hosts"]
+                and method in operation["methods"]
+                and any(_fits(template, path) for template in operation["paths"])
+            ):
+                return True
+    return False
+
+
+def _fits(template: str, path: str) -> bool:
+    pattern = "".join("[^/]+" if part == "{*}" else re.escape(part) for part in re.split(r"(\{\*\})", template))
+    return re.fullmatch(pattern, path) is not None
+
+
+def _example(route: KongRoute) -> str:
+    path = re.sub(r"\(\?<[a-z_]+>[^)]*\)", "some-id", route.paths[0].removeprefix("~").removesuffix("$"))
+    return path.replace("\\.", ".")
+
+
+def test_the_mesh_admits_every_edge_of_the_wiring(repository: Repository) -> None:
+    """The gateway may call the function of each route, the broker that of each Trigger, the scheduler that of each
+    PingSource, and none of them those of the others."""
+    policies = authorization(calls(repository))
+    kong = repository.manifests.kong
+    assert kong is not None
+    for service in kong.services:
+        for route in service.routes:
+            for method in route.methods:
+                assert admits(policies, GATEWAY, service.host, method, _example(route)), route.name
+                assert not admits(policies, BROKER, service.host, method, _example(route)), route.name
+                assert not admits(policies, GATEWAY, service.host, method, f"{_example(route)}/more"), route.name
+    for subscription in repository.plan.subscriptions:
+        principal, other = (SCHEDULE, BROKER) if subscription.resource[0] == "PingSource" else (BROKER, SCHEDULE)
+        host = getattr(subscription.target, "url", "").removeprefix("http://")
+        if host in {f"{name}.lastro.svc.cluster.local" for name in repository.plan.services}:
+            assert admits(policies, principal, host, "POST", "/"), subscription.name
+            assert not admits(policies, other, host, "POST", "/"), subscription.name
+            assert not admits(policies, GATEWAY, host, "POST", "/"), subscription.name
+
+
+def test_the_mesh_admits_nothing_else(repository: Repository) -> None:
+    """Each rule of the mesh is the edge of a route, a Trigger, a dead letter sink or a schedule."""
+    rules = [
+        rule
+        for policy in authorization(calls(repository))
+        if policy["metadata"]["namespace"] == "istio-system"
+        for rule in policy["spec"]["rules"]
+    ]
+    edges = calls(repository)
+    assert len(rules) == len(edges) == len(set(edges))
+    assert all(edge.service in repository.plan.services for edge in edges)
+    kong = repository.manifests.kong
+    assert kong is not None
+    routes = sum(len(service.routes) for service in kong.services)
+    assert sum(edge.caller == "gateway" for edge in edges) == routes
+
+
+def test_a_function_that_always_runs_has_a_budget(repository: Repository) -> None:
+    """A drain takes at most one instance of a core function at a time; functions that scale to zero need no budget."""
+    budgets = list(yaml.safe_load_all(policy_files(repository)["knative/policies/disruption.yaml"]))
+    core = {name for name, service in repository.plan.services.items() if service.scale_class == "core"}
+    assert {budget["metadata"]["name"] for budget in budgets} == core
+    assert {budget["spec"]["maxUnavailable"] for budget in budgets} == {1}
+
+
+def test_the_files_are_current(repository: Repository) -> None:
+    """The policies of the repository are those that its wiring makes, and the command says so."""
+    assert [str(finding) for finding in stale_policies(repository)] == []
+    run = CliRunner().invoke(app, ["policies", "--check"])
+    assert (run.exit_code, run.output) == (0, "the policies are current\n")
+
+
+def test_a_changed_wiring_makes_the_files_stale(tmp_path: Path) -> None:
+    """A removed Trigger is a finding for the mesh's policies until they are made again."""
+    for folder in ("knative", "kafka-sources", "functions"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    file = tmp_path / "knative" / "eventing" / "triggers" / "payments.yaml"
+    file.write_text("---\n".join(file.read_text().split("---\n")[1:]))
+    changed = read_repository(tmp_path)
+
+    stale = [finding.file for finding in stale_policies(changed)]
+    written = write(changed)
+
+    assert stale == written == ["knative/platform/istio/authorization.yaml"]
+    assert list(stale_policies(changed)) == []
