@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from embedded.simulators.callbacks import HttpPost, callback_secret
+from embedded.simulators.card import PREFIX as CARD_PREFIX
+from embedded.simulators.card import CardSimulator
 from embedded.simulators.pix import PREFIX, PixSimulator
+from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.pix.rail import PixHttpRail
 from shared.http.messages import HttpRequest, read_headers
 
 if TYPE_CHECKING:
     from embedded.gateway.gateway import Gateway
+    from embedded.simulators.program import Simulator
     from shared.context.runtime import Runtime
 
 JOURNAL_FILE: Final = "pix-simulator.jsonl"
+CARD_JOURNAL_FILE: Final = "card-simulator.jsonl"
 
 
 class OwnPost:
@@ -61,12 +66,21 @@ class OwnTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, content=response.body)
 
 
-async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, PixSimulator]:
+async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, Simulator]:
     """Add the rails that the settings do not name to the runtime. Return their simulators by name."""
     settings = runtime.settings
-    if settings.pix_rail:
-        return {}
     post = OwnPost(gateway, settings.base_url)
+    stack.push_async_callback(post.aclose)
+    simulators: dict[str, Simulator] = {}
+    if not settings.pix_rail:
+        simulators["pix"] = await _add_pix(runtime, gateway, post, stack)
+    if not settings.card_gateway:
+        simulators["card"] = await _add_card(runtime, gateway, post, stack)
+    return simulators
+
+
+async def _add_pix(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: AsyncExitStack) -> PixSimulator:
+    settings = runtime.settings
     simulator = PixSimulator(
         await callback_secret("pix", runtime.secrets, runtime.secret_source),
         runtime.clock,
@@ -75,9 +89,27 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         settings.data_path / JOURNAL_FILE,
         base_url=settings.base_url,
     )
-    client = httpx.AsyncClient(transport=OwnTransport(gateway), base_url=settings.base_url)
-    stack.push_async_callback(post.aclose)
-    rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=client)
+    rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=_client(gateway, settings.base_url))
     runtime.rails["pix"] = await stack.enter_async_context(rail)
     stack.push_async_callback(simulator.close)
-    return {"pix": simulator}
+    return simulator
+
+
+async def _add_card(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: AsyncExitStack) -> CardSimulator:
+    settings = runtime.settings
+    simulator = CardSimulator(
+        await callback_secret("card", runtime.secrets, runtime.secret_source),
+        runtime.clock,
+        runtime.random,
+        post,
+        settings.data_path / CARD_JOURNAL_FILE,
+    )
+    url = settings.base_url.rstrip("/") + CARD_PREFIX
+    card_gateway = CardHttpGateway(url, client=_client(gateway, settings.base_url))
+    runtime.card_gateway = await stack.enter_async_context(card_gateway)
+    stack.push_async_callback(simulator.close)
+    return simulator
+
+
+def _client(gateway: Gateway, base_url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=OwnTransport(gateway), base_url=base_url)

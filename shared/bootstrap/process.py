@@ -15,6 +15,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast
 
+from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.files.stored_keys import StoredKeys
 from shared.adapters.notifiers.choosing import notifiers
 from shared.adapters.otlp.export import CLOSE_SECONDS as OTLP_CLOSE_SECONDS
@@ -106,6 +107,7 @@ class Process:
             parent_based=variables.parent_based,
         )
         self._rail = PixHttpRail(settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings))
+        self._card_gateway = CardHttpGateway(settings.card_gateway, credentials=card_credentials(settings))
         self._outgoing = HttpOutgoing(settings)
         self._notifiers = notifiers(settings)
         self._closing = AsyncExitStack()
@@ -124,6 +126,7 @@ class Process:
             watching = asyncio.create_task(watch_clock(self.clock))
             self._closing.push_async_callback(_cancel, watching)
             await self.open(self._rail)
+            await self.open(self._card_gateway)
             await self.open(self._outgoing)
         except BaseException:
             await self._closing.aclose()
@@ -294,6 +297,7 @@ class Process:
             telemetry=self.telemetry,
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
+            card_gateway=self._card_gateway,
             clients=ports.identity,
             notifiers=self._notifiers,
             outgoing=self._outgoing,
@@ -353,3 +357,8 @@ def token_verifier(settings: Settings, clock: Clock, keys: KeySource) -> TokenVe
     """Return a verifier of the issuer's tokens that uses these keys."""
     leeway = timedelta(seconds=settings.token_leeway_seconds)
     return TokenVerifier(issuer_url(settings), settings.audience, keys, clock, leeway)
+
+
+def card_credentials(settings: Settings) -> Credentials:
+    """Return how this process proves to the card gateway who it is."""
+    return Credentials(settings.card_client_id, settings.card_client_secret, settings.card_token_url)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.context.runtime import Runtime
     from shared.core.settings import Settings
     from shared.identity.tokens import Caller
+    from shared.ports.card_gateway import CardGateway
     from shared.ports.identity import Clients
     from shared.ports.ledger import LedgerStore
     from shared.ports.notifier import Channel, Notifier
@@ -108,6 +109,13 @@ class Context:
     def rails(self) -> Mapping[str, Rail]:
         """The payment rails, by the name of the provider."""
         return self.runtime.rails
+
+    @property
+    def card_gateway(self) -> CardGateway:
+        """The gateway of card payments."""
+        gateway = self.runtime.card_gateway
+        assert gateway is not None, "this process was started without a card gateway"
+        return gateway
 
     @property
     def clients(self) -> Clients | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.identity.tokens import TokenVerifier
     from shared.ports.bus import Bus
     from shared.ports.cache import Cache
+    from shared.ports.card_gateway import CardGateway
     from shared.ports.documents import Documents
     from shared.ports.flags import Flags
     from shared.ports.identity import Clients
@@ -60,6 +61,8 @@ class Runtime:
     rate_gate: RateGate | None = None
     """The limit for requests that no gateway in this process has counted; set where a function runs alone."""
     rails: dict[str, Rail] = field(default_factory=dict)
+    card_gateway: CardGateway | None = None
+    """The gateway of card payments. None in a process that sends it no commands."""
     clients: Clients | None = None
     """The clients of the realm that issues access tokens; None when the platform issues them itself."""
     notifiers: dict[Channel, Notifier] = field(default_factory=dict)

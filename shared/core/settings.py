@@ -22,7 +22,15 @@ OTHER_VARIABLES: Final = (
 """Variables with the prefix that other code reads: the launcher, `lastro simulate` and tests."""
 
 _CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
-_URLS: Final = ("base_url", "identity", "identity_admin", "pix_rail", "pix_token_url")
+_URLS: Final = (
+    "base_url",
+    "card_gateway",
+    "card_token_url",
+    "identity",
+    "identity_admin",
+    "pix_rail",
+    "pix_token_url",
+)
 _FROM_ZERO: Final = frozenset(
     {
         "data_lock_seconds",
@@ -76,6 +84,10 @@ class Settings(NamedTuple):
     pix_certificate: str = ""
     pix_authority: str = ""
     ready_ports: str = ""
+    card_gateway: str = ""
+    card_client_id: str = ""
+    card_client_secret: str = ""
+    card_token_url: str = ""
 
     max_connections: int = 1000
     max_target_bytes: int = 32 * 1024

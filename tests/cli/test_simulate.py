@@ -1,4 +1,4 @@
-"""`lastro simulate pix`: a provider as a program of its own, with which the adapter speaks over HTTP."""
+"""`lastro simulate`: a provider as a program of its own, with which the adapter speaks over HTTP."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.pix.br_code import parse_br_code
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.providers.credentials import Credentials
+from shared.ports.card_gateway import AuthorizationOrder
 from shared.ports.documents import Unavailable
 from shared.ports.rail import ChargeOrder, OutcomeUnknown
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 TXID = "a1b2c3d4e5f6a1b2c3d4e5f6a1b2c3d4"
-COMMAND = ("-m", "cli", "simulate", "pix", "--port", "0", "--json", "--secret", "s", "--client-id", "lastro")
+OPTIONS = ("--port", "0", "--json", "--secret", "s", "--client-id", "lastro", "--client-secret", "hush")
 
 
 @asynccontextmanager
-async def simulated(*more: str) -> AsyncIterator[tuple[Process, str]]:
+async def simulated(*more: str, rail: str = "pix") -> AsyncIterator[tuple[Process, str]]:
     """Run the command, and return its process and its URL."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *COMMAND, "--client-secret", "hush", *more, cwd=ROOT, stdout=PIPE
+        sys.executable, "-m", "cli", "simulate", rail, *OPTIONS, *more, cwd=ROOT, stdout=PIPE
     )
     assert process.stdout is not None
     try:
@@ -86,10 +88,36 @@ async def test_the_adapter_speaks_with_the_program(tmp_path: Path) -> None:
         await stranger_rail.aclose()
 
 
-def test_wrong_usage_is_an_error() -> None:
+async def test_the_card_gateway_speaks_with_the_program(tmp_path: Path) -> None:
+    """Over HTTP with a token, a payment is authorized; when the answer to its capture is cut off, it is found; and the
+    program ends with 0 at SIGTERM and continues with its journal."""
+    journal = str(tmp_path / "card.jsonl")
+    wanted = AuthorizationOrder("pay_1", 1050, "BRL", "tok_approve", None, "http://127.0.0.1:9/callbacks")
+    async with simulated("--journal", journal, rail="card") as (process, url), httpx.AsyncClient(base_url=url) as other:
+        gateway = CardHttpGateway(url, credentials=Credentials("lastro", "hush"))
+        assert (await other.get("/v1/payments?reference=pay_1")).status_code == 401
+        payment = await gateway.authorize(wanted)
+        await other.post("/faults", json={"fault": "cut"})
+        captured = await gateway.capture(payment.id, "cap_1", 700)
+        assert captured.capture is not None
+        assert (captured.capture.amount, captured.capture.status) == (700, "succeeded")
+        await gateway.aclose()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() == 0
+    async with simulated("--journal", journal, rail="card") as (_, url):
+        again = CardHttpGateway(url, credentials=Credentials("lastro", "hush"))
+        found = await again.payment("pay_1")
+        assert found is not None
+        assert found.capture == captured.capture
+        await again.aclose()
+
+
+@pytest.mark.parametrize("rail", ["pix", "card"])
+def test_wrong_usage_is_an_error(rail: str) -> None:
     """A client without a secret, and an address that cannot be used, are refused with one line."""
     runner = CliRunner()
-    half = runner.invoke(app, ["simulate", "pix", "--secret", "s", "--client-id", "lastro"])
+    half = runner.invoke(app, ["simulate", rail, "--secret", "s", "--client-id", "lastro"])
     assert "go together" in str(half.exception)
-    taken = runner.invoke(app, ["simulate", "pix", "--secret", "s", "--host", "203.0.113.1"])
+    taken = runner.invoke(app, ["simulate", rail, "--secret", "s", "--host", "203.0.113.1"])
     assert "cannot listen on 203.0.113.1" in str(taken.exception)

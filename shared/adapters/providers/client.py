@@ -7,7 +7,7 @@ are bound to the certificate (RFC 8705).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.providers.breaker import CircuitBreaker, CircuitOpen
@@ -59,26 +59,38 @@ class ProviderClient:
             await client.aclose()
 
     async def send(
-        self, method: str, path: str, body: Any = None, parameters: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        parameters: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Send a request and return its answer, which is a success or a refusal of the request.
 
         Raises OutcomeUnknown when the request may have had an effect, and Unavailable when it had none: the provider
         cannot be reached, denies access, or limits the rate; or the circuit is open.
         """
-        answer = await self._exchange(method, path, body, parameters)
+        answer = await self._exchange(method, path, body, parameters, headers)
         if answer.status_code in _DENIED and self._token:
             # The token was revoked, or has ended by the provider's clock. A denied request had no effect.
             self._token = ""
-            answer = await self._exchange(method, path, body, parameters)
+            answer = await self._exchange(method, path, body, parameters, headers)
         status = answer.status_code
         if status in _DENIED or status in _TEMPORARY:
             raise Unavailable(f"the {self._title} answered {status}")
         return answer
 
-    async def _exchange(self, method: str, path: str, body: Any, parameters: dict[str, str] | None) -> httpx.Response:
-        headers = await self._authorization()
-        return await self._called(method, self.base_url + path, json=body, params=parameters, headers=headers)
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        parameters: dict[str, str] | None,
+        headers: Mapping[str, str] | None,
+    ) -> httpx.Response:
+        sent = {**(headers or {}), **await self._authorization()}
+        return await self._called(method, self.base_url + path, json=body, params=parameters, headers=sent)
 
     async def _authorization(self) -> dict[str, str]:
         known = self._credentials
