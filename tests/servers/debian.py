@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,18 @@ def debian_root(suite: str, package: str, *, wanted_for: str) -> Path:
     def build(folder: Path) -> None:
         if os.geteuid() != 0:
             raise Unavailable(f"{wanted_for} needs root, to unpack {package} of Debian {suite} by debootstrap")
-        _bootstrap(folder, suite, wanted_for)
+        bootstrap(folder, suite, wanted_for=wanted_for)
         _install(folder, package)
 
     return installed(f"{package}-debian-{suite}", build)
+
+
+def mirror_of_this_machine(*, wanted_for: str) -> str:
+    """Return the URL of the mirror of Debian that this machine's apt uses. Raises Unavailable."""
+    mirror = _mirror(program("apt-get", wanted_for=wanted_for, package="apt"))
+    if mirror is None:
+        raise Unavailable(f"{wanted_for} needs a mirror of Debian, and the apt of this machine has none")
+    return mirror
 
 
 def in_root(root: Path, *command: str, user: str) -> list[str]:
@@ -40,21 +49,20 @@ def in_root(root: Path, *command: str, user: str) -> list[str]:
     return [chroot, str(root), *become, *command]
 
 
-def _bootstrap(folder: Path, suite: str, wanted_for: str) -> None:
+def bootstrap(folder: Path, suite: str, *, wanted_for: str, include: Sequence[str] = ()) -> None:
+    """Unpack the packages that a suite needs, and those to `include`, in a folder. Raises Unavailable."""
     log = folder.with_name(f"{folder.name}.log")
     apt = program("apt-get", wanted_for=wanted_for, package="apt")
-    mirror = _mirror(apt)
-    if mirror is None:  # a new machine has no package lists
+    if _mirror(apt) is None:  # a new machine has no package lists
         run([apt, "update"], log)
-        mirror = _mirror(apt)
-    if mirror is None:
-        raise Unavailable(f"{wanted_for} needs a mirror of Debian, and the apt of this machine has none")
+    mirror = mirror_of_this_machine(wanted_for=wanted_for)
     if shutil.which("debootstrap") is None:
         run([apt, "install", "-y", "--no-install-recommends", "debootstrap"], log)
     script = Path("/usr/share/debootstrap/scripts") / suite
     if not script.exists():  # this debootstrap is older than the suite; one script works for all of them
         script = script.with_name("sid")
-    command = ["debootstrap", "--force-check-gpg", "--variant=minbase", suite, str(folder), mirror, str(script)]
+    options = ["--force-check-gpg", "--variant=minbase", *([f"--include={','.join(include)}"] if include else [])]
+    command = ["debootstrap", *options, suite, str(folder), mirror, str(script)]
     run(command, log, environment=_proxy())
     folder.chmod(0o755)
 
