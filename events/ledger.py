@@ -61,6 +61,26 @@ class TransferRefused(LedgerEvent):
     failure: Failure
 
 
+class DaySealed(Event):
+    """A day of the tenant's ledger was sealed.
+
+    `digest` is computed from `previous_digest`, the day and all sealed entries. Keep it outside the platform:
+    `lastro ledger verify --seal DAY=DIGEST` compares it with the stored ledger.
+    """
+
+    type: ClassVar[str] = "lastro.ledger.day_sealed.v1"
+    topic: ClassVar[str] = topics.OPERATIONS
+    subject_field: ClassVar[str] = "day"
+    terminal: ClassVar[bool] = True
+
+    day: str
+    digest: str
+    previous_digest: str
+    accounts: int
+    entries: int
+    transfers: int
+
+
 class AuditCompleted(Event):
     """A day of the tenant's ledger was audited.
 

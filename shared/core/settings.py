@@ -133,6 +133,8 @@ class Settings(NamedTuple):
     webhooks_endpoints: int = 20
     webhooks_seconds: float = 15.0
     webhooks_stay_seconds: float = 45.0
+    ledger_seal_entries: int = 50_000
+    ledger_seal_grace_seconds: int = 900
     reconciliation_movements: int = 2_000
     statement_pdf_lines: int = 10_000
     statement_total_lines: int = 10_000

@@ -14,6 +14,7 @@ from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
 from shared.records.idempotency import IDEMPOTENCY
+from shared.records.ledger_seals import SEAL_PAGES, SEALS
 from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_REGISTRIES, NOTIFICATIONS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
@@ -41,6 +42,8 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     RECEIPTS,
     RECONCILIATIONS,
     REFUNDS,
+    SEALS,
+    SEAL_PAGES,
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,
     TENANTS,

@@ -327,6 +327,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "operations/audit_day": _tick,
     "operations/expire_holds": _tick,
     "operations/park_dead_letter": _given_up,
+    "operations/seal_days": _tick,
     "operations/sweep_outbox": _tick,
     "operations/sweep_sagas": _tick,
     "payments/authorize": lambda s: _funds_held(s, refund=False),
