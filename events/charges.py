@@ -34,6 +34,22 @@ class ChargeExpired(ChargeEvent):
     terminal: ClassVar[bool] = True
 
 
+class ChargeRevised(ChargeEvent):
+    """A PIX charge was changed at the provider. `revision` is the number of changes since its creation."""
+
+    type: ClassVar[str] = "lastro.pix.charge_revised.v1"
+    terminal: ClassVar[bool] = True
+
+    revision: int
+
+
+class ChargeRemoved(ChargeEvent):
+    """A PIX charge was withdrawn at the provider; it cannot be paid any more."""
+
+    type: ClassVar[str] = "lastro.pix.charge_removed.v1"
+    terminal: ClassVar[bool] = True
+
+
 class PaymentReceived(Event):
     """The fields of the facts about a payment that a rail reports: the ledger is to record its transfer."""
 

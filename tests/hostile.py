@@ -31,7 +31,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerRefused, RecordedTransfer, Refusal, Transfer
-from shared.ports.rail import ChargeOrder, PayableCharge, Rail
+from shared.ports.rail import ChargeOrder, ChargeRevision, PayableCharge, Rail
 from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
@@ -363,6 +363,18 @@ class HostileRail(PixHttpRail):
 
         await self._servers.write(object(), write, _away, _away)
         return made[-1]
+
+    async def revise_charge(self, revision: ChargeRevision) -> None:
+        async def write() -> None:
+            await self._rail.revise_charge(revision)
+
+        await self._servers.write(object(), write, _away, _away)
+
+    async def remove_charge(self, reference: str) -> None:
+        async def write() -> None:
+            await self._rail.remove_charge(reference)
+
+        await self._servers.write(object(), write, _away, _away)
 
 
 def _away() -> Unavailable:

@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from functions.providers._deposit import blocked_failure, end_as_failed
-from functions.providers._pix_charge import can_be_paid
 from functions.providers._received import received_fact
+from functions.providers._revision import amounts_of, can_be_paid
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -23,7 +23,7 @@ from shared.ports.rail import Receipt
 from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument, ReceiptMismatch, receipt_id
 from shared.records.deposits import DEPOSITS, DepositDocument
-from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument
+from shared.records.pix_charges import PIX_CHARGES, PixChargeChanges, PixChargeDocument
 from shared.records.system_accounts import HOME_CURRENCY, system_account
 
 COMMIT_SECONDS: Final = 600
@@ -91,12 +91,16 @@ async def _match_pix_charge(scope: Context, charge: PixChargeDocument, provider:
         mismatch = "paid_twice"
     elif not can_be_paid(charge, receipt.paid_at or scope.now_text):
         mismatch = "charge_over"
-    elif receipt.amount != charge["amount"]:
+    elif receipt.amount not in amounts_of(charge):
         mismatch = "wrong_amount"
     else:
         mismatch = _account_mismatch(account)
     if mismatch is None:
-        scope.update(PIX_CHARGES, charge, end_to_end_id=receipt.id, updated_at=scope.now_text)
+        paid: PixChargeChanges = {"end_to_end_id": receipt.id, "updated_at": scope.now_text}
+        if receipt.amount != charge["amount"]:
+            # The answer to a change was lost; the payer has seen the new amount.
+            paid["amount"] = receipt.amount
+        scope.update(PIX_CHARGES, charge, **paid)
         owner = _Owner(charge["deposit_id"], provider, charge["account_id"], charge["correlation_id"])
         await _receive(scope, owner, charge["txid"], receipt, None)
     return _Outcome(mismatch, charge["txid"])

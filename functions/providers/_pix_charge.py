@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Final
 
 from shared.context.context import Context
-from shared.core.clock import format_time, parse_time
+from shared.core.money import Money
 from shared.core.problems import Problem
 from shared.records.deposits import DepositDocument
 from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument, PixChargeStatus
@@ -20,7 +19,10 @@ PIX_CHARGE_CHANGES: Final[dict[PixChargeStatus, frozenset[PixChargeStatus]]] = {
     "removed": frozenset(),
 }
 
+PROVIDER: Final = "pix"
 GRACE_SECONDS: Final = 60
+MAX_SECONDS: Final = 31_536_000
+"""The longest time for which a charge can be paid, in seconds: a year."""
 _OUR_TXID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -43,20 +45,26 @@ async def find_pix_charge(ctx: Context, txid: str) -> PixChargeDocument:
     return charge
 
 
-def can_be_paid(charge: PixChargeDocument, paid_at: str) -> bool:
-    """Return whether a payment that was made at this time (RFC 3339 in UTC) pays the charge.
-
-    The provider counts the seconds from its own creation of the charge, so it may accept a payment a little later.
-    """
-    last = parse_time(charge["expires_at"]) + timedelta(seconds=GRACE_SECONDS)
-    return charge["status"] in ("active", "expired") and paid_at < format_time(last)
+def is_overdue(charge: PixChargeDocument, now_text: str) -> bool:
+    """Return whether an active charge has expired by now; the sweep writes it down later."""
+    return charge["status"] == "active" and charge["end_to_end_id"] is None and charge["expires_at"] <= now_text
 
 
-def change_status(ctx: Context, charge: PixChargeDocument, status: PixChargeStatus) -> None:
-    """Change the status. Raises Problem `illegal_state` when the change is not legal."""
+def require_amount(ctx: Context, amount: Money) -> None:
+    """Raise Problem `currency_mismatch` or `validation_failed` for an amount that the rail does not move."""
+    rail = ctx.rails[PROVIDER]
+    if amount.currency != rail.currency:
+        raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")
+    if amount.value > rail.max_amount:
+        detail = f"{rail.title} moves at most {rail.max_amount} minor units at once."
+        raise Problem.at("validation_failed", "/amount/value", detail)
+
+
+def change_status(ctx: Context, charge: PixChargeDocument, status: PixChargeStatus) -> PixChargeDocument:
+    """Change the status and return the charge. Raises Problem `illegal_state` when the change is not legal."""
     if status not in PIX_CHARGE_CHANGES[charge["status"]]:
         raise Problem("illegal_state", f"The charge is {charge['status']}; it cannot change to {status}.")
-    ctx.update(PIX_CHARGES, charge, status=status, updated_at=ctx.now_text)
+    return ctx.update(PIX_CHARGES, charge, status=status, updated_at=ctx.now_text)
 
 
 async def settle_pix_charge(ctx: Context, deposit: DepositDocument) -> None:

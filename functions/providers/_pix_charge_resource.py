@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from functions.providers._pix_charge import is_overdue
 from shared.core.money import Money, money
 from shared.http.models import CreatedAt, Resource, Time
 from shared.records.pix_charges import PixChargeDocument, PixChargeStatus
@@ -30,14 +31,13 @@ class PixCharge(Resource):
 
 def pix_charge_resource(charge: PixChargeDocument, now_text: str) -> PixCharge:
     """Return the resource of a charge as it is at a time: it expires without a write."""
-    overdue = charge["status"] == "active" and charge["end_to_end_id"] is None and charge["expires_at"] <= now_text
     return PixCharge(
         txid=charge["txid"],
         account_id=charge["account_id"],
         amount=money(charge["amount"], charge["currency"]),
         expires_in=charge["expires_in"],
         description=charge["description"],
-        status="expired" if overdue else charge["status"],
+        status="expired" if is_overdue(charge, now_text) else charge["status"],
         br_code=charge["br_code"],
         location=charge["location"],
         end_to_end_id=charge["end_to_end_id"],

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from events.charges import ChargeCreated
 from functions.providers._charge_owner import remember_charge
-from functions.providers._pix_charge import provider_id
+from functions.providers._pix_charge import MAX_SECONDS, PROVIDER, provider_id, require_amount
 from functions.providers._pix_charge_resource import PixCharge, pix_charge_resource
 from shared.context.context import Context
 from shared.context.payment_methods import require_method
@@ -24,9 +24,7 @@ from shared.ports.rail import ChargeOrder, PayableCharge, RailRefused
 from shared.records.accounts import ACCOUNTS, CLOSED
 from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument
 
-PROVIDER: Final = "pix"
 DEFAULT_SECONDS: Final = 86_400
-MAX_SECONDS: Final = 31_536_000
 
 
 class CreatePixCharge(Command):
@@ -88,6 +86,8 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
         "deposit_id": deposit_id,
         "end_to_end_id": None,
         "correlation_id": ctx.origin.correlation_id,
+        "revision": 0,
+        "revising": None,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }
@@ -100,14 +100,9 @@ async def _check(command: CreatePixCharge, ctx: Context) -> None:
     account = await ctx.referenced(ACCOUNTS, command.account_id, "/account_id")
     if account["status"] in CLOSED:
         raise Problem.at("account_closed", "/account_id", "The account is closed.")
-    rail = ctx.rails[PROVIDER]
-    if command.amount.currency != rail.currency:
-        raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")
+    require_amount(ctx, command.amount)
     if account["currency"] != command.amount.currency:
         raise Problem.at("currency_mismatch", "/account_id", f"The currency of the account is {account['currency']}.")
-    if command.amount.value > rail.max_amount:
-        detail = f"{rail.title} moves at most {rail.max_amount} minor units at once."
-        raise Problem.at("validation_failed", "/amount/value", detail)
 
 
 async def _create_at_provider(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from shared.ports.documents import Unavailable
 
@@ -66,6 +66,23 @@ class PayableCharge(NamedTuple):
     """What was sent and what was answered, without personal data."""
 
 
+CHARGE_OVER: Final = "charge_over"
+"""The code of RailRefused for a change of a charge that is paid or removed at the provider."""
+
+
+class ChargeRevision(NamedTuple):
+    """A change of a charge at a provider. A field that is None stays as it is."""
+
+    reference: str
+    """Our id of the charge."""
+    amount: int | None
+    """The new amount in minor units."""
+    expires_in: int | None
+    """For how many seconds after its creation it can be paid."""
+    description: str | None
+    """The new text for the payer."""
+
+
 class ChargeState(NamedTuple):
     """What a provider knows of a charge."""
 
@@ -116,6 +133,22 @@ class Rail(Protocol):
 
         Raises RailRefused, with the code `txid` when there is another charge of this reference, or Unavailable when the
         outcome is unknown.
+        """
+        ...
+
+    async def revise_charge(self, revision: ChargeRevision) -> None:
+        """Change a charge that can still be paid. A repeated command has no further effect.
+
+        Raises RailRefused, with the code CHARGE_OVER when the charge is paid or removed, or Unavailable when the
+        outcome is unknown.
+        """
+        ...
+
+    async def remove_charge(self, reference: str) -> None:
+        """Withdraw a charge, which cannot be paid afterwards. A repeated command has no further effect.
+
+        Raises RailRefused, with the code CHARGE_OVER when the charge is paid, or Unavailable when the outcome is
+        unknown.
         """
         ...
 

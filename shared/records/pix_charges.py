@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from shared.ports.documents import Collection, Document, Index
 
 PixChargeStatus = Literal["active", "paid", "removed", "expired"]
+
+
+class RevisionDocument(TypedDict):
+    """A change of a charge that the provider is asked for. `requested_at` is when it was asked for the first time."""
+
+    amount: int
+    description: str | None
+    expires_in: int | None
+    expires_at: str
+    requested_at: str
 
 
 class PixChargeDocument(Document):
@@ -18,6 +28,9 @@ class PixChargeDocument(Document):
     to the provider and what it answered, without personal data. `deposit_id` is the id that the deposit of its payment
     will have; `end_to_end_id` is the payment's, as soon as the provider has reported it: the charge is `paid` when that
     deposit is settled. `correlation_id` is the id of the request, which the provider's callback does not contain.
+    `revision` counts the changes since the creation. `revising` is a change whose outcome at the provider is not known
+    yet, or None: a payment on either terms pays the charge. Documents of earlier versions do not have the fields that
+    are not required.
     """
 
     txid: str
@@ -34,6 +47,8 @@ class PixChargeDocument(Document):
     deposit_id: str
     end_to_end_id: str | None
     correlation_id: str
+    revision: NotRequired[int]
+    revising: NotRequired[RevisionDocument | None]
     created_at: str
     updated_at: str
 
@@ -42,7 +57,13 @@ class PixChargeChanges(TypedDict, total=False):
     """The fields of a PIX charge that may change."""
 
     status: PixChargeStatus
+    amount: int
+    description: str | None
+    expires_in: int | None
+    expires_at: str
     end_to_end_id: str | None
+    revision: int
+    revising: RevisionDocument | None
     updated_at: str
 
 
@@ -51,5 +72,5 @@ PIX_CHARGES: Final = Collection(
     owner="providers",
     document=PixChargeDocument,
     changes=PixChargeChanges,
-    indexes=(Index(("status", "expires_at")),),
+    indexes=(Index(("status", "expires_at")), Index(("created_at",)), Index(("account_id", "created_at"))),
 )

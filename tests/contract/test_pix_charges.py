@@ -71,6 +71,32 @@ async def test_a_wrong_amount_leaves_the_charge_active(
     await credited(client, pair.payee, before + 1_234)
 
 
+async def test_a_changed_charge_is_paid_with_its_new_amount(deployment: Deployment, pair: Pair) -> None:
+    """The provider's terms show a change, and a payer pays the new amount by the same code."""
+    client, before = pair.client, await balance(pair.client, pair.payee)
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    path = f"{CHARGES}/{made['txid']}"
+    changed = await client.send("PATCH", path, {"amount": brl(2_000)})
+    assert (changed.status, changed.document) == (200, made | {"amount": brl(2_000)})
+    terms = await deployment.wire.send("GET", "/" + made["location"].partition("/")[2])
+    document = jwt.decode(terms.body.decode(), options={"verify_signature": False})
+    assert (document["revisao"], document["valor"]) == (1, {"original": "20.00"})
+    assert (await pay(deployment, made)).status == 202
+    await in_status(client, path, "paid")
+    await credited(client, pair.payee, before + 2_000)
+
+
+async def test_a_withdrawn_charge_has_no_terms(deployment: Deployment, pair: Pair) -> None:
+    """A withdrawn charge is `removed`, and the payer's bank finds nothing to pay at its location."""
+    client = pair.client
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    answer = await client.post(f"{CHARGES}/{made['txid']}/remove")
+    assert (answer.status, answer.document) == (200, made | {"status": "removed"})
+    terms = await deployment.wire.send("GET", "/" + made["location"].partition("/")[2])
+    assert terms.status == 410
+    assert (await client.read(f"{CHARGES}?status=removed"))["data"] == [answer.document]
+
+
 async def test_a_payment_that_is_never_reported(deployment: Deployment, pair: Pair) -> None:
     """A charge whose payment is not reported stays active; the provider has the payment."""
     client = pair.client

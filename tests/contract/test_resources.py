@@ -403,7 +403,10 @@ GET /v1/payments/*/events
 POST /v1/deposits
 GET /v1/deposits/*
 POST /v1/pix/charges
+GET /v1/pix/charges
 GET /v1/pix/charges/*
+PATCH /v1/pix/charges/*
+POST /v1/pix/charges/*/remove
 GET /v1/pix/charges/*/qr.png
 POST /v1/providers/*/callbacks
 POST /v1/providers/pix/callbacks/pix

@@ -208,6 +208,10 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     )
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}")
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}/qr.png")
+    await recorder.send(client, "GET", "/v1/pix/charges?status=active&limit=10")
+    terms = {"amount": brl(1_800), "description": "Order 1001, with postage"}
+    await recorder.send(client, "PATCH", f"/v1/pix/charges/{charge['txid']}", terms)
+    await recorder.send(client, "POST", f"/v1/pix/charges/{charge['txid']}/remove", {})
     # The simulator reports its payments inside the process. This callback is sent over HTTP.
     now = deployment.clock.now()
     report = {

@@ -79,6 +79,7 @@ async def stage(make: Make) -> Stage:
     ids["account_id"] = payer = await victim.account(owner=ids["user_id"])
     ids["deposit_id"] = await victim.fund(payer, 1000)
     ids["txid"] = (await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(10)}))["txid"]
+    await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(20)})
     payee = await victim.account()
     settled = await victim.pay(payer, payee, 300)
     await world.settle()

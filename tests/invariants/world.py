@@ -54,7 +54,7 @@ from shared.messaging.operation import EventOperation
 from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
 from shared.ports.outgoing import OutgoingAnswer
-from shared.ports.rail import ChargeOrder, PayableCharge, callback_secret_name
+from shared.ports.rail import CHARGE_OVER, ChargeOrder, ChargeRevision, PayableCharge, RailRefused, callback_secret_name
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.hostile import (
@@ -173,6 +173,8 @@ class _Rail(PixHttpRail):
     def __init__(self) -> None:
         super().__init__("")
         self.charges: dict[str, int] = {}
+        self.over: dict[str, str] = {}
+        """The charges that are `paid` or `removed`."""
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         assert self.charges.setdefault(reference, amount) == amount
@@ -181,6 +183,16 @@ class _Rail(PixHttpRail):
         assert self.charges.setdefault(order.reference, order.amount) == order.amount
         location = f"pix.example.test/qr/{order.reference[:22]}"
         return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
+
+    async def revise_charge(self, revision: ChargeRevision) -> None:
+        if revision.reference in self.over:
+            raise RailRefused(CHARGE_OVER, "The charge is over.")
+        if revision.amount is not None:
+            self.charges[revision.reference] = revision.amount
+
+    async def remove_charge(self, reference: str) -> None:
+        if self.over.setdefault(reference, "removed") == "paid":
+            raise RailRefused(CHARGE_OVER, "The charge is paid.")
 
 
 def deliveries_of(envelope: Envelope) -> list[Pending]:

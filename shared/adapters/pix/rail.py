@@ -17,7 +17,9 @@ from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
 from shared.ports.rail import (
+    CHARGE_OVER,
     ChargeOrder,
+    ChargeRevision,
     ChargeState,
     OutcomeUnknown,
     PayableCharge,
@@ -36,6 +38,9 @@ CHARGE_SECONDS: Final = 86_400
 MAX_NOTE: Final = 140
 """The longest text for the payer (`solicitacaoPagador`), in characters."""
 PAGE_SIZE: Final = 100
+ACTIVE: Final = "ATIVA"
+REMOVED: Final = "REMOVIDA_PELO_USUARIO_RECEBEDOR"
+"""The status of a charge that the receiver has withdrawn."""
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
 
@@ -92,10 +97,24 @@ class PixHttpRail(Adapter):
         await self._set_webhook(order.callback_url)
         charge = self._charge(order.amount, order.expires_in)
         if order.description:
-            text = order.description
-            charge["solicitacaoPagador"] = text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
+            charge["solicitacaoPagador"] = _note(order.description)
         answer = await self._put_charge(order.reference, charge)
         return _payable(charge, answer)
+
+    async def revise_charge(self, revision: ChargeRevision) -> None:
+        """Change an active charge (`PATCH /cob/{txid}`). See shared.ports.rail.Rail."""
+        change: dict[str, Any] = {}
+        if revision.amount is not None:
+            change["valor"] = {"original": format_amount(revision.amount)}
+        if revision.expires_in is not None:
+            change["calendario"] = {"expiracao": revision.expires_in}
+        if revision.description is not None:
+            change["solicitacaoPagador"] = _note(revision.description)
+        await self._patch_charge(revision.reference, change)
+
+    async def remove_charge(self, reference: str) -> None:
+        """Remove a charge (`PATCH /cob/{txid}`). See shared.ports.rail.Rail."""
+        await self._patch_charge(reference, {"status": REMOVED})
 
     async def charge_state(self, reference: str) -> ChargeState | None:
         """Return what the provider knows of a charge (`GET /cob/{txid}`). See shared.ports.rail.Rail."""
@@ -154,6 +173,29 @@ class PixHttpRail(Adapter):
         if _member(present, "valor", "original") != charge["valor"]["original"]:
             raise RailRefused("txid", f"The provider has another charge of the id {reference}.")
         return present
+
+    async def _patch_charge(self, reference: str, change: dict[str, Any]) -> None:
+        """Change a charge. The charge is read when the outcome is unknown, and when the change is refused: it may have
+        been made by an earlier command whose answer was lost."""
+        self._require_provider()
+        unknown: OutcomeUnknown | None = None
+        answer: httpx.Response | None = None
+        try:
+            answer = await self._send("PATCH", f"/cob/{reference}", change)
+        except OutcomeUnknown as error:
+            unknown = error
+        if answer is not None and answer.is_success:
+            return
+        present = await self._send("GET", f"/cob/{reference}")
+        if not present.is_success:
+            raise unknown or _refused(answer or present)
+        document = _object(present)
+        if _includes(document, change):
+            return
+        status = str(document.get("status"))
+        if status != ACTIVE:
+            raise RailRefused(CHARGE_OVER, f"The charge is {status} at the provider.")
+        raise unknown or _refused(answer or present)
 
     def read_callback(
         self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
@@ -214,6 +256,18 @@ def read_payments(values: Any) -> Sequence[Receipt]:
         return receipts_of(values)
     except UnreadableReport as error:
         raise Unavailable(f"the PIX provider answered with payments that cannot be read: {error}") from None
+
+
+def _note(text: str) -> str:
+    """Return the beginning of a text that the rail shows to the payer."""
+    return text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
+
+
+def _includes(document: Any, change: Any) -> bool:
+    """Return whether a document has every member of a change, with the same values."""
+    if not isinstance(change, dict):
+        return bool(document == change)
+    return isinstance(document, dict) and all(_includes(document.get(name), value) for name, value in change.items())
 
 
 def _payable(charge: dict[str, Any], answer: httpx.Response) -> PayableCharge:

@@ -113,6 +113,8 @@ class _Provider(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    do_PATCH = do_PUT  # noqa: N815 - the name of the library
+
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
 

@@ -13,7 +13,15 @@ from shared.adapters.pix.rail import PixHttpRail, read_payments
 from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
-from shared.ports.rail import ChargeOrder, ChargeState, PayableCharge, RailRefused, ReceiptPage, callback_secret_name
+from shared.ports.rail import (
+    ChargeOrder,
+    ChargeRevision,
+    ChargeState,
+    PayableCharge,
+    RailRefused,
+    ReceiptPage,
+    callback_secret_name,
+)
 from tests.harness import Answer, Harness
 
 SECRET = b"the secret of a provider"
@@ -33,6 +41,7 @@ class RecordingRail(PixHttpRail):
         self.unreported: list[dict[str, Any]] = []
         """The payments that the provider lists. With one, the rail counts as configured."""
         self.removed: set[str] = set()
+        self.revisions: list[ChargeRevision] = []
         self.periods: list[tuple[datetime, datetime]] = []
         """The periods for which payments were listed."""
 
@@ -47,6 +56,16 @@ class RecordingRail(PixHttpRail):
             raise self.outcome
         location = f"pix.example.test/qr/{order.reference[:22]}"
         return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
+
+    async def revise_charge(self, revision: ChargeRevision) -> None:
+        self.revisions.append(revision)
+        if self.outcome is not None:
+            raise self.outcome
+
+    async def remove_charge(self, reference: str) -> None:
+        self.removed.add(reference)
+        if self.outcome is not None:
+            raise self.outcome
 
     @property
     def is_configured(self) -> bool:

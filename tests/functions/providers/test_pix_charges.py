@@ -27,6 +27,17 @@ from shared.records.accounts import ACCOUNTS
 from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.deposits import DEPOSITS
 from shared.records.pix_charges import PIX_CHARGES
+from tests.functions.providers.charges import (
+    CHARGES_PATH,
+    SUSPENSE,
+    TXID,
+    asked,
+    charge,
+    reported,
+    shown,
+    suspended,
+    sweep,
+)
 from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,
@@ -37,53 +48,13 @@ from tests.functions.providers.rail import (
 )
 from tests.harness import Answer, Harness
 
-CHARGES_PATH = "/v1/pix/charges"
-SUSPENSE = "sys_suspense_brl"
 ZBARIMG = shutil.which("zbarimg") or ""
-TXID = "Order1001Order1001Order1001"
 
 
 @pytest.fixture
 async def rail(harness: Harness) -> RecordingRail:
     """The rail of the harness."""
     return await with_rail(harness)
-
-
-async def charge(harness: Harness, account_id: str, value: int = 1050, **fields: Any) -> Any:
-    """Create a charge and return it."""
-    answer = await asked(harness, account_id, value, **fields)
-    assert answer.status == 201, answer.body
-    return answer.json
-
-
-async def asked(
-    harness: Harness,
-    account_id: str,
-    value: int = 1050,
-    *,
-    tenant: str | None = None,
-    key: str | None = None,
-    **fields: Any,
-) -> Answer:
-    body = {"account_id": account_id, "amount": {"value": value, "currency": "BRL"}, **fields}
-    return await harness.call("POST", CHARGES_PATH, body, tenant=tenant, key=key)
-
-
-async def shown(harness: Harness, txid: str, *, tenant: str | None = None) -> Any:
-    answer = await harness.call("GET", f"{CHARGES_PATH}/{txid}", tenant=tenant)
-    assert answer.status == 200, answer.body
-    return answer.json
-
-
-async def reported(harness: Harness, *reports: Any) -> None:
-    """Report payments as the provider, and deliver all events twice in any order."""
-    assert (await callback(harness, *reports)).status == 200
-    await harness.run_events(times=2, shuffled=True)
-
-
-async def suspended(harness: Harness) -> int:
-    """Return the balance of the suspense account."""
-    return await harness.runtime.ledger.balance("acme", SUSPENSE)
 
 
 async def test_a_charge_is_created_at_the_provider_and_paid_once(harness: Harness, rail: RecordingRail) -> None:
@@ -281,14 +252,6 @@ async def test_an_account_that_cannot_receive_any_more(
     await reported(harness, report(rail.orders[0].reference))
     assert await suspended(harness) == 1050
     assert [fact.reason for fact in harness.events_of(PaymentUnmatched)] == [reason]
-
-
-async def sweep(harness: Harness) -> None:
-    """Deliver the tick that expires charges, twice, and all events."""
-    for _ in range(2):
-        tick = harness.envelope(Tick(schedule="expire_pix_charges"), tenant=PLATFORM)
-        assert (await harness.deliver("providers/expire_pix_charges", tick)).status == 204
-    await harness.run_events()
 
 
 async def test_an_unpaid_charge_expires(harness: Harness, rail: RecordingRail) -> None:

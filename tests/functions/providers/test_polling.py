@@ -14,6 +14,7 @@ from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
 from shared.records.charges import RECEIPTS
 from shared.records.provider_cursors import PROVIDER_CURSORS
+from tests.functions.providers.charges import TXID, asked, charge, shown, suspended, sweep
 from tests.functions.providers.rail import (
     END_TO_END,
     OTHER_END_TO_END,
@@ -23,7 +24,6 @@ from tests.functions.providers.rail import (
     report,
     with_rail,
 )
-from tests.functions.providers.test_pix_charges import TXID, asked, charge, shown, suspended, sweep
 from tests.harness import Harness
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ from shared.adapters.providers.credentials import Credentials
 from shared.bootstrap.starting import check_files
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
-from shared.ports.rail import ChargeOrder, OutcomeUnknown, RailRefused
+from shared.ports.rail import CHARGE_OVER, ChargeOrder, ChargeRevision, OutcomeUnknown, RailRefused
 from tests.authority import authority
 
 BASE = "https://pix.example.test/api/v2"
@@ -135,6 +136,51 @@ async def test_an_unknown_outcome_is_read_by_the_txid(lost: Given) -> None:
     payable = await rail(provider).create_charge(ORDER)
     assert (payable.code, payable.location) == (CODE, "pix.example.test/qr/1")
     assert provider.steps == ["PUT /webhook", "PUT /cob", "GET /cob"]
+
+
+CHANGED = {**COB, "status": "ATIVA", "valor": {"original": "20.00"}, "calendario": {"criacao": "x", "expiracao": 60}}
+REVISION = ChargeRevision(TXID, 2000, 60, None)
+LOST_ANSWER = httpx.ReadTimeout("slow")
+
+
+async def test_a_charge_is_changed_and_removed() -> None:
+    """A change sends only the fields that change; a removal sends the status."""
+    provider = Provider(httpx.Response(200), httpx.Response(200))
+    await rail(provider).revise_charge(REVISION)
+    await rail(provider).remove_charge(TXID)
+    assert provider.steps == ["PATCH /cob", "PATCH /cob"]
+    assert [json.loads(one.content) for one in provider.asked] == [
+        {"valor": {"original": "20.00"}, "calendario": {"expiracao": 60}},
+        {"status": "REMOVIDA_PELO_USUARIO_RECEBEDOR"},
+    ]
+
+
+@pytest.mark.parametrize("first", [LOST_ANSWER, httpx.Response(502), httpx.Response(400, json={})])
+async def test_a_change_that_was_made_counts(first: Given) -> None:
+    """When the answer to a change is lost or a refusal, and the charge has the change, it was made."""
+    await rail(Provider(first, httpx.Response(200, json=CHANGED))).revise_charge(REVISION)
+    removed = {**COB, "status": "REMOVIDA_PELO_USUARIO_RECEBEDOR"}
+    await rail(Provider(first, httpx.Response(200, json=removed))).remove_charge(TXID)
+
+
+@pytest.mark.parametrize("first", [LOST_ANSWER, httpx.Response(400, json={})])
+async def test_a_charge_that_is_over_is_not_changed(first: Given) -> None:
+    """A change of a charge that is paid or removed is refused as that, also when its answer was lost."""
+    over = httpx.Response(200, json={**COB, "status": "CONCLUIDA"})
+    with pytest.raises(RailRefused) as refused:
+        await rail(Provider(first, over)).revise_charge(REVISION)
+    assert refused.value.code == CHARGE_OVER
+
+
+async def test_a_change_whose_outcome_is_unknown_is_no_refusal() -> None:
+    """When a change is not found, or the charge cannot be read, its outcome is unknown; a refusal keeps its code."""
+    for second in (httpx.Response(200, json={**COB, "status": "ATIVA"}), httpx.Response(404), httpx.Response(500)):
+        with pytest.raises(OutcomeUnknown):
+            await rail(Provider(LOST_ANSWER, second)).revise_charge(REVISION)
+    refusal = httpx.Response(400, json={"type": "https://x/CobOperacaoInvalida", "detail": "no"})
+    with pytest.raises(RailRefused, match="no") as refused:
+        await rail(Provider(refusal, httpx.Response(200, json={**COB, "status": "ATIVA"}))).revise_charge(REVISION)
+    assert refused.value.code == "CobOperacaoInvalida"
 
 
 async def test_an_unknown_outcome_that_cannot_be_read_stays_unknown() -> None:
