@@ -14,6 +14,7 @@ from cli.functions import functions
 from cli.migrate import migrate
 from cli.openapi import openapi
 from cli.policies import policies
+from cli.report import report
 from cli.requests import request, token
 from cli.testing import run_tests
 from cli.up import up
@@ -45,6 +46,7 @@ app.add_typer(statements.app, name="statements")
 app.add_typer(topics.app, name="topics")
 app.command()(openapi)
 app.command()(policies)
+app.command()(report)
 app.command()(wiring)
 app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_tests)
 

@@ -36,6 +36,8 @@ def exposition(telemetry: Telemetry, broker: BrokerSummary, gauges: Mapping[str,
     )
     for (name, label), count in sorted(telemetry.counters.items()):
         _line(lines, f"lastro_{name}_total", {"label": label} if label else {}, count)
+    for (name, label), value in sorted(telemetry.gauges.items()):
+        _line(lines, f"lastro_{name}", {"label": label} if label else {}, value)
     _broker(lines, broker)
     for name, value in gauges.items():
         lines.append(f"# TYPE lastro_{name} gauge")

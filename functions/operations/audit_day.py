@@ -11,6 +11,7 @@ from functions.operations._audit import Audit, Day, day_of
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
 from shared.functions.decorators import event_function
+from shared.records.audits import AUDITS, AuditDocument
 
 
 @event_function(Tick, platform=True)
@@ -29,6 +30,7 @@ async def _audit(day: Day, scope: Context) -> None:
     scope.count("ledger_audits", "passed" if passed else "failed", 1)
     for difference in audit.differences:
         scope.log.error("audit of %s: %s", day.name, difference)
+    await _store(day, audit, scope)
     scope.emit(
         AuditCompleted(
             day=day.name,
@@ -41,4 +43,37 @@ async def _audit(day: Day, scope: Context) -> None:
             differences=tuple(audit.differences),
         ),
         event_key=f"audit/{day.name}",
+    )
+
+
+async def _store(day: Day, audit: Audit, scope: Context) -> None:
+    """Store the outcome for the report. A repeated audit replaces it."""
+    document: AuditDocument = {
+        "id": day.name,
+        "tenant_id": scope.tenant_id,
+        "version": 1,
+        "passed": not audit.difference_count,
+        "transfers": audit.transfers,
+        "entries": audit.entries,
+        "postings_digest": audit.postings_digest,
+        "events_digest": audit.events_digest,
+        "difference_count": audit.difference_count,
+        "differences": audit.differences,
+        "audited_at": scope.now_text,
+    }
+    stored = await scope.get(AUDITS, day.name)
+    if stored is None:
+        scope.insert(AUDITS, document)
+        return
+    scope.update(
+        AUDITS,
+        stored,
+        passed=document["passed"],
+        transfers=document["transfers"],
+        entries=document["entries"],
+        postings_digest=document["postings_digest"],
+        events_digest=document["events_digest"],
+        difference_count=document["difference_count"],
+        differences=document["differences"],
+        audited_at=document["audited_at"],
     )

@@ -1,7 +1,7 @@
 """Matching the movements of a clearing account with those of a provider's statement. It reads nothing.
 
 Three rules, in this order: the same reference and amount; the same amount within the window, where neither side has
-another candidate; and several ledger movements whose sum is the amount of one provider's movement.
+another candidate; and several movements of one side whose sum is the amount of one movement of the other.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Movement(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A provider's movement and the ledger movements that it pays: several by the rule `sum`."""
+    """Movements of both sides that are the same money: by the rule `sum`, one of them with several of the other."""
 
     ledger: tuple[Movement, ...]
-    provider: Movement
+    provider: tuple[Movement, ...]
     rule: Rule
 
 
@@ -80,19 +80,20 @@ class _Matching:
         self._by_sum()
         return Matched(tuple(self._matches), tuple(self._ledger.values()), tuple(self._provider.values()))
 
-    def _take(self, ledger: Iterable[Movement], provider: Movement, rule: Rule) -> None:
-        taken = tuple(ledger)
-        for movement in taken:
+    def _take(self, ledger: Iterable[Movement], provider: Iterable[Movement], rule: Rule) -> None:
+        found = Match(tuple(ledger), tuple(provider), rule)
+        for movement in found.ledger:
             del self._ledger[movement.id]
-        del self._provider[provider.id]
-        self._matches.append(Match(taken, provider, rule))
+        for movement in found.provider:
+            del self._provider[movement.id]
+        self._matches.append(found)
 
     def _by_reference(self) -> None:
         known = _grouped(self._ledger.values(), lambda movement: (movement.reference, movement.amount))
         for provider in tuple(self._provider.values()):
             same = known.get((provider.reference, provider.amount))
             if provider.reference is not None and same:
-                self._take((same.pop(0),), provider, "reference")
+                self._take((same.pop(0),), (provider,), "reference")
 
     def _by_amount(self) -> None:
         ledger = _grouped(self._ledger.values(), lambda movement: movement.amount)
@@ -101,21 +102,33 @@ class _Matching:
             near = self._near(provider, ledger[provider.amount])
             if len(near) == 1 and len(self._near(near[0], providers[provider.amount])) == 1:
                 ledger[provider.amount].remove(near[0])
-                self._take(near, provider, "amount")
+                self._take(near, (provider,), "amount")
 
     def _by_sum(self) -> None:
         for provider in tuple(self._provider.values()):
-            near = self._near(provider, self._ledger.values())
-            pool = [movement for movement in near if (movement.amount > 0) == (provider.amount > 0)]
-            sums = [
-                parts
-                for count in range(2, _MAX_PARTS + 1)
-                for parts in combinations(pool[:_MAX_POOL], count)
-                if sum(part.amount for part in parts) == provider.amount
-            ]
-            # Two sums with the amount are a guess, which is left to an operator.
-            if len(sums) == 1 and len(pool) <= _MAX_POOL:
-                self._take(sums[0], provider, "sum")
+            parts = self._parts(provider, self._ledger.values())
+            if parts:
+                self._take(parts, (provider,), "sum")
+        # A provider may report each part of what the ledger has in one entry, such as the settlement of a day.
+        for ledger in tuple(self._ledger.values()):
+            parts = self._parts(ledger, self._provider.values())
+            if parts:
+                self._take((ledger,), parts, "sum")
+
+    def _parts(self, whole: Movement, others: Iterable[Movement]) -> tuple[Movement, ...]:
+        """Return the two or three movements near `whole` that add up to it, or nothing when they are not the only
+        ones."""
+        pool = [movement for movement in self._near(whole, others) if (movement.amount > 0) == (whole.amount > 0)]
+        if len(pool) > _MAX_POOL:
+            return ()
+        sums = [
+            parts
+            for count in range(2, _MAX_PARTS + 1)
+            for parts in combinations(pool, count)
+            if sum(part.amount for part in parts) == whole.amount
+        ]
+        # Two sums with the amount are a guess, which is left to an operator.
+        return sums[0] if len(sums) == 1 else ()
 
     def _near(self, movement: Movement, others: Iterable[Movement]) -> list[Movement]:
         near = (other for other in others if _apart(movement, other) <= self._window)

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from events.reconciliations import ReconciliationCompleted
+from functions.providers._items import manual_matches, ordered, pairs, sides, summary
 from functions.providers._pairing import Matched, Movement, candidates, match
 from functions.providers._reconciliation import Provider, Reconciliation, reconciliation_resource
 from shared.context.context import Context
@@ -52,8 +53,9 @@ async def create_reconciliation(command: CreateReconciliation, ctx: Context) -> 
     """Compare a provider's statement with its clearing account.
 
     The statement consists of the payments that the provider has reported. A movement is matched by its reference and
-    amount, then by rules. A pair belongs to the period when one of its movements does. At most 2,000 movements on each
-    side (LASTRO_RECONCILIATION_MOVEMENTS) are compared, those of 24 hours before and after the period included.
+    amount, then by rules; what an operator has matched stays matched. A pair belongs to the period when one of its
+    movements does. At most 2,000 movements on each side (LASTRO_RECONCILIATION_MOVEMENTS) are compared, those of 24
+    hours before and after the period included.
     """
     if command.since > command.to:
         raise Problem.at("validation_failed", "/to", "`to` must not be before `from`.")
@@ -65,10 +67,24 @@ async def create_reconciliation(command: CreateReconciliation, ctx: Context) -> 
     account_id = clearing_account(command.provider, HOME_CURRENCY)
     ledger = await ledger_movements(ctx, account_id, begin, end, limit)
     reported = await reported_movements(ctx, command.provider, begin, end, limit)
+    by_hand, taken = await manual_matches(ctx, command.provider, begin, end)
+    ledger = [movement for movement in ledger if ("ledger", movement.id) not in taken]
+    reported = [movement for movement in reported if ("provider", movement.id) not in taken]
     # In a thread: without references, each movement is compared with all of the other side.
     matched = await asyncio.to_thread(match, ledger, reported, WINDOW)
-    found = _document(command, _items(matched, command), ctx)
+    items = _items(matched)
+    for each in by_hand:
+        items += pairs(each["ledger"], each["provider"], "manual", each["match"])
+    inside = [item for item in items if any(command.since <= side["at"] < command.to for side in sides(item))]
+    found = _document(command, ordered(inside), ctx)
     ctx.insert(RECONCILIATIONS, found)
+    _report(found, ctx)
+    return reconciliation_resource(found, ctx.now)
+
+
+def _report(found: ReconciliationDocument, ctx: Context) -> None:
+    """Publish the outcome, and set the metrics."""
+    counted = summary(found["items"])
     ctx.emit(
         ReconciliationCompleted(
             reconciliation_id=found["id"],
@@ -78,11 +94,14 @@ async def create_reconciliation(command: CreateReconciliation, ctx: Context) -> 
             matched=found["matched"],
             unmatched=found["unmatched"],
             oldest_unmatched_at=found["oldest_unmatched_at"],
+            matched_by_hand=counted.by_hand,
         )
     )
-    ctx.count("reconciliation_items", "matched", found["matched"])
-    ctx.count("reconciliation_items", "unmatched", found["unmatched"])
-    return reconciliation_resource(found)
+    ctx.count("reconciliation_items", "matched", counted.matched - counted.by_hand)
+    ctx.count("reconciliation_items", "manual", counted.by_hand)
+    ctx.count("reconciliation_items", "unmatched", counted.unmatched)
+    if counted.automatic_share is not None:
+        ctx.measure("reconciliation_automatic_share", found["provider"], counted.automatic_share)
 
 
 def _moved(text: str, step: timedelta) -> str:
@@ -95,7 +114,7 @@ def _moved(text: str, step: timedelta) -> str:
 
 
 def _document(command: CreateReconciliation, items: list[ItemDocument], ctx: Context) -> ReconciliationDocument:
-    unmatched = [movement for item in items if item["status"] != "matched" for movement in _sides(item)]
+    counted = summary(items)
     return {
         "id": ctx.new_id("rec"),
         "tenant_id": ctx.tenant_id,
@@ -105,37 +124,22 @@ def _document(command: CreateReconciliation, items: list[ItemDocument], ctx: Con
         "since": command.since,
         "until": command.to,
         "status": "completed",
-        "matched": sum(item["status"] == "matched" for item in items),
-        "unmatched": len(unmatched),
-        "oldest_unmatched_at": min((movement["at"] for movement in unmatched), default=None),
+        "matched": counted.matched,
+        "unmatched": counted.unmatched,
+        "oldest_unmatched_at": counted.oldest_unmatched_at,
         "items": items,
         "created_at": ctx.now_text,
     }
 
 
-def _sides(item: ItemDocument) -> list[MovementDocument]:
-    return [side for side in (item["ledger"], item["provider"]) if side is not None]
-
-
-def _items(matched: Matched, command: CreateReconciliation) -> list[ItemDocument]:
-    """Return the items of the period: first those that are not matched, oldest first."""
+def _items(matched: Matched) -> list[ItemDocument]:
     items = [
         *_unmatched("unmatched_ledger", matched.ledger, matched.provider),
         *_unmatched("unmatched_provider", matched.provider, matched.ledger),
     ]
     for found in matched.matches:
-        items += [
-            {
-                "status": "matched",
-                "rule": found.rule,
-                "ledger": _stored(ledger),
-                "provider": _stored(found.provider),
-                "candidates": [],
-            }
-            for ledger in found.ledger
-        ]
-    inside = [item for item in items if any(command.since <= side["at"] < command.to for side in _sides(item))]
-    return sorted(inside, key=lambda item: (item["status"] == "matched", min(side["at"] for side in _sides(item))))
+        items += pairs([_stored(one) for one in found.ledger], [_stored(one) for one in found.provider], found.rule)
+    return items
 
 
 def _unmatched(status: ItemStatus, left: Sequence[Movement], others: Sequence[Movement]) -> list[ItemDocument]:
@@ -146,6 +150,7 @@ def _unmatched(status: ItemStatus, left: Sequence[Movement], others: Sequence[Mo
             "ledger": _stored(movement) if status == "unmatched_ledger" else None,
             "provider": _stored(movement) if status == "unmatched_provider" else None,
             "candidates": [_stored(candidate) for candidate in candidates(movement, others, WINDOW)],
+            "manual": None,
         }
         for movement in left
     ]

@@ -11,4 +11,4 @@ from shared.records.reconciliations import RECONCILIATIONS
 @http_function("GET /v1/reconciliations/{reconciliation_id}", scope="operations:read")
 async def get_reconciliation(reconciliation_id: str, ctx: Context) -> Reconciliation:
     """Retrieve a reconciliation with its items."""
-    return reconciliation_resource(await ctx.required(RECONCILIATIONS, reconciliation_id))
+    return reconciliation_resource(await ctx.required(RECONCILIATIONS, reconciliation_id), ctx.now)

@@ -173,6 +173,10 @@ class Context:
         """Increase the metric `lastro_<name>_total` with this label. A run that is repeated counts again."""
         self.runtime.telemetry.count(name, label, by)
 
+    def measure(self, name: str, label: str, value: float) -> None:
+        """Set the metric `lastro_<name>` with this label."""
+        self.runtime.telemetry.measure(name, value, label)
+
     def public_url(self, path: str) -> str:
         """Return the URL of a path of this platform, for other systems."""
         return self.runtime.settings.base_url.rstrip("/") + path

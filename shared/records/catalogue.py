@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from shared.ports.documents import Collection
 from shared.records.accounts import ACCOUNTS, HOLDS, USAGES
+from shared.records.audits import AUDITS
 from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
@@ -19,7 +20,7 @@ from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
-from shared.records.reconciliations import RECONCILIATIONS
+from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENT_REGISTRATIONS, CLIENTS, SIGNING_KEYS, TENANTS
@@ -28,6 +29,7 @@ from shared.records.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS, WEBHO
 
 COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     ACCOUNTS,
+    AUDITS,
     CHARGES,
     CLIENTS,
     CLIENT_REGISTRATIONS,
@@ -36,6 +38,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     HOLDS,
     IDEMPOTENCY,
     LINES,
+    MATCHED_MOVEMENTS,
     PAYMENTS,
     PIX_CHARGES,
     PROVIDER_CURSORS,

@@ -74,6 +74,7 @@ class Telemetry:
         self.events: defaultdict[tuple[str, str, int], Histogram] = defaultdict(Histogram)
         self.event_age: defaultdict[str, Histogram] = defaultdict(Histogram)
         self.counters: dict[tuple[str, str], int] = {}
+        self.gauges: dict[tuple[str, str], float] = {}
         self._unsampled: set[str] = set()
 
     def export_to(self, exporter: SpanExporter | None) -> None:
@@ -157,3 +158,7 @@ class Telemetry:
         """Increase the counter with this name and label by `by`."""
         key = (name, label)
         self.counters[key] = self.counters.get(key, 0) + by
+
+    def measure(self, name: str, value: float, label: str = "") -> None:
+        """Set the gauge with this name and label to the value that was measured last."""
+        self.gauges[name, label] = value

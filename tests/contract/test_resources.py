@@ -412,6 +412,8 @@ POST /v1/providers/*/callbacks
 POST /v1/providers/pix/callbacks/pix
 POST /v1/reconciliations
 GET /v1/reconciliations/*
+POST /v1/reconciliations/*/match
+GET /v1/operations/report
 GET /v1/ledger/transfers/*
 GET /v1/ledger/accounts/*/entries
 GET /v1/ledger/trial-balance

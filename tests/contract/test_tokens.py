@@ -224,6 +224,7 @@ SCOPES = {
     "/v1/ledger": "ledger",
     "/v1/dead-letters": "operations",
     "/v1/reconciliations": "operations",
+    "/v1/operations": "operations",
     "/v1/webhook-endpoints": "webhooks",
     "/v1/platform/dead-letters": "platform:admin",
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.adapters.providers.callback_signature import sign
+from shared.core.clock import format_time
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.http.pipeline import JSON_TYPE
@@ -23,6 +24,7 @@ from shared.ports.outgoing import OutgoingAnswer
 from shared.ports.rail import callback_secret_name
 from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
+from tests.functions.providers.rail import OPEN_MOVEMENTS, move_to_and_fro
 from tests.harness import operations
 
 ROOT: Final = Path(__file__).parents[2]
@@ -226,6 +228,7 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **sign(secret, body, now)}
     for path in ("/v1/providers/pix/callbacks", "/v1/providers/pix/callbacks/pix"):
         await recorder.send(provider, "POST", path, body, change=change)
+    await move_to_and_fro(deployment.platform.runtime.ledger, client.tenant_id, format_time(now))
     day = {
         "provider": "pix",
         "from": f"{now:%Y-%m-%d}T00:00:00Z",
@@ -233,6 +236,9 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     }
     made = await recorder.send(client, "POST", "/v1/reconciliations", day)
     await recorder.send(client, "GET", f"/v1/reconciliations/{made['id']}")
+    match = {"ledger": OPEN_MOVEMENTS, "provider": [], "reason": "The bank corrected its own error"}
+    await recorder.send(client, "POST", f"/v1/reconciliations/{made['id']}/match", match)
+    await recorder.send(client, "GET", "/v1/operations/report")
 
 
 async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) -> None:

@@ -39,7 +39,10 @@ BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operatio
 LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
 
 DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
-BODIES: dict[str, Any] = {"operations/discard_dead_letter": {"reason": "not wanted"}}
+BODIES: dict[str, Any] = {
+    "operations/discard_dead_letter": {"reason": "not wanted"},
+    "providers/match_movements": {"ledger": ["ltr_1.0"], "provider": [], "reason": "the same money"},
+}
 """Bodies of the operations that require one."""
 
 UNKNOWN = {

@@ -22,6 +22,7 @@ from shared.core.envelope import Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.money import Money
 from tests.functions.alone.story import CALLBACK_SECRET, CLEARING, TENANT, Story
+from tests.functions.providers.rail import OPEN_MOVEMENTS
 
 _FAILURE = Failure(code="insufficient_funds", detail="There is not enough.")
 _NOW = format_time(SystemClock().now())
@@ -85,6 +86,7 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     ),
     "operations/get_dead_letter": lambda s: Request(200, _letter(s)),
     "operations/get_platform_dead_letter": lambda s: Request(200, _platform_letter(s)),
+    "operations/get_report": lambda s: Request(200, "/v1/operations/report"),
     "operations/list_dead_letters": lambda s: Request(200, "/v1/dead-letters"),
     "operations/list_platform_dead_letters": lambda s: Request(200, "/v1/platform/dead-letters"),
     "operations/replay_dead_letter": lambda s: Request(200, f"{_letter(s)}/replay"),
@@ -112,6 +114,11 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "providers/remove_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/remove", {}),
     "providers/revise_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}", {"amount": _reais(700)}),
     "providers/get_reconciliation": lambda s: Request(200, f"/v1/reconciliations/{s.reconciliation}"),
+    "providers/match_movements": lambda s: Request(
+        200,
+        f"/v1/reconciliations/{s.reconciliation}/match",
+        {"ledger": OPEN_MOVEMENTS, "provider": [], "reason": "corrected"},
+    ),
     "providers/receive_callback": lambda s: _callback(),
     "providers/receive_pix_callback": lambda s: _callback("/v1/providers/pix/callbacks/pix"),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),

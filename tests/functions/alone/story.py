@@ -18,7 +18,7 @@ from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.ports.rail import callback_secret_name
 from shared.records.system_accounts import clearing_account
-from tests.functions.providers.rail import RecordingRail
+from tests.functions.providers.rail import RecordingRail, move_to_and_fro
 from tests.harness import Harness, SigningPair
 
 TENANT = "acme"
@@ -119,8 +119,9 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
     created = (await harness.pay(payer, payee, 4_000))["id"]
     await harness.call("POST", f"/v1/payments/{capturing}/capture")
-    day = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
-    reconciliation = await harness.call("POST", "/v1/reconciliations", day)
+    period = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    await move_to_and_fro(harness.runtime.ledger, TENANT, format_time(harness.clock.now()))
+    reconciliation = await harness.call("POST", "/v1/reconciliations", period)
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
     harness.runtime.rails["pix"] = RecordingRail()
     charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})

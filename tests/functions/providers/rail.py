@@ -13,6 +13,7 @@ from shared.adapters.pix.rail import PixHttpRail, read_payments
 from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
+from shared.ports.ledger import Cause, Direction, LedgerStore, Leg, Transfer
 from shared.ports.rail import (
     ChargeOrder,
     ChargeRevision,
@@ -22,6 +23,7 @@ from shared.ports.rail import (
     ReceiptPage,
     callback_secret_name,
 )
+from shared.records.system_accounts import clearing_account, system_account
 from tests.harness import Answer, Harness
 
 SECRET = b"the secret of a provider"
@@ -128,3 +130,18 @@ async def callback(
     raw = orjson.dumps({"pix": list(reports)}) if body is None else body
     signed = provider_signature.sign(secret, raw, harness.clock.now())
     return await harness.call("POST", path, raw, headers={**signed, **(headers or {})})
+
+
+OPEN_MOVEMENTS = ["ltr_019b76daa80070009999999999900001.0", "ltr_019b76daa80070009999999999900002.0"]
+"""The ids of the movements that `move_to_and_fro` makes."""
+
+
+async def move_to_and_fro(ledger: LedgerStore, tenant_id: str, at: str) -> None:
+    """Record an amount that went to PIX's clearing account and back: two movements that no provider reports, and that
+    an operator can match."""
+    clearing, suspense = clearing_account("pix", "BRL"), system_account("suspense", "BRL")
+    sides: tuple[tuple[Direction, Direction], ...] = (("debit", "credit"), ("credit", "debit"))
+    for movement, (direction, opposite) in zip(OPEN_MOVEMENTS, sides, strict=True):
+        id = movement.partition(".")[0]
+        legs = (Leg(clearing, direction, 250, "BRL"), Leg(suspense, opposite, 250, "BRL"))
+        await ledger.append(Transfer(tenant_id, id, Cause("deposit", id.replace("ltr", "dep")), legs), at)
