@@ -13,6 +13,7 @@ from events import (
     holds,
     ledger,
     notifications,
+    rail_payments,
     reconciliations,
     refunds,
     statements,
@@ -21,7 +22,19 @@ from events import (
     users,
     webhooks,
 )
-from events.payments import authorized, canceled, capture_requested, created, declined, expired, failed, settled
+from events.payments import (
+    authorized,
+    canceled,
+    capture_requested,
+    created,
+    declined,
+    expired,
+    failed,
+    posting_requested,
+    review_opened,
+    settled,
+    submitted,
+)
 from shared.core.envelope import Event
 
 _MODULES: tuple[ModuleType, ...] = (
@@ -29,6 +42,9 @@ _MODULES: tuple[ModuleType, ...] = (
     authorized,
     declined,
     capture_requested,
+    submitted,
+    posting_requested,
+    review_opened,
     settled,
     failed,
     canceled,
@@ -41,6 +57,7 @@ _MODULES: tuple[ModuleType, ...] = (
     statements,
     deposits,
     charges,
+    rail_payments,
     reconciliations,
     tenants,
     sweeps,

@@ -227,6 +227,7 @@ def _runtime(
     random: Random,
     settings: Settings | None,
 ) -> Runtime:
+    rail = PixHttpRail("")
     return Runtime(
         settings=settings or Settings(),
         clock=clock,
@@ -241,7 +242,8 @@ def _runtime(
         flags=MemoryFlags(),
         verifier=TextTokens(),
         telemetry=Telemetry(random, 0.0),
-        rails={"pix": PixHttpRail("")},
+        rails={"pix": rail},
+        payment_rails={"pix": rail.payments},
         outgoing=HttpOutgoing(settings or Settings()),
         notifiers=notifiers(settings or Settings()),
     )

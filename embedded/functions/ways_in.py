@@ -17,7 +17,7 @@ from shared.messaging.operation import EventOperation
 
 EVENT_ATTRIBUTES: Final = frozenset(
     "causationid causetype correlationid datacontenttype dataschema deadletterid id partitionkey source specversion "
-    "subject tenantid time traceparent type".split()
+    "subject tenantid time traceparent type via".split()
 )
 """The context attributes of the events that the platform publishes."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from shared.adapters.providers import callback_signature as provider_signature
@@ -101,7 +101,11 @@ class Reporter(Generic[R]):
 
     def begin(self, report: R) -> None:
         """Send a report in the background. Needs a running event loop."""
-        task = asyncio.get_running_loop().create_task(self._report(report))
+        self.run(self._report(report))
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work in the background, until `close`. Needs a running event loop."""
+        task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

@@ -4,6 +4,7 @@
 |---|---|
 | PUT, PATCH, GET `/cob/{txid}` · GET `/cob` | immediate charges: create, change or remove, read, list |
 | GET `/pix` · GET `/pix/{endToEndId}` | received payments |
+| PUT, GET `/pix/enviados/{endToEndId}` · GET `/pix/enviados` | payments out: order, read, list |
 | PUT, GET, DELETE `/webhook/{chave}` | the URL at which payments are reported |
 | POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
 | GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
@@ -31,6 +32,7 @@ from pydantic import ValidationError
 from embedded.simulators.access import ApiAccess, ApiClient
 from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
+from embedded.simulators.pix_answers import first_error, json_answer, problem_answer
 from embedded.simulators.pix_model import (
     MAX_CHARGES,
     ChargeRequest,
@@ -38,15 +40,18 @@ from embedded.simulators.pix_model import (
     PaymentOrder,
     ReportFault,
     Revision,
+    SentPayment,
     SimulatedCharge,
     SimulatedPayment,
     State,
     restored,
 )
 from embedded.simulators.pix_payload import PayloadKey
+from embedded.simulators.pix_sent import SentPayments
 from embedded.simulators.program import ConnectionCut
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import MAX_LOCATION, BrCode, InvalidBrCode, parse_br_code
+from shared.adapters.pix.payments import SENT_MEMBER
 from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.http.methods import handler_for
@@ -59,10 +64,9 @@ PAGE_SIZE: Final = 100
 _ISPB: Final = "99999004"
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _LOCATION_LENGTH: Final = 22
-_SCOPE: Final = "cob.write cob.read pix.read webhook.write webhook.read"
+_SCOPE: Final = "cob.write cob.read pix.write pix.read webhook.write webhook.read"
 CALLBACK_PATH: Final = "/pix"
 """What a provider adds to the URL of a webhook (API Pix)."""
-_PROBLEM: Final = "application/problem+json"
 _OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/faults")
 """Paths without an access token: of other banks, and of whoever controls the simulation."""
 
@@ -95,13 +99,18 @@ class PixSimulator:
         self._journal = ChargeJournal(journal, 2 * MAX_CHARGES)
         self._state = State()
         self._payload_key = PayloadKey()
-        self.reporter = Reporter(secret, clock, post or HttpPost(), sleep, self._callback, self._reported)
+        post = post or HttpPost()
+        self.reporter = Reporter(secret, clock, post, sleep, self._callback, self._reported)
+        self.sent_reporter = Reporter(secret, clock, post, sleep, self._sent_callback, self._sent_reported)
+        self._sent = SentPayments(self._state, clock, self.sent_reporter, sleep, self._store_sent)
         self._routes = self._all_routes()
 
     def _all_routes(self) -> _Routes:
         routes: tuple[tuple[str, dict[str, _Answer]], ...] = (
             (r"/cob/([^/]+)", {"PUT": self._put_charge, "PATCH": self._patch_charge, "GET": self._get_charge}),
             (r"/(cob)", {"GET": self._list_charges}),
+            (r"/pix/enviados/([^/]+)", {"PUT": self._sent.put, "GET": self._sent.get}),
+            (r"/pix/(enviados)", {"GET": self._list_sent}),
             (r"/pix/([^/]+)", {"GET": self._get_payment}),
             (r"/(pix)", {"GET": self._list_payments}),
             (
@@ -123,10 +132,12 @@ class PixSimulator:
         for payment in self._state.payments.values():
             if payment.txid is not None and not payment.told and payment.fault != "never":
                 self.reporter.begin(payment)
+        self._sent.start()
 
     async def close(self) -> None:
         """Stop reporting. Undelivered reports stay in the journal."""
         await self.reporter.close()
+        await self.sent_reporter.close()
         self._journal.close()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -141,16 +152,16 @@ class PixSimulator:
                 if path.startswith(_OPEN):
                     return await answer(match[1], request)
                 return await self._api(answer, unquote(match[1]), request)
-        return _problem(404, "NaoEncontrado", "There is nothing at this path.")
+        return problem_answer(404, "NaoEncontrado", "There is nothing at this path.")
 
     async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the provider's API, with the fault that was ordered for it."""
         if not self._access.allows(request):
-            return _problem(403, "AcessoNegado", "The access token is missing, invalid or expired.")
+            return problem_answer(403, "AcessoNegado", "The access token is missing, invalid or expired.")
         faults = self._state.request_faults
         fault = faults.popleft() if faults else None
         if fault == "500":
-            return _problem(500, "ErroInternoDoServidor", "An error was ordered for this request.")
+            return problem_answer(500, "ErroInternoDoServidor", "An error was ordered for this request.")
         response = await answer(name, request)
         if fault == "cut":
             raise ConnectionCut("the answer to this request was ordered to be lost")
@@ -160,19 +171,21 @@ class PixSimulator:
 
     async def _put_charge(self, txid: str, request: HttpRequest) -> HttpResponse:
         if re.fullmatch(pix.TXID_PATTERN, txid) is None:
-            return _problem(400, "CobOperacaoInvalida", "A txid has 26 to 35 letters and digits.")
+            return problem_answer(400, "CobOperacaoInvalida", "A txid has 26 to 35 letters and digits.")
         try:
             wanted = ChargeRequest.model_validate_json(request.body)
         except ValidationError as error:
-            return _problem(400, "CobOperacaoInvalida", _first(error))
+            return problem_answer(400, "CobOperacaoInvalida", first_error(error))
         known = self._state.charges.get(txid)
         if known is not None:
             if (known.original, known.key) != (wanted.valor.original, wanted.chave):
-                return _problem(409, "CobOperacaoInvalida", "There is another charge of this txid.")
-            return _json(200, known.shown())
+                return problem_answer(409, "CobOperacaoInvalida", "There is another charge of this txid.")
+            return json_answer(200, known.shown())
         location = f"{self._host}{self._prefix}/qr/{self._made(_LOCATION_LENGTH)}"
         if len(location) > MAX_LOCATION:
-            return _problem(500, "ErroInternoDoServidor", f"{self._host} is too long for the location of a BR Code.")
+            return problem_answer(
+                500, "ErroInternoDoServidor", f"{self._host} is too long for the location of a BR Code."
+            )
         charge = SimulatedCharge(
             txid=txid,
             original=wanted.valor.original,
@@ -187,22 +200,22 @@ class PixSimulator:
         if wanted.at_once:
             await self._receive(charge, charge.original, self._state.fault_of(txid))
         self._store_charge(charge)
-        return _json(201, charge.shown("ATIVA"))
+        return json_answer(201, charge.shown("ATIVA"))
 
     async def _patch_charge(self, txid: str, request: HttpRequest) -> HttpResponse:
         """Change or remove an active charge; a request that does both is refused (API Pix 2.9)."""
         try:
             wanted = Revision.model_validate_json(request.body)
         except ValidationError as error:
-            return _problem(400, "CobOperacaoInvalida", _first(error))
+            return problem_answer(400, "CobOperacaoInvalida", first_error(error))
         charge = self._state.charges.get(txid)
         if charge is None:
-            return _problem(404, "CobNaoEncontrado", "There is no charge of this txid.")
+            return problem_answer(404, "CobNaoEncontrado", "There is no charge of this txid.")
         if charge.status != "ATIVA":
-            return _problem(400, "CobOperacaoInvalida", f"The charge is {charge.status}.")
+            return problem_answer(400, "CobOperacaoInvalida", f"The charge is {charge.status}.")
         edited = wanted.model_dump(exclude={"status"}, exclude_none=True)
         if wanted.status is not None and edited:
-            return _problem(400, "CobOperacaoInvalida", "A charge is removed or changed, not both.")
+            return problem_answer(400, "CobOperacaoInvalida", "A charge is removed or changed, not both.")
         if wanted.status is not None:
             charge.status = wanted.status
         if wanted.valor is not None:
@@ -213,13 +226,13 @@ class PixSimulator:
             charge.note = wanted.solicitacaoPagador
         charge.revision += 1
         self._store_charge(charge)
-        return _json(200, charge.shown())
+        return json_answer(200, charge.shown())
 
     async def _get_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
         charge = self._state.charges.get(txid)
         if charge is None:
-            return _problem(404, "CobNaoEncontrado", "There is no charge of this txid.")
-        return _json(200, {**charge.shown(), "pix": self._payments_of(txid)})
+            return problem_answer(404, "CobNaoEncontrado", "There is no charge of this txid.")
+        return json_answer(200, {**charge.shown(), "pix": self._payments_of(txid)})
 
     async def _list_charges(self, _name: str, request: HttpRequest) -> HttpResponse:
         charges = [(charge.created, charge.shown()) for charge in self._state.charges.values()]
@@ -230,12 +243,16 @@ class PixSimulator:
     async def _get_payment(self, end_to_end_id: str, _request: HttpRequest) -> HttpResponse:
         payment = self._state.payments.get(end_to_end_id)
         if payment is None:
-            return _problem(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
-        return _json(200, payment.shown())
+            return problem_answer(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
+        return json_answer(200, payment.shown())
 
     async def _list_payments(self, _name: str, request: HttpRequest) -> HttpResponse:
         payments = [(payment.paid_at, payment.shown()) for payment in self._state.payments.values()]
         return self._page(request, "pix", payments)
+
+    async def _list_sent(self, _name: str, request: HttpRequest) -> HttpResponse:
+        payments = [(payment.created, payment.shown()) for payment in self._state.sent.values()]
+        return self._page(request, SENT_MEMBER, payments)
 
     def _page(self, request: HttpRequest, name: str, found: list[tuple[str, dict[str, Any]]]) -> HttpResponse:
         """Return a page of what happened from `inicio` to `fim`, oldest first."""
@@ -245,9 +262,13 @@ class PixSimulator:
             page = int(query.get("paginacao.paginaAtual", "0"))
             size = int(query.get("paginacao.itensPorPagina", str(PAGE_SIZE)))
         except (KeyError, ValueError, OverflowError):
-            return _problem(400, "ConsultaInvalida", "inicio and fim are times; the page and its size are numbers.")
+            return problem_answer(
+                400, "ConsultaInvalida", "inicio and fim are times; the page and its size are numbers."
+            )
         if page < 0 or not 1 <= size <= 1000:
-            return _problem(400, "ConsultaInvalida", "A page has 1 to 1000 items, and its number is not negative.")
+            return problem_answer(
+                400, "ConsultaInvalida", "A page has 1 to 1000 items, and its number is not negative."
+            )
         inside = [document for time, document in sorted(found, key=lambda one: one[0]) if since <= time <= until]
         paging = {
             "paginaAtual": page,
@@ -256,7 +277,7 @@ class PixSimulator:
             "quantidadeTotalDeItens": len(inside),
         }
         parameters = {"inicio": since, "fim": until, "paginacao": paging}
-        return _json(200, {"parametros": parameters, name: inside[page * size : (page + 1) * size]})
+        return json_answer(200, {"parametros": parameters, name: inside[page * size : (page + 1) * size]})
 
     async def _pay(self, _name: str, request: HttpRequest) -> HttpResponse:
         """Pay a code, and answer 202."""
@@ -264,12 +285,12 @@ class PixSimulator:
             order = PaymentOrder.model_validate_json(request.body)
             code = parse_br_code(order.br_code)
         except ValidationError as error:
-            return _problem(400, "PaymentOrder", _first(error))
+            return problem_answer(400, "PaymentOrder", first_error(error))
         except InvalidBrCode as error:
-            return _problem(422, "BrCode", f"{error}.")
+            return problem_answer(422, "BrCode", f"{error}.")
         amount = None if order.amount is None else order.amount.value
         if amount is not None and amount > pix.MAX_AMOUNT:
-            return _problem(422, "PaymentOrder", "PIX moves at most 9,999,999,999.99 at once.")
+            return problem_answer(422, "PaymentOrder", "PIX moves at most 9,999,999,999.99 at once.")
         fault = ReportFault(order.fault, order.seconds)
         txid = self._state.locations.get(code.location or "")
         if txid is not None:
@@ -279,11 +300,11 @@ class PixSimulator:
         elif code.key in self._state.webhooks:
             amount = amount or code.amount
             if amount is None:
-                return _problem(422, "PaymentOrder", "The code has no amount: send one.")
+                return problem_answer(422, "PaymentOrder", "The code has no amount: send one.")
             payment = await self._receive_by_key(code, pix.format_amount(amount), fault)
         else:
-            return _problem(422, "BrCode", "The code is not of this provider.")
-        return _json(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
+            return problem_answer(422, "BrCode", "The code is not of this provider.")
+        return json_answer(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
 
     async def _receive(self, charge: SimulatedCharge, original: str, fault: ReportFault) -> SimulatedPayment:
         """Receive a payment of a charge, and report it with the fault that was ordered."""
@@ -336,6 +357,15 @@ class PixSimulator:
         payment.told = True
         self._store_payment(payment)
 
+    def _sent_callback(self, payment: SentPayment) -> tuple[str | None, bytes]:
+        """Return the URL and the body of the callback about a payment out."""
+        url = self._state.webhooks.get(payment.key) or payment.webhook
+        return None if url is None else f"{url}{CALLBACK_PATH}", orjson.dumps({SENT_MEMBER: [payment.shown()]})
+
+    def _sent_reported(self, payment: SentPayment) -> None:
+        payment.told = True
+        self._store_sent(payment)
+
     def _payments_of(self, txid: str) -> list[dict[str, Any]]:
         return [payment.shown() for payment in self._state.payments.values() if payment.txid == txid]
 
@@ -347,7 +377,7 @@ class PixSimulator:
         except (ValueError, KeyError, TypeError):
             url = None
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            return _problem(400, "WebhookOperacaoInvalida", "webhookUrl is an http or https URL.")
+            return problem_answer(400, "WebhookOperacaoInvalida", "webhookUrl is an http or https URL.")
         self._state.webhooks[key] = url
         self._journal.append("webhook", {"key": key, "url": url})
         return self._webhook(key, url)
@@ -355,39 +385,41 @@ class PixSimulator:
     async def _get_webhook(self, key: str, _request: HttpRequest) -> HttpResponse:
         url = self._state.webhooks.get(key)
         return (
-            _problem(404, "WebhookNaoEncontrado", "The key has no webhook.") if url is None else self._webhook(key, url)
+            problem_answer(404, "WebhookNaoEncontrado", "The key has no webhook.")
+            if url is None
+            else self._webhook(key, url)
         )
 
     async def _delete_webhook(self, key: str, _request: HttpRequest) -> HttpResponse:
         if self._state.webhooks.pop(key, None) is None:
-            return _problem(404, "WebhookNaoEncontrado", "The key has no webhook.")
+            return problem_answer(404, "WebhookNaoEncontrado", "The key has no webhook.")
         self._journal.append("webhook", {"key": key, "url": ""})
         return HttpResponse(204, {}, b"")
 
     def _webhook(self, key: str, url: str) -> HttpResponse:
-        return _json(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
+        return json_answer(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
 
     async def _payload(self, id: str, _request: HttpRequest) -> HttpResponse:
         """Return the terms of a charge, signed; 410 when the charge has expired or was removed."""
         txid = self._state.locations.get(f"{self._host}{self._prefix}/qr/{id}")
         if txid is None:
-            return _problem(404, "PayloadNaoEncontrado", "There is no charge at this location.")
+            return problem_answer(404, "PayloadNaoEncontrado", "There is no charge at this location.")
         charge, now = self._state.charges[txid], self._clock.now()
         if charge.status == "REMOVIDA_PELO_USUARIO_RECEBEDOR" or charge.has_expired(now):
-            return _problem(410, "PayloadIndisponivel", "The charge was removed or has expired.")
+            return problem_answer(410, "PayloadIndisponivel", "The charge was removed or has expired.")
         signed = self._payload_key.sign(charge.payload(now), f"https://{self._host}{self._prefix}/jwks")
         return HttpResponse(200, {"content-type": "application/jose"}, signed.encode())
 
     async def _jwks(self, _name: str, _request: HttpRequest) -> HttpResponse:
-        return _json(200, self._payload_key.jwks())
+        return json_answer(200, self._payload_key.jwks())
 
     async def _order_fault(self, _name: str, request: HttpRequest) -> HttpResponse:
         try:
             order = FaultOrder.model_validate_json(request.body)
         except ValidationError as error:
-            return _problem(400, "FaultOrder", _first(error))
+            return problem_answer(400, "FaultOrder", first_error(error))
         self._state.order(order)
-        return _json(202, order.model_dump())
+        return json_answer(202, order.model_dump())
 
     def _store_charge(self, charge: SimulatedCharge) -> None:
         self._journal.append("charge", {name: getattr(charge, name) for name in SimulatedCharge.__slots__})
@@ -395,25 +427,8 @@ class PixSimulator:
     def _store_payment(self, payment: SimulatedPayment) -> None:
         self._journal.append("payment", {name: getattr(payment, name) for name in SimulatedPayment.__slots__})
 
+    def _store_sent(self, payment: SentPayment) -> None:
+        self._journal.append("sent", {name: getattr(payment, name) for name in SentPayment.__slots__})
+
     def _made(self, length: int) -> str:
         return "".join(self._random.choices(_ALPHANUMERIC, k=length))
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'/'.join(str(part) for part in found['loc'])}: {found['msg']}"
-
-
-def _json(status: int, value: Any) -> HttpResponse:
-    return HttpResponse(status, {"content-type": "application/json"}, orjson.dumps(value))
-
-
-def _problem(status: int, kind: str, detail: str) -> HttpResponse:
-    """Return a problem in the rail's format (RFC 7807)."""
-    value = {
-        "type": f"https://pix.bcb.gov.br/api/v2/error/{kind}",
-        "title": kind,
-        "status": status,
-        "detail": detail,
-    }
-    return HttpResponse(status, {"content-type": _PROBLEM}, orjson.dumps(value))

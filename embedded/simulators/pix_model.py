@@ -6,9 +6,9 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import dynamic_code
@@ -21,6 +21,7 @@ RequestFault = Literal["500", "cut"]
 """A fault of one request: refused without an effect; or processed, and the connection cut before the answer."""
 _REPORT_FAULTS: Final[dict[str, Fault]] = {fault: fault for fault in get_args(Fault)}
 Status = Literal["ATIVA", "CONCLUIDA", "REMOVIDA_PELO_USUARIO_RECEBEDOR"]
+SentStatus = Literal["EM_PROCESSAMENTO", "REALIZADO", "NAO_REALIZADO"]
 
 NAME: Final = "Lastro Pagamentos"
 CITY: Final = "SAO PAULO"
@@ -75,6 +76,20 @@ class Revision(BaseModel):
     solicitacaoPagador: Annotated[str, Field(max_length=140)] | None = None  # noqa: N815 - the rail's own name
 
 
+class _Party(BaseModel):
+    chave: Annotated[str, Field(min_length=1, max_length=77)]
+
+
+class SentOrder(BaseModel):
+    """The fields of the body of `PUT /pix/enviados/{endToEndId}` that the simulator uses."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    valor: Annotated[str, AfterValidator(_known_amount)]
+    pagador: _Party
+    favorecido: _Party
+
+
 class PaymentOrder(BaseModel):
     """A payment of a BR Code by a stranger. `amount` replaces the amount of the code."""
 
@@ -89,14 +104,24 @@ class PaymentOrder(BaseModel):
 class FaultOrder(BaseModel):
     """A fault for one charge, or without `txid` for the next new one. `seconds` is the delay of the fault `late`.
 
-    The faults `500` and `cut` concern the next request of the provider's API.
+    With `payments` = `sent` it is for the next payment that the platform orders. The faults `500` and `cut` concern the
+    next request of the provider's API.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    fault: Fault | RequestFault
+    fault: Fault | RequestFault | Literal["refused"]
+    payments: Literal["received", "sent"] = "received"
     txid: Annotated[str, Field(pattern=pix.TXID_PATTERN)] | None = None
     seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.payments == "received" and self.fault == "refused":
+            raise ValueError("only a payment that is sent can be refused: add `payments`: `sent`")
+        if self.payments == "sent" and self.txid is not None:
+            raise ValueError("a fault of a payment that is sent has no `txid`")
+        return self
 
     @property
     def report_fault(self) -> Fault | None:
@@ -191,6 +216,46 @@ class SimulatedPayment:
 
 
 @dataclass(slots=True)
+class SentPayment:
+    """A payment that the platform has ordered, and the state of its report to the platform."""
+
+    end_to_end_id: str
+    key: str
+    """The payer's key, whose webhook is told."""
+    receiver: str
+    ordered: str
+    moved: str
+    """The amount that was moved: another than `ordered` after the fault `wrong_amount`."""
+    status: SentStatus
+    created: str
+    webhook: str | None
+    fault: Fault | None = None
+    seconds: float = 0.0
+    told: bool = False
+    refusal: bool = False
+    """Whether it ends as refused."""
+
+    @property
+    def name(self) -> str:
+        """The payment's id, for the log."""
+        return self.end_to_end_id
+
+    def shown(self) -> dict[str, Any]:
+        """Return the payment as the API and the callback show it."""
+        document: dict[str, Any] = {
+            "endToEndId": self.end_to_end_id,
+            "valor": self.ordered if self.status == "EM_PROCESSAMENTO" else self.moved,
+            "status": self.status,
+            "horario": self.created,
+            "pagador": {"chave": self.key},
+            "favorecido": {"chave": self.receiver},
+        }
+        if self.status == "NAO_REALIZADO":
+            document |= {"codigo": "AB03", "motivo": "The receiver's bank did not take the payment in time."}
+        return document
+
+
+@dataclass(slots=True)
 class State:
     """Everything that the provider knows. The oldest charges and payments are forgotten at MAX_CHARGES."""
 
@@ -202,6 +267,8 @@ class State:
     faults: OrderedDict[str, FaultOrder] = field(default_factory=OrderedDict)
     next_faults: deque[FaultOrder] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
     request_faults: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
+    sent: OrderedDict[str, SentPayment] = field(default_factory=OrderedDict)
+    sent_faults: deque[FaultOrder] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
 
     def add_charge(self, charge: SimulatedCharge) -> None:
         """Add a charge, and forget the oldest one that is not active when there are too many."""
@@ -219,6 +286,13 @@ class State:
             oldest = next((id for id, found in self.payments.items() if found.told), None)
             del self.payments[oldest or next(iter(self.payments))]
 
+    def add_sent(self, payment: SentPayment) -> None:
+        """Add a payment out, and forget the oldest one that was reported when there are too many."""
+        self.sent[payment.end_to_end_id] = payment
+        while len(self.sent) > MAX_CHARGES:
+            oldest = next((id for id, found in self.sent.items() if found.told), None)
+            del self.sent[oldest or next(iter(self.sent))]
+
     def fault_of(self, txid: str) -> ReportFault:
         """Return and remove the fault that was ordered for this charge, or for the next one."""
         order = self.faults.pop(txid, None) or (self.next_faults.popleft() if self.next_faults else None)
@@ -228,6 +302,8 @@ class State:
         """Store a fault until it is used."""
         if order.fault in ("500", "cut"):
             self.request_faults.append(order.fault)
+        elif order.payments == "sent":
+            self.sent_faults.append(order)
         elif order.txid is None:
             self.next_faults.append(order)
         else:
@@ -245,5 +321,7 @@ def restored(kind: str, record: Mapping[str, Any], state: State) -> None:
             state.webhooks.pop(record["key"], None)
     elif kind == "payment":
         state.add_payment(SimulatedPayment(**record))
+    elif kind == "sent":
+        state.add_sent(SentPayment(**record))
     elif kind == "charge" and "location" in record:
         state.add_charge(SimulatedCharge(**record))

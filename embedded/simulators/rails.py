@@ -91,6 +91,7 @@ async def _add_pix(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: Asy
     )
     rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=_client(gateway, settings.base_url))
     runtime.rails["pix"] = await stack.enter_async_context(rail)
+    runtime.payment_rails["pix"] = rail.payments
     stack.push_async_callback(simulator.close)
     return simulator
 

@@ -7,7 +7,11 @@ from shared.core.money import Money
 
 
 class PaymentCaptureRequested(PaymentEvent):
-    """The ledger is to record a transfer of `capture_amount`. It may refuse after `deadline`, never before."""
+    """`capture_amount` is to be moved: the ledger is to record the transfer, which it may refuse after `deadline`.
+
+    With the extension attribute `via`, whose value is `rail`, the provider of a rail is to move it first, and there is
+    no deadline.
+    """
 
     type: ClassVar[str] = "lastro.payment.capture_requested.v1"
 

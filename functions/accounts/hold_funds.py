@@ -11,6 +11,7 @@ from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
 from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, HoldDocument, available
+from shared.records.system_accounts import is_system_account
 from shared.records.users import USERS
 
 
@@ -65,11 +66,15 @@ def _refusal(request: HoldRequest, account: AccountDocument | None, payee: Accou
     receiving = "The account that the refund is paid to" if is_refund else "The payee's account"
     if account is None or account["status"] in CLOSED:
         return Failure(code="account_closed", detail=f"{paying} is closed.")
-    if payee is None or payee["status"] in CLOSED:
+    if payee is None:
+        # The clearing account of a rail stands for the account outside.
+        if not is_system_account(request.counterparty_account_id):
+            return Failure(code="account_closed", detail=f"{receiving} is closed.")
+    elif payee["status"] in CLOSED:
         return Failure(code="account_closed", detail=f"{receiving} is closed.")
     if account["status"] == "blocked":
         return Failure(code="account_blocked", detail=f"{paying} is blocked.")
-    if payee["block_mode"] == "all":
+    if payee is not None and payee["block_mode"] == "all":
         return Failure(code="account_blocked", detail=f"{receiving} takes no credits.")
     if account["currency"] != request.currency:
         return Failure(code="currency_mismatch", detail=f"{paying} has the currency {account['currency']}.")

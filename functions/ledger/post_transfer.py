@@ -1,4 +1,4 @@
-"""capture_requested, refund.posting_requested, charge_paid, payment_unmatched → transfer_posted | _refused."""
+"""capture_requested, posting_requested, charge_paid, payment_unmatched → transfer_posted | _refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from events.charges import ChargePaid, PaymentUnmatched
 from events.failure import Failure
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
+from events.payments.posting_requested import PaymentPostingRequested
 from events.refunds import RefundPostingRequested
 from shared.context.context import Context
 from shared.core.money import Money
@@ -22,8 +23,11 @@ from shared.ports.ledger import (
     Transfer,
     TransferMismatch,
 )
+from shared.records.system_accounts import is_system_account, system_account
 
-TransferRequest = PaymentCaptureRequested | RefundPostingRequested | ChargePaid | PaymentUnmatched
+TransferRequest = (
+    PaymentCaptureRequested | PaymentPostingRequested | RefundPostingRequested | ChargePaid | PaymentUnmatched
+)
 """The facts that request a transfer."""
 
 
@@ -35,7 +39,7 @@ class _Request(NamedTuple):
     deadline: str | None
 
 
-@event_function(PaymentCaptureRequested, RefundPostingRequested, ChargePaid, PaymentUnmatched)
+@event_function(PaymentCaptureRequested, PaymentPostingRequested, RefundPostingRequested, ChargePaid, PaymentUnmatched)
 async def post_transfer(event: TransferRequest, ctx: Context) -> None:
     """Record the transfer of a payment, refund or deposit exactly once, also when it is requested several times.
 
@@ -63,6 +67,20 @@ def _request_of(event: TransferRequest, ctx: Context) -> _Request:
                 description=event.description,
             ),
             event.deadline,
+        )
+    if isinstance(event, PaymentPostingRequested):
+        # The provider has moved the money, so the transfer is recorded however late the request comes.
+        return _Request(
+            "payment",
+            Transfer(
+                tenant_id=ctx.tenant_id,
+                id=event.transfer_id,
+                cause=Cause("payment", event.payment_id),
+                legs=_rail_legs(event),
+                payment_id=event.payment_id,
+                description=event.description,
+            ),
+            None,
         )
     if isinstance(event, RefundPostingRequested):
         return _Request(
@@ -95,6 +113,25 @@ def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, Leg]:
     return (
         Leg(debited, "debit", amount.value, amount.currency),
         Leg(credited, "credit", amount.value, amount.currency),
+    )
+
+
+def _rail_legs(event: PaymentPostingRequested) -> tuple[Leg, ...]:
+    """Return the legs of a payment over a rail: the clearing account has what the provider has moved.
+
+    Where the account of the tenant's user has another amount, the suspense account has the difference.
+    """
+    captured, moved, payee = event.amount_captured, event.amount_moved, event.payee_account_id
+    if captured == moved:
+        return _legs(event.payer_account_id, payee, moved)
+    is_out = is_system_account(payee)
+    debited, credited = (captured, moved) if is_out else (moved, captured)
+    excess = debited.value - credited.value
+    suspense = system_account("suspense", moved.currency)
+    return (
+        Leg(event.payer_account_id, "debit", debited.value, debited.currency),
+        Leg(payee, "credit", credited.value, credited.currency),
+        Leg(suspense, "credit" if excess > 0 else "debit", abs(excess), moved.currency),
     )
 
 

@@ -161,7 +161,7 @@ class Audit:
         amount = document["amount_captured"] if kind == "payment" else document["amount"]
         if transfer is None or tuple(transfer.cause) != (kind, document["id"]):
             self._report(f"the {kind} {document['id']} is settled without its transfer")
-        elif _credited(transfer.entries) != amount:
+        elif _amounts(transfer.entries, document) != {amount}:
             self._report(f"the {kind} {document['id']} has another amount than its transfer")
 
     def _report(self, difference: str) -> None:
@@ -176,5 +176,12 @@ def _row(row: Any) -> bytes:
     return "\n".join([*(str(row[name]) for name in names), ""]).encode()
 
 
-def _credited(entries: Sequence[Entry]) -> int:
-    return sum(entry.amount for entry in entries if entry.direction == "credit")
+def _amounts(entries: Sequence[Entry], document: Any) -> set[int]:
+    """Return what the payer was debited and what the payee was credited, except for a clearing account, which has what
+    the provider has moved."""
+    sides = {("debit", document["payer_account_id"]), ("credit", document["payee_account_id"])}
+    return {
+        entry.amount
+        for entry in entries
+        if (entry.direction, entry.account_id) in sides and not is_system_account(entry.account_id)
+    }

@@ -32,6 +32,8 @@ class _Watched(NamedTuple):
 _WATCHED: Final = (
     _Watched("payment", PAYMENTS, "created"),
     _Watched("payment", PAYMENTS, "capturing"),
+    _Watched("payment", PAYMENTS, "processing"),
+    _Watched("payment", PAYMENTS, "review"),
     _Watched("refund", REFUNDS, "created"),
     _Watched("refund", REFUNDS, "processing"),
     _Watched("deposit", DEPOSITS, "created"),

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from functions.payments._states import awaits_caller
 from shared.context.context import Context
 from shared.core.money import Money, money
 from shared.http.failures import FailureResource, failure_resource
 from shared.http.models import METADATA, CreatedAt, Resource, Time, UpdatedAt
-from shared.records.payments import PAYMENTS, PaymentDocument, PaymentStatus
+from shared.records.payments import PAYMENTS, PaymentDocument, PaymentMethod, PaymentStatus, RailPartDocument
+
+
+class PixPayment(Resource):
+    """What a payment by PIX has in addition."""
+
+    key: str | None = Field(description="The receiver's key, masked; null for a payment of a BR Code.")
+    br_code: str | None = Field(description="The BR Code that is paid, with its key masked; null without one.")
+    end_to_end_id: str | None = Field(description="The end-to-end id of PIX; null until the provider has the payment.")
+
+
+def _with_rails(schema: dict[str, Any]) -> None:
+    """Add the objects of the rails, which only payments over that rail have."""
+    schema["properties"]["pix"] = PixPayment.model_json_schema(mode="serialization")
 
 
 class Payment(Resource):
-    """A payment from one account to another."""
+    """A payment between two accounts, or over a rail."""
+
+    model_config = ConfigDict(json_schema_extra=_with_rails)
 
     id: str = Field(description="The payment's id, `pay_…`.")
     status: PaymentStatus = Field(
         description="`created`: accepted, the amount is not held yet. `authorized`: the amount is held on the payer's "
-        "account. `capturing`: the ledger was asked to move the money. `settled`: the money has moved. `declined`: the "
-        "amount could not be held (see `failure`). `failed`: the ledger did not move the money (see `failure`). "
-        "`canceled` by the caller. `expired`: not captured before `expires_at`."
+        "account. `capturing`: the ledger, or the provider of the rail, was asked to move the money. `processing`: the "
+        "provider has the payment. `review`: the provider has moved another amount; an operator decides. `settled`: "
+        "the money has moved. `declined`: the amount could not be held (see `failure`). `failed`: the ledger or the "
+        "provider did not move the money (see `failure`). `canceled` by the caller. `expired`: not captured before "
+        "`expires_at`."
     )
     amount: Money = Field(description="The amount that was requested.")
     amount_captured: Money = Field(description="The part of `amount` that was moved to the payee; 0 before settlement.")
     amount_refunded: Money = Field(description="The sum of all settled refunds.")
-    method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")
+    method: PaymentMethod = Field(
+        description="How the money moves. `internal`: between two accounts here. Otherwise the rail; the payment then "
+        "has an object of this name."
+    )
     payer_account_id: str = Field(description="The id of the account that pays.")
-    payee_account_id: str = Field(description="The id of the account that receives the money.")
+    payee_account_id: str | None = Field(
+        description="The id of the account that receives the money; null for a receiver elsewhere."
+    )
     capture: Literal["automatic", "manual"] = Field(
         description="`automatic`: captured as soon as the amount is held. `manual`: the caller captures or cancels it."
     )
@@ -44,10 +67,16 @@ class Payment(Resource):
     expires_at: Time = Field(description="When an amount that is held and not captured is released.")
 
 
+class PixOutPayment(Payment):
+    """A payment by PIX."""
+
+    pix: PixPayment
+
+
 def payment_resource(payment: PaymentDocument) -> Payment:
-    """Return the resource of a payment."""
+    """Return the resource of a payment, which has an object of its rail when it is one over a rail."""
     currency = payment["currency"]
-    return Payment(
+    resource = Payment(
         id=payment["id"],
         status=payment["status"],
         amount=money(payment["amount"], currency),
@@ -65,6 +94,21 @@ def payment_resource(payment: PaymentDocument) -> Payment:
         updated_at=payment["updated_at"],
         expires_at=payment["expires_at"],
     )
+    if payment["method"] == "internal":
+        return resource
+    part = payment.get("rail")
+    assert part is not None, "a payment with another method than `internal` has the part of its rail"
+    return _OVER_RAIL[payment["method"]](resource, part)
+
+
+def _by_pix(resource: Payment, part: RailPartDocument) -> Payment:
+    shown = part["shown"]
+    pix = PixPayment(key=shown.get("key"), br_code=shown.get("br_code"), end_to_end_id=part["end_to_end_id"])
+    return PixOutPayment(**{**dict(resource), "payee_account_id": None, "pix": pix})
+
+
+_OVER_RAIL: Final[dict[PaymentMethod, Callable[[Payment, RailPartDocument], Payment]]] = {"pix": _by_pix}
+"""The resource of a payment over a rail, by the payment method."""
 
 
 async def payment_progress(ctx: Context, last: Payment) -> tuple[Payment, bool]:

@@ -46,8 +46,13 @@ def is_final(payment: PaymentDocument) -> bool:
 
 
 def awaits_caller(payment: PaymentDocument) -> bool:
-    """Return whether the next step is the caller's: the payment is terminal, or authorized for a manual capture."""
-    return is_final(payment) or (payment["status"] == "authorized" and payment["capture"] == "manual")
+    """Return whether the next step is the caller's: the payment is terminal, authorized for a manual capture, or in
+    review."""
+    return (
+        is_final(payment)
+        or (payment["status"] == "authorized" and payment["capture"] == "manual")
+        or payment["status"] == "review"
+    )
 
 
 def refund_may_change_to(refund: RefundDocument, status: RefundStatus) -> bool:

@@ -37,7 +37,7 @@ async def capture(payment_id: str, command: Capture, ctx: Context) -> Payment:
     """Capture an authorized payment.
 
     A payment is captured once, in full or in part. What is not captured is released. While the payee's account is
-    blocked for credits, the payment cannot be captured.
+    blocked for credits, the payment cannot be captured. A payment over a rail is then ordered at its provider.
     """
     payment = await changeable_payment(ctx, payment_id)
     require_change(payment, "capturing")

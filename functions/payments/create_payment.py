@@ -9,6 +9,7 @@ from pydantic import Field
 
 from functions.payments._creation import created_fact
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
+from functions.payments._receiver import PixReceiver, rail_of, sealed_receiver
 from functions.payments._timeline import publish_and_record
 from shared.context import saga
 from shared.context.context import Context
@@ -21,17 +22,29 @@ from shared.functions.decorators import http_function
 from shared.http.models import METADATA, Command, Description, Identifier, Metadata, NullIsDefault, Reference
 from shared.records.accounts import ACCOUNTS, CLOSED, AccountDocument
 from shared.records.payments import PAYMENTS, PaymentDocument
+from shared.records.system_accounts import clearing_account
 
 _SEVEN_DAYS = 7 * 24 * 3600
 
 
 class CreatePayment(Command):
-    """A new payment: the amount, the two accounts, and whether it is captured at once."""
+    """A new payment: the amount, who pays and receives, and whether it is captured at once."""
 
-    amount: Amount = Field(description="The amount to pay. Both accounts must have its currency.")
-    method: Literal["internal"] = Field(description="How the money moves. `internal`: between two accounts here.")
+    amount: Amount = Field(description="The amount to pay. The accounts must have its currency.")
+    method: Literal["internal", "pix"] = Field(
+        description="How the money moves. `internal`: between two accounts here. `pix`: from an account here to a PIX "
+        "key or BR Code elsewhere, in BRL."
+    )
     payer_account_id: Identifier = Field(description="The id of the account that pays.")
-    payee_account_id: Identifier = Field(description="The id of the account that receives the money; not the payer's.")
+    payee_account_id: Identifier | None = Field(
+        default=None,
+        description="The id of the account that receives the money; not the payer's. Required with the method "
+        "`internal`, and not allowed with another.",
+    )
+    pix: PixReceiver | None = Field(
+        default=None,
+        description="Who receives the money by PIX. Required with the method `pix`, and not allowed with another.",
+    )
     capture: Annotated[Literal["automatic", "manual"], NullIsDefault()] = Field(
         default="automatic",
         description="`automatic` captures the payment as soon as the amount is held. With `manual`, capture or cancel "
@@ -55,26 +68,56 @@ class CreatePayment(Command):
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
-    """Create a payment between two accounts.
+    """Create a payment between two accounts, or from an account to a receiver elsewhere.
 
     The response has the status `created`. The amount is then held and moved, and the status changes to `settled`, or
-    to `declined` with a `failure`. A person's token pays from accounts of the person only.
+    to `declined` with a `failure`. Over a rail such as PIX it is `processing` while the provider has it, however long
+    that takes, then `settled`, `failed` with a `failure`, or `review`. A person's token pays from accounts of the
+    person only.
     """
     require_method(ctx, command.method)
-    await _check_accounts(command, ctx)
-    payment = await _new_payment(command, ctx)
+    if command.method == "internal":
+        payee_id = await _check_accounts(command, ctx)
+        payment = await _new_payment(command, ctx, payee_id)
+    else:
+        payment = await _new_rail_payment(command, ctx)
     publish_and_record(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
     return payment_resource(ctx.insert(PAYMENTS, payment))
 
 
-async def _check_accounts(command: CreatePayment, ctx: Context) -> None:
-    if command.payer_account_id == command.payee_account_id:
+async def _check_accounts(command: CreatePayment, ctx: Context) -> str:
+    """Check both accounts of an internal payment, and return the payee's id."""
+    payer_id, payee_id = command.payer_account_id, command.payee_account_id
+    if payee_id is None:
+        raise Problem.at("validation_failed", "/payee_account_id", "Field required with the method `internal`")
+    if command.pix is not None:
+        raise Problem.at("validation_failed", "/pix", "The method `internal` has no `pix`.")
+    if payer_id == payee_id:
         raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
-    await ctx.load((ACCOUNTS, command.payer_account_id), (ACCOUNTS, command.payee_account_id))
+    await ctx.load((ACCOUNTS, payer_id), (ACCOUNTS, payee_id))
+    payer = await referenced_account(ctx, payer_id, "/payer_account_id")
+    _check_account(command, payer, "/payer_account_id")
+    payee = await ctx.referenced(ACCOUNTS, payee_id, "/payee_account_id")
+    _check_account(command, payee, "/payee_account_id")
+    return payee_id
+
+
+async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
+    """Check a payment over a rail, and return it with the rail's clearing account as its payee."""
+    if command.payee_account_id is not None:
+        detail = f"The method `{command.method}` has no `payee_account_id`: its receiver is in `{command.method}`."
+        raise Problem.at("validation_failed", "/payee_account_id", detail)
+    receiver: Command | None = getattr(command, command.method)
+    if receiver is None:
+        raise Problem.at(
+            "validation_failed", f"/{command.method}", f"Field required with the method `{command.method}`"
+        )
+    rail = rail_of(ctx, command.method, command.amount)
+    part = await sealed_receiver(ctx, rail, command.method, receiver, command.amount.value)
     payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
     _check_account(command, payer, "/payer_account_id")
-    payee = await ctx.referenced(ACCOUNTS, command.payee_account_id, "/payee_account_id")
-    _check_account(command, payee, "/payee_account_id")
+    payment = await _new_payment(command, ctx, clearing_account(command.method, rail.currency))
+    return {**payment, "rail": part}
 
 
 def _check_account(command: CreatePayment, account: AccountDocument, pointer: str) -> None:
@@ -84,7 +127,7 @@ def _check_account(command: CreatePayment, account: AccountDocument, pointer: st
         raise Problem.at("currency_mismatch", pointer, f"The currency of the account is {account['currency']}.")
 
 
-async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
+async def _new_payment(command: CreatePayment, ctx: Context, payee_id: str) -> PaymentDocument:
     payment_id = ctx.new_id("pay")
     return {
         "id": payment_id,
@@ -98,8 +141,9 @@ async def _new_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
         "amount_refunding": 0,
         "capture_amount": None,
         "method": command.method,
+        "rail": None,
         "payer_account_id": command.payer_account_id,
-        "payee_account_id": command.payee_account_id,
+        "payee_account_id": payee_id,
         "capture": command.capture,
         "reference": command.reference,
         "description": command.description,

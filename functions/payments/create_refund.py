@@ -15,6 +15,7 @@ from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Description
 from shared.records.payments import REFUNDS, PaymentDocument, RefundDocument
+from shared.records.system_accounts import is_system_account
 
 
 class CreateRefund(Command):
@@ -38,9 +39,13 @@ class CreateRefund(Command):
 async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) -> Refund:
     """Refund a payment.
 
-    The payment must be `settled`. It can be refunded in parts, until all of the captured amount is refunded.
+    The payment must be `settled`. It can be refunded in parts, until all of the captured amount is refunded. A payment
+    to a receiver elsewhere cannot be refunded: only its receiver can return the money.
     """
     payment = await refundable_payment(ctx, payment_id)
+    if is_system_account(payment["payee_account_id"]):
+        detail = f"A payment by `{payment['method']}` cannot be refunded here: only its receiver can return the money."
+        raise Problem("illegal_state", detail)
     if payment["status"] != "settled":
         raise Problem("illegal_state", f"A payment that is {payment['status']} cannot be refunded.")
     amount = _amount(command, payment)

@@ -7,6 +7,7 @@ from events.sweeps import SagaOverdue
 from functions.payments._capture import capture_fact
 from functions.payments._creation import created_fact
 from functions.payments._payment import parties, transition, update_payment
+from functions.payments._rail import drive_rail_payment
 from functions.payments._refund import posting_requested_fact, refund_created_fact
 from shared.context import saga
 from shared.context.context import Context
@@ -21,7 +22,8 @@ async def request_capture(event: SagaOverdue, ctx: Context) -> None:
 
     A payment without a hold expires after the last attempt: no transfer can exist yet. A transfer is requested again
     for as long as the ledger has not answered: an unknown outcome is never treated as a failure, and after the
-    transfer's deadline the ledger itself refuses a transfer that it has not recorded.
+    transfer's deadline the ledger itself refuses a transfer that it has not recorded. On the same fact the providers
+    domain asks the provider of a payment over a rail for it.
     """
     if event.saga_type == "payment":
         payment = await ctx.referenced(PAYMENTS, event.saga_id, "/saga_id")
@@ -40,7 +42,9 @@ async def _drive_payment(ctx: Context, payment: PaymentDocument) -> None:
         await transition(ctx, payment, "expired", PaymentExpired(**parties(payment)), failure=failure)
         return
     amount, deadline = payment["capture_amount"], payment["ledger_deadline"]
-    if payment["status"] == "created":
+    if payment["method"] != "internal" and payment["status"] != "created":
+        await drive_rail_payment(ctx, payment, attempt)
+    elif payment["status"] == "created":
         due_at = await saga.begin(ctx, "payment", payment["id"], attempt)
         update_payment(ctx, payment, created_fact(payment, attempt), attempt=attempt, due_at=due_at)
     elif payment["status"] == "capturing" and amount is not None and deadline is not None:

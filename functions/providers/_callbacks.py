@@ -5,11 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from functions.providers._matching import process_receipt
+from functions.providers._reports import process_report
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest
 from shared.http.models import Resource
-from shared.ports.rail import Rail, Receipt, callback_secret_name
+from shared.ports.rail import callback_secret_name
 
 
 class CallbackTaken(Resource):
@@ -21,24 +22,33 @@ class CallbackTaken(Resource):
 async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> CallbackTaken:
     """Authenticate a callback and process the payments that it reports.
 
-    Raises Problem `not_found` for an unknown provider, the problems of Rail.read_callback, and `dependency_unavailable`
-    when the provider should send it again.
+    Raises Problem `not_found` for an unknown provider, the problems of the rails' reading of callbacks, and
+    `dependency_unavailable` when the provider should send it again.
     """
-    rail = ctx.rails.get(provider)
-    if rail is None:
+    rail, payment_rail = ctx.rails.get(provider), ctx.payment_rails.get(provider)
+    if rail is None and payment_rail is None:
         raise Problem("not_found", "There is no such provider.")
-    receipts = await _read(provider, rail, request, ctx)
+    secret, window = await _secret(provider, ctx), ctx.signature_window_seconds
+    about = (request.headers, request.body)
+    if payment_rail is not None:
+        reports = payment_rail.read_reports(*about, secret=secret, now=ctx.now, window_seconds=window)
+        if reports is not None:
+            for report in reports:
+                await process_report(ctx, provider, report)
+            return CallbackTaken(received=len(reports))
+    if rail is None:
+        raise Problem("validation_failed", "The callback reports no payment.")
+    receipts = rail.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
     for receipt in receipts:
         await process_receipt(ctx, provider, receipt)
     return CallbackTaken(received=len(receipts))
 
 
-async def _read(provider: str, rail: Rail, request: HttpRequest, ctx: Context) -> list[Receipt]:
+async def _secret(provider: str, ctx: Context) -> bytes:
     name = callback_secret_name(provider)
     secret = await ctx.secrets.named(name)
     if secret is None:
         # The platform's configuration is at fault, so the status is 5xx: the provider sends the callback again later.
         ctx.log.error("the secret %s is missing: callbacks of %s cannot be authenticated", name, provider)
         raise Problem("dependency_unavailable", "Callbacks of this provider cannot be authenticated now; try again.")
-    window = ctx.signature_window_seconds
-    return list(rail.read_callback(request.headers, request.body, secret=secret, now=ctx.now, window_seconds=window))
+    return secret

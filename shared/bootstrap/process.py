@@ -106,7 +106,9 @@ class Process:
             variables.ratio,
             parent_based=variables.parent_based,
         )
-        self._rail = PixHttpRail(settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings))
+        self._rail = PixHttpRail(
+            settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings), ispb=settings.pix_ispb
+        )
         self._card_gateway = CardHttpGateway(settings.card_gateway, credentials=card_credentials(settings))
         self._outgoing = HttpOutgoing(settings)
         self._notifiers = notifiers(settings)
@@ -297,6 +299,7 @@ class Process:
             telemetry=self.telemetry,
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
+            payment_rails={"pix": self._rail.payments},
             card_gateway=self._card_gateway,
             clients=ports.identity,
             notifiers=self._notifiers,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shared.ports.notifier import Channel, Notifier
     from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
+    from shared.ports.rail_payments import PaymentRail
 
 Handler = Callable[..., Awaitable[Any]]
 """The coroutine of an operation. It is called with the parts of the request or event, and a context."""
@@ -109,6 +110,11 @@ class Context:
     def rails(self) -> Mapping[str, Rail]:
         """The payment rails, by the name of the provider."""
         return self.runtime.rails
+
+    @property
+    def payment_rails(self) -> Mapping[str, PaymentRail]:
+        """The rails that payments are made over, by the payment method."""
+        return self.runtime.payment_rails
 
     @property
     def card_gateway(self) -> CardGateway:

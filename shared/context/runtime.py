@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.ports.notifier import Channel, Notifier
     from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
+    from shared.ports.rail_payments import PaymentRail
     from shared.ports.rate_limits import RateLimits
     from shared.ports.secrets import Secrets
     from shared.telemetry.recorder import Telemetry
@@ -61,6 +62,8 @@ class Runtime:
     rate_gate: RateGate | None = None
     """The limit for requests that no gateway in this process has counted; set where a function runs alone."""
     rails: dict[str, Rail] = field(default_factory=dict)
+    payment_rails: dict[str, PaymentRail] = field(default_factory=dict)
+    """The rails that payments are made over, by the payment method."""
     card_gateway: CardGateway | None = None
     """The gateway of card payments. None in a process that sends it no commands."""
     clients: Clients | None = None

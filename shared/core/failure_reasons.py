@@ -98,9 +98,17 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
     FailureReason(
         "provider_refused",
         "The payment provider refused",
-        "a deposit that is `failed`",
-        "The provider, such as the PIX bank, refused to create the charge. `detail` begins with the provider's own "
-        "code.",
-        "Correct what the provider's code names and create a new deposit.",
+        "a payment or a deposit that is `failed`",
+        "The provider, such as the PIX bank, refused to make the payment or to create the charge. `detail` begins with "
+        "the provider's own code. The hold of a payment is released.",
+        "Correct what the provider's code names and create a new payment or deposit.",
+    ),
+    FailureReason(
+        "review_failed",
+        "A review has ended without the payment",
+        "a payment that is `failed`",
+        "The provider had moved another amount than was ordered. An operator has decided that the payment failed; "
+        "`detail` is the operator's reason. Nothing was recorded, and the hold is released.",
+        "Create a new payment if it is still to be made.",
     ),
 )

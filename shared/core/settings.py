@@ -31,6 +31,16 @@ _URLS: Final = (
     "pix_rail",
     "pix_token_url",
 )
+
+
+class _Form(NamedTuple):
+    """The form of a text, and what it is called in a message."""
+
+    pattern: str
+    called: str
+
+
+_FORMS: Final = {"pix_ispb": _Form("[0-9A-Z]{8}", "an ISPB of 8 digits or capital letters")}
 _FROM_ZERO: Final = frozenset(
     {
         "data_lock_seconds",
@@ -78,6 +88,7 @@ class Settings(NamedTuple):
     audience: str = "lastro-api"
     pix_rail: str = ""
     pix_key: str = ""
+    pix_ispb: str = ""
     pix_client_id: str = ""
     pix_client_secret: str = ""
     pix_token_url: str = ""
@@ -178,6 +189,9 @@ def _read(setting: str, text: str, kind: type[str | int | float]) -> str | int |
         if text.lower() not in accepted:
             raise ValueError(f"is not one of {', '.join(accepted)}")
         return text.lower()
+    form = _FORMS.get(setting)
+    if form is not None and not re.fullmatch(form.pattern, text):
+        raise ValueError(f"is not {form.called}")
     if setting in _URLS and not text.startswith(("http://", "https://")):
         raise ValueError("is not an http:// or https:// URL")
     return text

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     JsonValue,
+    SerializeAsAny,
     StringConstraints,
     model_validator,
 )
@@ -109,7 +110,7 @@ class Page(Resource, Generic[R]):
     # A generic class of pydantic does not pass its docstring to its parametrized classes.
     model_config = ConfigDict(json_schema_extra={"description": "One page of a list."})
 
-    data: list[R] = Field(description="The items of this page.")
+    data: list[SerializeAsAny[R]] = Field(description="The items of this page.")
     next_cursor: str | None = Field(
         default=None, description="Send it as `cursor` to get the next page; null on the last page."
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
-Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets"]
+Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers"]
 """The content of a field: the secret of a signing key; personal data; a stored response with either, or the secret of a
-client until the realm has it; or the secret that signs webhooks.
+client until the realm has it; the secret that signs webhooks; or the receiver of a payment over a rail.
 
 If each purpose has its own key, the access of a domain can be limited to the purposes that it needs.
 """

@@ -24,6 +24,23 @@ PaymentStatus = Literal[
 
 
 RefundStatus = Literal["created", "processing", "settled", "failed"]
+PaymentMethod = Literal["internal", "pix", "bank_transfer", "card"]
+"""How the money of a payment moves: between two accounts here, or over the rail of this name."""
+
+
+class RailPartDocument(TypedDict):
+    """What a payment over a rail has in addition.
+
+    `receiver` is the receiver's fields as JSON, sealed; `shown` the same with personal data masked. `end_to_end_id` is
+    the provider's id of the payment. `amount_moved` is what the provider has moved, in minor units, or None.
+    `is_posted` is whether the ledger was asked to record the transfer: the review of such a payment has been decided.
+    """
+
+    receiver: str
+    shown: dict[str, str]
+    end_to_end_id: str | None
+    amount_moved: int | None
+    is_posted: bool
 
 
 class PaymentDocument(Document):
@@ -34,6 +51,9 @@ class PaymentDocument(Document):
     record the transfer. For the saga, `attempt` is the number of the step's attempt and `due_at` its deadline; None
     means that the platform waits for nothing. `created_by` is the person whose token created the payment, or
     None; documents of earlier versions do not have it. `facts` is the number of timeline entries.
+
+    A payment over a rail has `rail`, which documents of earlier versions do not have, and the clearing account of the
+    rail in place of the account outside: the payee of a payment out.
     """
 
     status: PaymentStatus
@@ -43,7 +63,8 @@ class PaymentDocument(Document):
     amount_refunded: int
     amount_refunding: int
     capture_amount: int | None
-    method: Literal["internal"]
+    method: PaymentMethod
+    rail: NotRequired[RailPartDocument | None]
     payer_account_id: str
     payee_account_id: str
     capture: Literal["automatic", "manual"]
@@ -75,6 +96,7 @@ class PaymentChanges(TypedDict, total=False):
     attempt: int
     due_at: str | None
     facts: int
+    rail: RailPartDocument | None
     updated_at: str
 
 

@@ -396,6 +396,7 @@ POST /v1/accounts/*/block
 POST /v1/accounts/*/unblock
 POST /v1/accounts/*/close
 POST /v1/payments/*/cancel
+POST /v1/payments/*/resolve
 POST /v1/payments/*/refunds
 GET /v1/payments/*/refunds
 GET /v1/refunds/*

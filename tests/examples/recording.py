@@ -114,6 +114,7 @@ async def record(data_dir: Path) -> Examples:
         payer, payee = await _accounts(recorder, client)
         await _deposits(recorder, deployment, client, payer)
         await _payments(recorder, client, payer, payee)
+        await _review(recorder, deployment, client, payer)
         await _books(recorder, client, payer)
         await _dead_letters(recorder, deployment, client)
         await _notifications(recorder, client)
@@ -262,6 +263,18 @@ async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) 
     await recorder.send(client, "POST", f"/v1/payments/{held['id']}/capture", {"amount": brl(900)}, also=WAIT)
     held = await client.made("/v1/payments", {**manual, "reference": "order-1003"}, also=WAIT)
     await recorder.send(client, "POST", f"/v1/payments/{held['id']}/cancel", {"reason": "The customer canceled"})
+
+
+async def _review(recorder: Recorder, deployment: Deployment, client: Client, payer: str) -> None:
+    """Record the review of a payment by PIX, of which the provider has moved another amount."""
+    fault = json.dumps({"fault": "wrong_amount", "payments": "sent"}).encode()
+    headers = (("content-type", JSON_TYPE),)
+    assert (await deployment.wire.send("POST", "/simulators/pix/faults", headers, fault)).status == 202
+    order = {"amount": brl(250), "method": "pix", "payer_account_id": payer, "pix": {"key": "ana@example.com"}}
+    paid = await client.made("/v1/payments", order)
+    await in_status(client, f"/v1/payments/{paid['id']}", "review")
+    reason = {"outcome": "failed", "reason": "The bank has taken the payment back"}
+    await recorder.send(client, "POST", f"/v1/payments/{paid['id']}/resolve", reason)
 
 
 async def _books(recorder: Recorder, client: Client, account: str) -> None:

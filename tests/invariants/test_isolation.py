@@ -42,6 +42,7 @@ DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:0
 BODIES: dict[str, Any] = {
     "operations/discard_dead_letter": {"reason": "not wanted"},
     "providers/match_movements": {"ledger": ["ltr_1.0"], "provider": [], "reason": "the same money"},
+    "payments/resolve_review": {"outcome": "failed", "reason": "not wanted"},
 }
 """Bodies of the operations that require one."""
 

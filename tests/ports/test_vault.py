@@ -240,9 +240,9 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     """With the role of a domain, only the purposes and secrets of that domain can be used."""
     await secrets.put(CALLBACK, b"1")
     await secrets.put("identity-signing-keys", b"1")
-    signing, personal, response, webhook = [
+    signing, personal, response, webhook, receiver = [
         await secrets.seal(["a"], "ten_1", purpose)
-        for purpose in ("signing-secrets", "personal-data", "responses", "webhook-secrets")
+        for purpose in ("signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers")
     ]
     log_in_as(domain, url, monkeypatch)
     async with adapter(url) as own:
@@ -256,6 +256,8 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
             "seal response": lambda: own.seal(["a"], "ten_1", "responses"),
             "open webhook": lambda: own.open(webhook, "ten_1"),
             "seal webhook": lambda: own.seal(["a"], "ten_1", "webhook-secrets"),
+            "open receiver": lambda: own.open(receiver, "ten_1"),
+            "seal receiver": lambda: own.seal(["a"], "ten_1", "receivers"),
             "callback": lambda: own.get(CALLBACK),
             "identity": lambda: own.get("identity-signing-keys"),
             "put": lambda: own.put(CALLBACK, b"2"),
@@ -272,7 +274,8 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     responses = {"open response", "seal response"}
     further = {
         "notifications": {"open personal", "seal personal"},
-        "providers": {"callback"},
+        "payments": {"seal receiver"},
+        "providers": {"callback", "open receiver"},
         "tenants": {"seal signing", *responses},
         "users": {"open personal", "seal personal", "rewrap", "index", *responses},
         "webhooks": {"open webhook", "seal webhook", *responses},

@@ -4,3 +4,8 @@
 path "transit/decrypt/lastro-signing-secrets" {
   capabilities = ["update"]
 }
+
+# Stores the receivers of payments over a rail.
+path "transit/encrypt/lastro-receivers" {
+  capabilities = ["update"]
+}

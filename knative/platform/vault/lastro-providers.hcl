@@ -9,3 +9,8 @@ path "transit/decrypt/lastro-signing-secrets" {
 path "secret/data/lastro/providers/+/callback-secret" {
   capabilities = ["read"]
 }
+
+# Orders payments over a rail at their providers.
+path "transit/decrypt/lastro-receivers" {
+  capabilities = ["update"]
+}

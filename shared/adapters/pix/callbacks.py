@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -13,10 +13,16 @@ from shared.http.strict_json import parse
 from shared.http.validation import body_problem
 from shared.ports.rail import Receipt, UnreadableReport
 
+M = TypeVar("M", bound=BaseModel)
+
 
 def _checked_amount(text: str) -> str:
     parse_amount(text)
     return text
+
+
+CheckedAmount = Annotated[str, AfterValidator(_checked_amount)]
+"""The rail's text of an amount."""
 
 
 class _ReceivedPix(BaseModel):
@@ -26,7 +32,7 @@ class _ReceivedPix(BaseModel):
 
     endToEndId: Annotated[str, Field(pattern=END_TO_END_PATTERN)]  # noqa: N815 - the rail's own name
     txid: Annotated[str, Field(max_length=35)] | None = None
-    valor: Annotated[str, AfterValidator(_checked_amount)]
+    valor: CheckedAmount
     horario: Annotated[str, Field(max_length=64)]
 
 
@@ -46,12 +52,16 @@ def read_receipts(body: bytes) -> list[Receipt]:
 
     Raises Problem `malformed_request` when it is not JSON, `validation_failed` when it is not a callback of the rail.
     """
+    return [_receipt(report) for report in read_body(body, _PixCallback).pix]
+
+
+def read_body(body: bytes, model: type[M]) -> M:
+    """Return the body of a callback. Raises Problem `malformed_request` or `validation_failed`."""
     value = parse(body)
     try:
-        callback = _PixCallback.model_validate(value)
+        return model.model_validate(value)
     except ValidationError as error:
         raise body_problem(error) from None
-    return [_receipt(report) for report in callback.pix]
 
 
 def receipts_of(values: object) -> list[Receipt]:
@@ -67,10 +77,11 @@ def receipts_of(values: object) -> list[Receipt]:
 def _receipt(report: _ReceivedPix) -> Receipt:
     amount = parse_amount(report.valor)
     document = masked(report.model_dump(mode="json"))
-    return Receipt(report.endToEndId, report.txid, amount, _instant(report.horario), document)
+    return Receipt(report.endToEndId, report.txid, amount, instant(report.horario), document)
 
 
-def _instant(text: str) -> str | None:
+def instant(text: str) -> str | None:
+    """Return a time of the rail in the form in which all times are stored, or None when it cannot be read."""
     try:
         return format_time(parse_time(text))
     except (ValueError, OverflowError):

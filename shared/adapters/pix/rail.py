@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.pix.formats import CURRENCY, DEPOSIT_NOTE, MAX_AMOUNT, format_amount
+from shared.adapters.pix.payments import PixPayments
 from shared.adapters.providers.credentials import Credentials
 from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
@@ -45,12 +46,16 @@ DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
 
 
+DEFAULT_ISPB: Final = "99999004"
+"""The default id of the provider at the Banco Central (ISPB): the simulator's."""
+
+
 class PixHttpRail(Adapter):
     """The PIX API of one provider.
 
     `base_url` is the URL of its API. If it is empty, no provider is configured: callbacks are read, and commands raise
-    Unavailable. `key` is the receiver's PIX key. `client` is the HTTP client, which is closed with the rail; by default
-    one is created at first use.
+    Unavailable. `key` is our PIX key there, and `ispb` the id of the provider. `client` is the HTTP client, which is
+    closed with the rail; by default one is created at first use.
     """
 
     adapter_name = "PIX rail"
@@ -64,6 +69,7 @@ class PixHttpRail(Adapter):
         key: str = DEFAULT_KEY,
         client: httpx.AsyncClient | None = None,
         credentials: Credentials | None = None,
+        ispb: str = DEFAULT_ISPB,
     ) -> None:
         self._base_url = base_url
         self._key = key or DEFAULT_KEY
@@ -72,6 +78,8 @@ class PixHttpRail(Adapter):
         # Made at the first request, because most functions send none.
         self._api: ProviderClient | None = None
         self._webhook: str | None = None
+        self.payments = PixPayments(ispb or DEFAULT_ISPB, self._key, self._command, self._set_webhook)
+        """The payments out of the same provider, with the same connections and access tokens."""
 
     @property
     def is_configured(self) -> bool:
@@ -220,7 +228,12 @@ class PixHttpRail(Adapter):
         if not self.is_configured:
             raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
 
+    async def _command(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        self._require_provider()
+        return await self._send(method, path, body)
+
     async def _set_webhook(self, url: str) -> None:
+        self._require_provider()
         if self._webhook == url:
             return
         answer = await self._send("PUT", f"/webhook/{self._key}", {"webhookUrl": url})

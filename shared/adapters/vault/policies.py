@@ -42,10 +42,14 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _transit("decrypt", "personal-data", "Writes to users by their names and addresses."),
     ),
     "operations": _SIGNATURES,
-    "payments": _SIGNATURES,
+    "payments": (
+        *_SIGNATURES,
+        _transit("encrypt", "receivers", "Stores the receivers of payments over a rail."),
+    ),
     "providers": (
         *_SIGNATURES,
         Right("{kv}/data/{prefix}/providers/+/callback-secret", ("read",), "Verifies the callbacks of providers."),
+        _transit("decrypt", "receivers", "Orders payments over a rail at their providers."),
     ),
     "statements": _SIGNATURES,
     "tenants": (

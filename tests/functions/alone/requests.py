@@ -14,6 +14,7 @@ from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.notifications import NotificationDue
 from events.payments.canceled import PaymentCanceled
 from events.payments.settled import PaymentSettled
+from events.rail_payments import PixPaymentConfirmed, PixPaymentSent
 from events.sweeps import HoldExpired, SagaOverdue, Tick
 from events.webhooks import WebhookDeliveryDue
 from shared.adapters.providers.callback_signature import sign
@@ -99,6 +100,9 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     "payments/get_refund": lambda s: Request(200, f"/v1/refunds/{s.refund}"),
     "payments/list_payments": lambda s: Request(200, "/v1/payments"),
     "payments/list_refunds": lambda s: Request(200, f"/v1/payments/{s.settled}/refunds"),
+    "payments/resolve_review": lambda s: Request(
+        409, f"/v1/payments/{s.over_rail}/resolve", {"outcome": "failed", "reason": "a test's"}
+    ),
     "payments/timeline": lambda s: Request(200, f"/v1/payments/{s.settled}/events"),
     "providers/create_deposit": lambda s: Request(
         201, "/v1/deposits", {"account_id": s.payer, "amount": _reais(900), "method": "pix"}
@@ -279,6 +283,24 @@ def _overdue(story: Story) -> Envelope:
     return _event(event, causetype="payment")
 
 
+def _sent(story: Story) -> Envelope:
+    amount = Money(value=5_000, currency="BRL")
+    return _event(PixPaymentSent(payment_id=story.over_rail, end_to_end_id=story.end_to_end_id, amount=amount))
+
+
+def _confirmed(story: Story) -> Envelope:
+    amount = Money(value=5_000, currency="BRL")
+    fact = PixPaymentConfirmed(
+        payment_id=story.over_rail, end_to_end_id=story.end_to_end_id, amount=amount, amount_moved=amount
+    )
+    return _event(fact)
+
+
+def _processing_overdue(story: Story) -> Envelope:
+    event = SagaOverdue(saga_id=story.over_rail, saga_type="payment", step="processing", attempt=1)
+    return _event(event, causetype="payment")
+
+
 def _tick(story: Story) -> Envelope:
     del story
     return _event(Tick(schedule="alone"), tenant=None)
@@ -341,6 +363,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "operations/sweep_outbox": _tick,
     "operations/sweep_sagas": _tick,
     "payments/authorize": lambda s: _funds_held(s, refund=False),
+    "payments/confirm": _confirmed,
     "payments/decline": lambda s: _funds_refused(s, refund=False),
     "payments/expire": _expired,
     "payments/fail": lambda s: _transfer_refused(s, "payment"),
@@ -349,11 +372,13 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "payments/request_refund_posting": lambda s: _funds_held(s, refund=True),
     "payments/settle": lambda s: _posted(s, "payment"),
     "payments/settle_refund": lambda s: _posted(s, "refund"),
+    "payments/submit": _sent,
     "providers/expire_pix_charges": _tick,
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
     "providers/poll_payments": _tick,
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
+    "providers/submit_payment": _processing_overdue,
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,

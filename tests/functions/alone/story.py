@@ -16,9 +16,8 @@ from shared.core.envelope import Envelope
 from shared.core.settings import Settings
 from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
-from shared.ports.rail import callback_secret_name
 from shared.records.system_accounts import clearing_account
-from tests.functions.providers.rail import RecordingRail, move_to_and_fro
+from tests.functions.providers.rail import RecordingRail, move_to_and_fro, pay_out, with_payments
 from tests.harness import Harness, SigningPair
 
 TENANT = "acme"
@@ -55,6 +54,9 @@ class Story:
     authorized: str
     capturing: str
     """A payment whose transfer was requested from the ledger."""
+    over_rail: str
+    """A payment by PIX that the provider has; `end_to_end_id` is its id there."""
+    end_to_end_id: str
     deposit: str
     txid: str
     reconciliation: str
@@ -105,7 +107,6 @@ async def _issuer(data_dir: Path) -> Issuer:
 
 
 async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
-    await harness.runtime.secrets.put(callback_secret_name("pix"), CALLBACK_SECRET)
     await harness.tenant(TENANT)
     user = await harness.user()
     payer = (await harness.account(100_000))["id"]
@@ -113,6 +114,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     settled = (await harness.pay(payer, payee, 1_000))["id"]
     authorized = (await harness.pay(payer, payee, 2_000, capture="manual"))["id"]
     capturing = (await harness.pay(payer, payee, 3_000, capture="manual"))["id"]
+    provider = await with_payments(harness, CALLBACK_SECRET)
+    over_rail = (await pay_out(harness, payer, 5_000))["id"]
     await harness.run_events()
     # From here on, no event is delivered.
     delivered = len(harness.events)
@@ -150,6 +153,8 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         created=created,
         authorized=authorized,
         capturing=capturing,
+        over_rail=over_rail,
+        end_to_end_id=provider.orders[0].reference,
         deposit=deposit.json["id"],
         txid=charge.json["txid"],
         reconciliation=reconciliation.json["id"],

@@ -82,7 +82,7 @@ async def test_a_payment_that_cannot_be_paid_is_declined_and_leaves_no_hold(harn
     [
         ({"payer_account_id": "acc_unknown"}, 422, "unknown_reference", "/payer_account_id"),
         ({"payee_account_id": "acc_unknown"}, 422, "unknown_reference", "/payee_account_id"),
-        ({"method": "pix"}, 422, "validation_failed", "/method"),
+        ({"method": "cheque"}, 422, "validation_failed", "/method"),
         ({"expires_in": 59}, 422, "validation_failed", "/expires_in"),
         ({"expires_in": 2_592_001}, 422, "validation_failed", "/expires_in"),
         ({"expires_in": 60.0}, 422, "validation_failed", "/expires_in"),

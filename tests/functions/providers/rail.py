@@ -9,6 +9,7 @@ import orjson
 
 from shared.adapters.pix.br_code import dynamic_code
 from shared.adapters.pix.formats import format_amount
+from shared.adapters.pix.payments import PixPayments
 from shared.adapters.pix.rail import PixHttpRail, read_payments
 from shared.adapters.providers import callback_signature as provider_signature
 from shared.core.clock import format_time
@@ -18,11 +19,13 @@ from shared.ports.rail import (
     ChargeOrder,
     ChargeRevision,
     ChargeState,
+    OutcomeUnknown,
     PayableCharge,
     RailRefused,
     ReceiptPage,
     callback_secret_name,
 )
+from shared.ports.rail_payments import RailOrder, RailPaymentStatus, RailReport
 from shared.records.system_accounts import clearing_account, system_account
 from tests.harness import Answer, Harness
 
@@ -145,3 +148,94 @@ async def move_to_and_fro(ledger: LedgerStore, tenant_id: str, at: str) -> None:
         id = movement.partition(".")[0]
         legs = (Leg(clearing, direction, 250, "BRL"), Leg(suspense, opposite, 250, "BRL"))
         await ledger.append(Transfer(tenant_id, id, Cause("deposit", id.replace("ltr", "dep")), legs), at)
+
+
+PAID_KEY = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
+
+
+class RecordingPayments(PixPayments):
+    """Payments out by PIX at a provider that records the orders, and knows what a test says.
+
+    `error` is raised when it is set. `lost` are references whose order arrives and whose answer is lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("99999004", PAID_KEY, self._no_request, self._no_request)
+        self.orders: list[RailOrder] = []
+        self.known: dict[str, RailReport] = {}
+        self.asked: list[str] = []
+        self.error: Unavailable | RailRefused | None = None
+        self.loses_answers = False
+        self.answers: RailPaymentStatus = "processing"
+
+    @staticmethod
+    async def _no_request(*_: object) -> Any:
+        raise AssertionError("the recording provider is not reached over HTTP")
+
+    async def send(self, order: RailOrder) -> RailReport:
+        self.orders.append(order)
+        if self.error is not None:
+            raise self.error
+        found = self.known.setdefault(order.reference, sent_report(order.reference, order.amount, self.answers))
+        if self.loses_answers:
+            raise OutcomeUnknown("the answer is lost")
+        return found
+
+    async def state(self, reference: str) -> RailReport | None:
+        self.asked.append(reference)
+        if isinstance(self.error, Unavailable):
+            raise self.error
+        return self.known.get(reference)
+
+    def decide(self, status: RailPaymentStatus, amount: int | None = None) -> RailReport:
+        """Let the provider decide on the last order, and return its report."""
+        last = self.orders[-1]
+        self.known[last.reference] = found = sent_report(last.reference, amount or last.amount, status)
+        return found
+
+
+def sent_report(reference: str, amount: int, status: RailPaymentStatus) -> RailReport:
+    """Return what a provider knows of a payment out."""
+    refusal = ("AB03", "The receiver's bank did not answer.") if status == "refused" else ("", "")
+    return RailReport(reference, status, amount, *refusal, "2026-01-01T00:00:00.000000Z", {"endToEndId": reference})
+
+
+async def with_payments(harness: Harness, secret: bytes = SECRET) -> RecordingPayments:
+    """Give the harness a provider of payments out by PIX, and the secret that it signs with."""
+    payments = RecordingPayments()
+    harness.runtime.payment_rails["pix"] = payments
+    await harness.runtime.secrets.put(callback_secret_name("pix"), secret)
+    return payments
+
+
+_SENT_STATUSES = {"processing": "EM_PROCESSAMENTO", "settled": "REALIZADO", "refused": "NAO_REALIZADO"}
+
+
+async def payment_callback(harness: Harness, *reports: RailReport, secret: bytes = SECRET) -> Answer:
+    """Report payments out as the provider, signed now."""
+    values = [
+        {
+            "endToEndId": found.reference,
+            "valor": format_amount(found.amount),
+            "status": _SENT_STATUSES[found.status],
+            "horario": "2026-01-01T00:00:00.000Z",
+            "favorecido": {"chave": PAID_KEY},
+            **({"codigo": found.code, "motivo": found.detail} if found.code else {}),
+        }
+        for found in reports
+    ]
+    return await callback(harness, secret=secret, body=orjson.dumps({"pixEnviados": values}))
+
+
+async def pay_out(harness: Harness, payer: str, value: int = 1050, **fields: Any) -> Any:
+    """Create a payment by PIX to a key; the published events are not delivered."""
+    body = {
+        "amount": {"value": value, "currency": "BRL"},
+        "method": "pix",
+        "payer_account_id": payer,
+        "pix": {"key": PAID_KEY},
+        **fields,
+    }
+    answer = await harness.call("POST", "/v1/payments", body)
+    assert answer.status == 201, answer.body
+    return answer.json

@@ -1,0 +1,66 @@
+"""Facts about payments at a provider. Each rail has its own types: a new rail adds one to each of the three tuples."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from events import topics
+from events.failure import Failure
+from shared.core.envelope import Event
+from shared.core.money import Money
+
+
+class RailPaymentEvent(Event):
+    """The fields of every fact about a payment at a provider.
+
+    `end_to_end_id` is its id at the provider, `amount` what was ordered.
+    """
+
+    topic: ClassVar[str] = topics.PROVIDERS
+    subject_field: ClassVar[str] = "payment_id"
+
+    payment_id: str
+    end_to_end_id: str
+    amount: Money
+
+
+class RailPaymentSent(RailPaymentEvent):
+    """The provider has the command to make the payment."""
+
+
+class RailPaymentConfirmed(RailPaymentEvent):
+    """The provider has made the payment. `amount_moved` is what it has moved."""
+
+    amount_moved: Money
+
+
+class RailPaymentRefused(RailPaymentEvent):
+    """The provider has not made the payment and will not."""
+
+    failure: Failure
+
+
+class PixPaymentSent(RailPaymentSent):
+    """The PIX provider has the command to make a payment."""
+
+    type: ClassVar[str] = "lastro.pix.payment_sent.v1"
+
+
+class PixPaymentConfirmed(RailPaymentConfirmed):
+    """The PIX provider has made a payment. `amount_moved` is what it has moved."""
+
+    type: ClassVar[str] = "lastro.pix.payment_confirmed.v1"
+
+
+class PixPaymentRefused(RailPaymentRefused):
+    """The PIX provider has not made a payment and will not."""
+
+    type: ClassVar[str] = "lastro.pix.payment_refused.v1"
+
+
+SENT: Final = (PixPaymentSent,)
+"""For each rail the fact that its provider has a payment."""
+CONFIRMED: Final = (PixPaymentConfirmed,)
+"""For each rail the fact that its provider has made a payment."""
+REFUSED: Final = (PixPaymentRefused,)
+"""For each rail the fact that its provider has refused a payment."""

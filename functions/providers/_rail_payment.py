@@ -1,0 +1,119 @@
+"""Payments at a provider: what is stored before a command, and what each report changes."""
+
+from __future__ import annotations
+
+from typing import Final, Unpack
+
+from events.failure import Failure
+from events.rail_payments import RailPaymentEvent
+from functions.providers._rail_facts import RAIL_FACTS
+from shared.context.context import Context
+from shared.context.tenant_work import run_in_tenant_unit_of_work
+from shared.core.money import money
+from shared.ports.documents import PLATFORM
+from shared.ports.rail_payments import RailReport
+from shared.records.failure import failure_document
+from shared.records.payments import PaymentDocument
+from shared.records.rail_payments import (
+    RAIL_PAYMENTS,
+    RAIL_REFERENCES,
+    RailPaymentChanges,
+    RailPaymentDocument,
+    RailReferenceDocument,
+    reference_id,
+)
+
+FINAL: Final = frozenset({"settled", "refused"})
+"""The statuses that a report does not change any more."""
+
+
+async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymentDocument:
+    """Store a payment and its reference before its first command, durably, and return it.
+
+    A callback must find the payment, whatever happens to this process; and the next attempt must know that a command
+    may have been sent.
+    """
+    rail, amount = payment["method"], payment["capture_amount"]
+    assert amount is not None, "a payment is captured before it is ordered"
+    reference = ctx.payment_rails[rail].reference(ctx.tenant_id, payment["id"], ctx.now)
+    made: RailPaymentDocument = {
+        "id": payment["id"],
+        "tenant_id": ctx.tenant_id,
+        "version": 1,
+        "rail": rail,
+        "reference": reference,
+        "status": "sending",
+        "amount": amount,
+        "currency": payment["currency"],
+        "amount_moved": None,
+        "failure": None,
+        "report": None,
+        "reported_at": None,
+        "correlation_id": ctx.origin.correlation_id,
+        "created_at": ctx.now_text,
+        "updated_at": ctx.now_text,
+    }
+
+    async def remember_reference(scope: Context) -> None:
+        if await scope.get(RAIL_REFERENCES, reference_id(rail, reference)) is None:
+            found: RailReferenceDocument = {
+                "id": reference_id(rail, reference),
+                "tenant_id": PLATFORM,
+                "version": 1,
+                "paying_tenant_id": ctx.tenant_id,
+                "payment_id": payment["id"],
+                "correlation_id": ctx.origin.correlation_id,
+                "created_at": scope.now_text,
+            }
+            scope.insert(RAIL_REFERENCES, found)
+
+    async def remember(scope: Context) -> RailPaymentDocument:
+        found = await scope.get(RAIL_PAYMENTS, payment["id"])
+        return scope.insert(RAIL_PAYMENTS, made) if found is None else found
+
+    # The reference comes first: a payment that is stored has one that callbacks find.
+    await run_in_tenant_unit_of_work(ctx, PLATFORM, f"{rail}/{payment['id']}", remember_reference)
+    stored = await run_in_tenant_unit_of_work(ctx, ctx.tenant_id, f"{rail}/{payment['id']}", remember)
+    await ctx.durable()
+    return stored
+
+
+def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
+    """Change the payment as the provider reports it, and publish a new status. A report after the outcome changes
+    nothing."""
+    if known["status"] in FINAL:
+        if known["status"] != report.status and report.status in FINAL:
+            ctx.log.error("%s reports %s as %s after %s", known["rail"], known["id"], report.status, known["status"])
+        return
+    if report.status == "processing":
+        if known["status"] == "sending":
+            ctx.emit(fact_of(_changed(ctx, known, status="processing", report=report.report)))
+        return
+    if report.status == "settled":
+        at = report.at or ctx.now_text
+        known = _changed(ctx, known, status="settled", report=report.report, amount_moved=report.amount, reported_at=at)
+    else:
+        failure = failure_document("provider_refused", f"{report.code}: {report.detail}")
+        known = _changed(ctx, known, status="refused", report=report.report, failure=failure)
+    ctx.emit(fact_of(known))
+
+
+def _changed(ctx: Context, known: RailPaymentDocument, /, **changes: Unpack[RailPaymentChanges]) -> RailPaymentDocument:
+    changes["updated_at"] = ctx.now_text
+    return ctx.update(RAIL_PAYMENTS, known, **changes)
+
+
+def fact_of(known: RailPaymentDocument) -> RailPaymentEvent:
+    """Return the fact about the payment's present status, which is not `sending`."""
+    facts, currency = RAIL_FACTS[known["rail"]], known["currency"]
+    fields = {
+        "payment_id": known["id"],
+        "end_to_end_id": known["reference"],
+        "amount": money(known["amount"], currency),
+    }
+    moved, failure = known["amount_moved"], known["failure"]
+    if failure is not None:
+        return facts.refused({**fields, "failure": Failure(code=failure["code"], detail=failure["detail"])})
+    if moved is not None:
+        return facts.confirmed({**fields, "amount_moved": money(moved, currency)})
+    return facts.sent(fields)

@@ -1,0 +1,111 @@
+"""The port of payments over a rail: commands to move money at a provider, and the outcomes that it reports.
+
+A rail has one adapter, in the registry `Runtime.payment_rails` under the name of the payment method. Nothing outside
+the adapter knows the rail by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+RailPaymentStatus = Literal["processing", "settled", "refused"]
+"""`processing`: the provider has the command. `settled`: the money has moved. `refused`: it has not, and will not."""
+
+
+class InvalidReceiver(ValueError):
+    """The receiver of a payment cannot be read. `field` is its field, such as `key`."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class RailOrder(NamedTuple):
+    """A payment to be made by a provider. The currency is the rail's own."""
+
+    reference: str
+    """Our id of the payment at the provider. The provider makes one payment for a reference, however often it is
+    ordered."""
+    amount: int
+    """The amount in minor units."""
+    receiver: Mapping[str, str]
+    """Who is paid, in the fields that the rail's method has in `POST /v1/payments`."""
+    description: str | None
+    """A text for the receiver, or None. A rail may show only its beginning."""
+    callback_url: str
+    """The URL at which the provider reports the outcome."""
+
+
+class RailReport(NamedTuple):
+    """What a provider says about a payment: in an answer, or in a callback."""
+
+    reference: str
+    status: RailPaymentStatus
+    amount: int
+    """What the provider moves or has moved, in minor units. It may differ from what was ordered."""
+    code: str
+    """The provider's own code of a refusal; otherwise empty."""
+    detail: str
+    """The provider's own text of a refusal; otherwise empty."""
+    at: str | None
+    """When the provider has moved the money (RFC 3339 in UTC, microseconds), or None."""
+    report: dict[str, Any]
+    """The whole report, with personal data masked."""
+
+
+class PaymentRail(Protocol):
+    """Payments over one rail, through the API of one provider."""
+
+    @property
+    def title(self) -> str:
+        """The rail's name in messages to people: `PIX`."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """The ISO 4217 code of the one currency that the rail moves."""
+        ...
+
+    @property
+    def max_amount(self) -> int:
+        """The greatest amount of one payment, in minor units."""
+        ...
+
+    def shown_receiver(self, receiver: Mapping[str, str], amount: int) -> dict[str, str]:
+        """Check a receiver of a payment of `amount` minor units, and return its fields with personal data masked.
+
+        Nothing is asked of the provider. Raises InvalidReceiver.
+        """
+        ...
+
+    def reference(self, tenant_id: str, payment_id: str, at: datetime) -> str:
+        """Return the provider's reference of a payment that is first sent at `at`: always the same for the same
+        arguments."""
+        ...
+
+    async def send(self, order: RailOrder) -> RailReport:
+        """Order a payment. A repeated order of the same reference has no further effect and returns its state.
+
+        Raises RailRefused when the provider refuses it permanently; Unavailable when it is not sent, and OutcomeUnknown
+        when it may have been.
+        """
+        ...
+
+    async def state(self, reference: str) -> RailReport | None:
+        """Return what the provider knows of a payment, or None when it does not know the reference.
+
+        Raises Unavailable when the provider does not answer, or refuses the question.
+        """
+        ...
+
+    def read_reports(
+        self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
+    ) -> Sequence[RailReport] | None:
+        """Authenticate a callback and read its reports of payments; None for a callback about something else.
+
+        `headers` have lower-case names. A callback about something else is not authenticated. Raises Problem
+        `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, `malformed_request` or `validation_failed`.
+        """
+        ...

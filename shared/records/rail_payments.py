@@ -1,0 +1,76 @@
+"""The documents of payments over a rail, as the provider has them (owner: the providers domain)."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from typing_extensions import TypedDict
+
+from shared.ports.documents import Collection, Document, Index, NoChanges
+from shared.records.failure import FailureDocument
+
+RailPaymentState = Literal["sending", "processing", "settled", "refused"]
+
+
+class RailPaymentDocument(Document):
+    """A payment at a provider. The id is the payment's.
+
+    `reference` is its id at the provider (PIX: the end-to-end id). It is `sending` from before the first command until
+    the provider has answered: a command in this status may have arrived. `amount` is what was ordered and
+    `amount_moved` what the provider reports to have moved, both in minor units. `report` is the provider's last one,
+    masked. `reported_at` is the time of a report that the money has moved.
+    """
+
+    rail: str
+    reference: str
+    status: RailPaymentState
+    amount: int
+    currency: str
+    amount_moved: int | None
+    failure: FailureDocument | None
+    report: dict[str, Any] | None
+    reported_at: str | None
+    correlation_id: str
+    created_at: str
+    updated_at: str
+
+
+class RailPaymentChanges(TypedDict, total=False):
+    """The fields of a payment at a provider that may change."""
+
+    status: RailPaymentState
+    amount_moved: int | None
+    failure: FailureDocument | None
+    report: dict[str, Any] | None
+    reported_at: str | None
+    updated_at: str
+
+
+class RailReferenceDocument(Document):
+    """The tenant and payment of a reference. Stored under the platform, because a callback has no tenant.
+
+    The id is the rail's name and the reference.
+    """
+
+    paying_tenant_id: str
+    payment_id: str
+    correlation_id: str
+    created_at: str
+
+
+def reference_id(rail: str, reference: str) -> str:
+    """Return the id of the document of a reference."""
+    return f"{rail}:{reference}"
+
+
+RAIL_PAYMENTS: Final = Collection(
+    "rail_payments",
+    owner="providers",
+    document=RailPaymentDocument,
+    changes=RailPaymentChanges,
+    indexes=(Index(("rail", "reported_at"), sparse=True),),
+)
+
+RAIL_REFERENCES: Final = Collection(
+    "rail_references", owner="providers", document=RailReferenceDocument, changes=NoChanges
+)

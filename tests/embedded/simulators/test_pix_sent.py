@@ -1,0 +1,176 @@
+"""Payments out by PIX, between the adapter and the simulated provider."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from embedded.simulators.pix import PREFIX, PixSimulator
+from embedded.simulators.program import ConnectionCut
+from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.providers.callback_signature import sign
+from shared.core.clock import ManualClock
+from shared.http.messages import HttpRequest, HttpResponse
+from shared.ports.rail_payments import PaymentRail, RailReport
+from tests.ports.rail_payments_suite import RailPaymentsSuite, order
+
+SECRET = b"the provider's secret"
+BASE = f"http://platform.test{PREFIX}"
+
+
+class PixProvider:
+    """The simulator with its adapter, and the callbacks that it has sent."""
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self.receiver = {"key": "ana@example.test"}
+        self.other_receiver = {"key": "rui@example.test"}
+        self.clock = ManualClock()
+        self.slept: list[float] = []
+        self.callbacks: list[tuple[Mapping[str, str], bytes]] = []
+        self.accepts = True
+        self.simulator = PixSimulator(
+            SECRET, self.clock, Random(1), self._post, journal, self._sleep, base_url="http://platform.test"
+        )
+        self.http_rail = PixHttpRail(BASE, client=httpx.AsyncClient(transport=httpx.MockTransport(self._answer)))
+        self.rail: PaymentRail = self.http_rail.payments
+
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        assert url == "http://platform.test/callbacks/pix"
+        if not self.accepts:
+            return 503
+        self.callbacks.append((headers, body))
+        return 200
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        try:
+            answer = await self.simulator(
+                HttpRequest(request.method, url.path, url.query.decode(), dict(request.headers), request.content)
+            )
+        except ConnectionCut:
+            raise httpx.ReadError("cut") from None
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+    async def send(self, method: str, path: str, body: Any = None, query: str = "") -> HttpResponse:
+        """Send a request to the simulator."""
+        raw = b"" if body is None else orjson.dumps(body)
+        return await self.simulator(HttpRequest(method, PREFIX + path, query, {}, raw))
+
+    async def fault(self, fault: str, **more: Any) -> None:
+        """Order a fault of the next payment out."""
+        body = {"fault": fault, "payments": "sent", **more}
+        assert (await self.send("POST", "/faults", body)).status == 202
+
+    async def settle(self) -> None:
+        """Let the simulator's tasks run."""
+        for _ in range(2000):
+            if not self.simulator.sent_reporter.tasks:
+                return
+            await asyncio.sleep(0)
+
+    def reports(self, *, forged: bool = False) -> Sequence[RailReport]:
+        """Return what the adapter reads in the callbacks so far."""
+        now, found = self.clock.now(), list[RailReport]()
+        for sent, body in self.callbacks:
+            headers = sign(b"guessed", body, now) if forged else sent
+            found += self.rail.read_reports(headers, body, secret=SECRET, now=now, window_seconds=300) or ()
+        return found
+
+    async def close(self) -> None:
+        await self.simulator.close()
+        await self.http_rail.aclose()
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[PixProvider]:
+    """A simulated provider of payments out."""
+    made = PixProvider()
+    yield made
+    await made.close()
+
+
+class TestPixPayments(RailPaymentsSuite):
+    """The behaviour of every rail, by PIX."""
+
+
+async def test_a_late_payment_is_in_process_until_it_is_made(provider: PixProvider) -> None:
+    """A late payment is in process, and is reported after its delay."""
+    await provider.fault("late", seconds=40)
+    wanted = order(provider)
+    assert (await provider.rail.send(wanted)).status == "processing"
+    known = await provider.rail.state(wanted.reference)
+    assert known is not None
+    assert (known.status, provider.callbacks) == ("processing", [])
+    await provider.settle()
+    assert provider.slept == [40]
+    assert [report.status for report in provider.reports()] == ["settled"]
+
+
+async def test_out_of_order_the_report_comes_before_the_answer(provider: PixProvider) -> None:
+    """Out of order, a payment is reported before its order is answered; twice, it is reported two times."""
+    await provider.fault("out_of_order")
+    await provider.fault("twice")
+    answer = await provider.rail.send(order(provider))
+    assert (answer.status, len(provider.reports())) == ("processing", 1)
+    await provider.rail.send(order(provider, payment="pay_2"))
+    await provider.settle()
+    assert len(provider.reports()) == 3
+
+
+async def test_what_a_killed_process_left_is_finished(tmp_path: Path) -> None:
+    """After a restart, a payment in process is made, and a payment whose report was not accepted is reported."""
+    journal = tmp_path / "journal"
+    first = PixProvider(journal)
+    first.accepts = False
+    await first.rail.send(order(first))
+    await first.fault("late", seconds=40)
+    await first.rail.send(order(first, payment="pay_2"))
+    await first.close()
+    again = PixProvider(journal)
+    again.simulator.start()
+    await again.settle()
+    assert {report.reference for report in again.reports()} == {
+        order(again).reference,
+        order(again, payment="pay_2").reference,
+    }
+    assert (await again.rail.send(order(again))).status == "settled"
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/pix/enviados/short", {}, 400),
+        ("/pix/enviados/" + "E" * 32, {"valor": "1.00"}, 400),
+        (
+            "/pix/enviados/" + "E" * 32,
+            {"valor": "0.00", "pagador": {"chave": "a"}, "favorecido": {"chave": "a@b.c"}},
+            400,
+        ),
+        ("/faults", {"fault": "refused"}, 400),
+        ("/faults", {"fault": "late", "payments": "sent", "txid": "a" * 26}, 400),
+    ],
+)
+async def test_an_invalid_request_is_refused(provider: PixProvider, path: str, body: Any, status: int) -> None:
+    """An invalid order or fault is refused."""
+    assert (await provider.send("POST" if path == "/faults" else "PUT", path, body)).status == status
+
+
+async def test_payments_out_are_listed_by_time(provider: PixProvider) -> None:
+    """The payments out of a period are listed."""
+    await provider.rail.send(order(provider))
+    now = provider.clock.now()
+    query = f"inicio={now:%Y-%m-%d}T00:00:00Z&fim={now:%Y-%m-%d}T23:59:59Z"
+    listed = orjson.loads((await provider.send("GET", "/pix/enviados", query=query)).body)
+    assert [one["endToEndId"] for one in listed["pixEnviados"]] == [order(provider).reference]
