@@ -132,18 +132,18 @@ async def kill_bus(stage: Stage) -> str:
 
 async def kill_primary(stage: Stage) -> str:
     """Kill the primary of Redis, and wait until the Sentinels have chosen the replica."""
-    sentinel = sentinels_of(stage.servers.url("redis-sentinel"))
-    before = sentinel.discover_master(PRIMARY)
-    await stage.by_hand(stage.servers.processes("redis-sentinel").kill, "redis1")
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while await asyncio.to_thread(_primary_of, sentinel) in {before, None}:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(0.2)
+    with sentinels_of(stage.servers.url("redis-sentinel")) as sentinels:
+        before = sentinels.discover_master(PRIMARY)
+        await stage.by_hand(stage.servers.processes("redis-sentinel").kill, "redis1")
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while await asyncio.to_thread(_primary_of, sentinels) in {before, None}:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
     return ""
 
 
-def _primary_of(sentinel: Any) -> Any:
+def _primary_of(sentinels: Any) -> Any:
     try:
-        return sentinel.discover_master(PRIMARY)
+        return sentinels.discover_master(PRIMARY)
     except redis.RedisError:
         return None
 

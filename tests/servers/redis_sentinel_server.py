@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
@@ -92,11 +93,17 @@ class RedisSentinelServer:
         yield ""
 
 
-def sentinels_of(url: str) -> Any:
-    """Return a client of the Sentinels of a URL as `start` returns it: redis.sentinel.Sentinel, which has no types."""
+@contextmanager
+def sentinels_of(url: str) -> Iterator[Any]:
+    """Return a client of the Sentinels of a URL as `start` returns it: redis.sentinel.Sentinel, which has no types and
+    does not close its connections itself."""
     hosts = url.removeprefix("redis+sentinel://").partition("/")[0].split(",")
     addresses = [(host.partition(":")[0], int(host.partition(":")[2])) for host in hosts]
-    return Sentinel(addresses)  # type: ignore[no-untyped-call]
+    client = Sentinel(addresses)  # type: ignore[no-untyped-call]
+    with ExitStack() as stack:
+        for each in client.sentinels:
+            stack.callback(each.close)
+        yield client
 
 
 def _expect_redundancy(sentinel: redis.Redis) -> None:

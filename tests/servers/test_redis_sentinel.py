@@ -26,19 +26,19 @@ def test_the_sentinels_choose_another_primary(processes: Processes) -> None:
     writes."""
     server = RedisSentinelServer()
     server.install()
-    sentinels = sentinels_of(server.start(processes))
-    first = sentinels.discover_master(PRIMARY)
-    with sentinels.master_for(PRIMARY) as client:
-        client.set("before", "1")
-        assert client.wait(1, 60_000) == 1
-
-    processes.kill("redis1")
-
-    def another() -> None:
-        assert sentinels.discover_master(PRIMARY) != first
+    with sentinels_of(server.start(processes)) as sentinels:
+        first = sentinels.discover_master(PRIMARY)
         with sentinels.master_for(PRIMARY) as client:
-            client.set("after", "2")
+            client.set("before", "1")
+            assert client.wait(1, 60_000) == 1
 
-    processes.wait_until(another, "another primary", may_have_ended=["redis1"])
-    with sentinels.master_for(PRIMARY) as client:
-        assert client.mget("before", "after") == [b"1", b"2"]
+        processes.kill("redis1")
+
+        def another() -> None:
+            assert sentinels.discover_master(PRIMARY) != first
+            with sentinels.master_for(PRIMARY) as client:
+                client.set("after", "2")
+
+        processes.wait_until(another, "another primary", may_have_ended=["redis1"])
+        with sentinels.master_for(PRIMARY) as client:
+            assert client.mget("before", "after") == [b"1", b"2"]

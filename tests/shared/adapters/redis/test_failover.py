@@ -68,7 +68,7 @@ async def answering(cache: RedisCache) -> None:
 
 async def replicated(url: str) -> None:
     """Wait until the replica has what the primary has."""
-    with sentinels_of(url).master_for(PRIMARY) as client:
+    with sentinels_of(url) as sentinels, sentinels.master_for(PRIMARY) as client:
         assert await asyncio.to_thread(client.wait, 1, 60_000) == 1
 
 
@@ -77,11 +77,11 @@ class PrimaryClock(ManualClock):
 
     def __init__(self, url: str, namespace: str) -> None:
         super().__init__()
-        self._sentinels = sentinels_of(url)
+        self._url = url
         self._namespace = namespace
 
     def advance(self, step: timedelta) -> datetime:
-        with self._sentinels.master_for(PRIMARY) as client:
+        with sentinels_of(self._url) as sentinels, sentinels.master_for(PRIMARY) as client:
             for key in client.scan_iter(f"{self._namespace}:*"):
                 left = client.pttl(key)
                 if left > 0:
