@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache as cached
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol, cast
 
 import orjson
 import yaml
@@ -32,6 +32,7 @@ from shared.adapters.notifiers.choosing import notifiers
 from shared.adapters.outgoing.client import HttpOutgoing
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.sqlite.store import SqliteStore
+from shared.bootstrap.process import Ports
 from shared.context.runtime import Runtime
 from shared.core.clock import ManualClock, format_time
 from shared.core.envelope import Envelope, Event
@@ -48,11 +49,7 @@ from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.identity.tokens import Caller, TokenVerifier
 from shared.messaging.delivery import Delivery, deliver
 from shared.messaging.operation import EventOperation
-from shared.ports.cache import Cache
 from shared.ports.documents import Collection, Commit, D, Documents, InboxMarker, Query, ReadToken
-from shared.ports.ledger import LedgerStore
-from shared.ports.nonces import Nonces
-from shared.ports.secrets import Secrets
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.opening import open_adapter
@@ -180,6 +177,14 @@ class InterleavedDocuments:
         await self._documents.mark_sent(events)
 
 
+class Forgetful(Protocol):
+    """Documents on a server, in which a test may remove fields."""
+
+    async def forget(self, collection: Collection[Any, ...], tenant_id: str, id: str, *fields: str) -> None:
+        """Remove fields from a stored document."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer."""
@@ -217,29 +222,20 @@ class SigningPair:
     secret: str
 
 
-def _runtime(
-    documents: Documents,
-    ledger: LedgerStore,
-    cache: Cache,
-    nonces: Nonces,
-    secrets: Secrets,
-    clock: ManualClock,
-    random: Random,
-    settings: Settings | None,
-) -> Runtime:
+def _runtime(ports: Ports, clock: ManualClock, random: Random, settings: Settings | None) -> Runtime:
     rail = PixHttpRail("")
     return Runtime(
         settings=settings or Settings(),
         clock=clock,
         random=random,
         secret_source=PredictableSecretSource(random.getrandbits(32)),
-        documents=documents,
-        ledger=ledger,
-        cache=cache,
-        nonces=nonces,
-        bus=MemoryBus(),
-        secrets=secrets,
-        flags=MemoryFlags(),
+        documents=ports.documents,
+        ledger=ports.ledger,
+        cache=ports.cache,
+        nonces=ports.nonces,
+        bus=ports.bus,
+        secrets=ports.secrets,
+        flags=ports.flags,
         verifier=TextTokens(),
         telemetry=Telemetry(random, 0.0),
         rails={"pix": rail},
@@ -274,9 +270,16 @@ class Harness:
         clock, documents = ManualClock(), MemoryDocuments(COLLECTIONS)
         seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
         random = Random(seed)
-        runtime = _runtime(
-            seen, MemoryLedger(), MemoryCache(clock), MemoryNonces(), MemorySecrets(), clock, random, settings
+        ports = Ports(
+            documents=seen,
+            ledger=MemoryLedger(),
+            nonces=MemoryNonces(),
+            cache=MemoryCache(clock),
+            bus=MemoryBus(),
+            secrets=MemorySecrets(),
+            flags=MemoryFlags(),
         )
+        runtime = _runtime(ports, clock, random, settings)
         return cls(runtime, clock, documents, random, documents.events)
 
     @classmethod
@@ -287,11 +290,23 @@ class Harness:
             SqliteStore(data_dir, collections=COLLECTIONS, settings=settings or Settings(), clock=clock)
         )
         store.subscribe(lambda _, logged: events.extend(logged))
-        secrets = KeyFileSecrets(data_dir)
-        runtime = _runtime(
-            store.documents, store.ledger, MemoryCache(clock), store.nonces, secrets, clock, random, settings
+        ports = Ports(
+            documents=store.documents,
+            ledger=store.ledger,
+            nonces=store.nonces,
+            cache=MemoryCache(clock),
+            bus=MemoryBus(),
+            secrets=KeyFileSecrets(data_dir),
+            flags=MemoryFlags(),
         )
+        runtime = _runtime(ports, clock, random, settings)
         return cls(runtime, clock, store.documents, random, events, store=store)
+
+    @classmethod
+    def around(cls, ports: Ports, events: list[Envelope], clock: ManualClock, settings: Settings) -> Harness:
+        """Create a harness on open adapters, without a tenant. Their documents add what is committed to `events`."""
+        random = Random(1)
+        return cls(_runtime(ports, clock, random, settings), clock, ports.documents, random, events)
 
     async def close(self) -> None:
         """Close the embedded store, if there is one."""
@@ -551,6 +566,15 @@ class Harness:
         document = await self.documents.get(collection, owner, id)
         assert document is not None, id
         await self.documents.commit(Commit(owner, replaces=[(collection, {**document, **fields})]))
+
+    async def forget(self, collection: Collection[Any, ...], id: str, *fields: str) -> None:
+        """Remove fields from a stored document: an earlier version has stored it, which did not know them."""
+        assert set(fields) <= set(collection.fields)
+        if isinstance(self.documents, MemoryDocuments):
+            for field in fields:
+                del self.documents._rows[collection.name, self.default_tenant, id][field]
+        else:
+            await cast("Forgetful", self.documents).forget(collection, self.default_tenant, id, *fields)
 
     async def balance(self, account_id: str, *, tenant: str | None = None) -> tuple[int, int, int]:
         """Return the posted, held and available amounts of an account from the API."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _NIGHT_BEGINS: Final = 20
 _NIGHT_ENDS: Final = 6
+_CLOCKS_APART: Final = timedelta(minutes=1)
+"""The most by which the clock of another process may be ahead for its day and night to be recognized."""
 
 
 class Periods(NamedTuple):
@@ -55,8 +57,8 @@ async def count_or_refuse(ctx: Context, account: AccountDocument, amount: int) -
     """
     limits = account.get("limits")
     assert limits is not None, "an account without limits counts nothing"
-    periods = periods_of(ctx.now)
     usage = await ctx.get(USAGES, account["id"])
+    periods = _present(usage, ctx.now)
     day, night = amount, amount if periods.night else 0
     if usage is not None and usage["day"] == periods.day:
         day += usage["day_used"]
@@ -71,6 +73,21 @@ async def count_or_refuse(ctx: Context, account: AccountDocument, amount: int) -
     return None
 
 
+def _present(usage: UsageDocument | None, now: datetime) -> Periods:
+    """Return the day and night in which a payment counts.
+
+    They are those of the usage where another process, whose clock is ahead, has begun them already: to go back would
+    lose what it has counted there.
+    """
+    present, ahead = periods_of(now), periods_of(now + _CLOCKS_APART)
+    if usage is None:
+        return present
+    return Periods(
+        ahead.day if usage["day"] == ahead.day else present.day,
+        ahead.night if ahead.night and usage["night"] == ahead.night else present.night,
+    )
+
+
 def _store(ctx: Context, account_id: str, usage: UsageDocument | None, periods: Periods, day: int, night: int) -> None:
     if usage is None:
         new: UsageDocument = {
@@ -83,8 +100,11 @@ def _store(ctx: Context, account_id: str, usage: UsageDocument | None, periods: 
             "night_used": night,
         }
         ctx.insert(USAGES, new)
-    else:
+    elif periods.night:
         ctx.update(USAGES, usage, day=periods.day, day_used=day, night=periods.night, night_used=night)
+    else:
+        # What was counted in the last night stays: for another process, whose clock is behind, it has not ended.
+        ctx.update(USAGES, usage, day=periods.day, day_used=day)
 
 
 async def counted_anew(ctx: Context, account_id: str) -> None:

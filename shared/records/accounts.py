@@ -87,11 +87,12 @@ class AccountChanges(TypedDict, total=False):
 
 
 class UsageDocument(Document):
-    """What an account with limits has paid in its present day and night (owner: accounts). Its id is the account's.
+    """What an account with limits has paid in its last day and night (owner: accounts). Its id is the account's.
 
-    `day` is a date in São Paulo, `night` the date on which the night began; the amounts are in minor units and belong
-    to that day and night. Holds are counted, and what is released is counted no more. Each hold of the account writes
-    this document in the version that it has read: two payments cannot both use the last of a limit.
+    `day` is a date in São Paulo, `night` the date on which the night began, or empty before the first; the amounts are
+    in minor units and belong to that day and night. Holds are counted, and what is released is counted no more. Each
+    hold of the account writes this document in the version that it has read: two payments cannot both use the last of a
+    limit.
     """
 
     day: str

@@ -12,7 +12,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.servers.supervision import up, using, wait_until_ended
 
 FIXTURES: Final = {f"{name.replace('-', '_')}_url": name for name in SERVERS}
 _FOLDER: Final = "lastro_servers"
+_INHERITED: Final = "on_servers"
 _KEEP_SECONDS: Final = 7 * 24 * 3600
 _folder = pytest.StashKey[Path]()
 _urls = pytest.StashKey[dict[str, str | Unavailable]]()
@@ -57,11 +57,20 @@ def pytest_configure_node(node: _Node) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark the tests that need a server, before `-m` selects by marks."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server, before `-m` selects by marks.
+
+    The modules in a folder `on_servers` repeat the tests of others on servers. What uses none there is left out.
+    """
+    repeated = []
     for item in items:
         if not FIXTURES.keys().isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)
+        elif item.path.parent.name == _INHERITED:
+            repeated.append(item)
+    if repeated:
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if item not in repeated]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

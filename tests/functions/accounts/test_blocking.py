@@ -282,9 +282,8 @@ async def test_blocking_requires_its_scope(harness: Harness) -> None:
 async def test_an_account_of_an_earlier_version_is_shown_and_blocked(harness: Harness) -> None:
     """A stored account without the fields of this version is shown and can be blocked."""
     account_id = (await harness.account())["id"]
-    row = harness.documents._rows["accounts", "acme", account_id]  # type: ignore[attr-defined]  # in memory
-    del row["block_reason"]
+    await harness.forget(ACCOUNTS, account_id, "block_reason")
     assert (await harness.call("GET", f"/v1/accounts/{account_id}")).json["block"] is None
-    row["status"], row["block_mode"] = "blocked", "debits"
+    await harness.alter(ACCOUNTS, account_id, status="blocked", block_mode="debits")
     assert (await harness.call("GET", f"/v1/accounts/{account_id}")).json["block"] == {"mode": "debits", "reason": None}
     assert (await unblock(harness, account_id)).status == 200

@@ -14,7 +14,8 @@ from events.holds import FundsRefused
 from functions.accounts._limits import changed_limit, in_force, pending_raises
 from functions.accounts._usage import Periods, periods_of
 from shared.core.clock import format_time
-from shared.records.accounts import USAGES, LimitDocument
+from shared.ports.documents import Query
+from shared.records.accounts import ACCOUNTS, HOLDS, USAGES, LimitDocument
 from tests.harness import Answer, Harness
 
 DAY = timedelta(days=1)
@@ -236,6 +237,47 @@ async def test_payments_at_once_do_not_pass_a_limit_together(crowded: Harness) -
     assert usage["day_used"] == 900
 
 
+BETWEEN_CLOCKS = timedelta(milliseconds=200)
+
+
+async def test_a_day_that_another_clock_has_begun_is_not_begun_again(harness: Harness) -> None:
+    """At midnight, a payment through a process whose clock is behind counts in the day that another process has begun,
+    and the limit of that day holds for all of them."""
+    payer, payee = await limited(harness, per_day=1_000)
+    harness.clock.advance(timedelta(hours=3) + BETWEEN_CLOCKS / 2)
+    assert await paid(harness, payer, payee, 900) == SETTLED
+    harness.clock.jump(-BETWEEN_CLOCKS)
+    assert await paid(harness, payer, payee, 101) == EXCEEDED
+    assert await paid(harness, payer, payee, 60) == SETTLED
+    harness.clock.jump(BETWEEN_CLOCKS)
+    assert await paid(harness, payer, payee, 41) == EXCEEDED
+    assert await paid(harness, payer, payee, 40) == SETTLED
+
+
+@pytest.mark.parametrize(("hours", "first"), [(23, BETWEEN_CLOCKS / 2), (33, -BETWEEN_CLOCKS / 2)])
+async def test_a_night_that_another_clock_is_in_is_not_begun_again(
+    harness: Harness, hours: int, first: timedelta
+) -> None:
+    """When a night begins and when it ends, a payment through a process for which it is day does not let the night
+    begin again for a process whose clock is still, or already, in it."""
+    payer, payee = await limited(harness, per_night=1_000)
+    harness.clock.advance(timedelta(hours=hours) + first)
+    assert await paid(harness, payer, payee, 900) == SETTLED
+    harness.clock.jump(-2 * first)
+    assert await paid(harness, payer, payee, 50) == SETTLED
+    harness.clock.jump(2 * first)
+    assert await paid(harness, payer, payee, 101) == EXCEEDED
+
+
+async def test_a_clock_that_is_far_ahead_does_not_stop_an_account(harness: Harness) -> None:
+    """A day that a process has begun whose clock was hours fast is left, as its clock is right again."""
+    payer, payee = await limited(harness, per_day=1_000)
+    harness.clock.jump(timedelta(days=400))
+    assert await paid(harness, payer, payee, 1_000) == SETTLED
+    harness.clock.jump(-timedelta(days=400))
+    assert await paid(harness, payer, payee, 1_000) == SETTLED
+
+
 async def test_a_reduction_holds_for_a_payment_that_is_being_decided(harness: Harness) -> None:
     """When the limit is reduced between the reads and the commit of a hold, the hold is decided again."""
     payer, payee = await limited(harness, per_payment=500)
@@ -350,11 +392,9 @@ async def test_an_account_and_a_hold_of_an_earlier_version(harness: Harness) -> 
     payer, payee = (await harness.account(1_000))["id"], (await harness.account())["id"]
     payment_id = (await harness.pay(payer, payee, 400, capture="manual"))["id"]
     await harness.run_events()
-    rows = harness.documents._rows  # type: ignore[attr-defined]  # in memory
-    del rows["accounts", "acme", payer]["limits"]
-    for name, _, id in list(rows):
-        if name == "holds":
-            del rows[name, "acme", id]["limited"]
+    await harness.forget(ACCOUNTS, payer, "limits")
+    for hold in await harness.documents.find(HOLDS, "acme", Query()):
+        await harness.forget(HOLDS, hold["id"], "limited")
     assert (await harness.call("GET", f"/v1/accounts/{payer}")).json["limits"] is None
     assert (await patch(harness, payer, {"limits": {"per_day": 100}})).status == 200
     await harness.call("POST", f"/v1/payments/{payment_id}/cancel")

@@ -8,14 +8,9 @@ has locked the data directory with the embedded log.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass
-from itertools import count
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -31,7 +26,6 @@ from shared.adapters.cassandra.url import CassandraUrl
 from shared.adapters.files.keyfile import KEY_FILE
 from shared.adapters.mongodb.documents import MongoDocuments
 from shared.adapters.mongodb.driver import Server
-from shared.adapters.sqlite.schema import LOCK
 from shared.adapters.vault.address import read_address
 from shared.adapters.vault.setup import set_up
 from shared.core.envelope import Envelope
@@ -42,32 +36,13 @@ from shared.records.catalogue import COLLECTIONS
 from shared.records.payments import PAYMENTS
 from shared.records.statement_lines import LINES
 from tests.contract.calling import Client, Pair, new_pair, running
-from tests.forking import Forked
-from tests.functions.alone.starting import (
-    ROOT,
-    Alone,
-    Reply,
-    arguments,
-    environment_of,
-    fork_server,
-    free_port,
-    stopped,
-)
+from tests.functions.alone.processes import PATH, PROCESSES, Function, functions
+from tests.functions.alone.starting import Reply
 from tests.invariants.world import deliveries_of
 from tests.ports.mongodb_databases import dropped, migrated, new_database
 from tests.servers.openbao_server import ROOT_TOKEN
 
 NUMBER = 10
-PROCESSES = 2
-PATH = {
-    "payments/create_payment": "functions/payments/create_payment.py",
-    "accounts/hold_funds": "functions/accounts/hold_funds.py",
-    "payments/authorize": "functions/payments/authorize.py",
-    "ledger/post_transfer": "functions/ledger/post_transfer.py",
-    "accounts/apply_transfer": "functions/accounts/apply_transfer.py",
-    "payments/settle": "functions/payments/settle.py",
-    "statements/project_transfer": "functions/statements/project_transfer.py",
-}
 VICTIMS = {
     "lastro.payment.created.v1": "accounts/hold_funds",
     "lastro.payment.capture_requested.v1": "ledger/post_transfer",
@@ -75,7 +50,6 @@ VICTIMS = {
 }
 """A process of this function is killed at the first delivery of an event of the type."""
 RETRIED = (409, 503)
-_numbers = count()
 
 
 @pytest.fixture
@@ -100,61 +74,6 @@ def vault(openbao_url: str) -> dict[str, str]:
         "VAULT_ROLE_ID": client.read(f"{role}/role-id")["data"]["role_id"],
         "VAULT_SECRET_ID": client.write_data(f"{role}/secret-id")["data"]["secret_id"],
     }
-
-
-@dataclass
-class Function:
-    """The processes of one function."""
-
-    source: str
-    data_dir: Path
-    settings: dict[str, str]
-    closing: ExitStack
-    processes: list[tuple[Forked, Alone]]
-
-    def start(self) -> None:
-        """Start another process."""
-        errors = self.data_dir.parent / f"{Path(self.source).stem}-{next(_numbers)}.errors"
-        alone = Alone(free_port(), errors, "")
-        with errors.open("wb") as stream:
-            environment = environment_of(self.source, self.data_dir, self.settings)
-            process = fork_server().start("uvicorn", *arguments(alone), cwd=ROOT, env=environment, stderr=stream)
-        self.closing.enter_context(stopped(process, alone))
-        self.processes.append((process, alone))
-
-    def kill(self) -> None:
-        """Kill the first process with SIGKILL, and start a replacement."""
-        process, _ = self.processes[0]
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        self.start()
-        del self.processes[0]
-
-    async def both(self, method: str, path: str, headers: list[dict[str, str]], body: bytes) -> list[Reply | OSError]:
-        """Send a request to both processes concurrently; the answer of a killed process is its error."""
-
-        async def sent(alone: Alone, own: dict[str, str]) -> Reply | OSError:
-            try:
-                return await asyncio.to_thread(alone.send, method, path, own, body)
-            except OSError as error:
-                return error
-
-        return await asyncio.gather(
-            *(sent(alone, own) for (_, alone), own in zip(self.processes, headers, strict=True))
-        )
-
-
-@contextmanager
-def functions(data_dir: Path, **settings: str) -> Iterator[dict[str, Function]]:
-    """Start two processes of each function of the path, while the test holds the embedded store."""
-    with ExitStack() as closing:
-        lock = closing.enter_context((data_dir / LOCK).open())
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        started = {id: Function(source, data_dir, settings, closing, []) for id, source in PATH.items()}
-        for function in started.values():
-            for _ in range(PROCESSES):
-                function.start()
-        yield started
 
 
 async def create(function: Function, client: Client, pair: Pair, number: int) -> str:
@@ -247,7 +166,7 @@ async def test_two_processes_of_each_function_have_one_effect(
     }
     async with aclosing(Server(database)) as server, CassandraStore(cassandra_url) as ledger:
         documents = MongoDocuments(server, COLLECTIONS)
-        with functions(data_dir, **settings) as started:
+        with functions(PATH, data_dir, **settings) as started:
             function = started["payments/create_payment"]
             made = await asyncio.gather(*(create(function, client, pair, number) for number in range(NUMBER)))
             await deliver_all(started, documents, random)

@@ -175,7 +175,7 @@ async def test_another_tenants_user_is_not_found(harness: Harness) -> None:
 async def test_a_user_of_an_earlier_version_is_changed(harness: Harness) -> None:
     """A stored user without the fields of this version is shown, changed and closed."""
     user = (await harness.user())["id"]
-    del harness.documents._rows["users", "acme", user]["closing_since"]  # type: ignore[attr-defined]  # in memory
+    await harness.forget(USERS, user, "closing_since")
     assert (await patch(harness, user, {"name": "Ana Lima"})).json["name"] == "Ana Lima"
     stored = await harness.documents.get(USERS, "acme", user)
     assert stored is not None
