@@ -1,4 +1,4 @@
-"""`python -m tests.faults table`: write the table of docs/servers.md from the results of the last runs."""
+"""`python -m tests.faults table`: write the tables of docs/servers.md from the results of the last runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.faults.cases import CASES
-from tests.faults.outcome import write_table
+from tests.faults.outcome import write_tables
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("command", choices=["table"])
     parser.parse_args(arguments)
     try:
-        write_table(CASES)
+        write_tables(CASES)
     except LookupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -20,6 +20,10 @@ END: Final = "<!-- faults: end -->"
 HEAD: Final = (
     "| fault | accepted | settled, declined | refused | answers lost | longest wait | after its end | outcome |"
 )
+POINTS_BEGIN: Final = "<!-- crash points: written by `task test:faults` -->"
+POINTS_END: Final = "<!-- crash points: end -->"
+POINTS_HEAD: Final = "| function | crash points at which a process was killed |"
+_POINTS: Final = "functions that stand alone"
 _VARIABLE: Final = "LASTRO_TEST_FAULTS_RESULTS"
 
 
@@ -106,6 +110,24 @@ def read_results() -> dict[str, Any]:
     return found
 
 
+def record_points(visited: Mapping[str, Sequence[str]], *, payments: int) -> None:
+    """Replace the result of the functions that stand alone: the crash points at which each was killed."""
+    with _results() as results:
+        results[_POINTS] = {"payments": payments, "visited": {id: list(points) for id, points in visited.items()}}
+
+
+def points_table(results: Mapping[str, Any]) -> list[str]:
+    """Return the lines of the table of crash points. Raises LookupError without a result."""
+    found = results.get(_POINTS)
+    if found is None:
+        raise LookupError(f"no result of {_POINTS}: run `task test:faults`")
+    lines = [POINTS_HEAD, "|---|---|"]
+    for id, points in found["visited"].items():
+        lines.append(f"| `{id}` | {', '.join(f'`{point}`' for point in points)} |")
+    kills = sum(len(points) for points in found["visited"].values())
+    return [*lines, "", f"{kills} kills in {found['payments']} payments. All of the above held."]
+
+
 def table(cases: Sequence[Described], results: Mapping[str, Any]) -> list[str]:
     """Return the lines of the table. Raises LookupError for a case without a result."""
     missing = [case.name for case in cases if case.name not in results]
@@ -133,18 +155,23 @@ def _row(case: Described, found: Outcome) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def write_table(cases: Sequence[Described]) -> None:
-    """Write the table into the page, between its markers. Raises LookupError."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    lines = "\n".join(table(cases, read_results()))
-    PAGE.write_text(f"{before}{BEGIN}\n\n{lines}\n\n{END}{after}", encoding="utf-8")
+def write_tables(cases: Sequence[Described]) -> None:
+    """Write both tables into the page, between their markers. Raises LookupError."""
+    results, page = read_results(), PAGE.read_text(encoding="utf-8")
+    page = _replaced(page, BEGIN, table(cases, results), END)
+    PAGE.write_text(_replaced(page, POINTS_BEGIN, points_table(results), POINTS_END), encoding="utf-8")
 
 
-def rows_of_page() -> list[str]:
-    """Return the first cell of each row of the page's table."""
-    between = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+def _replaced(page: str, begin: str, lines: Sequence[str], end: str) -> str:
+    before, _, rest = page.partition(begin)
+    text = "\n".join(lines)
+    return f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}"
+
+
+def rows_of_page(begin: str = BEGIN, end: str = END, head: str = HEAD) -> list[str]:
+    """Return the first cell of each row of one of the page's tables."""
+    between = PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
     rows = [line for line in between.splitlines() if line.startswith("| ")]
     assert rows, f"{PAGE.name} has no table between its markers"
-    assert rows[0] == HEAD, f"{PAGE.name} has another table"
+    assert rows[0] == head, f"{PAGE.name} has another table"
     return [row.split(" | ")[0].removeprefix("| ") for row in rows[1:]]

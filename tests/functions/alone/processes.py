@@ -52,13 +52,17 @@ class Function:
 
     def start(self) -> None:
         """Start another process."""
+        self.processes.append(self.launched())
+
+    def launched(self, **settings: str) -> tuple[Forked, Alone]:
+        """Start a process with some more settings, which is not one of `processes`."""
         errors = self.data_dir.parent / f"{Path(self.source).stem}-{next(_numbers)}.errors"
         alone = Alone(free_port(), errors, "")
         with errors.open("wb") as stream:
-            environment = environment_of(self.source, self.data_dir, self.settings)
+            environment = environment_of(self.source, self.data_dir, self.settings | settings)
             process = fork_server().start("uvicorn", *arguments(alone), cwd=ROOT, env=environment, stderr=stream)
         self.closing.enter_context(stopped(process, alone))
-        self.processes.append((process, alone))
+        return process, alone
 
     def kill(self) -> None:
         """Kill the first process with SIGKILL, and start a replacement."""
@@ -83,13 +87,15 @@ class Function:
 
 
 @contextmanager
-def functions(ids: Iterable[str], data_dir: Path, **settings: str) -> Iterator[dict[str, Function]]:
-    """Start two processes of each of these functions, while the test holds the embedded store."""
+def functions(
+    ids: Iterable[str], data_dir: Path, settings: dict[str, str], *, processes: int = PROCESSES
+) -> Iterator[dict[str, Function]]:
+    """Start so many processes of each of these functions, while the test holds the embedded store."""
     with ExitStack() as closing:
         lock = closing.enter_context((data_dir / LOCK).open())
         fcntl.flock(lock, fcntl.LOCK_EX)
         started = {id: Function(f"functions/{id}.py", data_dir, settings, closing, []) for id in ids}
         for function in started.values():
-            for _ in range(PROCESSES):
+            for _ in range(processes):
                 function.start()
         yield started

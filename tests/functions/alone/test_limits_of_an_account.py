@@ -76,7 +76,7 @@ async def test_two_processes_do_not_exceed_a_limit_together(urls: Urls, tmp_path
         limits = {"per_payment": None, "per_day": PER_DAY, "per_night": None}
         pair = Pair(client, await new_account(client, limits=limits), await new_account(client))
     events = [payment_created(pair, number) for number in range(PAYMENTS)]
-    with functions((HOLD_FUNDS,), tmp_path / "data", **settings) as started:
+    with functions((HOLD_FUNDS,), tmp_path / "data", settings) as started:
         function = started[HOLD_FUNDS]
         await asyncio.gather(*(held(function, event, number) for number, event in enumerate(events)))
     async with aclosing(Server(urls.documents)) as server:

@@ -19,6 +19,8 @@ import hvac
 import orjson
 import pytest
 
+from events.payments.capture_requested import PaymentCaptureRequested
+from events.payments.created import PaymentCreated
 from functions.statements._lines import in_period
 from shared.adapters.cassandra.schema import migrate
 from shared.adapters.cassandra.store import CassandraStore
@@ -49,6 +51,8 @@ VICTIMS = {
     "lastro.ledger.transfer_posted.v1": "accounts/apply_transfer",
 }
 """A process of this function is killed at the first delivery of an event of the type."""
+ASKED_AGAIN = frozenset({PaymentCreated.type, PaymentCaptureRequested.type})
+"""Facts that are published again when the next step has not followed in time. All others state a result."""
 RETRIED = (409, 503)
 
 
@@ -137,7 +141,7 @@ async def check(documents: MongoDocuments, ledger: LedgerStore, pair: Pair, made
         assert len(lines) == len(made)
     for payment_id in made:
         timeline = await documents.history(tenant_id, payment_id, None, 100)
-        types = Counter(event.type for event in timeline)
+        types = Counter(event.type for event in timeline if event.type not in ASKED_AGAIN)
         assert max(types.values()) == 1, types
         assert "lastro.payment.settled.v1" in types
 
@@ -166,7 +170,7 @@ async def test_two_processes_of_each_function_have_one_effect(
     }
     async with aclosing(Server(database)) as server, CassandraStore(cassandra_url) as ledger:
         documents = MongoDocuments(server, COLLECTIONS)
-        with functions(PATH, data_dir, **settings) as started:
+        with functions(PATH, data_dir, settings) as started:
             function = started["payments/create_payment"]
             made = await asyncio.gather(*(create(function, client, pair, number) for number in range(NUMBER)))
             await deliver_all(started, documents, random)

@@ -45,8 +45,10 @@ async def readable(harness: Harness, tenant: str = "acme") -> str:
     for collection in collections:
         for document in await harness.documents.find(collection, tenant, Query(limit=1000)):
             for value in document.values():
-                sealed = isinstance(value, str) and value.startswith("sealed:")
-                found.append((await harness.runtime.secrets.open([value], tenant))[0] if sealed else str(value))
+                try:
+                    found += await harness.runtime.secrets.open([str(value)], tenant)
+                except ValueError:  # it is not sealed
+                    found.append(str(value))
     return "\n".join(found)
 
 
