@@ -138,11 +138,11 @@ class AdminApi:
             return _as_json(409, {"errorMessage": f"Client {client_id} already exists"})
         if not client["secret"]:
             return _as_json(400, {"errorMessage": "no secret"})
-        known = [name for name in client["defaultClientScopes"] if name in self.scopes]
-        self.stored[client_id] = {**client, "id": f"uuid-of-{client_id}", "defaultClientScopes": known}
-        (mapper,) = client["protocolMappers"]
-        tenant_id = mapper["config"]["claim.value"]
-        scopes = frozenset(known) - {"basic", "lastro-api"}
+        lists = ("defaultClientScopes", "optionalClientScopes")
+        known = {each: [name for name in client[each] if name in self.scopes] for each in lists}
+        self.stored[client_id] = {**client, "id": f"uuid-of-{client_id}", **known}
+        claims = {mapper["name"]: mapper["config"]["claim.value"] for mapper in client["protocolMappers"]}
+        tenant_id, scopes = claims["tenant_id"], frozenset(known["optionalClientScopes"])
         self.realm.clients[client_id] = Client(client_id, client_secret_digest(client["secret"]), tenant_id, scopes)
         if self.lost_answers > 0:
             self.lost_answers -= 1

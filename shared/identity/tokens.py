@@ -19,6 +19,10 @@ from shared.ports.identity import KeySource
 
 MAX_TOKEN_LENGTH: Final = 8192
 MAX_CACHED_TOKENS: Final = 4096
+DEFAULT_SCOPE: Final = "default_scope"
+"""The claim with all scopes of a service's client, where its issuer puts into `scope` only what the token request has
+named: a request that names none of them gets them all (RFC 6749 §3.3). Keycloak is such an issuer for scopes that can
+be left out."""
 
 
 class Caller(NamedTuple):
@@ -180,9 +184,6 @@ def caller_of(claims: Mapping[str, Any]) -> Caller:
     A tenant is exactly one non-empty string: a list or map of organizations is refused.
     Raises Problem `invalid_token`.
     """
-    scope = claims.get("scope", "")
-    if not isinstance(scope, str):
-        _refuse("The token's scope is not text.")
     tenant_id = _optional_text(claims, "tenant_id")
     user_id = _optional_text(claims, "user_id")
     if user_id is not None and tenant_id is None:
@@ -195,9 +196,21 @@ def caller_of(claims: Mapping[str, Any]) -> Caller:
         subject=_text(claims, "sub"),
         client_id=_text(claims, "azp"),
         tenant_id=tenant_id,
-        scopes=frozenset(scope.split()),
+        scopes=_scopes(claims, is_service=user_id is None),
         user_id=user_id,
     )
+
+
+def _scopes(claims: Mapping[str, Any], *, is_service: bool) -> frozenset[str]:
+    """Return the scopes that a token grants."""
+    named, all_of_client = claims.get("scope", ""), claims.get(DEFAULT_SCOPE, "")
+    if not isinstance(named, str) or not isinstance(all_of_client, str):
+        _refuse("The token's scope is not text.")
+    scopes = frozenset(named.split())
+    if not all_of_client or not is_service:
+        return scopes
+    granted = frozenset(all_of_client.split())
+    return scopes & granted or granted
 
 
 def _optional_text(claims: Mapping[str, Any], name: str) -> str | None:

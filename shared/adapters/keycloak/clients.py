@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 
 from shared.core.clock import Clock
+from shared.identity.tokens import DEFAULT_SCOPE
 from shared.ports.documents import Unavailable
 from shared.ports.identity import ClientRefused, NewClient
 
@@ -164,7 +165,11 @@ class RealmClients:
 
 
 def _representation(client: NewClient) -> dict[str, Any]:
-    """Return the client as the admin API takes it: client credentials only, and a hard-coded tenant."""
+    """Return the client as the admin API takes it: client credentials only, and a hard-coded tenant.
+
+    Keycloak always grants a default scope, and an optional one only to a request that names it. The client's scopes are
+    optional, so that `scope=` narrows a token, and a claim has them all for a request that names none.
+    """
     return {
         "clientId": client.client_id,
         "name": f"Tenant {client.tenant_id}",
@@ -181,24 +186,27 @@ def _representation(client: NewClient) -> dict[str, Any]:
         "redirectUris": [],
         "webOrigins": [],
         "attributes": {TENANT_ATTRIBUTE: client.tenant_id},
-        "defaultClientScopes": [*SCOPES_OF_EVERY_CLIENT, *client.scopes],
-        "optionalClientScopes": [],
-        "protocolMappers": [
-            {
-                "name": "tenant_id",
-                "protocol": "openid-connect",
-                "protocolMapper": "oidc-hardcoded-claim-mapper",
-                "config": {
-                    "claim.name": "tenant_id",
-                    "claim.value": client.tenant_id,
-                    "jsonType.label": "String",
-                    "access.token.claim": "true",
-                    "introspection.token.claim": "true",
-                    "id.token.claim": "false",
-                    "userinfo.token.claim": "false",
-                },
-            }
-        ],
+        "defaultClientScopes": [*SCOPES_OF_EVERY_CLIENT],
+        "optionalClientScopes": [*client.scopes],
+        "protocolMappers": [_claim("tenant_id", client.tenant_id), _claim(DEFAULT_SCOPE, " ".join(client.scopes))],
+    }
+
+
+def _claim(name: str, value: str) -> dict[str, Any]:
+    """Return the mapper that puts a fixed claim into every access token of a client."""
+    return {
+        "name": name,
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-hardcoded-claim-mapper",
+        "config": {
+            "claim.name": name,
+            "claim.value": value,
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+            "id.token.claim": "false",
+            "userinfo.token.claim": "false",
+        },
     }
 
 
@@ -214,18 +222,19 @@ def _differences(found: Mapping[str, Any], client: NewClient) -> list[str]:
         fields.append("secret")
     if (found.get("attributes") or {}).get(TENANT_ATTRIBUTE) != client.tenant_id:
         fields.append(TENANT_ATTRIBUTE)
-    if _claims(found) != _claims(wanted):
+    if sorted(_claims(found)) != sorted(_claims(wanted)):
         fields.append("protocolMappers")
     scopes = ("defaultClientScopes", "optionalClientScopes")
     return fields + [name for name in scopes if set(found.get(name) or ()) != set(wanted[name])]
 
 
-def _claims(client: Mapping[str, Any]) -> list[tuple[object, object, object]]:
+def _claims(client: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what the mappers of a client put into its tokens: kind, claim and value."""
     claims = []
     for mapper in client.get("protocolMappers") or ():
         config = mapper.get("config") or {}
-        claims.append((mapper.get("protocolMapper"), config.get("claim.name"), config.get("claim.value")))
+        put = (mapper.get("protocolMapper"), config.get("claim.name"), config.get("claim.value"))
+        claims.append((str(put[0]), str(put[1]), str(put[2])))
     return claims
 
 

@@ -26,9 +26,9 @@ def realm(keycloak_url: str) -> Iterator[Admin]:
         yield admin
 
 
-async def token(realm: Admin, client_id: str, secret: str) -> str:
+async def token(realm: Admin, client_id: str, secret: str, **form: str) -> str:
     """Return a new token by client credentials."""
-    answer = await asyncio.to_thread(client_token, realm.url, client_id, secret)
+    answer = await asyncio.to_thread(client_token, realm.url, client_id, secret, **form)
     return str(answer.raise_for_status().json()["access_token"])
 
 
@@ -79,6 +79,22 @@ async def test_a_tenants_client_is_made_and_its_payment_settles(tmp_path: Path, 
         assert (await demo.get("/v1/accounts", also=(("x-tenant-id", pair.client.tenant_id),))).code == (
             "tenant_mismatch"
         )
+
+
+async def test_a_token_has_the_scopes_that_were_asked_for(tmp_path: Path, realm: Admin) -> None:
+    """`scope=` in the token request narrows a token of a tenant's client to these scopes; without it the token has all
+    of the client's; a scope that the client does not have is refused."""
+    async with running(tmp_path, identity=realm.url, identity_client_secret=SECRET) as deployment:
+        made = await active_tenant(deployment, realm)
+        known = made["client"]["client_id"], made["client"]["client_secret"]
+        pair = await new_pair(await tenant(deployment, realm, made))
+        reading = pair.client.with_token(await token(realm, *known, scope="accounts:read payments:read"))
+        assert (await reading.get("/v1/payments")).status == 200
+        assert (await reading.get("/v1/accounts")).status == 200
+        assert (await reading.get("/v1/users")).code == "insufficient_scope"
+        assert (await reading.post("/v1/payments", pair.payment())).code == "insufficient_scope"
+        refused = await asyncio.to_thread(client_token, realm.url, *known, scope="platform:admin")
+        assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
 
 
 async def test_a_rotation_refuses_no_request(tmp_path: Path, realm: Admin) -> None:

@@ -110,6 +110,31 @@ async def test_a_platform_token_has_no_tenant(verifier: TokenVerifier, clock: Ma
     assert caller.tenant_id is None
 
 
+@pytest.mark.parametrize(
+    ("scope", "granted"),
+    [
+        ("payments:read", {"payments:read"}),
+        ("openid payments:read accounts:read", {"payments:read", "accounts:read"}),
+        ("payments:read platform:admin", {"payments:read"}),
+        ("openid", {"payments:read", "accounts:read"}),
+        (..., {"payments:read", "accounts:read"}),
+    ],
+)
+async def test_a_service_s_token_has_the_scopes_that_were_named_or_all(
+    verifier: TokenVerifier, clock: ManualClock, scope: Any, granted: set[str]
+) -> None:
+    """Where the issuer leaves scopes out that a request did not name, the token grants those that it named, of those of
+    the client, and all of the client's when it named none."""
+    content = claims(clock, scope=scope, default_scope="payments:read accounts:read")
+    assert (await verifier.verify(signed(content))).scopes == granted
+
+
+async def test_a_person_s_token_has_no_scope_by_default(verifier: TokenVerifier, clock: ManualClock) -> None:
+    """A person has only the scopes that the token names."""
+    content = claims(clock, user_id="usr_1", scope="openid", default_scope="payments:write")
+    assert (await verifier.verify(signed(content))).scopes == {"openid"}
+
+
 async def test_an_elliptic_key_verifies_es256(verifier: TokenVerifier, clock: ManualClock) -> None:
     """A P-256 key verifies ES256, and a user's token gives the user."""
     token = jwt.encode(claims(clock, user_id="usr_1", aud=["account", "lastro-api"]), ec_key(), "ES256", {"kid": "ec"})
@@ -136,6 +161,7 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "empty subject": {"sub": ""},
     "no client": {"azp": ...},
     "scope as a list": {"scope": ["platform:admin"]},
+    "default scope as a list": {"default_scope": ["platform:admin"]},
     "two tenants": {"tenant_id": ["demo", "other"]},
     "a list of one tenant": {"tenant_id": ["demo"]},
     "a map of tenants": {"tenant_id": {"demo": {}}},

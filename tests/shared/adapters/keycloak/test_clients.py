@@ -81,6 +81,7 @@ async def test_a_realm_that_does_not_answer_is_unavailable(realm: Realm, clients
         ({"publicClient": True}, "publicClient"),
         ({"directAccessGrantsEnabled": True}, "directAccessGrantsEnabled"),
         ({"defaultClientScopes": ["basic", "lastro-api", "platform:admin"]}, "defaultClientScopes"),
+        ({"optionalClientScopes": ["platform:admin"]}, "optionalClientScopes"),
         ({"protocolMappers": []}, "protocolMappers"),
     ],
     ids=str,
