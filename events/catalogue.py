@@ -7,6 +7,7 @@ from types import ModuleType
 
 from events import (
     accounts,
+    cards,
     charges,
     dead_letters,
     deposits,
@@ -58,6 +59,7 @@ _MODULES: tuple[ModuleType, ...] = (
     deposits,
     charges,
     rail_payments,
+    cards,
     reconciliations,
     tenants,
     sweeps,

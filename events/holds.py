@@ -6,6 +6,8 @@ from events.accounts import AccountEvent
 from events.failure import Failure
 from shared.core.money import Money
 
+ReleaseReason = Literal["canceled", "expired", "failed", "captured_in_part"]
+
 
 class FundsHeld(AccountEvent):
     """An amount is held on the account for a payment or refund (extension attribute `causetype`).
@@ -42,10 +44,9 @@ class FundsReleased(AccountEvent):
     """A held amount, or the rest of it, is available again."""
 
     type: ClassVar[str] = "lastro.account.funds_released.v1"
-    terminal: ClassVar[bool] = True
 
     hold_id: str
     amount: Money
     cause_type: Literal["payment", "refund"]
     cause_id: str
-    reason: Literal["canceled", "expired", "failed", "captured_in_part"]
+    reason: ReleaseReason

@@ -58,9 +58,27 @@ class PixPaymentRefused(RailPaymentRefused):
     type: ClassVar[str] = "lastro.pix.payment_refused.v1"
 
 
-SENT: Final = (PixPaymentSent,)
+class CardPaymentSent(RailPaymentSent):
+    """The card gateway has the command to capture a payment."""
+
+    type: ClassVar[str] = "lastro.card.payment_sent.v1"
+
+
+class CardPaymentConfirmed(RailPaymentConfirmed):
+    """The card gateway has captured a payment. `amount_moved` is what it has captured."""
+
+    type: ClassVar[str] = "lastro.card.payment_confirmed.v1"
+
+
+class CardPaymentRefused(RailPaymentRefused):
+    """The card gateway has not captured a payment and will not."""
+
+    type: ClassVar[str] = "lastro.card.payment_refused.v1"
+
+
+SENT: Final = (PixPaymentSent, CardPaymentSent)
 """For each rail the fact that its provider has a payment."""
-CONFIRMED: Final = (PixPaymentConfirmed,)
+CONFIRMED: Final = (PixPaymentConfirmed, CardPaymentConfirmed)
 """For each rail the fact that its provider has made a payment."""
-REFUSED: Final = (PixPaymentRefused,)
+REFUSED: Final = (PixPaymentRefused, CardPaymentRefused)
 """For each rail the fact that its provider has refused a payment."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import orjson
 import yaml
 
+from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.memory.stores import (
     MemoryBus,
@@ -223,7 +224,7 @@ class SigningPair:
 
 
 def _runtime(ports: Ports, clock: ManualClock, random: Random, settings: Settings | None) -> Runtime:
-    rail = PixHttpRail("")
+    rail, card_gateway = PixHttpRail(""), CardHttpGateway("")
     return Runtime(
         settings=settings or Settings(),
         clock=clock,
@@ -239,7 +240,8 @@ def _runtime(ports: Ports, clock: ManualClock, random: Random, settings: Setting
         verifier=TextTokens(),
         telemetry=Telemetry(random, 0.0),
         rails={"pix": rail},
-        payment_rails={"pix": rail.payments},
+        card_gateway=card_gateway,
+        payment_rails={"pix": rail.payments, "card": card_gateway.captures},
         outgoing=HttpOutgoing(settings or Settings()),
         notifiers=notifiers(settings or Settings()),
     )

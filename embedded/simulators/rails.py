@@ -108,6 +108,7 @@ async def _add_card(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: As
     url = settings.base_url.rstrip("/") + CARD_PREFIX
     card_gateway = CardHttpGateway(url, client=_client(gateway, settings.base_url))
     runtime.card_gateway = await stack.enter_async_context(card_gateway)
+    runtime.payment_rails["card"] = card_gateway.captures
     stack.push_async_callback(simulator.close)
     return simulator
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from events.failure import Failure
-from events.holds import FundsHeld, FundsRefused
+from events.holds import FundsHeld, FundsRefused, FundsReleased, ReleaseReason
 from events.payments.base import PaymentEvent
 from events.payments.created import PaymentCreated
 from events.refunds import RefundEvent
 from shared.context.context import Context
 from shared.core.money import money
 from shared.records.accounts import HoldCause, HoldDocument, HoldStatus
+from shared.records.system_accounts import is_system_account
 
 
 class HoldRequest(NamedTuple):
@@ -109,3 +110,30 @@ def publish_refused(ctx: Context, request: HoldRequest, failure: Failure) -> Non
         failure=failure,
     )
     ctx.emit(refused, causetype=request.cause_type)
+
+
+def publish_again(ctx: Context, request: HoldRequest, hold: HoldDocument) -> None:
+    """Publish again what was decided about the hold.
+
+    A repeated request means that the payments domain has not processed the first answer. A released hold needs no
+    answer, because its payment or refund has ended.
+    """
+    if hold["status"] in ("active", "captured"):
+        publish_held(ctx, request)
+    elif hold["status"] == "refused" and hold["failure"] is not None:
+        publish_refused(ctx, request, Failure(**hold["failure"]))
+
+
+def publish_released(ctx: Context, hold: HoldDocument, amount: int, reason: ReleaseReason) -> None:
+    """Publish that `amount` minor units of a hold are released. The hold of a card payment is the issuer's: the
+    extension attribute `via` sends the fact to the providers domain."""
+    more = {"via": "rail"} if is_system_account(hold["account_id"]) else {}
+    fact = FundsReleased(
+        account_id=hold["account_id"],
+        hold_id=hold["id"],
+        amount=money(amount, hold["currency"]),
+        cause_type=hold["cause_type"],
+        cause_id=hold["cause_id"],
+        reason=reason,
+    )
+    ctx.emit(fact, causetype=hold["cause_type"], **more)

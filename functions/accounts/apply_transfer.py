@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from events.accounts import BalanceChanged
-from events.holds import FundsReleased
 from events.ledger import TransferPosted
-from functions.accounts._holds import hold_id
+from functions.accounts._holds import hold_id, publish_released
 from functions.accounts._usage import give_back
 from shared.context.context import Context
 from shared.core.money import money
@@ -21,6 +20,10 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
     """Apply a recorded transfer to its payment accounts: change their balances and end the hold of the payment."""
     hold = await _hold_of(event, ctx)
     changes, currencies = _changes_of(event)
+    if hold is not None and is_system_account(hold["account_id"]):
+        # The issuer's hold of a card payment: the gateway gives the rest of it back by itself.
+        ctx.update(HOLDS, hold, status="captured", updated_at=ctx.now_text)
+        hold = None
     for account_id, change in changes.items():
         increments: AccountChanges = {"posted": change}
         if hold is not None and hold["account_id"] == account_id:
@@ -62,14 +65,4 @@ async def _use_up(ctx: Context, hold: HoldDocument, *, taken: int) -> None:
     if rest <= 0:
         return
     await give_back(ctx, hold, rest)
-    ctx.emit(
-        FundsReleased(
-            account_id=hold["account_id"],
-            hold_id=hold["id"],
-            amount=money(rest, hold["currency"]),
-            cause_type=hold["cause_type"],
-            cause_id=hold["cause_id"],
-            reason="captured_in_part",
-        ),
-        causetype=hold["cause_type"],
-    )
+    publish_released(ctx, hold, rest, "captured_in_part")

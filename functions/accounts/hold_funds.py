@@ -1,32 +1,49 @@
-"""payment.created, refund.created → account.funds_held | account.funds_refused."""
+"""payment.created, refund.created, card.authorized, card.declined → account.funds_held | account.funds_refused."""
 
 from __future__ import annotations
 
+from events.cards import CardAuthorized, CardDeclined
 from events.failure import Failure
 from events.payments.created import PaymentCreated
 from events.refunds import RefundCreated
-from functions.accounts._holds import HoldRequest, hold_request, new_hold, publish_held, publish_refused
+from functions.accounts._holds import (
+    HoldRequest,
+    hold_request,
+    new_hold,
+    publish_again,
+    publish_held,
+    publish_refused,
+)
+from functions.accounts._issuer import hold_at_issuer
 from functions.accounts._usage import count_or_refuse
 from shared.context.context import Context
 from shared.core.money import MAX_MINOR_UNITS
 from shared.functions.decorators import event_function
-from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, HoldDocument, available
+from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, available
 from shared.records.system_accounts import is_system_account
 from shared.records.users import USERS
 
 
-@event_function(PaymentCreated, RefundCreated)
-async def hold_funds(event: PaymentCreated | RefundCreated, ctx: Context) -> None:
-    """Hold the amount of a payment or refund on its payer's account, or publish why it cannot be held."""
+@event_function(PaymentCreated, RefundCreated, CardAuthorized, CardDeclined)
+async def hold_funds(event: PaymentCreated | RefundCreated | CardAuthorized | CardDeclined, ctx: Context) -> None:
+    """Hold the amount of a payment or refund on its payer's account, or publish why it cannot be held.
+
+    The amount of a card payment is held by the card's issuer. Its hold is stored when the issuer has answered.
+    """
+    if isinstance(event, CardAuthorized | CardDeclined):
+        await hold_at_issuer(ctx, event)
+        return
     request = hold_request(event, ctx)
     payer_id, payee_id = request.account_id, request.counterparty_account_id
     await ctx.load((HOLDS, request.hold_id), (ACCOUNTS, payer_id), (ACCOUNTS, payee_id))
     hold = await ctx.get(HOLDS, request.hold_id)
     if hold is not None:
-        _publish_again(ctx, request, hold)
+        publish_again(ctx, request, hold)
         return
     account = await ctx.get(ACCOUNTS, payer_id)
     payee = await ctx.get(ACCOUNTS, payee_id)
+    if account is None and is_system_account(payer_id):
+        return  # A card payment: its issuer is asked first.
     failure = await _failure(ctx, request, account, payee)
     if failure is not None:
         ctx.insert(HOLDS, new_hold(ctx, request, "refused", amount=0, failure=failure))
@@ -96,12 +113,3 @@ async def _owner_refusal(ctx: Context, account: AccountDocument) -> Failure | No
     if owner is not None and owner["status"] == "suspended":
         return Failure(code="user_suspended", detail="The owner of the payer's account is suspended.")
     return None
-
-
-def _publish_again(ctx: Context, request: HoldRequest, hold: HoldDocument) -> None:
-    # A repeated request means that the payments domain has not processed the first answer: it is published again.
-    # A released hold needs no answer, because its payment or refund has ended.
-    if hold["status"] in ("active", "captured"):
-        publish_held(ctx, request)
-    elif hold["status"] == "refused" and hold["failure"] is not None:
-        publish_refused(ctx, request, Failure(**hold["failure"]))

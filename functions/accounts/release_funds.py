@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
-from events.holds import FundsReleased
+from events.holds import ReleaseReason
 from events.payments.base import PaymentEvent
 from events.payments.canceled import PaymentCanceled
 from events.payments.declined import PaymentDeclined
 from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
-from functions.accounts._holds import hold_request, new_hold
+from functions.accounts._holds import hold_request, new_hold, publish_released
 from functions.accounts._usage import give_back
 from shared.context.context import Context
-from shared.core.money import money
 from shared.functions.decorators import event_function
 from shared.records.accounts import ACCOUNTS, HOLDS
+from shared.records.system_accounts import is_system_account
 
-Reason = Literal["canceled", "expired", "failed"]
 Ended = PaymentDeclined | PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed
 """The facts after which a hold is not needed."""
 
-_REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
+_REASONS: Final[dict[type[PaymentEvent | RefundEvent], ReleaseReason]] = {
     PaymentDeclined: "failed",
     PaymentCanceled: "canceled",
     PaymentExpired: "expired",
@@ -33,26 +32,25 @@ _REASONS: Final[dict[type[PaymentEvent | RefundEvent], Reason]] = {
 
 @event_function(PaymentDeclined, PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
 async def release_funds(event: Ended, ctx: Context) -> None:
-    """Release the hold of a payment or refund that was declined or canceled, has expired or failed."""
+    """Release the hold of a payment or refund that was declined or canceled, has expired or failed.
+
+    The hold of a card payment is the issuer's: on the fact of its release the providers domain gives it back.
+    """
     request = hold_request(event, ctx)
     hold = await ctx.get(HOLDS, request.hold_id)
     if hold is None:
         # The release arrived before the hold request. A tombstone is stored, so that the request will hold nothing.
-        ctx.insert(HOLDS, new_hold(ctx, request, "released", amount=0))
+        hold = ctx.insert(HOLDS, new_hold(ctx, request, "released", amount=0))
+        if is_system_account(hold["account_id"]):
+            # The issuer of a card may hold the amount already.
+            publish_released(ctx, hold, 0, _REASONS[type(event)])
         return
     if hold["status"] != "active":
         return
-    ctx.change(ACCOUNTS, hold["account_id"], held=-hold["amount"])
     ctx.update(HOLDS, hold, status="released", updated_at=ctx.now_text)
+    if is_system_account(hold["account_id"]):
+        publish_released(ctx, hold, hold["amount"], _REASONS[type(event)])
+        return
+    ctx.change(ACCOUNTS, hold["account_id"], held=-hold["amount"])
     await give_back(ctx, hold, hold["amount"])
-    ctx.emit(
-        FundsReleased(
-            account_id=hold["account_id"],
-            hold_id=hold["id"],
-            amount=money(hold["amount"], hold["currency"]),
-            cause_type=request.cause_type,
-            cause_id=request.cause_id,
-            reason=_REASONS[type(event)],
-        ),
-        causetype=request.cause_type,
-    )
+    publish_released(ctx, hold, hold["amount"], _REASONS[type(event)])

@@ -1,9 +1,10 @@
-"""capture_requested, posting_requested, charge_paid, payment_unmatched → transfer_posted | _refused."""
+"""capture_requested, posting_requested, charge_paid, card.refund_paid … → transfer_posted | _refused."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, assert_never
 
+from events.cards import CardRefundPaid
 from events.charges import ChargePaid, PaymentUnmatched
 from events.failure import Failure
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
@@ -26,7 +27,12 @@ from shared.ports.ledger import (
 from shared.records.system_accounts import is_system_account, system_account
 
 TransferRequest = (
-    PaymentCaptureRequested | PaymentPostingRequested | RefundPostingRequested | ChargePaid | PaymentUnmatched
+    PaymentCaptureRequested
+    | PaymentPostingRequested
+    | RefundPostingRequested
+    | CardRefundPaid
+    | ChargePaid
+    | PaymentUnmatched
 )
 """The facts that request a transfer."""
 
@@ -39,7 +45,14 @@ class _Request(NamedTuple):
     deadline: str | None
 
 
-@event_function(PaymentCaptureRequested, PaymentPostingRequested, RefundPostingRequested, ChargePaid, PaymentUnmatched)
+@event_function(
+    PaymentCaptureRequested,
+    PaymentPostingRequested,
+    RefundPostingRequested,
+    CardRefundPaid,
+    ChargePaid,
+    PaymentUnmatched,
+)
 async def post_transfer(event: TransferRequest, ctx: Context) -> None:
     """Record the transfer of a payment, refund or deposit exactly once, also when it is requested several times.
 
@@ -93,6 +106,19 @@ def _request_of(event: TransferRequest, ctx: Context) -> _Request:
                 payment_id=event.payment_id,
             ),
             event.deadline,
+        )
+    if isinstance(event, CardRefundPaid):
+        # The gateway has returned the money, so the transfer is recorded however late the fact comes.
+        return _Request(
+            "refund",
+            Transfer(
+                tenant_id=ctx.tenant_id,
+                id=event.transfer_id,
+                cause=Cause("refund", event.refund_id),
+                legs=_legs(event.account_id, event.clearing_account_id, event.amount),
+                payment_id=event.payment_id,
+            ),
+            None,
         )
     if isinstance(event, ChargePaid | PaymentUnmatched):
         # Money that a rail has received is recorded, however late the callback comes.

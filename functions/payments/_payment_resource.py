@@ -23,9 +23,16 @@ class PixPayment(Resource):
     end_to_end_id: str | None = Field(description="The end-to-end id of PIX; null until the provider has the payment.")
 
 
+class CardPaymentPart(Resource):
+    """What a payment by card has in addition."""
+
+    token: str = Field(description="The token of the card, masked.")
+
+
 def _with_rails(schema: dict[str, Any]) -> None:
     """Add the objects of the rails, which only payments over that rail have."""
     schema["properties"]["pix"] = PixPayment.model_json_schema(mode="serialization")
+    schema["properties"]["card"] = CardPaymentPart.model_json_schema(mode="serialization")
 
 
 class Payment(Resource):
@@ -49,7 +56,7 @@ class Payment(Resource):
         description="How the money moves. `internal`: between two accounts here. Otherwise the rail; the payment then "
         "has an object of this name."
     )
-    payer_account_id: str = Field(description="The id of the account that pays.")
+    payer_account_id: str | None = Field(description="The id of the account that pays; null for a card.")
     payee_account_id: str | None = Field(
         description="The id of the account that receives the money; null for a receiver elsewhere."
     )
@@ -65,6 +72,12 @@ class Payment(Resource):
     created_at: CreatedAt
     updated_at: UpdatedAt
     expires_at: Time = Field(description="When an amount that is held and not captured is released.")
+
+
+class CardInPayment(Payment):
+    """A payment by card."""
+
+    card: CardPaymentPart
 
 
 class PixOutPayment(Payment):
@@ -107,7 +120,15 @@ def _by_pix(resource: Payment, part: RailPartDocument) -> Payment:
     return PixOutPayment(**{**dict(resource), "payee_account_id": None, "pix": pix})
 
 
-_OVER_RAIL: Final[dict[PaymentMethod, Callable[[Payment, RailPartDocument], Payment]]] = {"pix": _by_pix}
+def _by_card(resource: Payment, part: RailPartDocument) -> Payment:
+    card = CardPaymentPart(token=part["shown"]["token"])
+    return CardInPayment(**{**dict(resource), "payer_account_id": None, "card": card})
+
+
+_OVER_RAIL: Final[dict[PaymentMethod, Callable[[Payment, RailPartDocument], Payment]]] = {
+    "pix": _by_pix,
+    "card": _by_card,
+}
 """The resource of a payment over a rail, by the payment method."""
 
 

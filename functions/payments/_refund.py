@@ -8,12 +8,14 @@ from events.failure import Failure
 from events.refunds import RefundCreated, RefundEvent, RefundFailed, RefundPostingRequested
 from functions.payments._payment import update_payment
 from functions.payments._states import refund_may_change_to
+from functions.payments._timeline import VIA_RAIL
 from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
 from shared.core.problems import Problem
 from shared.records.failure import failure_document
 from shared.records.payments import PAYMENTS, REFUNDS, PaymentChanges, RefundChanges, RefundDocument, RefundStatus
+from shared.records.system_accounts import is_system_account
 
 
 def refund_parties(refund: RefundDocument) -> dict[str, Any]:
@@ -48,6 +50,15 @@ def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostin
         deadline=refund["ledger_deadline"],
         attempt=attempt,
     )
+
+
+def request_refund(ctx: Context, refund: RefundDocument, attempt: int) -> None:
+    """Request the refund's transfer from the ledger, or its order at the provider of the payment's rail."""
+    fact = posting_requested_fact(refund, attempt)
+    if is_system_account(refund["payee_account_id"]):
+        ctx.emit(fact, via=VIA_RAIL)
+    else:
+        ctx.emit(fact)
 
 
 async def end_refund(

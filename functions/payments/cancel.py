@@ -6,6 +6,7 @@ from pydantic import Field
 
 from events.payments.canceled import PaymentCanceled
 from functions.payments._access import changeable_payment
+from functions.payments._card import refuse_card_number_about
 from functions.payments._payment import parties, transition
 from functions.payments._payment_resource import Payment, payment_resource
 from shared.context.context import Context
@@ -31,5 +32,6 @@ async def cancel(payment_id: str, command: Cancel, ctx: Context) -> Payment:
     The payment must be `created` or `authorized`. An amount that is held for it is released.
     """
     payment = await changeable_payment(ctx, payment_id)
+    refuse_card_number_about(payment, command)
     fact = PaymentCanceled(**parties(payment), reason=command.reason)
     return payment_resource(await transition(ctx, payment, "canceled", fact))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from functions.payments._card import CardToken, refuse_card_number
 from functions.payments._creation import created_fact
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._receiver import PixReceiver, rail_of, sealed_receiver
-from functions.payments._timeline import publish_and_record
+from functions.payments._timeline import publish_and_record, publish_via_rail
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.payment_methods import require_method
@@ -31,19 +32,26 @@ class CreatePayment(Command):
     """A new payment: the amount, who pays and receives, and whether it is captured at once."""
 
     amount: Amount = Field(description="The amount to pay. The accounts must have its currency.")
-    method: Literal["internal", "pix"] = Field(
+    method: Literal["internal", "pix", "card"] = Field(
         description="How the money moves. `internal`: between two accounts here. `pix`: from an account here to a PIX "
-        "key or BR Code elsewhere, in BRL."
+        "key or BR Code elsewhere, in BRL. `card`: from a card to an account here, in BRL."
     )
-    payer_account_id: Identifier = Field(description="The id of the account that pays.")
+    payer_account_id: Identifier | None = Field(
+        default=None,
+        description="The id of the account that pays. Required, but not allowed with the method `card`.",
+    )
     payee_account_id: Identifier | None = Field(
         default=None,
-        description="The id of the account that receives the money; not the payer's. Required with the method "
-        "`internal`, and not allowed with another.",
+        description="The id of the account that receives the money; not the payer's. Required with the methods "
+        "`internal` and `card`, and not allowed with another.",
     )
     pix: PixReceiver | None = Field(
         default=None,
         description="Who receives the money by PIX. Required with the method `pix`, and not allowed with another.",
+    )
+    card: CardToken | None = Field(
+        default=None,
+        description="The card that pays. Required with the method `card`, and not allowed with another.",
     )
     capture: Annotated[Literal["automatic", "manual"], NullIsDefault()] = Field(
         default="automatic",
@@ -58,6 +66,12 @@ class CreatePayment(Command):
     description: Description | None = Field(default=None, description="A text for the statements of both accounts.")
     metadata: Metadata | None = Field(default=None, description=METADATA)
 
+    @classmethod
+    def refuse_invalid(cls, value: Any) -> None:
+        """Raise Problem `validation_failed` for a card payment with a card number in any field."""
+        if isinstance(value, dict) and (value.get("method") == "card" or "card" in value):
+            refuse_card_number(value)
+
 
 @http_function(
     "POST /v1/payments",
@@ -68,30 +82,39 @@ class CreatePayment(Command):
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_payment(command: CreatePayment, ctx: Context) -> Payment:
-    """Create a payment between two accounts, or from an account to a receiver elsewhere.
+    """Create a payment between two accounts, from an account to a receiver elsewhere, or from a card to an account.
 
     The response has the status `created`. The amount is then held and moved, and the status changes to `settled`, or
     to `declined` with a `failure`. Over a rail such as PIX it is `processing` while the provider has it, however long
     that takes, then `settled`, `failed` with a `failure`, or `review`. A person's token pays from accounts of the
-    person only.
+    person only, and charges cards to accounts of the person only.
     """
     require_method(ctx, command.method)
     if command.method == "internal":
-        payee_id = await _check_accounts(command, ctx)
-        payment = await _new_payment(command, ctx, payee_id)
+        accounts = await _check_accounts(command, ctx)
+        payment = await _new_payment(command, ctx, *accounts)
+    elif command.method == "card":
+        payment = await _new_card_payment(command, ctx)
+        publish_via_rail(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
+        return payment_resource(ctx.insert(PAYMENTS, payment))
     else:
         payment = await _new_rail_payment(command, ctx)
     publish_and_record(ctx, payment["id"], payment["facts"], created_fact(payment, attempt=1))
     return payment_resource(ctx.insert(PAYMENTS, payment))
 
 
-async def _check_accounts(command: CreatePayment, ctx: Context) -> str:
-    """Check both accounts of an internal payment, and return the payee's id."""
+async def _check_accounts(command: CreatePayment, ctx: Context) -> tuple[str, str]:
+    """Check both accounts of an internal payment, and return the payer's id and the payee's."""
     payer_id, payee_id = command.payer_account_id, command.payee_account_id
     if payee_id is None:
         raise Problem.at("validation_failed", "/payee_account_id", "Field required with the method `internal`")
+    if payer_id is None:
+        raise Problem.at("validation_failed", "/payer_account_id", "Field required with the method `internal`")
     if command.pix is not None:
         raise Problem.at("validation_failed", "/pix", "The method `internal` has no `pix`.")
+    if command.card is not None:
+        refuse_card_number(command.model_dump(mode="json"))
+        raise Problem.at("validation_failed", "/card", "The method `internal` has no `card`.")
     if payer_id == payee_id:
         raise Problem.at("validation_failed", "/payee_account_id", "The payee's account is the payer's own.")
     await ctx.load((ACCOUNTS, payer_id), (ACCOUNTS, payee_id))
@@ -99,7 +122,7 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> str:
     _check_account(command, payer, "/payer_account_id")
     payee = await ctx.referenced(ACCOUNTS, payee_id, "/payee_account_id")
     _check_account(command, payee, "/payee_account_id")
-    return payee_id
+    return payer_id, payee_id
 
 
 async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
@@ -107,6 +130,11 @@ async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     if command.payee_account_id is not None:
         detail = f"The method `{command.method}` has no `payee_account_id`: its receiver is in `{command.method}`."
         raise Problem.at("validation_failed", "/payee_account_id", detail)
+    if command.card is not None:
+        raise Problem.at("validation_failed", "/card", f"The method `{command.method}` has no `card`.")
+    if command.payer_account_id is None:
+        detail = f"Field required with the method `{command.method}`"
+        raise Problem.at("validation_failed", "/payer_account_id", detail)
     receiver: Command | None = getattr(command, command.method)
     if receiver is None:
         raise Problem.at(
@@ -116,7 +144,28 @@ async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     part = await sealed_receiver(ctx, rail, command.method, receiver, command.amount.value)
     payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
     _check_account(command, payer, "/payer_account_id")
-    payment = await _new_payment(command, ctx, clearing_account(command.method, rail.currency))
+    payment = await _new_payment(command, ctx, payer["id"], clearing_account(command.method, rail.currency))
+    return {**payment, "rail": part}
+
+
+async def _new_card_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
+    """Check a card payment, and return it with the gateway's clearing account as its payer."""
+    refuse_card_number(command.model_dump(mode="json"))
+    if command.payer_account_id is not None:
+        detail = "The method `card` has no `payer_account_id`: the card is in `card`."
+        raise Problem.at("validation_failed", "/payer_account_id", detail)
+    if command.pix is not None:
+        raise Problem.at("validation_failed", "/pix", "The method `card` has no `pix`.")
+    for field in ("card", "payee_account_id"):
+        if getattr(command, field) is None:
+            raise Problem.at("validation_failed", f"/{field}", "Field required with the method `card`")
+    assert command.card is not None
+    assert command.payee_account_id is not None
+    rail = rail_of(ctx, command.method, command.amount)
+    part = await sealed_receiver(ctx, rail, command.method, command.card, command.amount.value)
+    payee = await referenced_account(ctx, command.payee_account_id, "/payee_account_id")
+    _check_account(command, payee, "/payee_account_id")
+    payment = await _new_payment(command, ctx, clearing_account(command.method, rail.currency), payee["id"])
     return {**payment, "rail": part}
 
 
@@ -127,7 +176,7 @@ def _check_account(command: CreatePayment, account: AccountDocument, pointer: st
         raise Problem.at("currency_mismatch", pointer, f"The currency of the account is {account['currency']}.")
 
 
-async def _new_payment(command: CreatePayment, ctx: Context, payee_id: str) -> PaymentDocument:
+async def _new_payment(command: CreatePayment, ctx: Context, payer_id: str, payee_id: str) -> PaymentDocument:
     payment_id = ctx.new_id("pay")
     return {
         "id": payment_id,
@@ -142,7 +191,7 @@ async def _new_payment(command: CreatePayment, ctx: Context, payee_id: str) -> P
         "capture_amount": None,
         "method": command.method,
         "rail": None,
-        "payer_account_id": command.payer_account_id,
+        "payer_account_id": payer_id,
         "payee_account_id": payee_id,
         "capture": command.capture,
         "reference": command.reference,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from functions.payments._access import refundable_payment
+from functions.payments._card import refuse_card_number_about
 from functions.payments._payment import update_payment
 from functions.payments._refund import refund_created_fact
 from functions.payments._refund_resource import Refund, refund_progress, refund_resource
@@ -43,6 +44,7 @@ async def create_refund(payment_id: str, command: CreateRefund, ctx: Context) ->
     to a receiver elsewhere cannot be refunded: only its receiver can return the money.
     """
     payment = await refundable_payment(ctx, payment_id)
+    refuse_card_number_about(payment, command)
     if is_system_account(payment["payee_account_id"]):
         detail = f"A payment by `{payment['method']}` cannot be refunded here: only its receiver can return the money."
         raise Problem("illegal_state", detail)

@@ -8,7 +8,7 @@ from functions.payments._capture import capture_fact
 from functions.payments._creation import created_fact
 from functions.payments._payment import parties, transition, update_payment
 from functions.payments._rail import drive_rail_payment
-from functions.payments._refund import posting_requested_fact, refund_created_fact
+from functions.payments._refund import refund_created_fact, request_refund
 from shared.context import saga
 from shared.context.context import Context
 from shared.functions.decorators import event_function
@@ -58,6 +58,6 @@ async def _drive_refund(ctx: Context, refund: RefundDocument) -> None:
         payment = await ctx.referenced(PAYMENTS, refund["payment_id"], "/payment_id")
         update_payment(ctx, payment, refund_created_fact(refund, attempt))
     else:
-        ctx.emit(posting_requested_fact(refund, attempt))
+        request_refund(ctx, refund, attempt)
     due_at = await saga.begin(ctx, "refund", refund["id"], attempt)
     ctx.update(REFUNDS, refund, attempt=attempt, due_at=due_at, updated_at=ctx.now_text)

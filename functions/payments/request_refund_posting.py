@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from events.holds import FundsHeld
 from functions.payments._payee import payee_failure
-from functions.payments._refund import end_as_failed, posting_requested_fact
+from functions.payments._refund import end_as_failed, request_refund
 from functions.payments._states import refund_is_final
 from shared.context import saga
 from shared.context.context import Context
@@ -33,6 +33,6 @@ async def request_refund_posting(event: FundsHeld, ctx: Context) -> None:
             return
         attempt = 1
     # Not in the payment's timeline: the payment does not change, so refunds of one payment do not conflict here.
-    ctx.emit(posting_requested_fact(refund, attempt))
+    request_refund(ctx, refund, attempt)
     due_at = await saga.begin(ctx, "refund", refund["id"], attempt)
     ctx.update(REFUNDS, refund, status="processing", attempt=attempt, due_at=due_at, updated_at=ctx.now_text)

@@ -9,6 +9,7 @@ from pydantic import Field
 from events.failure import Failure
 from events.payments.failed import PaymentFailed
 from functions.payments._access import visible_payment
+from functions.payments._card import refuse_card_number_about
 from functions.payments._payment import parties, transition
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
 from functions.payments._rail import rail_part, request_posting
@@ -46,6 +47,7 @@ async def resolve_review(payment_id: str, command: ResolveReview, ctx: Context) 
     payment = await visible_payment(ctx, payment_id)
     if person_of(ctx) is not None:
         raise Problem("insufficient_scope", "A review is resolved by a token of a service, not of a person.")
+    refuse_card_number_about(payment, command)
     if payment["status"] != "review":
         raise Problem("illegal_state", f"The payment is {payment['status']}; only one in review can be resolved.")
     part = rail_part(payment)

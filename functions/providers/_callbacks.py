@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from functions.providers._card import PROVIDER as CARD
+from functions.providers._card_callbacks import process_card_event
 from functions.providers._matching import process_receipt
 from functions.providers._reports import process_report
 from shared.context.context import Context
@@ -30,6 +32,10 @@ async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> Ca
         raise Problem("not_found", "There is no such provider.")
     secret, window = await _secret(provider, ctx), ctx.signature_window_seconds
     about = (request.headers, request.body)
+    if provider == CARD:
+        event = ctx.card_gateway.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
+        await process_card_event(ctx, event)
+        return CallbackTaken(received=1)
     if payment_rail is not None:
         reports = payment_rail.read_reports(*about, secret=secret, now=ctx.now, window_seconds=window)
         if reports is not None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from functions.providers._card_settlements import settled_movements
 from functions.providers._pairing import Movement
 from shared.context.context import Context
 from shared.context.ledger_periods import entries_between
 from shared.core.problems import Problem
 from shared.ports.documents import Query
-from shared.ports.ledger import Entry
+from shared.ports.ledger import Cause, Entry
 from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
+from shared.records.rail_payments import RAIL_PAYMENTS
 
 
 async def ledger_movements(ctx: Context, account_id: str, since: str, until: str, limit: int) -> list[Movement]:
@@ -27,10 +29,17 @@ async def ledger_movements(ctx: Context, account_id: str, since: str, until: str
 
 
 async def reported_movements(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
-    """Return the payments that a provider reported in a period.
+    """Return the payments that a provider reported in a period; of the card gateway, its settlement report.
 
-    Raises Problem `validation_failed` when there are more than `limit`.
+    Raises Problem `validation_failed` when there are more than `limit`, and `dependency_unavailable` when the gateway
+    does not answer.
     """
+    if provider == "card":
+        settled: list[Movement] = []
+        async for movement in settled_movements(ctx, since, until):
+            settled.append(movement)
+            _require_few(len(settled), limit)
+        return settled
     query = Query({"provider": provider}, ranges={"received_at": (since, until)}, limit=limit + 1)
     found = await ctx.find(RECEIPTS, query)
     _require_few(len(found), limit)
@@ -50,8 +59,19 @@ def _require_few(count: int, limit: int) -> None:
 async def _movement(ctx: Context, entry: Entry) -> Movement:
     transfer = await ctx.ledger.transfer(ctx.tenant_id, entry.transfer_id)
     reference = None
-    if transfer is not None and transfer.cause.type == "deposit":
-        deposit = await ctx.get(DEPOSITS, transfer.cause.id)
-        reference = deposit["end_to_end_id"] if deposit is not None else None
+    if transfer is not None:
+        reference = await _reference(ctx, transfer.cause)
     amount = entry.amount if entry.direction == "debit" else -entry.amount
     return Movement(f"{entry.transfer_id}.{entry.leg}", amount, entry.recorded_at, reference)
+
+
+async def _reference(ctx: Context, cause: Cause) -> str | None:
+    """Return the provider's id of the payment that a transfer records, or None without one."""
+    if cause.type == "deposit":
+        deposit = await ctx.get(DEPOSITS, cause.id)
+        return None if deposit is None else deposit["end_to_end_id"]
+    if cause.type == "payment":
+        payment = await ctx.get(RAIL_PAYMENTS, cause.id)
+        return None if payment is None else payment["reference"]
+    # Our id of a refund is its reference at the card gateway.
+    return cause.id

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from events.rail_payments import (
+    CardPaymentConfirmed,
+    CardPaymentRefused,
+    CardPaymentSent,
     PixPaymentConfirmed,
     PixPaymentRefused,
     PixPaymentSent,
@@ -35,5 +38,20 @@ def _pix_refused(fields: dict[str, Any]) -> RailPaymentRefused:
     return PixPaymentRefused(**fields)
 
 
-RAIL_FACTS: Final[dict[str, RailFacts]] = {"pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused)}
+def _card_sent(fields: dict[str, Any]) -> RailPaymentSent:
+    return CardPaymentSent(**fields)
+
+
+def _card_confirmed(fields: dict[str, Any]) -> RailPaymentConfirmed:
+    return CardPaymentConfirmed(**fields)
+
+
+def _card_refused(fields: dict[str, Any]) -> RailPaymentRefused:
+    return CardPaymentRefused(**fields)
+
+
+RAIL_FACTS: Final[dict[str, RailFacts]] = {
+    "pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused),
+    "card": RailFacts(_card_sent, _card_confirmed, _card_refused),
+}
 """The facts of each rail, by the payment method."""

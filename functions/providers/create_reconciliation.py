@@ -52,10 +52,11 @@ class CreateReconciliation(Command):
 async def create_reconciliation(command: CreateReconciliation, ctx: Context) -> Reconciliation:
     """Compare a provider's statement with its clearing account.
 
-    The statement consists of the payments that the provider has reported. A movement is matched by its reference and
-    amount, then by rules; what an operator has matched stays matched. A pair belongs to the period when one of its
-    movements does. At most 2,000 movements on each side (LASTRO_RECONCILIATION_MOVEMENTS) are compared, those of 24
-    hours before and after the period included.
+    The statement consists of the payments that the provider has reported; of the provider `card`, it is the gateway's
+    settlement report, which is read now. A movement is matched by its reference and amount, then by rules; what an
+    operator has matched stays matched. A pair belongs to the period when one of its movements does. At most 2,000
+    movements on each side (LASTRO_RECONCILIATION_MOVEMENTS) are compared, those of 24 hours before and after the period
+    included.
     """
     if command.since > command.to:
         raise Problem.at("validation_failed", "/to", "`to` must not be before `from`.")

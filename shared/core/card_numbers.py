@@ -19,6 +19,8 @@ _MASK: Final = "***"
 _GROUPS: Final = re.compile(r"\d+(?:[\s\u200b\u00ad_.\-\u2010-\u2015\u2212]{1,3}\d+)*")
 """Digits of any script, in groups with up to three separators between two of them."""
 _GROUP: Final = re.compile(r"\d+")
+_OWN_ID: Final = re.compile(r"(?<![A-Za-z0-9])[a-z]{2,5}_[0-9a-f]{32}(?![A-Za-z0-9])")
+"""An id of the platform. Its hexadecimal digits may look like a card number."""
 _WITHOUT_FRACTION: Final = 1e20
 
 
@@ -69,6 +71,8 @@ def _is_found_in(item: Any) -> bool:
 def _card_numbers(text: str) -> Iterator[tuple[int, int]]:
     """Yield the begin and end of each card number: one or several whole groups of digits, or a part of a group that is
     longer than a card number. They do not overlap. The time is linear in the length of the text."""
+    if "_" in text:
+        text = _OWN_ID.sub(lambda own: "x" * len(own[0]), text)
     for run in _GROUPS.finditer(text):
         if run.end() - run.start() < SHORTEST:
             continue

@@ -30,7 +30,7 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "The available balance is too low",
         "a payment that is `declined`; a refund that is `failed`",
         "The account that pays has less available than the amount. Available is the posted balance plus the overdraft "
-        "limit, less what is held for other payments and refunds.",
+        "limit, less what is held for other payments and refunds. Of a card payment, the card has not enough.",
         "Add funds to the account or use a smaller amount, and create a new payment or refund.",
     ),
     FailureReason(
@@ -62,6 +62,35 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "of the day or night. `detail` names the limit.",
         "Use a smaller amount, wait for the next day or night, or raise the limit, which takes 24 hours. Then create a "
         "new payment.",
+    ),
+    FailureReason(
+        "card_declined",
+        "The card's issuer has declined the payment",
+        "a card payment that is `declined`",
+        "The issuer of the card, or the gateway, did not authorize the amount. `detail` has the gateway's reason where "
+        "it gives one. Nothing is held on the card.",
+        "Ask the cardholder to use another card or to call the issuer, and create a new payment.",
+    ),
+    FailureReason(
+        "card_expired",
+        "The card has expired",
+        "a card payment that is `declined`",
+        "The card's date of expiry has passed.",
+        "Ask the cardholder for another card, and create a new payment with its token.",
+    ),
+    FailureReason(
+        "card_blocked",
+        "The card is blocked",
+        "a card payment that is `declined`",
+        "The issuer has blocked the card, for example because it was reported as lost or stolen.",
+        "Do not try the card again. Ask the cardholder for another card.",
+    ),
+    FailureReason(
+        "invalid_card_token",
+        "The card's token is not valid",
+        "a card payment that is `declined`",
+        "The gateway did not issue the token, or the token was used or has expired.",
+        "Get a new token from the gateway, and create a new payment.",
     ),
     FailureReason(
         "currency_mismatch",

@@ -28,6 +28,10 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    @classmethod
+    def refuse_invalid(cls, value: Any) -> None:
+        """Raise a more specific Problem than the list of invalid fields, for the JSON value of an invalid body."""
+
 
 def _digits(value: object) -> object:
     """Raise ValueError for text that pydantic would read as an integer, but that is not plain decimal digits."""

@@ -29,6 +29,7 @@ from shared.http.files import File
 from shared.http.idempotent_answers import REPLAYED, Record
 from shared.http.messages import MUTATING, HttpRequest, HttpResponse, Stream
 from shared.http.methods import handler_for
+from shared.http.models import Command
 from shared.http.operation import Access, HttpOperation, Progress
 from shared.http.query_string import parse_query
 from shared.http.request_id import request_id_of
@@ -442,7 +443,10 @@ def _validate_body(operation: HttpOperation, value: Any) -> BaseModel:
     try:
         return operation.command.model_validate(value)
     except ValidationError as error:
-        raise body_problem(error) from None
+        problem = body_problem(error)
+    if issubclass(operation.command, Command):
+        operation.command.refuse_invalid(value)
+    raise problem
 
 
 def _validate_query(model: type[BaseModel], raw: str) -> BaseModel:

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 import orjson
 
+from shared.core.card_numbers import without_card_numbers
 from shared.core.problems import Problem
 
 MAX_DEPTH: Final = 32
@@ -153,7 +154,8 @@ def _duplicate(text: str) -> Problem:
     except RecursionError:
         return _too_deep(MAX_DEPTH)
     pointer = _first_duplicate(tree)
-    return Problem.at("malformed_request", pointer, "The object has this key more than once.")
+    # The key is the sender's, and may be a card number.
+    return Problem.at("malformed_request", without_card_numbers(pointer), "The object has this key more than once.")
 
 
 def _first_duplicate(tree: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.core.card_numbers import without_card_numbers
 from shared.core.problems import FieldError, Problem
 
 _MAX_ERRORS = 50
@@ -33,7 +34,8 @@ def _found(error: ValidationError) -> list[ErrorDetails]:
 
 def _pointer(location: tuple[int | str, ...]) -> str:
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in location if part != "[key]"]
-    return "".join("/" + part for part in parts)
+    # The name of a field is the sender's, and may be a card number.
+    return without_card_numbers("".join("/" + part for part in parts))
 
 
 def _sentence(message: str) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from shared.ports.rail_payments import RailPaymentStatus, RailReport
 
 AuthorizationStatus = Literal["pending", "authorized", "declined", "canceled", "expired"]
 """`pending`: the issuer has not answered. `canceled`: the authorization was given back. `expired`: it was not captured
@@ -64,6 +66,24 @@ class CardPayment(NamedTuple):
     refunds: Sequence[CardMovement]
     report: dict[str, Any]
     """The gateway's JSON object of the payment, with personal data and card numbers masked."""
+
+
+_CAPTURE_STATUSES: Final[Mapping[MovementStatus, RailPaymentStatus]] = {
+    "pending": "processing",
+    "succeeded": "settled",
+    "failed": "refused",
+}
+
+
+def capture_report(payment: CardPayment) -> RailReport | None:
+    """Return what the gateway says about the capture of a payment, or None when it has none."""
+    capture = payment.capture
+    if capture is None:
+        return None
+    status = _CAPTURE_STATUSES[capture.status]
+    code = (capture.code or "unknown") if status == "refused" else ""
+    detail = "The card gateway did not capture the payment." if status == "refused" else ""
+    return RailReport(payment.reference, status, capture.amount, code, detail, None, payment.report)
 
 
 class CardEvent(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any, Final
 from shared.ports.documents import Collection
 from shared.records.accounts import ACCOUNTS, HOLDS, USAGES
 from shared.records.audits import AUDITS
+from shared.records.card_payments import CARD_EVENTS, CARD_PAYMENTS, CARD_REFUNDS
 from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
@@ -31,6 +32,9 @@ from shared.records.webhooks import WEBHOOK_DELIVERIES, WEBHOOK_ENDPOINTS, WEBHO
 COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     ACCOUNTS,
     AUDITS,
+    CARD_EVENTS,
+    CARD_PAYMENTS,
+    CARD_REFUNDS,
     CHARGES,
     CLIENTS,
     CLIENT_REGISTRATIONS,

@@ -2,7 +2,7 @@
 
 Without an answer the outcome is unknown: the adapter asks for the payment by our id, and raises OutcomeUnknown when
 that shows no effect or is not answered either. It is never a refusal. A retry is safe, because each command has an
-idempotency key, which is our id of the payment, capture or refund.
+idempotency key, which has our id of the payment, capture or refund.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from shared.adapters.card.captures import CardCaptures
 from shared.adapters.card.formats import CURRENCY, MAX_AMOUNT
 from shared.adapters.providers.credentials import Credentials
 from shared.core.clock import format_time
@@ -54,6 +56,11 @@ class CardHttpGateway(Adapter):
         # Made at the first request, because most functions send none.
         self._api: ProviderClient | None = None
 
+    @cached_property
+    def captures(self) -> CardCaptures:
+        """The captures of authorized payments, as payments over a rail."""
+        return CardCaptures(self)
+
     @property
     def is_configured(self) -> bool:
         return bool(self._base_url)
@@ -70,7 +77,11 @@ class CardHttpGateway(Adapter):
             text = order.description
             body["description"] = text if len(text) <= MAX_DESCRIPTION else f"{text[: MAX_DESCRIPTION - 1]}…"
         return await self._command(
-            "/v1/payments", body, key=order.reference, payment=order.reference, is_done=lambda _found: True
+            "/v1/payments",
+            body,
+            key=f"authorize/{order.reference}",
+            payment=order.reference,
+            is_done=lambda _found: True,
         )
 
     async def payment(self, reference: str) -> CardPayment | None:
@@ -88,7 +99,7 @@ class CardHttpGateway(Adapter):
         return await self._command(
             f"/v1/payments/{payment_id}/captures",
             body,
-            key=reference,
+            key=f"capture/{reference}",
             payment_id=payment_id,
             is_done=lambda found: found.capture is not None and found.capture.reference == reference,
         )
@@ -107,7 +118,7 @@ class CardHttpGateway(Adapter):
         return await self._command(
             f"/v1/payments/{payment_id}/refunds",
             body,
-            key=reference,
+            key=f"refund/{reference}",
             payment_id=payment_id,
             is_done=lambda found: any(refund.reference == reference for refund in found.refunds),
         )

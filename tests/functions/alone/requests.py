@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from events.failure import Failure
-from events.holds import FundsHeld, FundsRefused
+from events.holds import FundsHeld, FundsRefused, FundsReleased
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.notifications import NotificationDue
 from events.payments.canceled import PaymentCanceled
@@ -22,6 +22,7 @@ from shared.core.clock import SystemClock, format_time
 from shared.core.envelope import Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.money import Money
+from shared.records.system_accounts import clearing_account
 from tests.functions.alone.story import CALLBACK_SECRET, CLEARING, TENANT, Story
 from tests.functions.providers.rail import OPEN_MOVEMENTS
 
@@ -296,6 +297,24 @@ def _confirmed(story: Story) -> Envelope:
     return _event(fact)
 
 
+def _refund_overdue(story: Story) -> Envelope:
+    event = SagaOverdue(saga_id=story.refund, saga_type="refund", step="processing", attempt=1)
+    return _event(event, causetype="refund")
+
+
+def _released(story: Story) -> Envelope:
+    amount = Money(value=2_000, currency="BRL")
+    fact = FundsReleased(
+        account_id=clearing_account("card", "BRL"),
+        hold_id="hld_1",
+        amount=amount,
+        cause_type="payment",
+        cause_id=story.authorized,
+        reason="canceled",
+    )
+    return _event(fact, causetype="payment", via="rail")
+
+
 def _processing_overdue(story: Story) -> Envelope:
     event = SagaOverdue(saga_id=story.over_rail, saga_type="payment", step="processing", attempt=1)
     return _event(event, causetype="payment")
@@ -374,11 +393,14 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "payments/settle_refund": lambda s: _posted(s, "refund"),
     "payments/submit": _sent,
     "providers/expire_pix_charges": _tick,
+    "providers/authorize_card": lambda s: s.events["lastro.payment.created.v1"],
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
     "providers/poll_payments": _tick,
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
+    "providers/refund_card": _refund_overdue,
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "providers/submit_payment": _processing_overdue,
+    "providers/void_card": _released,
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,

@@ -69,6 +69,14 @@ def test_what_is_no_card_number_is_not_found(text: str) -> None:
     assert not holds_card_number(text)
 
 
+def test_an_id_of_the_platform_is_no_card_number() -> None:
+    """The digits of an id of the platform are not taken for a card number; those of a longer text are."""
+    id = f"acc_{VISA}aaaaaaaaaaaaaaaa"
+    assert not holds_card_number(f"to {id}.")
+    assert holds_card_number(f"{id}f")
+    assert holds_card_number(f"{id} {VISA}")
+
+
 @pytest.mark.parametrize(
     ("value", "pointer"),
     [

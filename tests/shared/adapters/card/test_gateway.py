@@ -81,10 +81,10 @@ def refund(gateway: CardHttpGateway) -> Awaitable[CardPayment]:
 
 
 EFFECTS: tuple[tuple[Command, str, str, dict[str, Any], str], ...] = (
-    (authorize, "/v1/payments", "pay_1", PAYMENT, "/v1/payments"),
-    (capture, "/v1/payments/gwp_1/captures", "cap_1", CAPTURED, "/v1/payments/gwp_1"),
+    (authorize, "/v1/payments", "authorize/pay_1", PAYMENT, "/v1/payments"),
+    (capture, "/v1/payments/gwp_1/captures", "capture/cap_1", CAPTURED, "/v1/payments/gwp_1"),
     (cancel, "/v1/payments/gwp_1/cancel", "cancel/pay_1", PAYMENT | {"status": "canceled"}, "/v1/payments/gwp_1"),
-    (refund, "/v1/payments/gwp_1/refunds", "rfd_1", REFUNDED, "/v1/payments/gwp_1"),
+    (refund, "/v1/payments/gwp_1/refunds", "refund/rfd_1", REFUNDED, "/v1/payments/gwp_1"),
 )
 """For each command: its path, its idempotency key, a payment that shows its effect, and the path that reads it."""
 
@@ -220,7 +220,7 @@ async def test_a_token_is_sent_with_the_idempotency_key() -> None:
     provider.gateway = CardHttpGateway(BASE, client, Credentials("lastro", "hush"))
     await authorize(provider.gateway)
     assert asked[1].headers["authorization"] == "Bearer t1"
-    assert asked[1].headers["idempotency-key"] == "pay_1"
+    assert asked[1].headers["idempotency-key"] == "authorize/pay_1"
 
 
 async def test_a_payment_is_found_by_our_id() -> None:
