@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Client
+from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Platform, Tenant
 from cli.output import console, print_json
 from cli.payments import all_pages
@@ -84,16 +85,51 @@ def show(
 
 @app.command()
 def replay(
-    letter_id: Id,
+    letter_id: Annotated[str | None, typer.Argument(help="The dead letter's id; without it, by the filters.")] = None,
     *,
+    type_: Annotated[str | None, typer.Option("--type", help="All of events of this type.")] = None,
+    consumer: Annotated[str | None, typer.Option("--consumer", help="All of this function.")] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="TIME", help="All that were parked before this time (RFC 3339).")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that are parked.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     tenant: Tenant = None,
     platform: Platform = False,
     as_json: Json = False,
 ) -> None:
-    """Publish the event again; functions that have processed it do nothing."""
+    """Publish events again, one or all that fit the filters; functions that have processed them do nothing."""
+    filters = {name: value for name, value in (("type", type_), ("consumer", consumer), ("before", before)) if value}
+    if (letter_id is not None) + bool(filters) + all_ != 1:
+        raise CliError("name a dead letter, or filters (--type, --consumer, --before), or --all", 2)
     with Client.of(data_dir, tenant=tenant, platform=platform) as client:
-        _print_letter(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
+        if letter_id is not None:
+            _print_letter(client.post(_path(letter_id, "replay", platform=platform)), as_json=as_json)
+            return
+        _replay_all(client, _path("replay", platform=platform), filters, as_json=as_json)
+
+
+def _replay_all(client: Client, path: str, filters: dict[str, str], *, as_json: bool) -> None:
+    """Replay page by page, with the progress on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    examined, replayed, cursor = 0, list[str](), None
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("0 replayed")
+        while True:
+            answer = client.post(path, filters if cursor is None else {"cursor": cursor})
+            examined += answer["examined"]
+            replayed += answer["replayed"]
+            progress.update(task, description=f"{len(replayed)} replayed of {examined} that are parked")
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                break
+    if as_json:
+        print_json({"examined": examined, "replayed": replayed})
+    else:
+        print(f"{len(replayed)} of {examined} parked dead letters are replayed")
 
 
 @app.command()

@@ -8,7 +8,15 @@ from events.dead_letters import DeadLetterDiscarded, DeadLetterEvent, DeadLetter
 from shared.context.context import Context
 from shared.core.envelope import Envelope
 from shared.core.problems import Problem
-from shared.records.dead_letters import DEAD_LETTERS, DeadLetterDocument
+from shared.records.dead_letters import DEAD_LETTERS, DeadLetterDocument, DeadLetterStatus
+
+DEAD_LETTER_CHANGES: Final[dict[DeadLetterStatus, frozenset[DeadLetterStatus]]] = {
+    "parked": frozenset({"replayed", "discarded"}),
+    # The delivery has failed again.
+    "replayed": frozenset({"parked"}),
+    "discarded": frozenset(),
+}
+"""The statuses that may follow each status."""
 
 REPLAYS: Final = "replays"
 """Extension attribute of a replayed event: the number of its replays. With it, a new failure is distinguished from the
@@ -20,7 +28,11 @@ async def replay(dead_letter_id: str, ctx: Context) -> DeadLetterDocument:
 
     Raises Problem `not_found`, or `illegal_state` when the dead letter is not parked.
     """
-    letter = await _parked(dead_letter_id, ctx)
+    return replay_parked(await _required(dead_letter_id, "replayed", ctx), ctx)
+
+
+def replay_parked(letter: DeadLetterDocument, ctx: Context) -> DeadLetterDocument:
+    """Publish the event of a dead letter that is parked."""
     event = Envelope.of(letter["event"], letter["data"].encode())
     ctx.publish(event.with_extensions({REPLAYS: str(letter["attempts"])}))
     emit(DeadLetterReplayed(**dead_letter_parts(letter)), ctx)
@@ -32,7 +44,7 @@ async def discard(dead_letter_id: str, reason: str, ctx: Context) -> DeadLetterD
 
     Raises Problem `not_found`, or `illegal_state` when the dead letter is not parked.
     """
-    letter = await _parked(dead_letter_id, ctx)
+    letter = await _required(dead_letter_id, "discarded", ctx)
     emit(DeadLetterDiscarded(**dead_letter_parts(letter), reason=reason), ctx)
     return ctx.update(DEAD_LETTERS, letter, status="discarded", reason=reason, updated_at=ctx.now_text)
 
@@ -52,8 +64,9 @@ def dead_letter_parts(letter: DeadLetterDocument) -> dict[str, Any]:
     }
 
 
-async def _parked(dead_letter_id: str, ctx: Context) -> DeadLetterDocument:
+async def _required(dead_letter_id: str, status: DeadLetterStatus, ctx: Context) -> DeadLetterDocument:
+    """Return a dead letter that may change to the status."""
     letter = await ctx.required(DEAD_LETTERS, dead_letter_id)
-    if letter["status"] != "parked":
+    if status not in DEAD_LETTER_CHANGES[letter["status"]]:
         raise Problem("illegal_state", f"The dead letter is {letter['status']} already.")
     return letter

@@ -147,6 +147,10 @@ class Settings(NamedTuple):
     ledger_seal_entries: int = 50_000
     ledger_seal_grace_seconds: int = 900
     reconciliation_movements: int = 2_000
+    retention_dead_letters_days: int = 90
+    retention_deliveries_days: int = 30
+    retention_documents: int = 100_000
+    retention_notifications_days: int = 90
     statement_pdf_lines: int = 10_000
     statement_total_lines: int = 10_000
     trace_ratio: float = 1.0

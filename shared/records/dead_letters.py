@@ -55,5 +55,5 @@ DEAD_LETTERS: Final = Collection(
     owner="operations",
     document=DeadLetterDocument,
     changes=DeadLetterChanges,
-    indexes=(Index(("letter_key",), unique=True), Index(("status", "parked_at"))),
+    indexes=(Index(("letter_key",), unique=True), Index(("status", "parked_at")), Index(("status", "updated_at"))),
 )

@@ -97,5 +97,5 @@ NOTIFICATIONS: Final = Collection(
     owner="notifications",
     document=NotificationDocument,
     changes=NotificationChanges,
-    indexes=(Index(("status", "due_at"), sparse=True),),
+    indexes=(Index(("status", "due_at"), sparse=True), Index(("status", "updated_at"))),
 )

@@ -134,5 +134,5 @@ WEBHOOK_DELIVERIES: Final = Collection(
     owner="webhooks",
     document=WebhookDeliveryDocument,
     changes=WebhookDeliveryChanges,
-    indexes=(Index(("endpoint_id",)), Index(("status", "due_at"), sparse=True)),
+    indexes=(Index(("endpoint_id",)), Index(("status", "due_at"), sparse=True), Index(("status", "updated_at"))),
 )

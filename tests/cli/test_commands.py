@@ -204,6 +204,13 @@ def test_dead_letters_from_list_to_discard(lastro: Lastro, tmp_path: Path) -> No
     assert _json(lastro("dead-letters", "show", letter, "--json", *tenant))["id"] == letter
     assert "replayed" in lastro("dead-letters", "replay", letter, *tenant).stdout
     _until_parked(lastro, letter, tenant)
+    assert lastro("dead-letters", "replay", *tenant).exit_code != 0
+    assert lastro("dead-letters", "replay", letter, "--all", *tenant).exit_code != 0
+    filters = ("--type", "lastro.payment.created.v1", "--before", "2100-01-01T00:00:00Z")
+    assert letter in _json(lastro("dead-letters", "replay", *filters, "--json", *tenant))["replayed"]
+    _until_parked(lastro, letter, tenant)
+    none = lastro("dead-letters", "replay", "--consumer", "ledger-post-transfer", *tenant)
+    assert none.stdout.startswith("0 of ")
     discarded = _json(lastro("dead-letters", "discard", letter, "--reason", "a test", "--json", *tenant))
     assert discarded["status"] == "discarded"
 

@@ -415,6 +415,8 @@ POST /v1/reconciliations
 GET /v1/reconciliations/*
 POST /v1/reconciliations/*/match
 GET /v1/operations/report
+POST /v1/dead-letters/replay
+POST /v1/platform/dead-letters/replay
 GET /v1/ledger/transfers/*
 GET /v1/ledger/accounts/*/entries
 GET /v1/ledger/trial-balance

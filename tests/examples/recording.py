@@ -306,6 +306,8 @@ async def _dead_letters(recorder: Recorder, deployment: Deployment, client: Clie
         await recorder.send(reader, "POST", f"{letter}/discard", {"reason": "Sent by a system that is switched off"})
         (rest,) = (await reader.read(f"{path}?status=parked"))["data"]
         await recorder.send(reader, "POST", f"{path}/{rest['id']}/replay", {})
+        await eventually(reader, f"{path}?status=parked", partial(_has, 1))
+        await recorder.send(reader, "POST", f"{path}/replay", {"type": "lastro.payment.created.v1"})
 
 
 class _Accepting:

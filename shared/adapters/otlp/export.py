@@ -173,6 +173,7 @@ class OtlpLink(Adapter):
                 [({"lastro.consumer": consumer}, histogram) for consumer, histogram in _items(telemetry.event_age)],
             ),
             *self._sums(),
+            *self._gauges(),
         ]
 
     def _histogram(self, name: str, points: Sequence[tuple[dict[str, Any], Histogram]]) -> Metric:
@@ -212,6 +213,16 @@ class OtlpLink(Adapter):
             Metric(f"lastro.{name}", "", "1", Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True))
             for name, points in by_name.items()
         ]
+
+    def _gauges(self) -> list[Metric]:
+        from opentelemetry.sdk.metrics.export import Gauge, Metric, NumberDataPoint
+
+        now = time.time_ns()
+        by_name: dict[str, list[NumberDataPoint]] = {}
+        for (name, label), value in _items(self._telemetry.gauges):
+            attributes = {"label": label} if label else {}
+            by_name.setdefault(name, []).append(NumberDataPoint(attributes, self._started_at, now, value))
+        return [Metric(f"lastro.{name}", "", "1", Gauge(points)) for name, points in by_name.items()]
 
 
 def _items(table: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
