@@ -19,6 +19,7 @@ from shared.http.operation import Access, HttpOperation
 _PORT_OF_NAME: Final = {
     "ledger": "ledger",
     "rails": "rails",
+    "payment_rails": "rails",
     "notifiers": "notifiers",
     "outgoing": "outgoing",
     "clients": "identity",

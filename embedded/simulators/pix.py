@@ -5,6 +5,7 @@
 | PUT, PATCH, GET `/cob/{txid}` · GET `/cob` | immediate charges: create, change or remove, read, list |
 | GET `/pix` · GET `/pix/{endToEndId}` | received payments |
 | PUT, GET `/pix/enviados/{endToEndId}` · GET `/pix/enviados` | payments out: order, read, list |
+| GET `/dict/{chave}` | whether there is a key, with the limits of DICT |
 | PUT, GET, DELETE `/webhook/{chave}` | the URL at which payments are reported |
 | POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
 | GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
@@ -33,8 +34,10 @@ from embedded.simulators.access import ApiAccess, ApiClient
 from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
 from embedded.simulators.pix_answers import first_error, json_answer, problem_answer
+from embedded.simulators.pix_dict import Directory
 from embedded.simulators.pix_model import (
     MAX_CHARGES,
+    NO_FAULT,
     ChargeRequest,
     FaultOrder,
     PaymentOrder,
@@ -102,7 +105,8 @@ class PixSimulator:
         post = post or HttpPost()
         self.reporter = Reporter(secret, clock, post, sleep, self._callback, self._reported)
         self.sent_reporter = Reporter(secret, clock, post, sleep, self._sent_callback, self._sent_reported)
-        self._sent = SentPayments(self._state, clock, self.sent_reporter, sleep, self._store_sent)
+        self._sent = SentPayments(self._state, clock, self.sent_reporter, sleep, self._store_sent, self._arrive)
+        self._directory = Directory(clock)
         self._routes = self._all_routes()
 
     def _all_routes(self) -> _Routes:
@@ -111,6 +115,7 @@ class PixSimulator:
             (r"/(cob)", {"GET": self._list_charges}),
             (r"/pix/enviados/([^/]+)", {"PUT": self._sent.put, "GET": self._sent.get}),
             (r"/pix/(enviados)", {"GET": self._list_sent}),
+            (r"/dict/([^/]+)", {"GET": self._directory.get}),
             (r"/pix/([^/]+)", {"GET": self._get_payment}),
             (r"/(pix)", {"GET": self._list_payments}),
             (
@@ -306,9 +311,12 @@ class PixSimulator:
             return problem_answer(422, "BrCode", "The code is not of this provider.")
         return json_answer(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
 
-    async def _receive(self, charge: SimulatedCharge, original: str, fault: ReportFault) -> SimulatedPayment:
-        """Receive a payment of a charge, and report it with the fault that was ordered."""
-        payment = self._payment(charge.txid, charge.key, original, fault)
+    async def _receive(
+        self, charge: SimulatedCharge, original: str, fault: ReportFault, end_to_end_id: str | None = None
+    ) -> SimulatedPayment:
+        """Receive a payment of a charge, and report it with the fault that was ordered. Without `end_to_end_id` one is
+        made."""
+        payment = self._payment(charge.txid, charge.key, original, fault, end_to_end_id)
         payment.webhook = charge.webhook
         if fault.name == "out_of_order":
             # The report arrives before the response, while the charge is still shown as unpaid.
@@ -330,12 +338,14 @@ class PixSimulator:
             self.reporter.begin(payment)
         return payment
 
-    def _payment(self, txid: str | None, key: str, original: str, fault: ReportFault) -> SimulatedPayment:
+    def _payment(
+        self, txid: str | None, key: str, original: str, fault: ReportFault, end_to_end_id: str | None = None
+    ) -> SimulatedPayment:
         now = self._clock.now()
         if fault.name == "wrong_amount":
             original = pix.format_amount(pix.parse_amount(original) % pix.MAX_AMOUNT + 1)
         payment = SimulatedPayment(
-            end_to_end_id=f"E{_ISPB}{now:%Y%m%d%H%M}{self._made(11)}",
+            end_to_end_id=end_to_end_id or f"E{_ISPB}{now:%Y%m%d%H%M}{self._made(11)}",
             txid=txid,
             key=key,
             original=original,
@@ -356,6 +366,12 @@ class PixSimulator:
     def _reported(self, payment: SimulatedPayment) -> None:
         payment.told = True
         self._store_payment(payment)
+
+    async def _arrive(self, sent: SentPayment) -> None:
+        """Receive a payment out that pays a charge here: payer and receiver have the same provider."""
+        charge = self._state.charges.get(sent.txid or "")
+        if charge is not None and charge.key == sent.receiver and sent.end_to_end_id not in self._state.payments:
+            await self._receive(charge, sent.moved, NO_FAULT, sent.end_to_end_id)
 
     def _sent_callback(self, payment: SentPayment) -> tuple[str | None, bytes]:
         """Return the URL and the body of the callback about a payment out."""

@@ -88,6 +88,7 @@ class SentOrder(BaseModel):
     valor: Annotated[str, AfterValidator(_known_amount)]
     pagador: _Party
     favorecido: _Party
+    txid: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,35}$")] | None = None
 
 
 class PaymentOrder(BaseModel):
@@ -234,6 +235,8 @@ class SentPayment:
     told: bool = False
     refusal: bool = False
     """Whether it ends as refused."""
+    txid: str | None = None
+    """The txid of the code that it pays."""
 
     @property
     def name(self) -> str:

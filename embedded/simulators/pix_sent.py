@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ class SentPayments:
     """The payments that the platform has ordered.
 
     `store` is called with each payment that has changed. An order is answered before its outcome, which is reported at
-    once, or as the next fault says.
+    once, or as the next fault says. `arrive` is called with each payment that was made: its receiver may be here too.
     """
 
     def __init__(
@@ -33,19 +33,21 @@ class SentPayments:
         reporter: Reporter[SentPayment],
         sleep: Sleep,
         store: Callable[[SentPayment], None],
+        arrive: Callable[[SentPayment], Awaitable[None]],
     ) -> None:
         self._state = state
         self._clock = clock
         self._reporter = reporter
         self._sleep = sleep
         self._store = store
+        self._arrive = arrive
 
     def start(self) -> None:
         """Continue with what the previous process left. Needs a running event loop."""
         for payment in self._state.sent.values():
             if payment.status == "EM_PROCESSAMENTO":
-                self._make(payment)
-            if not payment.told and payment.fault != "never":
+                self._reporter.run(self._finish(payment))
+            elif not payment.told and payment.fault != "never":
                 self._reporter.begin(payment)
 
     async def put(self, end_to_end_id: str, request: HttpRequest) -> HttpResponse:
@@ -94,6 +96,7 @@ class SentPayments:
             fault=None if fault == "late" else fault,
             seconds=0.0 if order is None or fault != "late" else order.seconds,
             refusal=order is not None and order.fault == "refused",
+            txid=wanted.txid,
         )
         self._state.add_sent(payment)
         self._store(payment)
@@ -104,17 +107,19 @@ class SentPayments:
         if payment.seconds:
             self._reporter.run(self._later(payment))
             return
-        self._make(payment)
+        await self._finish(payment)
+
+    async def _later(self, payment: SentPayment) -> None:
+        await self._sleep(payment.seconds)
+        await self._finish(payment)
+
+    async def _finish(self, payment: SentPayment) -> None:
+        """Make or refuse a payment, and report it as its fault says."""
+        payment.status = "NAO_REALIZADO" if payment.refusal else "REALIZADO"
+        self._store(payment)
+        if not payment.refusal:
+            await self._arrive(payment)
         if payment.fault == "out_of_order":
             await self._reporter.at_once(payment)
         elif payment.fault != "never":
             self._reporter.begin(payment)
-
-    async def _later(self, payment: SentPayment) -> None:
-        await self._sleep(payment.seconds)
-        self._make(payment)
-        self._reporter.begin(payment)
-
-    def _make(self, payment: SentPayment) -> None:
-        payment.status = "NAO_REALIZADO" if payment.refusal else "REALIZADO"
-        self._store(payment)

@@ -17,6 +17,7 @@ from embedded.simulators.callbacks import HttpPost, callback_secret
 from embedded.simulators.card import PREFIX as CARD_PREFIX
 from embedded.simulators.card import CardSimulator
 from embedded.simulators.pix import PREFIX, PixSimulator
+from embedded.simulators.places import OwnPlaces
 from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.pix.rail import PixHttpRail
 from shared.http.messages import HttpRequest, read_headers
@@ -92,6 +93,8 @@ async def _add_pix(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: Asy
     rail = PixHttpRail(settings.base_url.rstrip("/") + PREFIX, client=_client(gateway, settings.base_url))
     runtime.rails["pix"] = await stack.enter_async_context(rail)
     runtime.payment_rails["pix"] = rail.payments
+    if runtime.outgoing is not None:
+        runtime.outgoing = OwnPlaces(runtime.outgoing, gateway, settings.base_url)
     stack.push_async_callback(simulator.close)
     return simulator
 

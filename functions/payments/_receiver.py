@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from shared.context.context import Context
 from shared.core.money import Amount
 from shared.core.problems import Problem
 from shared.http.models import Command
-from shared.ports.rail_payments import InvalidReceiver, PaymentRail
+from shared.ports.rail_payments import InvalidReceiver, RailRules
 from shared.records.payments import PaymentMethod, RailPartDocument
 
 
@@ -31,17 +30,11 @@ class PixReceiver(Command):
         description="The text of a QR code of PIX. If it names an amount, the payment must have that amount.",
     )
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.key is None) == (self.br_code is None):
-            raise ValueError("`pix` has either `key` or `br_code`")
-        return self
 
-
-def rail_of(ctx: Context, method: PaymentMethod, amount: Amount) -> PaymentRail:
+def rail_of(ctx: Context, method: PaymentMethod, amount: Amount) -> RailRules:
     """Return the rail of a method. Raises Problem `currency_mismatch` or `validation_failed` for an amount that it does
     not move."""
-    rail = ctx.payment_rails[method]
+    rail = ctx.rail_rules[method]
     if amount.currency != rail.currency:
         raise Problem.at("currency_mismatch", "/amount/currency", f"{rail.title} moves {rail.currency}.")
     if amount.value > rail.max_amount:
@@ -51,13 +44,15 @@ def rail_of(ctx: Context, method: PaymentMethod, amount: Amount) -> PaymentRail:
 
 
 async def sealed_receiver(
-    ctx: Context, rail: PaymentRail, method: PaymentMethod, receiver: Command, amount: int
+    ctx: Context, rail: RailRules, method: PaymentMethod, receiver: Command, amount: int
 ) -> RailPartDocument:
     """Return what a payment stores of its receiver, for `amount` minor units.
 
     Raises Problem `validation_failed`, which names the field that the rail cannot read.
     """
     fields: dict[str, str] = receiver.model_dump(exclude_none=True)
+    if method == "pix" and len(fields) != 1:
+        raise Problem.at("validation_failed", "/pix", "`pix` has either `key` or `br_code`.")
     try:
         shown = rail.shown_receiver(fields, amount)
     except InvalidReceiver as error:

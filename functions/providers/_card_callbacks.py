@@ -60,7 +60,7 @@ async def _apply(scope: Context, payment: CardPayment) -> None:
     captured = await scope.get(RAIL_PAYMENTS, payment.reference)
     report = capture_report(payment)
     if captured is not None and report is not None:
-        apply_report(scope, captured, report)
+        await apply_report(scope, captured, report)
     for movement in payment.refunds:
         refund = await scope.get(CARD_REFUNDS, movement.reference)
         if refund is not None and refund["payment_id"] == payment.reference:

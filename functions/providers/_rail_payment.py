@@ -6,12 +6,14 @@ from typing import Final, Unpack
 
 from events.failure import Failure
 from events.rail_payments import RailPaymentEvent
+from functions.providers._look_ups import give_back
 from functions.providers._rail_facts import RAIL_FACTS
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.core.money import money
 from shared.ports.documents import PLATFORM
-from shared.ports.rail_payments import RailReport
+from shared.ports.rail_payments import PROVIDER_REFUSED, RailReport
+from shared.records.accounts import ACCOUNTS
 from shared.records.failure import failure_document
 from shared.records.payments import PaymentDocument
 from shared.records.rail_payments import (
@@ -36,12 +38,14 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
     rail, amount = payment["method"], payment["capture_amount"]
     assert amount is not None, "a payment is captured before it is ordered"
     reference = ctx.payment_rails[rail].reference(ctx.tenant_id, payment["id"], ctx.now)
+    payer = await ctx.get(ACCOUNTS, payment["payer_account_id"])
     made: RailPaymentDocument = {
         "id": payment["id"],
         "tenant_id": ctx.tenant_id,
         "version": 1,
         "rail": rail,
         "reference": reference,
+        "payer_user_id": None if payer is None else payer["owner_id"],
         "status": "sending",
         "amount": amount,
         "currency": payment["currency"],
@@ -78,7 +82,7 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
     return stored
 
 
-def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
+async def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
     """Change the payment as the provider reports it, and publish a new status. A report after the outcome changes
     nothing."""
     if known["status"] in FINAL:
@@ -90,10 +94,12 @@ def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -
             ctx.emit(fact_of(_changed(ctx, known, status="processing", report=report.report)))
         return
     if report.status == "settled":
+        await give_back(ctx, known)
         at = report.at or ctx.now_text
         known = _changed(ctx, known, status="settled", report=report.report, amount_moved=report.amount, reported_at=at)
     else:
-        failure = failure_document("provider_refused", f"{report.code}: {report.detail}")
+        detail = f"{report.code}: {report.detail}" if report.reason == PROVIDER_REFUSED else report.detail
+        failure = failure_document(report.reason, detail)
         known = _changed(ctx, known, status="refused", report=report.report, failure=failure)
     ctx.emit(fact_of(known))
 

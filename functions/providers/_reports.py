@@ -23,7 +23,7 @@ async def process_report(ctx: Context, rail: str, report: RailReport) -> None:
     async def apply(scope: Context) -> None:
         known = await scope.get(RAIL_PAYMENTS, found["payment_id"])
         if known is not None:
-            apply_report(scope, known, report)
+            await apply_report(scope, known, report)
 
     # Ids that derive from a cause carry the time of the id at its end.
     cause_id = f"{rail}/{report.reference}/{report.status}/{found['payment_id']}"

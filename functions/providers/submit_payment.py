@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 from events.payments.capture_requested import PaymentCaptureRequested
 from events.sweeps import SagaOverdue
+from functions.providers._look_ups import HIT, MISS, take
 from functions.providers._rail_payment import FINAL, apply_report, fact_of, remember_payment
 from shared.context.context import Context
+from shared.core.clock import parse_time
 from shared.functions.decorators import event_function
 from shared.ports.documents import Unavailable
 from shared.ports.rail import RailRefused
-from shared.ports.rail_payments import PaymentRail, RailOrder, RailReport
+from shared.ports.rail_payments import (
+    PROVIDER_REFUSED,
+    DirectoryRail,
+    PaymentRail,
+    RailOrder,
+    RailReport,
+    ReceiverRefused,
+)
 from shared.records.payments import PAYMENTS, PaymentDocument
 from shared.records.rail_payments import RAIL_PAYMENTS, RailPaymentDocument
 
+TERMS_SECONDS: Final = 60
+"""For how long the terms of a receiver are tried to be read."""
 _IN_PROGRESS: Final = frozenset({"capturing", "processing"})
 
 
@@ -53,7 +66,7 @@ async def _submit(ctx: Context, payment_id: str) -> None:
         report = await rail.state(known["reference"]) or await _send(ctx, rail, known, payment)
     if known["status"] == report.status == "processing" and payment["status"] == "capturing":
         ctx.emit(fact_of(known))
-    apply_report(ctx, known, report)
+    await apply_report(ctx, known, report)
 
 
 async def _send(ctx: Context, rail: PaymentRail, known: RailPaymentDocument, payment: PaymentDocument) -> RailReport:
@@ -61,15 +74,45 @@ async def _send(ctx: Context, rail: PaymentRail, known: RailPaymentDocument, pay
     part = payment.get("rail")
     assert part is not None, "a payment with another method than `internal` has the part of its rail"
     (receiver,) = await ctx.secrets.open([part["receiver"]])
-    order = RailOrder(
-        known["reference"],
-        known["amount"],
-        json.loads(receiver),
-        payment["description"],
-        ctx.public_url(f"/v1/providers/{known['rail']}/callbacks"),
-    )
+    callback_url = ctx.public_url(f"/v1/providers/{known['rail']}/callbacks")
     try:
-        return await rail.send(order)
+        fields = await _known_receiver(ctx, rail, known, json.loads(receiver))
+        return await rail.send(
+            RailOrder(known["reference"], known["amount"], fields, payment["description"], callback_url)
+        )
     except RailRefused as refusal:
-        ctx.log.warning("the rail refused the payment %s: %s", known["reference"], refusal.code)
-        return RailReport(known["reference"], "refused", 0, refusal.code, str(refusal), None, {})
+        ctx.log.warning("the payment %s is refused: %s", known["reference"], refusal.code)
+        reason = refusal.code if isinstance(refusal, ReceiverRefused) else PROVIDER_REFUSED
+        return RailReport(known["reference"], "refused", 0, refusal.code, str(refusal), None, {}, reason)
+
+
+async def _known_receiver(
+    ctx: Context, rail: PaymentRail, known: RailPaymentDocument, receiver: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the receiver's fields for the order. On a rail with a directory its terms are read and it is looked up.
+
+    Raises ReceiverRefused, or Unavailable when it is not known whether the receiver exists.
+    """
+    if not isinstance(rail, DirectoryRail):
+        return receiver
+    fields = await _terms(ctx, rail, known, receiver)
+    if not await take(ctx, known, HIT):
+        detail = "The payer has looked up too many receivers. Two more look-ups are possible every minute."
+        raise ReceiverRefused("look_ups_exhausted", detail)
+    if await rail.look_up(fields, f"{ctx.tenant_id}/{known['payer_user_id']}"):
+        return fields
+    await take(ctx, known, MISS - HIT)
+    raise ReceiverRefused("receiver_not_found", f"{rail.title} has no such receiver.")
+
+
+async def _terms(
+    ctx: Context, rail: DirectoryRail, known: RailPaymentDocument, receiver: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the receiver's fields with its terms, which are tried for a minute: until then nothing is ordered, so the
+    payment can fail."""
+    try:
+        return await rail.read_terms(receiver, known["amount"], ctx.outgoing, ctx.now)
+    except Unavailable as error:
+        if ctx.now - parse_time(known["created_at"]) < timedelta(seconds=TERMS_SECONDS):
+            raise
+        raise ReceiverRefused("br_code_refused", f"The terms of the receiver cannot be read: {error}.") from None

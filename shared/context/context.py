@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shared.ports.notifier import Channel, Notifier
     from shared.ports.outgoing import Outgoing
     from shared.ports.rail import Rail
-    from shared.ports.rail_payments import PaymentRail
+    from shared.ports.rail_payments import PaymentRail, RailRules
 
 Handler = Callable[..., Awaitable[Any]]
 """The coroutine of an operation. It is called with the parts of the request or event, and a context."""
@@ -110,6 +110,11 @@ class Context:
     def rails(self) -> Mapping[str, Rail]:
         """The payment rails, by the name of the provider."""
         return self.runtime.rails
+
+    @property
+    def rail_rules(self) -> Mapping[str, RailRules]:
+        """What the rails of payments accept, by the payment method. No provider is asked."""
+        return self.runtime.payment_rails
 
     @property
     def payment_rails(self) -> Mapping[str, PaymentRail]:

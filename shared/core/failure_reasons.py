@@ -133,6 +133,32 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "Correct what the provider's code names and create a new payment or deposit.",
     ),
     FailureReason(
+        "receiver_not_found",
+        "There is no such receiver",
+        "a payment that is `failed`",
+        "The directory of the rail has no entry of the receiver (PIX: of the key). Nothing was ordered, and the hold "
+        "is released. Such a look-up counts twenty times.",
+        "Ask the receiver for the key, and create a new payment.",
+    ),
+    FailureReason(
+        "look_ups_exhausted",
+        "The payer has looked up too many receivers",
+        "a payment that is `failed`",
+        "The owner of the paying account has used up the look-ups: a person has 100, a company 1,000. Each payment "
+        "takes one, a receiver that does not exist takes twenty, and a payment that is made returns one. Nothing was "
+        "ordered, and the hold is released.",
+        "Wait: two look-ups are added every minute. Then create a new payment.",
+    ),
+    FailureReason(
+        "br_code_refused",
+        "The terms of the BR Code do not fit the payment",
+        "a payment that is `failed`",
+        "A dynamic BR Code names a place where its terms are. They cannot be read there, are not signed by that place, "
+        "cannot be paid any more, or have another amount. `detail` says which. Nothing was ordered, and the hold is "
+        "released.",
+        "Ask the receiver for a new code, and create a new payment with its amount.",
+    ),
+    FailureReason(
         "review_failed",
         "A review has ended without the payment",
         "a payment that is `failed`",

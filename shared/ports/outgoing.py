@@ -1,4 +1,4 @@
-"""The port for requests to addresses that a tenant has chosen (webhooks)."""
+"""The port for requests to addresses that a tenant has chosen: of webhooks, and in BR Codes."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ class OutgoingAnswer(NamedTuple):
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
+class OutgoingDocument(NamedTuple):
+    """The response to a GET. `status_code` is None when no response came; `error` then says why."""
+
+    status_code: int | None
+    error: OutgoingError | None
+    content: bytes
+
+
 class Outgoing(Protocol):
     """Sends requests to addresses that tenants have chosen, and refuses those inside the platform's own network."""
 
@@ -53,4 +61,16 @@ class Outgoing(Protocol):
         The connection goes to an address that was checked for this request. Redirects are not followed. The whole
         exchange takes at most LASTRO_WEBHOOKS_SECONDS.
         """
+        ...
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> OutgoingDocument:
+        """Send a GET and return the response, under the same rules as `post`.
+
+        A response of more than 64 KiB is an `invalid_response`.
+        """
+        ...
+
+    def url_of(self, location: str) -> str:
+        """Return the URL of a location, which is a URL without its scheme: https, and http for this machine itself
+        where private addresses are allowed."""
         ...

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
+
+from shared.ports.rail import RailRefused
+
+if TYPE_CHECKING:
+    from shared.ports.outgoing import Outgoing
 
 RailPaymentStatus = Literal["processing", "settled", "refused"]
 """`processing`: the provider has the command. `settled`: the money has moved. `refused`: it has not, and will not."""
@@ -20,6 +25,14 @@ class InvalidReceiver(ValueError):
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
         self.field = field
+
+
+class ReceiverRefused(RailRefused):
+    """A payment is not ordered because of its receiver. `code` is the failure reason of the payment."""
+
+
+PROVIDER_REFUSED: Final = "provider_refused"
+"""The failure reason of a payment that its provider has refused."""
 
 
 class RailOrder(NamedTuple):
@@ -53,10 +66,12 @@ class RailReport(NamedTuple):
     """When the provider has moved the money (RFC 3339 in UTC, microseconds), or None."""
     report: dict[str, Any]
     """The whole report, with personal data masked."""
+    reason: str = PROVIDER_REFUSED
+    """The failure reason of a payment that is refused."""
 
 
-class PaymentRail(Protocol):
-    """Payments over one rail, through the API of one provider."""
+class RailRules(Protocol):
+    """What a rail accepts. The provider is not asked."""
 
     @property
     def title(self) -> str:
@@ -79,6 +94,10 @@ class PaymentRail(Protocol):
         Nothing is asked of the provider. Raises InvalidReceiver.
         """
         ...
+
+
+class PaymentRail(RailRules, Protocol):
+    """Payments over one rail, through the API of one provider."""
 
     def reference(self, tenant_id: str, payment_id: str, at: datetime) -> str:
         """Return the provider's reference of a payment that is first sent at `at`: always the same for the same
@@ -107,5 +126,26 @@ class PaymentRail(Protocol):
 
         `headers` have lower-case names. A callback about something else is not authenticated. Raises Problem
         `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, `malformed_request` or `validation_failed`.
+        """
+        ...
+
+
+@runtime_checkable
+class DirectoryRail(Protocol):
+    """A rail whose receivers are looked up before a payment is ordered. The look-ups of each user are limited."""
+
+    async def read_terms(
+        self, receiver: Mapping[str, str], amount: int, outgoing: Outgoing, now: datetime
+    ) -> Mapping[str, str]:
+        """Return the fields to look up and to order: those of a code whose terms are elsewhere are read there.
+
+        Raises ReceiverRefused when the terms do not fit, and Unavailable when they cannot be read now.
+        """
+        ...
+
+    async def look_up(self, receiver: Mapping[str, str], payer: str) -> bool:
+        """Return whether the directory has the receiver. `payer` identifies the user who pays.
+
+        Raises Unavailable when it is not known: the provider does not answer, or has too many look-ups.
         """
         ...

@@ -21,7 +21,7 @@ from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
-from shared.records.rail_payments import RAIL_PAYMENTS, RAIL_REFERENCES
+from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
@@ -43,6 +43,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     HOLDS,
     IDEMPOTENCY,
     LINES,
+    LOOK_UPS,
     MATCHED_MOVEMENTS,
     PAYMENTS,
     PIX_CHARGES,

@@ -18,11 +18,13 @@ class RailPaymentDocument(Document):
     `reference` is its id at the provider (PIX: the end-to-end id). It is `sending` from before the first command until
     the provider has answered: a command in this status may have arrived. `amount` is what was ordered and
     `amount_moved` what the provider reports to have moved, both in minor units. `report` is the provider's last one,
-    masked. `reported_at` is the time of a report that the money has moved.
+    masked. `payer_user_id` is the user who pays, or None when the payer is outside. `reported_at` is the time of a
+    report that the money has moved.
     """
 
     rail: str
     reference: str
+    payer_user_id: str | None
     status: RailPaymentState
     amount: int
     currency: str
@@ -62,6 +64,25 @@ def reference_id(rail: str, reference: str) -> str:
     """Return the id of the document of a reference."""
     return f"{rail}:{reference}"
 
+
+class LookUpsDocument(Document):
+    """How many receivers a user may look up at the directory of a rail. The id is the user's.
+
+    `tokens` are those at `counted_at`; one is added every 30 seconds, up to the size of the bucket.
+    """
+
+    tokens: int
+    counted_at: str
+
+
+class LookUpsChanges(TypedDict, total=False):
+    """The fields that may change."""
+
+    tokens: int
+    counted_at: str
+
+
+LOOK_UPS: Final = Collection("look_ups", owner="providers", document=LookUpsDocument, changes=LookUpsChanges)
 
 RAIL_PAYMENTS: Final = Collection(
     "rail_payments",

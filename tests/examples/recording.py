@@ -20,7 +20,7 @@ from shared.core.clock import format_time
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
 from shared.http.pipeline import JSON_TYPE
-from shared.ports.outgoing import OutgoingAnswer
+from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument
 from shared.ports.rail import callback_secret_name
 from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
@@ -320,6 +320,13 @@ class _Accepting:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
         del url, headers, body
         return OutgoingAnswer(204, None, 84)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> OutgoingDocument:
+        del url, headers
+        return OutgoingDocument(404, None, b"")
+
+    def url_of(self, location: str) -> str:
+        return f"https://{location}"
 
 
 async def _notifications(recorder: Recorder, client: Client) -> None:

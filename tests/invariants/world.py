@@ -53,7 +53,7 @@ from shared.messaging.delivery import deliver
 from shared.messaging.operation import EventOperation
 from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
-from shared.ports.outgoing import OutgoingAnswer
+from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument
 from shared.ports.rail import CHARGE_OVER, ChargeOrder, ChargeRevision, PayableCharge, RailRefused, callback_secret_name
 from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
@@ -650,6 +650,12 @@ class _AcceptingEndpoints:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
         return OutgoingAnswer(204, None, 0)
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> OutgoingDocument:
+        return OutgoingDocument(404, None, b"")
+
+    def url_of(self, location: str) -> str:
+        return f"https://{location}"
 
 
 def _answer(response: HttpResponse) -> Answer:

@@ -19,16 +19,17 @@ from urllib.parse import urlsplit
 from shared.adapters.outgoing.addresses import is_local_name, is_public
 from shared.core.settings import Settings
 from shared.ports.lifecycle import CLOSE_SECONDS, Adapter
-from shared.ports.outgoing import OutgoingAnswer, OutgoingError
+from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument, OutgoingError
 
 if TYPE_CHECKING:
     import httpcore
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024
-"""The most bytes of a response's content that are read. The rest is not read; the status counts."""
+"""The most bytes of a response's content that are read. The rest of the response to a POST does not matter."""
 _RESOLVER_THREADS: Final = 32
 _RESOLVE_SECONDS: Final = 5.0
 _REDIRECTS: Final = range(300, 400)
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Called with a host name and a port; returns numeric addresses. Raises OSError when there are none."""
@@ -43,7 +44,7 @@ class _NotResolved(Exception):
 
 
 class HttpOutgoing(Adapter):
-    """Sends POST requests to URLs that tenants have chosen. See shared.ports.outgoing.Outgoing.
+    """Sends requests to URLs that tenants have chosen. See shared.ports.outgoing.Outgoing.
 
     `resolve` replaces the resolver of the operating system. Each request has a connection of its own, which is closed
     after the response.
@@ -78,13 +79,28 @@ class HttpOutgoing(Adapter):
         return None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingAnswer:
-        self.require_open()
         started = perf_counter()
+        found = await self._request("POST", url, headers, body)
+        return OutgoingAnswer(found.status_code, found.error, round((perf_counter() - started) * 1000))
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> OutgoingDocument:
+        found = await self._request("GET", url, headers, b"")
+        if found.error is None and len(found.content) > MAX_RESPONSE_BYTES:
+            return OutgoingDocument(found.status_code, "invalid_response", b"")
+        return found
+
+    def url_of(self, location: str) -> str:
+        host = urlsplit(f"//{location}").hostname or ""
+        return f"{'http' if self._private_allowed and host in _THIS_MACHINE else 'https'}://{location}"
+
+    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> OutgoingDocument:
+        self.require_open()
         status: int | None = None
+        content = b""
         error: OutgoingError | None = None
         try:
             async with asyncio.timeout(self._seconds):
-                status = await self._exchange(url, headers, body)
+                status, content = await self._exchange(method, url, headers, body)
         except TimeoutError:
             error = "timeout"
         except _AddressRefused:
@@ -95,16 +111,16 @@ class HttpOutgoing(Adapter):
             error = _error_of(failure)
         if status is not None and status in _REDIRECTS:
             error = "redirect_refused"
-        return OutgoingAnswer(status, error, round((perf_counter() - started) * 1000))
+        return OutgoingDocument(status, error, content)
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
         await super().aclose(seconds)
         if self._resolver is not None:
             self._resolver.shutdown(wait=False, cancel_futures=True)
 
-    async def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Send the request and return the status of the response, when its head and the start of its content have
-        come."""
+    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Send the request. Return the status of the response, and its content as far as it is read: a little more than
+        MAX_RESPONSE_BYTES at most."""
         import httpcore
 
         secure = urlsplit(url).scheme == "https"
@@ -117,14 +133,14 @@ class HttpOutgoing(Adapter):
                 max_keepalive_connections=0,
                 network_backend=_backend(self._addresses),
             ) as pool,
-            pool.stream("POST", url, headers=sent, content=body) as response,
+            pool.stream(method, url, headers=sent, content=body) as response,
         ):
-            size = 0
+            content = b""
             async for chunk in response.aiter_stream():
-                size += len(chunk)
-                if size > MAX_RESPONSE_BYTES:
+                content += chunk
+                if len(content) > MAX_RESPONSE_BYTES:
                     break
-            return response.status
+            return response.status, content
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:

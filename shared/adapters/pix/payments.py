@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from shared.adapters.pix.formats import CURRENCY, MAX_AMOUNT, format_amount
 from shared.adapters.pix.keys import key_kind, masked_key
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
     from shared.adapters.pix.br_code import BrCode
+    from shared.ports.outgoing import Outgoing
 
 Send = Callable[..., Awaitable["httpx.Response"]]
 """Called with a method, a path and a JSON body. Raises Unavailable, and OutcomeUnknown."""
@@ -60,8 +62,11 @@ class PixPayments:
             return {"key": masked_key(key)}
         text = receiver["br_code"]
         code = _readable(text)
+        if code.location is not None:
+            # The terms at the location decide, and the amount in the code does not count.
+            return {"br_code": text}
         if code.key is None:
-            raise InvalidReceiver("br_code", "The code has no key of PIX, and only codes with a key can be paid")
+            raise InvalidReceiver("br_code", "The code is for recurring payments (Pix Automático) only")
         if code.amount is not None and code.amount != amount:
             detail = f"The code is of {code.amount} minor units, and the payment of {amount}"
             raise InvalidReceiver("br_code", detail)
@@ -77,13 +82,41 @@ class PixPayments:
             suffix += _ALPHANUMERIC[digit]
         return f"E{self._ispb}{at.astimezone(UTC):%Y%m%d%H%M}{suffix}"
 
+    async def read_terms(
+        self, receiver: Mapping[str, str], amount: int, outgoing: Outgoing, now: datetime
+    ) -> Mapping[str, str]:
+        """Return the key that a BR Code means, and the txid. See shared.ports.rail_payments.DirectoryRail."""
+        if "br_code" not in receiver:
+            return receiver
+        from shared.adapters.pix.terms import read_terms
+
+        code = _readable(receiver["br_code"])
+        if code.location is None:
+            assert code.key is not None, "the receiver was checked when the payment was made"
+            return {"key": code.key} if code.txid is None else {"key": code.key, "txid": code.txid}
+        terms = await read_terms(code.location, amount, outgoing, now)
+        return {"key": terms.key} if terms.txid is None else {"key": terms.key, "txid": terms.txid}
+
+    async def look_up(self, receiver: Mapping[str, str], payer: str) -> bool:
+        """Ask DICT, through the provider, for a key (`GET /dict/{chave}`). See
+        shared.ports.rail_payments.DirectoryRail."""
+        asked_by = sha256(payer.encode()).hexdigest()[:32]
+        answer = await self._send("GET", f"/dict/{quote(receiver['key'], safe='')}", parameters={"pagador": asked_by})
+        if answer.status_code == 404:
+            return False
+        if not answer.is_success:
+            raise Unavailable(f"the PIX provider answered {answer.status_code} to the look-up of a key")
+        return True
+
     async def send(self, order: RailOrder) -> RailReport:
         """Order a payment (`PUT /pix/enviados/{endToEndId}`). See shared.ports.rail_payments.PaymentRail."""
         body: dict[str, Any] = {
             "valor": format_amount(order.amount),
             "pagador": {"chave": self._key},
-            "favorecido": {"chave": _key_of(order.receiver)},
+            "favorecido": {"chave": order.receiver["key"]},
         }
+        if "txid" in order.receiver:
+            body["txid"] = order.receiver["txid"]
         if order.description:
             body["infoPagador"] = order.description[:MAX_NOTE]
         try:
@@ -141,12 +174,6 @@ def _readable(text: str) -> BrCode:
     except InvalidBrCode as error:
         reason = str(error)
         raise InvalidReceiver("br_code", reason[0].upper() + reason[1:]) from None
-
-
-def _key_of(receiver: Mapping[str, str]) -> str:
-    key = receiver.get("key") or _readable(receiver["br_code"]).key
-    assert key is not None, "the receiver was checked when the payment was made"
-    return key
 
 
 def _report(answer: httpx.Response) -> RailReport:

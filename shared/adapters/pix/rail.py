@@ -228,9 +228,11 @@ class PixHttpRail(Adapter):
         if not self.is_configured:
             raise Unavailable("no PIX provider is set (LASTRO_PIX_RAIL)")
 
-    async def _command(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    async def _command(
+        self, method: str, path: str, body: dict[str, Any] | None = None, parameters: dict[str, str] | None = None
+    ) -> httpx.Response:
         self._require_provider()
-        return await self._send(method, path, body)
+        return await self._send(method, path, body, parameters)
 
     async def _set_webhook(self, url: str) -> None:
         self._require_provider()

@@ -111,5 +111,5 @@ def test_a_function_uses_no_store_that_it_does_not_name(by_operation: dict[str, 
     assert by_operation["ledger/post_transfer"] == {"documents", "cache", "ledger", "bus"}
     assert "identity" not in by_operation["providers/receive_callback"]
     assert {id for id, ports in by_operation.items() if "outgoing" in ports} == {
-        *("webhooks/create_webhook_endpoint", "webhooks/send", "webhooks/send_due"),
+        *("providers/submit_payment", "webhooks/create_webhook_endpoint", "webhooks/send", "webhooks/send_due"),
     }

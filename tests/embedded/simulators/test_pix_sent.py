@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,11 +14,14 @@ import orjson
 import pytest
 
 from embedded.simulators.pix import PREFIX, PixSimulator
+from embedded.simulators.pix_dict import Directory
 from embedded.simulators.program import ConnectionCut
-from shared.adapters.pix.rail import PixHttpRail
+from shared.adapters.pix.rail import DEFAULT_KEY, PixHttpRail
 from shared.adapters.providers.callback_signature import sign
 from shared.core.clock import ManualClock
 from shared.http.messages import HttpRequest, HttpResponse
+from shared.ports.documents import Unavailable
+from shared.ports.rail import ChargeOrder
 from shared.ports.rail_payments import PaymentRail, RailReport
 from tests.ports.rail_payments_suite import RailPaymentsSuite, order
 
@@ -174,3 +178,39 @@ async def test_payments_out_are_listed_by_time(provider: PixProvider) -> None:
     query = f"inicio={now:%Y-%m-%d}T00:00:00Z&fim={now:%Y-%m-%d}T23:59:59Z"
     listed = orjson.loads((await provider.send("GET", "/pix/enviados", query=query)).body)
     assert [one["endToEndId"] for one in listed["pixEnviados"]] == [order(provider).reference]
+
+
+async def test_the_directory_knows_keys_and_limits_look_ups(provider: PixProvider) -> None:
+    """A key is known or not; a payer who has used up the look-ups of the directory is not answered until time has
+    passed, which is no refusal of a payment."""
+    payments = provider.http_rail.payments
+    assert await payments.look_up({"key": "ana@example.test"}, "acme/usr_1")
+    for _ in range(50):
+        assert not await payments.look_up({"key": "ana@nowhere.invalid"}, "acme/usr_1")
+    with pytest.raises(Unavailable):
+        await payments.look_up({"key": "ana@example.test"}, "acme/usr_1")
+    assert await payments.look_up({"key": "ana@example.test"}, "acme/usr_2")
+    provider.clock.advance(timedelta(minutes=1))
+    assert await payments.look_up({"key": "ana@example.test"}, "acme/usr_1")
+
+
+async def test_a_look_up_names_its_payer(provider: PixProvider) -> None:
+    """A look-up without a payer is refused, and the provider's own look-ups are limited, too."""
+    assert (await provider.send("GET", "/dict/ana@example.test")).status == 400
+    directory = Directory(provider.clock, participant_tokens=20)
+    for key, status in (("a@b.invalid", 404), ("a@b.test", 429)):
+        request = HttpRequest("GET", f"/dict/{key}", f"pagador={key}", {}, b"")
+        assert (await directory.get(key, request)).status == status
+
+
+async def test_a_payment_of_a_charge_here_arrives(provider: PixProvider) -> None:
+    """A payment out that pays a charge of the same provider is received with the same end-to-end id, once."""
+    txid = "a" * 26
+    await provider.http_rail.create_charge(ChargeOrder(txid, 1050, 60, None, "http://platform.test/callbacks"))
+    wanted = order(provider)._replace(receiver={"key": DEFAULT_KEY, "txid": txid})
+    for _ in range(2):
+        await provider.rail.send(wanted)
+        await provider.settle()
+    state = await provider.http_rail.charge_state(txid)
+    assert state is not None
+    assert [(receipt.id, receipt.amount) for receipt in state.receipts] == [(wanted.reference, 1050)]

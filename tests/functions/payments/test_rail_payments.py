@@ -144,7 +144,7 @@ async def test_a_br_code_with_a_key_is_paid_to_its_key(harness: Harness, provide
     made = await pay_out(harness, await payer_with(harness), pix={"br_code": code})
     assert "98765" not in made["pix"]["br_code"]
     await harness.run_events()
-    assert provider.orders[0].receiver == {"br_code": code}
+    assert provider.orders[0].receiver == {"key": "+5511987654321"}
 
 
 async def test_the_receiver_is_sealed_and_in_no_event(harness: Harness, provider: RecordingPayments) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -156,7 +157,7 @@ PAID_KEY = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 class RecordingPayments(PixPayments):
     """Payments out by PIX at a provider that records the orders, and knows what a test says.
 
-    `error` is raised when it is set. `lost` are references whose order arrives and whose answer is lost.
+    `error` is raised when it is set. With `loses_answers` an order arrives and its answer is lost.
     """
 
     def __init__(self) -> None:
@@ -166,6 +167,9 @@ class RecordingPayments(PixPayments):
         self.asked: list[str] = []
         self.error: Unavailable | RailRefused | None = None
         self.loses_answers = False
+        self.missing: set[str] = set()
+        """Keys that the directory does not have."""
+        self.looked_up: list[str] = []
         self.answers: RailPaymentStatus = "processing"
 
     @staticmethod
@@ -180,6 +184,13 @@ class RecordingPayments(PixPayments):
         if self.loses_answers:
             raise OutcomeUnknown("the answer is lost")
         return found
+
+    async def look_up(self, receiver: Mapping[str, str], payer: str) -> bool:
+        del payer
+        if isinstance(self.error, Unavailable):
+            raise self.error
+        self.looked_up.append(receiver["key"])
+        return receiver["key"] not in self.missing
 
     async def state(self, reference: str) -> RailReport | None:
         self.asked.append(reference)

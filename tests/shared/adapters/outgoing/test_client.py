@@ -14,8 +14,9 @@ import pytest
 from shared.adapters.outgoing.client import HttpOutgoing
 from shared.core.settings import Settings
 from shared.ports.lifecycle import Closed
+from shared.ports.outgoing import OutgoingDocument
 from tests.authority import authority
-from tests.functions.webhooks.receiver import Receiver, receiving
+from tests.functions.webhooks.receiver import Receiver, receiving, status
 
 STRICT = Settings(webhooks_seconds=30.0)
 ALLOWED = Settings(webhooks_allow_private=1, webhooks_seconds=30.0)
@@ -69,6 +70,37 @@ async def test_the_connection_goes_to_the_checked_address() -> None:
         assert (received.target, received.headers["host"]) == ("/x?y=1", f"hooks.example.com:{port}")
         assert received.headers["a"] == "b"
         assert names.asked == ["hooks.example.com"]
+
+
+async def test_a_document_is_read_within_its_bound() -> None:
+    """A GET returns the content of the response, and a longer one than 64 KiB is invalid; private addresses and
+    redirects are refused as they are for a POST."""
+    async with receiving() as receiver:
+        outgoing = HttpOutgoing(ALLOWED)
+        small = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nterms"
+        large = b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n" + b"x" * 70_000
+        receiver.answers.extend([small, large, status(302, "location: http://127.0.0.1/")])
+        found = await outgoing.get(receiver.url, {"accept": "application/jose"})
+        assert found == OutgoingDocument(200, None, b"terms")
+        assert receiver.received[0].headers["accept"] == "application/jose"
+        assert (await outgoing.get(receiver.url, {})).error == "invalid_response"
+        assert (await outgoing.get(receiver.url, {})).error == "redirect_refused"
+        await outgoing.aclose()
+        strict = HttpOutgoing(STRICT)
+        refused = await strict.get(receiver.url.replace("http:", "https:"), {})
+        assert refused == OutgoingDocument(None, "address_refused", b"")
+        await strict.aclose()
+
+
+def test_a_location_is_read_with_tls() -> None:
+    """A location has https; only where private addresses are allowed, this machine's own has http."""
+    for settings, location, scheme in (
+        (STRICT, "pix.example.com/qr/1", "https"),
+        (STRICT, "127.0.0.1:8081/qr/1", "https"),
+        (ALLOWED, "127.0.0.1:8081/qr/1", "http"),
+        (ALLOWED, "pix.example.com/qr/1", "https"),
+    ):
+        assert HttpOutgoing(settings).url_of(location) == f"{scheme}://{location}"
 
 
 async def test_the_next_address_is_tried() -> None:
