@@ -10,7 +10,8 @@ ReleaseReason = Literal["canceled", "expired", "failed", "captured_in_part"]
 
 
 class FundsHeld(AccountEvent):
-    """An amount is held on the account for a payment or refund (extension attribute `causetype`).
+    """An amount is held on the account for a payment, a refund, or a return of a received payment (extension attribute
+    `causetype`). `payment_id` is the id of the payment, or of the deposit whose payment is returned.
 
     `transfer_id` and `deadline` are always null: `lastro.refund.posting_requested.v1` carries them now. The fields
     stay because version 1 of this type is published with them.
@@ -20,7 +21,7 @@ class FundsHeld(AccountEvent):
 
     hold_id: str
     amount: Money
-    cause_type: Literal["payment", "refund"]
+    cause_type: Literal["payment", "refund", "return"]
     cause_id: str
     payment_id: str
     counterparty_account_id: str
@@ -29,12 +30,12 @@ class FundsHeld(AccountEvent):
 
 
 class FundsRefused(AccountEvent):
-    """The account cannot hold the amount for a payment or refund (extension attribute `causetype`)."""
+    """The account cannot hold the amount for a payment, refund or return (extension attribute `causetype`)."""
 
     type: ClassVar[str] = "lastro.account.funds_refused.v1"
 
     amount: Money
-    cause_type: Literal["payment", "refund"]
+    cause_type: Literal["payment", "refund", "return"]
     cause_id: str
     payment_id: str
     failure: Failure
@@ -47,6 +48,6 @@ class FundsReleased(AccountEvent):
 
     hold_id: str
     amount: Money
-    cause_type: Literal["payment", "refund"]
+    cause_type: Literal["payment", "refund", "return"]
     cause_id: str
     reason: ReleaseReason

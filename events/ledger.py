@@ -8,7 +8,7 @@ from events import topics
 from events.failure import Failure
 from shared.core.envelope import Event
 
-CauseType = Literal["payment", "refund", "deposit"]
+CauseType = Literal["payment", "refund", "deposit", "return"]
 
 
 class PostedLeg(BaseModel):

@@ -17,7 +17,8 @@ class Tick(Event):
 
 
 class SagaOverdue(Event):
-    """A payment, refund, deposit or client has exceeded the deadline of its step; its owner retries or compensates.
+    """A payment, refund, deposit, return or client has exceeded the deadline of its step; its owner retries or
+    compensates.
 
     `saga_type` is also the extension attribute `causetype`. `step` is the status in which it was found, `attempt` the
     number of the step's attempt."""
@@ -27,7 +28,7 @@ class SagaOverdue(Event):
     subject_field: ClassVar[str] = "saga_id"
 
     saga_id: str
-    saga_type: Literal["payment", "refund", "deposit", "client"]
+    saga_type: Literal["payment", "refund", "deposit", "return", "client"]
     step: str
     attempt: int
 

@@ -31,7 +31,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerRefused, RecordedTransfer, Refusal, Transfer
-from shared.ports.rail import ChargeOrder, ChargeRevision, PayableCharge, Rail
+from shared.ports.rail import ChargeOrder, ChargeRevision, PayableCharge, Rail, ReturnOrder, ReturnState
 from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
@@ -367,6 +367,24 @@ class HostileRail(PixHttpRail):
     async def revise_charge(self, revision: ChargeRevision) -> None:
         async def write() -> None:
             await self._rail.revise_charge(revision)
+
+        await self._servers.write(object(), write, _away, _away)
+
+    async def request_return(self, order: ReturnOrder) -> ReturnState:
+        made: list[ReturnState] = []
+
+        async def write() -> None:
+            made.append(await self._rail.request_return(order))
+
+        await self._servers.write(object(), write, _away, _away)
+        return made[-1]
+
+    async def return_state(self, payment_id: str, reference: str) -> ReturnState | None:
+        return await self._rail.return_state(payment_id, reference)
+
+    async def answer_fraud_report(self, report_id: str, is_accepted: bool, reason: str | None) -> None:
+        async def write() -> None:
+            await self._rail.answer_fraud_report(report_id, is_accepted, reason)
 
         await self._servers.write(object(), write, _away, _away)
 

@@ -16,7 +16,13 @@ import orjson
 
 log = logging.getLogger(__name__)
 _LINES_PER_RECORD: Final = 8
-_KEYS: Final = {"charge": "txid", "payment": "end_to_end_id", "sent": "end_to_end_id", "webhook": "key"}
+_KEYS: Final = {
+    "charge": "txid",
+    "payment": "end_to_end_id",
+    "sent": "end_to_end_id",
+    "webhook": "key",
+    "return": "key",
+}
 """The field that identifies a record, by its kind."""
 
 Record = tuple[str, dict[str, Any]]

@@ -6,10 +6,13 @@
 | GET `/pix` · GET `/pix/{endToEndId}` | received payments |
 | PUT, GET `/pix/enviados/{endToEndId}` · GET `/pix/enviados` | payments out: order, read, list |
 | GET `/dict/{chave}` | whether there is a key, with the limits of DICT |
+| PUT, GET `/pix/{endToEndId}/devolucao/{id}` | returns of received payments |
+| GET `/infraction-reports/{id}` · POST `/infraction-reports/{id}/close` | a report of fraud: its state, the decision |
 | PUT, GET, DELETE `/webhook/{chave}` | the URL at which payments are reported |
 | POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
 | GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
 | POST `/payments` | pays a BR Code as a stranger's bank does |
+| POST `/frauds` | reports a payment as a fraud, or withdraws such a report |
 | POST `/faults` | orders a fault |
 
 It pays the charge of a deposit immediately. It does not check that a code can still be paid: two payers may pay at the
@@ -35,6 +38,7 @@ from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
 from embedded.simulators.pix_answers import first_error, json_answer, problem_answer
 from embedded.simulators.pix_dict import Directory
+from embedded.simulators.pix_frauds import Closing, FraudOrder, SimulatedFraud
 from embedded.simulators.pix_model import (
     MAX_CHARGES,
     NO_FAULT,
@@ -50,6 +54,7 @@ from embedded.simulators.pix_model import (
     restored,
 )
 from embedded.simulators.pix_payload import PayloadKey
+from embedded.simulators.pix_returns import RefusedReturn, ReturnRequest, Returns, SimulatedReturn
 from embedded.simulators.pix_sent import SentPayments
 from embedded.simulators.program import ConnectionCut
 from shared.adapters.pix import formats as pix
@@ -70,7 +75,9 @@ _LOCATION_LENGTH: Final = 22
 _SCOPE: Final = "cob.write cob.read pix.write pix.read webhook.write webhook.read"
 CALLBACK_PATH: Final = "/pix"
 """What a provider adds to the URL of a webhook (API Pix)."""
-_OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/faults")
+FRAUD_PATH: Final = "/med"
+"""What this provider adds to it for reports of fraud, of which the API Pix says nothing."""
+_OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/frauds", "/faults")
 """Paths without an access token: of other banks, and of whoever controls the simulation."""
 
 
@@ -107,6 +114,10 @@ class PixSimulator:
         self.sent_reporter = Reporter(secret, clock, post, sleep, self._sent_callback, self._sent_reported)
         self._sent = SentPayments(self._state, clock, self.sent_reporter, sleep, self._store_sent, self._arrive)
         self._directory = Directory(clock)
+        self._returns = Returns(clock, self._made, _ISPB)
+        self.returns_reporter = Reporter(secret, clock, post, sleep, self._return_callback, self._return_reported)
+        self._frauds: dict[str, SimulatedFraud] = {}
+        self.frauds_reporter = Reporter(secret, clock, post, sleep, self._fraud_callback, self._fraud_reported)
         self._routes = self._all_routes()
 
     def _all_routes(self) -> _Routes:
@@ -116,6 +127,7 @@ class PixSimulator:
             (r"/pix/enviados/([^/]+)", {"PUT": self._sent.put, "GET": self._sent.get}),
             (r"/pix/(enviados)", {"GET": self._list_sent}),
             (r"/dict/([^/]+)", {"GET": self._directory.get}),
+            (r"/pix/([^/]+/devolucao/[^/]+)", {"PUT": self._put_return, "GET": self._get_return}),
             (r"/pix/([^/]+)", {"GET": self._get_payment}),
             (r"/(pix)", {"GET": self._list_payments}),
             (
@@ -126,6 +138,9 @@ class PixSimulator:
             (r"/qr/([^/]+)", {"GET": self._payload}),
             (r"/(jwks)", {"GET": self._jwks}),
             (r"/(payments)", {"POST": self._pay}),
+            (r"/(frauds)", {"POST": self._order_fraud}),
+            (r"/infraction-reports/([^/]+)", {"GET": self._get_fraud}),
+            (r"/infraction-reports/([^/]+)/close", {"POST": self._close_fraud}),
             (r"/(faults)", {"POST": self._order_fault}),
         )
         return [(re.compile(path), answers) for path, answers in routes]
@@ -133,16 +148,28 @@ class PixSimulator:
     def start(self) -> None:
         """Continue with the reports that were not delivered when the process ended. Needs a running event loop."""
         for kind, record in self._journal.load():
-            restored(kind, record, self._state)
+            if kind == "return":
+                self._returns.add(SimulatedReturn(**record))
+            elif kind == "fraud":
+                self._frauds[record["id"]] = SimulatedFraud(**record)
+            else:
+                restored(kind, record, self._state)
         for payment in self._state.payments.values():
             if payment.txid is not None and not payment.told and payment.fault != "never":
                 self.reporter.begin(payment)
         self._sent.start()
+        for one in self._returns.all.values():
+            if not one.told and one.fault != "never":
+                self.returns_reporter.begin(one)
+        for fraud in self._frauds.values():
+            if not fraud.told:
+                self.frauds_reporter.begin(fraud)
 
     async def close(self) -> None:
         """Stop reporting. Undelivered reports stay in the journal."""
+        for reporter in (self.frauds_reporter, self.returns_reporter, self.sent_reporter):
+            await reporter.close()
         await self.reporter.close()
-        await self.sent_reporter.close()
         self._journal.close()
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -249,10 +276,10 @@ class PixSimulator:
         payment = self._state.payments.get(end_to_end_id)
         if payment is None:
             return problem_answer(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
-        return json_answer(200, payment.shown())
+        return json_answer(200, self._shown(payment))
 
     async def _list_payments(self, _name: str, request: HttpRequest) -> HttpResponse:
-        payments = [(payment.paid_at, payment.shown()) for payment in self._state.payments.values()]
+        payments = [(payment.paid_at, self._shown(payment)) for payment in self._state.payments.values()]
         return self._page(request, "pix", payments)
 
     async def _list_sent(self, _name: str, request: HttpRequest) -> HttpResponse:
@@ -361,7 +388,7 @@ class PixSimulator:
     def _callback(self, payment: SimulatedPayment) -> tuple[str | None, bytes]:
         """Return the URL and the body of a payment's callback."""
         url = self._state.webhooks.get(payment.key) or payment.webhook
-        return None if url is None else url + CALLBACK_PATH, orjson.dumps({"pix": [payment.shown()]})
+        return None if url is None else url + CALLBACK_PATH, orjson.dumps({"pix": [self._shown(payment)]})
 
     def _reported(self, payment: SimulatedPayment) -> None:
         payment.told = True
@@ -383,7 +410,123 @@ class PixSimulator:
         self._store_sent(payment)
 
     def _payments_of(self, txid: str) -> list[dict[str, Any]]:
-        return [payment.shown() for payment in self._state.payments.values() if payment.txid == txid]
+        return [self._shown(payment) for payment in self._state.payments.values() if payment.txid == txid]
+
+    def _shown(self, payment: SimulatedPayment) -> dict[str, Any]:
+        """Return a payment as the API and the callback show it, with its returns."""
+        document, returns = payment.shown(), self._returns.of(payment.end_to_end_id)
+        if returns:
+            document["devolucoes"] = [one.shown() for one in returns]
+        return document
+
+    # Returns
+
+    async def _put_return(self, name: str, request: HttpRequest) -> HttpResponse:
+        end_to_end_id, _, id = name.partition("/devolucao/")
+        payment = self._state.payments.get(end_to_end_id)
+        if payment is None:
+            return problem_answer(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
+        try:
+            one, is_new = self._returns.request(payment, id, ReturnRequest.model_validate_json(request.body))
+        except ValidationError as error:
+            return problem_answer(400, "PixDevolucaoInvalida", first_error(error))
+        except RefusedReturn as refused:
+            return problem_answer(refused.status, "PixDevolucaoInvalida", str(refused))
+        if not is_new:
+            return json_answer(200, one.shown())
+        self._store_return(one)
+        if one.fault == "out_of_order":
+            await self.returns_reporter.at_once(one)
+        else:
+            self.returns_reporter.begin(one)
+        return json_answer(201, one.shown("EM_PROCESSAMENTO"))
+
+    async def _get_return(self, name: str, _request: HttpRequest) -> HttpResponse:
+        end_to_end_id, _, id = name.partition("/devolucao/")
+        one = self._returns.all.get(f"{end_to_end_id}/{id}")
+        if one is None:
+            return problem_answer(404, "PixDevolucaoNaoEncontrada", "There is no return of this id.")
+        return json_answer(200, one.shown())
+
+    def _return_callback(self, one: SimulatedReturn) -> tuple[str | None, bytes]:
+        """Return the URL and the body of the callback of a return: that of its payment."""
+        payment = self._state.payments.get(one.end_to_end_id)
+        return (None, b"") if payment is None else self._callback(payment)
+
+    def _return_reported(self, one: SimulatedReturn) -> None:
+        one.told = True
+        self._store_return(one)
+
+    def _store_return(self, one: SimulatedReturn) -> None:
+        self._journal.append("return", {name: getattr(one, name) for name in SimulatedReturn.__slots__})
+
+    # Reports of fraud
+
+    async def _order_fraud(self, _name: str, request: HttpRequest) -> HttpResponse:
+        """Report a payment as a fraud, or withdraw a report, and answer 202 with the report."""
+        try:
+            order = FraudOrder.model_validate_json(request.body)
+        except ValidationError as error:
+            return problem_answer(400, "FraudOrder", first_error(error))
+        if order.id is not None:
+            known = self._frauds.get(order.id)
+            if known is None or known.status != "OPEN":
+                return problem_answer(422, "FraudOrder", "There is no open report of this id.")
+            known.status, known.told = "CANCELLED", False
+            self._store_fraud(known)
+            self.frauds_reporter.begin(known)
+            return json_answer(202, known.shown())
+        payment = self._state.payments.get(order.endToEndId or "")
+        if payment is None:
+            return problem_answer(422, "FraudOrder", "There is no payment of this endToEndId.")
+        fraud = SimulatedFraud(
+            self._made(32),
+            payment.end_to_end_id,
+            payment.txid,
+            order.valor or payment.original,
+            order.reportDetails,
+            fault=order.fault,
+        )
+        self._frauds[fraud.id] = fraud
+        if len(self._frauds) > MAX_CHARGES:
+            del self._frauds[next(iter(self._frauds))]
+        self._store_fraud(fraud)
+        self.frauds_reporter.begin(fraud)
+        return json_answer(202, fraud.shown())
+
+    async def _get_fraud(self, id: str, _request: HttpRequest) -> HttpResponse:
+        fraud = self._frauds.get(id)
+        if fraud is None:
+            return problem_answer(404, "InfractionReportNotFound", "There is no report of this id.")
+        return json_answer(200, fraud.shown())
+
+    async def _close_fraud(self, id: str, request: HttpRequest) -> HttpResponse:
+        """Note the decision of the receiver's side; the same decision again changes nothing."""
+        fraud = self._frauds.get(id)
+        try:
+            closing = Closing.model_validate_json(request.body)
+        except ValidationError as error:
+            return problem_answer(400, "InfractionReportInvalid", first_error(error))
+        if fraud is None:
+            return problem_answer(404, "InfractionReportNotFound", "There is no report of this id.")
+        if fraud.status == "CANCELLED" or fraud.result not in (None, closing.analysisResult):
+            return problem_answer(400, "InfractionReportInvalid", f"The report is {fraud.result or fraud.status}.")
+        fraud.status, fraud.result, fraud.result_details = "CLOSED", closing.analysisResult, closing.analysisDetails
+        self._store_fraud(fraud)
+        return json_answer(200, fraud.shown())
+
+    def _fraud_callback(self, fraud: SimulatedFraud) -> tuple[str | None, bytes]:
+        """Return the URL and the body of the callback of a report."""
+        payment = self._state.payments.get(fraud.end_to_end_id)
+        url = None if payment is None else self._state.webhooks.get(payment.key) or payment.webhook
+        return None if url is None else url + FRAUD_PATH, orjson.dumps({"infractionReports": [fraud.shown()]})
+
+    def _fraud_reported(self, fraud: SimulatedFraud) -> None:
+        fraud.told = True
+        self._store_fraud(fraud)
+
+    def _store_fraud(self, fraud: SimulatedFraud) -> None:
+        self._journal.append("fraud", {name: getattr(fraud, name) for name in SimulatedFraud.__slots__})
 
     # Webhooks, payloads and faults
 
@@ -434,7 +577,10 @@ class PixSimulator:
             order = FaultOrder.model_validate_json(request.body)
         except ValidationError as error:
             return problem_answer(400, "FaultOrder", first_error(error))
-        self._state.order(order)
+        if order.payments == "returned":
+            self._returns.faults.append(order)
+        else:
+            self._state.order(order)
         return json_answer(202, order.model_dump())
 
     def _store_charge(self, charge: SimulatedCharge) -> None:

@@ -30,17 +30,12 @@ MAX_CHARGES: Final = 10_000
 MAX_FAULTS: Final = 1_000
 
 
-def _known_amount(text: str) -> str:
-    pix.parse_amount(text)
-    return text
-
-
 class _Calendar(BaseModel):
     expiracao: int = Field(default=86_400, ge=1, le=2_147_483_647)
 
 
 class _Value(BaseModel):
-    original: Annotated[str, AfterValidator(_known_amount)]
+    original: Annotated[str, AfterValidator(pix.checked_amount)]
 
 
 class _Note(BaseModel):
@@ -85,7 +80,7 @@ class SentOrder(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    valor: Annotated[str, AfterValidator(_known_amount)]
+    valor: Annotated[str, AfterValidator(pix.checked_amount)]
     pagador: _Party
     favorecido: _Party
     txid: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,35}$")] | None = None
@@ -105,23 +100,25 @@ class PaymentOrder(BaseModel):
 class FaultOrder(BaseModel):
     """A fault for one charge, or without `txid` for the next new one. `seconds` is the delay of the fault `late`.
 
-    With `payments` = `sent` it is for the next payment that the platform orders. The faults `500` and `cut` concern the
-    next request of the provider's API.
+    With `payments` = `sent` it is for the next payment that the platform orders, with `returned` for the next return.
+    The faults `500` and `cut` concern the next request of the provider's API.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     fault: Fault | RequestFault | Literal["refused"]
-    payments: Literal["received", "sent"] = "received"
+    payments: Literal["received", "sent", "returned"] = "received"
     txid: Annotated[str, Field(pattern=pix.TXID_PATTERN)] | None = None
     seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.payments == "received" and self.fault == "refused":
-            raise ValueError("only a payment that is sent can be refused: add `payments`: `sent`")
-        if self.payments == "sent" and self.txid is not None:
-            raise ValueError("a fault of a payment that is sent has no `txid`")
+            raise ValueError("only what is sent can be refused: add `payments`: `sent` or `returned`")
+        if self.payments != "received" and self.txid is not None:
+            raise ValueError(f"a fault of a payment that is {self.payments} has no `txid`")
+        if self.payments == "returned" and self.fault in ("500", "cut", "wrong_amount"):
+            raise ValueError(f"{self.fault} is not a fault of a return")
         return self
 
     @property

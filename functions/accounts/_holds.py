@@ -9,6 +9,7 @@ from events.holds import FundsHeld, FundsRefused, FundsReleased, ReleaseReason
 from events.payments.base import PaymentEvent
 from events.payments.created import PaymentCreated
 from events.refunds import RefundEvent
+from events.returns import ReturnEvent
 from shared.context.context import Context
 from shared.core.money import money
 from shared.records.accounts import HoldCause, HoldDocument, HoldStatus
@@ -48,6 +49,20 @@ def hold_request(event: PaymentEvent | RefundEvent, ctx: Context) -> HoldRequest
         amount=event.amount.value,
         currency=event.amount.currency,
         expires_at=event.expires_at if isinstance(event, PaymentCreated) else None,
+    )
+
+
+def return_hold_request(event: ReturnEvent, ctx: Context) -> HoldRequest:
+    """Return the hold request of a return of a received payment."""
+    return HoldRequest(
+        hold_id=hold_id(ctx, event.return_id),
+        cause_type="return",
+        cause_id=event.return_id,
+        payment_id=event.deposit_id,
+        account_id=event.account_id,
+        counterparty_account_id=event.clearing_account_id,
+        amount=event.amount.value,
+        currency=event.amount.currency,
     )
 
 

@@ -1,4 +1,4 @@
-"""payment.declined, payment.canceled, payment.expired, payment.failed, refund.failed → account.funds_released."""
+"""Facts that end a payment, refund or return without its money → account.funds_released."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from events.payments.declined import PaymentDeclined
 from events.payments.expired import PaymentExpired
 from events.payments.failed import PaymentFailed
 from events.refunds import RefundEvent, RefundFailed
-from functions.accounts._holds import hold_request, new_hold, publish_released
+from events.returns import ReturnEvent, ReturnFailed
+from functions.accounts._holds import hold_request, new_hold, publish_released, return_hold_request
 from functions.accounts._usage import give_back
 from shared.context.context import Context
 from shared.functions.decorators import event_function
 from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.system_accounts import is_system_account
 
-Ended = PaymentDeclined | PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed
+Ended = PaymentDeclined | PaymentCanceled | PaymentExpired | PaymentFailed | RefundFailed | ReturnFailed
 """The facts after which a hold is not needed."""
 
-_REASONS: Final[dict[type[PaymentEvent | RefundEvent], ReleaseReason]] = {
+_REASONS: Final[dict[type[PaymentEvent | RefundEvent | ReturnEvent], ReleaseReason]] = {
     PaymentDeclined: "failed",
     PaymentCanceled: "canceled",
     PaymentExpired: "expired",
     PaymentFailed: "failed",
     RefundFailed: "failed",
+    ReturnFailed: "failed",
 }
 
 
-@event_function(PaymentDeclined, PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed)
+@event_function(PaymentDeclined, PaymentCanceled, PaymentExpired, PaymentFailed, RefundFailed, ReturnFailed)
 async def release_funds(event: Ended, ctx: Context) -> None:
-    """Release the hold of a payment or refund that was declined or canceled, has expired or failed.
+    """Release the hold of a payment, refund or return that was declined or canceled, has expired or failed.
 
     The hold of a card payment is the issuer's: on the fact of its release the providers domain gives it back.
     """
-    request = hold_request(event, ctx)
+    if isinstance(event, ReturnFailed):
+        if is_system_account(event.account_id):
+            return
+        request = return_hold_request(event, ctx)
+    else:
+        request = hold_request(event, ctx)
     hold = await ctx.get(HOLDS, request.hold_id)
     if hold is None:
         # The release arrived before the hold request. A tombstone is stored, so that the request will hold nothing.

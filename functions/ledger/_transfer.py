@@ -24,8 +24,8 @@ class TransferLeg(Resource):
 class TransferCause(Resource):
     """The resource that requested a transfer."""
 
-    type: str = Field(description="The kind of resource: `payment`, `refund` or `deposit`.")
-    id: str = Field(description="The id of the payment, refund or deposit.")
+    type: str = Field(description="The kind of resource: `payment`, `refund`, `deposit` or `return`.")
+    id: str = Field(description="The id of the payment, refund, deposit or return.")
 
 
 class LedgerTransfer(Resource):

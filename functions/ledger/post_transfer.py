@@ -1,4 +1,4 @@
-"""capture_requested, posting_requested, charge_paid, card.refund_paid … → transfer_posted | _refused."""
+"""Facts that request a transfer → ledger.transfer_posted | ledger.transfer_refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.payments.capture_requested import PaymentCaptureRequested
 from events.payments.posting_requested import PaymentPostingRequested
 from events.refunds import RefundPostingRequested
+from events.returns import ReturnConfirmed
 from shared.context.context import Context
 from shared.core.money import Money
 from shared.core.problems import Problem
@@ -33,6 +34,7 @@ TransferRequest = (
     | CardRefundPaid
     | ChargePaid
     | PaymentUnmatched
+    | ReturnConfirmed
 )
 """The facts that request a transfer."""
 
@@ -52,9 +54,10 @@ class _Request(NamedTuple):
     CardRefundPaid,
     ChargePaid,
     PaymentUnmatched,
+    ReturnConfirmed,
 )
 async def post_transfer(event: TransferRequest, ctx: Context) -> None:
-    """Record the transfer of a payment, refund or deposit exactly once, also when it is requested several times.
+    """Record the transfer of a payment, refund, deposit or return exactly once, however often it is requested.
 
     Publishes `ledger.transfer_posted`, or `ledger.transfer_refused` when the transfer will never be recorded. Raises
     Problem `validation_failed` when the ledger has a different transfer with the same id.
@@ -129,6 +132,18 @@ def _request_of(event: TransferRequest, ctx: Context) -> _Request:
                 id=event.transfer_id,
                 cause=Cause("deposit", event.deposit_id),
                 legs=_legs(event.clearing_account_id, event.account_id, event.amount),
+            ),
+            None,
+        )
+    if isinstance(event, ReturnConfirmed):
+        # The money is back at the payer's bank, so its transfer is recorded, however late.
+        return _Request(
+            "return",
+            Transfer(
+                tenant_id=ctx.tenant_id,
+                id=event.transfer_id,
+                cause=Cause("return", event.return_id),
+                legs=_legs(event.account_id, event.clearing_account_id, event.amount),
             ),
             None,
         )

@@ -19,6 +19,7 @@ from shared.ports.documents import Collection, Query
 from shared.ports.ledger import Entry, LedgerDamaged, RecordedTransfer, UnbalancedTransfer
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.returns import RETURN_PREFIX, RETURNS
 from shared.records.statement_lines import ID_SEPARATOR, LINES
 from shared.records.system_accounts import is_system_account
 
@@ -27,7 +28,12 @@ MAX_DIFFERENCES: Final = 20
 _PAGE: Final = 100
 # An authorization lasts at most 30 days, so what settles on a day was created at most so long before.
 _LONGEST: Final = timedelta(days=31)
-_CAUSES: Final[dict[str, Collection[Any, ...]]] = {"payment": PAYMENTS, "refund": REFUNDS, "deposit": DEPOSITS}
+_CAUSES: Final[dict[str, Collection[Any, ...]]] = {
+    "payment": PAYMENTS,
+    "refund": REFUNDS,
+    "deposit": DEPOSITS,
+    "return": RETURNS,
+}
 
 
 class Day(NamedTuple):
@@ -87,6 +93,7 @@ class Audit:
             await self._account(account.account_id)
         await self._settled(PAYMENTS, "payment", "pay")
         await self._settled(REFUNDS, "refund", "rfd")
+        await self._settled(RETURNS, "return", RETURN_PREFIX)
 
     async def _account(self, account_id: str) -> None:
         ctx, day = self._ctx, self._day

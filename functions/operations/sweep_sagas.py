@@ -1,4 +1,4 @@
-"""A schedule's tick → saga.overdue for each payment, refund, deposit or client whose deadline has passed."""
+"""A schedule's tick → saga.overdue for each payment, refund, deposit, return or client whose deadline has passed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from shared.functions.decorators import event_function
 from shared.ports.documents import Collection, Query
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.returns import RETURNS
 from shared.records.tenants import CLIENT_REGISTRATIONS
 
 _Range = tuple[str | None, str | None]
@@ -37,6 +38,8 @@ _WATCHED: Final = (
     _Watched("refund", REFUNDS, "created"),
     _Watched("refund", REFUNDS, "processing"),
     _Watched("deposit", DEPOSITS, "created"),
+    _Watched("return", RETURNS, "created"),
+    _Watched("return", RETURNS, "processing"),
     _Watched("client", CLIENT_REGISTRATIONS, "requested"),
 )
 _COLLECTIONS: Final[dict[str, Collection[Any, ...]]] = {watched.type: watched.collection for watched in _WATCHED}

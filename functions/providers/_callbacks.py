@@ -6,7 +6,7 @@ from pydantic import Field
 
 from functions.providers._card import PROVIDER as CARD
 from functions.providers._card_callbacks import process_card_event
-from functions.providers._matching import process_receipt
+from functions.providers._received_reports import process_received
 from functions.providers._reports import process_report
 from shared.context.context import Context
 from shared.core.problems import Problem
@@ -30,7 +30,7 @@ async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> Ca
     rail, payment_rail = ctx.rails.get(provider), ctx.payment_rails.get(provider)
     if rail is None and payment_rail is None:
         raise Problem("not_found", "There is no such provider.")
-    secret, window = await _secret(provider, ctx), ctx.signature_window_seconds
+    secret, window = await callback_secret(provider, ctx), ctx.signature_window_seconds
     about = (request.headers, request.body)
     if provider == CARD:
         event = ctx.card_gateway.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
@@ -46,11 +46,12 @@ async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> Ca
         raise Problem("validation_failed", "The callback reports no payment.")
     receipts = rail.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
     for receipt in receipts:
-        await process_receipt(ctx, provider, receipt)
+        await process_received(ctx, provider, receipt)
     return CallbackTaken(received=len(receipts))
 
 
-async def _secret(provider: str, ctx: Context) -> bytes:
+async def callback_secret(provider: str, ctx: Context) -> bytes:
+    """Return the secret that a provider signs its callbacks with. Raises Problem `dependency_unavailable`."""
     name = callback_secret_name(provider)
     secret = await ctx.secrets.named(name)
     if secret is None:

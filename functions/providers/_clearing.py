@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from functions.providers._card_settlements import settled_movements
 from functions.providers._pairing import Movement
@@ -14,10 +15,15 @@ from shared.ports.ledger import Cause, Entry
 from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
 from shared.records.rail_payments import RAIL_PAYMENTS
+from shared.records.returns import RETURNS
+
+RETURN_PROVIDER: Final = "pix"
+"""The provider whose returns are recorded."""
 
 
 async def ledger_movements(ctx: Context, account_id: str, since: str, until: str, limit: int) -> list[Movement]:
-    """Return the entries of a clearing account in a period, with the end-to-end ids of their deposits.
+    """Return the entries of a clearing account in a period, with the end-to-end ids of their deposits and the ids
+    of their returns.
 
     Raises Problem `validation_failed` when there are more than `limit`.
     """
@@ -29,7 +35,7 @@ async def ledger_movements(ctx: Context, account_id: str, since: str, until: str
 
 
 async def reported_movements(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
-    """Return the payments that a provider reported in a period; of the card gateway, its settlement report.
+    """Return the payments and returns that a provider reported in a period; of the card gateway, its settlement report.
 
     Raises Problem `validation_failed` when there are more than `limit`, and `dependency_unavailable` when the gateway
     does not answer.
@@ -44,9 +50,24 @@ async def reported_movements(ctx: Context, provider: str, since: str, until: str
     found = await ctx.find(RECEIPTS, query)
     _require_few(len(found), limit)
     # The id of a receipt is the provider's name, a colon, and the provider's id of the payment.
-    return [
+    movements = [
         Movement(receipt["id"], receipt["amount"], receipt["received_at"], receipt["id"].partition(":")[2])
         for receipt in found
+    ]
+    if provider == RETURN_PROVIDER:
+        movements += await _returned(ctx, since, until, limit)
+        _require_few(len(movements), limit)
+    return movements
+
+
+async def _returned(ctx: Context, since: str, until: str, limit: int) -> list[Movement]:
+    """Return the returns that the provider reported to have made in a period."""
+    found = await ctx.find(RETURNS, Query(ranges={"confirmed_at": (since, until)}, limit=limit + 1))
+    return [
+        Movement(
+            f"{RETURN_PROVIDER}:{one['rail_id'] or one['id']}", -one["amount"], one["confirmed_at"] or "", one["id"]
+        )
+        for one in found
     ]
 
 
@@ -73,5 +94,5 @@ async def _reference(ctx: Context, cause: Cause) -> str | None:
     if cause.type == "payment":
         payment = await ctx.get(RAIL_PAYMENTS, cause.id)
         return None if payment is None else payment["reference"]
-    # Our id of a refund is its reference at the card gateway.
+    # Our id of a refund is its reference at the card gateway, and that of a return its reference at the PIX provider.
     return cause.id

@@ -126,7 +126,8 @@ async def _match_deposit(scope: Context, charge: ChargeDocument, receipt: Receip
     if mismatch == "account_blocked":
         await end_as_failed(scope, deposit, blocked_failure())
     if mismatch is None:
-        paid = scope.update(DEPOSITS, deposit, end_to_end_id=receipt.id, updated_at=scope.now_text)
+        paid_at = receipt.paid_at or scope.now_text
+        paid = scope.update(DEPOSITS, deposit, end_to_end_id=receipt.id, paid_at=paid_at, updated_at=scope.now_text)
         scope.emit(received_fact(paid, None))
     return _Outcome(mismatch, charge["id"])
 
@@ -183,6 +184,9 @@ async def _receive(
         "correlation_id": owner.correlation_id,
         "attempt": 1,
         "due_at": await saga.begin(scope, "deposit", owner.deposit_id),
+        "paid_at": receipt.paid_at or scope.now_text,
+        "amount_returned": 0,
+        "amount_returning": 0,
         "created_at": scope.now_text,
         "updated_at": scope.now_text,
     }

@@ -84,6 +84,9 @@ async def _new_deposit(command: CreateDeposit, ctx: Context) -> DepositDocument:
         "correlation_id": ctx.origin.correlation_id,
         "attempt": 1,
         "due_at": await saga.begin(ctx, "deposit", deposit_id),
+        "paid_at": None,
+        "amount_returned": 0,
+        "amount_returning": 0,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }

@@ -6,8 +6,8 @@ from typing import Final
 
 from events.charges import ChargeExpired
 from events.sweeps import Tick
-from functions.providers._matching import process_receipt
 from functions.providers._pix_charge import change_status
+from functions.providers._received_reports import process_received
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
 from shared.core.money import money
@@ -54,7 +54,7 @@ async def _overdue(ctx: Context, tenant_id: str) -> list[PixChargeDocument]:
 
 async def _end(ctx: Context, charge: PixChargeDocument, state: ChargeState | None) -> None:
     for receipt in () if state is None else state.receipts:
-        await process_receipt(ctx, PROVIDER, receipt)
+        await process_received(ctx, PROVIDER, receipt)
     status: PixChargeStatus = "removed" if state is not None and state.is_removed else "expired"
 
     async def end(scope: Context) -> None:

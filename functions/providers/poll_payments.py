@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from events.sweeps import Tick
-from functions.providers._matching import process_receipt
+from functions.providers._received_reports import process_received
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.core.clock import format_time, parse_time
@@ -81,7 +81,7 @@ async def _read_window(ctx: Context, provider: str, rail: Rail, since: datetime,
 async def _process(ctx: Context, provider: str, receipt: Receipt) -> bool:
     """Process a payment. Return False if its charge is being created, so that it must be read again."""
     try:
-        await process_receipt(ctx, provider, receipt)
+        await process_received(ctx, provider, receipt)
     except Problem as problem:
         if problem.code != "dependency_unavailable":
             raise

@@ -1,4 +1,4 @@
-"""Deadlines of sagas: of payments, refunds, deposits and clients, whose steps several functions perform.
+"""Deadlines of sagas: of payments, refunds, deposits, returns and clients, whose steps several functions perform.
 
 The document of a saga has `attempt`, the number of the current step's attempt, and `due_at`, the time when that
 attempt is overdue (None when the saga waits for nothing). The cache has a copy of the deadlines, so that a sweep finds
@@ -15,7 +15,7 @@ from shared.core.clock import JUMP_SECONDS, format_time
 from shared.core.settings import Settings
 from shared.ports.documents import Unavailable
 
-SagaType = Literal["payment", "refund", "deposit", "client"]
+SagaType = Literal["payment", "refund", "deposit", "return", "client"]
 
 
 class SagaKey(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from shared.ports.documents import Unavailable
 
@@ -25,6 +25,35 @@ class UnreadableReport(ValueError):
     """A report of payments does not have the provider's format."""
 
 
+class ReturnOrder(NamedTuple):
+    """A return of a received payment, to be made by a provider. The currency is the rail's own."""
+
+    payment_id: str
+    """The provider's id of the payment."""
+    reference: str
+    """Our id of the return, by which a repeated order has no further effect."""
+    amount: int
+    """The amount in minor units."""
+    reason: str | None
+    """A text for the payer, or None. A rail may show only its beginning."""
+    is_fraud: bool = False
+    """Whether the payment is returned because it was a fraud."""
+
+
+class ReturnState(NamedTuple):
+    """What a provider says of a return."""
+
+    reference: str
+    """Our id of the return."""
+    status: Literal["processing", "returned", "refused"]
+    rail_id: str | None
+    """The provider's id of the return (PIX: the RtrId), when it has one."""
+    amount: int
+    """The amount in minor units."""
+    reason: str | None
+    """Why the provider did not return the money."""
+
+
 class Receipt(NamedTuple):
     """One payment that a provider reports as received."""
 
@@ -38,6 +67,24 @@ class Receipt(NamedTuple):
     """When the payer paid (RFC 3339 in UTC, microseconds), or None when the provider's time cannot be read."""
     report: dict[str, Any]
     """The whole report, as the provider sent it."""
+    returns: Sequence[ReturnState] = ()
+    """The returns of the payment, or of parts of it, that the report names."""
+
+
+class FraudReport(NamedTuple):
+    """A report that a received payment was a fraud, or the withdrawal of such a report."""
+
+    id: str
+    """The provider's id of the report."""
+    payment_id: str
+    """The provider's id of the payment."""
+    reference: str | None
+    """Our reference of the charge that was paid."""
+    amount: int
+    """The amount that is asked back, in minor units."""
+    status: Literal["open", "canceled"]
+    details: str | None
+    """What the payer's bank says."""
 
 
 class ChargeOrder(NamedTuple):
@@ -150,6 +197,33 @@ class Rail(Protocol):
         Raises RailRefused, with the code CHARGE_OVER when the charge is paid, or Unavailable when the outcome is
         unknown.
         """
+        ...
+
+    async def request_return(self, order: ReturnOrder) -> ReturnState:
+        """Return a received payment, or a part of it, to its payer. A repeated order has no further effect.
+
+        Raises RailRefused, or Unavailable when the outcome is unknown.
+        """
+        ...
+
+    async def return_state(self, payment_id: str, reference: str) -> ReturnState | None:
+        """Return what the provider says of a return of ours, or None when it does not know it.
+
+        Raises RailRefused, or Unavailable when the provider does not answer.
+        """
+        ...
+
+    async def answer_fraud_report(self, report_id: str, is_accepted: bool, reason: str | None) -> None:
+        """Tell the provider the decision on a report of fraud. A repeated decision has no further effect.
+
+        Raises RailRefused, or Unavailable when the outcome is unknown.
+        """
+        ...
+
+    def read_fraud_reports(
+        self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
+    ) -> Sequence[FraudReport]:
+        """Authenticate a callback with reports of fraud and read it. Raises what `read_callback` raises."""
         ...
 
     @property

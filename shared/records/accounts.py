@@ -23,7 +23,7 @@ CLOSED: Final[frozenset[AccountStatus]] = frozenset({"closing", "closed"})
 HoldStatus = Literal["active", "captured", "released", "refused"]
 
 
-HoldCause = Literal["payment", "refund"]
+HoldCause = Literal["payment", "refund", "return"]
 
 
 class RaiseDocument(TypedDict):
@@ -111,11 +111,12 @@ class UsageChanges(TypedDict, total=False):
 
 
 class HoldDocument(Document):
-    """The result of the hold request of a payment or refund (owner: accounts). Each payment or refund has one.
+    """The result of the hold request of a payment, refund or return (owner: accounts). Each of them has one.
 
     A refused hold is stored with the amount 0, and so is one that was released before it was requested: a late or
-    repeated request finds its answer there. `expires_at` is None for refunds, which do not expire. `limited` is whether
-    the amount is counted against the limits of the account; documents of earlier versions do not have it.
+    repeated request finds its answer there. `expires_at` is None for refunds and returns, which do not expire.
+    `payment_id` of a return is the id of the deposit whose payment is returned. `limited` is whether the amount is
+    counted against the limits of the account; documents of earlier versions do not have it.
     """
 
     status: HoldStatus

@@ -15,6 +15,7 @@ from shared.records.card_payments import CARD_EVENTS, CARD_PAYMENTS, CARD_REFUND
 from shared.records.charges import CHARGES, RECEIPTS
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.deposits import DEPOSITS
+from shared.records.fraud_reports import FRAUD_REPORTS
 from shared.records.idempotency import IDEMPOTENCY
 from shared.records.ledger_seals import SEAL_PAGES, SEALS
 from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_REGISTRIES, NOTIFICATIONS
@@ -23,6 +24,7 @@ from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
 from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
+from shared.records.returns import RETURNS
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENT_REGISTRATIONS, CLIENTS, SIGNING_KEYS, TENANTS
@@ -40,6 +42,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     CLIENT_REGISTRATIONS,
     DEAD_LETTERS,
     DEPOSITS,
+    FRAUD_REPORTS,
     HOLDS,
     IDEMPOTENCY,
     LINES,
@@ -55,6 +58,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     REFUNDS,
     SEALS,
     SEAL_PAGES,
+    RETURNS,
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,
     TENANTS,

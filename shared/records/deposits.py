@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -16,7 +16,9 @@ class DepositDocument(Document):
     """A deposit: money that a provider collects (owner: providers). `amount` is in minor units.
 
     `txid` is the id of the charge at the provider; `end_to_end_id` is the id of its payment, after the provider has
-    reported it. `correlation_id` is the id of the request, which the provider's callback does not contain.
+    reported it, and `paid_at` the time of that payment. `correlation_id` is the id of the request, which the provider's
+    callback does not contain. `amount_returned` is what was returned to the payer, and `amount_returning` the sum of
+    the returns that are in progress. Documents of earlier versions do not have the fields that are not required.
     """
 
     status: DepositStatus
@@ -31,6 +33,9 @@ class DepositDocument(Document):
     correlation_id: str
     attempt: int
     due_at: str | None
+    paid_at: NotRequired[str | None]
+    amount_returned: NotRequired[int]
+    amount_returning: NotRequired[int]
     created_at: str
     updated_at: str
 
@@ -43,6 +48,9 @@ class DepositChanges(TypedDict, total=False):
     failure: FailureDocument | None
     attempt: int
     due_at: str | None
+    paid_at: str | None
+    amount_returned: int
+    amount_returning: int
     updated_at: str
 
 

@@ -97,6 +97,67 @@ async def test_a_withdrawn_charge_has_no_terms(deployment: Deployment, pair: Pai
     assert (await client.read(f"{CHARGES}?status=removed"))["data"] == [answer.document]
 
 
+@pytest.mark.parametrize("fault", [None, "late", "twice", "out_of_order"])
+async def test_a_received_payment_is_returned(deployment: Deployment, pair: Pair, fault: str | None) -> None:
+    """A part of a payment is returned once, however its outcome is reported; the rest stays on the account."""
+    client = pair.client
+    body = {"account_id": pair.payee, "amount": brl(1_000), "method": "pix"}
+    deposit = await client.made("/v1/deposits", body, also=(("prefer", "wait=10"),))
+    before = await balance(client, pair.payee)
+    if fault is not None:
+        order = json.dumps({"fault": fault, "payments": "returned", "seconds": 0.01}).encode()
+        json_type = [("content-type", "application/json")]
+        assert (await deployment.wire.send("POST", "/simulators/pix/faults", json_type, order)).status == 202
+    path = f"/v1/deposits/{deposit['id']}/returns"
+    made = await client.made(path, {"amount": brl(400), "reason": "Too much"})
+    settled = await in_status(client, f"/v1/returns/{made['id']}", "settled")
+    assert (settled["amount"], settled["deposit_id"], len(settled["rail_id"])) == (brl(400), deposit["id"], 32)
+    await credited(client, pair.payee, before - 400)
+    assert (await client.read(path))["data"] == [settled]
+
+
+async def test_a_refused_return_gives_the_money_back(deployment: Deployment, pair: Pair) -> None:
+    """A return that the payer's bank refuses fails, and nothing stays held."""
+    client = pair.client
+    body = {"account_id": pair.payee, "amount": brl(1_000), "method": "pix"}
+    deposit = await client.made("/v1/deposits", body, also=(("prefer", "wait=10"),))
+    order = json.dumps({"fault": "refused", "payments": "returned"}).encode()
+    json_type = [("content-type", "application/json")]
+    assert (await deployment.wire.send("POST", "/simulators/pix/faults", json_type, order)).status == 202
+    before = await client.read(f"/v1/accounts/{pair.payee}/balance")
+    made = await client.made(f"/v1/deposits/{deposit['id']}/returns", {})
+    failed = await in_status(client, f"/v1/returns/{made['id']}", "failed")
+    assert failed["failure"]["code"] == "provider_refused"
+    place = f"/v1/accounts/{pair.payee}/balance"
+    await eventually(client, place, lambda found: (found["posted"], found["held"]) == (before["posted"], 0))
+
+
+@pytest.mark.parametrize("decision", ["accept", "reject"])
+async def test_a_payment_is_reported_as_a_fraud(deployment: Deployment, pair: Pair, decision: str) -> None:
+    """A payment that its payer's bank reports as a fraud is held; accepted it goes back, rejected it is released."""
+    client = pair.client
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234)})
+    before = await balance(client, pair.payee)
+    end_to_end_id = (await pay(deployment, made)).document["endToEndId"]
+    await credited(client, pair.payee, before + 1_234)
+    order = json.dumps({"endToEndId": end_to_end_id, "valor": "12.00"}).encode()
+    json_type = [("content-type", "application/json")]
+    assert (await deployment.wire.send("POST", "/simulators/pix/frauds", json_type, order)).status == 202
+    reports = "/v1/pix/fraud-reports"
+    held = await eventually(
+        client, reports, lambda page: bool(page["data"]) and page["data"][0]["amount_held"] is not None
+    )
+    (report,) = held["data"]
+    assert (report["status"], report["amount"], report["amount_held"]) == ("open", brl(1_200), brl(1_200))
+    body = {"reason": "Delivered"} if decision == "reject" else {}
+    answer = await client.post(f"{reports}/{report['id']}/{decision}", body)
+    assert answer.status == 200, answer.body
+    end = "settled" if decision == "accept" else "failed"
+    await in_status(client, f"/v1/returns/{report['return_id']}", end)
+    place, left = f"/v1/accounts/{pair.payee}/balance", before + 1_234 - (1_200 if decision == "accept" else 0)
+    await eventually(client, place, lambda found: (found["posted"], found["held"]) == (left, 0))
+
+
 async def test_a_payment_that_is_never_reported(deployment: Deployment, pair: Pair) -> None:
     """A charge whose payment is not reported stays active; the provider has the payment."""
     client = pair.client

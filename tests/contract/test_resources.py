@@ -403,6 +403,9 @@ GET /v1/refunds/*
 GET /v1/payments/*/events
 POST /v1/deposits
 GET /v1/deposits/*
+POST /v1/deposits/*/returns
+GET /v1/deposits/*/returns
+GET /v1/returns/*
 POST /v1/pix/charges
 GET /v1/pix/charges
 GET /v1/pix/charges/*
@@ -411,6 +414,11 @@ POST /v1/pix/charges/*/remove
 GET /v1/pix/charges/*/qr.png
 POST /v1/providers/*/callbacks
 POST /v1/providers/pix/callbacks/pix
+POST /v1/providers/pix/callbacks/med
+GET /v1/pix/fraud-reports
+GET /v1/pix/fraud-reports/*
+POST /v1/pix/fraud-reports/*/accept
+POST /v1/pix/fraud-reports/*/reject
 POST /v1/reconciliations
 GET /v1/reconciliations/*
 POST /v1/reconciliations/*/match

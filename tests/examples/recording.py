@@ -22,6 +22,7 @@ from shared.http.operation import HttpOperation
 from shared.http.pipeline import JSON_TYPE
 from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument
 from shared.ports.rail import callback_secret_name
+from shared.records.deposits import DEPOSITS
 from tests.contract.calling import Access, Client, Deployment, Key, brl, eventually, in_status, running
 from tests.contract.wire import Answer
 from tests.functions.providers.rail import OPEN_MOVEMENTS, move_to_and_fro
@@ -38,7 +39,7 @@ _ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
 _CHARGE: Final = re.compile(r"(?<=/charges/)[0-9a-f]{32}\b")
-_END_TO_END: Final = re.compile(r"\bE[0-9]{20}[A-Za-z0-9]{11}\b")
+_END_TO_END: Final = re.compile(r"\b[ED][0-9]{20}[A-Za-z0-9]{11}\b")
 _QR: Final = re.compile(r"(?<=/qr/)[A-Za-z0-9]{22}\b")
 _VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId", "txid", "br_code"})
 
@@ -215,6 +216,13 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     terms = {"amount": brl(1_800), "description": "Order 1001, with postage"}
     await recorder.send(client, "PATCH", f"/v1/pix/charges/{charge['txid']}", terms)
     await recorder.send(client, "POST", f"/v1/pix/charges/{charge['txid']}/remove", {})
+    returned = await recorder.send(
+        client, "POST", f"{path}/returns", {"amount": brl(2_000), "reason": "The customer paid too much"}
+    )
+    await in_status(client, f"/v1/returns/{returned['id']}", "settled")
+    await recorder.send(client, "GET", f"/v1/returns/{returned['id']}")
+    await recorder.send(client, "GET", f"{path}/returns")
+    await _fraud_reports(recorder, deployment, client, deposit["id"])
     # The simulator reports its payments inside the process. This callback is sent over HTTP.
     now = deployment.clock.now()
     report = {
@@ -227,8 +235,8 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     body = json.dumps({"pix": [report]}).encode()
     provider = replace(client, key=None)
     change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **sign(secret, body, now)}
-    for path in ("/v1/providers/pix/callbacks", "/v1/providers/pix/callbacks/pix"):
-        await recorder.send(provider, "POST", path, body, change=change)
+    for callback in ("/v1/providers/pix/callbacks", "/v1/providers/pix/callbacks/pix"):
+        await recorder.send(provider, "POST", callback, body, change=change)
     await move_to_and_fro(deployment.platform.runtime.ledger, client.tenant_id, format_time(now))
     day = {
         "provider": "pix",
@@ -240,6 +248,43 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     match = {"ledger": OPEN_MOVEMENTS, "provider": [], "reason": "The bank corrected its own error"}
     await recorder.send(client, "POST", f"/v1/reconciliations/{made['id']}/match", match)
     await recorder.send(client, "GET", "/v1/operations/report")
+
+
+async def _fraud_reports(recorder: Recorder, deployment: Deployment, client: Client, deposit_id: str) -> None:
+    """Have parts of a deposit's payment reported as frauds, and decide on the reports."""
+    runtime = deployment.platform.runtime
+    deposit = await runtime.documents.get(DEPOSITS, TENANT, deposit_id)
+    secret = await runtime.secrets.get(callback_secret_name("pix"))
+    assert deposit is not None
+    assert secret is not None
+    provider, place = replace(client, key=None), "/v1/pix/fraud-reports"
+    for number in (1, 2):
+        report = {
+            "id": f"6a0b0b3c-3d6c-4b1f-8a52-9f0d3c6a1e1{number}",
+            "endToEndId": deposit["end_to_end_id"],
+            "txid": deposit["txid"],
+            "valor": "30.00",
+            "status": "OPEN",
+            "reportDetails": "The payer did not make this payment.",
+        }
+        body = json.dumps({"infractionReports": [report]}).encode()
+        signed = sign(secret, body, deployment.clock.now())
+        change: dict[str, str | None] = {"authorization": None, "idempotency-key": None, **signed}
+        await recorder.send(provider, "POST", "/v1/providers/pix/callbacks/med", body, change=change)
+        await eventually(client, f"{place}?status=open", _held)
+        page = await recorder.send(client, "GET", f"{place}?status=open&limit=10")
+        made = page["data"][0]["id"]
+        await recorder.send(client, "GET", f"{place}/{made}")
+        decision, reason = (("reject", "The goods were delivered"), ("accept", "The buyer has not received anything"))[
+            number - 1
+        ]
+        decided = await recorder.send(client, "POST", f"{place}/{made}/{decision}", {"reason": reason})
+        end = "failed" if decision == "reject" else "settled"
+        await in_status(client, f"/v1/returns/{decided['return_id']}", end)
+
+
+def _held(page: dict[str, Any]) -> bool:
+    return bool(page["data"]) and page["data"][0]["amount_held"] is not None
 
 
 async def _payments(recorder: Recorder, client: Client, payer: str, payee: str) -> None:
@@ -279,11 +324,11 @@ async def _review(recorder: Recorder, deployment: Deployment, client: Client, pa
 
 async def _books(recorder: Recorder, client: Client, account: str) -> None:
     balance = f"/v1/accounts/{account}/balance"
-    # 200.00 deposited, 10.50 and 9.00 paid, 3.50 refunded; nothing is held.
-    await eventually(client, balance, lambda found: (found["posted"], found["held"]) == (18_400, 0))
+    # 200.00 deposited, 20.00 and 30.00 of that returned, 10.50 and 9.00 paid, 3.50 refunded; nothing is held.
+    await eventually(client, balance, lambda found: (found["posted"], found["held"]) == (13_400, 0))
     await recorder.send(client, "GET", balance)
     statement = f"/v1/accounts/{account}/statement"
-    await eventually(client, statement, lambda page: len(page["data"]) == 4)
+    await eventually(client, statement, lambda page: len(page["data"]) == 6)
     await recorder.send(client, "GET", f"{statement}?limit=2")
     entries = await recorder.send(client, "GET", f"/v1/ledger/accounts/{account}/entries?limit=2")
     await recorder.send(client, "GET", f"/v1/ledger/transfers/{entries['data'][1]['transfer_id']}")

@@ -63,6 +63,11 @@ def _fact(model: type[Event], cause_type: str) -> Event:
         ("payments/request_capture", SagaOverdue, "deposit"),
         ("providers/request_charge", SagaOverdue, "payment"),
         ("tenants/register_client", SagaOverdue, "deposit"),
+        ("providers/request_return", FundsHeld, "payment"),
+        ("providers/request_return", SagaOverdue, "deposit"),
+        ("providers/settle_return", TransferPosted, "refund"),
+        ("providers/fail_return", FundsRefused, "refund"),
+        ("providers/fail_return", TransferRefused, "deposit"),
     ],
 )
 async def test_a_fact_about_another_kind_of_cause_is_acknowledged(

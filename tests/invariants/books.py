@@ -10,6 +10,7 @@ from shared.ports.documents import Collection, Query
 from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.returns import RETURNS
 
 
 class Platform(Protocol):
@@ -58,6 +59,8 @@ async def check_always(world: Platform, tenant: Reader) -> None:
     for account in await everything(world, tenant.id, ACCOUNTS):
         assert account["posted"] - account["held"] + account["overdraft_limit"] >= 0, account
         assert account["held"] == held.get(account["id"], 0), account
+    for deposit in await everything(world, tenant.id, DEPOSITS):
+        assert 0 <= deposit["amount_returned"] + deposit["amount_returning"] <= deposit["amount"], deposit
     for payment in await everything(world, tenant.id, PAYMENTS):
         assert 0 <= payment["amount_refunded"] + payment["amount_refunding"] <= payment["amount_captured"], payment
         assert payment["amount_captured"] <= payment["amount"], payment
@@ -116,6 +119,9 @@ async def _check_causes(world: Platform, tenant: Reader, payments: list[Any], re
     for deposit in await everything(world, tenant.id, DEPOSITS):
         if deposit["status"] == "settled":
             expected[deposit["transfer_id"]] = deposit["amount"]
+    for returned in await everything(world, tenant.id, RETURNS):
+        if returned["status"] == "settled":
+            expected[returned["transfer_id"]] = returned["amount"]
     posted: dict[str, int] = {}
     for line in await world.runtime.ledger.turnover(tenant.id):
         for entry in await world.runtime.ledger.entries(tenant.id, line.account_id, 0, 100_000):

@@ -41,6 +41,7 @@ LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cur
 DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 BODIES: dict[str, Any] = {
     "operations/discard_dead_letter": {"reason": "not wanted"},
+    "providers/reject_fraud_report": {"reason": "not a fraud"},
     "providers/match_movements": {"ledger": ["ltr_1.0"], "provider": [], "reason": "the same money"},
     "payments/resolve_review": {"outcome": "failed", "reason": "not wanted"},
 }
@@ -52,6 +53,8 @@ UNKNOWN = {
     "payment_id": "pay_019b76daa800700099999999999fffff",
     "refund_id": "rfd_019b76daa800700099999999999fffff",
     "deposit_id": "dep_019b76daa800700099999999999fffff",
+    "report_id": "frd_019b76daa800700099999999999fffff",
+    "return_id": "ret_019b76daa800700099999999999fffff",
     "txid": "019b76daa800700099999999999fffff",
     "reconciliation_id": "rec_019b76daa800700099999999999fffff",
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
@@ -84,6 +87,11 @@ async def stage(make: Make) -> Stage:
     ids["deposit_id"] = await victim.fund(payer, 1000)
     ids["txid"] = (await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(10)}))["txid"]
     await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(20)})
+    for _ in range(2):
+        ids["return_id"] = (await victim.made(f"/v1/deposits/{ids['deposit_id']}/returns", {"amount": brl(1)}))["id"]
+    for number in range(2):
+        await world.report_fraud(ids["deposit_id"], 1, f"fraud-{number}", victim.id)
+    ids["report_id"] = (await victim.listed("/v1/pix/fraud-reports"))[0]["id"]
     payee = await victim.account()
     settled = await victim.pay(payer, payee, 300)
     await world.settle()
@@ -253,6 +261,8 @@ async def test_a_cursor_of_another_tenant_is_refused(make: Make, name: str) -> N
         own["payment_id"] = await made.attacker.pay(made.own_account, await made.attacker.account(), 1)
     if "endpoint_id" in operation.path_parameters:
         own["endpoint_id"] = await endpoint(made.attacker)
+    if "deposit_id" in operation.path_parameters:
+        own["deposit_id"] = await made.attacker.fund(made.own_account, 1)
     path = path_of(operation, own)
     stolen = await made.attacker.call("GET", path, query=f"limit=1&cursor={page['next_cursor']}")
 

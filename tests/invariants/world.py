@@ -54,8 +54,18 @@ from shared.messaging.operation import EventOperation
 from shared.ports.bus import Bus
 from shared.ports.documents import Documents, Unavailable
 from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument
-from shared.ports.rail import CHARGE_OVER, ChargeOrder, ChargeRevision, PayableCharge, RailRefused, callback_secret_name
+from shared.ports.rail import (
+    CHARGE_OVER,
+    ChargeOrder,
+    ChargeRevision,
+    PayableCharge,
+    RailRefused,
+    ReturnOrder,
+    ReturnState,
+    callback_secret_name,
+)
 from shared.records.catalogue import COLLECTIONS
+from shared.records.deposits import DEPOSITS
 from shared.telemetry.recorder import Telemetry
 from tests.hostile import (
     Die,
@@ -175,6 +185,10 @@ class _Rail(PixHttpRail):
         self.charges: dict[str, int] = {}
         self.over: dict[str, str] = {}
         """The charges that are `paid` or `removed`."""
+        self.returns: dict[str, ReturnOrder] = {}
+        self.refused_returns: set[str] = set()
+        self.decisions: dict[str, bool] = {}
+        """The decisions on reports of fraud."""
 
     async def request_charge(self, reference: str, amount: int, currency: str, callback_url: str) -> None:
         assert self.charges.setdefault(reference, amount) == amount
@@ -189,6 +203,22 @@ class _Rail(PixHttpRail):
             raise RailRefused(CHARGE_OVER, "The charge is over.")
         if revision.amount is not None:
             self.charges[revision.reference] = revision.amount
+
+    async def request_return(self, order: ReturnOrder) -> ReturnState:
+        first = self.returns.setdefault(order.reference, order)
+        assert first == order, "a return is requested twice with different contents"
+        return ReturnState(order.reference, "processing", None, order.amount, None)
+
+    async def return_state(self, payment_id: str, reference: str) -> ReturnState | None:
+        order = self.returns.get(reference)
+        if order is None:
+            return None
+        is_refused = reference in self.refused_returns
+        return ReturnState(reference, "refused" if is_refused else "returned", f"D{reference[:31]}", order.amount, None)
+
+    async def answer_fraud_report(self, report_id: str, is_accepted: bool, reason: str | None) -> None:
+        del reason
+        assert self.decisions.setdefault(report_id, is_accepted) == is_accepted, "two decisions on one report"
 
     async def remove_charge(self, reference: str) -> None:
         if self.over.setdefault(reference, "removed") == "paid":
@@ -586,6 +616,25 @@ class World:
         headers = provider_signature.sign(_CALLBACK_SECRET, body, self.clock.now())
         headers["content-type"] = "application/json"
         answer = await self._persistent(HttpRequest("POST", "/v1/providers/pix/callbacks", "", headers, body))
+        assert answer.status == 200, answer.body
+
+    async def report_fraud(
+        self, deposit_id: str, amount: int, id: str, tenant_id: str, *, status: str = "OPEN"
+    ) -> None:
+        """Report the payment of a deposit as a fraud, or withdraw that, as the rail does."""
+        deposit = await self.runtime.documents.get(DEPOSITS, tenant_id, deposit_id)
+        assert deposit is not None
+        report = {
+            "id": id,
+            "endToEndId": deposit["end_to_end_id"],
+            "txid": deposit["txid"],
+            "valor": format_amount(amount),
+            "status": status,
+        }
+        body = orjson.dumps({"infractionReports": [report]})
+        headers = provider_signature.sign(_CALLBACK_SECRET, body, self.clock.now())
+        headers["content-type"] = "application/json"
+        answer = await self._persistent(HttpRequest("POST", "/v1/providers/pix/callbacks/med", "", headers, body))
         assert answer.status == 200, answer.body
 
     async def tick(self, schedule: str) -> None:

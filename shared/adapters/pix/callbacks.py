@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.adapters.pix.formats import END_TO_END_PATTERN, parse_amount
+from shared.adapters.pix.formats import END_TO_END_PATTERN, checked_amount, parse_amount
 from shared.adapters.pix.masking import masked
+from shared.adapters.pix.returns import ReportedReturn
 from shared.core.clock import format_time, parse_time
 from shared.http.strict_json import parse
 from shared.http.validation import body_problem
@@ -16,13 +17,13 @@ from shared.ports.rail import Receipt, UnreadableReport
 M = TypeVar("M", bound=BaseModel)
 
 
-def _checked_amount(text: str) -> str:
-    parse_amount(text)
-    return text
-
-
-CheckedAmount = Annotated[str, AfterValidator(_checked_amount)]
+CheckedAmount = Annotated[str, AfterValidator(checked_amount)]
 """The rail's text of an amount."""
+
+
+def _as_list(value: object) -> object:
+    """Return a list. The specification's own example of a callback has one return as an object."""
+    return [value] if isinstance(value, dict) else value
 
 
 class _ReceivedPix(BaseModel):
@@ -34,6 +35,7 @@ class _ReceivedPix(BaseModel):
     txid: Annotated[str, Field(max_length=35)] | None = None
     valor: CheckedAmount
     horario: Annotated[str, Field(max_length=64)]
+    devolucoes: Annotated[list[ReportedReturn], BeforeValidator(_as_list), Field(max_length=100)] = []
 
 
 class _PixCallback(BaseModel):
@@ -76,8 +78,9 @@ def receipts_of(values: object) -> list[Receipt]:
 
 def _receipt(report: _ReceivedPix) -> Receipt:
     amount = parse_amount(report.valor)
-    document = masked(report.model_dump(mode="json"))
-    return Receipt(report.endToEndId, report.txid, amount, instant(report.horario), document)
+    document = masked(report.model_dump(mode="json", exclude={"devolucoes"}))
+    returns = [one.state() for one in report.devolucoes]
+    return Receipt(report.endToEndId, report.txid, amount, instant(report.horario), document, returns)
 
 
 def instant(text: str) -> str | None:

@@ -32,3 +32,9 @@ def parse_amount(text: str) -> int:
     if match is None or (centavos := int(match[1] + match[2])) == 0:
         raise ValueError("an amount is written like 10.50, and is more than zero")
     return centavos
+
+
+def checked_amount(text: str) -> str:
+    """Return the text of an amount unchanged. Raises what parse_amount raises."""
+    parse_amount(text)
+    return text

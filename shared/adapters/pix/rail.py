@@ -22,11 +22,14 @@ from shared.ports.rail import (
     ChargeOrder,
     ChargeRevision,
     ChargeState,
+    FraudReport,
     OutcomeUnknown,
     PayableCharge,
     RailRefused,
     Receipt,
     ReceiptPage,
+    ReturnOrder,
+    ReturnState,
     UnreadableReport,
 )
 
@@ -123,6 +126,63 @@ class PixHttpRail(Adapter):
     async def remove_charge(self, reference: str) -> None:
         """Remove a charge (`PATCH /cob/{txid}`). See shared.ports.rail.Rail."""
         await self._patch_charge(reference, {"status": REMOVED})
+
+    async def request_return(self, order: ReturnOrder) -> ReturnState:
+        """Return a payment, or a part of it (`PUT /pix/{e2eid}/devolucao/{id}`). See shared.ports.rail.Rail.
+
+        The payer sees the first 140 characters of the reason.
+        """
+        self._require_provider()
+        wanted: dict[str, Any] = {"valor": format_amount(order.amount)}
+        if order.reason:
+            wanted["descricao"] = _note(order.reason)
+        if order.is_fraud:
+            wanted["natureza"] = "MED_FRAUDE"
+        unknown: OutcomeUnknown | None = None
+        answer: httpx.Response | None = None
+        try:
+            answer = await self._send("PUT", f"/pix/{order.payment_id}/devolucao/{order.reference}", wanted)
+        except OutcomeUnknown as error:
+            unknown = error
+        if answer is not None and answer.is_success:
+            return _return_state(answer, order.amount)
+        # It may have been made; and some providers refuse a known id, even when the return is the same.
+        present = await self._send("GET", f"/pix/{order.payment_id}/devolucao/{order.reference}")
+        if present.is_success:
+            return _return_state(present, order.amount)
+        raise unknown or _refused(answer or present)
+
+    async def return_state(self, payment_id: str, reference: str) -> ReturnState | None:
+        """Return what the provider says of a return (`GET /pix/{e2eid}/devolucao/{id}`). See shared.ports.rail.Rail."""
+        self._require_provider()
+        answer = await self._send("GET", f"/pix/{payment_id}/devolucao/{reference}")
+        if answer.status_code == 404:
+            return None
+        if not answer.is_success:
+            raise _refused(answer)
+        return _return_state(answer, None)
+
+    async def answer_fraud_report(self, report_id: str, is_accepted: bool, reason: str | None) -> None:
+        """Close a report of fraud (`POST /infraction-reports/{id}/close`). See shared.ports.rail.Rail.
+
+        The API Pix has no message for it; this one has the words of DICT's API (InfractionReport).
+        """
+        self._require_provider()
+        decision = {"analysisResult": "AGREED" if is_accepted else "DISAGREED", "analysisDetails": reason or ""}
+        answer = await self._send("POST", f"/infraction-reports/{report_id}/close", decision)
+        if not answer.is_success:
+            raise _refused(answer)
+
+    def read_fraud_reports(
+        self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int
+    ) -> Sequence[FraudReport]:
+        """Authenticate and read reports of fraud. See shared.ports.rail.Rail."""
+        # Imported here, because only the function that receives them needs them.
+        from shared.adapters.pix.fraud_reports import read_reports
+        from shared.adapters.providers.callback_signature import verify
+
+        verify(secret, headers, body, now, window_seconds)
+        return read_reports(body)
 
     async def charge_state(self, reference: str) -> ChargeState | None:
         """Return what the provider knows of a charge (`GET /cob/{txid}`). See shared.ports.rail.Rail."""
@@ -273,6 +333,19 @@ def read_payments(values: Any) -> Sequence[Receipt]:
         raise Unavailable(f"the PIX provider answered with payments that cannot be read: {error}") from None
 
 
+def _return_state(answer: httpx.Response, amount: int | None) -> ReturnState:
+    """Return the state of a return. Raises Unavailable for an answer that cannot be read, or about another amount."""
+    from shared.adapters.pix.returns import read_return
+
+    try:
+        state = read_return(_object(answer))
+    except UnreadableReport as error:
+        raise Unavailable(f"the PIX provider answered with a return that cannot be read: {error}") from None
+    if amount is not None and state.amount != amount:
+        raise Unavailable(f"the PIX provider has another return of the id {state.reference}")
+    return state
+
+
 def _note(text: str) -> str:
     """Return the beginning of a text that the rail shows to the payer."""
     return text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
@@ -314,7 +387,7 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 
 def _refused(answer: httpx.Response) -> RailRefused:
     kind = _member(answer, "type") or f"http_{answer.status_code}"
-    return RailRefused(kind.rpartition("/")[2], _member(answer, "detail") or "The PIX provider refused the charge.")
+    return RailRefused(kind.rpartition("/")[2], _member(answer, "detail") or "The PIX provider refused the command.")
 
 
 def _member(answer: httpx.Response, *names: str) -> str | None:

@@ -27,7 +27,7 @@ from shared.core.clock import ManualClock
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
-from shared.ports.rail import OutcomeUnknown, RailRefused
+from shared.ports.rail import OutcomeUnknown, RailRefused, ReturnOrder
 from tests.predictable import PredictableSecretSource
 
 SECRET = b"shared with the platform"
@@ -43,17 +43,20 @@ class Platform:
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.reports: list[Any] = []
+        self.frauds: list[Any] = []
         self.refusals: list[int | OSError] = []
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        assert url == f"{WEBHOOK}/pix"
+        assert url in (f"{WEBHOOK}/pix", f"{WEBHOOK}/med")
         provider_signature.verify(SECRET, headers, body, self._clock.now(), 300)
         if self.refusals:
             refusal = self.refusals.pop(0)
             if isinstance(refusal, OSError):
                 raise refusal
             return refusal
-        self.reports += orjson.loads(body)["pix"]
+        document = orjson.loads(body)
+        self.reports += document.get("pix", [])
+        self.frauds += document.get("infractionReports", [])
         return 200
 
 
@@ -99,7 +102,9 @@ class Bench:
     async def settle(self) -> None:
         """Let the simulator's tasks run."""
         for _ in range(2000):
-            if not self.simulator.reporter.tasks:
+            simulator = self.simulator
+            reporters = (simulator.reporter, simulator.returns_reporter, simulator.frauds_reporter)
+            if not any(reporter.tasks for reporter in reporters):
                 return
             await asyncio.sleep(0)
 
@@ -523,3 +528,150 @@ async def test_a_location_that_does_not_fit_a_code_is_an_error(bench: Bench) -> 
     answer = await simulator(HttpRequest("PUT", f"{PREFIX}/cob/{TXID}", "", {}, body))
     assert (answer.status, b"too long" in answer.body) == (500, True)
     await simulator.close()
+
+
+# Returns
+
+
+async def paid_charge(bench: Bench) -> str:
+    """Pay a charge of 10.50, and return the end-to-end id of the payment."""
+    await bench.rail.request_charge(TXID, 1050, "BRL", WEBHOOK)
+    await bench.settle()
+    return str(bench.platform.reports[-1]["endToEndId"])
+
+
+async def test_a_return_is_reported_with_its_payment(bench: Bench) -> None:
+    """A return is answered as in progress, and its outcome is reported with the payment; a repeated command makes no
+    second one."""
+    end_to_end_id = await paid_charge(bench)
+    order = ReturnOrder(end_to_end_id, OTHER, 400, "Out of stock")
+    states = [await bench.rail.request_return(order) for _ in range(2)]
+    await bench.settle()
+    assert [state.status for state in states] == ["processing", "returned"]
+    (report,) = bench.platform.reports[1:]
+    (returned,) = report["devolucoes"]
+    assert (report["endToEndId"], returned["id"], returned["status"], returned["valor"]) == (
+        end_to_end_id,
+        OTHER,
+        "DEVOLVIDO",
+        "4.00",
+    )
+    assert len(returned["rtrId"]) == 32
+    assert await bench.rail.return_state(end_to_end_id, OTHER) == states[1]
+    assert await bench.rail.return_state(end_to_end_id, "unknown") is None
+    listed = orjson.loads((await bench.send("GET", f"/pix/{end_to_end_id}", None)).body)
+    assert listed["devolucoes"] == [returned]
+
+
+async def test_returns_do_not_exceed_their_payment(bench: Bench) -> None:
+    """Parts are returned up to the amount of the payment, for ninety days; one that was refused counts no more."""
+    end_to_end_id = await paid_charge(bench)
+    path = f"/pix/{end_to_end_id}/devolucao"
+    assert (await bench.send("POST", "/faults", {"fault": "refused", "payments": "returned"})).status == 202
+    assert (await bench.send("PUT", f"{path}/1", {"valor": "10.50"})).status == 201
+    refused = orjson.loads((await bench.send("GET", f"{path}/1", None)).body)
+    assert (refused["status"], "liquidacao" in refused["horario"]) == ("NAO_REALIZADO", False)
+    assert (await bench.send("PUT", f"{path}/2", {"valor": "10.00"})).status == 201
+    for name, body, status in (
+        ("3", {"valor": "0.51"}, 400),
+        ("2", {"valor": "9.00"}, 409),
+        ("a-b", {"valor": "0.10"}, 400),
+        ("3", {"valor": "0"}, 400),
+    ):
+        assert (await bench.send("PUT", f"{path}/{name}", body)).status == status
+    assert (await bench.send("PUT", "/pix/unknown/devolucao/1", {"valor": "1.00"})).status == 404
+    bench.clock.advance(timedelta(days=90, seconds=1))
+    assert (await bench.send("PUT", f"{path}/3", {"valor": "0.50"})).status == 400
+
+
+@pytest.mark.parametrize("fault", ["late", "twice", "out_of_order", "never"])
+async def test_faults_of_a_return(bench: Bench, fault: str) -> None:
+    """The report of a return comes late, twice, before the answer, or never; the provider has made it in each case."""
+    end_to_end_id = await paid_charge(bench)
+    await bench.send("POST", "/faults", {"fault": fault, "payments": "returned", "seconds": 3})
+    await bench.rail.request_return(ReturnOrder(end_to_end_id, OTHER, 400, None))
+    if fault == "out_of_order":
+        assert len(bench.platform.reports) == 2
+    await bench.settle()
+    assert len(bench.platform.reports) - 1 == {"twice": 2, "never": 0}.get(fault, 1)
+    state = await bench.rail.return_state(end_to_end_id, OTHER)
+    assert state is not None
+    assert state.status == "returned"
+    assert (await bench.send("POST", "/faults", {"fault": "500", "payments": "returned"})).status == 400
+    assert (await bench.send("POST", "/faults", {"fault": "refused"})).status == 400
+
+
+async def test_an_unsent_report_of_a_return_is_sent_after_a_restart(tmp_path: Path) -> None:
+    """After a kill, the simulator has its returns and reports those that were not reported."""
+    journal = tmp_path / "journal.jsonl"
+    first = Bench(journal)
+    end_to_end_id = await paid_charge(first)
+    first.platform.refusals = [503] * 100_000
+    await first.rail.request_return(ReturnOrder(end_to_end_id, OTHER, 400, None))
+    await first.close()
+    second = Bench(journal)
+    second.simulator.start()
+    await second.settle()
+    assert [one["devolucoes"][0]["id"] for one in second.platform.reports] == [OTHER]
+    await second.close()
+
+
+# Reports of fraud
+
+
+async def test_a_payment_is_reported_as_a_fraud(bench: Bench) -> None:
+    """A report is sent until it is accepted; the decision closes it, the same one again changes nothing, and another
+    one is refused."""
+    end_to_end_id = await paid_charge(bench)
+    bench.platform.refusals = [503]
+    order = {"endToEndId": end_to_end_id, "valor": "4.00", "reportDetails": "Not mine"}
+    made = orjson.loads((await bench.send("POST", "/frauds", order)).body)
+    await bench.settle()
+    (report,) = bench.platform.frauds
+    assert report == made
+    assert (report["endToEndId"], report["txid"], report["valor"], report["status"]) == (
+        end_to_end_id,
+        TXID,
+        "4.00",
+        "OPEN",
+    )
+    for _ in range(2):
+        await bench.rail.answer_fraud_report(report["id"], False, "Delivered")
+    with pytest.raises(RailRefused, match="DISAGREED"):
+        await bench.rail.answer_fraud_report(report["id"], True, None)
+    shown = orjson.loads((await bench.send("GET", f"/infraction-reports/{report['id']}", None)).body)
+    assert (shown["status"], shown["analysisResult"], shown["analysisDetails"]) == ("CLOSED", "DISAGREED", "Delivered")
+    assert (await bench.send("POST", "/frauds", {"id": report["id"]})).status == 422
+
+
+async def test_a_report_of_fraud_is_withdrawn(bench: Bench) -> None:
+    """A withdrawn report is sent again as CANCELLED and cannot be decided; orders that make no sense are refused."""
+    end_to_end_id = await paid_charge(bench)
+    made = orjson.loads((await bench.send("POST", "/frauds", {"endToEndId": end_to_end_id, "fault": "twice"})).body)
+    await bench.settle()
+    assert (await bench.send("POST", "/frauds", {"id": made["id"]})).status == 202
+    await bench.settle()
+    assert [one["status"] for one in bench.platform.frauds] == ["OPEN", "OPEN", "CANCELLED", "CANCELLED"]
+    with pytest.raises(RailRefused, match="CANCELLED"):
+        await bench.rail.answer_fraud_report(made["id"], True, None)
+    for body, status in (({"endToEndId": "E" * 32}, 422), ({"valor": "0"}, 400), ({"id": "unknown"}, 422)):
+        assert (await bench.send("POST", "/frauds", body)).status == status
+    assert (await bench.send("GET", "/infraction-reports/unknown", None)).status == 404
+    closing = {"analysisResult": "AGREED"}
+    assert (await bench.send("POST", "/infraction-reports/unknown/close", closing)).status == 404
+    assert (await bench.send("POST", f"/infraction-reports/{made['id']}/close", {})).status == 400
+
+
+async def test_an_unsent_report_of_fraud_is_sent_after_a_restart(tmp_path: Path) -> None:
+    """After a kill, the simulator reports the frauds that were not reported."""
+    journal = tmp_path / "journal.jsonl"
+    first = Bench(journal)
+    end_to_end_id = await paid_charge(first)
+    first.platform.refusals = [503] * 100_000
+    await first.send("POST", "/frauds", {"endToEndId": end_to_end_id})
+    await first.close()
+    second = Bench(journal)
+    second.simulator.start()
+    await second.settle()
+    assert [one["endToEndId"] for one in second.platform.frauds] == [end_to_end_id]
+    await second.close()

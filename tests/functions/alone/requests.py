@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from events.failure import Failure
+from events.fraud_reports import FraudReportAccepted
 from events.holds import FundsHeld, FundsRefused, FundsReleased
 from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.notifications import NotificationDue
@@ -65,6 +66,13 @@ def _callback(path: str = "/v1/providers/pix/callbacks") -> Request:
     return Request(200, path, body, headers)
 
 
+def _fraud_report() -> Request:
+    report = {"id": "f1", "endToEndId": "E" + "1" * 31, "valor": "10.50", "status": "OPEN"}
+    body = orjson.dumps({"infractionReports": [report]})
+    headers = {"content-type": "application/json", **sign(CALLBACK_SECRET, body, SystemClock().now())}
+    return Request(200, "/v1/providers/pix/callbacks/med", body, headers)
+
+
 def _keys(story: Story) -> str:
     return f"/v1/tenants/{TENANT}/signing-keys/{story.key.key_id}"
 
@@ -117,6 +125,16 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
     ),
     "providers/get_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}"),
     "providers/get_pix_charge_qr": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/qr.png"),
+    "providers/accept_fraud_report": lambda s: Request(200, f"/v1/pix/fraud-reports/{s.reported}/accept", {}),
+    "providers/get_fraud_report": lambda s: Request(200, f"/v1/pix/fraud-reports/{s.reported}"),
+    "providers/list_fraud_reports": lambda s: Request(200, "/v1/pix/fraud-reports"),
+    "providers/receive_fraud_reports": lambda s: _fraud_report(),
+    "providers/reject_fraud_report": lambda s: Request(
+        200, f"/v1/pix/fraud-reports/{s.reported}/reject", {"reason": "The goods were delivered"}
+    ),
+    "providers/create_return": lambda s: Request(201, f"/v1/deposits/{s.received}/returns", {"amount": _reais(20)}),
+    "providers/get_return": lambda s: Request(200, f"/v1/returns/{s.returning}"),
+    "providers/list_returns": lambda s: Request(200, f"/v1/deposits/{s.received}/returns"),
     "providers/list_pix_charges": lambda s: Request(200, "/v1/pix/charges"),
     "providers/remove_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}/remove", {}),
     "providers/revise_pix_charge": lambda s: Request(200, f"/v1/pix/charges/{s.txid}", {"amount": _reais(700)}),
@@ -202,6 +220,7 @@ def _cause(cause: CauseType, story: Story) -> tuple[str, str | None, str]:
         "payment": (story.capturing, story.capturing, "capture"),
         "refund": (story.refund, story.settled, "refund"),
         "deposit": (story.deposit, None, "deposit"),
+        "return": (story.returning, None, "return"),
     }[cause]
     return cause_id, payment_id, derived_id("ltr", TENANT, cause_id, purpose)
 
@@ -263,6 +282,43 @@ def _funds_refused(story: Story, *, refund: bool) -> Envelope:
         failure=_FAILURE,
     )
     return _event(event, causetype=event.cause_type)
+
+
+def _return_held(story: Story) -> Envelope:
+    event = FundsHeld(
+        account_id=story.payer,
+        hold_id="hld_alone",
+        amount=Money(value=30, currency="BRL"),
+        cause_type="return",
+        cause_id=story.returned,
+        payment_id=story.received,
+        counterparty_account_id=CLEARING,
+    )
+    return _event(event, causetype="return")
+
+
+def _report_accepted(story: Story) -> Envelope:
+    return _event(
+        FraudReportAccepted(
+            report_id=story.reported,
+            return_id=story.returning,
+            deposit_id=story.received,
+            account_id=story.payer,
+            amount=Money(value=40, currency="BRL"),
+        )
+    )
+
+
+def _return_refused(story: Story) -> Envelope:
+    event = FundsRefused(
+        account_id=story.payer,
+        amount=Money(value=30, currency="BRL"),
+        cause_type="return",
+        cause_id=story.returned,
+        payment_id=story.received,
+        failure=_FAILURE,
+    )
+    return _event(event, causetype="return")
 
 
 def _canceled(story: Story) -> Envelope:
@@ -372,6 +428,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "accounts/apply_transfer": lambda s: _posted(s, "deposit"),
     "accounts/finish_closing": _tick,
     "accounts/hold_funds": lambda s: s.events["lastro.payment.created.v1"],
+    "accounts/hold_returned_funds": lambda s: s.events["lastro.pix.return_created.v1"],
     "accounts/release_funds": _canceled,
     "ledger/post_transfer": lambda s: s.events["lastro.payment.capture_requested.v1"],
     "notifications/end_quiet_hours": _tick,
@@ -400,9 +457,13 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "providers/expire_pix_charges": _tick,
     "providers/authorize_card": lambda s: s.events["lastro.payment.created.v1"],
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
+    "providers/answer_fraud_report": _report_accepted,
+    "providers/fail_return": _return_refused,
     "providers/poll_payments": _tick,
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/refund_card": _refund_overdue,
+    "providers/request_return": _return_held,
+    "providers/settle_return": lambda s: _posted(s, "return"),
     "providers/settle_deposit": lambda s: _posted(s, "deposit"),
     "providers/submit_payment": _processing_overdue,
     "providers/void_card": _released,

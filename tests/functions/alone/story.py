@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.identity.issuer import Client, Issuer, KeyRing
+from events.charges import ChargePaid
 from events.sweeps import HoldExpired
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.bootstrap.process import issuer_url
@@ -17,7 +18,15 @@ from shared.core.settings import Settings
 from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.records.system_accounts import clearing_account
-from tests.functions.providers.rail import RecordingRail, move_to_and_fro, pay_out, with_payments
+from tests.functions.providers.rail import (
+    RecordingRail,
+    callback,
+    move_to_and_fro,
+    pay_out,
+    report,
+    report_fraud,
+    with_payments,
+)
 from tests.harness import Harness, SigningPair
 
 TENANT = "acme"
@@ -59,6 +68,13 @@ class Story:
     end_to_end_id: str
     deposit: str
     txid: str
+    received: str
+    """A settled deposit. `returning` is a return of a part of it that the provider has in progress, and `returned` one
+    whose amount is not held yet."""
+    returning: str
+    returned: str
+    reported: str
+    """An open report of fraud, whose amount is held."""
     reconciliation: str
     dead_letter: str
     platform_dead_letter: str
@@ -117,6 +133,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     provider = await with_payments(harness, CALLBACK_SECRET)
     over_rail = (await pay_out(harness, payer, 5_000))["id"]
     await harness.run_events()
+    received, returning, reported = await _received(harness, payer)
     # From here on, no event is delivered.
     delivered = len(harness.events)
     refund = await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _reais(100)})
@@ -126,7 +143,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     await move_to_and_fro(harness.runtime.ledger, TENANT, format_time(harness.clock.now()))
     reconciliation = await harness.call("POST", "/v1/reconciliations", period)
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
-    harness.runtime.rails["pix"] = RecordingRail()
+    returned = await harness.call("POST", f"/v1/deposits/{received}/returns", {"amount": _reais(30)})
     charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})
     expired = HoldExpired(
         account_id=payer, hold_id="hld_1", payment_id=settled, expires_at=format_time(harness.clock.now())
@@ -157,6 +174,10 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         end_to_end_id=provider.orders[0].reference,
         deposit=deposit.json["id"],
         txid=charge.json["txid"],
+        received=received,
+        returning=returning,
+        reported=reported,
+        returned=returned.json["id"],
         reconciliation=reconciliation.json["id"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
@@ -167,6 +188,24 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         tenant_token=issuer.issue(client, client.scopes),
         platform_token=issuer.issue(platform, platform.scopes),
     )
+
+
+async def _received(harness: Harness, account_id: str) -> tuple[str, str, str]:
+    """Receive a payment of a charge, begin to return a part, and have another part reported as a fraud. Return the ids
+    of the deposit, of the return and of the report."""
+    rail = harness.runtime.rails["pix"] = RecordingRail()
+    made = await harness.call("POST", "/v1/pix/charges", {"account_id": account_id, "amount": _reais(600)})
+    assert made.status == 201, made.body
+    paid = report(rail.orders[0].reference, 600, horario=format_time(harness.clock.now()))
+    assert (await callback(harness, paid, secret=CALLBACK_SECRET)).status == 200
+    await harness.run_events()
+    (fact,) = [one for one in harness.events_of(ChargePaid) if one.amount.value == 600]
+    begun = await harness.call("POST", f"/v1/deposits/{fact.deposit_id}/returns", {"amount": _reais(50)})
+    await harness.run_events()
+    await report_fraud(harness, paid, 40, secret=CALLBACK_SECRET)
+    await harness.run_events()
+    reports = await harness.call("GET", "/v1/pix/fraud-reports")
+    return fact.deposit_id, begun.json["id"], reports.json["data"][0]["id"]
 
 
 async def _webhook(harness: Harness) -> str:

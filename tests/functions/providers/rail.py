@@ -24,6 +24,8 @@ from shared.ports.rail import (
     PayableCharge,
     RailRefused,
     ReceiptPage,
+    ReturnOrder,
+    ReturnState,
     callback_secret_name,
 )
 from shared.ports.rail_payments import RailOrder, RailPaymentStatus, RailReport
@@ -48,6 +50,11 @@ class RecordingRail(PixHttpRail):
         """The payments that the provider lists. With one, the rail counts as configured."""
         self.removed: set[str] = set()
         self.revisions: list[ChargeRevision] = []
+        self.returns: list[ReturnOrder] = []
+        self.decisions: list[tuple[str, bool, str | None]] = []
+        """The decisions on reports of fraud."""
+        self.return_answer: ReturnState | Unavailable | RailRefused | None = None
+        """What the provider answers to a return and to a question for its state; None: it is in progress."""
         self.periods: list[tuple[datetime, datetime]] = []
         """The periods for which payments were listed."""
 
@@ -70,6 +77,25 @@ class RecordingRail(PixHttpRail):
 
     async def remove_charge(self, reference: str) -> None:
         self.removed.add(reference)
+        if self.outcome is not None:
+            raise self.outcome
+
+    async def request_return(self, order: ReturnOrder) -> ReturnState:
+        self.returns.append(order)
+        if isinstance(self.return_answer, Exception):
+            raise self.return_answer
+        return self.return_answer or ReturnState(order.reference, "processing", None, order.amount, None)
+
+    async def return_state(self, payment_id: str, reference: str) -> ReturnState | None:
+        del payment_id
+        if isinstance(self.return_answer, Exception):
+            raise self.return_answer
+        if reference not in [order.reference for order in self.returns]:
+            return None
+        return self.return_answer or ReturnState(reference, "processing", None, 1, None)
+
+    async def answer_fraud_report(self, report_id: str, is_accepted: bool, reason: str | None) -> None:
+        self.decisions.append((report_id, is_accepted, reason))
         if self.outcome is not None:
             raise self.outcome
 
@@ -250,3 +276,24 @@ async def pay_out(harness: Harness, payer: str, value: int = 1050, **fields: Any
     answer = await harness.call("POST", "/v1/payments", body)
     assert answer.status == 201, answer.body
     return answer.json
+
+
+MED_PATH = "/v1/providers/pix/callbacks/med"
+REPORT_ID = "6a0b0b3c-3d6c-4b1f-8a52-9f0d3c6a1e11"
+
+
+async def report_fraud(
+    harness: Harness, paid: dict[str, Any], value: int, *, secret: bytes = SECRET, **more: Any
+) -> Answer:
+    """Report a reported payment as a fraud, as the provider."""
+    one = {
+        "id": REPORT_ID,
+        "endToEndId": paid["endToEndId"],
+        "txid": paid.get("txid"),
+        "valor": format_amount(value),
+        "status": "OPEN",
+        "reportDetails": "The payer did not make this payment.",
+        **more,
+    }
+    body = orjson.dumps({"infractionReports": [one]})
+    return await callback(harness, secret=secret, path=MED_PATH, body=body)

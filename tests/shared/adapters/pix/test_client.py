@@ -29,7 +29,15 @@ from shared.adapters.providers.credentials import Credentials
 from shared.bootstrap.starting import check_files
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
-from shared.ports.rail import CHARGE_OVER, ChargeOrder, ChargeRevision, OutcomeUnknown, RailRefused
+from shared.ports.rail import (
+    CHARGE_OVER,
+    ChargeOrder,
+    ChargeRevision,
+    OutcomeUnknown,
+    RailRefused,
+    ReturnOrder,
+    ReturnState,
+)
 from tests.authority import authority
 
 BASE = "https://pix.example.test/api/v2"
@@ -423,3 +431,80 @@ def test_a_certificate_is_accepted(tmp_path: Path) -> None:
     """Files with a key, its certificate and an authority are accepted at the start."""
     made = authority(tmp_path)
     check_files(Settings(data_dir=str(tmp_path), pix_certificate=str(made.server), pix_authority=str(made.ca)))
+
+
+E2E = "E12345678202009091221abcdef12345"
+RETURN = ReturnOrder(E2E, TXID, 750, "Out of stock")
+MADE = {"id": TXID, "rtrId": "D12345678202009091000abcde123456", "valor": "7.50", "status": "EM_PROCESSAMENTO"}
+
+
+async def test_a_return_is_requested_by_our_id() -> None:
+    """A return is sent with its amount and the beginning of its reason, and its state is read from the answer."""
+    provider = Provider(httpx.Response(201, json=MADE))
+    state = await rail(provider).request_return(RETURN._replace(reason="r" * 200))
+    assert state == ReturnState(TXID, "processing", MADE["rtrId"], 750, None)
+    assert provider.asked[0].url.path == f"/api/v2/pix/{E2E}/devolucao/{TXID}"
+    assert json.loads(provider.asked[0].content) == {"valor": "7.50", "descricao": "r" * 139 + "…"}
+
+
+@pytest.mark.parametrize("first", [LOST_ANSWER, httpx.Response(503), httpx.Response(400, json={})])
+async def test_a_return_that_was_made_counts(first: Given) -> None:
+    """When the answer to a return is lost or a refusal, and the provider has the return, it was made."""
+    provider = Provider(first, httpx.Response(200, json={**MADE, "status": "DEVOLVIDO"}))
+    assert (await rail(provider).request_return(RETURN)).status == "returned"
+    assert provider.steps == ["PUT /pix", "GET /pix"]
+
+
+async def test_a_return_whose_outcome_is_unknown_is_no_refusal() -> None:
+    """A lost answer is an unknown outcome while the return is not found; only the provider's refusal is one."""
+    for second in (httpx.Response(404), httpx.Response(500), LOST_ANSWER):
+        with pytest.raises(OutcomeUnknown):
+            await rail(Provider(LOST_ANSWER, second)).request_return(RETURN)
+    refusal = httpx.Response(400, json={"type": "https://x/PixDevolucaoInvalida", "detail": "too late"})
+    with pytest.raises(RailRefused, match="too late"):
+        await rail(Provider(refusal, httpx.Response(404))).request_return(RETURN)
+    with pytest.raises(Unavailable):
+        await rail(Provider(refusal, LOST_ANSWER)).request_return(RETURN)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {**MADE, "valor": "7.5"}, {**MADE, "status": "NOVO"}, {**MADE, "id": "a-b"}, {**MADE, "valor": "9.00"}],
+)
+async def test_an_answer_about_a_return_that_cannot_be_read(document: dict[str, Any]) -> None:
+    """An answer that is no return, or is about another amount, says nothing about the outcome."""
+    with pytest.raises(Unavailable):
+        await rail(Provider(httpx.Response(200, json=document))).request_return(RETURN)
+
+
+async def test_the_state_of_a_return() -> None:
+    """A return that the provider does not know has no state; a refused one has its reason."""
+    refused = {**MADE, "status": "NAO_REALIZADO", "motivo": "no"}
+    provider = Provider(httpx.Response(404), httpx.Response(200, json=refused), httpx.Response(400, json={}))
+    assert await rail(provider).return_state(E2E, TXID) is None
+    assert await rail(provider).return_state(E2E, TXID) == ReturnState(TXID, "refused", MADE["rtrId"], 750, "no")
+    with pytest.raises(RailRefused):
+        await rail(provider).return_state(E2E, TXID)
+
+
+async def test_a_return_because_of_a_fraud_says_so() -> None:
+    """A return because of a fraud has the nature MED_FRAUDE."""
+    provider = Provider(httpx.Response(201, json=MADE))
+    await rail(provider).request_return(RETURN._replace(reason=None, is_fraud=True))
+    assert json.loads(provider.asked[0].content) == {"valor": "7.50", "natureza": "MED_FRAUDE"}
+
+
+async def test_a_decision_on_a_report_of_fraud() -> None:
+    """A decision closes the report with its reason; a lost answer is unknown, and a refusal is one."""
+    provider = Provider(httpx.Response(200), httpx.Response(200), LOST_ANSWER, httpx.Response(400, json={}))
+    await rail(provider).answer_fraud_report("f-1", True, None)
+    await rail(provider).answer_fraud_report("f-1", False, "delivered")
+    assert [json.loads(one.content) for one in provider.asked] == [
+        {"analysisResult": "AGREED", "analysisDetails": ""},
+        {"analysisResult": "DISAGREED", "analysisDetails": "delivered"},
+    ]
+    assert provider.asked[0].url.path == "/api/v2/infraction-reports/f-1/close"
+    with pytest.raises(OutcomeUnknown):
+        await rail(provider).answer_fraud_report("f-1", True, None)
+    with pytest.raises(RailRefused):
+        await rail(provider).answer_fraud_report("f-1", True, None)
