@@ -122,7 +122,6 @@ BAD_PAYMENTS: list[tuple[str, dict[str, Any], str]] = [
     ("currency that is none", {"amount": {"value": 1, "currency": "ZZZ"}}, "/amount/currency"),
     ("no currency", {"amount": {"value": 1}}, "/amount/currency"),
     ("unknown method", {"method": "cheque"}, "/method"),
-    ("unknown method", {"method": "cheque"}, "/method"),
     ("unknown capture", {"capture": "later"}, "/capture"),
     ("expires too soon", {"expires_in": 59}, "/expires_in"),
     ("expires too late", {"expires_in": 2_592_001}, "/expires_in"),
