@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
 from embedded.simulators.card_model import DECLINES
+from events.ledger import AuditCompleted
 from events.sweeps import Tick
 from shared.adapters.providers import callback_signature
+from shared.ports.card_gateway import AuthorizationOrder
 from shared.ports.documents import PLATFORM, Query
 from shared.records.accounts import HOLDS
 from shared.records.card_payments import CARD_EVENTS, CARD_PAYMENTS, CARD_REFUNDS
@@ -383,6 +386,42 @@ async def test_a_callback_cannot_name_another_payment_of_the_gateway(gateway: Ga
     found = await gateway.harness.documents.get(CARD_PAYMENTS, "acme", payment_id)
     assert found is not None
     assert found["status"] == "authorized"
+
+
+async def test_a_day_of_card_payments_passes_the_audit(gateway: Gateway, payee: str) -> None:
+    """A day with a settled, a refunded, a reviewed and an authorized card payment has no difference."""
+    settled = await paid(gateway, payee)
+    await refund(gateway, settled, **brl(300))
+    await gateway.fault("wrong_amount", action="capture")
+    reviewed = await paid(gateway, payee, 200)
+    decision = {"outcome": "settled", "reason": "The gateway keeps the amount"}
+    assert (await gateway.harness.call("POST", f"/v1/payments/{reviewed}/resolve", decision)).status == 200
+    await paid(gateway, payee, capture="manual")
+    gateway.harness.clock.advance(timedelta(days=1))
+    tick = gateway.harness.envelope(Tick(schedule="audit_day"), tenant=PLATFORM)
+    assert (await gateway.harness.deliver("operations/audit_day", tick)).status == 204
+    (fact,) = gateway.harness.events_of(AuditCompleted)
+    assert (fact.passed, fact.differences) == (True, ())
+
+
+async def test_an_authorization_that_stays_unknown_expires_and_is_given_back(gateway: Gateway, payee: str) -> None:
+    """A payment whose authorization arrived and is never answered expires after the last attempt; when the gateway can
+    be asked again, the dead letter's replay gives the authorization back."""
+    made = await charge(gateway.harness, payee)
+    await gateway.adapter.authorize(
+        AuthorizationOrder(made["id"], 1050, "BRL", "tok_approve", None, f"http://platform.test{PATH}")
+    )
+    await gateway.simulator.reporter.close()
+    gateway.is_down = True
+    for _ in range(14):
+        await overdue(gateway)
+    shown = await gateway.harness.payment(made["id"])
+    assert (shown["status"], shown["failure"]["code"]) == ("expired", "hold_timed_out")
+    gateway.is_down = False
+    gateway.adapter._api = None
+    for letter in gateway.harness.undelivered:
+        assert (await gateway.harness.deliver(letter.operation, letter.envelope)).status == 204
+    assert (await at_gateway(gateway, made["id"])).status == "canceled"
 
 
 # Card numbers
