@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ _CHUNK: Final = 65_536
 
 
 class Authority(NamedTuple):
-    """An authority, and the certificate that it issued for the server 127.0.0.1."""
+    """An authority, and the certificate that it issued for a server."""
 
     ca: Path
     """A file with the authority's certificate."""
@@ -30,8 +30,8 @@ class Authority(NamedTuple):
     """A file with the server's key, its certificate and the authority's: PEM, in this order."""
 
 
-def authority(folder: Path, name: str = "tests") -> Authority:
-    """Make an authority whose files are in a folder."""
+def authority(folder: Path, name: str = "tests", *, hosts: Sequence[str] = ("127.0.0.1", "localhost")) -> Authority:
+    """Make an authority whose files are in a folder, and a certificate for these addresses and names."""
     key, subject = ec.generate_private_key(ec.SECP256R1()), _name(f"authority of {name}")
     root = (
         _builder(subject, subject, key)
@@ -41,12 +41,11 @@ def authority(folder: Path, name: str = "tests") -> Authority:
         .sign(key, hashes.SHA256())
     )
     own = ec.generate_private_key(ec.SECP256R1())
-    addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
     leaf = (
-        _builder(subject, _name("127.0.0.1"), own)
+        _builder(subject, _name(hosts[0]), own)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -55,6 +54,13 @@ def authority(folder: Path, name: str = "tests") -> Authority:
     private = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     made.server.write_bytes(private + leaf.public_bytes(Encoding.PEM) + root.public_bytes(Encoding.PEM))
     return made
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _name(text: str) -> x509.Name:

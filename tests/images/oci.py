@@ -38,6 +38,8 @@ class Config:
     """How a container of the image starts (the `config` of the specification)."""
 
     command: Sequence[str]
+    entry: Sequence[str] = ()
+    """The program that gets the command as its arguments; without it the command begins with the program."""
     user: str = "65532:65532"
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: str = "/"
@@ -147,6 +149,7 @@ def _described(layers: Sequence[Layer], config: Config, platform: Mapping[str, s
             "Env": [f"{name}={value}" for name, value in config.environment.items()],
             "WorkingDir": config.folder,
             "Cmd": list(config.command),
+            **({"Entrypoint": list(config.entry)} if config.entry else {}),
             "ExposedPorts": {f"{port}/tcp": {} for port in config.ports},
             "Labels": dict(config.labels),
         },

@@ -1,0 +1,86 @@
+"""`python -m tests.cluster build|is-built|up|smoke|status|kubectl|down`: a Kubernetes with Knative on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from tests.cluster import node
+from tests.cluster.cluster import Cluster, is_ready
+from tests.cluster.deploying import NAMESPACE, ROOT
+from tests.cluster.go_programs import missing
+from tests.cluster.starting import start, stop
+from tests.servers.installing import Unavailable
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the arguments say. Returns an exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, meaning in (
+        ("build", "download and build the programs into the cache"),
+        ("is-built", "end with 1 when a program of the cluster is not in the cache"),
+        ("up", "start the node, Knative and the functions"),
+        ("smoke", "run `lastro demo` through the gateway, and show what is not ready"),
+        ("down", "end it, and check that nothing is left on this machine"),
+        ("status", "show the functions and the memory in use"),
+    ):
+        commands.add_parser(name, help=meaning, description=meaning)
+    kubectl = commands.add_parser("kubectl", help="run kubectl on the cluster")
+    kubectl.add_argument("arguments", nargs=argparse.REMAINDER)
+    given = parser.parse_args(arguments)
+    cluster = Cluster()
+    try:
+        match given.command:
+            case "build":
+                print(*cluster.programs.paths.values(), sep="\n")
+            case "is-built":
+                return 1 if missing(cache=cluster.cache) else 0
+            case "up":
+                start(cluster)
+            case "smoke":
+                return _smoke(cluster)
+            case "down":
+                return _down(cluster)
+            case "status":
+                _status(cluster)
+            case _:
+                print(cluster.kubectl(*given.arguments), end="")
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _smoke(cluster: Cluster) -> int:
+    not_ready = 0
+    for kind in ("ksvc", "broker", "trigger", "pingsource", "containersource"):
+        found = cluster.get(kind, f"--namespace={NAMESPACE}")["items"]
+        wrong = [each["metadata"]["name"] for each in found if not is_ready(each)]
+        print(f"{kind}: {len(found) - len(wrong)} of {len(found)} ready", *wrong)
+        not_ready += len(wrong)
+    command = [sys.executable, "-m", "cli", "demo", "--data-dir", str(cluster.state / "client")]
+    demo = subprocess.run(command, cwd=ROOT, check=False)
+    return 1 if not_ready else demo.returncode
+
+
+def _down(cluster: Cluster) -> int:
+    stop(cluster)
+    left = node.traces()
+    print(*(f"left on this machine: {each}" for each in left), sep="\n", end="\n" if left else "")
+    return 1 if left else 0
+
+
+def _status(cluster: Cluster) -> None:
+    if not cluster.is_running():
+        print("the cluster does not run")
+        return
+    print(cluster.kubectl("get", "ksvc,broker,trigger,pingsource", "--namespace=lastro"), end="")
+    print(f"kubeconfig: {os.fspath(cluster.state / 'admin.kubeconfig')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,184 @@
+"""The manifests on a real Kubernetes with Knative: what a cluster adds to the functions is there, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cli.client import Client
+from tests.cluster import node
+from tests.cluster.cluster import Cluster
+from tests.cluster.deploying import NAMESPACE, ROOT
+from tests.cluster.go_programs import missing
+from tests.cluster.measuring import (
+    BARE,
+    Load,
+    cold_start,
+    deploy_bare_function,
+    open_account,
+    pods_of,
+    until,
+)
+from tests.cluster.places import CACHE
+from tests.cluster.starting import start, stop
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
+PAYMENTS_UNDER_LOAD = 20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that runs, or one that is started for these tests and ended after them."""
+    found = Cluster()
+    if found.is_running():
+        start(found)
+        yield found
+        return
+    absent = missing(cache=CACHE)
+    if absent:
+        pytest.skip(f"not built yet: {', '.join(absent)}; `python -m tests.cluster build` takes an hour")
+    try:
+        start(found)
+        yield found
+    finally:
+        stop(found)
+        assert node.traces() == []
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Client]:
+    with Client.of(cluster.state / "client") as made:
+        yield made
+
+
+def _lastro(cluster: Cluster, *arguments: str) -> str:
+    command = [sys.executable, "-m", "cli", *arguments, "--data-dir", str(cluster.state / "client")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_everything_is_ready(cluster: Cluster) -> None:
+    """Each Service, the Broker, each Trigger and each source of the manifests is Ready."""
+    for kind, least in (("ksvc", 100), ("broker", 1), ("trigger", 20), ("pingsource", 10), ("containersource", 1)):
+        found = cluster.get(kind, f"--namespace={NAMESPACE}")["items"]
+        assert len(found) >= least
+        for each in found:
+            ready = [item["status"] for item in each["status"]["conditions"] if item["type"] == "Ready"]
+            assert ready == ["True"], (kind, each["metadata"]["name"], each["status"]["conditions"])
+
+
+def test_the_demo_succeeds_through_the_gateway(cluster: Cluster) -> None:
+    """Signed payments, a capture, a cancellation, refunds and a repeated request end as they do on one machine."""
+    answer = json.loads(_lastro(cluster, "demo", "--json"))
+    assert [step for step in answer["steps"] if not step["ok"]] == []
+
+
+def test_a_refused_event_becomes_a_dead_letter(cluster: Cluster, client: Client) -> None:
+    """An event that its function refuses is not lost: the Trigger's dead letter sink parks it with the reason."""
+    before = {letter["id"] for letter in client.get("/v1/dead-letters?limit=100")["data"]}
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "cluster-refused",
+        "ce-source": "/tests/cluster",
+        "ce-type": "lastro.ledger.transfer_posted.v1",
+        "ce-tenantid": "demo",
+        "ce-time": "2026-11-26T12:00:00Z",
+    }
+    broker = cluster.get("broker", "default", f"--namespace={NAMESPACE}")["status"]["address"]["url"]
+    send = (
+        "import sys,json,urllib.request as u;"
+        "u.urlopen(u.Request(sys.argv[1],b'{}',{**json.loads(sys.argv[2]),'content-type':'application/json'}))"
+    )
+    pod = until(lambda: pods_of(cluster, "payments-create-payment"), "a pod of payments-create-payment")[0]
+    inside = ("exec", pod, f"--namespace={NAMESPACE}", "--container=function", "--")
+    cluster.kubectl(*inside, "python", "-c", send, broker, json.dumps(headers))
+
+    def parked() -> set[str]:
+        return {letter["id"] for letter in client.get("/v1/dead-letters?limit=100")["data"]} - before
+
+    assert until(parked, "the dead letter")
+
+
+def test_a_schedule_reaches_its_function(cluster: Cluster) -> None:
+    """A PingSource's tick starts a function that is scaled to zero."""
+    assert until(lambda: pods_of(cluster, "operations-sweep-outbox"), "a pod of operations-sweep-outbox")
+
+
+def test_a_cold_start_is_near_that_of_a_bare_function(cluster: Cluster) -> None:
+    """A support function scales to zero and answers the first request, beside a function of the framework alone."""
+    deploy_bare_function(cluster)
+    bare = cold_start(cluster, BARE, "/")
+    ours = cold_start(cluster, "statements-get-statement", "/healthz")
+    print(f"\ncold start: statements-get-statement {ours:.2f} s, a bare function of the framework {bare:.2f} s")
+
+
+def test_a_killed_pod_loses_no_payment(cluster: Cluster, client: Client) -> None:
+    """While each pod of create_payment and of settle is killed under load, every accepted payment ends once."""
+    payer, payee = (open_account(client, name, document) for name, document in _PERSONS)
+    amount = {"value": 100_00, "currency": "BRL"}
+    client.post("/v1/deposits", {"account_id": payer, "amount": amount, "method": "pix"}, wait=10)
+    until(lambda: client.get(f"/v1/accounts/{payer}/balance")["available"] == 100_00, "the deposit")
+    load = Load(client, payer, payee)
+
+    def kill() -> None:
+        for function in ("payments-create-payment", "payments-settle", "ledger-post-transfer"):
+            for pod in pods_of(cluster, function):
+                cluster.kubectl("delete", "pod", pod, f"--namespace={NAMESPACE}", "--grace-period=0", "--force")
+
+    killing = threading.Thread(target=kill)
+    for count in range(PAYMENTS_UNDER_LOAD):
+        if count == PAYMENTS_UNDER_LOAD // 4:
+            killing.start()
+        load.pay()
+    killing.join()
+    until(lambda: set(load.statuses()) == {"settled"}, "every payment is settled")
+    assert len({payment["id"] for payment in load.accepted.values()}) == PAYMENTS_UNDER_LOAD
+    spent = PAYMENTS_UNDER_LOAD * 100
+    until(lambda: client.get(f"/v1/accounts/{payer}/balance")["available"] == 100_00 - spent, "the payer's balance")
+    until(lambda: client.get(f"/v1/accounts/{payee}/balance")["available"] == spent, "the payee's balance")
+
+
+def test_a_new_revision_takes_over_by_traffic(cluster: Cluster, client: Client) -> None:
+    """A release gets half of the traffic and then all of it, and no request fails meanwhile."""
+    name = "payments-get-payment"
+    old = cluster.get("ksvc", name, f"--namespace={NAMESPACE}")["status"]["latestReadyRevisionName"]
+    payment = client.get("/v1/payments?limit=1")["data"][0]["id"]
+    variable = {"name": "RELEASE", "value": "2"}
+    container = "/spec/template/spec/containers/0/env/-"
+    split = [{"revisionName": old, "percent": 50}, {"latestRevision": True, "percent": 50}]
+    _patch(cluster, name, [_add(container, variable), _add("/spec/traffic", split)])
+
+    def new_revision() -> str | None:
+        status = cluster.get("ksvc", name, f"--namespace={NAMESPACE}")["status"]
+        latest: str = status["latestReadyRevisionName"]
+        return latest if latest != old and len(status["traffic"]) == 2 else None
+
+    latest = until(new_revision, "the new revision shares the traffic")
+    for _ in range(PAYMENTS_UNDER_LOAD):
+        assert client.get(f"/v1/payments/{payment}")["id"] == payment
+    _patch(cluster, name, [_add("/spec/traffic", [{"latestRevision": True, "percent": 100}])])
+
+    def complete() -> bool:
+        traffic = cluster.get("ksvc", name, f"--namespace={NAMESPACE}")["status"]["traffic"]
+        return [(each["revisionName"], each["percent"]) for each in traffic] == [(latest, 100)]
+
+    until(complete, "all traffic goes to the new revision")
+    assert client.get(f"/v1/payments/{payment}")["id"] == payment
+
+
+_PERSONS = (("Ana Souza", "52998224725"), ("Bruno Lima", "15350946056"))
+
+
+def _add(path: str, value: object) -> dict[str, object]:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _patch(cluster: Cluster, name: str, operations: list[dict[str, object]]) -> None:
+    given = ("--type=json", f"--patch={json.dumps(operations)}")
+    cluster.kubectl("patch", "ksvc", name, f"--namespace={NAMESPACE}", *given)
