@@ -142,11 +142,18 @@ class KongService(_Strict):
         return self.host.partition(".")[0]
 
 
+class KongConsumer(_Strict):
+    """Who may have credentials at the gateway. The embedded gateway verifies tokens in the functions and uses none."""
+
+    username: str
+
+
 class Kong(_Strict):
-    """A declarative configuration of Kong (format 3.0): its services with their routes, and its plugins."""
+    """A declarative configuration of Kong (format 3.0): its services with their routes, its consumers and plugins."""
 
     format_version: Literal["3.0"] = Field(alias="_format_version")
     transform: bool = Field(default=True, alias="_transform")
+    consumers: list[KongConsumer] = []
     services: list[KongService] = []
     plugins: list[KongPlugin] = []
 

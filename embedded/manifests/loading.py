@@ -26,7 +26,7 @@ from shared.core.strict_yaml import YamlDocument, YamlError, read_yaml
 FOLDERS: Final = ("knative", "kafka-sources")
 KONG_OVERLAY: Final = Path("knative/overlays/embedded/kong.yaml")
 _OVERLAYS: Final = "overlays"
-_OF_A_CLUSTER: Final = frozenset({"policies", "platform"})
+_OF_A_CLUSTER: Final = frozenset({"argo", "policies", "platform"})
 _GATEWAY: Final = Path("knative/platform/kong/kong.yaml")
 _KUSTOMIZATIONS: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 _KONG_KEY: Final = "_format_version"

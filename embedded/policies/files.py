@@ -1,4 +1,4 @@
-"""The files of the policies: their content from the wiring, and whether those of the repository are current."""
+"""The files that are made: policies from the wiring, rules and a dashboard from the objectives."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from embedded.manifests.findings import Finding
 from embedded.policies import network
 from embedded.policies.edges import calls, edges_to_systems
 from embedded.policies.mesh import authorization
+from embedded.policies.objectives import dashboard, rules
 from embedded.policies.systems import COLLECTOR, SYSTEMS
 from embedded.policies.uses import uses
 from embedded.wiring.repository import Repository
@@ -38,6 +39,8 @@ def policy_files(repository: Repository) -> dict[str, str]:
         DISRUPTION: _text(_budgets(repository)),
         "knative/platform/kong/network.yaml": _text(network.of_gateway()),
         "knative/platform/istio/authorization.yaml": _text(authorization(calls(repository))),
+        "knative/platform/observability/config/objectives.yml": _text([rules()]),
+        "knative/platform/observability/dashboards/objectives.json": dashboard(),
         "knative/platform/observability/network.yaml": _text(network.of_system(COLLECTOR)),
         **{
             f"knative/platform/{system.name}/network.yaml": _text(network.of_system(system))

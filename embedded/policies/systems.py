@@ -64,7 +64,7 @@ SYSTEMS: Final = {
         System(
             "keycloak",
             Pods("keycloak", {"app.kubernetes.io/name": "keycloak"}),
-            (8080,),
+            (8080, 8443),
             "keys of the realm, clients of tenants",
             (GATEWAY,),
         ),

@@ -89,6 +89,8 @@ async def decide_and_commit(
                 await _find_out(runtime, pending, unknown)
         except AlreadyApplied:
             if own is None:
+                # Two processes have handled the same cause; the store has let one of them commit.
+                runtime.telemetry.count("reprocessed")
                 raise
             # No other commit has this marker, so this run's commit has happened.
         except AlreadyExists as existing:
@@ -96,6 +98,7 @@ async def decide_and_commit(
             outcome = None if exists is None else await exists(existing)
             if outcome is None:
                 continue
+            runtime.telemetry.count("reprocessed", by=int(existing.collection == IDEMPOTENCY.name))
             return ctx, outcome
         except NonceUsed:
             raise

@@ -139,6 +139,10 @@ async def test_bodies_are_compressed(monkeypatch: pytest.MonkeyPatch, receiver: 
     [
         ({}, {"service.name": "lastro"}),
         ({"K_SERVICE": "payments-settle"}, {"service.name": "payments-settle"}),
+        (
+            {"K_SERVICE": "settle", "K_REVISION": "settle-00007", "HOSTNAME": "settle-00007-deployment-x"},
+            {"service.version": "settle-00007", "service.instance.id": "settle-00007-deployment-x"},
+        ),
         ({"K_SERVICE": "x", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a,zone=b"}, {"service.name": "a", "zone": "b"}),
         ({"OTEL_SERVICE_NAME": "c", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a"}, {"service.name": "c"}),
     ],
@@ -148,7 +152,7 @@ async def test_the_service_name(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, variables: dict[str, str], expected: dict[str, str]
 ) -> None:
     """The service name is OTEL_SERVICE_NAME, else that of OTEL_RESOURCE_ATTRIBUTES, else the Knative Service's, else
-    `lastro`."""
+    `lastro`; the version is the revision."""
     monkeypatch.delenv("K_SERVICE", raising=False)
     for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, **variables}.items():
         monkeypatch.setenv(name, value)
