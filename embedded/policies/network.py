@@ -40,11 +40,11 @@ def of_functions(used: Iterable[Use]) -> list[Resource]:
             "functions-to-common-systems",
             functions,
             egress=[
-                _dns(),
                 _to((COLLECTOR.pods,), COLLECTOR.ports),
                 _to((systems.MESH,), systems.MESH_PORTS),
             ],
         ),
+        _policy(OWN, "names", {}, egress=[_dns()]),
     ]
     for name in names:
         pods = {"matchLabels": {uses_label(name): "true"}}

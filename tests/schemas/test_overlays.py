@@ -38,7 +38,13 @@ def built(overlay: str) -> list[Document]:
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Document]:
-    return {document["metadata"]["name"]: document for document in built(overlay) if document["kind"] == kind}
+    """Return the resources of a kind by name; the Services are those of Knative."""
+    group = "serving.knative.dev/" if kind == "Service" else ""
+    return {
+        document["metadata"]["name"]: document
+        for document in built(overlay)
+        if document["kind"] == kind and document["apiVersion"].startswith(group)
+    }
 
 
 def container(service: Document) -> Document:
@@ -84,7 +90,8 @@ def test_a_function_has_the_account_of_its_domain(overlay: str) -> None:
         assert pod["serviceAccountName"] == role, name
         assert accounts[role]["automountServiceAccountToken"] is False
         assert {"name": "VAULT_ROLE", "value": role} in container(service)["env"], name
-        (token,) = pod["volumes"][0]["projected"]["sources"]
+        token, authority = pod["volumes"][0]["projected"]["sources"]
+        assert authority == {"configMap": {"name": "vault-ca", "optional": True}}, name
         assert token["serviceAccountToken"]["audience"] == "vault", name
 
 

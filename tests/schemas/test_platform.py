@@ -27,6 +27,8 @@ KNATIVE = ROOT / "knative"
 PLACES_OF_SYSTEMS = ("platform/*/kustomization.yaml", "overlays/kind/platform/*/kustomization.yaml")
 FOLDERS = [
     *sorted(path.parent.relative_to(KNATIVE).as_posix() for place in PLACES_OF_SYSTEMS for path in KNATIVE.glob(place)),
+    "overlays/production/release",
+    "overlays/production/migrate",
     "argo",
 ]
 PRODUCTION = [folder for folder in FOLDERS if folder.startswith("platform/")]
@@ -60,7 +62,7 @@ def pods(folder: str) -> Iterator[tuple[str, Document]]:
     """Yield the specification of each pod that a folder starts, with the name of its owner."""
     for one in resources(folder):
         spec = one.get("spec") or {}
-        if one["kind"] in ("Deployment", "StatefulSet", "DaemonSet"):
+        if one["kind"] in ("Deployment", "StatefulSet", "DaemonSet") or one["kind"] == "Job":
             yield one["metadata"]["name"], spec["template"]["spec"]
         elif one["kind"] == "CronJob":
             yield one["metadata"]["name"], spec["jobTemplate"]["spec"]["template"]["spec"]
@@ -100,7 +102,7 @@ def test_an_image_has_an_exact_version(folder: str) -> None:
         for image in images(one) if one["kind"] != "ConfigMap" else ():
             name, _, tag = image.rpartition(":")
             assert name, image
-            own = name == "dev.local/lastro"
+            own = name in ("dev.local/lastro", "dev.local/lastro-operator") or "@sha256:" in image
             assert own or re.fullmatch(r"v?\d+\.\d+(\.\d+)?([.-].*)?", tag), image
 
 
@@ -125,7 +127,9 @@ def test_a_pod_has_no_privilege_and_its_limits(folder: str) -> None:
             assert {"cpu", "memory"} == container["resources"]["limits"].keys(), name
             assert {"cpu", "memory"} == container["resources"]["requests"].keys(), name
         for container in pod["containers"]:
-            if not any(one["kind"] == "CronJob" and one["metadata"]["name"] == owner for one in resources(folder)):
+            if not any(
+                one["kind"] in ("CronJob", "Job") and one["metadata"]["name"] == owner for one in resources(folder)
+            ):
                 assert {"readinessProbe", "livenessProbe"} <= container.keys(), container["name"]
 
 
@@ -320,8 +324,11 @@ def test_argo_installs_in_waves_and_leaves_traffic_alone() -> None:
         wave["strimzi"] < wave["vault"] < wave["keycloak-database"] < wave["kafka"] < wave["keycloak"] < wave["lastro"]
     )
     paths = {one["spec"]["source"].get("path") for one in found.values()}
-    # Kong's is in the overlay of the functions, whose routes it has.
-    assert {f"knative/{folder}" for folder in PRODUCTION} - paths == {"knative/platform/kong"}
+    # Kong is in the overlay of the functions, whose routes it has; the controller of releases has its own overlay.
+    assert {f"knative/{folder}" for folder in PRODUCTION} - paths == {
+        *("knative/platform/kong", "knative/platform/release", "knative/platform/migrate"),
+    }
+    assert {"knative/overlays/production/release", "knative/overlays/production/migrate"} <= paths
     ignored = [one for one in found["lastro"]["spec"]["ignoreDifferences"] if one["kind"] == "Service"]
     assert ignored[0]["jsonPointers"] == ["/spec/traffic"]
     for name, one in found.items():

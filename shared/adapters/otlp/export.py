@@ -46,16 +46,14 @@ def _resource() -> Resource:
     """Return the resource of spans and metrics. Its service name is from OTEL_RESOURCE_ATTRIBUTES or
     OTEL_SERVICE_NAME, or else the Knative Service's name, or else `lastro`.
 
-    In a revision of a Knative Service, `service.version` is the revision and `service.instance.id` the pod: a release
-    is judged by the figures of its own revisions.
+    In a revision of a Knative Service, `service.version` is the revision, by whose figures a release is judged.
     """
-    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+    from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 
     found = Resource.create()
     revision = os.environ.get("K_REVISION")
     if revision:
-        own = Resource({SERVICE_VERSION: revision, SERVICE_INSTANCE_ID: os.environ.get("HOSTNAME", revision)})
-        found = own.merge(found)
+        found = Resource({SERVICE_VERSION: revision}).merge(found)
     if str(found.attributes[SERVICE_NAME]).startswith(_UNNAMED):
         found = found.merge(Resource({SERVICE_NAME: os.environ.get("K_SERVICE") or "lastro"}))
     return found

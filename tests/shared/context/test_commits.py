@@ -30,6 +30,7 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.records.catalogue import COLLECTIONS
+from shared.telemetry.recorder import Telemetry
 
 ORIGIN = Origin("accounts/open_account", "evt_1", "req_1", None, "00")
 POINTS = Points("event.decided", "event.committed")
@@ -87,6 +88,7 @@ class Run:
             random=Random(1),
             settings=Settings(commit_pause_seconds=0.0)._replace(**settings),
             ids=IdSource(clock, Random(1)),
+            telemetry=Telemetry(Random(1), 0.0),
         )
 
     async def decide(self, ctx: Context) -> int:
@@ -174,7 +176,7 @@ async def test_a_late_commit_after_a_second_run_is_refused(marker: InboxMarker |
 
 async def test_an_event_that_was_applied_is_not_published_by_another_run() -> None:
     """When the marker exists after an unknown outcome, this run's events are not published, because another run may
-    have committed."""
+    have committed; the second run is counted."""
     run = Run("lost", "conflict")
 
     async def meanwhile(ctx: Context) -> None:
@@ -184,6 +186,7 @@ async def test_an_event_that_was_applied_is_not_published_by_another_run() -> No
     with pytest.raises(AlreadyApplied):
         await decide_and_commit(run.runtime, meanwhile, "acme", ORIGIN, POINTS, marker=MARKER)
     assert run.bus.published == []
+    assert run.runtime.telemetry.counters == {("reprocessed", ""): 1}
 
 
 async def test_a_run_without_writes_makes_no_commit() -> None:
