@@ -14,6 +14,7 @@ from embedded.policies import network
 from embedded.policies.edges import calls, edges_to_systems
 from embedded.policies.mesh import authorization
 from embedded.policies.objectives import dashboard, rules
+from embedded.policies.picture import page
 from embedded.policies.systems import COLLECTOR, SYSTEMS
 from embedded.policies.uses import uses
 from embedded.wiring.repository import Repository
@@ -37,6 +38,7 @@ def policy_files(repository: Repository) -> dict[str, str]:
         FUNCTIONS: _kustomization(uses(repository), repository),
         NETWORK: _text(network.of_functions(used)),
         DISRUPTION: _text(_budgets(repository)),
+        "docs/what-runs-where.md": page(repository),
         "knative/platform/kong/network.yaml": _text(network.of_gateway()),
         "knative/platform/istio/authorization.yaml": _text(authorization(calls(repository))),
         "knative/platform/observability/config/objectives.yml": _text([rules()]),
