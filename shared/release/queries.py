@@ -16,9 +16,6 @@ _HTTP: Final = "http_server_request_duration_seconds"
 _EVENTS: Final = "messaging_process_duration_seconds"
 _AGE: Final = "lastro_event_age_seconds"
 _PARKED: Final = 'lastro_consumer="operations/park_dead_letter",lastro_status=~"2.."'
-_CLEARED: Final = (
-    'lastro_operation=~"operations/(replay|discard)_(platform_)?dead_letter",http_response_status_code=~"2.."'
-)
 _STEPS: Final = ("accounts/hold_funds", "payments/authorize", "ledger/post_transfer", "payments/settle")
 """The deliveries between the request of a payment and its settlement. Each has a fifth of the time."""
 _LONG: Final = "1d"
@@ -77,14 +74,6 @@ def _payment_time() -> Query:
     return Query(slow.bad, slow.total, " + ".join((request, *quantiles)))
 
 
-def _outstanding() -> Query:
-    """How old a dead letter is: one that was parked a quarter of an hour ago and has not been replayed or discarded."""
-    parked = f"(sum(increase({_EVENTS}_count{{{_PARKED}}}[7d] offset 15m)) or vector(0))"
-    cleared = f"(sum(increase({_HTTP}_count{{{_CLEARED}}}[7d])) or vector(0))"
-    late = f"({parked} - {cleared} > bool 0.5)"
-    return Query(late, "vector(1)", f"{late} * 901", of_revisions=False)
-
-
 QUERIES: Final[Mapping[str, Query]] = {
     "unavailable": _share(
         _count(_HTTP, 'http_response_status_code=~"5.."'), _count(_HTTP, 'http_response_status_code!~"4.."')
@@ -107,7 +96,12 @@ QUERIES: Final[Mapping[str, Query]] = {
         _count(_EVENTS, 'lastro_consumer!="operations/park_dead_letter"'),
         of_revisions=False,
     ),
-    "dead_letter_age": _outstanding(),
+    "dead_letter_age": Query(
+        "max(lastro_dead_letter_oldest_seconds)",
+        "vector(1)",
+        "max(lastro_dead_letter_oldest_seconds)",
+        of_revisions=False,
+    ),
     "payments_failed": _share(
         _count(_EVENTS, 'lastro_consumer=~"payments/(fail|expire)",lastro_status=~"2.."'),
         _count(_EVENTS, 'lastro_consumer=~"payments/(fail|expire|settle)",lastro_status=~"2.."'),

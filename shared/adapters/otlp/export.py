@@ -228,7 +228,8 @@ class OtlpLink(Adapter):
         for (name, label), value in _items(self._telemetry.gauges):
             attributes = {"label": label} if label else {}
             by_name.setdefault(name, []).append(NumberDataPoint(attributes, self._started_at, now, value))
-        return [Metric(f"lastro.{name}", "", "1", Gauge(points)) for name, points in by_name.items()]
+        # Without a unit: a collector adds `_ratio` to the name of a gauge of the unit 1.
+        return [Metric(f"lastro.{name}", "", "", Gauge(points)) for name, points in by_name.items()]
 
 
 def _items(table: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
