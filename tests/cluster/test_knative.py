@@ -41,7 +41,7 @@ def test_a_component_without_an_image_is_not_started() -> None:
 
 def test_envoy_has_no_shell_for_its_hook() -> None:
     """Kourier's gateway gets the image with Envoy alone, and loses the hook that runs a shell."""
-    fit = _container(fitted(_deployment(image="docker.io/envoyproxy/envoy:v1.34", lifecycle={"preStop": {}})))
+    fit = _container(fitted(_deployment(image="envoyproxy/envoy:v1.34", lifecycle={"preStop": {}})))
     assert fit["image"] == ENVOY_IMAGE
     assert "lifecycle" not in fit
 
