@@ -11,7 +11,7 @@ import pytest
 from shared.http.operation import Access, HttpOperation
 from shared.identity.tenancy import PERSON_SCOPES, TENANT_SCOPES
 from shared.records.payments import PAYMENTS
-from tests.functions.providers.rail import deposit, with_rail
+from tests.functions.providers.rail import callback, deposit, report, with_rail
 from tests.harness import Answer, Harness, operations
 
 TENANT_OPERATIONS = {
@@ -27,6 +27,7 @@ UNKNOWN = {
     "payment_id": "pay_019b76daa800700099999999999fffff",
     "refund_id": "rfd_019b76daa800700099999999999fffff",
     "deposit_id": "dep_019b76daa800700099999999999fffff",
+    "return_id": "ret_019b76daa800700099999999999fffff",
 }
 
 
@@ -64,8 +65,9 @@ class Stage:
 
 @pytest.fixture
 async def stage(harness: Harness) -> Stage:
-    """Create the persons, their accounts, a settled and an authorized payment from Rui to Ana, and a refund."""
-    await with_rail(harness)
+    """Create the persons, their accounts, a settled and an authorized payment from Rui to Ana, a refund, and a deposit
+    of which a part is being returned."""
+    rail = await with_rail(harness)
     users = [(await harness.user(number))["id"] for number in ("52998224725", "11144477735", "12345678909")]
     ana, rui, eva = users
     accounts = {user: (await harness.account(owner_id=user))["id"] for user in users}
@@ -76,6 +78,10 @@ async def stage(harness: Harness) -> Stage:
     refund = (await harness.call("POST", f"/v1/payments/{settled}/refunds", {"amount": _brl(100)})).json["id"]
     made = (await deposit(harness, accounts[rui]))["id"]
     await harness.run_events()
+    assert (await callback(harness, report(rail.requested[0][0]))).status == 200
+    await harness.run_events()
+    returned = await harness.call("POST", f"/v1/deposits/{made}/returns", {"amount": _brl(100)})
+    await harness.run_events()
     ids = {
         "user_id": rui,
         "account_id": accounts[rui],
@@ -83,6 +89,7 @@ async def stage(harness: Harness) -> Stage:
         "settled": settled,
         "refund_id": refund,
         "deposit_id": made,
+        "return_id": returned.json["id"],
     }
     return Stage(harness, ana, rui, eva, accounts, ids)
 

@@ -42,6 +42,7 @@ BUDGET = 650
 OWN_BUDGET: dict[str, int] = {
     # What reads reports of charges, payments, returns and frauds.
     "providers/receive_callback": 670,
+    "providers/receive_fraud_reports": 670,
     "providers/receive_pix_callback": 670,
 }
 
