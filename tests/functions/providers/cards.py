@@ -20,8 +20,8 @@ from shared.ports.documents import PLATFORM, Documents
 from shared.ports.rail import callback_secret_name
 from shared.records.system_accounts import clearing_account, system_account
 from tests.harness import Answer, Harness
+from tests.waiting import PATIENCE_SECONDS
 
-MAX_ROUNDS = 5_000
 SECRET = b"shared with the gateway"
 PATH = "/v1/providers/card/callbacks"
 CLEARING = clearing_account("card", "BRL")
@@ -78,11 +78,9 @@ class Gateway:
 
     async def run(self, **how: Any) -> None:
         """Deliver events and callbacks until none is left; `how` as in Harness.run_events."""
-        for _ in range(MAX_ROUNDS):
-            if not await self.harness.run_events(**how) and not self.simulator.reporter.tasks:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("the events and callbacks do not end")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await self.harness.run_events(**how) or self.simulator.reporter.tasks:  # noqa: ASYNC110 - of tasks
+                await asyncio.sleep(0)
 
 
 async def with_gateway(harness: Harness) -> Gateway:
