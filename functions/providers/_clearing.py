@@ -14,7 +14,7 @@ from shared.ports.documents import Query
 from shared.ports.ledger import Cause, Entry
 from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
-from shared.records.rail_payments import RAIL_PAYMENTS
+from shared.records.rail_payments import RAIL_PAYMENTS, reference_id
 from shared.records.returns import RETURNS
 
 RETURN_PROVIDER: Final = "pix"
@@ -56,7 +56,8 @@ async def reported_movements(ctx: Context, provider: str, since: str, until: str
     ]
     if provider == RETURN_PROVIDER:
         movements += await _returned(ctx, since, until, limit)
-        _require_few(len(movements), limit)
+    movements += await _paid(ctx, provider, since, until, limit)
+    _require_few(len(movements), limit)
     return movements
 
 
@@ -68,6 +69,16 @@ async def _returned(ctx: Context, since: str, until: str, limit: int) -> list[Mo
             f"{RETURN_PROVIDER}:{one['rail_id'] or one['id']}", -one["amount"], one["confirmed_at"] or "", one["id"]
         )
         for one in found
+    ]
+
+
+async def _paid(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
+    """Return the payments that a provider has made for us, as it reported them in a period: negative amounts."""
+    query = Query({"rail": provider}, ranges={"reported_at": (since, until)}, limit=limit + 1)
+    return [
+        Movement(reference_id(provider, paid["reference"]), -moved, reported_at, paid["reference"])
+        for paid in await ctx.find(RAIL_PAYMENTS, query)
+        if (moved := paid["amount_moved"]) is not None and (reported_at := paid["reported_at"]) is not None
     ]
 
 

@@ -95,8 +95,9 @@ async def apply_report(ctx: Context, known: RailPaymentDocument, report: RailRep
         return
     if report.status == "settled":
         await give_back(ctx, known)
-        at = report.at or ctx.now_text
-        known = _changed(ctx, known, status="settled", report=report.report, amount_moved=report.amount, reported_at=at)
+        known = _changed(
+            ctx, known, status="settled", report=report.report, amount_moved=report.amount, reported_at=ctx.now_text
+        )
     else:
         detail = f"{report.code}: {report.detail}" if report.reason == PROVIDER_REFUSED else report.detail
         failure = failure_document(report.reason, detail)

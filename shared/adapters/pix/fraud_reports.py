@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.adapters.pix.callbacks import read_body
 from shared.adapters.pix.formats import END_TO_END_PATTERN, checked_amount, parse_amount
-from shared.http.strict_json import parse
-from shared.http.validation import body_problem
 from shared.ports.rail import FraudReport
 
 REPORT_ID_PATTERN: Final = r"^[a-zA-Z0-9-]{1,64}$"
@@ -41,11 +40,7 @@ def read_reports(body: bytes) -> list[FraudReport]:
 
     Raises Problem `malformed_request` when it is not JSON, `validation_failed` when it is not a callback of the rail.
     """
-    value = parse(body)
-    try:
-        callback = _Reports.model_validate(value)
-    except ValidationError as error:
-        raise body_problem(error) from None
+    callback = read_body(body, _Reports)
     return [
         FraudReport(one.id, one.endToEndId, one.txid, parse_amount(one.valor), _STATUSES[one.status], one.reportDetails)
         for one in callback.infractionReports
