@@ -20,8 +20,8 @@ async def apply_transfer(event: TransferPosted, ctx: Context) -> None:
     """Apply a recorded transfer to its payment accounts: change their balances and end the hold of the payment."""
     hold = await _hold_of(event, ctx)
     changes, currencies = _changes_of(event)
-    if hold is not None and is_system_account(hold["account_id"]):
-        # The issuer's hold of a card payment: the gateway gives the rest of it back by itself.
+    if hold is not None and hold["account_id"] not in changes:
+        # The issuer's hold of a card payment is on a clearing account. The gateway gives the rest of it back itself.
         ctx.update(HOLDS, hold, status="captured", updated_at=ctx.now_text)
         hold = None
     for account_id, change in changes.items():

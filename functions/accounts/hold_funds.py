@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from events.cards import CardAuthorized, CardDeclined
 from events.failure import Failure
 from events.payments.created import PaymentCreated
@@ -23,6 +25,8 @@ from shared.records.accounts import ACCOUNTS, CLOSED, HOLDS, AccountDocument, av
 from shared.records.system_accounts import is_system_account
 from shared.records.users import USERS
 
+_ISSUERS_ANSWERS: Final = (CardAuthorized, CardDeclined)
+
 
 @event_function(PaymentCreated, RefundCreated, CardAuthorized, CardDeclined)
 async def hold_funds(event: PaymentCreated | RefundCreated | CardAuthorized | CardDeclined, ctx: Context) -> None:
@@ -30,7 +34,7 @@ async def hold_funds(event: PaymentCreated | RefundCreated | CardAuthorized | Ca
 
     The amount of a card payment is held by the card's issuer. Its hold is stored when the issuer has answered.
     """
-    if isinstance(event, CardAuthorized | CardDeclined):
+    if isinstance(event, _ISSUERS_ANSWERS):
         await hold_at_issuer(ctx, event)
         return
     request = hold_request(event, ctx)
