@@ -55,6 +55,7 @@ from shared.records.catalogue import COLLECTIONS
 from shared.telemetry.recorder import Telemetry
 from tests.opening import open_adapter
 from tests.predictable import PredictableSecretSource
+from tests.state_machines import CheckedDocuments
 
 ROOT = Path(__file__).parent.parent
 RETRIED = frozenset({409, 429, 500, 503})
@@ -270,7 +271,8 @@ class Harness:
         """Create a harness on the memory adapters, without a tenant. With `interleaved`, concurrent runs interleave
         between reads and commits."""
         clock, documents = ManualClock(), MemoryDocuments(COLLECTIONS)
-        seen = InterleavedDocuments(documents, Random(seed)) if interleaved else documents
+        checked = CheckedDocuments.over(documents)
+        seen = InterleavedDocuments(checked, Random(seed)) if interleaved else checked
         random = Random(seed)
         ports = Ports(
             documents=seen,
