@@ -7,7 +7,9 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from cli.client import Client
 from cli.errors import CliError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _WAIT_SECONDS: Final = 10
 _PATIENCE_SECONDS: Final = 10.0
+_MOST_STEPS: Final = 40
+STORIES: Final = ("payments", "marketplace")
 
 
 @dataclass(slots=True)
@@ -218,23 +222,33 @@ def _actions(scenario: Scenario) -> list[Callable[[], object]]:
     ]
 
 
-def demo(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json: Json = False) -> None:
+def demo(
+    *,
+    story: Annotated[str, typer.Option("--story", help="payments, or marketplace with many users.")] = "payments",
+    users: Annotated[int, typer.Option("--users", min=4, max=1000, help="The users of the marketplace.")] = 200,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    tenant: Tenant = None,
+    as_json: Json = False,
+) -> None:
     """Run a series of payments on the platform and print the results.
 
-    Deposits, payments, a declined one, a partial capture, a cancellation, refunds, a retry. Ends with 1 when a result
-    is not as expected.
+    Deposits, payments, a declined one, a partial capture, a cancellation, refunds, a retry. The story `marketplace` has
+    200 users, limits, a suspension and a reconciliation. Ends with 1 when a result is not as expected.
     """
+    if story not in STORIES:
+        raise CliError(f"there is no story {story}: choose one of {', '.join(STORIES)}", 2)
     from rich.console import Console
     from rich.progress import track
 
     shown = Console(stderr=True)
     with Client.of(data_dir, tenant=tenant) as client:
         scenario = Scenario(client)
-        actions = _actions(scenario)
+        actions = _actions(scenario) if story == "payments" else _marketplace(scenario, users)
         for act in track(actions, description="Running the demo", console=shown, disable=as_json, transient=True):
             act()
         balances = scenario.check_balances()
-        lines = scenario.check_statement(ANA)
+        person = next(iter(scenario.accounts))
+        lines = scenario.check_statement(person)
         trial = client.get("/v1/ledger/trial-balance")
     scenario.note("debits equal credits", "yes" if is_balanced(trial) else "no", "yes")
     ok = all(step.ok for step in scenario.steps)
@@ -242,21 +256,37 @@ def demo(*, data_dir: DataDir = DEFAULT_DATA_DIR, tenant: Tenant = None, as_json
         steps = [{**asdict(step), "ok": step.ok} for step in scenario.steps]
         print_json({"ok": ok, "steps": steps, "balances": balances, "statement": lines, "trial_balance": trial})
     else:
-        _print(scenario, lines, trial)
+        _print(scenario, person, lines, trial)
     if not ok:
         raise CliError("the demo has unexpected results: see the lines marked ✗")
 
 
-def _print(scenario: Scenario, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
+def _marketplace(scenario: Scenario, users: int) -> list[Callable[[], object]]:
+    from cli.marketplace import marketplace_actions
+
+    return marketplace_actions(scenario, users)
+
+
+def _print(scenario: Scenario, person: str, lines: list[dict[str, Any]], trial: dict[str, Any]) -> None:
     out = console()
-    out.print(_steps_table(scenario.steps), soft_wrap=False)
+    out.print(_steps_table(_shown_steps(scenario.steps)), soft_wrap=False)
+    if len(scenario.steps) > _MOST_STEPS:
+        good = sum(step.ok for step in scenario.steps)
+        out.print(f"{good} of {len(scenario.steps)} steps as expected; the last ones and the others are shown")
     out.print()
-    out.print(_statement_table(lines, {number: name for name, number in scenario.accounts.items()}), soft_wrap=False)
+    names = {number: name for name, number in scenario.accounts.items()}
+    out.print(_statement_table(person, lines, names), soft_wrap=False)
     for entry in trial["data"]:
         out.print()
         out.print(trial_balance_table(entry))
-    first = scenario.payments["first"]["id"]
-    out.print(f"\n[dim]The timeline of a payment:[/] {PROGRAM} payments show {first}")
+    if "first" in scenario.payments:
+        first = scenario.payments["first"]["id"]
+        out.print(f"\n[dim]The timeline of a payment:[/] {PROGRAM} payments show {first}")
+
+
+def _shown_steps(steps: list[Step]) -> list[Step]:
+    """Return the steps that are not as expected, and the last ones, in their order."""
+    return [step for number, step in enumerate(steps) if not step.ok or number >= len(steps) - _MOST_STEPS]
 
 
 def _steps_table(steps: list[Step]) -> Table:
@@ -273,10 +303,10 @@ def _steps_table(steps: list[Step]) -> Table:
     return table
 
 
-def _statement_table(lines: list[dict[str, Any]], names: dict[str, str]) -> Table:
+def _statement_table(person: str, lines: list[dict[str, Any]], names: dict[str, str]) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{ANA}'s statement", header_style="bold")
+    table = Table(title=f"{person}'s statement", header_style="bold")
     table.add_column("when")
     table.add_column("description")
     table.add_column("amount", justify="right")

@@ -35,6 +35,18 @@ def test_the_demo_succeeds(lastro: Lastro) -> None:
     assert [balance["available"] for balance in document["balances"]] == [35000, 8766, 16234]
 
 
+def test_the_marketplace_of_the_demo_succeeds(lastro: Lastro) -> None:
+    """The story `marketplace` runs with any number of users, and every step of it is as expected; another story is
+    refused with the names of those that there are."""
+    document = _json(lastro("demo", "--story", "marketplace", "--users", "12", "--json"))
+    assert document["ok"], [step for step in document["steps"] if not step["ok"]]
+    outcomes = {step["outcome"] for step in document["steps"]}
+    assert {"declined: limit_exceeded", "declined: user_suspended", "settled"} <= outcomes
+    assert len(document["balances"]) == 12
+    refused = lastro("demo", "--story", "war")
+    assert "choose one of payments, marketplace" in str(refused.exception)
+
+
 def test_a_failing_demo_ends_with_1(lastro: Lastro, monkeypatch: pytest.MonkeyPatch) -> None:
     """When an outcome is not as expected, the table marks it and the command ends with 1."""
     monkeypatch.setattr("cli.demo.is_balanced", lambda _: False)

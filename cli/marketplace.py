@@ -1,0 +1,80 @@
+"""The story of `lastro demo --story marketplace`: many users who pay in, buy, are refunded, and are refused."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cli.demo import Scenario
+
+_PAID_IN: Final = 100_00
+_MERCHANTS_SHARE: Final = 10
+
+
+def marketplace_actions(scenario: Scenario, users: int) -> list[Callable[[], object]]:
+    """Return what the story does, in order: one of ten users is a merchant."""
+    merchants = [f"Shop {number:03d}" for number in range(max(1, users // _MERCHANTS_SHARE))]
+    customers = [f"Customer {number:03d}" for number in range(max(3, users - len(merchants)))]
+    actions: list[Callable[[], object]] = [_call(scenario.join, name, "merchant") for name in merchants]
+    for name in customers:
+        actions += [_call(scenario.join, name, "customer"), _call(scenario.deposit, name, _PAID_IN)]
+    for name in customers:
+        actions.append(_call(_buy, scenario, name, random.choice(merchants)))  # noqa: S311 - who buys where
+    return [
+        *actions,
+        _call(_limit, scenario, customers[0], merchants[0]),
+        _call(_suspension, scenario, customers[1], merchants[0]),
+        _call(_reconcile, scenario),
+    ]
+
+
+def _call(act: Callable[..., object], *arguments: object) -> Callable[[], object]:
+    return lambda: act(*arguments)
+
+
+def _buy(scenario: Scenario, payer: str, payee: str) -> None:
+    """Buy at once, in part, with a refund, or cancel."""
+    value = random.randrange(4_00, 40_00)  # noqa: S311 - an amount
+    kind = random.choice(["whole", "part", "refund", "cancel"])  # noqa: S311 - what happens
+    if kind in ("whole", "refund"):
+        payment = scenario.pay(payer, payee, value, "settled")
+        if kind == "refund":
+            scenario.refund(payment, payer, payee, value // 4)
+        return
+    payment = scenario.pay(payer, payee, value, "authorized", "manual")
+    if kind == "part":
+        scenario.capture(payment, payer, payee, value // 2)
+    else:
+        scenario.cancel(payment, payer)
+
+
+def _limit(scenario: Scenario, payer: str, payee: str) -> None:
+    """A payment above the account's limit is declined."""
+    import json
+
+    path = f"/v1/accounts/{scenario.accounts[payer]}"
+    changed = scenario.client.send("PATCH", path, json.dumps({"limits": {"per_payment": 1_00}}).encode())
+    scenario.note(f"{payer} may pay R$ 1 at once", "limited" if changed.ok else changed.text, "limited")
+    scenario.pay(payer, payee, 1_01, "declined: limit_exceeded")
+
+
+def _suspension(scenario: Scenario, payer: str, payee: str) -> None:
+    """A suspended user's payment is declined, and the user is activated again."""
+    owner = scenario.client.get(f"/v1/accounts/{scenario.accounts[payer]}")["owner_id"]
+    for action, status in (("suspend", "suspended"), ("activate", "active")):
+        user = scenario.client.post(f"/v1/users/{owner}/{action}")
+        scenario.note(f"{payer} is made {status}", user["status"], status)
+        if status == "suspended":
+            scenario.pay(payer, payee, 1_00, "declined: user_suspended")
+
+
+def _reconcile(scenario: Scenario) -> None:
+    """What the provider reported today is matched with the clearing account."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    period = {"from": today.isoformat(), "to": (today + timedelta(days=1)).isoformat()}
+    found = scenario.client.post("/v1/reconciliations", {"provider": "pix", **period})
+    reported = [item for item in found["items"] if item["provider"] is not None]
+    matched = sum(item["status"] == "matched" for item in reported)
+    scenario.note("PIX's reports of today in the ledger", str(matched), str(len(reported)))
