@@ -34,7 +34,8 @@ SINK: Final = "K_SINK"
 _RETRIED: Final = frozenset({404, 408, 409, 429})
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 30.0
-_SECONDS: Final = 30
+_SECONDS: Final = 600
+"""How long the sink may take: a Broker with a channel in memory answers when all Triggers have delivered the event."""
 
 
 class TopicSource:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 
+from cli.client import Client
+from cli.errors import CliError
 from tests.cluster import node
 from tests.cluster.cluster import Cluster, is_ready
-from tests.cluster.deploying import NAMESPACE, ROOT
+from tests.cluster.deploying import NAMESPACE
 from tests.cluster.go_programs import missing
+from tests.cluster.measuring import pay_once
 from tests.cluster.starting import start, stop
 from tests.servers.installing import Unavailable
 
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         ("build", "download and build the programs into the cache"),
         ("is-built", "end with 1 when a program of the cluster is not in the cache"),
         ("up", "start the node, Knative and the functions"),
-        ("smoke", "run `lastro demo` through the gateway, and show what is not ready"),
+        ("smoke", "show what is not ready, and pay once through the gateway"),
         ("down", "end it, and check that nothing is left on this machine"),
         ("status", "show the functions and the memory in use"),
     ):
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
                 _status(cluster)
             case _:
                 print(cluster.kubectl(*given.arguments), end="")
-    except Unavailable as error:
+    except (Unavailable, CliError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -62,9 +64,10 @@ def _smoke(cluster: Cluster) -> int:
         wrong = [each["metadata"]["name"] for each in found if not is_ready(each)]
         print(f"{kind}: {len(found) - len(wrong)} of {len(found)} ready", *wrong)
         not_ready += len(wrong)
-    command = [sys.executable, "-m", "cli", "demo", "--data-dir", str(cluster.state / "client")]
-    demo = subprocess.run(command, cwd=ROOT, check=False)
-    return 1 if not_ready else demo.returncode
+    with Client.of(cluster.state / "client") as client:
+        for what, seconds in pay_once(client):
+            print(f"{what} ({seconds:.1f} s)", flush=True)
+    return 1 if not_ready else 0
 
 
 def _down(cluster: Cluster) -> int:

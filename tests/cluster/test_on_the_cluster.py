@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
@@ -13,15 +11,20 @@ import pytest
 from cli.client import Client
 from tests.cluster import node
 from tests.cluster.cluster import Cluster
-from tests.cluster.deploying import NAMESPACE, ROOT
+from tests.cluster.deploying import NAMESPACE
 from tests.cluster.go_programs import missing
 from tests.cluster.measuring import (
+    AMOUNT,
     BARE,
     Load,
     cold_start,
     deploy_bare_function,
+    deposit,
+    new_cpf,
     open_account,
+    pay_once,
     pods_of,
+    read,
     until,
 )
 from tests.cluster.places import CACHE
@@ -33,10 +36,9 @@ PAYMENTS_UNDER_LOAD = 20
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """The cluster that runs, or one that is started for these tests and ended after them."""
+    """The cluster that `cluster:up` has left, or one that is started for these tests and ended after them."""
     found = Cluster()
     if found.is_running():
-        start(found)
         yield found
         return
     absent = missing(cache=CACHE)
@@ -56,13 +58,6 @@ def client(cluster: Cluster) -> Iterator[Client]:
         yield made
 
 
-def _lastro(cluster: Cluster, *arguments: str) -> str:
-    command = [sys.executable, "-m", "cli", *arguments, "--data-dir", str(cluster.state / "client")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def test_everything_is_ready(cluster: Cluster) -> None:
     """Each Service, the Broker, each Trigger and each source of the manifests is Ready."""
     for kind, least in (("ksvc", 100), ("broker", 1), ("trigger", 20), ("pingsource", 10), ("containersource", 1)):
@@ -73,15 +68,16 @@ def test_everything_is_ready(cluster: Cluster) -> None:
             assert ready == ["True"], (kind, each["metadata"]["name"], each["status"]["conditions"])
 
 
-def test_the_demo_succeeds_through_the_gateway(cluster: Cluster) -> None:
-    """Signed payments, a capture, a cancellation, refunds and a repeated request end as they do on one machine."""
-    answer = json.loads(_lastro(cluster, "demo", "--json"))
-    assert [step for step in answer["steps"] if not step["ok"]] == []
+def test_a_payment_is_settled_through_the_gateway(client: Client) -> None:
+    """Accounts, a deposit by PIX and a signed payment end as they do on one machine, over the real stores."""
+    steps = [f"{what} ({seconds:.1f} s)" for what, seconds in pay_once(client)]
+    print("", *steps, sep="\n")
+    assert len(steps) == 5
 
 
 def test_a_refused_event_becomes_a_dead_letter(cluster: Cluster, client: Client) -> None:
     """An event that its function refuses is not lost: the Trigger's dead letter sink parks it with the reason."""
-    before = {letter["id"] for letter in client.get("/v1/dead-letters?limit=100")["data"]}
+    before = {letter["id"] for letter in read(client, "/v1/dead-letters?limit=100")["data"]}
     headers = {
         "ce-specversion": "1.0",
         "ce-id": "cluster-refused",
@@ -91,16 +87,19 @@ def test_a_refused_event_becomes_a_dead_letter(cluster: Cluster, client: Client)
         "ce-time": "2026-11-26T12:00:00Z",
     }
     broker = cluster.get("broker", "default", f"--namespace={NAMESPACE}")["status"]["address"]["url"]
+    # The status is only shown: on a busy machine the Broker answers 500 before the dead letter is parked, and the event
+    # is sent again, as its source would.
     send = (
-        "import sys,json,urllib.request as u;"
-        "u.urlopen(u.Request(sys.argv[1],b'{}',{**json.loads(sys.argv[2]),'content-type':'application/json'}))"
+        "import sys,json,httpx;"
+        "print(httpx.post(sys.argv[1],content=b'{}',timeout=120,"
+        "headers={**json.loads(sys.argv[2]),'content-type':'application/json'}).status_code)"
     )
     pod = until(lambda: pods_of(cluster, "payments-create-payment"), "a pod of payments-create-payment")[0]
     inside = ("exec", pod, f"--namespace={NAMESPACE}", "--container=function", "--")
-    cluster.kubectl(*inside, "python", "-c", send, broker, json.dumps(headers))
 
     def parked() -> set[str]:
-        return {letter["id"] for letter in client.get("/v1/dead-letters?limit=100")["data"]} - before
+        cluster.kubectl(*inside, "python", "-c", send, broker, json.dumps(headers))
+        return {letter["id"] for letter in read(client, "/v1/dead-letters?limit=100")["data"]} - before
 
     assert until(parked, "the dead letter")
 
@@ -120,10 +119,8 @@ def test_a_cold_start_is_near_that_of_a_bare_function(cluster: Cluster) -> None:
 
 def test_a_killed_pod_loses_no_payment(cluster: Cluster, client: Client) -> None:
     """While each pod of create_payment and of settle is killed under load, every accepted payment ends once."""
-    payer, payee = (open_account(client, name, document) for name, document in _PERSONS)
-    amount = {"value": 100_00, "currency": "BRL"}
-    client.post("/v1/deposits", {"account_id": payer, "amount": amount, "method": "pix"}, wait=10)
-    until(lambda: client.get(f"/v1/accounts/{payer}/balance")["available"] == 100_00, "the deposit")
+    payer, payee = (open_account(client, name, new_cpf()) for name in ("Ana Souza", "Bruno Lima"))
+    deposit(client, payer, 100_00)
     load = Load(client, payer, payee)
 
     def kill() -> None:
@@ -139,16 +136,16 @@ def test_a_killed_pod_loses_no_payment(cluster: Cluster, client: Client) -> None
     killing.join()
     until(lambda: set(load.statuses()) == {"settled"}, "every payment is settled")
     assert len({payment["id"] for payment in load.accepted.values()}) == PAYMENTS_UNDER_LOAD
-    spent = PAYMENTS_UNDER_LOAD * 100
-    until(lambda: client.get(f"/v1/accounts/{payer}/balance")["available"] == 100_00 - spent, "the payer's balance")
-    until(lambda: client.get(f"/v1/accounts/{payee}/balance")["available"] == spent, "the payee's balance")
+    spent = PAYMENTS_UNDER_LOAD * AMOUNT
+    until(lambda: read(client, f"/v1/accounts/{payer}/balance")["available"] == 100_00 - spent, "the payer's balance")
+    until(lambda: read(client, f"/v1/accounts/{payee}/balance")["available"] == spent, "the payee's balance")
 
 
 def test_a_new_revision_takes_over_by_traffic(cluster: Cluster, client: Client) -> None:
     """A release gets half of the traffic and then all of it, and no request fails meanwhile."""
     name = "payments-get-payment"
     old = cluster.get("ksvc", name, f"--namespace={NAMESPACE}")["status"]["latestReadyRevisionName"]
-    payment = client.get("/v1/payments?limit=1")["data"][0]["id"]
+    payment = read(client, "/v1/payments?limit=1")["data"][0]["id"]
     variable = {"name": "RELEASE", "value": "2"}
     container = "/spec/template/spec/containers/0/env/-"
     split = [{"revisionName": old, "percent": 50}, {"latestRevision": True, "percent": 50}]
@@ -161,7 +158,7 @@ def test_a_new_revision_takes_over_by_traffic(cluster: Cluster, client: Client) 
 
     latest = until(new_revision, "the new revision shares the traffic")
     for _ in range(PAYMENTS_UNDER_LOAD):
-        assert client.get(f"/v1/payments/{payment}")["id"] == payment
+        assert read(client, f"/v1/payments/{payment}")["id"] == payment
     _patch(cluster, name, [_add("/spec/traffic", [{"latestRevision": True, "percent": 100}])])
 
     def complete() -> bool:
@@ -169,10 +166,7 @@ def test_a_new_revision_takes_over_by_traffic(cluster: Cluster, client: Client) 
         return [(each["revisionName"], each["percent"]) for each in traffic] == [(latest, 100)]
 
     until(complete, "all traffic goes to the new revision")
-    assert client.get(f"/v1/payments/{payment}")["id"] == payment
-
-
-_PERSONS = (("Ana Souza", "52998224725"), ("Bruno Lima", "15350946056"))
+    assert read(client, f"/v1/payments/{payment}")["id"] == payment
 
 
 def _add(path: str, value: object) -> dict[str, object]:
