@@ -325,7 +325,7 @@ def _statement_table(person: str, lines: list[dict[str, Any]], names: dict[str, 
 
 def _document(kind: str) -> dict[str, str]:
     """Return a random taxpayer number, which is most probably unused."""
-    from functions.users import _tax_ids as tax_ids
+    from shared.core import tax_ids
 
     length, check = (9, tax_ids.cpf) if kind == "cpf" else (12, tax_ids.cnpj)
     while True:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, events, ledger, notifications, payments, release, simulate, stack, statements, topics
+from cli import (
+    bank,
+    dead_letters,
+    events,
+    ledger,
+    notifications,
+    payments,
+    release,
+    simulate,
+    stack,
+    statements,
+    topics,
+)
 from cli.demo import demo
 from cli.errors import CliError
 from cli.functions import functions
@@ -36,6 +48,7 @@ app.command()(functions)
 app.command()(migrate)
 app.add_typer(events.app, name="events")
 app.add_typer(payments.app, name="payments")
+app.add_typer(bank.app, name="bank")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(notifications.app, name="notifications")

@@ -111,6 +111,52 @@ def card(
     _serve("card gateway", make, host, port, as_json=as_json)
 
 
+@app.command()
+def bank(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8083,
+    secret: Annotated[
+        str,
+        typer.Option(
+            envvar="LASTRO_SIMULATOR_SECRET",
+            help="The secret that signs callbacks: providers/bank_transfer/callback-secret of the platform.",
+        ),
+    ],
+    client_id: Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")] = "",
+    client_secret: Annotated[
+        str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")
+    ] = "",
+    journal: Annotated[
+        Path | None, typer.Option(help="A file that keeps transfers and unsent callbacks; without it in memory.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Simulate a partner bank that makes transfers; set LASTRO_BANK_RAIL of the platform to its URL.
+
+    POST /returns sends the money of a transfer back as the receiving bank does, and POST /faults orders faults. Ctrl-C
+    or SIGTERM ends it.
+    """
+    from random import Random
+
+    from embedded.simulators.bank import BankSimulator
+    from shared.core.clock import SystemClock
+
+    known = _client(client_id, client_secret)
+
+    def make(_url: str) -> BankSimulator:
+        return BankSimulator(
+            secret.encode(),
+            SystemClock(),
+            Random(),  # noqa: S311 - ids of a simulation
+            journal=journal,
+            prefix="",
+            client=known,
+        )
+
+    _serve("partner bank", make, host, port, as_json=as_json)
+
+
 def _client(client_id: str, client_secret: str) -> ApiClient | None:
     from embedded.simulators.access import ApiClient
 

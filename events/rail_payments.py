@@ -76,9 +76,44 @@ class CardPaymentRefused(RailPaymentRefused):
     type: ClassVar[str] = "lastro.card.payment_refused.v1"
 
 
-SENT: Final = (PixPaymentSent, CardPaymentSent)
+class RailPaymentReturned(RailPaymentEvent):
+    """The receiver's provider has sent the money of a payment back. `amount_returned` is what came back, `reason` the
+    provider's code."""
+
+    amount_returned: Money
+    reason: str
+
+
+class BankTransferSent(RailPaymentSent):
+    """The partner bank has the order of a transfer."""
+
+    type: ClassVar[str] = "lastro.bank.transfer_sent.v1"
+
+
+class BankTransferConfirmed(RailPaymentConfirmed):
+    """The receiving bank has the money of a transfer. `amount_moved` is what was moved."""
+
+    type: ClassVar[str] = "lastro.bank.transfer_confirmed.v1"
+
+
+class BankTransferRefused(RailPaymentRefused):
+    """A transfer was not made and will not be."""
+
+    type: ClassVar[str] = "lastro.bank.transfer_refused.v1"
+
+
+class BankTransferReturned(RailPaymentReturned):
+    """The receiving bank has sent the money of a transfer back. `amount_returned` is what came back, `reason` the
+    bank's code."""
+
+    type: ClassVar[str] = "lastro.bank.transfer_returned.v1"
+
+
+SENT: Final = (PixPaymentSent, BankTransferSent, CardPaymentSent)
 """For each rail the fact that its provider has a payment."""
-CONFIRMED: Final = (PixPaymentConfirmed, CardPaymentConfirmed)
+CONFIRMED: Final = (PixPaymentConfirmed, BankTransferConfirmed, CardPaymentConfirmed)
 """For each rail the fact that its provider has made a payment."""
-REFUSED: Final = (PixPaymentRefused, CardPaymentRefused)
+REFUSED: Final = (PixPaymentRefused, BankTransferRefused, CardPaymentRefused)
 """For each rail the fact that its provider has refused a payment."""
+RETURNED: Final = (BankTransferReturned,)
+"""For each rail whose payments may come back the fact that one did."""

@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 import orjson
 import yaml
 
+from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.memory.stores import (
@@ -242,7 +243,11 @@ def _runtime(ports: Ports, clock: ManualClock, random: Random, settings: Setting
         telemetry=Telemetry(random, 0.0),
         rails={"pix": rail},
         card_gateway=card_gateway,
-        payment_rails={"pix": rail.payments, "card": card_gateway.captures},
+        payment_rails={
+            "pix": rail.payments,
+            "bank_transfer": HttpBankTransfers(""),
+            "card": card_gateway.captures,
+        },
         outgoing=HttpOutgoing(settings or Settings()),
         notifiers=notifiers(settings or Settings()),
     )

@@ -7,11 +7,10 @@ import string
 from base64 import b64decode
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-import orjson
-
+from embedded.simulators.answering import json_response
 from shared.core.clock import Clock
 from shared.http.messages import HttpRequest, HttpResponse
 
@@ -49,9 +48,9 @@ class ApiAccess:
     async def issue(self, _name: str, request: HttpRequest) -> HttpResponse:
         """Answer `POST /oauth/token`."""
         if dict(parse_qsl(request.body.decode("latin-1"))).get("grant_type") != "client_credentials":
-            return _json(400, {"error": "unsupported_grant_type"})
+            return json_response(400, {"error": "unsupported_grant_type"})
         if self._client is not None and not _is_client(request.header("authorization"), self._client):
-            return _json(401, {"error": "invalid_client"})
+            return json_response(401, {"error": "invalid_client"})
         now = self._clock.now()
         self._tokens = {token: end for token, end in self._tokens.items() if end > now}
         if len(self._tokens) >= _MAX_TOKENS:
@@ -59,7 +58,7 @@ class ApiAccess:
         token = "".join(self._random.choices(_ALPHANUMERIC, k=_TOKEN_LENGTH))
         self._tokens[token] = now + timedelta(seconds=TOKEN_SECONDS)
         issued = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": self._scope}
-        return _json(200, issued)
+        return json_response(200, issued)
 
 
 def _is_client(header: str | None, client: ApiClient) -> bool:
@@ -70,7 +69,3 @@ def _is_client(header: str | None, client: ApiClient) -> bool:
     except ValueError:
         return False
     return scheme.lower() == "basic" and hmac.compare_digest(sent, f"{client.id}:{client.secret}".encode())
-
-
-def _json(status: int, value: Any) -> HttpResponse:
-    return HttpResponse(status, {"content-type": "application/json"}, orjson.dumps(value))

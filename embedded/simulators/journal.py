@@ -20,8 +20,9 @@ _KEYS: Final = {
     "charge": "txid",
     "payment": "end_to_end_id",
     "sent": "end_to_end_id",
-    "webhook": "key",
     "return": "key",
+    "transfer": "reference",
+    "webhook": "key",
 }
 """The field that identifies a record, by its kind."""
 

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from embedded.simulators.bank import PREFIX as BANK_PREFIX
+from embedded.simulators.bank import BankSimulator
 from embedded.simulators.callbacks import HttpPost, callback_secret
 from embedded.simulators.card import PREFIX as CARD_PREFIX
 from embedded.simulators.card import CardSimulator
 from embedded.simulators.pix import PREFIX, PixSimulator
 from embedded.simulators.places import OwnPlaces
+from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.pix.rail import PixHttpRail
 from shared.http.messages import HttpRequest, read_headers
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 JOURNAL_FILE: Final = "pix-simulator.jsonl"
 CARD_JOURNAL_FILE: Final = "card-simulator.jsonl"
+BANK_JOURNAL_FILE: Final = "bank-simulator.jsonl"
 
 
 class OwnPost:
@@ -77,6 +81,8 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
         simulators["pix"] = await _add_pix(runtime, gateway, post, stack)
     if not settings.card_gateway:
         simulators["card"] = await _add_card(runtime, gateway, post, stack)
+    if not settings.bank_rail:
+        simulators["bank_transfer"] = await _add_bank(runtime, gateway, post, stack)
     return simulators
 
 
@@ -112,6 +118,22 @@ async def _add_card(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: As
     card_gateway = CardHttpGateway(url, client=_client(gateway, settings.base_url))
     runtime.card_gateway = await stack.enter_async_context(card_gateway)
     runtime.payment_rails["card"] = card_gateway.captures
+    stack.push_async_callback(simulator.close)
+    return simulator
+
+
+async def _add_bank(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: AsyncExitStack) -> BankSimulator:
+    settings = runtime.settings
+    simulator = BankSimulator(
+        await callback_secret("bank_transfer", runtime.secrets, runtime.secret_source),
+        runtime.clock,
+        runtime.random,
+        post,
+        settings.data_path / BANK_JOURNAL_FILE,
+    )
+    url = settings.base_url.rstrip("/") + BANK_PREFIX
+    rail = HttpBankTransfers(url, _client(gateway, settings.base_url))
+    runtime.payment_rails["bank_transfer"] = await stack.enter_async_context(rail)
     stack.push_async_callback(simulator.close)
     return simulator
 

@@ -7,6 +7,7 @@ from shared.context.context import Context
 from shared.ports.documents import Query
 from shared.records.accounts import ACCOUNTS, HOLDS, AccountDocument, AccountStatus
 from shared.records.deposits import DEPOSITS
+from shared.records.payments import REFUNDS
 
 
 async def close_or_wait(ctx: Context, account: AccountDocument) -> AccountDocument:
@@ -40,5 +41,8 @@ async def _in_progress(ctx: Context, account: AccountDocument) -> bool:
     for driven in ("due_at", "end_to_end_id"):
         if await ctx.find(DEPOSITS, Query(where=deposits, ranges={driven: ("", None)}, limit=1)):
             return True
+    # A returned payment over a rail has no hold.
+    if await ctx.find(REFUNDS, Query(where={"payee_account_id": id, "status": "processing"}, limit=1)):
+        return True
     # A recorded transfer may not be applied to the account yet.
     return await ctx.ledger.balance(ctx.tenant_id, id) != account["posted"]

@@ -39,7 +39,8 @@ async def _hold_of(event: TransferPosted, ctx: Context) -> HoldDocument | None:
     if event.cause_type == "deposit":
         return None
     hold = await ctx.get(HOLDS, hold_id(ctx, event.cause_id))
-    if hold is None and event.cause_type == "return" and all(is_system_account(leg.account_id) for leg in event.legs):
+    if hold is None and all(is_system_account(leg.account_id) for leg in event.legs if leg.direction == "debit"):
+        # A payment over a rail came back, or a return is paid from a system account: such accounts have no holds.
         return None
     if hold is None or hold["status"] != "active":
         # The ledger decides what was transferred, so the transfer is applied without a hold; the account's floor

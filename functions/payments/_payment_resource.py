@@ -29,10 +29,25 @@ class CardPaymentPart(Resource):
     token: str = Field(description="The token of the card, masked.")
 
 
+class BankTransferPayment(Resource):
+    """What a payment by bank transfer has in addition: the account that receives the money, masked."""
+
+    bank: str = Field(description="The bank's code: three digits (COMPE), or the eight characters of its ISPB.")
+    branch: str = Field(description="The branch, masked.")
+    number: str = Field(description="The account's number, masked.")
+    type: str = Field(description="The kind of account: `checking`, `savings` or `payment`.")
+    holder_name: str = Field(description="The holder's name, masked.")
+    holder_document: str = Field(description="The holder's taxpayer number, masked.")
+    end_to_end_id: str | None = Field(
+        description="Our reference of the transfer at the bank, which settlement files have; null until it is ordered."
+    )
+
+
 def _with_rails(schema: dict[str, Any]) -> None:
     """Add the objects of the rails, which only payments over that rail have."""
     schema["properties"]["pix"] = PixPayment.model_json_schema(mode="serialization")
     schema["properties"]["card"] = CardPaymentPart.model_json_schema(mode="serialization")
+    schema["properties"]["bank_account"] = BankTransferPayment.model_json_schema(mode="serialization")
 
 
 class Payment(Resource):
@@ -86,6 +101,12 @@ class PixOutPayment(Payment):
     pix: PixPayment
 
 
+class BankPayment(Payment):
+    """A payment by bank transfer."""
+
+    bank_account: BankTransferPayment
+
+
 def payment_resource(payment: PaymentDocument) -> Payment:
     """Return the resource of a payment, which has an object of its rail when it is one over a rail."""
     currency = payment["currency"]
@@ -125,9 +146,15 @@ def _by_card(resource: Payment, part: RailPartDocument) -> Payment:
     return CardInPayment(**{**dict(resource), "payer_account_id": None, "card": card})
 
 
+def _by_bank_transfer(resource: Payment, part: RailPartDocument) -> Payment:
+    account = BankTransferPayment.model_validate({**part["shown"], "end_to_end_id": part["end_to_end_id"]})
+    return BankPayment(**{**dict(resource), "payee_account_id": None, "bank_account": account})
+
+
 _OVER_RAIL: Final[dict[PaymentMethod, Callable[[Payment, RailPartDocument], Payment]]] = {
     "pix": _by_pix,
     "card": _by_card,
+    "bank_transfer": _by_bank_transfer,
 }
 """The resource of a payment over a rail, by the payment method."""
 

@@ -53,9 +53,12 @@ def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostin
 
 
 def request_refund(ctx: Context, refund: RefundDocument, attempt: int) -> None:
-    """Request the refund's transfer from the ledger, or its order at the provider of the payment's rail."""
+    """Request the refund's transfer from the ledger, or its order at the provider of the payment's rail.
+
+    The money of a payment that came back is here already: its refund goes from a clearing account, and is the ledger's.
+    """
     fact = posting_requested_fact(refund, attempt)
-    if is_system_account(refund["payee_account_id"]):
+    if is_system_account(refund["payee_account_id"]) and not is_system_account(refund["payer_account_id"]):
         ctx.emit(fact, via=VIA_RAIL)
     else:
         ctx.emit(fact)

@@ -10,7 +10,7 @@ from pydantic import Field
 from functions.payments._card import CardToken, refuse_card_number
 from functions.payments._creation import created_fact
 from functions.payments._payment_resource import Payment, payment_progress, payment_resource
-from functions.payments._receiver import PixReceiver, rail_of, sealed_receiver
+from functions.payments._receiver import RECEIVERS, BankAccountReceiver, PixReceiver, rail_of, sealed_receiver
 from functions.payments._timeline import publish_and_record, publish_via_rail
 from shared.context import saga
 from shared.context.context import Context
@@ -32,9 +32,10 @@ class CreatePayment(Command):
     """A new payment: the amount, who pays and receives, and whether it is captured at once."""
 
     amount: Amount = Field(description="The amount to pay. The accounts must have its currency.")
-    method: Literal["internal", "pix", "card"] = Field(
+    method: Literal["internal", "pix", "bank_transfer", "card"] = Field(
         description="How the money moves. `internal`: between two accounts here. `pix`: from an account here to a PIX "
-        "key or BR Code elsewhere, in BRL. `card`: from a card to an account here, in BRL."
+        "key or BR Code elsewhere, in BRL. `bank_transfer`: to an account at a bank, in BRL. `card`: from a card to "
+        "an account here, in BRL."
     )
     payer_account_id: Identifier | None = Field(
         default=None,
@@ -48,6 +49,11 @@ class CreatePayment(Command):
     pix: PixReceiver | None = Field(
         default=None,
         description="Who receives the money by PIX. Required with the method `pix`, and not allowed with another.",
+    )
+    bank_account: BankAccountReceiver | None = Field(
+        default=None,
+        description="The account at a bank that receives the money. Required with the method `bank_transfer`, and not "
+        "allowed with another.",
     )
     card: CardToken | None = Field(
         default=None,
@@ -110,8 +116,8 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> tuple[str, st
         raise Problem.at("validation_failed", "/payee_account_id", "Field required with the method `internal`")
     if payer_id is None:
         raise Problem.at("validation_failed", "/payer_account_id", "Field required with the method `internal`")
-    if command.pix is not None:
-        raise Problem.at("validation_failed", "/pix", "The method `internal` has no `pix`.")
+    if command.pix is not None or command.bank_account is not None:
+        _refuse_receivers(command, None)
     if command.card is not None:
         refuse_card_number(command.model_dump(mode="json"))
         raise Problem.at("validation_failed", "/card", "The method `internal` has no `card`.")
@@ -127,19 +133,19 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> tuple[str, st
 
 async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocument:
     """Check a payment over a rail, and return it with the rail's clearing account as its payee."""
+    field = RECEIVERS[command.method]
+    _refuse_receivers(command, field)
     if command.payee_account_id is not None:
-        detail = f"The method `{command.method}` has no `payee_account_id`: its receiver is in `{command.method}`."
+        detail = f"The method `{command.method}` has no `payee_account_id`: its receiver is in `{field}`."
         raise Problem.at("validation_failed", "/payee_account_id", detail)
     if command.card is not None:
         raise Problem.at("validation_failed", "/card", f"The method `{command.method}` has no `card`.")
     if command.payer_account_id is None:
         detail = f"Field required with the method `{command.method}`"
         raise Problem.at("validation_failed", "/payer_account_id", detail)
-    receiver: Command | None = getattr(command, command.method)
+    receiver: Command | None = getattr(command, field)
     if receiver is None:
-        raise Problem.at(
-            "validation_failed", f"/{command.method}", f"Field required with the method `{command.method}`"
-        )
+        raise Problem.at("validation_failed", f"/{field}", f"Field required with the method `{command.method}`")
     rail = rail_of(ctx, command.method, command.amount)
     part = await sealed_receiver(ctx, rail, command.method, receiver, command.amount.value)
     payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
@@ -154,8 +160,7 @@ async def _new_card_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     if command.payer_account_id is not None:
         detail = "The method `card` has no `payer_account_id`: the card is in `card`."
         raise Problem.at("validation_failed", "/payer_account_id", detail)
-    if command.pix is not None:
-        raise Problem.at("validation_failed", "/pix", "The method `card` has no `pix`.")
+    _refuse_receivers(command, None)
     for field in ("card", "payee_account_id"):
         if getattr(command, field) is None:
             raise Problem.at("validation_failed", f"/{field}", "Field required with the method `card`")
@@ -167,6 +172,13 @@ async def _new_card_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     _check_account(command, payee, "/payee_account_id")
     payment = await _new_payment(command, ctx, clearing_account(command.method, rail.currency), payee["id"])
     return {**payment, "rail": part}
+
+
+def _refuse_receivers(command: CreatePayment, allowed: str | None) -> None:
+    """Raise Problem `validation_failed` for a receiver of another method."""
+    for field in RECEIVERS.values():
+        if field != allowed and getattr(command, field) is not None:
+            raise Problem.at("validation_failed", f"/{field}", f"The method `{command.method}` has no `{field}`.")
 
 
 def _check_account(command: CreatePayment, account: AccountDocument, pointer: str) -> None:

@@ -17,7 +17,8 @@ async def settle(event: TransferPosted, ctx: Context) -> None:
     """Settle the payment whose transfer the ledger has recorded.
 
     A payment with another terminal status contradicts the ledger. Problem `illegal_state` makes the event a dead
-    letter, which an operator has to examine.
+    letter, which an operator has to examine. The money of a payment over a rail that has come back meanwhile is given
+    back.
     """
     if event.cause_type != "payment":
         return
@@ -29,4 +30,10 @@ async def settle(event: TransferPosted, ctx: Context) -> None:
         raise Problem("validation_failed", f"{event.transfer_id} is not the transfer of {payment['id']}.")
     captured = money(amount, payment["currency"])
     fact = PaymentSettled(**parties(payment), amount_captured=captured, transfer_id=event.transfer_id)
-    await transition(ctx, payment, "settled", fact, amount_captured=amount)
+    settled = await transition(ctx, payment, "settled", fact, amount_captured=amount)
+    part = settled.get("rail")
+    if part is not None and part["returned"] is not None:
+        # It came back before the ledger had recorded it.
+        from functions.payments._return import give_back
+
+        await give_back(ctx, settled, part["returned"])

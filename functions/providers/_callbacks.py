@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import Field
 
-from functions.providers._received_reports import process_received
-from functions.providers._reports import process_report
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.http.messages import HttpRequest
 from shared.http.models import Resource
 from shared.ports.rail import callback_secret_name
+
+_CARD: Final = "card"
 
 
 class CallbackTaken(Resource):
@@ -30,8 +32,8 @@ async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> Ca
         raise Problem("not_found", "There is no such provider.")
     secret, window = await callback_secret(provider, ctx), ctx.signature_window_seconds
     about = (request.headers, request.body)
-    if provider == "card":
-        # Imported here: a cold start for another provider does not need it.
+    # Each kind of report is imported when one comes: a cold start needs one of them.
+    if provider == _CARD:
         from functions.providers._card_callbacks import process_card_event
 
         event = ctx.card_gateway.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
@@ -40,11 +42,15 @@ async def take_callback(provider: str, request: HttpRequest, ctx: Context) -> Ca
     if payment_rail is not None:
         reports = payment_rail.read_reports(*about, secret=secret, now=ctx.now, window_seconds=window)
         if reports is not None:
+            from functions.providers._reports import process_report
+
             for report in reports:
                 await process_report(ctx, provider, report)
             return CallbackTaken(received=len(reports))
     if rail is None:
         raise Problem("validation_failed", "The callback reports no payment.")
+    from functions.providers._received_reports import process_received
+
     receipts = rail.read_callback(*about, secret=secret, now=ctx.now, window_seconds=window)
     for receipt in receipts:
         await process_received(ctx, provider, receipt)

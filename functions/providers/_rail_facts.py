@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from events.rail_payments import (
+    BankTransferConfirmed,
+    BankTransferRefused,
+    BankTransferReturned,
+    BankTransferSent,
     CardPaymentConfirmed,
     CardPaymentRefused,
     CardPaymentSent,
@@ -14,16 +18,19 @@ from events.rail_payments import (
     PixPaymentSent,
     RailPaymentConfirmed,
     RailPaymentRefused,
+    RailPaymentReturned,
     RailPaymentSent,
 )
 
 
 class RailFacts(NamedTuple):
-    """The three facts of a rail. Each is made from the fields of its model."""
+    """The facts of a rail. Each is made from the fields of its model."""
 
     sent: Callable[[dict[str, Any]], RailPaymentSent]
     confirmed: Callable[[dict[str, Any]], RailPaymentConfirmed]
     refused: Callable[[dict[str, Any]], RailPaymentRefused]
+    returned: Callable[[dict[str, Any]], RailPaymentReturned] | None
+    """None when a payment of the rail does not come back by itself."""
 
 
 def _pix_sent(fields: dict[str, Any]) -> RailPaymentSent:
@@ -36,6 +43,22 @@ def _pix_confirmed(fields: dict[str, Any]) -> RailPaymentConfirmed:
 
 def _pix_refused(fields: dict[str, Any]) -> RailPaymentRefused:
     return PixPaymentRefused(**fields)
+
+
+def _bank_sent(fields: dict[str, Any]) -> RailPaymentSent:
+    return BankTransferSent(**fields)
+
+
+def _bank_confirmed(fields: dict[str, Any]) -> RailPaymentConfirmed:
+    return BankTransferConfirmed(**fields)
+
+
+def _bank_refused(fields: dict[str, Any]) -> RailPaymentRefused:
+    return BankTransferRefused(**fields)
+
+
+def _bank_returned(fields: dict[str, Any]) -> RailPaymentReturned:
+    return BankTransferReturned(**fields)
 
 
 def _card_sent(fields: dict[str, Any]) -> RailPaymentSent:
@@ -51,7 +74,8 @@ def _card_refused(fields: dict[str, Any]) -> RailPaymentRefused:
 
 
 RAIL_FACTS: Final[dict[str, RailFacts]] = {
-    "pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused),
-    "card": RailFacts(_card_sent, _card_confirmed, _card_refused),
+    "pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused, None),
+    "bank_transfer": RailFacts(_bank_sent, _bank_confirmed, _bank_refused, _bank_returned),
+    "card": RailFacts(_card_sent, _card_confirmed, _card_refused, None),
 }
 """The facts of each rail, by the payment method."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 
 from events.failure import Failure
 from events.rail_payments import RailPaymentEvent
@@ -25,8 +25,8 @@ from shared.records.rail_payments import (
     reference_id,
 )
 
-FINAL: Final = frozenset({"settled", "refused"})
-"""The statuses that a report does not change any more."""
+FINAL: Final = frozenset({"settled", "refused", "returned"})
+"""The statuses that a report does not change any more, except for the return of a settled payment."""
 
 
 async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymentDocument:
@@ -53,6 +53,7 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
         "failure": None,
         "report": None,
         "reported_at": None,
+        "returned_at": None,
         "correlation_id": ctx.origin.correlation_id,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
@@ -84,9 +85,13 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
 
 async def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
     """Change the payment as the provider reports it, and publish a new status. A report after the outcome changes
-    nothing."""
+    nothing, unless a settled payment came back. A return that is reported first says that it was settled, too."""
+    if report.status == "returned" and known["status"] not in ("refused", "returned"):
+        _return(ctx, known, report)
+        return
     if known["status"] in FINAL:
-        if known["status"] != report.status and report.status in FINAL:
+        is_late = (known["status"], report.status) == ("returned", "settled")
+        if known["status"] != report.status and report.status in FINAL and not is_late:
             ctx.log.error("%s reports %s as %s after %s", known["rail"], known["id"], report.status, known["status"])
         return
     if report.status == "processing":
@@ -105,22 +110,39 @@ async def apply_report(ctx: Context, known: RailPaymentDocument, report: RailRep
     ctx.emit(fact_of(known))
 
 
+def _return(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
+    returned = RAIL_FACTS[known["rail"]].returned
+    if returned is None:
+        ctx.log.error("%s reports %s as returned, which its payments never are", known["rail"], known["id"])
+        return
+    at = report.at or ctx.now_text
+    if known["status"] != "settled":
+        known = _changed(ctx, known, status="settled", amount_moved=report.amount, reported_at=at)
+        ctx.emit(fact_of(known))
+    known = _changed(ctx, known, status="returned", report=report.report, returned_at=at)
+    fields = {**_fields(known), "amount_returned": money(report.amount, known["currency"]), "reason": report.code}
+    ctx.emit(returned(fields))
+
+
 def _changed(ctx: Context, known: RailPaymentDocument, /, **changes: Unpack[RailPaymentChanges]) -> RailPaymentDocument:
     changes["updated_at"] = ctx.now_text
     return ctx.update(RAIL_PAYMENTS, known, **changes)
 
 
 def fact_of(known: RailPaymentDocument) -> RailPaymentEvent:
-    """Return the fact about the payment's present status, which is not `sending`."""
-    facts, currency = RAIL_FACTS[known["rail"]], known["currency"]
-    fields = {
-        "payment_id": known["id"],
-        "end_to_end_id": known["reference"],
-        "amount": money(known["amount"], currency),
-    }
+    """Return the fact about the payment's outcome or, without one, that it is with the provider."""
+    facts, currency, fields = RAIL_FACTS[known["rail"]], known["currency"], _fields(known)
     moved, failure = known["amount_moved"], known["failure"]
     if failure is not None:
         return facts.refused({**fields, "failure": Failure(code=failure["code"], detail=failure["detail"])})
     if moved is not None:
         return facts.confirmed({**fields, "amount_moved": money(moved, currency)})
     return facts.sent(fields)
+
+
+def _fields(known: RailPaymentDocument) -> dict[str, Any]:
+    return {
+        "payment_id": known["id"],
+        "end_to_end_id": known["reference"],
+        "amount": money(known["amount"], known["currency"]),
+    }

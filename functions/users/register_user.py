@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from events.users import UserActivated, UserRegistered
-from functions.users import _tax_ids as tax_ids
 from functions.users._contact import Email, Phone
 from functions.users._history import record_action
 from functions.users._user import PersonalData, User, document_index, user_resource
 from shared.context.context import Context
+from shared.core import tax_ids
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import METADATA, Command, Metadata, Name

@@ -15,6 +15,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, cast
 
+from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.files.stored_keys import StoredKeys
 from shared.adapters.notifiers.choosing import notifiers
@@ -110,6 +111,7 @@ class Process:
             settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings), ispb=settings.pix_ispb
         )
         self._card_gateway = CardHttpGateway(settings.card_gateway, credentials=card_credentials(settings))
+        self._bank = HttpBankTransfers(settings.bank_rail, credentials=bank_credentials(settings))
         self._outgoing = HttpOutgoing(settings)
         self._notifiers = notifiers(settings)
         self._closing = AsyncExitStack()
@@ -129,6 +131,7 @@ class Process:
             self._closing.push_async_callback(_cancel, watching)
             await self.open(self._rail)
             await self.open(self._card_gateway)
+            await self.open(self._bank)
             await self.open(self._outgoing)
         except BaseException:
             await self._closing.aclose()
@@ -300,7 +303,11 @@ class Process:
             rate_limits=ports.rate_limits,
             rails={"pix": self._rail},
             card_gateway=self._card_gateway,
-            payment_rails={"pix": self._rail.payments, "card": self._card_gateway.captures},
+            payment_rails={
+                "pix": self._rail.payments,
+                "bank_transfer": self._bank,
+                "card": self._card_gateway.captures,
+            },
             clients=ports.identity,
             notifiers=self._notifiers,
             outgoing=self._outgoing,
@@ -340,6 +347,17 @@ def pix_credentials(settings: Settings) -> Credentials:
         settings.pix_token_url,
         settings.pix_certificate,
         settings.pix_authority,
+    )
+
+
+def bank_credentials(settings: Settings) -> Credentials:
+    """Return how this process proves to the partner bank who it is."""
+    return Credentials(
+        settings.bank_client_id,
+        settings.bank_client_secret,
+        settings.bank_token_url,
+        settings.bank_certificate,
+        settings.bank_authority,
     )
 
 

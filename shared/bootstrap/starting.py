@@ -40,22 +40,26 @@ def warn_of_variables() -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Check the key files, the file of flags and the certificates for the PIX provider, if they exist and are used.
+    """Check the key files, the file of flags and the certificates for providers, if they exist and are used.
 
     Raises BadKeyFile or InvalidSettings, which name the file.
     """
     check_key_files(settings.data_path)
-    if settings.pix_certificate or settings.pix_authority:
-        _check_certificates(settings)
+    for provider in ("pix", "bank"):
+        _check_certificates(settings, provider)
     if not settings.flags:
         YamlFlags(settings.data_path / FLAGS_FILE, SystemClock(), settings.flags_refresh_seconds).check()
 
 
-def _check_certificates(settings: Settings) -> None:
+def _check_certificates(settings: Settings, provider: str) -> None:
+    certificate: str = getattr(settings, f"{provider}_certificate")
+    authority: str = getattr(settings, f"{provider}_authority")
+    if not certificate and not authority:
+        return
     from shared.adapters.providers.credentials import Credentials, tls_context
 
-    files = Credentials(certificate=settings.pix_certificate, authority=settings.pix_authority)
     try:
-        tls_context(files)
+        tls_context(Credentials(certificate=certificate, authority=authority))
     except ValueError as error:
-        raise InvalidSettings(f"LASTRO_PIX_CERTIFICATE or LASTRO_PIX_AUTHORITY: {error}") from None
+        name = f"LASTRO_{provider.upper()}"
+        raise InvalidSettings(f"{name}_CERTIFICATE or {name}_AUTHORITY: {error}") from None

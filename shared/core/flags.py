@@ -22,7 +22,7 @@ class Flag(NamedTuple):
     description: str
 
 
-METHODS: Final = ("internal", "pix", "card")
+METHODS: Final = ("internal", "pix", "bank_transfer", "card")
 """The payment methods: by which money moves or comes in."""
 
 STOP_METHOD: Final[Mapping[str, Flag]] = {

@@ -23,6 +23,8 @@ OTHER_VARIABLES: Final = (
 
 _CHOICES: Final = {"log_level": LOG_LEVELS, "log_format": LOG_FORMATS}
 _URLS: Final = (
+    "bank_rail",
+    "bank_token_url",
     "base_url",
     "card_gateway",
     "card_token_url",
@@ -99,6 +101,12 @@ class Settings(NamedTuple):
     card_client_id: str = ""
     card_client_secret: str = ""
     card_token_url: str = ""
+    bank_rail: str = ""
+    bank_client_id: str = ""
+    bank_client_secret: str = ""
+    bank_token_url: str = ""
+    bank_certificate: str = ""
+    bank_authority: str = ""
 
     max_connections: int = 1000
     max_target_bytes: int = 32 * 1024

@@ -15,8 +15,9 @@ from shared.ports.rail import RailRefused
 if TYPE_CHECKING:
     from shared.ports.outgoing import Outgoing
 
-RailPaymentStatus = Literal["processing", "settled", "refused"]
-"""`processing`: the provider has the command. `settled`: the money has moved. `refused`: it has not, and will not."""
+RailPaymentStatus = Literal["processing", "settled", "refused", "returned"]
+"""`processing`: the provider has the command. `settled`: the money has moved. `refused`: it has not, and will not.
+`returned`: it has moved, and the receiver's provider has sent it back."""
 
 
 class InvalidReceiver(ValueError):

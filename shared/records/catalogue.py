@@ -25,6 +25,7 @@ from shared.records.provider_cursors import PROVIDER_CURSORS
 from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
 from shared.records.returns import RETURNS
+from shared.records.settlement_files import SETTLEMENT_FILES
 from shared.records.statement_lines import LINES
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from shared.records.tenants import CLIENT_REGISTRATIONS, CLIENTS, SIGNING_KEYS, TENANTS
@@ -59,6 +60,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     SEALS,
     SEAL_PAGES,
     RETURNS,
+    SETTLEMENT_FILES,
     SIGNING_KEYS,
     SYSTEM_ACCOUNTS,
     TENANTS,

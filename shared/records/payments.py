@@ -28,12 +28,20 @@ PaymentMethod = Literal["internal", "pix", "bank_transfer", "card"]
 """How the money of a payment moves: between two accounts here, or over the rail of this name."""
 
 
+class ReturnDocument(TypedDict):
+    """What came back of a payment over a rail: the amount in minor units, and the provider's code of the reason."""
+
+    amount: int
+    reason: str
+
+
 class RailPartDocument(TypedDict):
     """What a payment over a rail has in addition.
 
     `receiver` is the receiver's fields as JSON, sealed; `shown` the same with personal data masked. `end_to_end_id` is
     the provider's id of the payment. `amount_moved` is what the provider has moved, in minor units, or None.
     `is_posted` is whether the ledger was asked to record the transfer: the review of such a payment has been decided.
+    `returned` is what has come back of it, or None.
     """
 
     receiver: str
@@ -41,6 +49,7 @@ class RailPartDocument(TypedDict):
     end_to_end_id: str | None
     amount_moved: int | None
     is_posted: bool
+    returned: ReturnDocument | None
 
 
 class PaymentDocument(Document):
@@ -151,5 +160,9 @@ REFUNDS: Final = Collection(
     owner="payments",
     document=RefundDocument,
     changes=RefundChanges,
-    indexes=(Index(("payment_id",)), Index(("status", "due_at"), sparse=True)),
+    indexes=(
+        Index(("payment_id",)),
+        Index(("status", "due_at"), sparse=True),
+        Index(("payee_account_id", "status")),
+    ),
 )

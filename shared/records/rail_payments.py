@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from shared.ports.documents import Collection, Document, Index, NoChanges
 from shared.records.failure import FailureDocument
 
-RailPaymentState = Literal["sending", "processing", "settled", "refused"]
+RailPaymentState = Literal["sending", "processing", "settled", "refused", "returned"]
 
 
 class RailPaymentDocument(Document):
@@ -19,7 +19,7 @@ class RailPaymentDocument(Document):
     the provider has answered: a command in this status may have arrived. `amount` is what was ordered and
     `amount_moved` what the provider reports to have moved, both in minor units. `report` is the provider's last one,
     masked. `payer_user_id` is the user who pays, or None when the payer is outside. `reported_at` is the time of a
-    report that the money has moved.
+    report that the money has moved, and `returned_at` that of a report that it came back.
     """
 
     rail: str
@@ -32,6 +32,7 @@ class RailPaymentDocument(Document):
     failure: FailureDocument | None
     report: dict[str, Any] | None
     reported_at: str | None
+    returned_at: str | None
     correlation_id: str
     created_at: str
     updated_at: str
@@ -45,6 +46,7 @@ class RailPaymentChanges(TypedDict, total=False):
     failure: FailureDocument | None
     report: dict[str, Any] | None
     reported_at: str | None
+    returned_at: str | None
     updated_at: str
 
 
@@ -89,7 +91,11 @@ RAIL_PAYMENTS: Final = Collection(
     owner="providers",
     document=RailPaymentDocument,
     changes=RailPaymentChanges,
-    indexes=(Index(("rail", "reported_at"), sparse=True),),
+    indexes=(
+        Index(("rail", "reported_at"), sparse=True),
+        Index(("rail", "returned_at"), sparse=True),
+        Index(("reference",)),
+    ),
 )
 
 RAIL_REFERENCES: Final = Collection(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.users._tax_ids import cpf
+from shared.core.tax_ids import cpf
 from tests.bench import workload
 from tests.bench.client import Credentials, Outcome
 from tests.bench.fakes import FakeServer

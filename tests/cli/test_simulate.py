@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
 from shared.adapters.pix.br_code import parse_br_code
 from shared.adapters.pix.rail import PixHttpRail
@@ -23,6 +24,7 @@ from shared.adapters.providers.credentials import Credentials
 from shared.ports.card_gateway import AuthorizationOrder
 from shared.ports.documents import Unavailable
 from shared.ports.rail import ChargeOrder, OutcomeUnknown
+from shared.ports.rail_payments import RailOrder
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +115,45 @@ async def test_the_card_gateway_speaks_with_the_program(tmp_path: Path) -> None:
         await again.aclose()
 
 
-@pytest.mark.parametrize("rail", ["pix", "card"])
+async def test_the_bank_adapter_speaks_with_the_program(tmp_path: Path) -> None:
+    """Over HTTP with a token, a transfer is ordered; when its answer is cut off, it is found by its reference; it is
+    returned; and the program ends with 0 at SIGTERM and continues with its journal."""
+    journal = str(tmp_path / "bank.jsonl")
+    receiver = {
+        "bank": "341",
+        "branch": "1234",
+        "number": "1234567-8",
+        "type": "checking",
+        "holder_name": "Ana Souza",
+        "holder_document_type": "cpf",
+        "holder_document": "52998224725",
+    }
+    order = RailOrder("ABCDEFGHIJ2345672345", 1050, receiver, None, "http://127.0.0.1:9/callbacks")
+    async with (
+        simulated("--journal", journal, rail="bank") as (process, url),
+        httpx.AsyncClient(base_url=url) as other,
+    ):
+        rail = HttpBankTransfers(url, credentials=Credentials("lastro", "hush"))
+        assert await rail.state(order.reference) is None
+        assert (await other.get(f"/transfers/{order.reference}")).status_code == 401
+        await other.post("/faults", json={"fault": "never"})
+        await other.post("/faults", json={"fault": "cut"})
+        assert (await rail.send(order)).status == "settled"
+        returned = await other.post("/returns", json={"reference": order.reference, "reason": "AC06"})
+        assert returned.status_code == 202
+        await rail.aclose()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() == 0
+    async with simulated("--journal", journal, rail="bank") as (_, url):
+        again = HttpBankTransfers(url, credentials=Credentials("lastro", "hush"))
+        report = await again.state(order.reference)
+        assert report is not None
+        assert (report.status, report.code) == ("returned", "AC06")
+        await again.aclose()
+
+
+@pytest.mark.parametrize("rail", ["pix", "card", "bank"])
 def test_wrong_usage_is_an_error(rail: str) -> None:
     """A client without a secret, and an address that cannot be used, are refused with one line."""
     runner = CliRunner()

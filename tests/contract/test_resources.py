@@ -419,6 +419,8 @@ GET /v1/pix/fraud-reports
 GET /v1/pix/fraud-reports/*
 POST /v1/pix/fraud-reports/*/accept
 POST /v1/pix/fraud-reports/*/reject
+POST /v1/settlement-files
+GET /v1/settlement-files/*
 POST /v1/reconciliations
 GET /v1/reconciliations/*
 POST /v1/reconciliations/*/match

@@ -22,6 +22,7 @@ from requests.auth import AuthBase
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
+from tests.cnab import content
 from tests.contract.calling import Client, new_pair, running, unused_key
 from tests.waiting import PATIENCE_SECONDS
 
@@ -99,6 +100,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
                 "txid"
             ],
             "reconciliation_id": (await tenant.made("/v1/reconciliations", day))["id"],
+            "file_id": (await tenant.made("/v1/settlement-files", {"content": content()}))["id"],
             "transfer_id": entries["data"][0]["transfer_id"],
             # Not the tenant that signs, because the test rotates and revokes keys.
             "tenant_id": (await deployment.new_tenant()).tenant_id,

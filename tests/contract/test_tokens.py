@@ -225,6 +225,7 @@ SCOPES = {
     "/v1/dead-letters": "operations",
     "/v1/reconciliations": "operations",
     "/v1/operations": "operations",
+    "/v1/settlement-files": "operations",
     "/v1/webhook-endpoints": "webhooks",
     "/v1/platform/dead-letters": "platform:admin",
 }

@@ -41,7 +41,21 @@ _TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
 _CHARGE: Final = re.compile(r"(?<=/charges/)[0-9a-f]{32}\b")
 _END_TO_END: Final = re.compile(r"\b[ED][0-9]{20}[A-Za-z0-9]{11}\b")
 _QR: Final = re.compile(r"(?<=/qr/)[A-Za-z0-9]{22}\b")
-_VARYING: Final = frozenset({"client_secret", "secret", "next_cursor", "endToEndId", "txid", "br_code"})
+_REFERENCE: Final = re.compile(r"\b[A-Z2-7]{20}\b")
+_SETTLEMENT_FILE: Final = re.compile(r"(?s)9990000.*\r\n")
+_VARYING: Final = frozenset(
+    {
+        "bank_reference",
+        "br_code",
+        "client_secret",
+        "digest",
+        "endToEndId",
+        "moved_on",
+        "next_cursor",
+        "secret",
+        "txid",
+    }
+)
 
 
 def shape(value: Any, name: str = "") -> Any:
@@ -62,6 +76,8 @@ def shape(value: Any, name: str = "") -> Any:
         (_CHARGE, "<txid>"),
         (_QR, "<qr>"),
         (_END_TO_END, "<end to end>"),
+        (_REFERENCE, "<reference>"),
+        (_SETTLEMENT_FILE, "<settlement file>"),
     )
     for pattern, placeholder in replaced:
         value = pattern.sub(placeholder, value)
@@ -117,6 +133,7 @@ async def record(data_dir: Path) -> Examples:
         await _payments(recorder, client, payer, payee)
         await _review(recorder, deployment, client, payer)
         await _books(recorder, client, payer)
+        await _settlement_file(recorder, deployment, client, payer)
         await _dead_letters(recorder, deployment, client)
         await _notifications(recorder, client)
         await _webhooks(recorder, deployment, client)
@@ -333,6 +350,23 @@ async def _books(recorder: Recorder, client: Client, account: str) -> None:
     entries = await recorder.send(client, "GET", f"/v1/ledger/accounts/{account}/entries?limit=2")
     await recorder.send(client, "GET", f"/v1/ledger/transfers/{entries['data'][1]['transfer_id']}")
     await recorder.send(client, "GET", "/v1/ledger/trial-balance")
+
+
+async def _settlement_file(recorder: Recorder, deployment: Deployment, client: Client, payer: str) -> None:
+    """Record the import of a file that settles a bank transfer, whose outcome the bank does not report otherwise."""
+    headers = (("content-type", JSON_TYPE),)
+    fault = json.dumps({"fault": "never"}).encode()
+    assert (await deployment.wire.send("POST", "/simulators/bank_transfer/faults", headers, fault)).status == 202
+    holder = {"name": "Ana Souza", "document": {"type": "cpf", "number": "52998224725"}}
+    account = {"bank": "341", "branch": "1234", "number": "1234567-8", "type": "checking", "holder": holder}
+    order = {"amount": brl(700), "method": "bank_transfer", "payer_account_id": payer, "bank_account": account}
+    paid = await client.made("/v1/payments", order)
+    await in_status(client, f"/v1/payments/{paid['id']}", "processing")
+    file = await deployment.wire.send("GET", "/simulators/bank_transfer/settlement-file?sequence=1")
+    imported = await recorder.send(client, "POST", "/v1/settlement-files", {"content": file.body.decode()})
+    path = f"/v1/settlement-files/{imported['id']}"
+    await in_status(client, path, "applied")
+    await recorder.send(client, "GET", path)
 
 
 async def _dead_letters(recorder: Recorder, deployment: Deployment, client: Client) -> None:

@@ -19,6 +19,7 @@ from shared.ports.documents import PLATFORM
 from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.payments import PAYMENTS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
+from tests.cnab import content
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
 from tests.invariants.world import (
@@ -38,6 +39,7 @@ TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TE
 BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)
 LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
 
+SETTLEMENT = {"content": content()}
 DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 BODIES: dict[str, Any] = {
     "operations/discard_dead_letter": {"reason": "not wanted"},
@@ -57,6 +59,7 @@ UNKNOWN = {
     "return_id": "ret_019b76daa800700099999999999fffff",
     "txid": "019b76daa800700099999999999fffff",
     "reconciliation_id": "rec_019b76daa800700099999999999fffff",
+    "file_id": "stf_019b76daa800700099999999999fffff",
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
     "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
     "delivery_id": "whd_019b76daa800700099999999999fffff",
@@ -103,6 +106,7 @@ async def stage(make: Make) -> Stage:
     (row,) = [p for p in await everything(world, victim.id, PAYMENTS) if p["id"] == settled]
     ids["transfer_id"] = row["transfer_id"]
     ids["reconciliation_id"] = (await victim.made("/v1/reconciliations", DAY))["id"]
+    ids["file_id"] = (await victim.made("/v1/settlement-files", SETTLEMENT))["id"]
     ids["dead_letter_id"] = await park_something(made)
     ids["endpoint_id"] = await endpoint(victim)
     await endpoint(victim)

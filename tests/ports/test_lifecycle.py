@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.files.keyfile import KeyFileSecrets
 from shared.adapters.files.yaml_flags import YamlFlags
 from shared.adapters.keycloak.clients import AdminAccess, RealmClients
@@ -177,6 +178,19 @@ class TestPixRail(LifecycleSuite):
     @pytest.fixture
     def uses(self) -> Uses:
         return lambda rail: [partial(rail.request_charge, "ref", 5, "BRL", "http://lastro.test/callback")] * 2
+
+
+class TestBankTransferRail(LifecycleSuite):
+    """The bank transfer rail."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        transport = httpx.MockTransport(lambda _: httpx.Response(404))
+        return lambda: HttpBankTransfers("http://bank.test", httpx.AsyncClient(transport=transport))
+
+    @pytest.fixture
+    def uses(self) -> Uses:
+        return lambda rail: [partial(rail.state, "ABCDEFGHIJ2345672345")] * 2
 
 
 class TestKeycloakRealm(LifecycleSuite):

@@ -15,7 +15,7 @@ from events.ledger import CauseType, PostedLeg, TransferPosted, TransferRefused
 from events.notifications import NotificationDue
 from events.payments.canceled import PaymentCanceled
 from events.payments.settled import PaymentSettled
-from events.rail_payments import PixPaymentConfirmed, PixPaymentSent
+from events.rail_payments import BankTransferReturned, PixPaymentConfirmed, PixPaymentSent
 from events.sweeps import HoldExpired, SagaOverdue, Tick
 from events.webhooks import WebhookDeliveryDue
 from shared.adapters.providers.callback_signature import sign
@@ -24,6 +24,7 @@ from shared.core.envelope import Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.money import Money
 from shared.records.system_accounts import clearing_account
+from tests.cnab import content
 from tests.functions.alone.story import CALLBACK_SECRET, CLEARING, TENANT, Story
 from tests.functions.providers.rail import OPEN_MOVEMENTS
 
@@ -144,6 +145,8 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
         f"/v1/reconciliations/{s.reconciliation}/match",
         {"ledger": OPEN_MOVEMENTS, "provider": [], "reason": "corrected"},
     ),
+    "providers/get_settlement_file": lambda s: Request(200, f"/v1/settlement-files/{s.settlement_file}"),
+    "providers/import_settlement_file": lambda s: Request(201, "/v1/settlement-files", _settlement()),
     "providers/receive_callback": lambda s: _callback(),
     "providers/receive_pix_callback": lambda s: _callback("/v1/providers/pix/callbacks/pix"),
     "statements/get_balance": lambda s: Request(200, f"/v1/accounts/{s.payer}/balance"),
@@ -179,6 +182,10 @@ REQUESTS: dict[str, Callable[[Story], Request]] = {
         200, f"{_endpoint(s)}/deliveries/{s.webhook_delivery}/resend", {}
     ),
 }
+
+
+def _settlement() -> dict[str, str]:
+    return {"content": content(sequence=8)}
 
 
 def _day() -> dict[str, str]:
@@ -347,6 +354,18 @@ def _sent(story: Story) -> Envelope:
     return _event(PixPaymentSent(payment_id=story.over_rail, end_to_end_id=story.end_to_end_id, amount=amount))
 
 
+def _returned(story: Story) -> Envelope:
+    amount = Money(value=5_000, currency="BRL")
+    fact = BankTransferReturned(
+        payment_id=story.over_rail,
+        end_to_end_id=story.end_to_end_id,
+        amount=amount,
+        amount_returned=amount,
+        reason="AC04",
+    )
+    return _event(fact)
+
+
 def _confirmed(story: Story) -> Envelope:
     amount = Money(value=5_000, currency="BRL")
     fact = PixPaymentConfirmed(
@@ -451,9 +470,11 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "payments/fail_refund": lambda s: _funds_refused(s, refund=True),
     "payments/request_capture": _overdue,
     "payments/request_refund_posting": lambda s: _funds_held(s, refund=True),
+    "payments/return_payment": _returned,
     "payments/settle": lambda s: _posted(s, "payment"),
     "payments/settle_refund": lambda s: _posted(s, "refund"),
     "payments/submit": _sent,
+    "providers/apply_settlement_file": lambda s: s.events["lastro.bank.settlement_file_imported.v1"],
     "providers/expire_pix_charges": _tick,
     "providers/authorize_card": lambda s: s.events["lastro.payment.created.v1"],
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),

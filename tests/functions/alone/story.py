@@ -18,6 +18,7 @@ from shared.core.settings import Settings
 from shared.http.signing import canonical_string, sign
 from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
 from shared.records.system_accounts import clearing_account
+from tests.cnab import content
 from tests.functions.providers.rail import (
     RecordingRail,
     callback,
@@ -76,6 +77,7 @@ class Story:
     reported: str
     """An open report of fraud, whose amount is held."""
     reconciliation: str
+    settlement_file: str
     dead_letter: str
     platform_dead_letter: str
     """The id of a dead letter whose event has no tenant."""
@@ -142,6 +144,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     period = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
     await move_to_and_fro(harness.runtime.ledger, TENANT, format_time(harness.clock.now()))
     reconciliation = await harness.call("POST", "/v1/reconciliations", period)
+    file = await harness.call("POST", "/v1/settlement-files", {"content": content()})
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
     returned = await harness.call("POST", f"/v1/deposits/{received}/returns", {"amount": _reais(30)})
     charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})
@@ -179,6 +182,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         reported=reported,
         returned=returned.json["id"],
         reconciliation=reconciliation.json["id"],
+        settlement_file=file.json["id"],
         dead_letter=letters.json["data"][0]["id"],
         platform_dead_letter=platform_letters.json["data"][0]["id"],
         webhook_endpoint=endpoint,

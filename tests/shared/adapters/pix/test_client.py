@@ -415,7 +415,7 @@ async def test_mutual_tls_with_the_provider(tmp_path: Path) -> None:
     assert len(subjects) == 1
 
 
-@pytest.mark.parametrize("setting", ["pix_certificate", "pix_authority"])
+@pytest.mark.parametrize("setting", ["pix_certificate", "pix_authority", "bank_certificate", "bank_authority"])
 def test_a_file_that_is_no_certificate_stops_the_start(tmp_path: Path, setting: str) -> None:
     """A file that is missing, or has no certificate, is refused at the start by its name."""
     empty = tmp_path / "empty.pem"
@@ -423,7 +423,7 @@ def test_a_file_that_is_no_certificate_stops_the_start(tmp_path: Path, setting: 
     for file in (empty, tmp_path / "missing.pem"):
         named: dict[str, Any] = {setting: str(file)}
         settings = Settings(data_dir=str(tmp_path))._replace(**named)
-        with pytest.raises(InvalidSettings, match=rf"LASTRO_PIX_.*{file.name}"):
+        with pytest.raises(InvalidSettings, match=rf"LASTRO_{setting[:3].upper()}.*{file.name}"):
             check_files(settings)
 
 

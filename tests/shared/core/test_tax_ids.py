@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.users._contact import email, phone
-from functions.users._tax_ids import cnpj, cpf
+from shared.core.tax_ids import cnpj, cpf
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "tax_ids.json").read_text())
 
