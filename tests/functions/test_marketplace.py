@@ -64,7 +64,7 @@ class Month:
         """Register 200 users, each with an account; the first customer may pay at most R$ 50 at once."""
         for number in range(USERS):
             user = await self.harness.user(cpf(100_000_001 + number))
-            limits = {"limits": {"per_payment": 5_000}} if number == MERCHANTS else {}
+            limits: dict[str, Any] = {"limits": {"per_payment": 5_000}} if number == MERCHANTS else {}
             account = (await self.harness.account(owner_id=user["id"], **limits))["id"]
             (self.merchants if number < MERCHANTS else self.customers).append(account)
 
