@@ -42,7 +42,8 @@ class Machine(NamedTuple):
 MACHINES: Final = (
     # An automatic capture is asked for in the commit that authorizes.
     Machine("Payment", "payments", ("created",), PAYMENT_CHANGES, frozenset({("created", "capturing")})),
-    Machine("Refund", "refunds", ("created",), REFUND_CHANGES),
+    # The refund of a payment that came back needs no hold: it begins with its transfer.
+    Machine("Refund", "refunds", ("created", "processing"), REFUND_CHANGES),
     Machine("Deposit", "deposits", ("created",), DEPOSIT_CHANGES),
     Machine("PIX charge", "pix_charges", ("active",), PIX_CHARGE_CHANGES),
     Machine("Account", "accounts", ("active",), ACCOUNT_CHANGES),
