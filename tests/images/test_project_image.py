@@ -114,4 +114,4 @@ def test_an_image_has_bytecode_and_no_caches(tmp_path: Path) -> None:
     for name in sources:
         folder, _, module = name.rpartition("/")
         assert f"{folder}/__pycache__/{module.removesuffix('.py')}.cpython-313.pyc" in names
-    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "var/cache/apt/", "root/."))]
+    assert not [name for name in names if name.startswith(("var/lib/apt/lists/", "var/cache/apt/", "root/.cache"))]
