@@ -177,7 +177,7 @@ def _takes(id: str, type: str) -> bool:
 def _listed(tests: tuple[str, ...]) -> str:
     """Return test files in a cell: the nearest ones, which name one domain, before those of the whole platform."""
     ordered = sorted(tests, key=lambda name: (not name.startswith("tests/functions/"), name))
-    shown = ", ".join(f"`{name.removeprefix('tests/')}`" for name in ordered[:_SHOWN])
+    shown = ", ".join(f"`{name}`" for name in ordered[:_SHOWN])
     return shown + (" and others" if len(tests) > _SHOWN else "")
 
 

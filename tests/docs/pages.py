@@ -16,6 +16,8 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_DIAGRAM = "mermaid"
+"""The language of diagrams. Those of the pages are made from the code, and compared with it."""
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -36,12 +38,14 @@ class Snippet:
 
 
 def snippets() -> list[Snippet]:
-    """Return every fenced block of every page, in order. The Portuguese README has those of the English one."""
+    """Return every fenced block of every page but the diagrams, in order. The Portuguese README has those of the
+    English one."""
     return [
         Snippet(page.relative_to(ROOT).as_posix(), *found)
         for page in PAGES
         if page != PORTUGUESE
         for found in _FENCE.findall(page.read_text(encoding="utf-8"))
+        if found[0] != _DIAGRAM
     ]
 
 

@@ -22,6 +22,8 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
+from shared.release.controller import ORDER
+from shared.release.decision import Action
 from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
 from tests.docs.pages import ROOT, Snippet, snippets
 from tests.waiting import PATIENCE_SECONDS
@@ -236,6 +238,26 @@ def _posted(port: int, body: str, headers: dict[str, str]) -> int:
             time.sleep(0.05)
 
 
+def its_files_can_be_run(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    """They need a container engine, and install from the internet. Here each file exists, and the shell reads each
+    script."""
+    files = [ROOT / path for path in re.findall(r"(?:knative/overlays/kind/[\w./]+|Dockerfile[\w.]*)", snippet.text)]
+    assert len(files) > 7
+    for file in files:
+        assert file.is_file(), file
+        if file.suffix == "" and file.parent.name == "kind":
+            assert os.access(file, os.X_OK), file
+            assert subprocess.run(["bash", "-n", file], check=False, capture_output=True).stderr == b"", file
+
+
+def the_controller_reads_the_order(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    """It is for a cluster with the controller of releases, whose tests give it the same order."""
+    found = re.search(r"-n (\S+) create configmap (\S+) --from-literal=order=(\S+)$", snippet.text.strip())
+    assert found is not None
+    assert found[2] == ORDER
+    assert found[3] == Action.ROLL_BACK.value.replace(" ", "-")
+
+
 RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     UP: the_platform_starts,
     "README.md: ./lastro test": the_tests_would_run,
@@ -250,6 +272,8 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     'docs/architecture.md: @http_function("POST /v1/payments",': the_code_says_the_same,
     "docs/webhooks.md: ./lastro request POST /v1/webhook-en": the_endpoint_is_created,
     'docs/webhooks.md: """Receives events of Lastro on port': the_receiver_verifies,
+    "docs/deploy.md: $ kind create cluster --config knati": its_files_can_be_run,
+    "docs/deploy.md: $ kubectl -n lastro-release create c": the_controller_reads_the_order,
     "docs/decisions/README.md: # NNNN. What was chosen, as a statem": the_decisions_look_like_it,
 }
 
