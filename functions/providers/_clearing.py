@@ -16,6 +16,7 @@ from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
 from shared.records.rail_payments import RAIL_PAYMENTS, reference_id
 from shared.records.returns import RETURNS
+from shared.records.settlement_files import SETTLEMENT_FILES
 
 RETURN_PROVIDER: Final = "pix"
 """The provider whose returns are recorded."""
@@ -57,6 +58,8 @@ async def reported_movements(ctx: Context, provider: str, since: str, until: str
     if provider == RETURN_PROVIDER:
         movements += await _returned(ctx, since, until, limit)
     movements += await _paid(ctx, provider, since, until, limit)
+    movements += await _came_back(ctx, provider, since, until, limit)
+    movements += await _unknown_lines(ctx, provider, since, until, limit)
     _require_few(len(movements), limit)
     return movements
 
@@ -79,6 +82,39 @@ async def _paid(ctx: Context, provider: str, since: str, until: str, limit: int)
         Movement(reference_id(provider, paid["reference"]), -moved, reported_at, paid["reference"])
         for paid in await ctx.find(RAIL_PAYMENTS, query)
         if (moved := paid["amount_moved"]) is not None and (reported_at := paid["reported_at"]) is not None
+    ]
+
+
+async def _came_back(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
+    """Return the payments that the provider reported in a period to have come back."""
+    query = Query({"rail": provider}, ranges={"returned_at": (since, until)}, limit=limit + 1)
+    return [
+        # The ledger has the money as a refund, whose id derives from the payment.
+        Movement(
+            f"{reference_id(provider, paid['reference'])}:return", amount, returned_at, _refund_id(ctx, paid["id"])
+        )
+        for paid in await ctx.find(RAIL_PAYMENTS, query)
+        if (amount := paid["amount_returned"]) is not None and (returned_at := paid["returned_at"]) is not None
+    ]
+
+
+def _refund_id(ctx: Context, payment_id: str) -> str:
+    return ctx.derived_id("rfd", payment_id, "return")
+
+
+async def _unknown_lines(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
+    """Return the lines of the settlement files of a period that moved money and are no payment of the tenant."""
+    query = Query({"provider": provider}, ranges={"applied_at": (since, until)}, limit=limit + 1)
+    return [
+        Movement(
+            f"{provider}:{file['id']}:{line['line']}",
+            line["moved"] if line["outcome"] == "returned" else -line["moved"],
+            file["applied_at"] or "",
+            line["reference"],
+        )
+        for file in await ctx.find(SETTLEMENT_FILES, query)
+        for line in file["lines"]
+        if line["result"] == "unmatched" and line["outcome"] in ("settled", "returned")
     ]
 
 

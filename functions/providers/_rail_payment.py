@@ -50,6 +50,7 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
         "amount": amount,
         "currency": payment["currency"],
         "amount_moved": None,
+        "amount_returned": None,
         "failure": None,
         "report": None,
         "reported_at": None,
@@ -115,11 +116,12 @@ def _return(ctx: Context, known: RailPaymentDocument, report: RailReport) -> Non
     if returned is None:
         ctx.log.error("%s reports %s as returned, which its payments never are", known["rail"], known["id"])
         return
-    at = report.at or ctx.now_text
     if known["status"] != "settled":
-        known = _changed(ctx, known, status="settled", amount_moved=report.amount, reported_at=at)
+        known = _changed(ctx, known, status="settled", amount_moved=report.amount, reported_at=ctx.now_text)
         ctx.emit(fact_of(known))
-    known = _changed(ctx, known, status="returned", report=report.report, returned_at=at)
+    known = _changed(
+        ctx, known, status="returned", report=report.report, amount_returned=report.amount, returned_at=ctx.now_text
+    )
     fields = {**_fields(known), "amount_returned": money(report.amount, known["currency"]), "reason": report.code}
     ctx.emit(returned(fields))
 

@@ -16,10 +16,10 @@ class RailPaymentDocument(Document):
     """A payment at a provider. The id is the payment's.
 
     `reference` is its id at the provider (PIX: the end-to-end id). It is `sending` from before the first command until
-    the provider has answered: a command in this status may have arrived. `amount` is what was ordered and
-    `amount_moved` what the provider reports to have moved, both in minor units. `report` is the provider's last one,
-    masked. `payer_user_id` is the user who pays, or None when the payer is outside. `reported_at` is the time of a
-    report that the money has moved, and `returned_at` that of a report that it came back.
+    the provider has answered: a command in this status may have arrived. `amount` is what was ordered, `amount_moved`
+    what the provider reports to have moved, and `amount_returned` what came back, in minor units. `report` is the
+    provider's last one, masked. `payer_user_id` is the user who pays, or None when the payer is outside. `reported_at`
+    is the time of a report that the money has moved, and `returned_at` that of a report that it came back.
     """
 
     rail: str
@@ -29,6 +29,7 @@ class RailPaymentDocument(Document):
     amount: int
     currency: str
     amount_moved: int | None
+    amount_returned: int | None
     failure: FailureDocument | None
     report: dict[str, Any] | None
     reported_at: str | None
@@ -43,6 +44,7 @@ class RailPaymentChanges(TypedDict, total=False):
 
     status: RailPaymentState
     amount_moved: int | None
+    amount_returned: int | None
     failure: FailureDocument | None
     report: dict[str, Any] | None
     reported_at: str | None

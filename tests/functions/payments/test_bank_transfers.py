@@ -10,6 +10,7 @@ import pytest
 
 from events.payments.returned import PaymentReturned
 from events.sweeps import Tick
+from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import RailRefused
 from shared.records.payments import PAYMENTS
@@ -330,3 +331,26 @@ async def test_a_file_reaches_no_other_tenants_payment(harness: Harness, bank: R
     found = (await harness.call("GET", f"/v1/settlement-files/{made['id']}", tenant="other")).json
     assert [one["result"] for one in found["lines"]] == ["unmatched"]
     assert (await harness.payment(payment["id"]))["status"] == "processing"
+
+
+async def test_a_reconciliation_has_transfers_returns_and_unknown_lines(harness: Harness, bank: RecordingBank) -> None:
+    """Transfers that were paid, and those that came back, are matched with the clearing account; a line of a file that
+    is no payment here is listed as the bank's."""
+    payer = await payer_with(harness)
+    harness.clock.advance(timedelta(days=1))
+    for _ in range(3):
+        await ordered(harness, payer)
+    paid, back, other = (order.reference for order in bank.orders)
+    await file(harness, line(paid, "settled"), line("U" * 20, "settled", 300, number=2))
+    await told(harness, report(back, "settled"), report(back, "returned"))
+    await told(harness, report(other, "settled"), report(other, "returned", 7))
+    await harness.run_events()
+    now = harness.clock.now()
+    period = {"from": format_time(now - timedelta(hours=1)), "to": format_time(now + timedelta(hours=1))}
+    answer = await harness.call("POST", "/v1/reconciliations", {"provider": "bank_transfer", **period})
+    assert answer.status == 201, answer.body
+    found = answer.json
+    matched = sorted(one["provider"]["amount"]["value"] for one in found["items"] if one["status"] == "matched")
+    assert matched == [-1050, -1050, -1050, 7, 1050]
+    (unknown,) = [one for one in found["items"] if one["status"] != "matched"]
+    assert (unknown["status"], unknown["provider"]["amount"]["value"]) == ("unmatched_provider", -300)
