@@ -159,6 +159,13 @@ FAILURE_REASONS: Final[dict[str, FailureReason]] = _catalogue(
         "Ask the receiver for a new code, and create a new payment with its amount.",
     ),
     FailureReason(
+        "amount_differs",
+        "The provider has moved another amount",
+        "a payment that is in `review`",
+        "The amount or the currency that the provider reports is not the one that was ordered. The funds stay held.",
+        "Ask the provider what it has moved, and end the review with `POST /v1/payments/{id}/resolve`.",
+    ),
+    FailureReason(
         "review_failed",
         "A review has ended without the payment",
         "a payment that is `failed`",

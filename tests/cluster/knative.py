@@ -19,7 +19,7 @@ from tests.cluster.images import ENVOY_IMAGE, image_of
 Resource = dict[str, Any]
 NAMESPACES: Final = ("knative-serving", "kourier-system", "knative-eventing")
 _IMAGE: Final = re.compile(r"ko://([\w./-]+)")
-_ENVOY: Final = re.compile(r"^docker\.io/envoyproxy/")
+_ENVOY: Final = re.compile(r"^(?:[\w.]+/)?envoyproxy/")
 _UNBUILT: Final = "dev.local/unbuilt:local"
 # Maps that name images of Camel integrations and of JSONata; they are no part of the module.
 _ABSENT_MAPS: Final = ("eventing-transformations-images", "eventing-integrations-images")

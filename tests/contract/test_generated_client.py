@@ -92,7 +92,7 @@ async def test_the_generated_client_pays(
     async with make_client(base_url=url, token=demo.token, httpx_args={"auth": Signing(demo)}) as client:
         command = _model("CreatePayment")(
             amount=_model("Amount")(value=1050, currency="BRL"),
-            method="internal",
+            method=_model("CreatePaymentMethod").INTERNAL,
             payer_account_id=pair.payer,
             payee_account_id=pair.payee,
         )

@@ -18,8 +18,17 @@ BY_EFFECT = {
         "refund_paid",
         "refund_refused",
     )
+} | {
+    f"lastro.bank.{fact}.v1"
+    for fact in (
+        "settlement_file_applied",
+        "transfer_confirmed",
+        "transfer_refused",
+        "transfer_returned",
+        "transfer_sent",
+    )
 }
-"""Facts that the tests of card payments compare by their effects on payments, holds and the ledger only."""
+"""Facts that the tests of cards and bank transfers compare by their effects on payments, holds and the ledger only."""
 
 
 def test_the_page_is_current() -> None:

@@ -92,7 +92,8 @@ async def test_a_trigger_without_a_filter_does_not_start(tmp_path: Path) -> None
     assert str(refused.value) == (
         "knative/eventing/triggers/accounts.yaml:14: Trigger accounts-hold-funds, spec.filters: "
         "the Trigger does not name the types that pass, and accounts/hold_funds accepts only "
-        "lastro.payment.created.v1 and lastro.refund.created.v1; name the types with exact."
+        "lastro.card.authorized.v1, lastro.card.declined.v1, lastro.payment.created.v1 and lastro.refund.created.v1; "
+        "name the types with exact."
     )
 
 
