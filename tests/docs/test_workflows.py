@@ -147,6 +147,7 @@ def test_a_confirmation_names_the_image(tmp_path: Path) -> None:
     assert (refused.returncode, "has no digest" in refused.stderr) == (1, True)
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_a_revert_brings_back_the_overlay_of_before(tmp_path: Path) -> None:
     """The step of the revert writes the overlay that was there before the release that was taken back."""
     overlay = tmp_path / "knative" / "overlays" / "production" / "kustomization.yaml"
