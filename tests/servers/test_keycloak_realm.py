@@ -63,7 +63,8 @@ async def test_a_person_gets_a_token_by_authorization_code(realm: Admin, browser
     assert (caller.tenant_id, caller.user_id) == ("acme", "usr_1")
     assert caller.client_id == "lastro-app"
     assert caller.scopes - {"openid"} == PERSON_SCOPES
-    assert answer["expires_in"] == 300
+    # Keycloak counts whole seconds from the login, which may be over when it answers.
+    assert 240 < answer["expires_in"] <= 300
 
 
 @pytest.mark.parametrize("changes", [{"code_challenge": ""}, {"code_challenge_method": "plain"}], ids=str)
