@@ -191,9 +191,9 @@ def _send(request: urllib.request.Request) -> bytes:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - see the callers
             return bytes(response.read(_MAX_BYTES))
     except urllib.error.HTTPError as error:
-        raise CannotLoad(
-            f"{request.full_url} answered {error.code}: {error.read(500).decode(errors='replace')}"
-        ) from None
+        with error:
+            said = error.read(500).decode(errors="replace")
+        raise CannotLoad(f"{request.full_url} answered {error.code}: {said}") from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise CannotLoad(f"{request.full_url} cannot be reached: {getattr(error, 'reason', error)}") from None
 

@@ -157,7 +157,8 @@ class Cluster:
                 found: dict[str, Any] = json.load(response)
                 return found
         except urllib.error.HTTPError as error:
-            said = error.read(500).decode(errors="replace")
+            with error:
+                said = error.read(500).decode(errors="replace")
             kind_of_error = NotFound if error.code == 404 else ClusterError
             raise kind_of_error(f"{method} {path} was answered {error.code}: {said}") from None
         except (OSError, ValueError) as error:

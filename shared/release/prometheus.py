@@ -54,7 +54,8 @@ class Prometheus:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
                 answer: Any = json.load(response)
         except urllib.error.HTTPError as error:
-            said = error.read(500).decode(errors="replace")
+            with error:
+                said = error.read(500).decode(errors="replace")
             raise Unmeasured(f"Prometheus answered {error.code} to {query}: {said}") from None
         except (OSError, ValueError) as error:
             raise Unmeasured(f"Prometheus cannot be asked: {getattr(error, 'reason', error)}") from None

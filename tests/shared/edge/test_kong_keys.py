@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import jwt
@@ -159,8 +160,9 @@ def test_the_probe_says_whether_kong_has_keys() -> None:
         try:
             with urlopen(f"{url}/healthz") as response:
                 assert response.status == 200
-            with pytest.raises(OSError, match="503"):
+            with pytest.raises(HTTPError, match="503") as refused:
                 urlopen(f"{url}/readyz").close()
+            refused.value.close()
             site.keys = [jwk("one")]
             loader.load()
             with urlopen(f"{url}/readyz") as response:
