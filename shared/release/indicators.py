@@ -99,7 +99,8 @@ def is_violated(objective: Objective, measured: Measured, limit: float | None = 
         return False
     if objective.kind is not Kind.SHARE:
         return measured.observations >= objective.enough
-    bad = round(measured.value * measured.observations)
+    # Both counts are extrapolated, so the share of a few observations can be above 1.
+    bad = min(round(measured.value * measured.observations), measured.observations)
     return _chance_of(bad, measured.observations, limit) < 1 - CONFIDENCE
 
 

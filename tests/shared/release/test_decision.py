@@ -144,6 +144,12 @@ def test_every_decision_has_a_reason(observation: Observation, phase: Phase) -> 
     assert decide(phase, Observation({}, observation.minutes, observation.is_ready)).action is not Action.PROMOTE
 
 
+def test_a_share_above_one_is_that_of_all_observations() -> None:
+    """A share that was extrapolated to more than 1 counts as bad observations only."""
+    errors = OBJECTIVES["errors"]
+    assert is_violated(errors, Measured(1.5, 2)) == is_violated(errors, Measured(1.0, 2)) is True
+
+
 @given(st.sampled_from([*OBJECTIVES.values()]), st.floats(0, 1), st.integers(0, 10**7))
 def test_an_objective_is_not_both_met_and_violated(objective: Objective, value: float, number: int) -> None:
     """No figure is inside and outside an objective, and a worse one with the same observations stays outside."""
