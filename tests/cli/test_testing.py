@@ -15,11 +15,13 @@ from tests.processes import bound
 from tests.signals import STOPPING_SIGNALS
 
 PLUGIN = """
-import os, signal, sys
+import os, sys, time
 
 def pytest_sessionstart(session):
     print("pid", os.getpid(), file=sys.stderr, flush=True)
-    signal.pause()
+    # Not signal.pause(): a signal that comes just before it is called would not end it.
+    while True:
+        time.sleep(0.05)
 """
 
 
