@@ -32,12 +32,13 @@ with using(RedisServer.name, Path(sys.argv[1])):
     sys.stdin.read()
 """
 WAITING: Final = """
-import signal
+import time
 from tests.processes import clean_up_when_terminated
 def test_waits(redis_url):
     clean_up_when_terminated()
     print(f"\\nURL {redis_url}", flush=True)
-    signal.pause()
+    while True:  # a signal just before signal.pause() would be missed
+        time.sleep(0.05)
 """
 
 
