@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from embedded.simulators.access import ApiClient
     from embedded.simulators.program import Simulator
 
+_Host = Annotated[str, typer.Option(help="The address to listen on.")]
+_Port = Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)]
+_ClientId = Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")]
+_ClientSecret = Annotated[str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")]
+
 app = typer.Typer(help="Simulated payment providers, for trying and testing.", no_args_is_help=True)
 
 
 @app.command()
 def pix(
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8081,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8081,
     secret: Annotated[
         str,
         typer.Option(
@@ -31,10 +36,8 @@ def pix(
             help="The secret that signs callbacks: providers/pix/callback-secret of the platform.",
         ),
     ],
-    client_id: Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")] = "",
-    client_secret: Annotated[
-        str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")
-    ] = "",
+    client_id: _ClientId = "",
+    client_secret: _ClientSecret = "",
     journal: Annotated[
         Path | None, typer.Option(help="A file that keeps charges and unsent callbacks; without it in memory.")
     ] = None,
@@ -68,8 +71,8 @@ def pix(
 @app.command()
 def card(
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8082,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8082,
     secret: Annotated[
         str,
         typer.Option(
@@ -77,10 +80,8 @@ def card(
             help="The secret that signs callbacks: providers/card/callback-secret of the platform.",
         ),
     ],
-    client_id: Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")] = "",
-    client_secret: Annotated[
-        str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")
-    ] = "",
+    client_id: _ClientId = "",
+    client_secret: _ClientSecret = "",
     journal: Annotated[
         Path | None, typer.Option(help="A file that keeps payments and unsent callbacks; without it in memory.")
     ] = None,
@@ -114,8 +115,8 @@ def card(
 @app.command()
 def bank(
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on; 0 takes a free one.", min=0, max=65535)] = 8083,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8083,
     secret: Annotated[
         str,
         typer.Option(
@@ -123,10 +124,8 @@ def bank(
             help="The secret that signs callbacks: providers/bank_transfer/callback-secret of the platform.",
         ),
     ],
-    client_id: Annotated[str, typer.Option(help="The client that may use the API; without it no token is used.")] = "",
-    client_secret: Annotated[
-        str, typer.Option(envvar="LASTRO_SIMULATOR_CLIENT_SECRET", help="The secret of that client.")
-    ] = "",
+    client_id: _ClientId = "",
+    client_secret: _ClientSecret = "",
     journal: Annotated[
         Path | None, typer.Option(help="A file that keeps transfers and unsent callbacks; without it in memory.")
     ] = None,

@@ -29,6 +29,7 @@ import orjson
 from pydantic import ValidationError
 
 from embedded.simulators.access import ApiAccess, ApiClient
+from embedded.simulators.answering import first_error, json_response
 from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.card_model import (
     CAPTURE_FAILS,
@@ -166,12 +167,12 @@ class CardSimulator:
         try:
             wanted = AuthorizationRequest.model_validate_json(request.body)
         except ValidationError as error:
-            return _refusal(400, "invalid_request", _first(error))
+            return _refusal(400, "invalid_request", first_error(error))
         known = self._by_reference(wanted.reference)
         if known is not None:
             if (known.amount, known.token) != (wanted.amount, wanted.token):
                 return _refusal(409, "reference_reused", "There is another payment with this reference.")
-            return _json(200, known.shown())
+            return json_response(200, known.shown())
         if wanted.kind not in TOKENS:
             return _refusal(422, "invalid_token", "The token is unknown, or was used before.")
         now = self._clock.now()
@@ -194,7 +195,7 @@ class CardSimulator:
             answer["status"] = "pending"
             del answer["authorized_until"]
         await self._conclude(payment, "authorization", f"payment.{payment.status}")
-        return _json(201, answer)
+        return json_response(201, answer)
 
     async def _capture(self, id: str, request: HttpRequest) -> HttpResponse:
         payment, wanted, refused = self._command(id, request)
@@ -202,7 +203,7 @@ class CardSimulator:
             return refused
         known = payment.capture
         if known is not None and known["reference"] == wanted.reference:
-            return _json(200, payment.shown())
+            return json_response(200, payment.shown())
         if payment.status != "authorized" or known is not None:
             return _refusal(409, "not_capturable", f"The payment is {'captured' if known else payment.status}.")
         if wanted.amount > payment.amount:
@@ -217,14 +218,14 @@ class CardSimulator:
             payment.capture |= {"status": "succeeded", "amount": amount}
             self._settle("capture", payment, wanted.reference, amount)
         await self._conclude(payment, "capture", f"capture.{payment.capture['status']}", fault)
-        return _json(202, answer)
+        return json_response(202, answer)
 
     async def _refund(self, id: str, request: HttpRequest) -> HttpResponse:
         payment, wanted, refused = self._command(id, request)
         if payment is None or wanted is None:
             return refused
         if any(refund["reference"] == wanted.reference for refund in payment.refunds):
-            return _json(200, payment.shown())
+            return json_response(200, payment.shown())
         if wanted.amount > payment.refundable:
             return _refusal(422, "amount_too_large", f"{payment.refundable} can be refunded.")
         fault = self._state.fault_of(payment.reference, "refund")
@@ -238,19 +239,19 @@ class CardSimulator:
             refund |= {"status": "succeeded", "amount": amount}
             self._settle("refund", payment, wanted.reference, -amount)
         await self._conclude(payment, "refund", f"refund.{refund['status']}", fault)
-        return _json(202, answer)
+        return json_response(202, answer)
 
     async def _cancel(self, id: str, _request: HttpRequest) -> HttpResponse:
         payment = self._state.payments.get(id)
         if payment is None:
             return _refusal(404, "payment_not_found", "There is no payment with this id.")
         if payment.status == "canceled":
-            return _json(200, payment.shown())
+            return json_response(200, payment.shown())
         if payment.status != "authorized" or payment.capture is not None:
             return _refusal(409, "not_cancelable", "Only an authorized payment that is not captured can be canceled.")
         payment.status = "canceled"
         await self._conclude(payment, "cancel", "payment.canceled")
-        return _json(200, payment.shown())
+        return json_response(200, payment.shown())
 
     def _command(
         self, id: str, request: HttpRequest
@@ -263,7 +264,7 @@ class CardSimulator:
         try:
             return payment, MovementRequest.model_validate_json(request.body), HttpResponse(200, {}, b"")
         except ValidationError as error:
-            return None, None, _refusal(400, "invalid_request", _first(error))
+            return None, None, _refusal(400, "invalid_request", first_error(error))
 
     def _expire(self, payment: SimulatedCardPayment) -> None:
         """End an authorization whose time has passed."""
@@ -305,14 +306,14 @@ class CardSimulator:
         if reference is None:
             return _refusal(400, "invalid_request", "Send the reference of a payment.")
         payment = self._by_reference(reference)
-        return _json(200, {"data": [] if payment is None else [payment.shown()]})
+        return json_response(200, {"data": [] if payment is None else [payment.shown()]})
 
     async def _read(self, id: str, _request: HttpRequest) -> HttpResponse:
         payment = self._state.payments.get(id)
         if payment is None:
             return _refusal(404, "payment_not_found", "There is no payment with this id.")
         self._expire(payment)
-        return _json(200, payment.shown())
+        return json_response(200, payment.shown())
 
     def _by_reference(self, reference: str) -> SimulatedCardPayment | None:
         payment = self._state.payments.get(self._state.references.get(reference, ""))
@@ -332,7 +333,7 @@ class CardSimulator:
             return _refusal(400, "invalid_request", "A page has 1 to 1000 lines, and its number is not negative.")
         lines = [line for line in self._state.lines.values() if since <= line.settled_at < until]
         shown = [stored(line)[1] for line in lines[page * size : (page + 1) * size]]
-        return _json(200, {"data": shown, "has_more": len(lines) > (page + 1) * size})
+        return json_response(200, {"data": shown, "has_more": len(lines) > (page + 1) * size})
 
     # Faults and the journal
 
@@ -340,9 +341,9 @@ class CardSimulator:
         try:
             order = CardFaultOrder.model_validate_json(request.body)
         except ValidationError as error:
-            return _refusal(400, "invalid_request", _first(error))
+            return _refusal(400, "invalid_request", first_error(error))
         self._state.order(order)
-        return _json(202, order.model_dump())
+        return json_response(202, order.model_dump())
 
     def _told(self, event: SimulatedCardEvent) -> None:
         event.told = True
@@ -359,14 +360,5 @@ def _callback(event: SimulatedCardEvent) -> tuple[str | None, bytes]:
     return event.url, orjson.dumps(event.body())
 
 
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'/'.join(str(part) for part in found['loc'])}: {found['msg']}"
-
-
-def _json(status: int, value: Any) -> HttpResponse:
-    return HttpResponse(status, {"content-type": "application/json"}, orjson.dumps(value))
-
-
 def _refusal(status: int, code: str, detail: str) -> HttpResponse:
-    return _json(status, {"code": code, "detail": detail})
+    return json_response(status, {"code": code, "detail": detail})

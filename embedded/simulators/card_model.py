@@ -200,7 +200,7 @@ class CardState:
             self.references.pop(gone.reference, None)
 
     def add_event(self, event: SimulatedCardEvent) -> None:
-        """Add an event."""
+        """Add an event to be reported, and forget the oldest beyond the bound."""
         self.events[event.id] = event
         while len(self.events) > MAX_PAYMENTS:
             self.events.popitem(last=False)

@@ -34,9 +34,10 @@ import orjson
 from pydantic import ValidationError
 
 from embedded.simulators.access import ApiAccess, ApiClient
+from embedded.simulators.answering import first_error, json_response
 from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
-from embedded.simulators.pix_answers import first_error, json_answer, problem_answer
+from embedded.simulators.pix_answers import problem_answer
 from embedded.simulators.pix_dict import Directory
 from embedded.simulators.pix_frauds import Closing, FraudOrder, SimulatedFraud
 from embedded.simulators.pix_model import (
@@ -212,7 +213,7 @@ class PixSimulator:
         if known is not None:
             if (known.original, known.key) != (wanted.valor.original, wanted.chave):
                 return problem_answer(409, "CobOperacaoInvalida", "There is another charge of this txid.")
-            return json_answer(200, known.shown())
+            return json_response(200, known.shown())
         location = f"{self._host}{self._prefix}/qr/{self._made(_LOCATION_LENGTH)}"
         if len(location) > MAX_LOCATION:
             return problem_answer(
@@ -232,7 +233,7 @@ class PixSimulator:
         if wanted.at_once:
             await self._receive(charge, charge.original, self._state.fault_of(txid))
         self._store_charge(charge)
-        return json_answer(201, charge.shown("ATIVA"))
+        return json_response(201, charge.shown("ATIVA"))
 
     async def _patch_charge(self, txid: str, request: HttpRequest) -> HttpResponse:
         """Change or remove an active charge; a request that does both is refused (API Pix 2.9)."""
@@ -258,13 +259,13 @@ class PixSimulator:
             charge.note = wanted.solicitacaoPagador
         charge.revision += 1
         self._store_charge(charge)
-        return json_answer(200, charge.shown())
+        return json_response(200, charge.shown())
 
     async def _get_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
         charge = self._state.charges.get(txid)
         if charge is None:
             return problem_answer(404, "CobNaoEncontrado", "There is no charge of this txid.")
-        return json_answer(200, {**charge.shown(), "pix": self._payments_of(txid)})
+        return json_response(200, {**charge.shown(), "pix": self._payments_of(txid)})
 
     async def _list_charges(self, _name: str, request: HttpRequest) -> HttpResponse:
         charges = [(charge.created, charge.shown()) for charge in self._state.charges.values()]
@@ -276,7 +277,7 @@ class PixSimulator:
         payment = self._state.payments.get(end_to_end_id)
         if payment is None:
             return problem_answer(404, "PixNaoEncontrado", "There is no payment of this endToEndId.")
-        return json_answer(200, self._shown(payment))
+        return json_response(200, self._shown(payment))
 
     async def _list_payments(self, _name: str, request: HttpRequest) -> HttpResponse:
         payments = [(payment.paid_at, self._shown(payment)) for payment in self._state.payments.values()]
@@ -309,7 +310,7 @@ class PixSimulator:
             "quantidadeTotalDeItens": len(inside),
         }
         parameters = {"inicio": since, "fim": until, "paginacao": paging}
-        return json_answer(200, {"parametros": parameters, name: inside[page * size : (page + 1) * size]})
+        return json_response(200, {"parametros": parameters, name: inside[page * size : (page + 1) * size]})
 
     async def _pay(self, _name: str, request: HttpRequest) -> HttpResponse:
         """Pay a code, and answer 202."""
@@ -336,7 +337,7 @@ class PixSimulator:
             payment = await self._receive_by_key(code, pix.format_amount(amount), fault)
         else:
             return problem_answer(422, "BrCode", "The code is not of this provider.")
-        return json_answer(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
+        return json_response(202, {"endToEndId": payment.end_to_end_id, "valor": payment.original})
 
     async def _receive(
         self, charge: SimulatedCharge, original: str, fault: ReportFault, end_to_end_id: str | None = None
@@ -433,20 +434,20 @@ class PixSimulator:
         except RefusedReturn as refused:
             return problem_answer(refused.status, "PixDevolucaoInvalida", str(refused))
         if not is_new:
-            return json_answer(200, one.shown())
+            return json_response(200, one.shown())
         self._store_return(one)
         if one.fault == "out_of_order":
             await self.returns_reporter.at_once(one)
         else:
             self.returns_reporter.begin(one)
-        return json_answer(201, one.shown("EM_PROCESSAMENTO"))
+        return json_response(201, one.shown("EM_PROCESSAMENTO"))
 
     async def _get_return(self, name: str, _request: HttpRequest) -> HttpResponse:
         end_to_end_id, _, id = name.partition("/devolucao/")
         one = self._returns.all.get(f"{end_to_end_id}/{id}")
         if one is None:
             return problem_answer(404, "PixDevolucaoNaoEncontrada", "There is no return of this id.")
-        return json_answer(200, one.shown())
+        return json_response(200, one.shown())
 
     def _return_callback(self, one: SimulatedReturn) -> tuple[str | None, bytes]:
         """Return the URL and the body of the callback of a return: that of its payment."""
@@ -475,7 +476,7 @@ class PixSimulator:
             known.status, known.told = "CANCELLED", False
             self._store_fraud(known)
             self.frauds_reporter.begin(known)
-            return json_answer(202, known.shown())
+            return json_response(202, known.shown())
         payment = self._state.payments.get(order.endToEndId or "")
         if payment is None:
             return problem_answer(422, "FraudOrder", "There is no payment of this endToEndId.")
@@ -492,13 +493,13 @@ class PixSimulator:
             del self._frauds[next(iter(self._frauds))]
         self._store_fraud(fraud)
         self.frauds_reporter.begin(fraud)
-        return json_answer(202, fraud.shown())
+        return json_response(202, fraud.shown())
 
     async def _get_fraud(self, id: str, _request: HttpRequest) -> HttpResponse:
         fraud = self._frauds.get(id)
         if fraud is None:
             return problem_answer(404, "InfractionReportNotFound", "There is no report of this id.")
-        return json_answer(200, fraud.shown())
+        return json_response(200, fraud.shown())
 
     async def _close_fraud(self, id: str, request: HttpRequest) -> HttpResponse:
         """Note the decision of the receiver's side; the same decision again changes nothing."""
@@ -513,7 +514,7 @@ class PixSimulator:
             return problem_answer(400, "InfractionReportInvalid", f"The report is {fraud.result or fraud.status}.")
         fraud.status, fraud.result, fraud.result_details = "CLOSED", closing.analysisResult, closing.analysisDetails
         self._store_fraud(fraud)
-        return json_answer(200, fraud.shown())
+        return json_response(200, fraud.shown())
 
     def _fraud_callback(self, fraud: SimulatedFraud) -> tuple[str | None, bytes]:
         """Return the URL and the body of the callback of a report."""
@@ -556,7 +557,7 @@ class PixSimulator:
         return HttpResponse(204, {}, b"")
 
     def _webhook(self, key: str, url: str) -> HttpResponse:
-        return json_answer(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
+        return json_response(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
 
     async def _payload(self, id: str, _request: HttpRequest) -> HttpResponse:
         """Return the terms of a charge, signed; 410 when the charge has expired or was removed."""
@@ -570,7 +571,7 @@ class PixSimulator:
         return HttpResponse(200, {"content-type": "application/jose"}, signed.encode())
 
     async def _jwks(self, _name: str, _request: HttpRequest) -> HttpResponse:
-        return json_answer(200, self._payload_key.jwks())
+        return json_response(200, self._payload_key.jwks())
 
     async def _order_fault(self, _name: str, request: HttpRequest) -> HttpResponse:
         try:
@@ -581,7 +582,7 @@ class PixSimulator:
             self._returns.faults.append(order)
         else:
             self._state.order(order)
-        return json_answer(202, order.model_dump())
+        return json_response(202, order.model_dump())
 
     def _store_charge(self, charge: SimulatedCharge) -> None:
         self._journal.append("charge", {name: getattr(charge, name) for name in SimulatedCharge.__slots__})

@@ -1,26 +1,14 @@
-"""The answers of a simulated PIX provider: JSON, and problems in the format of the API Pix."""
+"""The problems of a simulated PIX provider, in the format of the API Pix."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import orjson
-from pydantic import ValidationError
 
 from shared.http.messages import HttpResponse
 
 PROBLEM: Final = "application/problem+json"
-
-
-def first_error(error: ValidationError) -> str:
-    """Return the first error of a body, with its place."""
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'/'.join(str(part) for part in found['loc'])}: {found['msg']}"
-
-
-def json_answer(status: int, value: Any) -> HttpResponse:
-    """Return JSON."""
-    return HttpResponse(status, {"content-type": "application/json"}, orjson.dumps(value))
 
 
 def problem_answer(status: int, kind: str, detail: str) -> HttpResponse:

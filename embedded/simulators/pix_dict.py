@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
-from embedded.simulators.pix_answers import json_answer, problem_answer
+from embedded.simulators.answering import json_response
+from embedded.simulators.pix_answers import problem_answer
 from shared.adapters.pix.keys import key_kind
 from shared.core.clock import Clock
 from shared.http.messages import HttpRequest, HttpResponse
@@ -68,7 +69,7 @@ class Directory:
             bucket.take(1 if is_known else MISS)
         if not is_known:
             return problem_answer(404, "ChaveNaoEncontrada", "There is no such key.")
-        return json_answer(200, {"chave": key, "tipo": kind})
+        return json_response(200, {"chave": key, "tipo": kind})
 
     def _payer(self, payer: str, now: datetime) -> TokenBucket:
         bucket = self._payers.pop(payer, None) or TokenBucket(PAYER_TOKENS, PAYER_TOKENS_PER_MINUTE, now)

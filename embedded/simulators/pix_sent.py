@@ -8,8 +8,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from embedded.simulators.answering import first_error, json_response
 from embedded.simulators.callbacks import Reporter, Sleep
-from embedded.simulators.pix_answers import first_error, json_answer, problem_answer
+from embedded.simulators.pix_answers import problem_answer
 from embedded.simulators.pix_model import SentOrder, SentPayment, State
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.keys import key_kind
@@ -62,20 +63,20 @@ class SentPayments:
         if known is not None:
             if (known.ordered, known.receiver) != (wanted.valor, wanted.favorecido.chave):
                 return problem_answer(409, _INVALID, "There is another payment of this endToEndId.")
-            return json_answer(200, known.shown())
+            return json_response(200, known.shown())
         if key_kind(wanted.favorecido.chave) is None:
             return problem_answer(422, "ChaveInvalida", "The receiver's key has not the form of a PIX key.")
         payment = self._ordered(end_to_end_id, wanted)
         answer = payment.shown()
         await self._process(payment)
-        return json_answer(201, answer)
+        return json_response(201, answer)
 
     async def get(self, end_to_end_id: str, _request: HttpRequest) -> HttpResponse:
         """Return a payment as it is now."""
         payment = self._state.sent.get(end_to_end_id)
         if payment is None:
             return problem_answer(404, "PixEnviadoNaoEncontrado", "There is no payment of this endToEndId.")
-        return json_answer(200, payment.shown())
+        return json_response(200, payment.shown())
 
     def _ordered(self, end_to_end_id: str, wanted: SentOrder) -> SentPayment:
         faults = self._state.sent_faults

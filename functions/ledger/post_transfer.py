@@ -71,86 +71,45 @@ async def post_transfer(event: TransferRequest, ctx: Context) -> None:
 
 
 def _request_of(event: TransferRequest, ctx: Context) -> _Request:
+    """Return the transfer of a fact. Only what is still to be moved has a deadline: money that has moved at a provider
+    is recorded, however late the fact comes."""
     if isinstance(event, PaymentCaptureRequested):
-        return _Request(
-            "payment",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("payment", event.payment_id),
-                legs=_legs(event.payer_account_id, event.payee_account_id, event.capture_amount),
-                payment_id=event.payment_id,
-                description=event.description,
-            ),
-            event.deadline,
-        )
+        legs = _legs(event.payer_account_id, event.payee_account_id, event.capture_amount)
+        transfer = _transfer(event, ctx, "payment", event.payment_id, legs, event.payment_id, event.description)
+        return _Request("payment", transfer, event.deadline)
     if isinstance(event, PaymentPostingRequested):
-        # The provider has moved the money, so the transfer is recorded however late the request comes.
-        return _Request(
-            "payment",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("payment", event.payment_id),
-                legs=_rail_legs(event),
-                payment_id=event.payment_id,
-                description=event.description,
-            ),
-            None,
-        )
+        legs = _rail_legs(event)
+        transfer = _transfer(event, ctx, "payment", event.payment_id, legs, event.payment_id, event.description)
+        return _Request("payment", transfer, None)
     if isinstance(event, RefundPostingRequested):
-        return _Request(
-            "refund",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("refund", event.refund_id),
-                legs=_legs(event.payer_account_id, event.payee_account_id, event.amount),
-                payment_id=event.payment_id,
-            ),
-            event.deadline,
-        )
+        legs = _legs(event.payer_account_id, event.payee_account_id, event.amount)
+        transfer = _transfer(event, ctx, "refund", event.refund_id, legs, event.payment_id)
+        return _Request("refund", transfer, event.deadline)
     if isinstance(event, CardRefundPaid):
-        # The gateway has returned the money, so the transfer is recorded however late the fact comes.
-        return _Request(
-            "refund",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("refund", event.refund_id),
-                legs=_legs(event.account_id, event.clearing_account_id, event.amount),
-                payment_id=event.payment_id,
-            ),
-            None,
-        )
+        legs = _legs(event.account_id, event.clearing_account_id, event.amount)
+        return _Request("refund", _transfer(event, ctx, "refund", event.refund_id, legs, event.payment_id), None)
     if isinstance(event, ChargePaid | PaymentUnmatched):
-        # Money that a rail has received is recorded, however late the callback comes.
-        return _Request(
-            "deposit",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("deposit", event.deposit_id),
-                legs=_legs(event.clearing_account_id, event.account_id, event.amount),
-            ),
-            None,
-        )
+        legs = _legs(event.clearing_account_id, event.account_id, event.amount)
+        return _Request("deposit", _transfer(event, ctx, "deposit", event.deposit_id, legs), None)
     if isinstance(event, ReturnConfirmed):
-        # The money is back at the payer's bank, so its transfer is recorded, however late.
-        return _Request(
-            "return",
-            Transfer(
-                tenant_id=ctx.tenant_id,
-                id=event.transfer_id,
-                cause=Cause("return", event.return_id),
-                legs=_legs(event.account_id, event.clearing_account_id, event.amount),
-            ),
-            None,
-        )
+        legs = _legs(event.account_id, event.clearing_account_id, event.amount)
+        return _Request("return", _transfer(event, ctx, "return", event.return_id, legs), None)
     assert_never(event)
 
 
-def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, Leg]:
+def _transfer(
+    event: TransferRequest,
+    ctx: Context,
+    cause_type: CauseType,
+    cause_id: str,
+    legs: tuple[Leg, ...],
+    payment_id: str | None = None,
+    description: str | None = None,
+) -> Transfer:
+    return Transfer(ctx.tenant_id, event.transfer_id, Cause(cause_type, cause_id), legs, payment_id, description)
+
+
+def _legs(debited: str, credited: str, amount: Money) -> tuple[Leg, ...]:
     return (
         Leg(debited, "debit", amount.value, amount.currency),
         Leg(credited, "credit", amount.value, amount.currency),

@@ -66,7 +66,7 @@ class Release:
         return (now - datetime.fromisoformat(self.phase_since)).total_seconds()
 
     def enter(self, phase_number: int, now: datetime) -> None:
-        """Begin a phase."""
+        """Begin a phase, whose time counts from now."""
         self.phase_number, self.phase_since = phase_number, now.isoformat()
 
     def note(self, now: datetime, action: str, reasons: list[str]) -> None:
