@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -41,14 +40,11 @@ from embedded.simulators.bank_model import (
 )
 from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
-from embedded.simulators.program import ConnectionCut
+from embedded.simulators.routing import Answer, Routes, with_fault
 from shared.adapters.bank_transfer.rail import PAGE_SIZE
 from shared.adapters.bank_transfer.reports import REFERENCE_PATTERN
 from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
-from shared.http.methods import handler_for
-
-_Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
 
 PREFIX: Final = "/simulators/bank_transfer"
 UNKNOWN_BANK: Final = "000"
@@ -79,22 +75,21 @@ class BankSimulator:
     ) -> None:
         self._clock = clock
         self._random = random
-        self._prefix = prefix
         self._access = ApiAccess(client, "transfers.write transfers.read", clock, random)
         self._journal = ChargeJournal(journal, MAX_TRANSFERS)
         self._state = State()
         self.reporter: Reporter[StatusReport] = Reporter(
             secret, clock, post or HttpPost(), sleep, _callback, self._reported
         )
-        routes: tuple[tuple[str, dict[str, _Answer]], ...] = (
-            (r"/transfers/([^/]+)", {"PUT": self._put_transfer, "GET": self._get_transfer}),
-            (r"/(transfers)", {"GET": self._list_transfers}),
-            (r"/oauth/(token)", {"POST": self._access.issue}),
-            (r"/(returns)", {"POST": self._return}),
-            (r"/(settlement-file)", {"GET": self._settlement_file}),
-            (r"/(faults)", {"POST": self._order_fault}),
-        )
-        self._routes = [(re.compile(path), answers) for path, answers in routes]
+        answers: dict[str, dict[str, Answer]] = {
+            r"/transfers/([^/]+)": {"PUT": self._put_transfer, "GET": self._get_transfer},
+            r"/(transfers)": {"GET": self._list_transfers},
+            r"/oauth/(token)": {"POST": self._access.issue},
+            r"/(returns)": {"POST": self._return},
+            r"/(settlement-file)": {"GET": self._settlement_file},
+            r"/(faults)": {"POST": self._order_fault},
+        }
+        self._routes = Routes(answers, prefix, _OPEN, self._api)
 
     def start(self) -> None:
         """Continue with the reports that were not delivered when the process ended. Needs a running event loop."""
@@ -111,30 +106,14 @@ class BankSimulator:
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request for a path under the prefix. Raises Problem `method_not_allowed`, and ConnectionCut."""
-        path = request.path.removeprefix(self._prefix)
-        for pattern, answers in self._routes:
-            match = pattern.fullmatch(path)
-            if match is not None:
-                answer = handler_for(request, answers)
-                if isinstance(answer, HttpResponse):
-                    return answer
-                if path.startswith(_OPEN):
-                    return await answer(match[1], request)
-                return await self._api(answer, unquote(match[1]), request)
-        return _refusal(404, "not_found", "There is nothing at this path.")
+        return await self._routes(request) or _refusal(404, "not_found", "There is nothing at this path.")
 
-    async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
+    async def _api(self, answer: Answer, name: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the bank's API, with the fault that was ordered for it."""
         if not self._access.allows(request):
             return _refusal(401, "access_denied", "The access token is missing, invalid or expired.")
-        faults = self._state.request_faults
-        fault = faults.popleft() if faults else None
-        if fault == "500":
-            return _refusal(500, "internal_error", "An error was ordered for this request.")
-        response = await answer(name, request)
-        if fault == "cut":
-            raise ConnectionCut("the answer to this request was ordered to be lost")
-        return response
+        error = _refusal(500, "internal_error", "An error was ordered for this request.")
+        return await with_fault(self._state.request_faults, error, lambda: answer(unquote(name), request))
 
     async def _put_transfer(self, reference: str, request: HttpRequest) -> HttpResponse:
         if re.fullmatch(REFERENCE_PATTERN, reference) is None:

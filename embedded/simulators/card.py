@@ -15,9 +15,7 @@ outcome. Payments, and callbacks that are not accepted yet, survive the process 
 from __future__ import annotations
 
 import asyncio
-import re
 import string
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -53,13 +51,10 @@ from embedded.simulators.card_model import (
 )
 from embedded.simulators.journal import ChargeJournal
 from embedded.simulators.program import ConnectionCut
+from embedded.simulators.routing import Answer, Routes
 from shared.adapters.card.formats import MAX_AMOUNT
 from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
-from shared.http.methods import handler_for
-
-_Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
-_Routes = list[tuple[re.Pattern[str], dict[str, _Answer]]]
 
 PREFIX: Final = "/simulators/card"
 PROVIDER: Final = "card"
@@ -102,18 +97,18 @@ class CardSimulator:
         )
         self._routes = self._all_routes()
 
-    def _all_routes(self) -> _Routes:
-        routes: tuple[tuple[str, dict[str, _Answer]], ...] = (
-            (r"/v1/(payments)", {"POST": self._authorize, "GET": self._find}),
-            (r"/v1/payments/([^/]+)", {"GET": self._read}),
-            (r"/v1/payments/([^/]+)/captures", {"POST": self._capture}),
-            (r"/v1/payments/([^/]+)/refunds", {"POST": self._refund}),
-            (r"/v1/payments/([^/]+)/cancel", {"POST": self._cancel}),
-            (r"/v1/(settlements)", {"GET": self._settlements}),
-            (r"/oauth/(token)", {"POST": self._access.issue}),
-            (r"/(faults)", {"POST": self._order_fault}),
-        )
-        return [(re.compile(path), answers) for path, answers in routes]
+    def _all_routes(self) -> Routes:
+        answers: dict[str, dict[str, Answer]] = {
+            r"/v1/(payments)": {"POST": self._authorize, "GET": self._find},
+            r"/v1/payments/([^/]+)": {"GET": self._read},
+            r"/v1/payments/([^/]+)/captures": {"POST": self._capture},
+            r"/v1/payments/([^/]+)/refunds": {"POST": self._refund},
+            r"/v1/payments/([^/]+)/cancel": {"POST": self._cancel},
+            r"/v1/(settlements)": {"GET": self._settlements},
+            r"/oauth/(token)": {"POST": self._access.issue},
+            r"/(faults)": {"POST": self._order_fault},
+        }
+        return Routes(answers, self._prefix, _OPEN, self._api)
 
     def start(self) -> None:
         """Continue with the callbacks that were not accepted when the process ended. Needs a running event loop."""
@@ -130,19 +125,9 @@ class CardSimulator:
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request for a path under the prefix. Raises Problem `method_not_allowed`, and ConnectionCut."""
-        path = request.path.removeprefix(self._prefix)
-        for pattern, answers in self._routes:
-            match = pattern.fullmatch(path)
-            if match is not None:
-                answer = handler_for(request, answers)
-                if isinstance(answer, HttpResponse):
-                    return answer
-                if path.startswith(_OPEN):
-                    return await answer(match[1], request)
-                return await self._api(answer, match[1], request)
-        return _refusal(404, "not_found", "There is nothing at this path.")
+        return await self._routes(request) or _refusal(404, "not_found", "There is nothing at this path.")
 
-    async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
+    async def _api(self, answer: Answer, name: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the gateway's API, with the fault that was ordered for it."""
         if not self._access.allows(request):
             return _refusal(401, "access_denied", "The access token is missing, invalid or expired.")

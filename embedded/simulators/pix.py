@@ -24,7 +24,6 @@ from __future__ import annotations
 import asyncio
 import re
 import string
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -57,16 +56,12 @@ from embedded.simulators.pix_model import (
 from embedded.simulators.pix_payload import PayloadKey
 from embedded.simulators.pix_returns import RefusedReturn, ReturnRequest, Returns, SimulatedReturn
 from embedded.simulators.pix_sent import SentPayments
-from embedded.simulators.program import ConnectionCut
+from embedded.simulators.routing import Answer, Routes, with_fault
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import MAX_LOCATION, BrCode, InvalidBrCode, parse_br_code
 from shared.adapters.pix.payments import SENT_MEMBER
 from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
-from shared.http.methods import handler_for
-
-_Answer = Callable[[str, HttpRequest], Awaitable[HttpResponse]]
-_Routes = list[tuple[re.Pattern[str], dict[str, _Answer]]]
 
 PREFIX: Final = "/simulators/pix"
 PAGE_SIZE: Final = 100
@@ -121,30 +116,31 @@ class PixSimulator:
         self.frauds_reporter = Reporter(secret, clock, post, sleep, self._fraud_callback, self._fraud_reported)
         self._routes = self._all_routes()
 
-    def _all_routes(self) -> _Routes:
-        routes: tuple[tuple[str, dict[str, _Answer]], ...] = (
-            (r"/cob/([^/]+)", {"PUT": self._put_charge, "PATCH": self._patch_charge, "GET": self._get_charge}),
-            (r"/(cob)", {"GET": self._list_charges}),
-            (r"/pix/enviados/([^/]+)", {"PUT": self._sent.put, "GET": self._sent.get}),
-            (r"/pix/(enviados)", {"GET": self._list_sent}),
-            (r"/dict/([^/]+)", {"GET": self._directory.get}),
-            (r"/pix/([^/]+/devolucao/[^/]+)", {"PUT": self._put_return, "GET": self._get_return}),
-            (r"/pix/([^/]+)", {"GET": self._get_payment}),
-            (r"/(pix)", {"GET": self._list_payments}),
-            (
-                r"/webhook/([^/]+)",
-                {"PUT": self._put_webhook, "GET": self._get_webhook, "DELETE": self._delete_webhook},
-            ),
-            (r"/oauth/(token)", {"POST": self._access.issue}),
-            (r"/qr/([^/]+)", {"GET": self._payload}),
-            (r"/(jwks)", {"GET": self._jwks}),
-            (r"/(payments)", {"POST": self._pay}),
-            (r"/(frauds)", {"POST": self._order_fraud}),
-            (r"/infraction-reports/([^/]+)", {"GET": self._get_fraud}),
-            (r"/infraction-reports/([^/]+)/close", {"POST": self._close_fraud}),
-            (r"/(faults)", {"POST": self._order_fault}),
-        )
-        return [(re.compile(path), answers) for path, answers in routes]
+    def _all_routes(self) -> Routes:
+        answers: dict[str, dict[str, Answer]] = {
+            r"/cob/([^/]+)": {"PUT": self._put_charge, "PATCH": self._patch_charge, "GET": self._get_charge},
+            r"/(cob)": {"GET": self._list_charges},
+            r"/pix/enviados/([^/]+)": {"PUT": self._sent.put, "GET": self._sent.get},
+            r"/pix/(enviados)": {"GET": self._list_sent},
+            r"/dict/([^/]+)": {"GET": self._directory.get},
+            r"/pix/([^/]+/devolucao/[^/]+)": {"PUT": self._put_return, "GET": self._get_return},
+            r"/pix/([^/]+)": {"GET": self._get_payment},
+            r"/(pix)": {"GET": self._list_payments},
+            r"/webhook/([^/]+)": {
+                "PUT": self._put_webhook,
+                "GET": self._get_webhook,
+                "DELETE": self._delete_webhook,
+            },
+            r"/oauth/(token)": {"POST": self._access.issue},
+            r"/qr/([^/]+)": {"GET": self._payload},
+            r"/(jwks)": {"GET": self._jwks},
+            r"/(payments)": {"POST": self._pay},
+            r"/(frauds)": {"POST": self._order_fraud},
+            r"/infraction-reports/([^/]+)": {"GET": self._get_fraud},
+            r"/infraction-reports/([^/]+)/close": {"POST": self._close_fraud},
+            r"/(faults)": {"POST": self._order_fault},
+        }
+        return Routes(answers, self._prefix, _OPEN, self._api)
 
     def start(self) -> None:
         """Continue with the reports that were not delivered when the process ended. Needs a running event loop."""
@@ -175,30 +171,14 @@ class PixSimulator:
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a request for a path under the prefix. Raises Problem `method_not_allowed`, and ConnectionCut."""
-        path = request.path.removeprefix(self._prefix)
-        for pattern, answers in self._routes:
-            match = pattern.fullmatch(path)
-            if match is not None:
-                answer = handler_for(request, answers)
-                if isinstance(answer, HttpResponse):
-                    return answer
-                if path.startswith(_OPEN):
-                    return await answer(match[1], request)
-                return await self._api(answer, unquote(match[1]), request)
-        return problem_answer(404, "NaoEncontrado", "There is nothing at this path.")
+        return await self._routes(request) or problem_answer(404, "NaoEncontrado", "There is nothing at this path.")
 
-    async def _api(self, answer: _Answer, name: str, request: HttpRequest) -> HttpResponse:
+    async def _api(self, answer: Answer, name: str, request: HttpRequest) -> HttpResponse:
         """Answer a request of the provider's API, with the fault that was ordered for it."""
         if not self._access.allows(request):
             return problem_answer(403, "AcessoNegado", "The access token is missing, invalid or expired.")
-        faults = self._state.request_faults
-        fault = faults.popleft() if faults else None
-        if fault == "500":
-            return problem_answer(500, "ErroInternoDoServidor", "An error was ordered for this request.")
-        response = await answer(name, request)
-        if fault == "cut":
-            raise ConnectionCut("the answer to this request was ordered to be lost")
-        return response
+        error = problem_answer(500, "ErroInternoDoServidor", "An error was ordered for this request.")
+        return await with_fault(self._state.request_faults, error, lambda: answer(unquote(name), request))
 
     # Charges
 
