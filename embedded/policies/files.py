@@ -41,6 +41,7 @@ def policy_files(repository: Repository) -> dict[str, str]:
         "docs/what-runs-where.md": page(repository),
         "knative/platform/kong/network.yaml": _text(network.of_gateway()),
         "knative/platform/istio/authorization.yaml": _text(authorization(calls(repository))),
+        "knative/platform/istio/network.yaml": _text(network.of_mesh()),
         "knative/platform/observability/config/objectives.yml": _text([rules()]),
         "knative/platform/observability/dashboards/objectives.json": dashboard(),
         "knative/platform/observability/network.yaml": _text(network.of_system(COLLECTOR)),

@@ -31,18 +31,15 @@ def of_functions(used: Iterable[Use]) -> list[Resource]:
             "functions-from-knative",
             functions,
             ingress=[
-                _from((*systems.INGRESSES, systems.SERVING[0]), systems.QUEUE_PORTS),
-                _from((systems.SERVING[1], systems.PROMETHEUS), systems.METRICS_PORTS),
+                _from((systems.INGRESS, systems.ACTIVATOR), systems.QUEUE_PORTS),
+                _from((systems.AUTOSCALER, systems.PROMETHEUS), systems.METRICS_PORTS),
             ],
         ),
         _policy(
             OWN,
             "functions-to-common-systems",
             functions,
-            egress=[
-                _to((COLLECTOR.pods,), COLLECTOR.ports),
-                _to((systems.MESH,), systems.MESH_PORTS),
-            ],
+            egress=[_to((COLLECTOR.pods,), COLLECTOR.ports)],
         ),
         _policy(OWN, "names", {}, egress=[_dns()]),
     ]
@@ -70,11 +67,32 @@ def of_gateway() -> list[Resource]:
             ingress=[{"ports": _ports((8000, 8443))}, _from((systems.PROMETHEUS,), (8100,))],
             egress=[
                 _dns(),
-                _to(systems.INGRESSES, systems.INGRESS_PORTS),
+                _to((systems.INGRESS,), systems.INGRESS_PORTS),
                 _to((keycloak.pods,), keycloak.ports),
                 _to((COLLECTOR.pods,), COLLECTOR.ports),
-                _to((systems.MESH,), systems.MESH_PORTS),
             ],
+        ),
+    ]
+
+
+def of_mesh() -> list[Resource]:
+    """Return what the mesh adds: callers reach functions and the activator themselves, and every pod its control
+    plane."""
+    functions: Resource = {"matchExpressions": [{"key": FUNCTION, "operator": "Exists"}]}
+    to_control_plane = _to((systems.MESH,), systems.MESH_PORTS)
+    to_functions: Resource = {
+        "to": [{"namespaceSelector": _namespace(OWN), "podSelector": functions}],
+        "ports": _ports(systems.QUEUE_PORTS),
+    }
+    callers = _from((GATEWAY, systems.EVENTING), systems.QUEUE_PORTS)
+    return [
+        _policy(OWN, "functions-from-callers-in-the-mesh", functions, ingress=[callers]),
+        _policy(OWN, "to-the-control-plane-of-the-mesh", {}, egress=[to_control_plane]),
+        _policy(
+            GATEWAY.namespace,
+            "gateway-in-the-mesh",
+            {"matchLabels": dict(GATEWAY.labels)},
+            egress=[to_functions, _to((systems.ACTIVATOR,), systems.QUEUE_PORTS), to_control_plane],
         ),
     ]
 

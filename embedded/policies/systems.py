@@ -28,19 +28,16 @@ class System(NamedTuple):
 OWN: Final = "lastro"
 """The namespace of the functions."""
 GATEWAY: Final = Pods("kong", {"app.kubernetes.io/name": "kong"})
-INGRESSES: Final = (
-    Pods("kourier-system", {"app": "3scale-kourier-gateway"}),
-    Pods("istio-system", {"istio": "ingressgateway"}),
-)
-"""Knative's own ingress, with Kourier or with Istio: requests and events reach a function through it."""
-SERVING: Final = (
-    Pods("knative-serving", {"app": "activator"}),
-    Pods("knative-serving", {"app": "autoscaler"}),
-)
+INGRESS: Final = Pods("kourier-system", {"app": "3scale-kourier-gateway"})
+"""Knative's own ingress where there is no mesh: requests and events reach a function through it. In the mesh the
+callers reach it themselves."""
+ACTIVATOR: Final = Pods("knative-serving", {"app": "activator"})
+AUTOSCALER: Final = Pods("knative-serving", {"app": "autoscaler"})
 PROMETHEUS: Final = Pods("observability", {"app.kubernetes.io/name": "prometheus"})
 DNS: Final = Pods("kube-system", {"k8s-app": "kube-dns"})
 MESH: Final = Pods("istio-system", {"app": "istiod"})
 EVENTING: Final = Pods("knative-eventing", {})
+"""The data plane of Broker, Triggers and KafkaSources, and the adapter of the PingSources."""
 EXTERNAL_SECRETS: Final = Pods("external-secrets", {})
 OPERATORS: Final = Pods("operators", {})
 """The operators that install and watch the stores."""
@@ -113,6 +110,6 @@ QUEUE_PORTS: Final = (8012, 8013, 8112)
 METRICS_PORTS: Final = (9090, 9091)
 """Where it shows what the autoscaler and Prometheus read."""
 INGRESS_PORTS: Final = (8081,)
-"""Where Kourier and Istio's local gateway take requests for cluster-local addresses."""
+"""Where Kourier takes requests for cluster-local addresses."""
 MESH_PORTS: Final = (15012,)
 DNS_PORTS: Final = (53,)

@@ -87,10 +87,11 @@ def functions(overlay: str) -> Iterator[tuple[str, Pods]]:
 
 
 def policies_of(overlay: str) -> list[Document]:
-    """Return the policies of the overlay and those of each system's folder."""
+    """Return the policies of the overlay and those of each system's folder; there is no mesh on kind."""
     found = [document for document in built(overlay) if document["kind"] == "NetworkPolicy"]
+    elsewhere = {"production": {"kong"}, "kind": {"kong", "istio"}}[overlay]
     for path in sorted((ROOT / "knative" / "platform").glob("*/network.yaml")):
-        if path.parent.name != "kong":
+        if path.parent.name not in elsewhere:
             found += list(yaml.safe_load_all(path.read_text()))
     return found
 
@@ -126,19 +127,23 @@ def test_a_function_reaches_exactly_what_it_uses(overlay: str, repository: Repos
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_functions_are_reached_through_knative_only(overlay: str) -> None:
-    """A function's pod accepts requests from Knative's ingress and activator, and from no other pod, not even from
-    another function."""
+    """A function's pod accepts requests from Knative's ingress and activator, in the mesh from the gateway and the
+    event data plane, and from no other pod, not even from another function."""
     policies = policies_of(overlay)
     pods = dict(functions(overlay))
     pod = pods["payments-settle"]
+    in_the_mesh = overlay == "production"
     for port in systems.QUEUE_PORTS:
-        for caller in (*systems.INGRESSES, systems.SERVING[0]):
+        for caller in (systems.INGRESS, systems.ACTIVATOR):
             assert allowed(policies, pod, "Ingress", caller, port)
-        for other in (pods["payments-capture"], systems.GATEWAY, systems.PROMETHEUS, SYSTEMS["kafka"].pods):
+        for caller in (systems.GATEWAY, systems.EVENTING):
+            assert allowed(policies, pod, "Ingress", caller, port) is in_the_mesh
+        for other in (pods["payments-capture"], systems.PROMETHEUS, SYSTEMS["kafka"].pods):
             assert not allowed(policies, pod, "Ingress", other, port)
-    assert not allowed(policies, pod, "Ingress", systems.INGRESSES[0], 8080)
+    assert not allowed(policies, pod, "Ingress", systems.INGRESS, 8080)
     assert not allowed(policies, pod, "Egress", pods["payments-capture"], 8012)
-    assert not allowed(policies, pod, "Egress", systems.INGRESSES[0], 8081)
+    assert not allowed(policies, pod, "Egress", systems.INGRESS, 8081)
+    assert allowed(policies, pod, "Egress", systems.MESH, 15012) is in_the_mesh
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -153,14 +158,16 @@ def test_telemetry_and_names_are_open_to_all_functions(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_gateway_reaches_functions_only_through_knative(overlay: str) -> None:
-    """Clients reach Kong's proxy and never its admin interface; Kong reaches Knative's ingress, the realm's keys and
-    the collector, and no store."""
+    """Clients reach Kong's proxy and never its admin interface; Kong reaches Knative's ingress, in the mesh the
+    functions and the activator, the realm's keys and the collector, and no store."""
     policies = policies_of(overlay)
     anyone = Pods("default", {})
     assert allowed(policies, systems.GATEWAY, "Ingress", anyone, 8000)
     assert not allowed(policies, systems.GATEWAY, "Ingress", anyone, 8001)
-    for ingress in systems.INGRESSES:
-        assert allowed(policies, systems.GATEWAY, "Egress", ingress, 8081)
+    assert allowed(policies, systems.GATEWAY, "Egress", systems.INGRESS, 8081)
+    in_the_mesh = overlay == "production"
+    for pods in (systems.ACTIVATOR, dict(functions(overlay))["payments-create-payment"]):
+        assert allowed(policies, systems.GATEWAY, "Egress", pods, 8012) is in_the_mesh
     for name, system in SYSTEMS.items():
         for port in system.ports:
             assert allowed(policies, systems.GATEWAY, "Egress", system.pods, port) is (name == "keycloak"), name

@@ -12,10 +12,11 @@ import yaml
 from typer.testing import CliRunner
 
 from cli.main import app
+from embedded.broker.plan import ToService
 from embedded.manifests.kong import KongRoute
 from embedded.policies.edges import calls
 from embedded.policies.files import policy_files, stale_policies, write
-from embedded.policies.mesh import PRINCIPALS, authorization
+from embedded.policies.mesh import ACTIVATOR_PRINCIPAL, PRINCIPALS, authorization
 from embedded.wiring.repository import Repository, read_repository
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,21 +28,30 @@ def repository() -> Repository:
     return read_repository(ROOT)
 
 
-def admits(policies: list[dict[str, Any]], principal: str, host: str, method: str, path: str) -> bool:
-    """Evaluate the policies of the local gateway, as Istio does: any rule of any policy admits the request."""
+def admits(
+    policies: list[dict[str, Any]], place: dict[str, str], principal: str, host: str, method: str, path: str
+) -> bool:
+    """Evaluate the policies at the pods with these labels, as Istio does: any rule of any policy admits the request."""
     for policy in policies:
-        if policy["metadata"]["namespace"] != "istio-system":
+        spec = policy["spec"]
+        if spec.get("selector", {}).get("matchLabels") != place:
             continue
-        for rule in policy["spec"]["rules"]:
-            operation = rule["to"][0]["operation"]
-            if (
-                principal in rule["from"][0]["source"]["principals"]
-                and host in operation["hosts"]
-                and method in operation["methods"]
-                and any(_fits(template, path) for template in operation["paths"])
-            ):
-                return True
+        for rule in spec["rules"]:
+            if "from" not in rule or principal not in rule["from"][0]["source"]["principals"]:
+                continue
+            for operation in (each["operation"] for each in rule["to"]):
+                if (
+                    host in operation.get("hosts", [host])
+                    and method in operation["methods"]
+                    and any(_fits(template, path) for template in operation["paths"])
+                ):
+                    return True
     return False
+
+
+def places(service: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return where a request for a function is checked: at its pods, and at Knative's activator."""
+    return {"serving.knative.dev/service": service}, {"app": "activator"}
 
 
 def _fits(template: str, path: str) -> bool:
@@ -61,35 +71,58 @@ def test_the_mesh_admits_every_edge_of_the_wiring(repository: Repository) -> Non
     kong = repository.manifests.kong
     assert kong is not None
     for service in kong.services:
+        pods, activator = places(service.function)
         for route in service.routes:
             for method in route.methods:
-                assert admits(policies, GATEWAY, service.host, method, _example(route)), route.name
-                assert not admits(policies, BROKER, service.host, method, _example(route)), route.name
-                assert not admits(policies, GATEWAY, service.host, method, f"{_example(route)}/more"), route.name
+                for place in (pods, activator):
+                    assert admits(policies, place, GATEWAY, service.host, method, _example(route)), route.name
+                    assert not admits(policies, place, BROKER, service.host, method, _example(route)), route.name
+                    assert not admits(policies, place, GATEWAY, service.host, method, f"{_example(route)}/more")
+                assert admits(policies, pods, ACTIVATOR_PRINCIPAL, service.host, method, _example(route)), route.name
+                assert not admits(policies, pods, ACTIVATOR_PRINCIPAL, service.host, method, f"{_example(route)}/more")
+                assert not admits(policies, activator, GATEWAY, "other.lastro.svc.cluster.local", method, "/")
+    found = 0
     for subscription in repository.plan.subscriptions:
         principal, other = (SCHEDULE, BROKER) if subscription.resource[0] == "PingSource" else (BROKER, SCHEDULE)
-        host = getattr(subscription.target, "url", "").removeprefix("http://")
-        if host in {f"{name}.lastro.svc.cluster.local" for name in repository.plan.services}:
-            assert admits(policies, principal, host, "POST", "/"), subscription.name
-            assert not admits(policies, other, host, "POST", "/"), subscription.name
-            assert not admits(policies, GATEWAY, host, "POST", "/"), subscription.name
+        if not isinstance(subscription.target, ToService):
+            continue
+        found += 1
+        name = subscription.target.name
+        for place in places(name):
+            host = f"{name}.lastro.svc.cluster.local"
+            assert admits(policies, place, principal, host, "POST", "/"), subscription.name
+            assert not admits(policies, place, other, host, "POST", "/"), subscription.name
+            assert not admits(policies, place, GATEWAY, host, "POST", "/"), subscription.name
+    assert found > 30
 
 
 def test_the_mesh_admits_nothing_else(repository: Repository) -> None:
-    """Each rule of the mesh is the edge of a route, a Trigger, a dead letter sink or a schedule."""
-    rules = [
-        rule
-        for policy in authorization(calls(repository))
-        if policy["metadata"]["namespace"] == "istio-system"
-        for rule in policy["spec"]["rules"]
-    ]
+    """Each rule of the mesh is the edge of a route, a Trigger, a dead letter sink or a schedule; what came through the
+    activator has been checked there; and probes and metrics are the only ones that no edge has."""
+    policies = authorization(calls(repository))
     edges = calls(repository)
-    assert len(rules) == len(edges) == len(set(edges))
+    assert len(edges) == len(set(edges))
     assert all(edge.service in repository.plan.services for edge in edges)
     kong = repository.manifests.kong
     assert kong is not None
-    routes = sum(len(service.routes) for service in kong.services)
-    assert sum(edge.caller == "gateway" for edge in edges) == routes
+    assert sum(edge.caller == "gateway" for edge in edges) == sum(len(service.routes) for service in kong.services)
+    services = {edge.service for edge in edges}
+    found = {(policy["metadata"]["namespace"], policy["metadata"]["name"]): policy["spec"] for policy in policies}
+    assert found.keys() == {
+        *(("lastro", name) for name in ("deny-all", "probes-and-metrics", *services)),
+        *(("knative-serving", name) for name in ("activator", *(f"to-{name}" for name in services))),
+    }
+    assert found["lastro", "deny-all"] == {}
+    own = [found["lastro", name]["rules"] for name in sorted(services)]
+    assert sum(len(rules) - 1 for rules in own) == len(edges)
+    assert all(rules[-1]["from"][0]["source"]["principals"] == [ACTIVATOR_PRINCIPAL] for rules in own)
+    at_the_activator = [found["knative-serving", f"to-{name}"]["rules"] for name in sorted(services)]
+    assert sum(map(len, at_the_activator)) == len(edges)
+    for name in (("lastro", "probes-and-metrics"), ("knative-serving", "activator")):
+        probes, metrics = found[name]["rules"]
+        assert probes["to"] == [{"operation": {"methods": ["GET"], "paths": ["/healthz", "//healthz"]}}]
+        assert set(metrics["to"][0]["operation"].pop("ports")) <= {"9090", "9091"}
+        assert metrics == {"to": [{"operation": {}}]}
 
 
 def test_a_function_that_always_runs_has_a_budget(repository: Repository) -> None:
