@@ -15,7 +15,9 @@ from urllib.parse import unquote_to_bytes
 
 import orjson
 
+from shared.core.card_numbers import without_card_numbers
 from shared.core.envelope import JSON, Envelope
+from shared.core.repeated_keys import first_repeated_key, may_repeat_a_key
 from shared.messaging.attributes import MAX_CHARACTERS, SPECVERSION, InvalidEvent, check_attributes
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -33,6 +35,8 @@ _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _PARAMETER: Final = re.compile(rf"[ \t]*+;[ \t]*+(?:({_TOKEN})=({_TOKEN}|{_QUOTED}))?")
 _MEDIA_TYPE: Final = re.compile(rf"({_TOKEN}/{_TOKEN})((?:{_PARAMETER.pattern})*)[ \t]*")
 _ESCAPED: Final = re.compile(r"\\(.)")
+_SHOWN: Final = 80
+"""The most characters of the sender's text in a reason."""
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 # Numbers are skipped here and not converted; only their end is needed.
 _SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -41,7 +45,8 @@ _SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 def from_http(headers: Iterable[tuple[str, str]], body: bytes) -> Envelope:
     """Read an event from an HTTP message, in binary or structured mode. Header values are latin-1 text.
 
-    Raises InvalidEvent for a message that is not a CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8.
+    Raises InvalidEvent for a message that is not a CloudEvent 1.0, for a batch, and for data that is not JSON in UTF-8
+    or has a repeated key.
     """
     fields = _fields(headers)
     media_type = read_media_type(fields["content-type"], "the content type") if "content-type" in fields else None
@@ -94,7 +99,7 @@ def from_structured(body: bytes) -> Envelope:
         seen.add(name)
         if name == "data":
             data = text.encode()
-    document.pop("data", None)
+    _refuse_repeated_keys(data, document.pop("data", None))
     attributes = {name: _as_text(name, value) for name, value in document.items() if value is not None}
     if "datacontenttype" in attributes:
         _check_data_type(read_media_type(attributes["datacontenttype"], "attribute datacontenttype"))
@@ -165,10 +170,25 @@ def _as_text(name: str, value: object) -> str:
 
 def _checked_json(body: bytes) -> bytes:
     try:
-        orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidEvent(f"the data {_reason(error)}") from None
+    _refuse_repeated_keys(body, value)
     return body
+
+
+def _refuse_repeated_keys(data: bytes, value: Any) -> None:
+    """Raise InvalidEvent when an object in the data has a key twice: its consumers would read different values."""
+    if not may_repeat_a_key(data, value):
+        return
+    try:
+        pointer = first_repeated_key(data.decode())
+    except RecursionError:
+        raise InvalidEvent("the data is nested too deeply") from None
+    if pointer is not None:
+        # The key is the sender's, and may be a card number.
+        shown = without_card_numbers(pointer)[:_SHOWN]
+        raise InvalidEvent(f"an object in the data has a key more than once: {shown!r}")
 
 
 def _reason(error: orjson.JSONDecodeError) -> str:

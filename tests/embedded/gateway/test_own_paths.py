@@ -218,6 +218,15 @@ async def test_the_ingress_refuses_what_is_no_cloudevent(operator: Client, chang
     assert answer.document["detail"].startswith("The request is not a CloudEvent: ")
 
 
+async def test_the_ingress_refuses_a_repeated_key(operator: Client) -> None:
+    """An event whose data has a key twice in one object is answered with 400 and the place of the key."""
+    event = {"specversion": "1.0", "id": "evt_bad", "source": "/outside", "type": "lastro.test.x.v1"}
+    data = orjson.Fragment(b'{"amount": {"value": 1, "value": 2}}')
+    answer = await _ingress(operator, {**event, "data": data})
+    assert (answer.status, answer.code) == (400, "malformed_request")
+    assert answer.document["detail"].endswith("an object in the data has a key more than once: '/amount/value'.")
+
+
 async def test_a_repeated_attribute_is_refused(operator: Client) -> None:
     """An event with a repeated ce- header is answered with 400."""
     event = {"ce-specversion": "1.0", "ce-id": "evt_2", "ce-source": "/outside", "ce-type": "lastro.test.x.v1"}

@@ -241,6 +241,30 @@ def test_malformed_json_is_refused_in_both_modes(body: bytes) -> None:
         structured(LEAST, body)
 
 
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        (b'{"amount": 1, "amount": 2}', "/amount"),
+        (b'{"legs": [{"a": 1}, {"a": 1, "b": 2, "a": 1}]}', "/legs/1/a"),
+        (b'{"a": 1, "\\u0061": 2}', "/a"),
+        (b'{"a\\u003a": 1, "a:": 2}', "/a:"),
+        (b"[" * 300 + b'{"a": 1, "a": 2}' + b"]" * 300, "/0/0"),
+        (b'{"4111111111111111": 1, "4111111111111111": 2}', r"/\*\*\*1111"),
+    ],
+)
+def test_a_repeated_key_is_refused_in_both_modes(data: bytes, pointer: str) -> None:
+    """Data in which an object has a key twice, however it is written, is refused in both modes with its place."""
+    for read in (binary, structured):
+        with pytest.raises(InvalidEvent, match=f"has a key more than once: '{pointer}"):
+            read(LEAST, data)
+
+
+@pytest.mark.parametrize("data", [b'{"a": {"a": 1}, "b": [{"a": ":"}, {"a": "\\u003a"}]}', b"[" * 300 + b"]" * 300])
+def test_keys_of_several_objects_may_be_equal(data: bytes) -> None:
+    """Equal keys in different objects, colons in texts and deep nesting are accepted in both modes."""
+    assert binary(LEAST, data).data == structured(LEAST, data).data == data
+
+
 def test_numbers_stay_as_they_were_written() -> None:
     """Integers beyond 64 bits and long fractions keep all digits in either mode."""
     data = b'{"id": 123456789012345678901234567890, "rate": 0.12345678901234567890}'
