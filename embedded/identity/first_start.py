@@ -97,8 +97,9 @@ async def prepare(runtime: Runtime, issuer: Issuer, send: Send, *, demo: bool) -
     """Create the platform's client, the credentials file and, with `demo`, the demo tenant, unless they exist.
 
     Any of these steps may have happened in an earlier start, also in one that a crash interrupted. A repeated step
-    yields the same secrets: those of the demo tenant come from the idempotent replay of its creation. Raises
-    BadCredentials, also when the file, the key files and the database do not belong together.
+    yields the same secrets: those of the demo tenant come from the idempotent replay of its creation, within
+    LASTRO_IDEMPOTENCY_DAYS. Raises BadCredentials, also when the file, the key files and the database do not belong
+    together.
     """
     credentials, before = _read(runtime)
     await _check_clients(runtime, credentials)

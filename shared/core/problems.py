@@ -167,8 +167,9 @@ CODES: Final[dict[str, ProblemType]] = _catalogue(
         "already_exists",
         409,
         "It exists already",
-        "A resource with the same identity exists, such as a tenant with this id or a user with this tax number.",
-        "Use the existing resource, or choose another identity.",
+        "A resource with the same identity exists, such as a tenant with this id or a user with this tax number; or a "
+        "request with this Idempotency-Key was carried out so long ago that its response is no longer stored.",
+        "Use the existing resource, or choose another identity. Use a new Idempotency-Key for a new request.",
     ),
     ProblemType(
         "request_in_progress",

@@ -57,6 +57,7 @@ _FROM_ZERO: Final = frozenset(
 )
 _WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _DECIMAL: Final = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_MINIMUM: Final = {"idempotency_days": 7}
 _MAXIMUM: Final = {"trace_ratio": 1, "webhooks_allow_private": 1}
 # The least similarity of two names at which one is reported as a misspelling of the other.
 _LIKENESS: Final = 0.8
@@ -155,6 +156,7 @@ class Settings(NamedTuple):
     ledger_seal_entries: int = 50_000
     ledger_seal_grace_seconds: int = 900
     reconciliation_movements: int = 2_000
+    idempotency_days: int = 30
     retention_dead_letters_days: int = 90
     retention_deliveries_days: int = 30
     retention_documents: int = 100_000
@@ -215,7 +217,8 @@ def _number(setting: str, text: str, kind: type[str | int | float]) -> int | flo
     if not pattern.fullmatch(text):
         raise ValueError(f"is not {called}")
     value = int(text) if kind is int else float(text)
-    least, most = int(setting not in _FROM_ZERO and kind is int), _MAXIMUM.get(setting)
+    least = _MINIMUM.get(setting, int(setting not in _FROM_ZERO and kind is int))
+    most = _MAXIMUM.get(setting)
     if not isfinite(value) or value < least or (most is not None and value > most):
         raise ValueError(f"is not between {least} and {most}" if most is not None else f"is less than {least}")
     return value

@@ -20,6 +20,7 @@ from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 REPLAYED: Final = "idempotent-replayed"
 """The response header that marks a stored response."""
 
+_GONE_STATUS: Final = 409
 _POINTS: Final = Points("request.waited", "request.closed")
 
 Record = tuple[str, str]
@@ -37,13 +38,16 @@ async def replay(
     """Return the response that is stored under a key, or None when the key is new.
 
     A stored document equal to `own` was stored by this request: its response is the first one and not marked as
-    replayed. An open document of another request is made final first. Raises Problem `idempotency_key_reused`.
+    replayed. An open document of another request is made final first. Raises Problem `idempotency_key_reused` for
+    another body, and `already_exists` for a response whose content was removed.
     """
     found = await runtime.documents.get(IDEMPOTENCY, tenant_id, record[0])
     if found is None:
         return None
     if found["fingerprint"] != record[1]:
         raise Problem("idempotency_key_reused", "This key was used for another body.")
+    if found["created_at"] is None:
+        raise _removed(found)
     if found == own:
         return await _response_of(found, runtime)
     if _is_open(found):
@@ -115,6 +119,37 @@ async def close(
         return final
 
     return (await decide_and_commit(runtime, decide, tenant_id, origin, _POINTS))[1]
+
+
+def remove_contents(found: Sequence[IdempotencyDocument], ctx: Context) -> None:
+    """Remove the contents of stored responses in the commit.
+
+    What is left keeps each key from having a second effect.
+    """
+    for document in found:
+        left: IdempotencyDocument = {
+            **document,
+            "subject": None,
+            # A function of an earlier version answers with this status and no body.
+            "status": _GONE_STATUS,
+            "headers": {name: value for name, value in document["headers"].items() if name == "location"},
+            "body": "",
+            "sealed": False,
+            "open": False,
+            "created_at": None,
+        }
+        ctx.pending.replaces.append((IDEMPOTENCY, cast("dict[str, object]", left)))
+
+
+def _removed(found: IdempotencyDocument) -> Problem:
+    """Return the Problem for a key whose request was carried out so long ago that its response is removed."""
+    location = found["headers"].get("location")
+    where = "" if location is None else f" GET {location} shows what it created."
+    return Problem(
+        "already_exists",
+        "A request with this Idempotency-Key was carried out before, and is not carried out again. Its response is no "
+        f"longer stored.{where} A new request needs a new key.",
+    )
 
 
 async def replace_bodies(body: bytes, found: Sequence[IdempotencyDocument], ctx: Context) -> None:

@@ -87,6 +87,7 @@ def test_settings_come_from_the_environment() -> None:
         ("LASTRO_LOG_LEVEL", "loud", "='loud' is not one of debug, info, warning, error"),
         ("LASTRO_BASE_URL", "ftp://user:secret@example.test", " is not an http:// or https:// URL"),
         ("LASTRO_MAX_BODY_BYTES", "0", "='0' is less than 1"),
+        ("LASTRO_IDEMPOTENCY_DAYS", "6", "='6' is less than 7"),
         ("LASTRO_TRACE_RATIO", "1.5", "='1.5' is not between 0 and 1"),
         ("LASTRO_TRACE_RATIO", "nan", "='nan' is not a number"),
         ("LASTRO_TRACE_RATIO", "1e999", "='1e999' is not between 0 and 1"),
