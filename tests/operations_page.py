@@ -7,7 +7,7 @@ event without an emitter, or without a consumer and a test.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ PAGE: Final = ROOT / "docs" / "operations.md"
 _SHOWN: Final = 3
 _PARAMETER: Final = r"(?:\{[^{}]*\}|[^/\"'`?{}\s]+)"
 _PATH_NAME: Final = re.compile(r'^([A-Z_]+)(?:: Final)? = "(/v1/[^"]*)"', re.MULTILINE)
+_WORD: Final = re.compile(r"\w+")
 _NAMED: Final = re.compile(r"\{([A-Z_]+)\}")
 # They name everything, so they say nothing about one operation.
 _LISTS: Final = frozenset(
@@ -61,40 +62,42 @@ class EventRow(NamedTuple):
     tests: tuple[str, ...]
 
 
-def operation_rows() -> list[OperationRow]:
-    """Return every operation of the HTTP API, in the order of paths."""
+def http_operations() -> dict[str, HttpOperation]:
+    """Return every operation of the HTTP API by its id, in the order of paths."""
     found = [operation for operation in operations().values() if isinstance(operation, HttpOperation)]
-    return [
-        OperationRow(operation, _naming(_path_pattern(operation.path), rf"\b{operation.name}\b"))
-        for operation in sorted(found, key=lambda each: (each.path, each.method))
-    ]
+    return {each.id: each for each in sorted(found, key=lambda each: (each.path, each.method))}
 
 
-def reaction_rows() -> list[ReactionRow]:
-    """Return every function that events or schedules start, in the order of their ids."""
-    rows = []
-    for id, operation in sorted(operations().items()):
-        if isinstance(operation, EventOperation):
-            consumed = [CATALOGUE[type] for type in operation.models if type in CATALOGUE]
-            triggers = tuple(_schedules().get(id, ())) or tuple(model.type for model in consumed) or ("every event",)
-            rows.append(ReactionRow(operation, triggers, _naming(rf"\b{operation.name}\b", *_names(consumed))))
-    return rows
+def event_operations() -> dict[str, EventOperation]:
+    """Return every function that events or schedules start by its id, in the order of ids."""
+    return {id: each for id, each in sorted(operations().items()) if isinstance(each, EventOperation)}
 
 
-def event_rows() -> list[EventRow]:
-    """Return every published event, in the order of types."""
-    rows = []
-    for type, model in sorted(CATALOGUE.items()):
-        emitters = tuple(
-            name for name, text in _sources("functions", "*.py").items() if re.search(rf"\b{model.__name__}\(", text)
-        )
-        consumers = tuple(
-            id
-            for id, operation in sorted(operations().items())
-            if isinstance(operation, EventOperation) and (type in operation.models or _takes(id, type))
-        )
-        rows.append(EventRow(model, emitters, consumers, _naming(*_names([model]), re.escape(_fact(type)))))
-    return rows
+def operation_row(operation: HttpOperation) -> OperationRow:
+    """Return the row of an operation of the HTTP API."""
+    return OperationRow(operation, _naming({operation.name}, _path_pattern(operation.path)))
+
+
+def reaction_row(operation: EventOperation) -> ReactionRow:
+    """Return the row of a function that events or schedules start."""
+    consumed = [CATALOGUE[type] for type in operation.models if type in CATALOGUE]
+    schedules = tuple(_schedules().get(operation.id, ()))
+    triggers = schedules or tuple(model.type for model in consumed) or ("every event",)
+    return ReactionRow(operation, triggers, _naming({operation.name, *(model.__name__ for model in consumed)}))
+
+
+def event_row(model: type[Event]) -> EventRow:
+    """Return the row of a published event."""
+    name = model.__name__
+    emitters = tuple(
+        file
+        for file, text in _sources("functions").items()
+        if name in _words("functions")[file] and re.search(rf"\b{name}\(", text)
+    )
+    consumers = tuple(
+        id for id, operation in event_operations().items() if model.type in operation.models or _takes(id, model.type)
+    )
+    return EventRow(model, emitters, consumers, _naming({name}, re.escape(_fact(model.type))))
 
 
 def page() -> str:
@@ -107,18 +110,19 @@ def page() -> str:
         + "\n".join(
             f"| `{row.operation.method} {row.operation.path}` | {row.operation.scope or '–'} "
             f"| `{row.operation.id}` | {_listed(row.tests)} |"
-            for row in operation_rows()
+            for row in map(operation_row, http_operations().values())
         ),
         "## Functions that events and schedules start",
         "| function | started by | tests |\n|---|---|---|\n"
         + "\n".join(
-            f"| `{row.operation.id}` | {_code(row.triggers)} | {_listed(row.tests)} |" for row in reaction_rows()
+            f"| `{row.operation.id}` | {_code(row.triggers)} | {_listed(row.tests)} |"
+            for row in map(reaction_row, event_operations().values())
         ),
         "## Events",
         "| event | made in | consumed by | tests |\n|---|---|---|---|\n"
         + "\n".join(
             f"| `{row.model.type}` | {_code(row.emitters)} | {_code(row.consumers)} | {_listed(row.tests)} |"
-            for row in event_rows()
+            for row in (event_row(model) for _, model in sorted(CATALOGUE.items()))
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -138,19 +142,24 @@ def _fact(type: str) -> str:
     return type.removeprefix("lastro.").rpartition(".")[0]
 
 
-def _names(models: Iterable[type[Event]]) -> list[str]:
-    return [rf"\b{model.__name__}\b" for model in models]
-
-
-def _naming(*patterns: str) -> tuple[str, ...]:
-    """Return the test files that have one of the patterns."""
-    wanted = re.compile("|".join(patterns))
-    return tuple(name for name, text in _sources("tests", "*.py").items() if wanted.search(text))
+def _naming(names: Collection[str], pattern: str | None = None) -> tuple[str, ...]:
+    """Return the test files that have one of the names as a word, or the pattern."""
+    wanted = None if pattern is None else re.compile(pattern)
+    return tuple(
+        file
+        for file, text in _sources("tests").items()
+        if not _words("tests")[file].isdisjoint(names) or (wanted is not None and wanted.search(text))
+    )
 
 
 @cache
-def _sources(folder: str, pattern: str) -> dict[str, str]:
-    found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob(pattern))
+def _words(folder: str) -> dict[str, frozenset[str]]:
+    return {file: frozenset(_WORD.findall(text)) for file, text in _sources(folder).items()}
+
+
+@cache
+def _sources(folder: str) -> dict[str, str]:
+    found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*.py"))
     texts = {name: (ROOT / name).read_text("utf-8") for name in found if name not in _LISTS}
     # A path that has a name in a test, such as `ENDPOINTS`, is written out.
     paths = {found[1]: found[2] for text in texts.values() for found in _PATH_NAME.finditer(text)}
