@@ -19,7 +19,9 @@ from shared.records.dead_letters import DEAD_LETTERS, CauseDocument, DeadLetterD
 # Extensions that Knative's data plane adds when it dispatches an event and when it sends it to the dead letter sink:
 # they are not the event's own. It adds the consumer's Kne-* response headers with or without that prefix. No event
 # type of Lastro has extensions of these names.
-_ADDED: Final = re.compile(r"knativeerror.*|kne.*|knativekafka(offset|partition)|code|detail|tenant")
+_ADDED: Final = re.compile(
+    r"knative(error.*|kafkaoffset|kafkapartition|arrivaltime|brokerttl)|kne.*|code|detail|tenant"
+)
 _NO_NUMBER: Final = -1
 _FACTS: Final = frozenset({DeadLetterParked.type, DeadLetterReplayed.type, DeadLetterDiscarded.type})
 

@@ -15,7 +15,7 @@ import httpx
 
 from embedded.identity.credentials import FILE_NAME, Credentials, tenant_entry
 from tests.cluster import gateway, stores
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import WAIT_SECONDS, Cluster, is_ready
 from tests.cluster.places import NODE_ADDRESS
 from tests.images.project import build
 from tests.servers.installing import CommandFailed, Unavailable
@@ -33,6 +33,7 @@ _SECONDS: Final = 120
 _ATTEMPTS: Final = 60
 _PAUSE_SECONDS: Final = 2.0
 _APPLY_ATTEMPTS: Final = 5
+_LOOK_AGAIN_SECONDS: Final = 15.0
 
 
 def connections(urls: Mapping[str, str]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def prepare_stores(cluster: Cluster, urls: Mapping[str, str]) -> None:
 def deploy(cluster: Cluster, urls: Mapping[str, str]) -> None:
     """Apply the Secrets and the manifests of the overlay `test`, and the gateway."""
     cluster.apply([_namespace(NAMESPACE), *_secrets(urls)])
-    rendered = subprocess.run([_kustomize(), "build", str(_OVERLAY)], capture_output=True, text=True, check=True)
+    rendered = subprocess.run([kustomize(), "build", str(_OVERLAY)], capture_output=True, text=True, check=True)
     for attempt in range(1, _APPLY_ATTEMPTS + 1):
         try:
             cluster.apply(rendered.stdout)
@@ -85,9 +86,30 @@ def import_image(cluster: Cluster) -> None:
 
 
 def wait_for_functions(cluster: Cluster) -> None:
-    """Wait until every function, the Broker, the Triggers and the sources are ready."""
-    for kind in ("ksvc", "broker", "trigger", "pingsource", "containersource"):
-        cluster.wait("Ready", kind, "--all", f"--namespace={NAMESPACE}")
+    """Wait until every function, the Broker, the Triggers and the sources are ready. Raises Unavailable."""
+    cluster.wait("Ready", "ksvc", "--all", f"--namespace={NAMESPACE}")
+    for kind in ("broker", "trigger", "pingsource", "containersource"):
+        _until_ready(cluster, kind)
+
+
+def _until_ready(cluster: Cluster, kind: str) -> None:
+    """Wait until all resources of a kind are ready, and let their controller look again at those that are not.
+
+    Knative makes longer and longer pauses before it looks again at a Trigger whose function had no address yet: up to a
+    quarter of an hour on a busy machine.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        found = cluster.get(kind, f"--namespace={NAMESPACE}")["items"]
+        waiting = [each["metadata"]["name"] for each in found if not is_ready(each)]
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{kind} {', '.join(waiting)}: not ready within {WAIT_SECONDS} s")
+        for name in waiting:
+            mark = f"lastro.dev/looked-at={time.monotonic():.0f}"
+            cluster.kubectl("annotate", kind, name, f"--namespace={NAMESPACE}", "--overwrite", mark)
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def credentials(cluster: Cluster, urls: Mapping[str, str]) -> Path:
@@ -191,7 +213,7 @@ def _run_lastro(*arguments: str, environment: Mapping[str, str]) -> None:
         raise CommandFailed(f"`lastro {' '.join(arguments)}` ended with {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-def _kustomize() -> str:
+def kustomize() -> str:
     # Where .ci/run puts the one that it builds.
     own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin" / "kustomize"
     found = shutil.which("kustomize") or (str(own) if own.exists() else None)

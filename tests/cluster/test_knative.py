@@ -57,3 +57,9 @@ def test_serving_uses_kourier() -> None:
     """The settings of this cluster are added to those of the map."""
     resource = {"kind": "ConfigMap", "metadata": {"name": "config-network"}, "data": {"other": "x"}}
     assert fitted(resource)["data"] == {"other": "x", "ingress-class": "kourier.ingress.networking.knative.dev"}
+
+
+def test_a_queue_proxy_asks_for_little_processor_time() -> None:
+    """Knative's queue proxies ask for so little that a hundred functions in two revisions fit on two cores."""
+    fit = fitted({"kind": "ConfigMap", "metadata": {"name": "config-deployment"}, "data": {}})
+    assert fit["data"]["queue-sidecar-cpu-request"] == "1m"

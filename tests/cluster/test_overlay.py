@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tests.cluster.deploying import kustomize
+from tests.servers.installing import Unavailable
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,3 +40,18 @@ def test_the_source_has_the_rights_of_a_function() -> None:
     assert container["securityContext"] == operations[f"{prefix}/securityContext"]
     assert container["envFrom"] == operations[f"{prefix}/envFrom"]
     assert operations[f"{prefix}/readinessProbe"]["httpGet"] == {"path": "/readyz"}
+
+
+def test_every_pod_of_the_overlay_is_a_function_or_the_source() -> None:
+    """The overlay has no workload whose image is in no package registry: its pods would only take two cores' room."""
+    try:
+        program = kustomize()
+    except Unavailable as error:
+        pytest.skip(str(error))
+    command = [program, "build", str(ROOT / "knative/overlays/test")]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True)
+    resources = [each for each in yaml.safe_load_all(rendered.stdout) if each]
+    specs = [each["spec"]["template"]["spec"] for each in resources if "template" in each.get("spec", {})]
+    assert len(specs) > 100
+    assert {container["image"] for spec in specs for container in spec["containers"]} == {"dev.local/lastro:test"}
+    assert not [each["metadata"]["name"] for each in resources if each["kind"] == "HorizontalPodAutoscaler"]

@@ -14,6 +14,7 @@ from events.dead_letters import DeadLetterDiscarded, DeadLetterParked, DeadLette
 from events.payments.created import PaymentCreated
 from shared.core.envelope import Envelope
 from shared.core.money import Money
+from shared.messaging.http_binding import from_http
 from shared.ports.documents import PLATFORM, Query
 from shared.records.dead_letters import DEAD_LETTERS
 from tests.functions.payments.story import story
@@ -98,6 +99,26 @@ async def test_the_cause_without_problem_headers(
     await park(harness, undelivered(a_fact(harness), **extensions))
     (letter,) = await letters(harness)
     assert letter["cause"] == cause
+
+
+async def test_a_dead_letter_of_knatives_channel_in_memory_is_stored(harness: Harness) -> None:
+    """The channel in memory sends an empty `knativeerrordata` for a response without a body, and attributes of its own,
+    which the stored event does not have."""
+    fact = a_fact(harness)
+    added = {
+        "ce-knativearrivaltime": "2026-11-26T23:44:48.934249928Z",
+        "ce-knativebrokerttl": "255",
+        "ce-knativeerrorcode": "400",
+        "ce-knativeerrordata": "",
+        "ce-knativeerrordest": "http://accounts-apply-transfer.lastro.svc.cluster.local",
+    }
+    own = {f"ce-{name}": value for name, value in fact.attributes().items() if name != "datacontenttype"}
+    headers = {"ce-specversion": "1.0", "content-type": "application/json", **own, **added}
+    await park(harness, from_http(headers.items(), fact.data))
+    (letter,) = await letters(harness)
+    assert letter["event"] == orjson.loads(fact.to_structured())
+    assert letter["consumer"] == "accounts-apply-transfer"
+    assert letter["cause"] == {"code": "http_400", "status": 400, "detail": ""}
 
 
 async def test_the_same_failure_delivered_twice_is_one_dead_letter(harness: Harness) -> None:

@@ -46,6 +46,7 @@ LEAST = {"id": "evt_1", "source": "/lastro/x/y", "type": "lastro.x.y.v1"}
         ("x" * MAX_NAME_CHARACTERS, "v"),
         ("note", "x" * MAX_EXTENSION_CHARACTERS),
         ("note", "\U0001f600"),
+        ("knativeerrordata", ""),
     ],
 )
 def test_valid_values_are_accepted(name: str, value: str) -> None:
@@ -56,7 +57,7 @@ def test_valid_values_are_accepted(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        *((name, "", "is empty") for name in ("id", "source", "type", "subject", "time", "dataschema", "note")),
+        *((name, "", "is empty") for name in ("id", "source", "type", "subject", "time", "dataschema", "partitionkey")),
         *((name, "a" * (limit + 1), f"at most {limit}") for name, limit in MAX_CHARACTERS.items()),
         ("id", "x" * 60_000, "attribute id has 60000 characters; at most 256 are allowed"),
         ("note", "x" * (MAX_EXTENSION_CHARACTERS + 1), "at most 4096"),
