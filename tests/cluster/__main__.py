@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from cli.client import Client
 from cli.errors import CliError
+from deployment.functions import show_readiness
+from deployment.payment import show_payment
 from tests.cluster import node
-from tests.cluster.cluster import Cluster, is_ready
-from tests.cluster.deploying import NAMESPACE
+from tests.cluster.cluster import Cluster
+from tests.cluster.deploying import KINDS
 from tests.cluster.go_programs import missing
-from tests.cluster.measuring import pay_once
 from tests.cluster.starting import start, stop
 from tests.servers.installing import Unavailable
 
@@ -58,16 +59,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _smoke(cluster: Cluster) -> int:
-    not_ready = 0
-    for kind in ("ksvc", "broker", "trigger", "pingsource", "containersource"):
-        found = cluster.get(kind, f"--namespace={NAMESPACE}")["items"]
-        wrong = [each["metadata"]["name"] for each in found if not is_ready(each)]
-        print(f"{kind}: {len(found) - len(wrong)} of {len(found)} ready", *wrong)
-        not_ready += len(wrong)
+    complete = show_readiness(cluster, KINDS)
     with Client.of(cluster.state / "client") as client:
-        for what, seconds in pay_once(client):
-            print(f"{what} ({seconds:.1f} s)", flush=True)
-    return 1 if not_ready else 0
+        show_payment(client)
+    return 0 if complete else 1
 
 
 def _down(cluster: Cluster) -> int:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
+from deployment import functions
+from deployment.commands import CommandFailed
+from deployment.progress import step
 from tests.cluster import deploying, knative, node, stores
 from tests.cluster.cluster import Cluster
 from tests.cluster.configuration import write_all
 from tests.cluster.images import archives
 from tests.cluster.places import NODE
-from tests.servers.installing import CommandFailed
 
 _ATTEMPTS: Final = 60
 _PAUSE_SECONDS: Final = 1.0
-
-
-def step(name: str, action: Callable[[], object]) -> None:
-    """Do a step of the start, and print its name and the seconds that it took."""
-    print(f"{name} …", end="", file=sys.stderr, flush=True)
-    begin = time.monotonic()
-    try:
-        action()
-    except BaseException:
-        print(" failed", file=sys.stderr, flush=True)
-        raise
-    print(f" {time.monotonic() - begin:.1f} s", file=sys.stderr, flush=True)
 
 
 def start(cluster: Cluster) -> None:
@@ -38,8 +27,8 @@ def start(cluster: Cluster) -> None:
     step("tables, topics, keys and roles", lambda: deploying.prepare_stores(cluster, urls))
     step("image of the functions", lambda: deploying.import_image(cluster))
     step("manifests", lambda: deploying.deploy(cluster, urls))
-    step("functions", lambda: deploying.wait_for_functions(cluster))
-    step("tenant", lambda: deploying.credentials(cluster, urls))
+    step("functions", lambda: functions.wait(cluster, deploying.KINDS))
+    step("tenant", lambda: deploying.create_tenant(cluster, urls))
 
 
 def start_knative(cluster: Cluster) -> None:

@@ -9,24 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from cli.client import Client
+from deployment.functions import NAMESPACE
+from deployment.payment import AMOUNT, Load, deposit, new_cpf, open_account, pay_once, read, until
 from tests.cluster import node
 from tests.cluster.cluster import Cluster
-from tests.cluster.deploying import NAMESPACE
 from tests.cluster.go_programs import missing
-from tests.cluster.measuring import (
-    AMOUNT,
-    BARE,
-    Load,
-    cold_start,
-    deploy_bare_function,
-    deposit,
-    new_cpf,
-    open_account,
-    pay_once,
-    pods_of,
-    read,
-    until,
-)
+from tests.cluster.measuring import BARE, cold_start, deploy_bare_function, pods_of
 from tests.cluster.places import CACHE
 from tests.cluster.starting import start, stop
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.deploying import kustomize
-from tests.servers.installing import Unavailable
+from deployment.commands import DeploymentFailed, kustomize
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +45,7 @@ def test_every_pod_of_the_overlay_is_a_function_or_the_source() -> None:
     """The overlay has no workload whose image is in no package registry: its pods would only take two cores' room."""
     try:
         program = kustomize()
-    except Unavailable as error:
+    except DeploymentFailed as error:
         pytest.skip(str(error))
     command = [program, "build", str(ROOT / "knative/overlays/test")]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True)

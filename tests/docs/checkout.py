@@ -19,7 +19,7 @@ from tests.docs.pages import ROOT
 from tests.processes import bound
 from tests.waiting import PATIENCE_SECONDS
 
-FOLDERS = ("cli", "embedded", "events", "functions", "kafka-sources", "knative", "shared", "tests")
+FOLDERS = ("cli", "deployment", "embedded", "events", "functions", "kafka-sources", "knative", "shared", "tests")
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
