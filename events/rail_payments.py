@@ -40,6 +40,18 @@ class RailPaymentRefused(RailPaymentEvent):
     failure: Failure
 
 
+class RailPaymentReturned(RailPaymentEvent):
+    """The receiver's provider has sent the money of a payment back. `amount_returned` is what came back, `reason` the
+    provider's code.
+
+    `return_id` is the provider's id of the return where a payment comes back in parts, and null where it comes back as
+    a whole."""
+
+    amount_returned: Money
+    reason: str
+    return_id: str | None = None
+
+
 class PixPaymentSent(RailPaymentSent):
     """The PIX provider has the command to make a payment."""
 
@@ -58,6 +70,13 @@ class PixPaymentRefused(RailPaymentRefused):
     type: ClassVar[str] = "lastro.pix.payment_refused.v1"
 
 
+class PixPaymentReturned(RailPaymentReturned):
+    """The receiver of a payment by PIX has sent it back, or a part of it. `amount_returned` is what came back,
+    `return_id` its RtrId and `reason` the code of the SPI."""
+
+    type: ClassVar[str] = "lastro.pix.payment_returned.v1"
+
+
 class CardPaymentSent(RailPaymentSent):
     """The card gateway has the command to capture a payment."""
 
@@ -74,14 +93,6 @@ class CardPaymentRefused(RailPaymentRefused):
     """The card gateway has not captured a payment and will not."""
 
     type: ClassVar[str] = "lastro.card.payment_refused.v1"
-
-
-class RailPaymentReturned(RailPaymentEvent):
-    """The receiver's provider has sent the money of a payment back. `amount_returned` is what came back, `reason` the
-    provider's code."""
-
-    amount_returned: Money
-    reason: str
 
 
 class BankTransferSent(RailPaymentSent):
@@ -115,5 +126,5 @@ CONFIRMED: Final = (PixPaymentConfirmed, BankTransferConfirmed, CardPaymentConfi
 """For each rail the fact that its provider has made a payment."""
 REFUSED: Final = (PixPaymentRefused, BankTransferRefused, CardPaymentRefused)
 """For each rail the fact that its provider has refused a payment."""
-RETURNED: Final = (BankTransferReturned,)
+RETURNED: Final = (PixPaymentReturned, BankTransferReturned)
 """For each rail whose payments may come back the fact that one did."""

@@ -12,6 +12,7 @@
 | POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
 | GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
 | POST `/payments` | pays a BR Code as a stranger's bank does |
+| POST `/returns` | returns a payment out, or a part of it, as its receiver's bank does |
 | POST `/frauds` | reports a payment as a fraud, or withdraws such a report |
 | POST `/faults` | orders a fault |
 
@@ -73,7 +74,7 @@ CALLBACK_PATH: Final = "/pix"
 """What a provider adds to the URL of a webhook (API Pix)."""
 FRAUD_PATH: Final = "/med"
 """What this provider adds to it for reports of fraud, of which the API Pix says nothing."""
-_OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/frauds", "/faults")
+_OPEN: Final = ("/oauth/token", "/qr/", "/jwks", "/payments", "/returns", "/frauds", "/faults")
 """Paths without an access token: of other banks, and of whoever controls the simulation."""
 
 
@@ -108,7 +109,9 @@ class PixSimulator:
         post = post or HttpPost()
         self.reporter = Reporter(secret, clock, post, sleep, self._callback, self._reported)
         self.sent_reporter = Reporter(secret, clock, post, sleep, self._sent_callback, self._sent_reported)
-        self._sent = SentPayments(self._state, clock, self.sent_reporter, sleep, self._store_sent, self._arrive)
+        self._sent = SentPayments(
+            self._state, clock, self.sent_reporter, sleep, self._store_sent, self._arrive, self._return_id
+        )
         self._directory = Directory(clock)
         self._returns = Returns(clock, self._made, _ISPB)
         self.returns_reporter = Reporter(secret, clock, post, sleep, self._return_callback, self._return_reported)
@@ -135,6 +138,7 @@ class PixSimulator:
             r"/qr/([^/]+)": {"GET": self._payload},
             r"/(jwks)": {"GET": self._jwks},
             r"/(payments)": {"POST": self._pay},
+            r"/(returns)": {"POST": self._sent.give_back},
             r"/(frauds)": {"POST": self._order_fraud},
             r"/infraction-reports/([^/]+)": {"GET": self._get_fraud},
             r"/infraction-reports/([^/]+)/close": {"POST": self._close_fraud},
@@ -264,7 +268,15 @@ class PixSimulator:
         return self._page(request, "pix", payments)
 
     async def _list_sent(self, _name: str, request: HttpRequest) -> HttpResponse:
-        payments = [(payment.created, payment.shown()) for payment in self._state.sent.values()]
+        """List payments out by the time of their order; with `devolucaoPresente`, those with returns or without."""
+        wanted = dict(parse_qsl(request.query)).get("devolucaoPresente")
+        if wanted not in (None, "true", "false"):
+            return problem_answer(400, "ConsultaInvalida", "devolucaoPresente is true or false.")
+        payments = [
+            (payment.created, payment.shown())
+            for payment in self._state.sent.values()
+            if wanted is None or bool(payment.returns) == (wanted == "true")
+        ]
         return self._page(request, SENT_MEMBER, payments)
 
     def _page(self, request: HttpRequest, name: str, found: list[tuple[str, dict[str, Any]]]) -> HttpResponse:
@@ -416,6 +428,10 @@ class PixSimulator:
         if not is_new:
             return json_response(200, one.shown())
         self._store_return(one)
+        sent = self._state.sent.get(end_to_end_id)
+        if sent is not None and one.outcome == "DEVOLVIDO":
+            # Payer and receiver have the same provider: the payer's payment comes back.
+            await self._sent.came_back(sent, one.rtr_id, one.original, one.nature)
         if one.fault == "out_of_order":
             await self.returns_reporter.at_once(one)
         else:
@@ -572,6 +588,10 @@ class PixSimulator:
 
     def _store_sent(self, payment: SentPayment) -> None:
         self._journal.append("sent", {name: getattr(payment, name) for name in SentPayment.__slots__})
+
+    def _return_id(self) -> str:
+        """Return a new RtrId."""
+        return f"D{_ISPB}{self._clock.now():%Y%m%d%H%M}{self._made(11)}"
 
     def _made(self, length: int) -> str:
         return "".join(self._random.choices(_ALPHANUMERIC, k=length))

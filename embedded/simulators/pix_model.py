@@ -86,6 +86,18 @@ class SentOrder(BaseModel):
     txid: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]{1,35}$")] | None = None
 
 
+class SentReturnOrder(BaseModel):
+    """The receiver of a payment out returns it; without `valor`, all that is left of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endToEndId: Annotated[str, Field(pattern=pix.END_TO_END_PATTERN)]  # noqa: N815 - the rail's own name
+    valor: Annotated[str, AfterValidator(pix.checked_amount)] | None = None
+    natureza: Literal["ORIGINAL", "RETIRADA", "MED_OPERACIONAL", "MED_FRAUDE"] = "ORIGINAL"
+    fault: Literal["late", "twice", "never", "out_of_order"] | None = None
+    seconds: float = Field(default=LATE_SECONDS, ge=0, le=3600)
+
+
 class PaymentOrder(BaseModel):
     """A payment of a BR Code by a stranger. `amount` replaces the amount of the code."""
 
@@ -234,6 +246,13 @@ class SentPayment:
     """Whether it ends as refused."""
     txid: str | None = None
     """The txid of the code that it pays."""
+    returns: list[dict[str, Any]] = field(default_factory=list)
+    """What its receiver has returned of it, as the API shows it."""
+
+    @property
+    def left(self) -> int:
+        """What its receiver may return of it yet, in centavos."""
+        return pix.parse_amount(self.moved) - sum(pix.parse_amount(one["valor"]) for one in self.returns)
 
     @property
     def name(self) -> str:
@@ -252,6 +271,8 @@ class SentPayment:
         }
         if self.status == "NAO_REALIZADO":
             document |= {"codigo": "AB03", "motivo": "The receiver's bank did not take the payment in time."}
+        if self.returns:
+            document["devolucoes"] = self.returns
         return document
 
 

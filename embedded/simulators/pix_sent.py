@@ -1,9 +1,11 @@
-"""Payments out of a simulated PIX provider: the platform orders them, and the provider makes and reports them."""
+"""Payments out of a simulated PIX provider: the platform orders them, and the provider makes and reports them. Their
+receivers may return them, or parts of them, for 90 days."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Final
 
 from pydantic import ValidationError
@@ -11,10 +13,11 @@ from pydantic import ValidationError
 from embedded.simulators.answering import first_error, json_response
 from embedded.simulators.callbacks import Reporter, Sleep
 from embedded.simulators.pix_answers import problem_answer
-from embedded.simulators.pix_model import SentOrder, SentPayment, State
+from embedded.simulators.pix_model import SentOrder, SentPayment, SentReturnOrder, State
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.keys import key_kind
-from shared.core.clock import Clock, format_time
+from shared.adapters.pix.payments import RETURN_DAYS
+from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
 
 _INVALID: Final = "PixEnviadoInvalido"
@@ -25,6 +28,7 @@ class SentPayments:
 
     `store` is called with each payment that has changed. An order is answered before its outcome, which is reported at
     once, or as the next fault says. `arrive` is called with each payment that was made: its receiver may be here too.
+    `return_id` makes the RtrId of a return.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class SentPayments:
         sleep: Sleep,
         store: Callable[[SentPayment], None],
         arrive: Callable[[SentPayment], Awaitable[None]],
+        return_id: Callable[[], str],
     ) -> None:
         self._state = state
         self._clock = clock
@@ -42,6 +47,7 @@ class SentPayments:
         self._sleep = sleep
         self._store = store
         self._arrive = arrive
+        self._return_id = return_id
 
     def start(self) -> None:
         """Continue with what the previous process left. Needs a running event loop."""
@@ -77,6 +83,35 @@ class SentPayments:
         if payment is None:
             return problem_answer(404, "PixEnviadoNaoEncontrado", "There is no payment of this endToEndId.")
         return json_response(200, payment.shown())
+
+    async def give_back(self, _name: str, request: HttpRequest) -> HttpResponse:
+        """Return a payment as its receiver's bank does, and answer 202 with the payment."""
+        try:
+            order = SentReturnOrder.model_validate_json(request.body)
+        except ValidationError as error:
+            return problem_answer(400, "SentReturnOrder", first_error(error))
+        payment = self._state.sent.get(order.endToEndId)
+        if payment is None:
+            return problem_answer(422, "SentReturnOrder", "There is no payment of this endToEndId.")
+        if payment.status != "REALIZADO":
+            return problem_answer(422, "SentReturnOrder", f"The payment is {payment.status}; only one that was made.")
+        if self._clock.now() > parse_time(payment.created) + timedelta(days=RETURN_DAYS):
+            return problem_answer(422, "SentReturnOrder", f"A payment can be returned for {RETURN_DAYS} days.")
+        amount = payment.left if order.valor is None else pix.parse_amount(order.valor)
+        if not 0 < amount <= payment.left:
+            return problem_answer(422, "SentReturnOrder", f"{payment.left} centavos of the payment are left.")
+        payment.fault, payment.seconds = order.fault, order.seconds
+        await self.came_back(payment, self._return_id(), pix.format_amount(amount), order.natureza)
+        return json_response(202, payment.shown())
+
+    async def came_back(self, payment: SentPayment, rtr_id: str, value: str, nature: str) -> None:
+        """Add a return to a payment, and report it as the payment's fault says."""
+        settled = {"liquidacao": format_time(self._clock.now())}
+        one = {"rtrId": rtr_id, "valor": value, "natureza": nature, "horario": settled, "status": "DEVOLVIDO"}
+        payment.returns.append(one)
+        payment.told = False
+        self._store(payment)
+        await self._tell(payment)
 
     def _ordered(self, end_to_end_id: str, wanted: SentOrder) -> SentPayment:
         faults = self._state.sent_faults
@@ -120,6 +155,10 @@ class SentPayments:
         self._store(payment)
         if not payment.refusal:
             await self._arrive(payment)
+        await self._tell(payment)
+
+    async def _tell(self, payment: SentPayment) -> None:
+        """Report a payment as its fault says."""
         if payment.fault == "out_of_order":
             await self._reporter.at_once(payment)
         elif payment.fault != "never":

@@ -1,4 +1,4 @@
-"""Giving the money of a returned payment over a rail back to the payer, as one refund."""
+"""Giving the money of a payment over a rail that came back to the payer: one refund for each return."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from shared.context import saga
 from shared.context.context import Context
 from shared.core.money import money
 from shared.records.accounts import ACCOUNTS
-from shared.records.payments import REFUNDS, PaymentDocument, RefundDocument, ReturnDocument
+from shared.records.payments import REFUNDS, PaymentDocument, RefundDocument, ReturnDocument, return_purpose
 from shared.records.system_accounts import system_account
 
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
 """The deadline of a transfer that the ledger records at whatever time: the money has come back."""
 
 
-async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocument) -> None:
-    """Request the refund of a settled payment that came back: at most what was captured, and once, because its id is
-    derived from the payment.
+async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocument) -> PaymentDocument:
+    """Request the refund of what came back of a settled payment, once, because its id is derived from the payment and
+    the return. Returns the payment.
 
-    If the payer's account is closed or takes no credits, the money goes to the suspense account.
+    All refunds of the payment are together at most what was captured: what is above that stays in the clearing account,
+    where a reconciliation shows it. If the payer's account is closed or takes no credits, the money goes to the
+    suspense account.
     """
-    amount = min(returned["amount"], payment["amount_captured"])
-    if amount != returned["amount"] or amount != payment["amount_captured"]:
+    left = payment["amount_captured"] - payment["amount_refunded"] - payment["amount_refunding"]
+    amount = min(returned["amount"], left)
+    if amount != returned["amount"] or ("id" not in returned and amount != payment["amount_captured"]):
         ctx.log.error("%s came back with another amount than was captured", payment["id"])
-    refund = await _refund(ctx, payment, amount, returned["reason"])
+    if amount == 0:
+        return payment
+    refund = await _refund(ctx, payment, amount, returned)
     fact = PaymentReturned(
         **parties(payment),
         refund_id=refund["id"],
@@ -36,13 +41,14 @@ async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocu
         reason=returned["reason"],
     )
     ctx.insert(REFUNDS, refund)
-    update_payment(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
+    changed = update_payment(ctx, payment, fact, amount_refunding=payment["amount_refunding"] + amount)
     request_refund(ctx, refund, attempt=1)
+    return changed
 
 
-async def _refund(ctx: Context, payment: PaymentDocument, amount: int, reason: str) -> RefundDocument:
+async def _refund(ctx: Context, payment: PaymentDocument, amount: int, returned: ReturnDocument) -> RefundDocument:
     """Return a refund that needs no hold: the clearing account pays it."""
-    refund_id = ctx.derived_id("rfd", payment["id"], "return")
+    refund_id = ctx.derived_id("rfd", payment["id"], return_purpose(returned.get("id")))
     payee = payment["payer_account_id"]
     if await payee_failure(ctx, payee) is None:
         # A closing of the account finds the refund, or conflicts with it (docs/decisions/0017).
@@ -59,7 +65,7 @@ async def _refund(ctx: Context, payment: PaymentDocument, amount: int, reason: s
         "currency": payment["currency"],
         "payer_account_id": payment["payee_account_id"],
         "payee_account_id": payee,
-        "reason": f"returned by the receiver's provider: {reason}",
+        "reason": f"returned by the receiver's provider: {returned['reason']}",
         "failure": None,
         "transfer_id": ctx.derived_id("ltr", refund_id, "refund"),
         "ledger_deadline": _NEVER,

@@ -1,4 +1,4 @@
-"""bank.transfer_returned → payment.returned, refund.posting_requested: a payment over a rail came back."""
+"""pix.payment_returned, bank.transfer_returned → payment.returned, refund.posting_requested: a payment came back."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from shared.records.payments import PAYMENTS, ReturnDocument
 
 @event_function(*RETURNED)
 async def return_payment(event: RailPaymentReturned, ctx: Context) -> None:
-    """Give the money of a returned payment back to the payer, as one refund. A repeated fact has no further effect.
+    """Give the money of a returned payment, or of a part of it, back to the payer as one refund. A repeated fact has no
+    further effect.
 
     The return of a payment that is not settled yet is stored, and the money is given back when it is settled. Of one
     that has failed nothing was taken from the payer.
     """
     payment = await ctx.referenced(PAYMENTS, event.payment_id, "/payment_id")
     part = rail_part(payment)
-    if part["returned"] is not None:
-        return
     returned: ReturnDocument = {"amount": event.amount_returned.value, "reason": event.reason}
-    known = update_payment(ctx, payment, rail={**part, "returned": returned})
+    if event.return_id is not None:
+        before = part.get("returns", [])
+        if event.return_id in [one.get("id") for one in before]:
+            return
+        returned["id"] = event.return_id
+        known = update_payment(ctx, payment, rail={**part, "returns": [*before, returned]})
+    elif part["returned"] is None:
+        known = update_payment(ctx, payment, rail={**part, "returned": returned})
+    else:
+        return
     if payment["status"] == "settled":
         await give_back(ctx, known, returned)

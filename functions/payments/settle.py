@@ -32,8 +32,9 @@ async def settle(event: TransferPosted, ctx: Context) -> None:
     fact = PaymentSettled(**parties(payment), amount_captured=captured, transfer_id=event.transfer_id)
     settled = await transition(ctx, payment, "settled", fact, amount_captured=amount)
     part = settled.get("rail")
-    if part is not None and part["returned"] is not None:
+    if part is not None and (part["returned"] is not None or "returns" in part):
         # It came back before the ledger had recorded it.
         from functions.payments._return import give_back
 
-        await give_back(ctx, settled, part["returned"])
+        for returned in ([] if part["returned"] is None else [part["returned"]]) + part.get("returns", []):
+            settled = await give_back(ctx, settled, returned)

@@ -14,7 +14,8 @@ from shared.ports.documents import Query
 from shared.ports.ledger import Cause, Entry
 from shared.records.charges import RECEIPTS
 from shared.records.deposits import DEPOSITS
-from shared.records.rail_payments import RAIL_PAYMENTS, reference_id
+from shared.records.payments import return_purpose
+from shared.records.rail_payments import RAIL_PAYMENTS, RAIL_RETURNS, reference_id
 from shared.records.returns import RETURNS
 from shared.records.settlement_files import SETTLEMENT_FILES
 
@@ -86,20 +87,23 @@ async def _paid(ctx: Context, provider: str, since: str, until: str, limit: int)
 
 
 async def _came_back(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
-    """Return the payments that the provider reported in a period to have come back."""
+    """Return what the provider reported in a period to have come back of payments."""
     query = Query({"rail": provider}, ranges={"returned_at": (since, until)}, limit=limit + 1)
+    parts = Query({"rail": provider}, ranges={"reported_at": (since, until)}, limit=limit + 1)
+    # The ledger has the money as a refund, whose id derives from the payment.
     return [
-        # The ledger has the money as a refund, whose id derives from the payment.
         Movement(
-            f"{reference_id(provider, paid['reference'])}:return", amount, returned_at, _refund_id(ctx, paid["id"])
+            f"{reference_id(provider, paid['reference'])}:return",
+            amount,
+            returned_at,
+            ctx.derived_id("rfd", paid["id"], return_purpose(None)),
         )
         for paid in await ctx.find(RAIL_PAYMENTS, query)
         if (amount := paid["amount_returned"]) is not None and (returned_at := paid["returned_at"]) is not None
+    ] + [
+        Movement(one["id"], one["amount"], one["reported_at"], one["refund_id"])
+        for one in await ctx.find(RAIL_RETURNS, parts)
     ]
-
-
-def _refund_id(ctx: Context, payment_id: str) -> str:
-    return ctx.derived_id("rfd", payment_id, "return")
 
 
 async def _unknown_lines(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:

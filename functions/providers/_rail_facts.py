@@ -15,6 +15,7 @@ from events.rail_payments import (
     CardPaymentSent,
     PixPaymentConfirmed,
     PixPaymentRefused,
+    PixPaymentReturned,
     PixPaymentSent,
     RailPaymentConfirmed,
     RailPaymentRefused,
@@ -43,6 +44,10 @@ def _pix_confirmed(fields: dict[str, Any]) -> RailPaymentConfirmed:
 
 def _pix_refused(fields: dict[str, Any]) -> RailPaymentRefused:
     return PixPaymentRefused(**fields)
+
+
+def _pix_returned(fields: dict[str, Any]) -> RailPaymentReturned:
+    return PixPaymentReturned(**fields)
 
 
 def _bank_sent(fields: dict[str, Any]) -> RailPaymentSent:
@@ -74,7 +79,7 @@ def _card_refused(fields: dict[str, Any]) -> RailPaymentRefused:
 
 
 RAIL_FACTS: Final[dict[str, RailFacts]] = {
-    "pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused, None),
+    "pix": RailFacts(_pix_sent, _pix_confirmed, _pix_refused, _pix_returned),
     "bank_transfer": RailFacts(_bank_sent, _bank_confirmed, _bank_refused, _bank_returned),
     "card": RailFacts(_card_sent, _card_confirmed, _card_refused, None),
 }

@@ -87,53 +87,66 @@ async def remember_payment(ctx: Context, payment: PaymentDocument) -> RailPaymen
 async def apply_report(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
     """Change the payment as the provider reports it, and publish a new status. A report after the outcome changes
     nothing, unless a settled payment came back. A return that is reported first says that it was settled, too."""
+    known = await _apply_outcome(ctx, known, report)
+    if report.returns:
+        # Imported here, because few payments come back.
+        from functions.providers._rail_returns import take_returns
+
+        await take_returns(ctx, known, report)
+
+
+async def _apply_outcome(ctx: Context, known: RailPaymentDocument, report: RailReport) -> RailPaymentDocument:
+    """Change the payment by the status of the report, and return it."""
     if report.status == "returned" and known["status"] not in ("refused", "returned"):
-        _return(ctx, known, report)
-        return
+        return _return(ctx, known, report)
     if known["status"] in FINAL:
         is_late = (known["status"], report.status) == ("returned", "settled")
         if known["status"] != report.status and report.status in FINAL and not is_late:
             ctx.log.error("%s reports %s as %s after %s", known["rail"], known["id"], report.status, known["status"])
-        return
+        return known
     if report.status == "processing":
         if known["status"] == "sending":
-            ctx.emit(fact_of(_changed(ctx, known, status="processing", report=report.report)))
-        return
+            known = changed(ctx, known, status="processing", report=report.report)
+            ctx.emit(fact_of(known))
+        return known
     if report.status == "settled":
         await give_back(ctx, known)
-        known = _changed(
+        known = changed(
             ctx, known, status="settled", report=report.report, amount_moved=report.amount, reported_at=ctx.now_text
         )
     else:
         detail = f"{report.code}: {report.detail}" if report.reason == PROVIDER_REFUSED else report.detail
         failure = failure_document(report.reason, detail)
-        known = _changed(ctx, known, status="refused", report=report.report, failure=failure)
+        known = changed(ctx, known, status="refused", report=report.report, failure=failure)
     ctx.emit(fact_of(known))
+    return known
 
 
-def _return(ctx: Context, known: RailPaymentDocument, report: RailReport) -> None:
+def _return(ctx: Context, known: RailPaymentDocument, report: RailReport) -> RailPaymentDocument:
     returned = RAIL_FACTS[known["rail"]].returned
     if returned is None:
         ctx.log.error("%s reports %s as returned, which its payments never are", known["rail"], known["id"])
-        return
+        return known
     if known["status"] != "settled":
-        known = _changed(ctx, known, status="settled", amount_moved=report.amount, reported_at=ctx.now_text)
+        known = changed(ctx, known, status="settled", amount_moved=report.amount, reported_at=ctx.now_text)
         ctx.emit(fact_of(known))
-    known = _changed(
+    known = changed(
         ctx, known, status="returned", report=report.report, amount_returned=report.amount, returned_at=ctx.now_text
     )
-    fields = {**_fields(known), "amount_returned": money(report.amount, known["currency"]), "reason": report.code}
-    ctx.emit(returned(fields))
+    fields = {**payment_parts(known), "amount_returned": money(report.amount, known["currency"])}
+    ctx.emit(returned({**fields, "reason": report.code}))
+    return known
 
 
-def _changed(ctx: Context, known: RailPaymentDocument, /, **changes: Unpack[RailPaymentChanges]) -> RailPaymentDocument:
+def changed(ctx: Context, known: RailPaymentDocument, /, **changes: Unpack[RailPaymentChanges]) -> RailPaymentDocument:
+    """Change fields of the payment, and return it."""
     changes["updated_at"] = ctx.now_text
     return ctx.update(RAIL_PAYMENTS, known, **changes)
 
 
 def fact_of(known: RailPaymentDocument) -> RailPaymentEvent:
     """Return the fact about the payment's outcome or, without one, that it is with the provider."""
-    facts, currency, fields = RAIL_FACTS[known["rail"]], known["currency"], _fields(known)
+    facts, currency, fields = RAIL_FACTS[known["rail"]], known["currency"], payment_parts(known)
     moved, failure = known["amount_moved"], known["failure"]
     if failure is not None:
         return facts.refused({**fields, "failure": Failure(code=failure["code"], detail=failure["detail"])})
@@ -142,7 +155,8 @@ def fact_of(known: RailPaymentDocument) -> RailPaymentEvent:
     return facts.sent(fields)
 
 
-def _fields(known: RailPaymentDocument) -> dict[str, Any]:
+def payment_parts(known: RailPaymentDocument) -> dict[str, Any]:
+    """Return the fields that every fact about a payment at a provider has (events.rail_payments.RailPaymentEvent)."""
     return {
         "payment_id": known["id"],
         "end_to_end_id": known["reference"],

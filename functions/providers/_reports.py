@@ -26,7 +26,8 @@ async def process_report(ctx: Context, rail: str, report: RailReport) -> None:
             await apply_report(scope, known, report)
 
     # Ids that derive from a cause carry the time of the id at its end.
-    cause_id = f"{rail}/{report.reference}/{report.status}/{found['payment_id']}"
+    returns = "".join(f"/{one.id}" for one in report.returns)
+    cause_id = f"{rail}/{report.reference}/{report.status}{returns}/{found['payment_id']}"
     await run_in_tenant_unit_of_work(
         ctx, found["paying_tenant_id"], cause_id, apply, correlation_id=found["correlation_id"]
     )

@@ -1,11 +1,14 @@
-"""A schedule's tick: find payments that the providers have received and did not report."""
+"""A schedule's tick: find received payments, and payments out that ended or came back, which were not reported."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from events.sweeps import Tick
+from functions.providers._listed_payments import next_round, read_changes
 from functions.providers._received_reports import process_received
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -14,6 +17,7 @@ from shared.core.problems import Problem
 from shared.functions.decorators import event_function
 from shared.ports.documents import PLATFORM, Unavailable
 from shared.ports.rail import Rail, RailRefused, Receipt
+from shared.ports.rail_payments import ListingRail
 from shared.records.provider_cursors import PROVIDER_CURSORS, ProviderCursorDocument
 
 REPORT_SECONDS: Final = 60
@@ -29,23 +33,50 @@ MAX_PAGES: Final = 1000
 
 @event_function(Tick, platform=True)
 async def poll_payments(_tick: Tick, ctx: Context) -> None:
-    """Read the payments that each provider has received, and process those that were not reported.
+    """Read the payments that each provider has received or was ordered to make, and process what was not reported.
 
     The period that was read is stored after each window, so that a tick continues where the previous one ended: also
     after an outage, in which no callback arrived. A payment is processed once, however often it is read and reported.
     """
     for provider, rail in ctx.rails.items():
-        if not rail.is_configured:
-            continue
-        try:
-            await _poll(ctx, provider, rail)
-        except (Unavailable, RailRefused) as error:
-            ctx.log.warning("the payments at %s cannot be read now, the next tick continues: %s", provider, error)
+        if rail.is_configured:
+            await _attempt(ctx, provider, _poll(ctx, provider, partial(_read_window, ctx, provider, rail)))
+    for name, payments in ctx.payment_rails.items():
+        if isinstance(payments, ListingRail) and payments.is_configured:
+            await _attempt(ctx, name, _poll_listed(ctx, name, payments))
 
 
-async def _poll(ctx: Context, provider: str, rail: Rail) -> None:
+async def _attempt(ctx: Context, provider: str, reading: Coroutine[Any, Any, None]) -> None:
+    """Await a reading. One provider that does not answer delays no other."""
+    try:
+        await reading
+    except (Unavailable, RailRefused) as error:
+        ctx.log.warning("the payments at %s cannot be read now, the next tick continues: %s", provider, error)
+
+
+async def _poll_listed(ctx: Context, name: str, rail: ListingRail) -> None:
+    """Read a list of payments out: each period once when it is by the time of the last change, and otherwise again and
+    again while the payments in it may change."""
+    place = f"{name}:payments"
+
+    async def read(since: datetime, until: datetime) -> None:
+        await read_changes(ctx, name, rail, since, until)
+
+    if not rail.changes_for:
+        await _poll(ctx, place, read)
+        return
+    cursor = await ctx.get(PROVIDER_CURSORS, place)
+    before = None if cursor is None else parse_time(cursor["read_until"])
+    since, until = next_round(rail, before, ctx.now - timedelta(seconds=REPORT_SECONDS))
+    await read(since, until)
+    await _store_cursor(ctx, place, format_time(until), begins_again=before is None or since < before)
+
+
+async def _poll(ctx: Context, place: str, read: Callable[[datetime, datetime], Awaitable[str | None]]) -> None:
+    """Read the windows from the place where the last tick ended until now. `read` returns None, or the time from which
+    a window must be read again."""
     last = ctx.now - timedelta(seconds=REPORT_SECONDS)
-    cursor = await ctx.get(PROVIDER_CURSORS, provider)
+    cursor = await ctx.get(PROVIDER_CURSORS, place)
     if cursor is None:
         since = last - timedelta(seconds=FIRST_SECONDS)
     else:
@@ -54,8 +85,8 @@ async def _poll(ctx: Context, provider: str, rail: Rail) -> None:
         until = min(since + timedelta(seconds=WINDOW_SECONDS), last)
         if until <= since:
             return
-        unfinished = await _read_window(ctx, provider, rail, since, until)
-        await _store_cursor(ctx, provider, format_time(until) if unfinished is None else unfinished)
+        unfinished = await read(since, until)
+        await _store_cursor(ctx, place, format_time(until) if unfinished is None else unfinished)
         if unfinished is not None:
             return
         since = until
@@ -89,19 +120,19 @@ async def _process(ctx: Context, provider: str, receipt: Receipt) -> bool:
     return True
 
 
-async def _store_cursor(ctx: Context, provider: str, read_until: str) -> None:
+async def _store_cursor(ctx: Context, place: str, read_until: str, *, begins_again: bool = False) -> None:
     async def store(scope: Context) -> None:
-        cursor = await scope.get(PROVIDER_CURSORS, provider)
+        cursor = await scope.get(PROVIDER_CURSORS, place)
         if cursor is None:
             made: ProviderCursorDocument = {
-                "id": provider,
+                "id": place,
                 "tenant_id": PLATFORM,
                 "version": 1,
                 "read_until": read_until,
                 "updated_at": scope.now_text,
             }
             scope.insert(PROVIDER_CURSORS, made)
-        elif cursor["read_until"] < read_until:
+        elif begins_again or cursor["read_until"] < read_until:
             scope.update(PROVIDER_CURSORS, cursor, read_until=read_until, updated_at=scope.now_text)
 
-    await run_in_tenant_unit_of_work(ctx, PLATFORM, f"cursor/{provider}/{read_until}", store)
+    await run_in_tenant_unit_of_work(ctx, PLATFORM, f"cursor/{place}/{read_until}", store)

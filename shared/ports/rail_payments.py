@@ -7,7 +7,7 @@ the adapter knows the rail by name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 from shared.ports.rail import RailRefused
@@ -52,6 +52,19 @@ class RailOrder(NamedTuple):
     """The URL at which the provider reports the outcome."""
 
 
+class RailReturn(NamedTuple):
+    """A part of a payment, or all of it, that its receiver has sent back."""
+
+    id: str
+    """The provider's id of the return (PIX: the RtrId)."""
+    amount: int
+    """What came back, in minor units."""
+    code: str
+    """The rail's code of the reason."""
+    report: dict[str, Any]
+    """The report of the return, with personal data masked."""
+
+
 class RailReport(NamedTuple):
     """What a provider says about a payment: in an answer, or in a callback."""
 
@@ -69,6 +82,9 @@ class RailReport(NamedTuple):
     """The whole report, with personal data masked."""
     reason: str = PROVIDER_REFUSED
     """The failure reason of a payment that is refused."""
+    returns: Sequence[RailReturn] = ()
+    """All returns of a settled payment so far, on a rail that returns it in parts. A payment on another rail comes back
+    as a whole, with the status `returned`."""
 
 
 class RailRules(Protocol):
@@ -127,6 +143,29 @@ class PaymentRail(RailRules, Protocol):
 
         `headers` have lower-case names. A callback about something else is not authenticated. Raises Problem
         `missing_signature`, `invalid_signature`, `timestamp_out_of_window`, `malformed_request` or `validation_failed`.
+        """
+        ...
+
+
+@runtime_checkable
+class ListingRail(Protocol):
+    """A rail whose provider lists the payments that it was ordered to make."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a provider to ask."""
+        ...
+
+    @property
+    def changes_for(self) -> timedelta:
+        """For how long after the time by which the provider lists a payment it may change. Zero: the list is by the
+        time of the last change."""
+        ...
+
+    async def changed(self, since: datetime, until: datetime, page: int) -> tuple[Sequence[RailReport], bool]:
+        """Return a page (from 0) of the payments of a period that have changed, and whether there are more.
+
+        Raises Unavailable when the provider does not answer, or refuses the question.
         """
         ...
 

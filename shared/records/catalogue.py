@@ -22,7 +22,7 @@ from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.provider_cursors import PROVIDER_CURSORS
-from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES
+from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES, RAIL_RETURNS
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
 from shared.records.returns import RETURNS
 from shared.records.settlement_files import SETTLEMENT_FILES
@@ -54,6 +54,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     PROVIDER_CURSORS,
     RAIL_PAYMENTS,
     RAIL_REFERENCES,
+    RAIL_RETURNS,
     RECEIPTS,
     RECONCILIATIONS,
     REFUNDS,

@@ -29,10 +29,18 @@ PaymentMethod = Literal["internal", "pix", "bank_transfer", "card"]
 
 
 class ReturnDocument(TypedDict):
-    """What came back of a payment over a rail: the amount in minor units, and the provider's code of the reason."""
+    """What came back of a payment over a rail: the amount in minor units, and the provider's code of the reason. `id`
+    is the provider's id of a return in parts."""
 
+    id: NotRequired[str]
     amount: int
     reason: str
+
+
+def return_purpose(return_id: str | None) -> str:
+    """Return the purpose from which the id of the refund of a return derives, for its payment. `return_id` is the
+    provider's id of a return in parts, or None when the payment came back as a whole."""
+    return "return" if return_id is None else f"return/{return_id}"
 
 
 class RailPartDocument(TypedDict):
@@ -41,7 +49,7 @@ class RailPartDocument(TypedDict):
     `receiver` is the receiver's fields as JSON, sealed; `shown` the same with personal data masked. `end_to_end_id` is
     the provider's id of the payment. `amount_moved` is what the provider has moved, in minor units, or None.
     `is_posted` is whether the ledger was asked to record the transfer: the review of such a payment has been decided.
-    `returned` is what has come back of it, or None.
+    `returned` is what has come back of it as a whole, or None, and `returns` what has come back in parts.
     """
 
     receiver: str
@@ -50,6 +58,7 @@ class RailPartDocument(TypedDict):
     amount_moved: int | None
     is_posted: bool
     returned: ReturnDocument | None
+    returns: NotRequired[list[ReturnDocument]]
 
 
 class PaymentDocument(Document):

@@ -10,8 +10,9 @@ from shared.ports.documents import Collection, Document
 
 
 class ProviderCursorDocument(Document):
-    """The id is the provider's name. All payments up to `read_until` were read from its API. Stored under the platform:
-    one list of a provider has the payments of all tenants."""
+    """The id is the provider's name, and for payments out that name and `:payments`. All payments up to `read_until`
+    were read from its API; of a list that is read again and again, those of the present round. Stored under the
+    platform: one list of a provider has the payments of all tenants."""
 
     read_until: str
     updated_at: str

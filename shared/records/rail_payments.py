@@ -17,9 +17,10 @@ class RailPaymentDocument(Document):
 
     `reference` is its id at the provider (PIX: the end-to-end id). It is `sending` from before the first command until
     the provider has answered: a command in this status may have arrived. `amount` is what was ordered, `amount_moved`
-    what the provider reports to have moved, and `amount_returned` what came back, in minor units. `report` is the
-    provider's last one, masked. `payer_user_id` is the user who pays, or None when the payer is outside. `reported_at`
-    is the time of a report that the money has moved, and `returned_at` that of a report that it came back.
+    what the provider reports to have moved, and `amount_returned` what came back, in minor units. It is `returned` when
+    all of it came back. `report` is the provider's last one, masked. `payer_user_id` is the user who pays, or None when
+    the payer is outside. `reported_at` is the time of a report that the money has moved, and `returned_at` that of a
+    report that it came back as a whole; what comes back in parts has a RailReturnDocument for each.
     """
 
     rail: str
@@ -50,6 +51,23 @@ class RailPaymentChanges(TypedDict, total=False):
     reported_at: str | None
     returned_at: str | None
     updated_at: str
+
+
+class RailReturnDocument(Document):
+    """A part of a payment, or all of it, that its receiver has sent back. The id is the rail's name and the provider's
+    id of the return.
+
+    `amount` is what came back, in minor units, and `reason` the rail's code. `refund_id` is the refund by which it goes
+    back to the payer. `report` is the provider's, masked.
+    """
+
+    rail: str
+    payment_id: str
+    refund_id: str
+    amount: int
+    reason: str
+    report: dict[str, Any]
+    reported_at: str
 
 
 class RailReferenceDocument(Document):
@@ -98,6 +116,14 @@ RAIL_PAYMENTS: Final = Collection(
         Index(("rail", "returned_at"), sparse=True),
         Index(("reference",)),
     ),
+)
+
+RAIL_RETURNS: Final = Collection(
+    "rail_returns",
+    owner="providers",
+    document=RailReturnDocument,
+    changes=NoChanges,
+    indexes=(Index(("rail", "reported_at")),),
 )
 
 RAIL_REFERENCES: Final = Collection(

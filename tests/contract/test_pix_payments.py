@@ -110,3 +110,26 @@ async def test_a_charge_is_paid_by_its_br_code(pair: Pair) -> None:
     again = await pay(pair, pix={"br_code": charge["br_code"]})
     failed = await in_status(pair.client, f"/v1/payments/{again['id']}", "failed")
     assert failed["failure"]["code"] == "br_code_refused"
+
+
+@pytest.mark.parametrize("fault", [None, "twice", "out_of_order"])
+async def test_a_payment_that_its_receiver_returns_goes_back(
+    deployment: Deployment, pair: Pair, fault: str | None
+) -> None:
+    """What the receiver returns of a payment, however it is reported, is credited to the payer once for each part, and
+    the payment shows it as refunded."""
+    made = await pay(pair)
+    path = f"/v1/payments/{made['id']}"
+    settled = await in_status(pair.client, path, "settled")
+    for value in ("2.34", None):
+        body = {"endToEndId": settled["pix"]["end_to_end_id"], "valor": value, "fault": fault}
+        raw = json.dumps(body).encode()
+        headers = [("content-type", "application/json")]
+        assert (await deployment.wire.send("POST", "/simulators/pix/returns", headers, raw)).status == 202
+    await eventually(pair.client, path, lambda found: found["amount_refunded"] == brl(1_234))
+    await balance_is(pair.client, pair.payer, 10_000)
+    refunds = (await pair.client.read(f"{path}/refunds"))["data"]
+    assert [(refund["status"], refund["amount"]) for refund in refunds] == [
+        ("settled", brl(1_000)),
+        ("settled", brl(234)),
+    ]

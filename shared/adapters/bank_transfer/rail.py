@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.adapters.providers.credentials import Credentials
@@ -50,6 +50,7 @@ class HttpBankTransfers(Adapter):
     title = "The partner bank"
     currency = CURRENCY
     max_amount = MAX_AMOUNT
+    changes_for = timedelta(0)
 
     def __init__(
         self,
@@ -133,11 +134,8 @@ class HttpBankTransfers(Adapter):
         return _reports([_object(answer)])[0]
 
     async def changed(self, since: datetime, until: datetime, page: int) -> tuple[Sequence[RailReport], bool]:
-        """Return a page of the transfers that have changed in a period (`GET /transfers`), oldest change first, and
-        whether there are more.
-
-        Raises Unavailable when the bank does not answer, or refuses the question.
-        """
+        """Return a page of the transfers that have changed in a period (`GET /transfers`), oldest change first. See
+        shared.ports.rail_payments.ListingRail."""
         self._require_bank()
         parameters = {
             "from": format_time(since),

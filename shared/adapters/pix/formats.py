@@ -11,6 +11,8 @@ MAX_AMOUNT: Final = 999_999_999_999
 
 TXID_PATTERN: Final = r"^[a-zA-Z0-9]{26,35}$"
 END_TO_END_PATTERN: Final = r"^[a-zA-Z0-9]{32}$"
+RETURN_PATTERN: Final = r"^D[0-9A-Z]{8}[0-9]{12}[a-zA-Z0-9]{11}$"
+"""A RtrId: the id of a return in the SPI (pacs.004), with the ISPB of its sender and the minute in UTC."""
 DEPOSIT_NOTE: Final = {"nome": "Operação", "valor": "Depósito"}
 """The additional information (`infoAdicionais`) in the charge of a deposit, which the payer sees."""
 # The pattern of the specification, with anchors added.

@@ -7,13 +7,14 @@ The API Pix of the Banco Central is for receivers and has no orders. Providers h
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from shared.adapters.pix.formats import CURRENCY, MAX_AMOUNT, format_amount
 from shared.adapters.pix.keys import key_kind, masked_key
+from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.rail import OutcomeUnknown, RailRefused, UnreadableReport
 from shared.ports.rail_payments import InvalidReceiver, RailOrder, RailReport
@@ -31,6 +32,9 @@ PATH: Final = "/pix/enviados"
 SENT_MEMBER: Final = "pixEnviados"
 """The member of a callback, and of a list, that has payments out; `pix` has the received ones."""
 MAX_NOTE: Final = 140
+PAGE_SIZE: Final = 100
+RETURN_DAYS: Final = 90
+"""For how many days a payment may be returned (Banco Central, Regulamento do Pix)."""
 _ALPHANUMERIC: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SUFFIX: Final = 11
 
@@ -44,9 +48,19 @@ class PixPayments:
     title = "PIX"
     currency = CURRENCY
     max_amount = MAX_AMOUNT
+    changes_for = timedelta(days=RETURN_DAYS)
 
-    def __init__(self, ispb: str, key: str, send: Send, prepare: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        ispb: str,
+        key: str,
+        send: Send,
+        prepare: Callable[[str], Awaitable[None]],
+        *,
+        is_configured: bool = True,
+    ) -> None:
         """`prepare` is called with the callback's URL before an order."""
+        self.is_configured = is_configured
         self._ispb = ispb
         self._key = key
         self._send = send
@@ -149,6 +163,28 @@ class PixPayments:
             # A refused question says nothing about the payment.
             raise Unavailable(f"the PIX provider answered {answer.status_code} to a question about a payment")
         return _report(answer)
+
+    async def changed(self, since: datetime, until: datetime, page: int) -> tuple[Sequence[RailReport], bool]:
+        """Return a page of the payments of a period that came back (`GET /pix/enviados` with `devolucaoPresente`). See
+        shared.ports.rail_payments.ListingRail."""
+        parameters = {
+            "inicio": format_time(since),
+            "fim": format_time(until),
+            "devolucaoPresente": "true",
+            "paginacao.paginaAtual": str(page),
+            "paginacao.itensPorPagina": str(PAGE_SIZE),
+        }
+        answer = await self._send("GET", PATH, parameters=parameters)
+        if not answer.is_success:
+            raise Unavailable(f"the PIX provider answered {answer.status_code} to a question about payments")
+        from shared.adapters.pix.payment_reports import reports_of
+
+        try:
+            document = answer.json()
+            pages = int(document["parametros"]["paginacao"]["quantidadeDePaginas"])
+            return reports_of(document[SENT_MEMBER]), page + 1 < pages
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unavailable(f"the PIX provider answered with a list that cannot be read: {error!r}") from None
 
     def read_reports(
         self, headers: Mapping[str, str], body: bytes, *, secret: bytes, now: datetime, window_seconds: int

@@ -81,7 +81,9 @@ class PixHttpRail(Adapter):
         # Made at the first request, because most functions send none.
         self._api: ProviderClient | None = None
         self._webhook: str | None = None
-        self.payments = PixPayments(ispb or DEFAULT_ISPB, self._key, self._command, self._set_webhook)
+        self.payments = PixPayments(
+            ispb or DEFAULT_ISPB, self._key, self._command, self._set_webhook, is_configured=bool(base_url)
+        )
         """The payments out of the same provider, with the same connections and access tokens."""
 
     @property

@@ -21,7 +21,7 @@ from shared.adapters.providers.callback_signature import sign
 from shared.core.clock import ManualClock
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
-from shared.ports.rail import ChargeOrder
+from shared.ports.rail import ChargeOrder, ReturnOrder
 from shared.ports.rail_payments import PaymentRail, RailReport
 from tests.ports.rail_payments_suite import RailPaymentsSuite, order
 
@@ -214,3 +214,101 @@ async def test_a_payment_of_a_charge_here_arrives(provider: PixProvider) -> None
     state = await provider.http_rail.charge_state(txid)
     assert state is not None
     assert [(receipt.id, receipt.amount) for receipt in state.receipts] == [(wanted.reference, 1050)]
+
+
+async def test_a_receiver_returns_a_payment_in_parts(provider: PixProvider) -> None:
+    """A return is reported with its payment and shown by the API, under a RtrId of its own; without an amount, all that
+    is left comes back."""
+    wanted = order(provider)
+    await provider.rail.send(wanted)
+    await provider.settle()
+    first = {"endToEndId": wanted.reference, "valor": "1.00", "natureza": "MED_FRAUDE"}
+    assert (await provider.send("POST", "/returns", first)).status == 202
+    assert (await provider.send("POST", "/returns", {"endToEndId": wanted.reference})).status == 202
+    await provider.settle()
+    known = await provider.rail.state(wanted.reference)
+    assert known is not None
+    assert [(one.amount, one.code) for one in known.returns] == [(100, "FR01"), (wanted.amount - 100, "MD06")]
+    assert len({one.id for one in known.returns}) == 2
+    assert provider.reports()[-1] == known
+    listed = {}
+    for present in ("true", "false"):
+        now = provider.clock.now()
+        query = f"inicio={now:%Y-%m-%d}T00:00:00Z&fim={now:%Y-%m-%d}T23:59:59Z&devolucaoPresente={present}"
+        answer = await provider.send("GET", "/pix/enviados", query=query)
+        listed[present] = [one["endToEndId"] for one in orjson.loads(answer.body)["pixEnviados"]]
+    assert listed == {"true": [wanted.reference], "false": []}
+
+
+@pytest.mark.parametrize(("fault", "reports"), [("twice", 3), ("never", 1), ("out_of_order", 2), ("late", 2)])
+async def test_a_return_has_the_faults_of_a_report(provider: PixProvider, fault: str, reports: int) -> None:
+    """A return is reported late, twice, never, or before the request for it is answered."""
+    wanted = order(provider)
+    await provider.rail.send(wanted)
+    await provider.settle()
+    body = {"endToEndId": wanted.reference, "fault": fault, "seconds": 7}
+    assert (await provider.send("POST", "/returns", body)).status == 202
+    assert (len(provider.callbacks) == 2) == (fault == "out_of_order")
+    await provider.settle()
+    assert (len(provider.callbacks), provider.slept) == (reports, [7] if fault == "late" else [])
+
+
+async def test_a_return_that_cannot_be_is_refused(provider: PixProvider) -> None:
+    """Returned is a payment that was made, within 90 days, and at most its amount."""
+    wanted, refused = order(provider), order(provider, payment="pay_2")
+    await provider.rail.send(wanted)
+    await provider.fault("refused")
+    await provider.rail.send(refused)
+    await provider.settle()
+    known = {"endToEndId": wanted.reference}
+    more = f"{wanted.amount // 100 + 1}.00"
+    for body in ({"endToEndId": refused.reference}, {"endToEndId": "E" * 32}, {**known, "valor": more}):
+        assert (await provider.send("POST", "/returns", body)).status == 422
+    assert (await provider.send("POST", "/returns", {**known, "valor": "1"})).status == 400
+    provider.clock.advance(timedelta(days=90, seconds=1))
+    assert (await provider.send("POST", "/returns", known)).status == 422
+
+
+async def test_the_return_of_a_payment_received_here_comes_back_to_its_payer(tmp_path: Path) -> None:
+    """When payer and receiver have the same provider, the receiver's return is a return of the payer's payment with the
+    same RtrId, which survives the process."""
+    journal = tmp_path / "journal"
+    first = PixProvider(journal)
+    txid = "a" * 26
+    await first.http_rail.create_charge(ChargeOrder(txid, 1050, 60, None, "http://platform.test/callbacks"))
+    wanted = order(first)._replace(receiver={"key": DEFAULT_KEY, "txid": txid})
+    await first.rail.send(wanted)
+    await first.settle()
+    first.accepts = False
+    await first.http_rail.request_return(ReturnOrder(wanted.reference, "r1", 50, None))
+    made = await first.http_rail.return_state(wanted.reference, "r1")
+    assert made is not None
+    await first.close()
+    again = PixProvider(journal)
+    again.simulator.start()
+    await again.settle()
+    known = await again.rail.state(wanted.reference)
+    assert known is not None
+    assert [(one.id, one.amount) for one in known.returns] == [(made.rail_id, 50)]
+    assert known in again.reports()
+    await again.close()
+
+
+async def test_payments_that_came_back_are_listed_page_by_page(provider: PixProvider) -> None:
+    """The adapter reads the payments of a period that came back, and says whether there are more; an answer that it
+    cannot read, and a refusal, are no list."""
+    payments, now = provider.http_rail.payments, provider.clock.now()
+    wanted, kept = order(provider), order(provider, payment="pay_2")
+    for one in (wanted, kept):
+        await provider.rail.send(one)
+    await provider.settle()
+    await provider.send("POST", "/returns", {"endToEndId": wanted.reference})
+    reports, has_more = await payments.changed(now - timedelta(hours=1), now + timedelta(hours=1), 0)
+    assert ([one.reference for one in reports], has_more) == ([wanted.reference], False)
+    assert reports[0].returns[0].amount == wanted.amount
+    assert await payments.changed(now + timedelta(hours=1), now + timedelta(hours=2), 0) == ([], False)
+    with pytest.raises(Unavailable):
+        await payments.changed(now, now, -1)
+    provider.simulator._state.sent[wanted.reference].returns[0]["rtrId"] = "x"
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await payments.changed(now - timedelta(hours=1), now + timedelta(hours=1), 0)

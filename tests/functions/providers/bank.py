@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.providers.callback_signature import sign
+from shared.core.clock import format_time
 from shared.ports.documents import Unavailable
 from shared.ports.rail import OutcomeUnknown, RailRefused, callback_secret_name
 from shared.ports.rail_payments import RailOrder, RailReport
@@ -39,6 +42,8 @@ class RecordingBank(HttpBankTransfers):
         self.asked: list[str] = []
         self.changes: list[RailReport] = []
         """What the bank lists as changed. With one, it counts as configured."""
+        self.periods: list[tuple[datetime, datetime]] = []
+        """The periods for which changes were listed."""
         self.error: Unavailable | RailRefused | None = None
         self.loses_answers = False
 
@@ -55,6 +60,15 @@ class RecordingBank(HttpBankTransfers):
         if self.loses_answers:
             raise OutcomeUnknown("the answer is lost")
         return found
+
+    async def changed(self, since: datetime, until: datetime, page: int) -> tuple[Sequence[RailReport], bool]:
+        """List one transfer on each page."""
+        if not page:
+            self.periods.append((since, until))
+        if isinstance(self.error, Unavailable):
+            raise self.error
+        found = [one for one in self.changes if format_time(since) <= (one.at or "") <= format_time(until)]
+        return found[page : page + 1], page + 1 < len(found)
 
     async def state(self, reference: str) -> RailReport | None:
         self.asked.append(reference)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from shared.ports.rail import (
     ReturnState,
     callback_secret_name,
 )
-from shared.ports.rail_payments import RailOrder, RailPaymentStatus, RailReport
+from shared.ports.rail_payments import RailOrder, RailPaymentStatus, RailReport, RailReturn
 from shared.records.system_accounts import clearing_account, system_account
 from tests.harness import Answer, Harness
 
@@ -187,7 +187,7 @@ class RecordingPayments(PixPayments):
     """
 
     def __init__(self) -> None:
-        super().__init__("99999004", PAID_KEY, self._no_request, self._no_request)
+        super().__init__("99999004", PAID_KEY, self._no_request, self._no_request, is_configured=False)
         self.orders: list[RailOrder] = []
         self.known: dict[str, RailReport] = {}
         self.asked: list[str] = []
@@ -197,6 +197,10 @@ class RecordingPayments(PixPayments):
         """Keys that the directory does not have."""
         self.looked_up: list[str] = []
         self.answers: RailPaymentStatus = "processing"
+        self.listed: list[RailReport] = []
+        """The payments that the provider lists as returned. It is asked for them when `is_configured` is set."""
+        self.periods: list[tuple[datetime, datetime]] = []
+        """The periods for which they were listed."""
 
     @staticmethod
     async def _no_request(*_: object) -> Any:
@@ -224,11 +228,27 @@ class RecordingPayments(PixPayments):
             raise self.error
         return self.known.get(reference)
 
+    async def changed(self, since: datetime, until: datetime, page: int) -> tuple[Sequence[RailReport], bool]:
+        """List one payment on each page."""
+        if not page:
+            self.periods.append((since, until))
+        if isinstance(self.error, Unavailable):
+            raise self.error
+        found = [one for one in self.listed if format_time(since) <= (one.at or "") <= format_time(until)]
+        return found[page : page + 1], page + 1 < len(found)
+
     def decide(self, status: RailPaymentStatus, amount: int | None = None) -> RailReport:
         """Let the provider decide on the last order, and return its report."""
         last = self.orders[-1]
         self.known[last.reference] = found = sent_report(last.reference, amount or last.amount, status)
         return found
+
+
+def sent_return(number: int, amount: int, **more: Any) -> RailReturn:
+    """Return the return of a payment out, or of a part of it, with a RtrId of this number."""
+    id = f"D12345678202601010000{number:011d}"
+    report = {"rtrId": id, "valor": format_amount(amount), "status": "DEVOLVIDO", "natureza": "ORIGINAL", **more}
+    return RailReturn(id, amount, "MD06", report)
 
 
 def sent_report(reference: str, amount: int, status: RailPaymentStatus) -> RailReport:
@@ -258,6 +278,7 @@ async def payment_callback(harness: Harness, *reports: RailReport, secret: bytes
             "horario": "2026-01-01T00:00:00.000Z",
             "favorecido": {"chave": PAID_KEY},
             **({"codigo": found.code, "motivo": found.detail} if found.code else {}),
+            **({"devolucoes": [one.report for one in found.returns]} if found.returns else {}),
         }
         for found in reports
     ]
