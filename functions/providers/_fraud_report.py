@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from events.failure import Failure
-from events.fraud_reports import FraudReportCanceled, FraudReported
+from events.fraud_reports import FraudReportAccepted, FraudReportCanceled, FraudReported
 from functions.providers._return import created_fact, end_as_failed
 from functions.providers._return_states import return_is_final
 from shared.context import saga
@@ -15,6 +15,7 @@ from shared.context.tenant_work import run_in_tenant_unit_of_work
 from shared.core.clock import format_time
 from shared.core.money import money
 from shared.core.problems import Problem
+from shared.ports.documents import Query
 from shared.ports.rail import FraudReport
 from shared.records.charges import CHARGES, ChargeDocument
 from shared.records.deposits import DEPOSITS, DepositDocument
@@ -23,6 +24,10 @@ from shared.records.returns import RETURN_PREFIX, RETURNS, ReturnDocument
 
 ANALYSIS_DAYS: Final = 7
 """How many days the receiver's side has to decide on a report (Banco Central, Regulamento do Pix, MED)."""
+MAX_OVERDUE: Final = 100
+"""The most reports of a tenant that one tick decides on."""
+NOT_DECIDED: Final = "No decision was made in time."
+"""The reason of a decision that the deadline has made."""
 
 
 def report_parts(report: FraudReportDocument) -> dict[str, Any]:
@@ -146,6 +151,40 @@ async def _new_return(scope: Context, deposit: DepositDocument, amount: int) -> 
         "created_at": scope.now_text,
         "updated_at": scope.now_text,
     }
+
+
+async def accept(ctx: Context, report: FraudReportDocument, reason: str | None) -> FraudReportDocument:
+    """Accept an open report whose hold is answered, and return it: what is held is returned to the payer."""
+    document = await ctx.get(RETURNS, report["return_id"])
+    if document is not None and document["status"] == "held":
+        due_at = await saga.begin(ctx, "return", document["id"])
+        ctx.update(RETURNS, document, status="processing", attempt=1, due_at=due_at, updated_at=ctx.now_text)
+    accepted = ctx.update(
+        FRAUD_REPORTS, report, status="accepted", reason=reason, decided_at=ctx.now_text, updated_at=ctx.now_text
+    )
+    ctx.emit(FraudReportAccepted(**report_parts(accepted)))
+    return accepted
+
+
+async def accept_undecided(ctx: Context, tenant_id: str) -> None:
+    """Accept a tenant's reports whose deadline has passed without a decision, at most MAX_OVERDUE; the next tick finds
+    the others. A report whose hold is not answered yet stays open until it is."""
+    overdue = {"analysis_due_at": (None, ctx.now_text)}
+    query = Query({"status": "open"}, ranges=overdue, order_by="analysis_due_at", limit=MAX_OVERDUE)
+    reports = await run_in_tenant_unit_of_work(
+        ctx, tenant_id, f"undecided/{ctx.origin.cause_id}", lambda scope: scope.find(FRAUD_REPORTS, query)
+    )
+    for report in reports:
+        report_id = report["id"]
+
+        async def decide(scope: Context, report_id: str = report_id) -> None:
+            found = await scope.required(FRAUD_REPORTS, report_id)
+            if found["status"] == "open" and found["amount_held"] is not None:
+                await accept(scope, found, NOT_DECIDED)
+
+        await run_in_tenant_unit_of_work(
+            ctx, tenant_id, f"undecided/{report_id}", decide, correlation_id=report["correlation_id"]
+        )
 
 
 async def _cancel(scope: Context, report: FraudReportDocument) -> None:

@@ -28,8 +28,10 @@ class PixFraudReport(Resource):
         description="How much of it could be held; null while that is not known. It may be zero."
     )
     details: str | None = Field(description="What the payer's bank says.")
-    reason: str | None = Field(description="Your reason for the decision, or null.")
-    analysis_due_at: Time = Field(description="Until when you are to decide.")
+    reason: str | None = Field(
+        description="Your reason for the decision, or null. A report that the deadline has accepted says so here."
+    )
+    analysis_due_at: Time = Field(description="Until when you are to decide. After that the report is accepted.")
     decided_at: Time | None = Field(description="When it was decided or withdrawn; null while it is `open`.")
     created_at: CreatedAt
     updated_at: UpdatedAt

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from events.fraud_reports import FraudReportAccepted
-from functions.providers._fraud_report import report_parts
+from functions.providers._fraud_report import accept
 from functions.providers._fraud_report_resource import PixFraudReport, shown_fraud_report
 from functions.providers._fraud_report_states import require_open
-from shared.context import saga
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
 from shared.http.models import Command, Description
 from shared.records.fraud_reports import FRAUD_REPORTS
-from shared.records.returns import RETURNS
 
 
 class AcceptFraudReport(Command):
@@ -39,17 +36,4 @@ async def accept_fraud_report(report_id: str, command: AcceptFraudReport, ctx: C
     require_open(report, "accepted")
     if report["amount_held"] is None:
         raise Problem("illegal_state", "The amount is being held. Send the request again in a moment.")
-    document = await ctx.get(RETURNS, report["return_id"])
-    if document is not None and document["status"] == "held":
-        due_at = await saga.begin(ctx, "return", document["id"])
-        ctx.update(RETURNS, document, status="processing", attempt=1, due_at=due_at, updated_at=ctx.now_text)
-    report = ctx.update(
-        FRAUD_REPORTS,
-        report,
-        status="accepted",
-        reason=command.reason,
-        decided_at=ctx.now_text,
-        updated_at=ctx.now_text,
-    )
-    ctx.emit(FraudReportAccepted(**report_parts(report)))
-    return await shown_fraud_report(ctx, report)
+    return await shown_fraud_report(ctx, await accept(ctx, report, command.reason))

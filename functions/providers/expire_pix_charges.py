@@ -1,4 +1,5 @@
-"""A schedule's tick → pix.charge_expired for each PIX charge that was not paid in time."""
+"""A schedule's tick → pix.charge_expired for each PIX charge that was not paid in time, pix.fraud_report_accepted for
+each report of fraud that was not decided in time."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import Final
 
 from events.charges import ChargeExpired
 from events.sweeps import Tick
+from functions.providers._fraud_report import accept_undecided
 from functions.providers._pix_charge import change_status
 from functions.providers._received_reports import process_received
 from shared.context.context import Context
@@ -27,6 +29,9 @@ async def expire_pix_charges(_tick: Tick, ctx: Context) -> None:
 
     The provider is asked first. If it has a payment of the charge, that is processed, and the charge becomes `paid`; so
     it does when a payment that was made in time is reported later. A provider that does not answer delays nothing.
+
+    A report of fraud that the tenant has neither accepted nor rejected until `analysis_due_at` is accepted: what is
+    held is returned.
     """
     is_answering = ctx.rails[PROVIDER].is_configured
     async for tenant_id in tenant_ids(ctx):
@@ -39,6 +44,7 @@ async def expire_pix_charges(_tick: Tick, ctx: Context) -> None:
                     ctx.log.warning("the PIX provider cannot be asked for overdue charges: %s", error)
                     is_answering = False
             await _end(ctx, charge, state)
+        await accept_undecided(ctx, tenant_id)
 
 
 async def _overdue(ctx: Context, tenant_id: str) -> list[PixChargeDocument]:

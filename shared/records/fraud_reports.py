@@ -52,5 +52,10 @@ FRAUD_REPORTS: Final = Collection(
     owner="providers",
     document=FraudReportDocument,
     changes=FraudReportChanges,
-    indexes=(Index(("status",)), Index(("account_id",)), Index(("return_id",), unique=True)),
+    indexes=(
+        Index(("status",)),
+        Index(("status", "analysis_due_at")),
+        Index(("account_id",)),
+        Index(("return_id",), unique=True),
+    ),
 )

@@ -129,7 +129,5 @@ async def test_a_payment_that_its_receiver_returns_goes_back(
     await eventually(pair.client, path, lambda found: found["amount_refunded"] == brl(1_234))
     await balance_is(pair.client, pair.payer, 10_000)
     refunds = (await pair.client.read(f"{path}/refunds"))["data"]
-    assert [(refund["status"], refund["amount"]) for refund in refunds] == [
-        ("settled", brl(1_000)),
-        ("settled", brl(234)),
-    ]
+    assert {refund["status"] for refund in refunds} == {"settled"}
+    assert sorted(refund["amount"]["value"] for refund in refunds) == [234, 1_000]

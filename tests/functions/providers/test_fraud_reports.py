@@ -13,6 +13,7 @@ from events.deposits import DepositSettled
 from events.fraud_reports import FraudReportAccepted, FraudReportCanceled, FraudReported, FraudReportRejected
 from events.returns import ReturnSettled
 from events.sweeps import Tick
+from functions.providers import _fraud_report
 from functions.providers._fraud_report_states import FRAUD_REPORT_CHANGES
 from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM, Unavailable
@@ -269,6 +270,83 @@ async def overdue(stage: Stage) -> None:
     tick = stage.harness.envelope(Tick(schedule="sweep_sagas"), tenant=PLATFORM)
     assert (await stage.harness.deliver("operations/sweep_sagas", tick)).status == 204
     await stage.harness.run_events()
+
+
+async def deadline(stage: Stage, *, days: float = 7, ticks: int = 1) -> None:
+    """Move the clock, deliver the ticks that end what is overdue, and deliver all events."""
+    stage.harness.clock.advance(timedelta(days=days))
+    for _ in range(ticks):
+        tick = stage.harness.envelope(Tick(schedule="expire_pix_charges"), tenant=PLATFORM)
+        assert (await stage.harness.deliver("providers/expire_pix_charges", tick)).status == 204
+    await stage.harness.run_events(times=2, shuffled=True)
+
+
+@pytest.mark.parametrize("spent", [0, 800, 1050])
+async def test_a_report_without_a_decision_is_accepted_at_its_deadline(stage: Stage, spent: int) -> None:
+    """A report stays open until its deadline, and then it is accepted once: what is held, all, a part or nothing, is
+    returned as a fraud, and the payer's bank is told."""
+    if spent:
+        await stage.harness.pay(stage.account_id, (await stage.harness.account())["id"], spent)
+        await stage.harness.run_events()
+    held = 1050 - spent
+    made = await stage.fraud()
+    stage.rail.return_answer = ReturnState(provider_reference(made["return_id"]), "returned", None, held, None)
+    await deadline(stage, days=6.99)
+    assert (await stage.balance(), stage.rail.decisions) == ((held, held, 0), [])
+    await deadline(stage, days=0.02, ticks=3)
+    found = (await stage.harness.call("GET", f"{REPORTS}/{made['id']}")).json
+    assert (found["status"], found["reason"]) == ("accepted", "No decision was made in time.")
+    assert found["decided_at"] == format_time(stage.harness.clock.now())
+    assert (await stage.balance(), {order.amount for order in stage.rail.returns}) == (
+        (0, 0, 0),
+        {held} if held else set(),
+    )
+    assert (await stage.returned(made))["status"] == ("settled" if held else "failed")
+    assert set(stage.rail.decisions) == {(REPORT_ID, True, "No decision was made in time.")}
+    assert len(stage.harness.events_of(FraudReportAccepted)) == 1
+    assert (await stage.decide(made, "reject")).code == "illegal_state"
+    assert not stage.harness.undelivered
+
+
+@pytest.mark.parametrize("end", ["reject", "withdraw"])
+async def test_the_deadline_of_a_report_that_has_ended_changes_nothing(stage: Stage, end: str) -> None:
+    """A report that was rejected or withdrawn stays so, and its money stays on the account."""
+    made = await stage.fraud()
+    if end == "reject":
+        await stage.decide(made, "reject")
+    else:
+        await stage.fraud(status="CANCELLED")
+    await deadline(stage, days=30, ticks=2)
+    assert (await stage.balance(), stage.rail.returns) == ((1050, 0, 1050), [])
+    assert stage.harness.events_of(FraudReportAccepted) == []
+
+
+async def test_the_deadline_waits_for_the_hold(stage: Stage) -> None:
+    """A report whose hold is not answered stays open after its deadline until it is, and is accepted then."""
+    await report_fraud(stage.harness, stage.paid, 1050)
+    waiting, stage.harness._routed = stage.harness._routed, len(stage.harness.events)
+    await deadline(stage, days=8)
+    (made,) = (await stage.harness.call("GET", REPORTS)).json["data"]
+    assert (made["status"], made["amount_held"]) == ("open", None)
+    stage.harness._routed = waiting
+    await stage.harness.run_events()
+    await deadline(stage, days=0)
+    assert (await stage.harness.call("GET", f"{REPORTS}/{made['id']}")).json["status"] == "accepted"
+    assert stage.rail.returns[0].amount == 1050
+
+
+async def test_one_tick_accepts_a_bounded_number_of_reports(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick decides on the oldest reports up to a bound, of a suspended tenant too, and the next one on the others."""
+    monkeypatch.setattr(_fraud_report, "MAX_OVERDUE", 2)
+    for number in range(3):
+        await report_fraud(stage.harness, stage.paid, 100, id=f"report-{number}")
+        await stage.harness.run_events()
+        stage.harness.clock.advance(timedelta(minutes=1))
+    assert (await stage.harness.call("POST", "/v1/tenants/acme/suspend")).status == 200
+    await deadline(stage)
+    assert {decision[0] for decision in stage.rail.decisions} == {"report-0", "report-1"}
+    await deadline(stage, days=0)
+    assert {decision[0] for decision in stage.rail.decisions} == {"report-0", "report-1", "report-2"}
 
 
 async def test_a_report_that_is_rejected_before_the_hold(stage: Stage) -> None:
