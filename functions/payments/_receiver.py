@@ -12,7 +12,7 @@ from shared.context.context import Context
 from shared.core import tax_ids
 from shared.core.money import Amount
 from shared.core.problems import Problem
-from shared.http.models import Command
+from shared.http.models import Command, Name
 from shared.ports.rail_payments import InvalidReceiver, RailRules
 from shared.records.payments import PaymentMethod, RailPartDocument
 
@@ -44,7 +44,7 @@ class HolderDocument(Command):
 class AccountHolder(Command):
     """The holder of an account at a bank."""
 
-    name: str = Field(min_length=1, max_length=120, description="The holder's name.")
+    name: Name = Field(description="The holder's name.")
     document: HolderDocument = Field(description="The holder's taxpayer number.")
 
 

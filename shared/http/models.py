@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
+from shared.core.card_numbers import names_card_of_a_scheme
 from shared.core.clock import format_time, parse_time
 
 
@@ -125,6 +126,13 @@ class Page(Resource, Generic[R]):
         return f"{params[0].__name__}Page"
 
 
+def _without_card_number(text: str) -> str:
+    """Raise ValueError for text with a card number: it would be stored, and shown in statements and webhooks."""
+    if names_card_of_a_scheme(text):
+        raise ValueError("the text must not contain a card number; a card is named by a token of the card gateway")
+    return text
+
+
 def _no_nul(text: str) -> str:
     if "\x00" in text:
         raise ValueError("the text must not contain a NUL character")
@@ -165,14 +173,15 @@ class NullIsDefault:
 
 METADATA: Final = (
     "Your own data, stored and returned unchanged: at most 50 keys of 1 to 40 characters (letters, digits, `_`, `.`, "
-    "`-`), each with a text of at most 500 characters."
+    "`-`), each with a text of at most 500 characters. Card numbers are refused."
 )
 """The description of a `metadata` field."""
-MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
-MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul)]
+_has_no_card_number = AfterValidator(_without_card_number)
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,40}$"), _has_no_card_number]
+MetadataValue = Annotated[str, StringConstraints(max_length=500), AfterValidator(_no_nul), _has_no_card_number]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
 # Text for people: on a screen, in a statement file, in a log.
-_is_readable = (AfterValidator(_readable), Field(json_schema_extra=_READABLE))
+_is_readable = (AfterValidator(_readable), _has_no_card_number, Field(json_schema_extra=_READABLE))
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120), *_is_readable]
 Reference = Annotated[str, StringConstraints(max_length=140), *_is_readable]
 Description = Annotated[str, StringConstraints(max_length=500), *_is_readable]

@@ -480,12 +480,6 @@ async def test_commands_about_a_card_payment_refuse_card_numbers(gateway: Gatewa
         assert NUMBER not in answer.body.decode()
 
 
-async def test_an_internal_payment_may_have_a_long_number(harness: Harness) -> None:
-    """A payment between accounts is not searched for card numbers: its texts are the tenant's own."""
-    payer, payee = (await harness.account(100))["id"], (await harness.account())["id"]
-    await harness.pay(payer, payee, 10, description=f"invoice {NUMBER}")
-
-
 async def test_a_gateways_report_with_a_card_number_is_stored_masked(gateway: Gateway, payee: str) -> None:
     """What the gateway sends is stored with card numbers and the cardholder masked."""
     payment_id = await paid(gateway, payee, capture="manual")

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.card_numbers import holds_card_number, place_of_card_number, without_card_numbers
+from shared.core.card_numbers import (
+    holds_card_number,
+    names_card_of_a_scheme,
+    place_of_card_number,
+    without_card_numbers,
+)
 
 VISA = "4111111111111111"
 NUMBERS = (VISA, "378282246310005", "6011111111111117", "4222222222222", "5555555555554444", "6304000000000000000")
@@ -115,3 +120,54 @@ def test_a_masked_number_shows_its_last_four_digits() -> None:
     """A masked text keeps what surrounds the numbers and the last four digits of each."""
     text = f"pay {VISA} or 3782-822463-10005, ok"
     assert without_card_numbers(text) == "pay ***1111 or ***0005, ok"
+
+
+SCHEMES = {
+    "Visa": "4111111111111111",
+    "Visa of 13 digits": "4222222222222",
+    "Mastercard": "5555555555554444",
+    "Mastercard since 2017": "2223003122003222",
+    "American Express": "378282246310005",
+    "Diners Club": "30569309025904",
+    "JCB": "3530111333300000",
+    "Discover": "6011111111111117",
+    "Elo": "6362970000457013",
+    "Hipercard": "6062826786276634",
+    "Maestro": "6304000000000000000",
+}
+"""Numbers that card schemes and gateways publish for tests."""
+
+
+@pytest.mark.parametrize("number", SCHEMES.values(), ids=SCHEMES.keys())
+@pytest.mark.parametrize("shape", ["{}", "my card {} thanks", "n={}.", "order 12: {} 12/29"])
+def test_a_number_of_each_scheme_is_found_in_a_text(number: str, shape: str) -> None:
+    """A number of a card scheme is found in a text for people, also in groups of four."""
+    assert names_card_of_a_scheme(shape.format(number))
+    groups = " ".join(number[place : place + 4] for place in range(0, len(number), 4))
+    assert names_card_of_a_scheme(shape.format(groups))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112",
+        "a4111111111111111b",
+        "tok_4111111111111111x",
+        "1111111111111117",
+        "8000000000000000006",
+        "+55 11 98765-4321",
+        "5511987654321",
+        "2026-11-26 23:21:12.123456",
+        "41111111-1111-4111-8111-111111111111",
+        "acc_41111111111111111111111111111111",
+    ],
+)
+def test_other_long_numbers_pass_in_a_text(text: str) -> None:
+    """Ids, UUIDs, phone numbers, times and numbers that no scheme issues are not taken for cards of a scheme."""
+    assert not names_card_of_a_scheme(text)
+
+
+@given(st.text(max_size=200))
+def test_a_card_of_a_scheme_is_a_card_number(text: str) -> None:
+    """What is a card of a scheme is a card number by the wider rule, too."""
+    assert holds_card_number(text) or not names_card_of_a_scheme(text)
