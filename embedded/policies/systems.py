@@ -49,7 +49,8 @@ SYSTEMS: Final = {
         System("mongodb", Pods("mongodb", {"app.kubernetes.io/component": "mongos"}), (27017,), "documents"),
         System("cassandra", Pods("cassandra", {"app.kubernetes.io/managed-by": "cass-operator"}), (9042,), "ledger"),
         System("redis", Pods("redis", {"app.kubernetes.io/name": "redis"}), (6379, 26379), "cache, nonces, limits"),
-        System("kafka", Pods("kafka", {"strimzi.io/cluster": "lastro"}), (9092,), "events", (EVENTING,)),
+        # 9093 with TLS and a login; 9092 is that of kind.
+        System("kafka", Pods("kafka", {"strimzi.io/cluster": "lastro"}), (9092, 9093), "events", (EVENTING,)),
         System(
             "vault",
             Pods("vault", {"app.kubernetes.io/name": "vault"}),

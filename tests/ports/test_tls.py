@@ -119,6 +119,25 @@ async def test_cassandra_is_used_over_tls(cassandra: Behind, tmp_path: Path) -> 
     assert "certificates in ca cannot be read: No such file" in await refusal(ledger("cassandra+tls", f"&ca={missing}"))
 
 
+async def test_cassandra_may_have_one_name_for_all_its_addresses(cassandra_url: str, tmp_path: Path) -> None:
+    """A certificate that has a name and no address is accepted from a node that is reached by its address when the URL
+    has this `name`, and refused with another name or without one."""
+    await migrate(CassandraUrl.parse(cassandra_url), lambda _: None)
+    own = authority(tmp_path, hosts=("nodes.cassandra.tests",))
+    port = urlsplit(cassandra_url).port
+    assert port is not None
+    async with tls_before(port, own) as accepting:
+
+        def ledger(name: str) -> CassandraStore:
+            ca = quote(str(own.ca))
+            return CassandraStore(f"cassandra+tls://127.0.0.1:{accepting}/lastro?dc=dc1&wait=0&ca={ca}{name}")
+
+        async with ledger("&name=nodes.cassandra.tests") as opened:
+            assert await opened.trouble() is None
+        assert "CERTIFICATE_VERIFY_FAILED" in await refusal(ledger(""))
+        assert "CERTIFICATE_VERIFY_FAILED" in await refusal(ledger("&name=others.cassandra.tests"))
+
+
 async def test_documents_are_used_over_tls(mongodb: Behind) -> None:
     """The certificate of MongoDB is accepted when the authority in `tlsCAFile` signed it."""
     name = f"test_{uuid4().hex[:12]}"

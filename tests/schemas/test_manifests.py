@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # Schemas of custom resources, `<group>/<kind>_<version>.json`, made from their projects' CustomResourceDefinitions.
 CRD_SCHEMAS = os.environ.get("LASTRO_CRD_SCHEMAS")
 PLACES = [Path(CRD_SCHEMAS)] if CRD_SCHEMAS else []
+# Of kinds that are not among those: what this repository uses of them.
+OWN = Path(__file__).parent / "kinds"
 needs_crd_schemas = pytest.mark.skipif(not PLACES, reason="LASTRO_CRD_SCHEMAS names no folder of schemas")
 # Where .ci/run puts the kustomize that it builds.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
@@ -55,7 +57,7 @@ def is_custom(group: str) -> bool:
 @cache
 def validator_of(group: str, version: str, kind: str) -> Validator | None:
     name = f"{group}/{kind.lower()}_{version}.json"
-    for place in PLACES:
+    for place in (*PLACES, OWN):
         if (place / name).is_file():
             schema = json.loads((place / name).read_text())
             # Checked once: a Service's schema takes longer to check than all Services to validate.

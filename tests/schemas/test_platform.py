@@ -16,6 +16,7 @@ import yaml
 
 from embedded.manifests.loading import load
 from embedded.wiring.repository import read_repository
+from shared.adapters.kafka.address import read_address
 from shared.http.operation import Access
 from shared.release.indicators import LAG, OBJECTIVES
 from tests.schemas.test_manifests import CACHE, PLACES, check, is_custom
@@ -152,6 +153,34 @@ def test_what_has_replicas_survives_a_drain_and_a_zone(folder: str) -> None:
             assert name in scaled, name
 
 
+def test_everything_that_stands_has_a_size_that_is_watched() -> None:
+    """Each Deployment and StatefulSet has a VerticalPodAutoscaler for its containers, with an upper limit; one whose
+    number follows the CPU has only its memory changed; a store is only recommended a size."""
+    sizes = {
+        (one["metadata"]["namespace"], one["spec"]["targetRef"]["kind"], one["metadata"]["name"]): one["spec"]
+        for one in resources("platform/sizes")
+    }
+    for folder in PRODUCTION:
+        scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(folder, "HorizontalPodAutoscaler").values()}
+        for one in resources(folder):
+            if one["kind"] not in ("Deployment", "StatefulSet"):
+                continue
+            name = one["metadata"]["name"]
+            spec = sizes.pop((one["metadata"]["namespace"], one["kind"], name))
+            policies = {part["containerName"]: part for part in spec["resourcePolicy"]["containerPolicies"]}
+            policies.pop("istio-proxy", None)
+            containers = one["spec"]["template"]["spec"]["containers"]
+            assert policies.keys() == {part["name"] for part in containers}, name
+            for part in policies.values():
+                assert part["controlledResources"] == (["memory"] if name in scaled else ["cpu", "memory"]), name
+                assert "memory" in part["maxAllowed"], name
+            mode = spec["updatePolicy"]["updateMode"]
+            assert mode == ("Recreate" if name in scaled else "Initial" if one["kind"] == "Deployment" else "Off"), name
+    # What is left is that of the operators' StatefulSets.
+    assert {namespace for namespace, _, _ in sizes} == {"mongodb", "cassandra"}
+    assert {spec["updatePolicy"]["updateMode"] for spec in sizes.values()} == {"Off"}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_namespace_enforces_a_pod_security_standard(folder: str) -> None:
     """Every namespace enforces `restricted`, except those that read nodes; Knative's own are those of its releases."""
@@ -238,8 +267,11 @@ def test_topics_fit_the_brokers(overlay: str, folder: str) -> None:
         assert spec["config"]["min.insync.replicas"] <= spec["replicas"] <= brokers
         assert one["metadata"]["labels"]["strimzi.io/cluster"] == kafka["metadata"]["name"]
         assert one["metadata"]["namespace"] == kafka["metadata"]["namespace"]
-    servers = {one["data"].get("LASTRO_BUS") for one in built(overlay) if one["kind"] == "ConfigMap"} - {None}
-    assert servers == {"kafka://lastro-kafka-bootstrap.kafka.svc.cluster.local:9092"}
+    (listener,) = kafka["spec"]["kafka"]["listeners"]
+    (settings,) = (one["data"] for one in built(overlay) if "LASTRO_BUS" in one.get("data", {}))
+    address = read_address(settings["LASTRO_BUS"])
+    assert address.servers == (f"lastro-kafka-bootstrap.kafka.svc.cluster.local:{listener['port']}",)
+    assert address.tls is listener["tls"]
 
 
 def test_only_providers_call_without_a_token() -> None:

@@ -190,6 +190,8 @@ def _cluster(url: CassandraUrl, seconds: float) -> Cluster:
         protocol_version=_PROTOCOL,
         auth_provider=user,
         ssl_context=_tls(url.ca) if url.tls else None,
+        # The driver compares a certificate with the address of each node, which a cluster of pods changes at will.
+        ssl_options={"server_hostname": url.name} if url.tls and url.name else None,
         execution_profiles=_profiles(url.datacenter),
         connect_timeout=seconds,
         control_connection_timeout=seconds,

@@ -18,8 +18,11 @@ _URL: Final = re.compile(
 )
 _ADDRESS: Final = re.compile(r"(\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))(:(?P<port>[0-9]{1,5}))?")
 _KEYSPACE: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_CERTIFIED: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
 _DATACENTER: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")
-_FORM: Final = "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3][&wait=10][&ca=FILE]"
+_FORM: Final = (
+    "cassandra://[user:password@]host[:port][,host[:port]…]/keyspace[?dc=…][&replicas=3][&wait=10][&ca=FILE][&name=…]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class CassandraUrl:
 
     `replicas` is used only to create the keyspace. Opening waits up to `wait_seconds` for a server that does not
     answer. `ca` is the path of a file with the certificates of the accepted authorities; None selects those of the
-    system.
+    system. `name` is the name that every server's certificate must have; None selects the address at which each is
+    reached, as the other servers say it.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -38,6 +42,7 @@ class CassandraUrl:
     wait_seconds: int = _WAIT_SECONDS
     tls: bool = False
     ca: str | None = None
+    name: str | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
 
@@ -52,8 +57,8 @@ class CassandraUrl:
         user, has_password, password = credentials.partition(":")
         keyspace = matched["keyspace"]
         query = dict(parse_qsl(matched["query"] or "", keep_blank_values=True))
-        unknown = sorted(query.keys() - {"dc", "replicas", "wait", "ca"})
-        datacenter = query.get("dc")
+        unknown = sorted(query.keys() - {"dc", "replicas", "wait", "ca", "name"})
+        datacenter, name = query.get("dc"), query.get("name")
         if bool(user) != bool(has_password):
             raise InvalidSettings("the URL of the Cassandra ledger has a user without a password, or the reverse")
         if unknown:
@@ -64,6 +69,8 @@ class CassandraUrl:
             )
         if datacenter is not None and not _DATACENTER.fullmatch(datacenter):
             raise InvalidSettings("the option dc of the Cassandra ledger is not the name of a data centre")
+        if name is not None and not _CERTIFIED.fullmatch(name):
+            raise InvalidSettings("the option name of the Cassandra ledger is not the name of a server")
         return cls(
             hosts=tuple(_host(address) for address in addresses.split(",")),
             keyspace=keyspace,
@@ -72,6 +79,7 @@ class CassandraUrl:
             wait_seconds=_number(query, "wait", _WAIT_SECONDS, 0, 3600),
             tls=matched["scheme"] == "cassandra+tls",
             ca=query.get("ca") or None,
+            name=name,
             user=unquote(user) or None,
             password=unquote(password) or None,
         )

@@ -2,13 +2,31 @@
 set -eu
 domain=redis-nodes.redis.svc.cluster.local
 export REDISCLI_AUTH="$REDIS_PASSWORD"
+tls=""
+[ ! -e /tls/tls.crt ] || tls="--tls --cacert /tls/ca.crt"
+listen() { # PORT: the lines of a server that listens there, with TLS only where there is a certificate
+    if [ -z "$tls" ]; then
+        echo "port $1"
+        return
+    fi
+    echo "port 0"
+    echo "tls-port $1"
+    echo "tls-cert-file /tls/tls.crt"
+    echo "tls-key-file /tls/tls.key"
+    echo "tls-ca-cert-file /tls/ca.crt"
+    # Clients have a password and no certificate.
+    echo "tls-auth-clients no"
+    echo "tls-replication yes"
+}
 primary=""
 for node in 0 1 2; do
-    primary=$(timeout 3 redis-cli -h "redis-$node.$domain" -p 26379 sentinel get-master-addr-by-name lastro 2>/dev/null | head -n 1) || primary=""
+    # shellcheck disable=SC2086 # options, or none
+    primary=$(timeout 3 redis-cli $tls -h "redis-$node.$domain" -p 26379 sentinel get-master-addr-by-name lastro 2>/dev/null | head -n 1) || primary=""
     case $primary in redis-*) break ;; *) primary="" ;; esac
 done
 [ -n "$primary" ] || primary="redis-0.$domain"
 {
+    listen 6379
     echo "dir /data"
     echo "requirepass $REDIS_PASSWORD"
     echo "masterauth $REDIS_PASSWORD"
@@ -24,6 +42,7 @@ done
     [ "$primary" = "$POD.$domain" ] || echo "replicaof $primary 6379"
 } >/data/redis.conf
 {
+    listen 26379
     echo "dir /data"
     echo "requirepass $REDIS_PASSWORD"
     echo "sentinel resolve-hostnames yes"

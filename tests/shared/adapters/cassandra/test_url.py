@@ -20,6 +20,8 @@ def test_credentials_and_tls_are_read_and_not_shown() -> None:
     """A user's password is decoded, and neither `repr` nor `shown` has it."""
     url = CassandraUrl.parse("cassandra+tls://lastro:p%40ss@a.example/lastro")
     assert (url.tls, url.user, url.password, url.replicas) == (True, "lastro", "p@ss", 3)
+    assert url.name is None
+    assert CassandraUrl.parse("cassandra+tls://a.example/lastro?name=nodes.example").name == "nodes.example"
     assert "p@ss" not in repr(url)
     assert url.shown == "a.example:9042/lastro"
 
@@ -38,6 +40,8 @@ def test_credentials_and_tls_are_read_and_not_shown() -> None:
         ("cassandra://a/lastro?rf=3", "unknown option: rf"),
         ("cassandra://a/lastro?dc=", "data centre"),
         ("cassandra://a/lastro?dc='", "data centre"),
+        ("cassandra+tls://a/lastro?name=", "the option name"),
+        ("cassandra+tls://a/lastro?name=a/b", "the option name"),
         ("cassandra://a/lastro?replicas=0", "replicas"),
         ("cassandra://a/lastro?replicas=three", "replicas"),
         ("cassandra://a/lastro?wait=-1", "wait .* from 0 to 3600"),
