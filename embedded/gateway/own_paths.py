@@ -42,14 +42,14 @@ _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 class Simulator(Protocol):
-    """Replaces a payment provider on one machine."""
+    """Replaces a payment provider, or a gateway of messages, on one machine."""
 
     def start(self) -> None:
         """Continue with the callbacks that were due when the previous process ended."""
         ...
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request in the provider's protocol."""
+        """Answer a request in the protocol of what it replaces."""
         ...
 
 
@@ -97,7 +97,7 @@ class PlatformPaths:
         self._runtime = runtime
         self._state = state
         self.simulators: Mapping[str, Simulator] = {}
-        """The simulators by the rail's name; each answers every path under /simulators/<name>/."""
+        """The simulators by the name of the rail or channel; each answers every path under /simulators/<name>/."""
         self._routes: list[tuple[re.Pattern[str], dict[str, Answer]]] = [
             (compile_path(template), {method: answer})
             for method, template, answer in (
@@ -230,6 +230,10 @@ class PlatformPaths:
         await self._state.publish(found["broker"], envelope)
         await self._runtime.documents.durable()
         return HttpResponse(202, {}, b"")
+
+    async def require_operator(self, request: HttpRequest) -> None:
+        """Raise Problem unless the request has a platform token."""
+        await self._platform_caller(request)
 
     async def _platform_caller(self, request: HttpRequest) -> Caller:
         caller = await self._caller(request)

@@ -162,8 +162,8 @@ class Platform:
             broker.admit,
             limits_here=options.faithful,
         )
-        paths.simulators = await add_rails(runtime, gateway, stack)
-        add_notifiers(runtime)
+        rails = await add_rails(runtime, gateway, stack)
+        paths.simulators = {**rails, **add_notifiers(runtime, gateway, paths.require_operator, stack)}
         schedules = Schedules(plan, clock, broker.timers, runtime.ids, broker.send)
         return cls(
             process,

@@ -18,11 +18,14 @@ from typer.testing import CliRunner
 from cli.main import app
 from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
+from shared.adapters.notifiers.choosing import notifiers
 from shared.adapters.pix.br_code import parse_br_code
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.providers.credentials import Credentials
+from shared.core.settings import Settings
 from shared.ports.card_gateway import AuthorizationOrder
 from shared.ports.documents import Unavailable
+from shared.ports.notifier import Channel, Message, MessageRefused
 from shared.ports.rail import ChargeOrder, OutcomeUnknown
 from shared.ports.rail_payments import RailOrder
 from tests.waiting import PATIENCE_SECONDS
@@ -33,20 +36,27 @@ OPTIONS = ("--port", "0", "--json", "--secret", "s", "--client-id", "lastro", "-
 
 
 @asynccontextmanager
-async def simulated(*more: str, rail: str = "pix") -> AsyncIterator[tuple[Process, str]]:
-    """Run the command, and return its process and its URL."""
+async def program(*arguments: str) -> AsyncIterator[tuple[Process, dict[str, str]]]:
+    """Run the command, and return its process and the values that it prints."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli", "simulate", rail, *OPTIONS, *more, cwd=ROOT, stdout=PIPE
+        sys.executable, "-m", "cli", "simulate", *arguments, cwd=ROOT, stdout=PIPE
     )
     assert process.stdout is not None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             line = await process.stdout.readline()
-        yield process, json.loads(line)["base_url"]
+        yield process, json.loads(line)
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def simulated(*more: str, rail: str = "pix") -> AsyncIterator[tuple[Process, str]]:
+    """Run the command for a rail, and return its process and its URL."""
+    async with program(rail, *OPTIONS, *more) as (process, printed):
+        yield process, printed["base_url"]
 
 
 def order(callback: str = "http://127.0.0.1:9/callbacks") -> ChargeOrder:
@@ -161,3 +171,34 @@ def test_wrong_usage_is_an_error(rail: str) -> None:
     assert "go together" in str(half.exception)
     taken = runner.invoke(app, ["simulate", rail, "--secret", "s", "--host", "203.0.113.1"])
     assert "cannot listen on 203.0.113.1" in str(taken.exception)
+
+
+@pytest.mark.parametrize(
+    ("channel", "options"),
+    [
+        ("email", ("--port", "0", "--http-port", "0")),
+        ("sms", ("--port", "0", "--token", "hush")),
+        ("push", ("--port", "0", "--account", "account.json")),
+    ],
+)
+async def test_a_gateway_of_messages(channel: Channel, options: tuple[str, ...], tmp_path: Path) -> None:
+    """The program prints the setting with which the platform's adapter sends to it, shows what it has delivered, obeys
+    an ordered fault, and ends with 0 at SIGTERM."""
+    to = {"email": "ana@example.test", "sms": "+5511987654321", "push": "device-1"}[channel]
+    message = Message("ntf_1", to, "" if channel == "sms" else "Título", "Você recebeu R$ 10,50.", "pt-BR")
+    options = tuple(str(tmp_path / each) if each.endswith(".json") else each for each in options)
+    async with program(channel, "--json", "--file", str(tmp_path / "sent"), *options) as (process, printed):
+        name, _, url = printed["setting"].partition("=")
+        assert name == f"LASTRO_{channel.upper()}"
+        gateway = notifiers(Settings.from_environment({name: url.replace("<token>", "hush")}))[channel]
+        async with httpx.AsyncClient(base_url=printed["base_url"]) as client:
+            await client.post("/faults", json={"fault": "refused"})
+            with pytest.raises(MessageRefused):
+                await gateway.send(message)
+            await gateway.send(message)
+            (shown,) = (await client.get("/messages")).json()["messages"]
+        assert (shown["to"], shown["title"], shown["text"].rstrip()) == (to, message.title, message.text)
+        assert json.loads((tmp_path / "sent").read_text("utf-8")) == shown
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await process.wait() == 0

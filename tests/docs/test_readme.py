@@ -203,6 +203,14 @@ def the_endpoint_is_created(snippet: Snippet, request: pytest.FixtureRequest) ->
     assert re.search(r'"secret": "whsec_[A-Za-z0-9+/]{43}="', created.stdout)
 
 
+def the_simulators_answer(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    started: Started = request.getfixturevalue("started")
+    answered = started.checkout.run(snippet.text)
+    assert answered.returncode == 0, answered.stdout + answered.stderr
+    assert re.search(r'"messages": \[\]', answered.stdout)
+    assert re.search(r'"fault": "unregistered"', answered.stdout)
+
+
 def the_receiver_verifies(snippet: Snippet, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue("tmp_path")
     port = free_port()
@@ -270,6 +278,7 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     ALONE: one_function_answers_alone,
     "CONTRIBUTING.md: ./lastro test": the_tests_would_run,
     'docs/architecture.md: @http_function("POST /v1/payments",': the_code_says_the_same,
+    "docs/notifications.md: ./lastro request GET /simulators/ema": the_simulators_answer,
     "docs/webhooks.md: ./lastro request POST /v1/webhook-en": the_endpoint_is_created,
     'docs/webhooks.md: """Receives events of Lastro on port': the_receiver_verifies,
     "docs/deploy.md: $ kind create cluster --config knati": its_files_can_be_run,

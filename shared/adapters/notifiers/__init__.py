@@ -1,1 +1,1 @@
-"""The gateways for messages to persons: SMTP, an SMS gateway, Firebase Cloud Messaging, and a file for trying."""
+"""The gateways for messages to persons: SMTP, an SMS gateway and Firebase Cloud Messaging."""

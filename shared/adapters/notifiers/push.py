@@ -30,10 +30,11 @@ class PushNotifier:
     """Sends push notifications as one service account.
 
     The file is the JSON key that Google's console creates. Its optional member `fcm_uri` replaces the address of
-    the service, for tests.
+    the service, for tests. `transport` replaces the network.
     """
 
-    def __init__(self, address: GatewayAddress) -> None:
+    def __init__(self, address: GatewayAddress, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._transport = transport
         self._file = Path(address.path)
         self._token = ""
         self._token_until = 0.0
@@ -50,7 +51,7 @@ class PushNotifier:
             "message": {"token": message.to, "notification": notification, "data": {"notification_id": message.id}}
         }
         try:
-            async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=SECONDS, trust_env=False, transport=self._transport) as client:
                 headers = {"authorization": f"Bearer {await self._access_token(client, account)}"}
                 answer = await client.post(url, json=body, headers=headers)
         except httpx.HTTPError as error:

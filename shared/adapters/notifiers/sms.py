@@ -18,9 +18,10 @@ _REFUSALS: Final = frozenset({400, 404, 410, 422})
 
 
 class SmsNotifier:
-    """Sends SMS through one gateway. `sms+http` is for tests."""
+    """Sends SMS through one gateway. `sms+http` is for tests. `transport` replaces the network."""
 
-    def __init__(self, address: GatewayAddress) -> None:
+    def __init__(self, address: GatewayAddress, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._transport = transport
         port = "" if address.port is None else f":{address.port}"
         self._url = f"{address.scheme.removeprefix('sms+')}://{address.host}{port}{address.path or '/'}"
         self._token = address.password
@@ -31,7 +32,7 @@ class SmsNotifier:
         headers = {} if self._token is None else {"authorization": f"Bearer {self._token}"}
         body = {"id": message.id, "to": message.to, "from": self._sender, "text": message.text}
         try:
-            async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=SECONDS, trust_env=False, transport=self._transport) as client:
                 answer = await client.post(self._url, json=body, headers=headers)
         except httpx.HTTPError as error:
             raise Unavailable(f"the SMS gateway did not answer: {type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""Messages go through real servers: SMTP by aiosmtpd, an SMS gateway and FCM as HTTP servers, and a file."""
+"""Messages go through real servers: SMTP by aiosmtpd, an SMS gateway and FCM as HTTP servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from shared.adapters.notifiers.choosing import notifiers
-from shared.adapters.notifiers.file import FILE, FileNotifier
 from shared.core.settings import InvalidSettings, Settings
 from shared.ports.documents import Unavailable
 from shared.ports.notifier import Message, MessageRefused, Notifier
@@ -204,16 +203,10 @@ async def test_a_refused_push(tmp_path: Path, code: int, error: str, expected: t
             await push.send(MESSAGE)
 
 
-async def test_a_channel_without_a_gateway_and_its_file(tmp_path: Path) -> None:
-    """Without a setting a message waits; the simulator of `up` appends it to a file that only its owner reads."""
+async def test_a_channel_without_a_gateway() -> None:
+    """Without a setting a message waits."""
     with pytest.raises(Unavailable, match="LASTRO_EMAIL"):
         await notifiers(Settings())["email"].send(MESSAGE)
-    for _ in range(2):
-        await FileNotifier("email", tmp_path).send(MESSAGE)
-    file = tmp_path / FILE
-    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-    assert lines == [{"channel": "email", **MESSAGE._asdict()}] * 2
-    assert file.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
