@@ -388,9 +388,9 @@ class HostileRail(PixHttpRail):
 
         await self._servers.write(object(), write, _away, _away)
 
-    async def remove_charge(self, reference: str) -> None:
+    async def remove_charge(self, reference: str, *, is_due: bool = False) -> None:
         async def write() -> None:
-            await self._rail.remove_charge(reference)
+            await self._rail.remove_charge(reference, is_due=is_due)
 
         await self._servers.write(object(), write, _away, _away)
 

@@ -3,6 +3,7 @@
 | path | |
 |---|---|
 | PUT, PATCH, GET `/cob/{txid}` · GET `/cob` | immediate charges: create, change or remove, read, list |
+| PUT, PATCH, GET `/cobv/{txid}` · GET `/cobv` | charges with a due date: the same |
 | GET `/pix` · GET `/pix/{endToEndId}` | received payments |
 | PUT, GET `/pix/enviados/{endToEndId}` · GET `/pix/enviados` | payments out: order, read, list |
 | GET `/dict/{chave}` | whether there is a key, with the limits of DICT |
@@ -10,7 +11,8 @@
 | GET `/infraction-reports/{id}` · POST `/infraction-reports/{id}/close` | a report of fraud: its state, the decision |
 | PUT, GET, DELETE `/webhook/{chave}` | the URL at which payments are reported |
 | POST `/oauth/token` | an access token (client credentials), which the paths above need if a client is set |
-| GET `/qr/{location}` · GET `/jwks` | the terms of a charge for the payer's bank, as a JWS; the key of its signature |
+| GET `/qr/{location}` · GET `/qr/cobv/{location}` | the terms of a charge for the payer's bank, as a JWS |
+| GET `/jwks` | the key of its signature |
 | POST `/payments` | pays a BR Code as a stranger's bank does |
 | POST `/returns` | returns a payment out, or a part of it, as its receiver's bank does |
 | POST `/frauds` | reports a payment as a fraud, or withdraws such a report |
@@ -39,6 +41,7 @@ from embedded.simulators.callbacks import HttpPost, Post, Reporter, Sleep
 from embedded.simulators.journal import ChargeJournal
 from embedded.simulators.pix_answers import problem_answer
 from embedded.simulators.pix_dict import Directory
+from embedded.simulators.pix_due import DueCharges
 from embedded.simulators.pix_frauds import Closing, FraudOrder, SimulatedFraud
 from embedded.simulators.pix_model import (
     MAX_CHARGES,
@@ -61,6 +64,7 @@ from embedded.simulators.routing import Answer, Routes, with_fault
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import MAX_LOCATION, BrCode, InvalidBrCode, parse_br_code
 from shared.adapters.pix.payments import SENT_MEMBER
+from shared.core.business_days import day_in_sao_paulo
 from shared.core.clock import Clock, format_time, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
 
@@ -69,7 +73,7 @@ PAGE_SIZE: Final = 100
 _ISPB: Final = "99999004"
 _ALPHANUMERIC: Final = string.ascii_letters + string.digits
 _LOCATION_LENGTH: Final = 22
-_SCOPE: Final = "cob.write cob.read pix.write pix.read webhook.write webhook.read"
+_SCOPE: Final = "cob.write cob.read cobv.write cobv.read pix.write pix.read webhook.write webhook.read"
 CALLBACK_PATH: Final = "/pix"
 """What a provider adds to the URL of a webhook (API Pix)."""
 FRAUD_PATH: Final = "/med"
@@ -113,6 +117,7 @@ class PixSimulator:
             self._state, clock, self.sent_reporter, sleep, self._store_sent, self._arrive, self._return_id
         )
         self._directory = Directory(clock)
+        self._due = DueCharges(self._state, clock, self._new_location, self._store_charge)
         self._returns = Returns(clock, self._made, _ISPB)
         self.returns_reporter = Reporter(secret, clock, post, sleep, self._return_callback, self._return_reported)
         self._frauds: dict[str, SimulatedFraud] = {}
@@ -122,7 +127,8 @@ class PixSimulator:
     def _all_routes(self) -> Routes:
         answers: dict[str, dict[str, Answer]] = {
             r"/cob/([^/]+)": {"PUT": self._put_charge, "PATCH": self._patch_charge, "GET": self._get_charge},
-            r"/(cob)": {"GET": self._list_charges},
+            r"/(cobv?)": {"GET": self._list_charges},
+            r"/cobv/([^/]+)": {"PUT": self._due.put, "PATCH": self._due.patch, "GET": self._get_due_charge},
             r"/pix/enviados/([^/]+)": {"PUT": self._sent.put, "GET": self._sent.get},
             r"/pix/(enviados)": {"GET": self._list_sent},
             r"/dict/([^/]+)": {"GET": self._directory.get},
@@ -135,7 +141,7 @@ class PixSimulator:
                 "DELETE": self._delete_webhook,
             },
             r"/oauth/(token)": {"POST": self._access.issue},
-            r"/qr/([^/]+)": {"GET": self._payload},
+            r"/qr/((?:cobv/)?[^/]+)": {"GET": self._payload},
             r"/(jwks)": {"GET": self._jwks},
             r"/(payments)": {"POST": self._pay},
             r"/(returns)": {"POST": self._sent.give_back},
@@ -195,11 +201,11 @@ class PixSimulator:
             return problem_answer(400, "CobOperacaoInvalida", first_error(error))
         known = self._state.charges.get(txid)
         if known is not None:
-            if (known.original, known.key) != (wanted.valor.original, wanted.chave):
+            if (known.original, known.key, known.due) != (wanted.valor.original, wanted.chave, None):
                 return problem_answer(409, "CobOperacaoInvalida", "There is another charge of this txid.")
             return json_response(200, known.shown())
-        location = f"{self._host}{self._prefix}/qr/{self._made(_LOCATION_LENGTH)}"
-        if len(location) > MAX_LOCATION:
+        location = self._new_location("qr")
+        if location is None:
             return problem_answer(
                 500, "ErroInternoDoServidor", f"{self._host} is too long for the location of a BR Code."
             )
@@ -225,7 +231,7 @@ class PixSimulator:
             wanted = Revision.model_validate_json(request.body)
         except ValidationError as error:
             return problem_answer(400, "CobOperacaoInvalida", first_error(error))
-        charge = self._state.charges.get(txid)
+        charge = self._immediate(txid)
         if charge is None:
             return problem_answer(404, "CobNaoEncontrado", "There is no charge of this txid.")
         if charge.status != "ATIVA":
@@ -246,14 +252,37 @@ class PixSimulator:
         return json_response(200, charge.shown())
 
     async def _get_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
-        charge = self._state.charges.get(txid)
+        charge = self._immediate(txid)
         if charge is None:
             return problem_answer(404, "CobNaoEncontrado", "There is no charge of this txid.")
         return json_response(200, {**charge.shown(), "pix": self._payments_of(txid)})
 
-    async def _list_charges(self, _name: str, request: HttpRequest) -> HttpResponse:
-        charges = [(charge.created, charge.shown()) for charge in self._state.charges.values()]
-        return self._page(request, "cobs", charges)
+    async def _get_due_charge(self, txid: str, _request: HttpRequest) -> HttpResponse:
+        return self._due.get(txid, self._payments_of)
+
+    async def _list_charges(self, kind: str, request: HttpRequest) -> HttpResponse:
+        """List the charges of a kind, of one debtor or in one status if the query says so."""
+        query = dict(parse_qsl(request.query))
+        problem = "CobVConsultaInvalida" if kind == "cobv" else "CobConsultaInvalida"
+        if "cpf" in query and "cnpj" in query:
+            return problem_answer(400, problem, "A list is of one debtor: send cpf or cnpj.")
+        shown = [(one.created, one.shown()) for one in self._state.charges.values() if one.kind == kind]
+        charges = [
+            (created, document)
+            for created, document in shown
+            if query.get("status") in (None, document["status"])
+            and all(query.get(name) in (None, document.get("devedor", {}).get(name)) for name in ("cpf", "cnpj"))
+        ]
+        return self._page(request, "cobs", charges, problem)
+
+    def _immediate(self, txid: str) -> SimulatedCharge | None:
+        charge = self._state.charges.get(txid)
+        return None if charge is None or charge.due is not None else charge
+
+    def _new_location(self, path: str) -> str | None:
+        """Return a new location, or None when the host is too long for one."""
+        location = f"{self._host}{self._prefix}/{path}/{self._made(_LOCATION_LENGTH)}"
+        return location if len(location) <= MAX_LOCATION else None
 
     # Payments
 
@@ -279,7 +308,13 @@ class PixSimulator:
         ]
         return self._page(request, SENT_MEMBER, payments)
 
-    def _page(self, request: HttpRequest, name: str, found: list[tuple[str, dict[str, Any]]]) -> HttpResponse:
+    def _page(
+        self,
+        request: HttpRequest,
+        name: str,
+        found: list[tuple[str, dict[str, Any]]],
+        problem: str = "PixConsultaInvalida",
+    ) -> HttpResponse:
         """Return a page of what happened from `inicio` to `fim`, oldest first."""
         query = dict(parse_qsl(request.query))
         try:
@@ -287,13 +322,9 @@ class PixSimulator:
             page = int(query.get("paginacao.paginaAtual", "0"))
             size = int(query.get("paginacao.itensPorPagina", str(PAGE_SIZE)))
         except (KeyError, ValueError, OverflowError):
-            return problem_answer(
-                400, "ConsultaInvalida", "inicio and fim are times; the page and its size are numbers."
-            )
+            return problem_answer(400, problem, "inicio and fim are times; the page and its size are numbers.")
         if page < 0 or not 1 <= size <= 1000:
-            return problem_answer(
-                400, "ConsultaInvalida", "A page has 1 to 1000 items, and its number is not negative."
-            )
+            return problem_answer(400, problem, "A page has 1 to 1000 items, and its number is not negative.")
         inside = [document for time, document in sorted(found, key=lambda one: one[0]) if since <= time <= until]
         paging = {
             "paginaAtual": page,
@@ -320,7 +351,8 @@ class PixSimulator:
         txid = self._state.locations.get(code.location or "")
         if txid is not None:
             charge = self._state.charges[txid]
-            original = charge.original if amount is None else pix.format_amount(amount)
+            today = day_in_sao_paulo(self._clock.now())
+            original = charge.payable(today) if amount is None else pix.format_amount(amount)
             payment = await self._receive(charge, original, fault)
         elif code.key in self._state.webhooks:
             amount = amount or code.amount
@@ -555,15 +587,18 @@ class PixSimulator:
     def _webhook(self, key: str, url: str) -> HttpResponse:
         return json_response(200, {"webhookUrl": url, "chave": key, "criacao": format_time(self._clock.now())})
 
-    async def _payload(self, id: str, _request: HttpRequest) -> HttpResponse:
+    async def _payload(self, id: str, request: HttpRequest) -> HttpResponse:
         """Return the terms of a charge, signed; 410 when the charge has expired or was removed."""
         txid = self._state.locations.get(f"{self._host}{self._prefix}/qr/{id}")
         if txid is None:
-            return problem_answer(404, "PayloadNaoEncontrado", "There is no charge at this location.")
+            return problem_answer(404, "CobPayloadNaoEncontrado", "There is no charge at this location.")
         charge, now = self._state.charges[txid], self._clock.now()
         if charge.status == "REMOVIDA_PELO_USUARIO_RECEBEDOR" or charge.has_expired(now):
-            return problem_answer(410, "PayloadIndisponivel", "The charge was removed or has expired.")
-        signed = self._payload_key.sign(charge.payload(now), f"https://{self._host}{self._prefix}/jwks")
+            return problem_answer(410, "CobPayloadNaoEncontrado", "The charge was removed or has expired.")
+        day = self._due.payment_day(charge, request)
+        if isinstance(day, HttpResponse):
+            return day
+        signed = self._payload_key.sign(charge.payload(now, day), f"https://{self._host}{self._prefix}/jwks")
         return HttpResponse(200, {"content-type": "application/jose"}, signed.encode())
 
     async def _jwks(self, _name: str, _request: HttpRequest) -> HttpResponse:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
 
 from shared.adapters.pix import formats as pix
 from shared.adapters.pix.br_code import dynamic_code
+from shared.adapters.pix.due_charges import read_charge
+from shared.core.business_days import day_in_sao_paulo
 from shared.core.clock import format_time, parse_time
+from shared.core.due_terms import DueTerms, last_day, payable
 from shared.core.money import Amount
 
 Fault = Literal["late", "twice", "never", "wrong_amount", "out_of_order"]
@@ -25,6 +29,15 @@ SentStatus = Literal["EM_PROCESSAMENTO", "REALIZADO", "NAO_REALIZADO"]
 
 NAME: Final = "Lastro Pagamentos"
 CITY: Final = "SAO PAULO"
+RECEIVER: Final = {
+    "nome": NAME,
+    "cnpj": "12ABC34501DE35",
+    "logradouro": "Rua do Simulador, 1",
+    "cidade": "São Paulo",
+    "uf": "SP",
+    "cep": "01000000",
+}
+"""The receiver of every charge (`recebedor`)."""
 LATE_SECONDS: Final = 5.0
 MAX_CHARGES: Final = 10_000
 MAX_FAULTS: Final = 1_000
@@ -149,9 +162,17 @@ class ReportFault(NamedTuple):
 NO_FAULT: Final = ReportFault(None, 0)
 
 
+class DueDate(TypedDict):
+    """What a charge with a due date has: its members `calendario`, `valor` and `devedor`, as they were sent."""
+
+    calendario: dict[str, Any]
+    valor: dict[str, Any]
+    devedor: dict[str, Any]
+
+
 @dataclass(slots=True)
 class SimulatedCharge:
-    """A charge (`cob`)."""
+    """An immediate charge (`cob`), or one with a due date (`cobv`)."""
 
     txid: str
     original: str
@@ -164,10 +185,31 @@ class SimulatedCharge:
     note: str | None = None
     status: Status = "ATIVA"
     revision: int = 0
+    due: DueDate | None = None
+
+    @property
+    def kind(self) -> Literal["cob", "cobv"]:
+        """The kind of the charge in the API Pix."""
+        return "cob" if self.due is None else "cobv"
+
+    def terms(self) -> DueTerms:
+        """Return the terms of a charge with a due date."""
+        assert self.due is not None, "an immediate charge has no due date"
+        return read_charge(self.due["calendario"], self.due["valor"])[1]
+
+    def payable(self, day: date) -> str:
+        """Return the amount to pay on a day in São Paulo, in the rail's text."""
+        if self.due is None:
+            return self.original
+        return pix.format_amount(payable(pix.parse_amount(self.original), self.terms(), day).final)
 
     def has_expired(self, now: datetime) -> bool:
         """Return whether the charge is active and its time has passed."""
-        return self.status == "ATIVA" and now >= parse_time(self.created) + timedelta(seconds=self.expires_in)
+        if self.status != "ATIVA":
+            return False
+        if self.due is not None:
+            return day_in_sao_paulo(now) > last_day(self.terms())
+        return now >= parse_time(self.created) + timedelta(seconds=self.expires_in)
 
     def shown(self, status: Status | None = None) -> dict[str, Any]:
         """Return the charge as the API shows it; `status` replaces its own."""
@@ -176,21 +218,31 @@ class SimulatedCharge:
             "revisao": self.revision,
             "status": status or self.status,
             "calendario": {"criacao": self.created, "expiracao": self.expires_in},
-            "loc": {"location": self.location, "tipoCob": "cob"},
+            "loc": {"location": self.location, "tipoCob": self.kind},
             "location": self.location,
             "valor": {"original": self.original},
             "chave": self.key,
             "pixCopiaECola": dynamic_code(self.location, NAME, CITY),
         }
+        if self.due is not None:
+            document["calendario"] = {"criacao": self.created, **self.due["calendario"]}
+            document |= {"valor": self.due["valor"], "devedor": self.due["devedor"], "recebedor": RECEIVER}
         if self.note is not None:
             document["solicitacaoPagador"] = self.note
         return document
 
-    def payload(self, now: datetime) -> dict[str, Any]:
-        """Return the charge's terms for the payer's bank (Manual de Padrões para Iniciação do Pix)."""
+    def payload(self, now: datetime, day: date) -> dict[str, Any]:
+        """Return the charge's terms for the payer's bank (Manual de Padrões para Iniciação do Pix), for a payment on a
+        day in São Paulo."""
         document: dict[str, Any] = self.shown()
         del document["loc"], document["location"], document["pixCopiaECola"]
-        document["calendario"]["apresentacao"] = format_time(now)
+        document["calendario"] = {**document["calendario"], "apresentacao": format_time(now)}
+        if self.due is not None:
+            parts = payable(pix.parse_amount(self.original), self.terms(), day)
+            amounts = {"multa": parts.fine, "juros": parts.interest, "abatimento": parts.rebate}
+            amounts |= {"desconto": parts.discount, "final": parts.final}
+            written = {name: pix.format_amount(amount) for name, amount in amounts.items() if amount}
+            document["valor"] = {"original": self.original, **written}
         return document
 
 

@@ -113,7 +113,7 @@ async def _open(scope: Context, deposit: DepositDocument, report_id: str, report
         "amount": amount,
         "amount_held": None,
         "currency": deposit["currency"],
-        "details": None if report.details is None else (await scope.secrets.seal([report.details]))[0],
+        "details": None if report.details is None else (await scope.secrets.seal([report.details], "payers"))[0],
         "reason": None,
         "analysis_due_at": format_time(scope.now + timedelta(days=ANALYSIS_DAYS)),
         "decided_at": None,

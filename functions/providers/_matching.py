@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from functions.providers._deposit import blocked_failure, end_as_failed
 from functions.providers._received import received_fact
-from functions.providers._revision import amounts_of, can_be_paid
+from functions.providers._revision import can_be_paid, changes_of_payment
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -87,19 +87,18 @@ async def _match_pix_charge(scope: Context, charge: PixChargeDocument, provider:
     # A closing does not wait for charges, so the account must still be as it was read.
     scope.expect(ACCOUNTS, account)
     mismatch: ReceiptMismatch | None = None
+    paid_at = receipt.paid_at or scope.now_text
+    changes = changes_of_payment(charge, receipt.amount, paid_at)
     if charge["end_to_end_id"] is not None:
         mismatch = "paid_twice"
-    elif not can_be_paid(charge, receipt.paid_at or scope.now_text):
+    elif not can_be_paid(charge, paid_at):
         mismatch = "charge_over"
-    elif receipt.amount not in amounts_of(charge):
+    elif changes is None:
         mismatch = "wrong_amount"
     else:
         mismatch = _account_mismatch(account)
     if mismatch is None:
-        paid: PixChargeChanges = {"end_to_end_id": receipt.id, "updated_at": scope.now_text}
-        if receipt.amount != charge["amount"]:
-            # The answer to a change was lost; the payer has seen the new amount.
-            paid["amount"] = receipt.amount
+        paid: PixChargeChanges = {**(changes or {}), "end_to_end_id": receipt.id, "updated_at": scope.now_text}
         scope.update(PIX_CHARGES, charge, **paid)
         owner = _Owner(charge["deposit_id"], provider, charge["account_id"], charge["correlation_id"])
         await _receive(scope, owner, charge["txid"], receipt, None)

@@ -12,9 +12,11 @@ from typing import Final
 from functions.providers._pix_charge import GRACE_SECONDS, is_overdue
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
+from shared.core.business_days import day_in_sao_paulo
 from shared.core.clock import format_time, parse_time
+from shared.core.due_terms import DueTerms, payable
 from shared.core.problems import Problem
-from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument, RevisionDocument
+from shared.records.pix_charges import PIX_CHARGES, PixChargeChanges, PixChargeDocument, RevisionDocument
 
 REVISING_SECONDS: Final = 60
 """How long a change that is asked for refuses another one: longer than the provider's answer takes."""
@@ -65,15 +67,31 @@ async def forget(ctx: Context, charge_id: str, revision: RevisionDocument) -> No
     await run_in_tenant_unit_of_work(ctx, ctx.tenant_id, cause_id, remove)
 
 
-def terms_of(revision: RevisionDocument) -> tuple[int, str | None, int | None]:
+def terms_of(revision: RevisionDocument) -> tuple[int, str | None, int | None, DueTerms | None]:
     """Return what a payer sees of a change."""
-    return revision["amount"], revision["description"], revision["expires_in"]
+    return revision["amount"], revision["description"], revision["expires_in"], revision.get("due")
 
 
-def amounts_of(charge: PixChargeDocument) -> frozenset[int]:
-    """Return the amounts, in minor units, that pay the charge: two while the outcome of a change is unknown."""
+def changes_of_payment(charge: PixChargeDocument, amount: int, paid_at: str) -> PixChargeChanges | None:
+    """Return what a payment changes in the terms of the charge, or None when its amount does not pay the charge.
+
+    `amount` is in minor units and `paid_at` is RFC 3339 in UTC. A charge with a due date is paid by what is payable on
+    that day in São Paulo. While the outcome of a change is unknown, a payment on its terms pays, too: the charge takes
+    the terms that the payer has seen.
+    """
     revising = charge.get("revising")
-    return frozenset({charge["amount"]} if revising is None else {charge["amount"], revising["amount"]})
+    if amount == _payable(charge["amount"], charge.get("due"), paid_at):
+        return {} if charge.get("due") is None else {"amount_paid": amount}
+    if revising is None or amount != _payable(revising["amount"], revising.get("due"), paid_at):
+        return None
+    changes: PixChargeChanges = {"amount": revising["amount"]}
+    if revising.get("due") is not None:
+        changes |= {"due": revising.get("due"), "expires_at": revising["expires_at"], "amount_paid": amount}
+    return changes
+
+
+def _payable(amount: int, terms: DueTerms | None, paid_at: str) -> int:
+    return amount if terms is None else payable(amount, terms, day_in_sao_paulo(parse_time(paid_at))).final
 
 
 def can_be_paid(charge: PixChargeDocument, paid_at: str) -> bool:

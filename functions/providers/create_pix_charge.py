@@ -9,6 +9,14 @@ from pydantic import Field, StringConstraints
 
 from events.charges import ChargeCreated
 from functions.providers._charge_owner import remember_charge
+from functions.providers._due_terms import (
+    DueRequest,
+    due_order,
+    require_portions,
+    require_terms,
+    sealed_debtor,
+    terms_of_request,
+)
 from functions.providers._pix_charge import MAX_SECONDS, PROVIDER, provider_id, require_amount
 from functions.providers._pix_charge_resource import PixCharge, pix_charge_resource
 from shared.context.context import Context
@@ -37,10 +45,14 @@ class CreatePixCharge(Command):
         description="Your id of the charge: 26 to 35 letters and digits, never used before. Without it, one is made.",
     )
     expires_in: Annotated[int, Field(ge=1, le=MAX_SECONDS)] | None = Field(
-        default=None, description="For how many seconds it can be paid. The default is one day."
+        default=None,
+        description="For how many seconds it can be paid. The default is one day. A charge with a due date has none.",
     )
     description: Description | None = Field(
         default=None, description="A text for the payer, whose bank shows its first 140 characters."
+    )
+    due: DueRequest | None = Field(
+        default=None, description="The due date and what belongs to it. Without it, the charge is immediate."
     )
 
 
@@ -49,6 +61,7 @@ class CreatePixCharge(Command):
     scope="pix:write",
     status=201,
     location="/v1/pix/charges/{result.txid}",
+    sensitive=True,
     problems=("unknown_reference", "currency_mismatch", "account_closed"),
 )
 async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge:
@@ -56,17 +69,17 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
 
     The charge is created at the provider, whose BR Code the response has. When the provider does not answer, the
     response is 503 `dependency_unavailable`: send the request again. The charge is `paid` when the provider has
-    reported a payment of exactly its amount and the ledger has recorded it.
+    reported a payment of exactly its amount and the ledger has recorded it. With a due date, that is the amount of the
+    day on which it was paid (the date in São Paulo), with fine, interest, rebate and discount.
     """
     require_method(ctx, PROVIDER)
     await _check(command, ctx)
+    expires_at = _expires_at(command, ctx)
     txid = command.txid or ctx.new_id("chg").partition("_")[2]
     charge_id = provider_id(ctx, txid)
     if await ctx.get(PIX_CHARGES, charge_id) is not None:
         raise _taken(txid)
     deposit_id = ctx.derived_id("dep", f"chg_{charge_id}", "pix charge")
-    expires_in = command.expires_in or DEFAULT_SECONDS
-    expires_at = format_time(ctx.now + timedelta(seconds=expires_in))
     payable = await _create_at_provider(ctx, command, txid, charge_id, deposit_id)
     charge: PixChargeDocument = {
         "id": charge_id,
@@ -88,12 +101,27 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
         "correlation_id": ctx.origin.correlation_id,
         "revision": 0,
         "revising": None,
+        "due": None if command.due is None else terms_of_request(command.due),
+        "debtor": None if command.due is None else await sealed_debtor(ctx, command.due.debtor),
+        "amount_paid": None,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,
     }
     ctx.insert(PIX_CHARGES, charge)
     ctx.emit(ChargeCreated(charge_id=txid, account_id=command.account_id, amount=command.amount, expires_at=expires_at))
-    return pix_charge_resource(charge, ctx.now_text)
+    return await pix_charge_resource(charge, ctx)
+
+
+def _expires_at(command: CreatePixCharge, ctx: Context) -> str:
+    """Return until when the charge can be paid. Raises Problem when its due date and terms do not fit."""
+    if command.due is None:
+        return format_time(ctx.now + timedelta(seconds=command.expires_in or DEFAULT_SECONDS))
+    if command.expires_in is not None:
+        detail = "A charge with a due date has `due.valid_days` and no `expires_in`."
+        raise Problem.at("validation_failed", "/expires_in", detail)
+    require_portions(command.due, command.amount.currency)
+    terms = terms_of_request(command.due)
+    return require_terms(command.amount.value, terms, ctx.now, ctx.now, ctx.rails[PROVIDER].max_amount)
 
 
 async def _check(command: CreatePixCharge, ctx: Context) -> None:
@@ -125,6 +153,7 @@ async def _create_at_provider(
         command.expires_in or DEFAULT_SECONDS,
         command.description,
         ctx.public_url(f"/v1/providers/{PROVIDER}/callbacks"),
+        None if command.due is None else due_order(command.due),
     )
     try:
         return await ctx.rails[PROVIDER].create_charge(order)

@@ -39,7 +39,8 @@ async def expire_pix_charges(_tick: Tick, ctx: Context) -> None:
             state = None
             if is_answering:
                 try:
-                    state = await ctx.rails[PROVIDER].charge_state(charge["id"])
+                    is_due = charge.get("due") is not None
+                    state = await ctx.rails[PROVIDER].charge_state(charge["id"], is_due=is_due)
                 except (Unavailable, RailRefused) as error:
                     ctx.log.warning("the PIX provider cannot be asked for overdue charges: %s", error)
                     is_answering = False

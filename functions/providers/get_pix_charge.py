@@ -11,4 +11,4 @@ from shared.functions.decorators import http_function
 @http_function("GET /v1/pix/charges/{txid}", scope="pix:read")
 async def get_pix_charge(txid: str, ctx: Context) -> PixCharge:
     """Retrieve a PIX charge."""
-    return pix_charge_resource(await find_pix_charge(ctx, txid), ctx.now_text)
+    return await pix_charge_resource(await find_pix_charge(ctx, txid), ctx)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from functions.providers._pix_charge_resource import PixCharge, pix_charge_resource
+from functions.providers._pix_charge_resource import PixCharge, pix_charge_resources
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import Identifier, Page, PeriodQuery
-from shared.http.pages import decode_cursor, make_page
+from shared.http.pages import decode_cursor, encode_cursor
 from shared.ports.documents import Place, Query
 from shared.records.pix_charges import PIX_CHARGES, PixChargeStatus
 
@@ -42,11 +42,8 @@ async def list_pix_charges(query: PixChargesQuery, ctx: Context) -> Page[PixChar
         limit=query.limit + 1,
     )
     found = await ctx.find(PIX_CHARGES, conditions)
-    return make_page(
-        ctx,
-        found,
-        query.limit,
-        in_force,
-        lambda charge: f"{charge['created_at']} {charge['id']}",
-        lambda charge: pix_charge_resource(charge, ctx.now_text),
-    )
+    listed = found[: query.limit]
+    following = None
+    if len(found) > query.limit:
+        following = encode_cursor(ctx, in_force, f"{listed[-1]['created_at']} {listed[-1]['id']}")
+    return Page(data=await pix_charge_resources(listed, ctx), next_cursor=following)

@@ -22,6 +22,7 @@ class RemovePixCharge(Command):
     "POST /v1/pix/charges/{txid}/remove",
     scope="pix:write",
     empty_body_is_object=True,
+    sensitive=True,
     problems=("illegal_state",),
 )
 async def remove_pix_charge(txid: str, command: RemovePixCharge, ctx: Context) -> PixCharge:
@@ -33,10 +34,10 @@ async def remove_pix_charge(txid: str, command: RemovePixCharge, ctx: Context) -
     del command
     charge = await find_pix_charge(ctx, txid)
     if charge["status"] == "removed":
-        return pix_charge_resource(charge, ctx.now_text)
+        return await pix_charge_resource(charge, ctx)
     require_active(ctx, charge)
     try:
-        await ctx.rails[PROVIDER].remove_charge(charge["id"])
+        await ctx.rails[PROVIDER].remove_charge(charge["id"], is_due=charge.get("due") is not None)
     except RailRefused as refusal:
         if refusal.code == CHARGE_OVER:
             raise Problem("illegal_state", f"The charge cannot be withdrawn: {refusal}") from None
@@ -51,4 +52,4 @@ async def remove_pix_charge(txid: str, command: RemovePixCharge, ctx: Context) -
             expires_at=charge["expires_at"],
         )
     )
-    return pix_charge_resource(removed, ctx.now_text)
+    return await pix_charge_resource(removed, ctx)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from shared.core.due_terms import DueTerms
 from shared.ports.documents import Unavailable
 
 
@@ -87,6 +88,22 @@ class FraudReport(NamedTuple):
     """What the payer's bank says."""
 
 
+class Debtor(NamedTuple):
+    """Who owes the amount of a charge with a due date."""
+
+    name: str
+    document_type: Literal["cpf", "cnpj"]
+    document_number: str
+    """The taxpayer number without punctuation."""
+
+
+class DueOrder(NamedTuple):
+    """What a charge with a due date has in addition to its amount."""
+
+    terms: DueTerms
+    debtor: Debtor
+
+
 class ChargeOrder(NamedTuple):
     """A charge to be created at a provider. The currency is the rail's own."""
 
@@ -95,11 +112,13 @@ class ChargeOrder(NamedTuple):
     amount: int
     """The amount in minor units."""
     expires_in: int
-    """For how many seconds it can be paid."""
+    """For how many seconds it can be paid. A charge with a due date has its own terms instead."""
     description: str | None
     """A text for the payer, or None. A rail may show only its beginning."""
     callback_url: str
     """The URL at which the provider reports the payment."""
+    due: DueOrder | None = None
+    """The due date and what belongs to it, or None for an immediate charge."""
 
 
 class PayableCharge(NamedTuple):
@@ -128,6 +147,8 @@ class ChargeRevision(NamedTuple):
     """For how many seconds after its creation it can be paid."""
     description: str | None
     """The new text for the payer."""
+    due: DueTerms | None = None
+    """The new terms of a charge with a due date, which also has an amount here; None for an immediate charge."""
 
 
 class ChargeState(NamedTuple):
@@ -191,8 +212,10 @@ class Rail(Protocol):
         """
         ...
 
-    async def remove_charge(self, reference: str) -> None:
+    async def remove_charge(self, reference: str, *, is_due: bool = False) -> None:
         """Withdraw a charge, which cannot be paid afterwards. A repeated command has no further effect.
+
+        `is_due` says whether it has a due date.
 
         Raises RailRefused, with the code CHARGE_OVER when the charge is paid, or Unavailable when the outcome is
         unknown.
@@ -231,8 +254,10 @@ class Rail(Protocol):
         """Whether there is a provider to send commands to."""
         ...
 
-    async def charge_state(self, reference: str) -> ChargeState | None:
+    async def charge_state(self, reference: str, *, is_due: bool = False) -> ChargeState | None:
         """Return what the provider knows of a charge of ours, or None when it does not know it.
+
+        `is_due` says whether the charge has a due date.
 
         Raises RailRefused, or Unavailable when the provider does not answer.
         """

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol, get_args
 
-Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers"]
+Purpose = Literal["signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers", "payers"]
 """The content of a field: the secret of a signing key; personal data; a stored response with either, or the secret of a
-client until the realm has it; the secret that signs webhooks; or the receiver of a payment over a rail.
+client until the realm has it; the secret that signs webhooks; the receiver of a payment over a rail; or what providers
+know of those who pay: the debtor of a charge, and what a bank says of a fraud.
 
 If each purpose has its own key, the access of a domain can be limited to the purposes that it needs.
 """

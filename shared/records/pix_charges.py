@@ -6,19 +6,32 @@ from typing import Any, Final, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from shared.core.due_terms import DueTerms
 from shared.ports.documents import Collection, Document, Index
 
 PixChargeStatus = Literal["active", "paid", "removed", "expired"]
 
 
+class DebtorDocument(TypedDict):
+    """Who owes the amount of a charge with a due date. `name` and `document_number` are sealed for the tenant."""
+
+    name: str
+    document_type: Literal["cpf", "cnpj"]
+    document_number: str
+
+
 class RevisionDocument(TypedDict):
-    """A change of a charge that the provider is asked for. `requested_at` is when it was asked for the first time."""
+    """A change of a charge that the provider is asked for. `requested_at` is when it was asked for the first time.
+
+    `due` has the terms of a charge with a due date.
+    """
 
     amount: int
     description: str | None
     expires_in: int | None
     expires_at: str
     requested_at: str
+    due: NotRequired[DueTerms | None]
 
 
 class PixChargeDocument(Document):
@@ -29,8 +42,9 @@ class PixChargeDocument(Document):
     will have; `end_to_end_id` is the payment's, as soon as the provider has reported it: the charge is `paid` when that
     deposit is settled. `correlation_id` is the id of the request, which the provider's callback does not contain.
     `revision` counts the changes since the creation. `revising` is a change whose outcome at the provider is not known
-    yet, or None: a payment on either terms pays the charge. Documents of earlier versions do not have the fields that
-    are not required.
+    yet, or None: a payment on either terms pays the charge. `due` has the terms of a charge with a due date, `debtor`
+    who owes it, and `amount_paid` what was paid of it; all three are None for an immediate charge. Documents of earlier
+    versions do not have the fields that are not required.
     """
 
     txid: str
@@ -49,6 +63,9 @@ class PixChargeDocument(Document):
     correlation_id: str
     revision: NotRequired[int]
     revising: NotRequired[RevisionDocument | None]
+    due: NotRequired[DueTerms | None]
+    debtor: NotRequired[DebtorDocument | None]
+    amount_paid: NotRequired[int | None]
     created_at: str
     updated_at: str
 
@@ -64,6 +81,8 @@ class PixChargeChanges(TypedDict, total=False):
     end_to_end_id: str | None
     revision: int
     revising: RevisionDocument | None
+    due: DueTerms | None
+    amount_paid: int | None
     updated_at: str
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
 import pytest_asyncio
 
+from shared.core.business_days import day_in_sao_paulo
+from shared.core.clock import format_time
 from tests.contract.calling import Client, Deployment, Pair, brl, eventually, in_status, new_pair
 from tests.contract.wire import Answer
 
@@ -208,3 +211,39 @@ async def test_the_picture_comes_over_http(pair: Pair) -> None:
     answer = await pair.client.get(f"{CHARGES}/{made['txid']}/qr.png")
     assert (answer.status, answer.header("content-type")) == (200, "image/png")
     assert answer.body.startswith(b"\x89PNG")
+
+
+async def test_a_charge_with_a_due_date_is_paid(deployment: Deployment, pair: Pair) -> None:
+    """The payer's bank reads the amount of today with its parts at the location, pays it, and the account is credited;
+    neither the facts nor the journal of the ledger name the debtor."""
+    client, before = pair.client, await balance(pair.client, pair.payee)
+    due_date = day_in_sao_paulo(deployment.clock.now()) + timedelta(days=20)
+    due = {
+        "date": due_date.isoformat(),
+        "debtor": {"name": "Ana Lima", "document": {"type": "cpf", "number": "11144477735"}},
+        "fine": {"basis_points": 200},
+        "interest": {"basis_points": 100, "per": "month"},
+        "rebate": {"amount": brl(34)},
+        "discounts": [{"basis_points": 1_000, "until": due_date.isoformat()}],
+    }
+    made = await client.made(CHARGES, {"account_id": pair.payee, "amount": brl(1_234), "due": due})
+    assert made["due"]["amount_payable"] == brl(1_234 - 34 - 123)
+    terms = await deployment.wire.send("GET", "/" + made["location"].partition("/")[2])
+    document = jwt.decode(terms.body.decode(), options={"verify_signature": False})
+    assert document["valor"] == {"original": "12.34", "abatimento": "0.34", "desconto": "1.23", "final": "10.77"}
+    assert (document["devedor"]["nome"], document["calendario"]["dataDeVencimento"]) == ("Ana Lima", due["date"])
+    assert (await pay(deployment, made, amount=brl(1_234))).status == 202
+    await eventually(client, SUSPENSE, lambda page: bool(page["data"]))
+    assert await client.read(f"{CHARGES}/{made['txid']}") == made
+    assert (await pay(deployment, made)).status == 202
+    paid = await in_status(client, f"{CHARGES}/{made['txid']}", "paid")
+    assert paid["due"]["amount_payable"] == brl(1_077)
+    await credited(client, pair.payee, before + 1_077)
+    period = {
+        "provider": "pix",
+        "from": made["created_at"],
+        "to": format_time(deployment.clock.now() + timedelta(days=1)),
+    }
+    begun = await client.made("/v1/reconciliations", period)
+    done = await in_status(client, f"/v1/reconciliations/{begun['id']}", "completed")
+    assert (done["matched"], done["unmatched"]) == (2, 0)

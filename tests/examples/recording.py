@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.adapters.providers.callback_signature import sign
+from shared.core.business_days import day_in_sao_paulo
 from shared.core.clock import format_time
 from shared.http.openapi import EXAMPLES_FILE
 from shared.http.operation import HttpOperation
@@ -36,11 +37,12 @@ Examples = dict[str, dict[str, Any]]
 """The recorded exchanges, by the operation's id."""
 
 _ID: Final = re.compile(r"\b([a-z]{3,4})[_-][0-9a-f]{32}\b")
+_DAY: Final = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _TRACE: Final = re.compile(r"\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b")
 _CHARGE: Final = re.compile(r"(?<=/charges/)[0-9a-f]{32}\b")
 _END_TO_END: Final = re.compile(r"\b[ED][0-9]{20}[A-Za-z0-9]{11}\b")
-_QR: Final = re.compile(r"(?<=/qr/)[A-Za-z0-9]{22}\b")
+_QR: Final = re.compile(r"(?:(?<=/qr/cobv/)|(?<=/qr/))[A-Za-z0-9]{22}\b")
 _REFERENCE: Final = re.compile(r"\b[A-Z2-7]{20}\b")
 _SETTLEMENT_FILE: Final = re.compile(r"(?s)9990000.*\r\n")
 _VARYING: Final = frozenset(
@@ -72,6 +74,7 @@ def shape(value: Any, name: str = "") -> Any:
     replaced = (
         (_ID, r"\1_<id>"),
         (_TIME, "<time>"),
+        (_DAY, "<day>"),
         (_TRACE, "<trace>"),
         (_CHARGE, "<txid>"),
         (_QR, "<qr>"),
@@ -221,12 +224,17 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     await in_status(client, path, "settled")
     await recorder.send(client, "GET", path)
     await eventually(client, f"/v1/accounts/{account}/balance", lambda balance: balance["posted"] == 20_000)
-    charge = await recorder.send(
-        client,
-        "POST",
-        "/v1/pix/charges",
-        {"account_id": account, "amount": brl(1_500), "expires_in": 3600, "description": "Order 1001"},
-    )
+    # The first request of an operation is its example: the charge with a due date has every field.
+    due = {
+        "date": (day_in_sao_paulo(deployment.clock.now()) + timedelta(days=30)).isoformat(),
+        "debtor": {"name": "Ana Souza", "document": {"type": "cpf", "number": "111.444.777-35"}},
+        "fine": {"basis_points": 200},
+        "interest": {"basis_points": 100, "per": "month"},
+    }
+    rent = {"account_id": account, "amount": brl(90_000), "description": "Rent", "due": due}
+    await recorder.send(client, "POST", "/v1/pix/charges", rent)
+    goods = {"account_id": account, "amount": brl(1_500), "expires_in": 3600, "description": "Order 1001"}
+    charge = await client.made("/v1/pix/charges", goods)
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}")
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}/qr.png")
     await recorder.send(client, "GET", "/v1/pix/charges?status=active&limit=10")

@@ -220,7 +220,7 @@ class _Rail(PixHttpRail):
         del reason
         assert self.decisions.setdefault(report_id, is_accepted) == is_accepted, "two decisions on one report"
 
-    async def remove_charge(self, reference: str) -> None:
+    async def remove_charge(self, reference: str, *, is_due: bool = False) -> None:
         if self.over.setdefault(reference, "removed") == "paid":
             raise RailRefused(CHARGE_OVER, "The charge is paid.")
 

@@ -240,9 +240,9 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     """With the role of a domain, only the purposes and secrets of that domain can be used."""
     await secrets.put(CALLBACK, b"1")
     await secrets.put("identity-signing-keys", b"1")
-    signing, personal, response, webhook, receiver = [
+    signing, personal, response, webhook, receiver, payer = [
         await secrets.seal(["a"], "ten_1", purpose)
-        for purpose in ("signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers")
+        for purpose in ("signing-secrets", "personal-data", "responses", "webhook-secrets", "receivers", "payers")
     ]
     log_in_as(domain, url, monkeypatch)
     async with adapter(url) as own:
@@ -258,6 +258,8 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
             "seal webhook": lambda: own.seal(["a"], "ten_1", "webhook-secrets"),
             "open receiver": lambda: own.open(receiver, "ten_1"),
             "seal receiver": lambda: own.seal(["a"], "ten_1", "receivers"),
+            "open payer": lambda: own.open(payer, "ten_1"),
+            "seal payer": lambda: own.seal(["a"], "ten_1", "payers"),
             "callback": lambda: own.get(CALLBACK),
             "identity": lambda: own.get("identity-signing-keys"),
             "put": lambda: own.put(CALLBACK, b"2"),
@@ -275,7 +277,7 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     further = {
         "notifications": {"open personal", "seal personal"},
         "payments": {"seal receiver"},
-        "providers": {"callback", "open receiver"},
+        "providers": {"callback", "open receiver", "open payer", "seal payer", *responses},
         "tenants": {"seal signing", *responses},
         "users": {"open personal", "seal personal", "rewrap", "index", *responses},
         "webhooks": {"open webhook", "seal webhook", *responses},

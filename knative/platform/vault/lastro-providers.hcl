@@ -14,3 +14,23 @@ path "secret/data/lastro/providers/+/callback-secret" {
 path "transit/decrypt/lastro-receivers" {
   capabilities = ["update"]
 }
+
+# Stores the debtors of charges, and the texts of reports of fraud.
+path "transit/encrypt/lastro-payers" {
+  capabilities = ["update"]
+}
+
+# Shows them to their tenant.
+path "transit/decrypt/lastro-payers" {
+  capabilities = ["update"]
+}
+
+# Stores responses for retries of a request.
+path "transit/encrypt/lastro-responses" {
+  capabilities = ["update"]
+}
+
+# Repeats a stored response.
+path "transit/decrypt/lastro-responses" {
+  capabilities = ["update"]
+}

@@ -1,4 +1,5 @@
-"""The PIX rail over HTTP: immediate charges (`cob`) of the API Pix of Banco Central do Brasil.
+"""The PIX rail over HTTP: the charges of the API Pix of Banco Central do Brasil, immediate (`cob`) and with a due date
+(`cobv`).
 
 Without an answer the outcome is unknown: the rail reads the charge by its id, and raises Unavailable when that is not
 answered either. It is never a refusal. A retry is safe, because the platform chooses the id of a charge and the
@@ -102,32 +103,42 @@ class PixHttpRail(Adapter):
         await self._put_charge(reference, charge)
 
     async def create_charge(self, order: ChargeOrder) -> PayableCharge:
-        """Create an immediate charge (`cob`). See shared.ports.rail.Rail.
+        """Create an immediate charge (`cob`), or one with a due date (`cobv`). See shared.ports.rail.Rail.
 
         The payer sees the first 140 characters of the description.
         """
         self._require_provider()
         await self._set_webhook(order.callback_url)
-        charge = self._charge(order.amount, order.expires_in)
+        if order.due is None:
+            charge = self._charge(order.amount, order.expires_in)
+        else:
+            from shared.adapters.pix.due_charges import due_charge
+
+            charge = {**due_charge(order.amount, order.due), "chave": self._key}
         if order.description:
             charge["solicitacaoPagador"] = _note(order.description)
-        answer = await self._put_charge(order.reference, charge)
+        answer = await self._put_charge(order.reference, charge, is_due=order.due is not None)
         return _payable(charge, answer)
 
     async def revise_charge(self, revision: ChargeRevision) -> None:
-        """Change an active charge (`PATCH /cob/{txid}`). See shared.ports.rail.Rail."""
+        """Change an active charge (`PATCH /cob/{txid}`, `PATCH /cobv/{txid}`). See shared.ports.rail.Rail."""
         change: dict[str, Any] = {}
-        if revision.amount is not None:
+        if revision.due is not None:
+            from shared.adapters.pix.due_charges import calendar_and_value
+
+            assert revision.amount is not None, "the terms of a charge with a due date include its amount"
+            change = calendar_and_value(revision.amount, revision.due)
+        elif revision.amount is not None:
             change["valor"] = {"original": format_amount(revision.amount)}
         if revision.expires_in is not None:
             change["calendario"] = {"expiracao": revision.expires_in}
         if revision.description is not None:
             change["solicitacaoPagador"] = _note(revision.description)
-        await self._patch_charge(revision.reference, change)
+        await self._patch_charge(revision.reference, change, is_due=revision.due is not None)
 
-    async def remove_charge(self, reference: str) -> None:
-        """Remove a charge (`PATCH /cob/{txid}`). See shared.ports.rail.Rail."""
-        await self._patch_charge(reference, {"status": REMOVED})
+    async def remove_charge(self, reference: str, *, is_due: bool = False) -> None:
+        """Remove a charge (`PATCH /cob/{txid}`, `PATCH /cobv/{txid}`). See shared.ports.rail.Rail."""
+        await self._patch_charge(reference, {"status": REMOVED}, is_due=is_due)
 
     async def request_return(self, order: ReturnOrder) -> ReturnState:
         """Return a payment, or a part of it (`PUT /pix/{e2eid}/devolucao/{id}`). See shared.ports.rail.Rail.
@@ -186,10 +197,11 @@ class PixHttpRail(Adapter):
         verify(secret, headers, body, now, window_seconds)
         return read_reports(body)
 
-    async def charge_state(self, reference: str) -> ChargeState | None:
-        """Return what the provider knows of a charge (`GET /cob/{txid}`). See shared.ports.rail.Rail."""
+    async def charge_state(self, reference: str, *, is_due: bool = False) -> ChargeState | None:
+        """Return what the provider knows of a charge (`GET /cob/{txid}`, `GET /cobv/{txid}`). See
+        shared.ports.rail.Rail."""
         self._require_provider()
-        answer = await self._send("GET", f"/cob/{reference}")
+        answer = await self._send("GET", _place(reference, is_due=is_due))
         if answer.status_code == 404:
             return None
         if not answer.is_success:
@@ -225,38 +237,40 @@ class PixHttpRail(Adapter):
             "chave": self._key,
         }
 
-    async def _put_charge(self, reference: str, charge: dict[str, Any]) -> httpx.Response:
+    async def _put_charge(self, reference: str, charge: dict[str, Any], *, is_due: bool = False) -> httpx.Response:
         """Create a charge, and return the answer that shows it. A charge that exists already is returned if it is the
         same."""
         unknown: OutcomeUnknown | None = None
         answer: httpx.Response | None = None
         try:
-            answer = await self._send("PUT", f"/cob/{reference}", charge)
+            answer = await self._send("PUT", _place(reference, is_due=is_due), charge)
         except OutcomeUnknown as error:
             unknown = error
         if answer is not None and answer.is_success:
             return answer
         # It may have been created; and some providers refuse a known id, even when the charge is the same.
-        present = await self._send("GET", f"/cob/{reference}")
+        present = await self._send("GET", _place(reference, is_due=is_due))
         if not present.is_success:
             raise unknown if answer is None and unknown is not None else _refused(answer or present)
-        if _member(present, "valor", "original") != charge["valor"]["original"]:
+        if _member(present, "valor", "original") != charge["valor"]["original"] or (
+            is_due and not _includes(_object(present), {name: charge[name] for name in ("calendario", "valor")})
+        ):
             raise RailRefused("txid", f"The provider has another charge of the id {reference}.")
         return present
 
-    async def _patch_charge(self, reference: str, change: dict[str, Any]) -> None:
+    async def _patch_charge(self, reference: str, change: dict[str, Any], *, is_due: bool) -> None:
         """Change a charge. The charge is read when the outcome is unknown, and when the change is refused: it may have
         been made by an earlier command whose answer was lost."""
         self._require_provider()
         unknown: OutcomeUnknown | None = None
         answer: httpx.Response | None = None
         try:
-            answer = await self._send("PATCH", f"/cob/{reference}", change)
+            answer = await self._send("PATCH", _place(reference, is_due=is_due), change)
         except OutcomeUnknown as error:
             unknown = error
         if answer is not None and answer.is_success:
             return
-        present = await self._send("GET", f"/cob/{reference}")
+        present = await self._send("GET", _place(reference, is_due=is_due))
         if not present.is_success:
             raise unknown or _refused(answer or present)
         document = _object(present)
@@ -348,16 +362,26 @@ def _return_state(answer: httpx.Response, amount: int | None) -> ReturnState:
     return state
 
 
+def _place(reference: str, *, is_due: bool) -> str:
+    """Return the path of a charge at the provider."""
+    return f"/{'cobv' if is_due else 'cob'}/{reference}"
+
+
 def _note(text: str) -> str:
     """Return the beginning of a text that the rail shows to the payer."""
     return text if len(text) <= MAX_NOTE else f"{text[: MAX_NOTE - 1]}…"
 
 
 def _includes(document: Any, change: Any) -> bool:
-    """Return whether a document has every member of a change, with the same values."""
-    if not isinstance(change, dict):
-        return bool(document == change)
-    return isinstance(document, dict) and all(_includes(document.get(name), value) for name, value in change.items())
+    """Return whether a document has every member of a change, with the same values. Some providers write a number of
+    the specification's schema as text."""
+    if isinstance(change, dict):
+        return isinstance(document, dict) and all(
+            _includes(document.get(name), value) for name, value in change.items()
+        )
+    if isinstance(change, list):
+        return isinstance(document, list) and len(document) == len(change) and all(map(_includes, document, change))
+    return document is not None and str(document) == str(change)
 
 
 def _payable(charge: dict[str, Any], answer: httpx.Response) -> PayableCharge:

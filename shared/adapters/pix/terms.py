@@ -6,13 +6,15 @@ the txid in the code do not count; those of the terms do. The terms are a JWS (R
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from shared.adapters.pix.formats import parse_amount
 from shared.adapters.pix.keys import key_kind
+from shared.core.business_days import day_begins
 from shared.core.clock import parse_time
+from shared.core.due_terms import last_payable_day
 from shared.ports.documents import Unavailable
 from shared.ports.outgoing import Outgoing
 from shared.ports.rail_payments import ReceiverRefused
@@ -101,11 +103,20 @@ def _verified(signed: bytes, keys: bytes) -> dict[str, Any]:
 
 
 def _check_time(calendar: Any, now: datetime) -> None:
-    """Raise ReceiverRefused when an immediate charge has expired; a due one has no `expiracao`."""
-    if not isinstance(calendar, dict) or "expiracao" not in calendar:
+    """Raise ReceiverRefused when the charge has expired, an immediate one or one with a due date.
+
+    The receiver's provider may show the terms of an expired charge.
+    """
+    if not isinstance(calendar, dict):
         return
     try:
-        until = parse_time(str(calendar["criacao"])) + timedelta(seconds=int(calendar["expiracao"]))
+        if "dataDeVencimento" in calendar:
+            due, valid_days = date.fromisoformat(calendar["dataDeVencimento"]), calendar["validadeAposVencimento"]
+            until = day_begins(last_payable_day(due, int(valid_days)) + timedelta(days=1))
+        elif "expiracao" in calendar:
+            until = parse_time(str(calendar["criacao"])) + timedelta(seconds=int(calendar["expiracao"]))
+        else:
+            return
     except (KeyError, TypeError, ValueError, OverflowError):
         raise _refused("do not say until when they can be paid") from None
     if now >= until:

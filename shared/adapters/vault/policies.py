@@ -50,6 +50,9 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_SIGNATURES,
         Right("{kv}/data/{prefix}/providers/+/callback-secret", ("read",), "Verifies the callbacks of providers."),
         _transit("decrypt", "receivers", "Orders payments over a rail at their providers."),
+        _transit("encrypt", "payers", "Stores the debtors of charges, and the texts of reports of fraud."),
+        _transit("decrypt", "payers", "Shows them to their tenant."),
+        *_RESPONSES,
     ),
     "statements": _SIGNATURES,
     "tenants": (

@@ -211,6 +211,9 @@ OTHER_KEY = PayloadKey()
         ({"status": "REMOVIDA_PELO_USUARIO_RECEBEDOR"}, "cannot be paid any more"),
         ({"calendario": {"criacao": "2020-01-01T00:00:00Z", "expiracao": 60}}, "have expired"),
         ({"calendario": {"expiracao": 60}}, "do not say until when"),
+        # Its last day was 30 December 2025; the tests begin on the 31st in São Paulo.
+        ({"calendario": {"dataDeVencimento": "2025-12-29", "validadeAposVencimento": 1}}, "have expired"),
+        ({"calendario": {"dataDeVencimento": "2025-12-29"}}, "do not say until when"),
         ({"chave": "no key"}, "have no PIX key"),
     ],
 )

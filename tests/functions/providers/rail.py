@@ -75,7 +75,7 @@ class RecordingRail(PixHttpRail):
         if self.outcome is not None:
             raise self.outcome
 
-    async def remove_charge(self, reference: str) -> None:
+    async def remove_charge(self, reference: str, *, is_due: bool = False) -> None:
         self.removed.add(reference)
         if self.outcome is not None:
             raise self.outcome
@@ -103,7 +103,7 @@ class RecordingRail(PixHttpRail):
     def is_configured(self) -> bool:
         return bool(self.unreported or self.removed or self.outcome)
 
-    async def charge_state(self, reference: str) -> ChargeState | None:
+    async def charge_state(self, reference: str, *, is_due: bool = False) -> ChargeState | None:
         if self.outcome is not None:
             raise self.outcome
         found = [one for one in self.unreported if one["txid"] == reference]
