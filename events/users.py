@@ -42,4 +42,3 @@ class UserClosed(UserEvent):
     """A user was closed, after all the user's accounts. This is final."""
 
     type: ClassVar[str] = "lastro.user.closed.v1"
-    terminal: ClassVar[bool] = True

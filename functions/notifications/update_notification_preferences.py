@@ -51,16 +51,20 @@ class UpdateNotificationPreferences(Command):
     )
 
 
-@http_function("PATCH /v1/users/{user_id}/notification-preferences", scope="users:write")
+@http_function("PATCH /v1/users/{user_id}/notification-preferences", scope="users:write", problems=("illegal_state",))
 async def update_notification_preferences(
     user_id: str, command: UpdateNotificationPreferences, ctx: Context
 ) -> NotificationPreferences:
     """Change how a user is told about payments.
 
     Without preferences a user gets no messages. Push notifications need the token of a device, and SMS a telephone
-    number.
+    number. The preferences of a closed user are removed and cannot be changed.
     """
     user = await ctx.required(USERS, user_id)
+    if user["status"] == "closed":
+        raise Problem("illegal_state", "The user is closed and gets no messages.")
+    # A user who is closed at the same time has preferences before that, which are then removed, or none.
+    ctx.expect(USERS, user)
     found = await ctx.get(NOTIFICATION_PREFERENCES, user_id) or _new(user_id, ctx)
     given = command.model_fields_set
     if "push_token" in given:

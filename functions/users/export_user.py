@@ -15,6 +15,7 @@ from shared.functions.decorators import http_function
 from shared.http.models import Resource, Time
 from shared.ports.documents import Collection, D, Query
 from shared.records.accounts import ACCOUNTS, AccountStatus
+from shared.records.notifications import NOTIFICATION_PREFERENCES, NotificationChannel, NotificationLocale
 from shared.records.users import USER_CHANGES, USERS
 
 _MOST_ITEMS: Final = 1000
@@ -29,12 +30,25 @@ class ExportedAccount(Resource):
     statement: str = Field(description="The path of its statement, which has the movements.")
 
 
+class ExportedPreferences(Resource):
+    """How the user is told about payments."""
+
+    locale: NotificationLocale = Field(description="The language of the messages.")
+    channels: list[NotificationChannel] = Field(description="The channels in use.")
+    push_token: str | None = Field(description="The token of the user's device. Null when none is registered.")
+    quiet_from: str | None = Field(description="When the quiet hours begin, `HH:MM`. Null without quiet hours.")
+    quiet_to: str | None = Field(description="When they end, `HH:MM`. Null without quiet hours.")
+
+
 class UserExport(Resource):
     """What the platform has about a user."""
 
     user: User = Field(description="The user, with the personal data.")
     changes: list[UserChange] = Field(description="The whole history of the user, oldest first.")
     accounts: list[ExportedAccount] = Field(description="All accounts of the user, oldest first.")
+    notification_preferences: ExportedPreferences | None = Field(
+        description="How the user is told about payments. Null when the user has no preferences."
+    )
     exported_at: Time = Field(description="When this was read.")
 
 
@@ -42,8 +56,8 @@ class UserExport(Resource):
 async def export_user(user_id: str, ctx: Context) -> UserExport:
     """Retrieve everything that the platform has about a user (LGPD, article 18).
 
-    The movements of the accounts are in their statements. A history or list of accounts of more than 1,000 items is
-    refused; read it page by page.
+    The movements of the accounts are in their statements; messages about payments repeat them. A history or list of
+    accounts of more than 1,000 items is refused; read it page by page.
     """
     require_own(ctx, user_id, user_id)
     user = await ctx.required(USERS, user_id)
@@ -61,7 +75,22 @@ async def export_user(user_id: str, ctx: Context) -> UserExport:
             )
             for account in accounts
         ],
+        notification_preferences=await _preferences(ctx, user_id),
         exported_at=ctx.now_text,
+    )
+
+
+async def _preferences(ctx: Context, user_id: str) -> ExportedPreferences | None:
+    found = await ctx.get(NOTIFICATION_PREFERENCES, user_id)
+    if found is None:
+        return None
+    token = found["push_token"]
+    return ExportedPreferences(
+        locale=found["locale"],
+        channels=found["channels"],
+        push_token=None if token is None else (await ctx.secrets.open([token]))[0],
+        quiet_from=found["quiet_from"],
+        quiet_to=found["quiet_to"],
     )
 
 

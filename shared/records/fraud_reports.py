@@ -42,6 +42,7 @@ class FraudReportChanges(TypedDict, total=False):
 
     status: FraudReportStatus
     amount_held: int | None
+    details: str | None
     reason: str | None
     decided_at: str | None
     updated_at: str

@@ -17,6 +17,7 @@ from events.payments.canceled import PaymentCanceled
 from events.payments.settled import PaymentSettled
 from events.rail_payments import BankTransferReturned, PixPaymentConfirmed, PixPaymentSent
 from events.sweeps import HoldExpired, SagaOverdue, Tick
+from events.users import UserClosed
 from events.webhooks import WebhookDeliveryDue
 from shared.adapters.providers.callback_signature import sign
 from shared.core.clock import SystemClock, format_time
@@ -451,7 +452,9 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "accounts/release_funds": _canceled,
     "ledger/post_transfer": lambda s: s.events["lastro.payment.capture_requested.v1"],
     "notifications/end_quiet_hours": _tick,
+    "notifications/forget_preferences": lambda s: _event(UserClosed(user_id=s.user)),
     "notifications/remove_notifications": _tick,
+    "notifications/rewrap_preferences": _tick,
     "notifications/notify": _settled,
     "notifications/send_notification": _notification_due,
     "operations/audit_day": _tick,
@@ -491,6 +494,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,
+    "providers/rewrap_fraud_reports": _tick,
     "users/rewrap_users": _tick,
     "webhooks/remove_deliveries": _tick,
     "webhooks/dispatch": lambda s: s.events["lastro.payment.created.v1"],

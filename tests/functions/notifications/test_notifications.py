@@ -15,9 +15,9 @@ from functions.notifications._quiet_hours import BRASILIA, end_of_quiet_hours
 from functions.notifications._templates import EVENTS, LOCALES, render
 from shared.core.clock import format_time
 from shared.core.envelope import Envelope
-from shared.ports.documents import Unavailable
+from shared.ports.documents import Query, Unavailable
 from shared.ports.notifier import CHANNELS, Channel, Message, MessageRefused
-from shared.records.notifications import NOTIFICATIONS
+from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATIONS
 from tests.harness import Harness
 
 ANA, RUI = "52998224725", "11144477735"
@@ -261,3 +261,15 @@ async def test_another_tenants_user_and_missing_scopes(harness: Harness) -> None
         assert (await harness.call(method, path_of(user), body, tenant="rival")).code == "not_found"
     assert (await harness.call("GET", path_of(user), scopes=["users:write"])).code == "insufficient_scope"
     assert (await harness.call("PATCH", path_of(user), {}, scopes=["users:read"])).code == "insufficient_scope"
+
+
+async def test_preferences_end_with_their_user(harness: Harness) -> None:
+    """The preferences of a user who is closed are removed, with the token of the device, and cannot be made again."""
+    user = await harness.user(ANA)
+    await prefer(harness, user, channels=["push"], push_token="device-of-ana")
+    assert (await harness.call("POST", f"/v1/users/{user['id']}/close")).status == 200
+    await harness.run_events()
+    assert not await harness.documents.find(NOTIFICATION_PREFERENCES, "acme", Query())
+    answer = await harness.call("PATCH", path_of(user), {"channels": ["email"]})
+    assert (answer.status, answer.code) == (409, "illegal_state")
+    assert (await harness.call("GET", path_of(user))).json["channels"] == []

@@ -11,10 +11,11 @@ import pytest
 from shared.ports.documents import Collection, Query
 from shared.records.accounts import ACCOUNTS
 from shared.records.idempotency import IDEMPOTENCY
+from shared.records.notifications import NOTIFICATION_PREFERENCES
 from shared.records.users import USER_CHANGES, USERS
 from tests.harness import Answer, Harness, operations
 
-PERSONAL = ("Ana Souza", "Ana Lima", "52998224725", "ana@example.test", "+5511987654321", "vip-7")
+PERSONAL = ("Ana Souza", "Ana Lima", "52998224725", "ana@example.test", "+5511987654321", "vip-7", "device-of-ana")
 
 
 async def erase(harness: Harness, user_id: str, **options: Any) -> Answer:
@@ -32,6 +33,8 @@ async def former(harness: Harness) -> str:
     await harness.pay(account, other, 1_000)
     await harness.run_events()
     await harness.call("PATCH", f"/v1/users/{user}", {"name": "Ana Lima"})
+    wanted = {"channels": ["push"], "push_token": "device-of-ana"}
+    await harness.call("PATCH", f"/v1/users/{user}/notification-preferences", wanted)
     await harness.call("POST", f"/v1/users/{user}/suspend", {"reason": "Ana Lima has asked for it"})
     await harness.call("POST", f"/v1/accounts/{account}/close")
     assert (await harness.call("POST", f"/v1/users/{user}/close")).status == 200
@@ -41,7 +44,7 @@ async def former(harness: Harness) -> str:
 async def readable(harness: Harness, tenant: str = "acme") -> str:
     """Return everything that is stored about users and their requests, with every sealed field opened."""
     found: list[str] = []
-    collections: tuple[Collection[Any, ...], ...] = (USERS, USER_CHANGES, IDEMPOTENCY)
+    collections: tuple[Collection[Any, ...], ...] = (USERS, USER_CHANGES, IDEMPOTENCY, NOTIFICATION_PREFERENCES)
     for collection in collections:
         for document in await harness.documents.find(collection, tenant, Query(limit=1000)):
             for value in document.values():
@@ -66,8 +69,16 @@ async def test_an_export_has_everything_about_a_user(harness: Harness) -> None:
     path = f"/v1/accounts/{account['id']}/statement"
     assert export["accounts"] == [{"id": account["id"], "currency": "BRL", "status": "closed", "statement": path}]
     assert len((await harness.call("GET", path)).json["data"]) == 2
+    preferences = {"channels": ["push"], "push_token": "device-of-ana", "quiet_from": None, "quiet_to": None}
+    assert export["notification_preferences"] == {"locale": "pt-BR", **preferences}
     person = await harness.call("GET", f"/v1/users/{user}/export", person=user)
     assert person.json == export
+
+
+async def test_an_export_of_a_user_without_preferences(harness: Harness) -> None:
+    """A user who has chosen no channel has no preferences in the export."""
+    user = (await harness.user())["id"]
+    assert (await harness.call("GET", f"/v1/users/{user}/export")).json["notification_preferences"] is None
 
 
 async def test_an_export_that_is_too_large_is_refused(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +99,7 @@ async def test_an_erased_user_has_no_personal_data(harness: Harness) -> None:
     user = await former(harness)
     before = await readable(harness)
     assert [text for text in PERSONAL if text not in before] == []
+    await harness.run_events()
     answer = await erase(harness, user)
     assert answer.status == 200
     gone = ("name", "document", "email", "phone", "metadata")

@@ -6,15 +6,46 @@ from pathlib import Path
 
 from events.sweeps import Tick
 from shared.adapters.files.keyfile import KeyFileSecrets
-from shared.ports.documents import Query
+from shared.core.clock import format_time
+from shared.ports.documents import Commit, Query
+from shared.records.fraud_reports import FRAUD_REPORTS, FraudReportDocument
+from shared.records.notifications import NOTIFICATION_PREFERENCES
 from shared.records.users import USER_CHANGES, USERS
 from tests.harness import Harness
 
+SWEEPS = ("users/rewrap_users", "notifications/rewrap_preferences", "providers/rewrap_fraud_reports")
+
 
 async def sweep(harness: Harness) -> None:
-    """Deliver one tick of the schedule."""
-    tick = harness.envelope(Tick(schedule="rewrap_users"))
-    assert (await harness.deliver("users/rewrap_users", tick)).status == 204
+    """Deliver one tick of each schedule."""
+    for operation in SWEEPS:
+        tick = harness.envelope(Tick(schedule=operation.partition("/")[2]))
+        assert (await harness.deliver(operation, tick)).status == 204
+
+
+def report(harness: Harness) -> FraudReportDocument:
+    """Return a stored report of fraud, whose details are not sealed yet."""
+    now = format_time(harness.clock.now())
+    return {
+        "id": "mrp_1",
+        "tenant_id": "acme",
+        "version": 1,
+        "status": "rejected",
+        "provider_id": "med-1",
+        "deposit_id": "dep_1",
+        "account_id": "acc_1",
+        "return_id": "ret_1",
+        "amount": 1,
+        "amount_held": 0,
+        "currency": "BRL",
+        "details": None,
+        "reason": None,
+        "analysis_due_at": now,
+        "decided_at": now,
+        "correlation_id": "req_1",
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 async def test_fields_get_the_newest_key_once(tmp_path: Path) -> None:
@@ -50,5 +81,35 @@ async def test_fields_get_the_newest_key_once(tmp_path: Path) -> None:
         again = await harness.documents.get(USERS, "acme", user)
         assert again is not None
         assert again["version"] == version
+    finally:
+        await harness.close()
+
+
+async def test_tokens_of_devices_and_details_of_fraud_get_the_newest_key(tmp_path: Path) -> None:
+    """After a rotation the tokens of devices and the details of reports of fraud have the new key and the same content;
+    a second run writes nothing."""
+    harness = await Harness.on_disk(tmp_path)
+    try:
+        secrets = harness.runtime.secrets
+        assert isinstance(secrets, KeyFileSecrets)
+        await harness.tenant()
+        user = (await harness.user())["id"]
+        wanted = {"channels": ["push"], "push_token": "device-of-ana"}
+        await harness.call("PATCH", f"/v1/users/{user}/notification-preferences", wanted)
+        (details,) = await secrets.seal(["golpe"], "acme")
+        stored = report(harness)
+        stored["details"] = details
+        await harness.documents.commit(Commit("acme", inserts=[(FRAUD_REPORTS, dict(stored))]))
+        key = secrets.rotate()
+        for _ in range(2):
+            await sweep(harness)
+            preferences = await harness.documents.get(NOTIFICATION_PREFERENCES, "acme", user)
+            found = await harness.documents.get(FRAUD_REPORTS, "acme", "mrp_1")
+            assert preferences is not None
+            assert found is not None
+            sealed = [str(preferences["push_token"]), str(found["details"])]
+            assert {text.split(":")[1] for text in sealed} == {key}
+            assert await secrets.open(sealed, "acme") == ["device-of-ana", "golpe"]
+            assert (preferences["version"], found["version"]) == (2, 2)
     finally:
         await harness.close()
