@@ -38,7 +38,7 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Print the messages that users get, with the values of an example."""
-    from functions.notifications._templates import EVENTS, LOCALES, render
+    from functions.notifications._templates import EVENTS, LOCALES, TemplateFailed, render
     from shared.ports.notifier import CHANNELS
 
     if role not in ("payer", "payee"):
@@ -48,7 +48,10 @@ def preview(
     for type in _chosen("event type", event, EVENTS):
         for each in _chosen("channel", channel, CHANNELS):
             for language in _chosen("locale", locale, LOCALES):
-                text = render(type, each, language, {**_SAMPLE, "role": role}, _NAME)
+                try:
+                    text = render(type, each, language, {**_SAMPLE, "role": role}, _NAME)
+                except TemplateFailed as failure:
+                    raise CliError(str(failure)) from None
                 if as_json:
                     named = {"event_type": type, "channel": each, "locale": language, "role": role}
                     found.append({**named, **text._asdict()})

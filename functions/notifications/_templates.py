@@ -28,6 +28,10 @@ EVENTS: Final = (
 )
 
 
+class TemplateFailed(Exception):
+    """A template cannot be rendered. The text names it, and says why."""
+
+
 class Text(NamedTuple):
     """The rendered title and text of a message. An SMS has an empty title."""
 
@@ -39,8 +43,8 @@ def render(type: str, channel: Channel, locale: str, facts: Mapping[str, str], n
     """Return the text of a message about an event of this type.
 
     `facts` has the `role` of the user (payer or payee), the `id` of the payment, refund or deposit, `amount` in minor
-    units, `currency`, `time` (RFC 3339) and `reason` (a failure's code, or ""). Raises KeyError for an event, channel
-    or locale without a template.
+    units, `currency`, `time` (RFC 3339) and `reason` (a failure's code, or ""). Raises TemplateFailed for a template
+    that does not exist, or cannot be rendered.
     """
     from babel.dates import format_date, format_time
     from babel.numbers import format_currency, get_currency_precision
@@ -54,9 +58,14 @@ def render(type: str, channel: Channel, locale: str, facts: Mapping[str, str], n
         "amount": format_currency(_decimal(facts["amount"], places), facts["currency"], locale=language),
         "time": f"{format_date(here, 'medium', language)}, {format_time(here, 'short', locale=language)}",
     }
-    template, environment = _templates(locale)[type][channel], _sandbox()
-    title = environment.from_string(template.get("title", "")).render(values)
-    return Text(_plain(title), _plain(environment.from_string(template["text"]).render(values), lines=True))
+    try:
+        template, environment = _templates(locale)[type][channel], _sandbox()
+        title = environment.from_string(template.get("title", "")).render(values)
+        text = environment.from_string(template["text"]).render(values)
+    except Exception as error:  # noqa: BLE001 - Jinja raises whatever an expression of the template raises
+        reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise TemplateFailed(f"the template of {type} for {channel} in {locale} cannot be rendered: {reason}") from None
+    return Text(_plain(title), _plain(text, lines=True))
 
 
 def _decimal(amount: str, places: int) -> Any:

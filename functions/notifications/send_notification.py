@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from events.notifications import NotificationDue, NotificationFailed, NotificationSent
 from functions.notifications._due import about
-from functions.notifications._templates import render
+from functions.notifications._templates import TemplateFailed, render
 from shared.context.context import Context
+from shared.core.problems import Problem
 from shared.functions.decorators import event_function
 from shared.ports.notifier import Message, MessageRefused
-from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATIONS, NotificationDocument
+from shared.records.notifications import (
+    NOTIFICATION_PREFERENCES,
+    NOTIFICATIONS,
+    NotificationChannel,
+    NotificationDocument,
+)
 from shared.records.users import USERS
 
 
@@ -17,7 +23,9 @@ async def send_notification(event: NotificationDue, ctx: Context) -> None:
     """Send the message, with the user's present name and address.
 
     When the gateway cannot be reached, the event is retried and then becomes a dead letter, whose replay sends the
-    message. A message that the gateway refuses has failed. A message of a user who is not told any more is not sent.
+    message. A message that the gateway refuses has failed; if the user's device is not registered any more, its token
+    is removed, and push notifications end. A message of a user who is not told any more is not sent. Raises Problem
+    `validation_failed` for a template that cannot be rendered: the event is a dead letter at once.
     """
     notification = await ctx.get(NOTIFICATIONS, event.notification_id)
     if notification is None or notification["status"] != "pending":
@@ -30,6 +38,8 @@ async def send_notification(event: NotificationDue, ctx: Context) -> None:
         await ctx.notifiers[notification["channel"]].send(message)
     except MessageRefused as refusal:
         _fail(notification, refusal.code, ctx)
+        if refusal.address_gone and notification["channel"] == "push":
+            await _forget_device(notification["user_id"], ctx)
         return
     ctx.update(NOTIFICATIONS, notification, status="sent", due_at=None, updated_at=ctx.now_text)
     ctx.emit(NotificationSent(**about(notification)))
@@ -48,8 +58,22 @@ async def _message(notification: NotificationDocument, ctx: Context) -> Message 
     if address is None:
         return "no_address"
     name, to = await ctx.secrets.open([user["name"], address])
-    title, text = render(notification["event_type"], channel, notification["locale"], notification["facts"], name)
+    try:
+        title, text = render(notification["event_type"], channel, notification["locale"], notification["facts"], name)
+    except TemplateFailed as failure:
+        raise Problem("validation_failed", f"{str(failure)[0].upper()}{str(failure)[1:]}.") from None
     return Message(notification["id"], to, title, text, notification["locale"])
+
+
+async def _forget_device(user_id: str, ctx: Context) -> None:
+    """Remove the token of a device that is not registered any more.
+
+    A token that the user has changed meanwhile stays: the commit then conflicts, and the message goes to the new one.
+    """
+    preferences = await ctx.get(NOTIFICATION_PREFERENCES, user_id)
+    if preferences is not None:
+        channels: list[NotificationChannel] = [channel for channel in preferences["channels"] if channel != "push"]
+        ctx.update(NOTIFICATION_PREFERENCES, preferences, push_token=None, channels=channels, updated_at=ctx.now_text)
 
 
 def _fail(notification: NotificationDocument, code: str, ctx: Context) -> None:

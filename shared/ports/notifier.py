@@ -24,11 +24,16 @@ class Message(NamedTuple):
 
 
 class MessageRefused(Exception):
-    """The gateway refuses the message permanently: the address does not exist, or it does not accept the message."""
+    """The gateway refuses the message permanently: the address does not exist, or it does not accept the message.
 
-    def __init__(self, code: str) -> None:
+    `address_gone` says that the address will never accept a message again, such as the token of a device from which the
+    application was removed.
+    """
+
+    def __init__(self, code: str, *, address_gone: bool = False) -> None:
         super().__init__(code)
         self.code = code
+        self.address_gone = address_gone
 
 
 class Notifier(Protocol):

@@ -60,10 +60,10 @@ class PushNotifier:
             return
         code = _error_code(answer)
         if answer.status_code == 404 or code in ("UNREGISTERED", "INVALID_ARGUMENT", "SENDER_ID_MISMATCH"):
-            raise MessageRefused((code or "not_found").lower())
+            raise MessageRefused((code or "not_found").lower(), address_gone=code == "UNREGISTERED")
         if answer.status_code == 401:
             self._token = ""
-        raise Unavailable(f"FCM answered {answer.status_code}")
+        raise Unavailable(f"FCM answered {answer.status_code} ({code})")
 
     async def _access_token(self, client: httpx.AsyncClient, account: dict[str, str]) -> str:
         now = time.time()

@@ -13,7 +13,7 @@ from tests.contract.calling import eventually, new_pair, running
 
 async def test_a_payment_is_told_by_every_channel(tmp_path: Path) -> None:
     """The payer of a payment gets one e-mail, SMS and push notification through the adapters' protocols; a request with
-    a platform token shows them, and no other request does."""
+    a platform token shows them, and no other request does. A device that is gone is removed."""
     async with running(tmp_path) as deployment:
         tenant, operator = await deployment.new_tenant(), await deployment.operator()
         pair = await new_pair(tenant)
@@ -38,6 +38,11 @@ async def test_a_payment_is_told_by_every_channel(tmp_path: Path) -> None:
         assert payment["id"] in shown["email"]["text"]
         lines = [json.loads(line) for line in (tmp_path / FILE).read_text("utf-8").splitlines()]
         assert sorted(line["channel"] for line in lines) == sorted(CHANNELS)
+        await operator.send("POST", "/simulators/push/faults", {"fault": "unregistered", "to": "device-1"})
+        await tenant.made("/v1/payments", pair.payment())
+        preferences = f"{user}/notification-preferences"
+        left = await eventually(tenant, preferences, lambda found: not found["has_push_token"])
+        assert left["channels"] == ["email", "sms"]
 
 
 async def test_nothing_is_made_before_the_first_message(tmp_path: Path) -> None:

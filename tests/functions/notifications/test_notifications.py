@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from events.notifications import NotificationDue, NotificationFailed, NotificationSent
 from events.sweeps import Tick
 from functions.notifications._quiet_hours import BRASILIA, end_of_quiet_hours
-from functions.notifications._templates import EVENTS, LOCALES, render
+from functions.notifications._templates import EVENTS, LOCALES, _templates, render
 from shared.core.clock import format_time
 from shared.core.envelope import Envelope
 from shared.ports.documents import Query, Unavailable
@@ -200,6 +200,68 @@ async def test_a_refused_message_has_failed(harness: Harness, gateways: dict[Cha
     await harness.run_events(times=2)
     (fact,) = harness.events_of(NotificationFailed)
     assert (fact.code, fact.channel, gateways["email"].calls) == ("smtp_550", "email", 1)
+
+
+async def test_a_device_that_is_not_registered_any_more(harness: Harness, gateways: dict[Channel, Gateway]) -> None:
+    """When the push service says that a device is gone, its token and the channel leave the user's preferences, and the
+    next payment is told by the other channels only; another refusal changes nothing."""
+    ana, rui, payer, payee = await people(harness)
+    await prefer(harness, rui, channels=[])
+    wanted = await prefer(harness, ana, channels=["push", "email"], push_token="device-1")
+    gateways["push"].error = MessageRefused("invalid_argument")
+    await harness.pay(payer, payee, 100)
+    await harness.run_events()
+    assert (await harness.call("GET", path_of(ana))).json == wanted
+    gateways["push"].error = MessageRefused("unregistered", address_gone=True)
+    await harness.pay(payer, payee, 100)
+    await harness.run_events(times=2)
+    left = (await harness.call("GET", path_of(ana))).json
+    assert left == wanted | {"channels": ["email"], "has_push_token": False}
+    await harness.pay(payer, payee, 100)
+    await harness.run_events()
+    assert (gateways["push"].calls, len(gateways["email"].accepted)) == (2, 3)
+    assert [fact.code for fact in harness.events_of(NotificationFailed)] == ["invalid_argument", "unregistered"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{{ nothing }}", "'nothing' is undefined"),
+        ("{{ name.__class__.__mro__ }}", "unsafe"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{% if %}", "Expected an expression"),
+    ],
+)
+async def test_a_template_that_fails(
+    text: str, reason: str, harness: Harness, gateways: dict[Channel, Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message whose template cannot be rendered is a dead letter at once, with the template and the reason; its
+    replay after the repair sends it."""
+    _, rui, payer, payee = await people(harness)
+    await prefer(harness, rui, channels=[])
+    settled = "lastro.payment.settled.v1"
+    with monkeypatch.context() as broken:
+        broken.setitem(_templates("pt-BR")[settled], "email", {"title": "", "text": text})
+        await harness.pay(payer, payee, 100)
+        await harness.run_events()
+    (lost,) = harness.undelivered
+    assert (lost.delivery.status, lost.delivery.headers["Kne-Code"]) == (422, "validation_failed")
+    detail = lost.delivery.headers["Kne-Detail"]
+    assert detail.startswith(f"The template of {settled} for email in pt-BR cannot be rendered: ")
+    assert reason in detail
+    assert (await harness.deliver("notifications/send_notification", lost.envelope)).status == 204
+    assert len(gateways["email"].accepted) == 1
+
+
+async def test_a_name_is_no_markup(harness: Harness, gateways: dict[Channel, Gateway]) -> None:
+    """A name with HTML or with the syntax of a template is sent as it is, in plain text."""
+    ana, rui, payer, payee = await people(harness)
+    await prefer(harness, rui, channels=[])
+    name = "<b>Ana</b> {{ name }} & Co"
+    assert (await harness.call("PATCH", f"/v1/users/{ana['id']}", {"name": name})).status == 200
+    await harness.pay(payer, payee, 100)
+    await harness.run_events()
+    assert gateways["email"].accepted[0].text.startswith(f"Olá, {name}.")
 
 
 async def test_a_message_that_is_not_wanted_any_more(harness: Harness, gateways: dict[Channel, Gateway]) -> None:

@@ -78,6 +78,7 @@ async def test_an_email_arrives() -> None:
     first, second = mailbox.mails
     assert mailbox.to == ["ana@example.test"] * 2
     assert (first["subject"], first["from"], first["to"]) == (MESSAGE.title, "Lastro <pay@example.com>", MESSAGE.to)
+    assert first.get_content_type() == "text/plain", "nothing in a text is read as HTML"
     assert first.get_content().replace("\r\n", "\n") == MESSAGE.text
     assert (first["message-id"], first["content-language"]) == ("<ntf_1@example.com>", "pt-BR")
     assert second["message-id"] == first["message-id"]
