@@ -14,7 +14,9 @@ from typing import Any, Final
 _TIMEOUT_SECONDS: Final = 10.0
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _MERGE: Final = "application/merge-patch+json"
-_SERVING: Final = "/apis/serving.knative.dev/v1/namespaces/{}/services"
+_NAMESPACE: Final = "/apis/serving.knative.dev/v1/namespaces/{}"
+_SERVING: Final = f"{_NAMESPACE}/services"
+_REVISIONS: Final = f"{_NAMESPACE}/revisions"
 BLUE: Final = "blue"
 """The tag of the revision that has the traffic until a release is complete."""
 GREEN: Final = "green"
@@ -85,6 +87,10 @@ def service_of(document: Mapping[str, Any]) -> FunctionService:
     )
 
 
+def _is_empty(status: Mapping[str, Any]) -> bool:
+    return (status.get("desiredReplicas") or 0) > 0 and not status.get("actualReplicas")
+
+
 class Cluster:
     """A client of the cluster's API with the rights of the pod's service account."""
 
@@ -110,6 +116,11 @@ class Cluster:
         """Return the Services of the namespace, ordered by name."""
         found = self._call("GET", _SERVING.format(self._namespace))
         return sorted(map(service_of, found["items"]), key=lambda service: service.name)
+
+    def empty_revisions(self) -> set[str]:
+        """Return the revisions that want instances of which none is ready: they are starting, or have failed."""
+        found = self._call("GET", _REVISIONS.format(self._namespace))
+        return {each["metadata"]["name"] for each in found["items"] if _is_empty(each.get("status") or {})}
 
     def route(self, name: str, parts: Sequence[Traffic]) -> None:
         """Set the traffic of a Service."""

@@ -17,7 +17,7 @@ from random import Random
 from typing import Final, Protocol
 
 from shared.release.cluster import BLUE, GREEN, Cluster, FunctionService, Traffic
-from shared.release.decision import Action, Decision, Observation, Phase, decide
+from shared.release.decision import Action, Criteria, Decision, Observation, Phase, decide
 from shared.release.indicators import Measured
 from shared.release.prometheus import Unmeasured
 from shared.release.state import COMPLETE, OBSERVED, PAUSED, ROLLED_BACK, RUNNING, SUPERSEDED, Release, release_id
@@ -30,6 +30,8 @@ CONFIRMATION: Final = "lastro-release-confirmed"
 """A ConfigMap that a pull request changes: its `image` is the image that may stay."""
 READY_SECONDS: Final = 600.0
 """How long new revisions may take to become ready."""
+EMPTY_SECONDS: Final = 20.0
+"""How long a new revision with traffic may be without a ready instance: the time of a slow cold start."""
 _AT_ONCE: Final = 8
 _REMEMBERED: Final = 50
 _COMMIT: Final = "lastro.dev/commit"
@@ -49,9 +51,18 @@ class Metrics(Protocol):
 class Controller:
     """The controller of the releases of one namespace. Only one may run."""
 
-    def __init__(self, cluster: Cluster, metrics: Metrics, clock: Callable[[], datetime], random: Random) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        random: Random,
+        criteria: Criteria | None = None,
+    ) -> None:
         self._cluster, self._metrics, self._clock, self._random = cluster, metrics, clock, random
+        self._criteria = criteria or Criteria()
         self._seen: dict[str, str] = {}
+        self._empty_since: dict[str, datetime] = {}
 
     def step(self) -> Release | None:
         """Look once and do what follows. Return the release in progress or the last one, or None before the first.
@@ -103,7 +114,7 @@ class Controller:
             started=now.isoformat(),
             phase_since=now.isoformat(),
         )
-        release.note(now, "begin", [f"{len(new)} new revisions"])
+        release.note(now, "begin", [f"{len(new)} new revisions", *self._criteria.changes()])
         # An order was given for the release before.
         self._cluster.remove_record(ORDER)
         self._route(release, 0)
@@ -160,11 +171,27 @@ class Controller:
             if seconds > READY_SECONDS:
                 return Decision(Action.ROLL_BACK, (f"not all revisions were ready after {READY_SECONDS:g} s",))
             return Decision(Action.HOLD, ("not all new revisions are ready",))
+        empty = self._empty(release)
+        if empty:
+            return Decision(Action.ROLL_BACK, (f"{', '.join(empty)}: no instance of the new revision is ready",))
         try:
             measured = self._metrics.measure(release.new.values(), seconds)
         except Unmeasured as error:
             return Decision(Action.HOLD, (str(error),))
-        return decide(release.phase, Observation(measured, seconds / 60, ready))
+        return decide(release.phase, Observation(measured, seconds / 60, ready), self._criteria)
+
+    def _empty(self, release: Release) -> list[str]:
+        """Return the Services whose new revision has been without a ready instance for too long.
+
+        Knative calls a revision ready once and for all when its first instance was. What the gateway answers in its
+        place is not in the figures of the functions.
+        """
+        now, found = self._clock(), self._cluster.empty_revisions()
+        self._empty_since = {
+            revision: self._empty_since.get(revision, now) for revision in release.new.values() if revision in found
+        }
+        late = {name for name, since in self._empty_since.items() if (now - since).total_seconds() >= EMPTY_SECONDS}
+        return sorted(name for name, revision in release.new.items() if revision in late)
 
     def _move(self, release: Release, decision: Decision) -> None:
         now = self._clock()

@@ -39,16 +39,20 @@ class Objective(NamedTuple):
     kind: Kind
     limit: float
     """The greatest allowed value: a share of bad observations, or seconds."""
+    most: int | None = None
+    """How many observations are enough in any case, or None."""
 
     @property
     def enough(self) -> int:
-        """The number of observations from which the indicator can be inside the objective.
+        """The number of observations from which the indicator can be inside the objective, but not more than `most`.
 
         With n observations of which none is bad, a share is below 3/n with 95 % confidence (the rule of three).
         """
         if self.kind is Kind.SHARE:
-            return 1 if self.limit == 0 else round(3 / self.limit)
-        return {Kind.P95: _TIMES_FOR_P95, Kind.P99: _TIMES_FOR_P99, Kind.LEVEL: 0}[self.kind]
+            certain = 1 if self.limit == 0 else round(3 / self.limit)
+        else:
+            certain = {Kind.P95: _TIMES_FOR_P95, Kind.P99: _TIMES_FOR_P99, Kind.LEVEL: 0}[self.kind]
+        return certain if self.most is None else min(certain, self.most)
 
     def shown(self, value: float) -> str:
         """Return a value of the indicator for people."""

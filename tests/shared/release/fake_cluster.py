@@ -15,6 +15,7 @@ from shared.release.indicators import LAG, OBJECTIVES, Kind, Objective
 from shared.release.queries import query_of
 
 SERVICES = "/apis/serving.knative.dev/v1/namespaces/lastro/services"
+REVISIONS = "/apis/serving.knative.dev/v1/namespaces/lastro/revisions"
 MAPS = "/api/v1/namespaces/lastro-release/configmaps"
 ALL = (*OBJECTIVES.values(), LAG)
 
@@ -25,6 +26,8 @@ class FakeCluster:
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}
         self.maps: dict[str, dict[str, str]] = {}
+        self.instances: dict[str, tuple[int, int]] = {}
+        """The instances of a revision that are wanted and those that are ready; one of one unless it is here."""
         self.values: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.queries: list[str] = []
@@ -88,6 +91,8 @@ class FakeCluster:
     def _api(self, method: str, path: str, document: dict[str, Any]) -> tuple[int, Any]:
         if path == SERVICES:
             return 200, {"items": list(self.services.values())}
+        if path == REVISIONS:
+            return 200, {"items": [self._revision(name) for name in self._revisions()]}
         if path.startswith(f"{SERVICES}/") and method == "PATCH":
             found = self.services[path.rpartition("/")[2]]
             parts = document["spec"]["traffic"]
@@ -108,6 +113,15 @@ class FakeCluster:
         elif method == "PATCH":
             self.maps[name].update(document["data"])
         return 200, {"data": self.maps.get(name, {})}
+
+    def _revisions(self) -> set[str]:
+        return {service["status"]["latestCreatedRevisionName"] for service in self.services.values()}
+
+    def _revision(self, name: str) -> dict[str, Any]:
+        wanted, ready = self.instances.get(name, (1, 1))
+        # Knative leaves out a number of zero.
+        status = {"desiredReplicas": wanted, "actualReplicas": ready}
+        return {"metadata": {"name": name}, "status": {key: value for key, value in status.items() if value}}
 
     def _query(self, query: str) -> tuple[int, Any]:
         self.queries.append(query)

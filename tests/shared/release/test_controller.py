@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import pytest
 
-from shared.release.__main__ import run
+from shared.release.__main__ import criteria_of, run
 from shared.release.cluster import Cluster, ClusterError
-from shared.release.controller import CONFIRMATION, ORDER, READY_SECONDS, STATE, Controller
+from shared.release.controller import CONFIRMATION, EMPTY_SECONDS, ORDER, READY_SECONDS, STATE, Controller
+from shared.release.decision import Criteria
 from shared.release.prometheus import Prometheus
 from shared.release.state import COMPLETE, OBSERVED, PAUSED, ROLLED_BACK, RUNNING, SUPERSEDED, Release
 from tests.shared.release.fake_cluster import FakeCluster, serving
@@ -31,9 +32,9 @@ class Site:
         self.now = datetime(2026, 11, 26, 12, tzinfo=UTC)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, criteria: Criteria | None = None) -> None:
         client = Cluster(self.url, "lastro", "lastro-release", token_file=self.token)
-        self.controller = Controller(client, Prometheus(self.url), lambda: self.now, Random(7))
+        self.controller = Controller(client, Prometheus(self.url), lambda: self.now, Random(7), criteria)
 
     def release(self, revision: str = "00002", image: str = NEW, **state: bool) -> None:
         for name in FUNCTIONS:
@@ -167,6 +168,47 @@ def test_a_revision_that_is_not_ready_goes_back(site: Site) -> None:
     assert release.reasons == ["ledger-post-transfer: the new revision is not ready"]
 
 
+def test_a_revision_whose_instances_fail_later_goes_back(site: Site) -> None:
+    """A new revision with traffic of which no instance is ready for twenty seconds goes back, though Knative still
+    calls it ready and no figure says so; one that is only starting stays."""
+    site.release()
+    site.until(5)
+    site.cluster.instances["payments-settle-00002"] = (1, 0)
+    assert site.step(minutes=0).outcome == RUNNING
+    assert site.step(minutes=EMPTY_SECONDS / 60 - 0.01).outcome == RUNNING
+    site.cluster.instances["payments-settle-00002"] = (1, 1)
+    assert site.step(minutes=1).outcome == RUNNING
+    site.cluster.instances["payments-settle-00002"] = (2, 0)
+    assert site.step(minutes=0).outcome == RUNNING
+    back = site.step(minutes=EMPTY_SECONDS / 60)
+    assert back.outcome == ROLLED_BACK
+    assert back.reasons == ["payments-settle: no instance of the new revision is ready"]
+    assert site.percent() == 0
+
+
+def test_a_function_that_is_scaled_to_zero_has_not_failed(site: Site) -> None:
+    """A new revision that wants no instance stays in the release however long it has none."""
+    site.release()
+    site.until(5)
+    site.cluster.instances["payments-settle-00002"] = (0, 0)
+    assert [site.step().outcome for _ in range(3)] == [RUNNING] * 3
+
+
+def test_a_cluster_with_little_traffic_has_criteria_of_its_own(site: Site) -> None:
+    """With a shorter observation and fewer observations a release is promoted sooner, and its record says so."""
+    site.restart(criteria_of({"LASTRO_RELEASE_OBSERVATION_MINUTES": "0.5", "LASTRO_RELEASE_OBSERVATIONS": "20"}))
+    site.cluster.counts = dict.fromkeys(site.cluster.counts, 20)
+    site.release()
+    site.until(100)
+    assert site.step().outcome == OBSERVED
+    (record,) = [found for name, found in site.cluster.maps.items() if name.startswith("release-")]
+    assert json.loads(record["log"])[0]["reasons"] == [
+        "3 new revisions",
+        "it is observed for 0.5 minutes, not 30",
+        "20 observations are enough for any objective",
+    ]
+
+
 def test_dead_letters_pause_a_release_until_a_person_decides(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     """More than 0.05 % dead letters pause the release with an alert; an operator resumes it or takes it back."""
     site.release()
@@ -288,3 +330,14 @@ def test_outside_a_cluster_it_says_so() -> None:
     """Without the variables of a pod there is no cluster, and an address of IPv6 is written with brackets."""
     with pytest.raises(ClusterError, match="KUBERNETES_SERVICE_HOST is not set"):
         Cluster.of_pod({}, "lastro", "lastro-release")
+
+
+def test_criteria_come_from_the_environment() -> None:
+    """Without settings a release is judged as the architecture document says; an invalid setting is named."""
+    assert criteria_of({}) == Criteria()
+    assert not Criteria().changes()
+    assert criteria_of({"LASTRO_RELEASE_SLOWNESS": "4"}).changes() == ["the limits of times are multiplied by 4"]
+    for name in ("OBSERVATION_MINUTES", "OBSERVATIONS", "SLOWNESS"):
+        for text in ("0", "-1", "x", "nan"):
+            with pytest.raises(ValueError, match=f"LASTRO_RELEASE_{name}='{text}' is not a "):
+                criteria_of({f"LASTRO_RELEASE_{name}": text})
