@@ -421,3 +421,30 @@ async def test_another_tenants_review_is_not_found(harness: Harness, provider: R
     body = {"outcome": "failed", "reason": "Mine."}
     answer = await harness.call("POST", f"/v1/payments/{payment_id}/resolve", body, tenant="other")
     assert (answer.status, answer.code) == (404, "not_found")
+
+
+async def test_a_payment_out_counts_in_the_limits_of_its_night(harness: Harness, provider: RecordingPayments) -> None:
+    """Payments by PIX from 20:00 to 06:00 in São Paulo count together and are declined above the limit of the night,
+    before the provider is asked; by day they are not, and one that the provider refuses counts no more."""
+    provider.answers = "settled"
+    payer = (await harness.account(10_000, limits={"per_night": 1_000}))["id"]
+    nights = {"22:59:59": None, "23:00:00": "limit_exceeded", "08:59:59": "limit_exceeded", "09:00:00": None}
+    start = harness.clock.now().replace(hour=0, minute=0, second=0)
+    for number, (time, code) in enumerate(nights.items()):
+        hours, minutes, seconds = map(int, time.split(":"))
+        day = timedelta(days=number // 2, hours=hours, minutes=minutes, seconds=seconds)
+        harness.clock.advance(start + day - harness.clock.now())
+        payment = await harness.payment(await ordered(harness, payer, 1_001))
+        assert (payment["status"], (payment["failure"] or {"code": None})["code"]) == (
+            "settled" if code is None else "declined",
+            code,
+        )
+    assert len(provider.orders) == 2
+    harness.clock.advance(timedelta(hours=15))
+    provider.answers = "refused"
+    assert await status(harness, await ordered(harness, payer, 1_000)) == "failed"
+    provider.answers = "settled"
+    assert await status(harness, await ordered(harness, payer, 600)) == "settled"
+    assert await status(harness, await ordered(harness, payer, 401)) == "declined"
+    assert await status(harness, await ordered(harness, payer, 400)) == "settled"
+    assert (await harness.balance(payer))[1] == 0
