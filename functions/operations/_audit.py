@@ -21,13 +21,14 @@ from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.returns import RETURN_PREFIX, RETURNS
 from shared.records.statement_lines import ID_SEPARATOR, LINES
-from shared.records.system_accounts import is_system_account
+from shared.records.system_accounts import clearing_account, is_system_account
 
 MAX_DIFFERENCES: Final = 20
 """How many differences a report names; it counts all."""
 _PAGE: Final = 100
-# An authorization lasts at most 30 days, so what settles on a day was created at most so long before.
-_LONGEST: Final = timedelta(days=31)
+# An authorization lasts at most 30 days and a payment comes back for 90 days after it is made, and the id of a refund
+# for that has the time of its payment: so what settles on a day has an id that is at most so old.
+_LONGEST: Final = timedelta(days=31 + 90 + 1)
 _CAUSES: Final[dict[str, Collection[Any, ...]]] = {
     "payment": PAYMENTS,
     "refund": REFUNDS,
@@ -149,7 +150,7 @@ class Audit:
         self._report(f"the transfer {transfer.id} has no {transfer.cause.type} {transfer.cause.id}")
 
     async def _settled(self, collection: Collection[Any, ...], kind: str, prefix: str) -> None:
-        """Check that each payment or refund that settled on the day has exactly its transfer."""
+        """Check that each payment, refund or return that settled on the day has exactly its transfer."""
         day = self._day
         query = Query(
             {"status": "settled"},
@@ -168,7 +169,7 @@ class Audit:
         amount = document["amount_captured"] if kind == "payment" else document["amount"]
         if transfer is None or tuple(transfer.cause) != (kind, document["id"]):
             self._report(f"the {kind} {document['id']} is settled without its transfer")
-        elif _amounts(transfer.entries, document) != {amount}:
+        elif _amounts(kind, transfer.entries, document) != {amount}:
             self._report(f"the {kind} {document['id']} has another amount than its transfer")
 
     def _report(self, difference: str) -> None:
@@ -183,12 +184,17 @@ def _row(row: Any) -> bytes:
     return "\n".join([*(str(row[name]) for name in names), ""]).encode()
 
 
-def _amounts(entries: Sequence[Entry], document: Any) -> set[int]:
+def _amounts(kind: str, entries: Sequence[Entry], document: Any) -> set[int]:
     """Return what the payer was debited and what the payee was credited, except for a clearing account, which has what
-    the provider has moved."""
-    sides = {("debit", document["payer_account_id"]), ("credit", document["payee_account_id"])}
+    the provider has moved. Between two system accounts, as when a closed account is returned money, it is both."""
+    if kind == "return":
+        payer, payee = document["account_id"], clearing_account("pix", document["currency"])
+    else:
+        payer, payee = document["payer_account_id"], document["payee_account_id"]
+    sides = {("debit", payer), ("credit", payee)}
+    both_system = is_system_account(payer) and is_system_account(payee)
     return {
         entry.amount
         for entry in entries
-        if (entry.direction, entry.account_id) in sides and not is_system_account(entry.account_id)
+        if (entry.direction, entry.account_id) in sides and (both_system or not is_system_account(entry.account_id))
     }

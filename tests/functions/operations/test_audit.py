@@ -8,14 +8,26 @@ from typing import Any
 
 import pytest
 
+from events.deposits import DepositSettled
 from events.ledger import AuditCompleted
+from events.payments.returned import PaymentReturned
 from events.sweeps import Tick
 from functions.statements._lines import in_period
 from shared.ports.documents import PLATFORM, Commit
 from shared.ports.ledger import Cause, Leg, Transfer
+from shared.ports.rail import ReturnState
 from shared.records.payments import PAYMENTS, REFUNDS
+from shared.records.returns import RETURNS, provider_reference
 from shared.records.statement_lines import LINES
-from tests.functions.providers.rail import with_rail
+from tests.functions.providers.charges import charge, reported
+from tests.functions.providers.rail import (
+    pay_out,
+    payment_callback,
+    report,
+    sent_return,
+    with_payments,
+    with_rail,
+)
 from tests.functions.providers.test_reconciliation import E1, paid_deposit
 from tests.harness import Harness
 
@@ -95,6 +107,56 @@ async def test_a_settled_payment_or_refund_without_its_transfer_is_found(harness
     differences = (await audited(harness)).differences
     assert f"the {kind} {id} is settled without its transfer" in differences
     assert any(text.endswith(f"has no {kind} {id}") for text in differences)
+
+
+async def given_back(harness: Harness, value: int = 1050) -> str:
+    """Return a received payment of 10.50, or of another amount from the suspense account, to its payer; return the id
+    of the return."""
+    rail = await with_rail(harness)
+    await charge(harness, (await harness.account())["id"])
+    await reported(harness, report(rail.orders[0].reference, value))
+    deposit_id = [event for event in harness.events if event.type == DepositSettled.type][-1].subject
+    made = (await harness.call("POST", f"/v1/deposits/{deposit_id}/returns", {})).json
+    reference = provider_reference(made["id"])
+    rail.return_answer = ReturnState(reference, "returned", "D" + "1" * 31, value, None)
+    await harness.run_events()
+    assert (await harness.call("GET", f"/v1/returns/{made['id']}")).json["status"] == "settled"
+    return str(made["id"])
+
+
+@pytest.mark.parametrize("value", [1050, 1049])
+async def test_a_settled_return_is_audited(harness: Harness, value: int) -> None:
+    """A return from an account, and one from the suspense account, pass with their transfer, and are named with
+    another amount."""
+    return_id = await given_back(harness, value)
+    harness.clock.advance(timedelta(days=1))
+    assert (await audited(harness)).differences == ()
+    await harness.alter(RETURNS, return_id, amount=7)
+    assert (await audited(harness)).differences == (f"the return {return_id} has another amount than its transfer",)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_payment_that_comes_back_late_is_audited(harness: Harness, *, is_closed: bool) -> None:
+    """The refund of a payment that came back after 90 days passes with its transfer, also when a closed account's money
+    goes to suspense, and is named with another amount."""
+    provider = await with_payments(harness)
+    provider.answers = "settled"
+    payer = (await harness.account(1050))["id"]
+    await pay_out(harness, payer)
+    await harness.run_events()
+    if is_closed:
+        assert (await harness.call("POST", f"/v1/accounts/{payer}/close")).json["status"] == "closed"
+    harness.clock.advance(timedelta(days=90))
+    returned = provider.decide("settled")._replace(returns=(sent_return(1, 1050),))
+    assert (await payment_callback(harness, returned)).status == 200
+    await harness.run_events()
+    [fact] = harness.events_of(PaymentReturned)
+    harness.clock.advance(timedelta(days=1))
+    assert (await audited(harness)).differences == ()
+    await harness.alter(REFUNDS, fact.refund_id, amount=7)
+    assert (await audited(harness)).differences == (
+        f"the refund {fact.refund_id} has another amount than its transfer",
+    )
 
 
 async def test_a_transfer_without_a_cause_is_found(harness: Harness) -> None:
