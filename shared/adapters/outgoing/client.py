@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 """The most bytes of a response's content that are read. The rest of the response to a POST does not matter."""
-_RESOLVER_THREADS: Final = 32
+_ATTEMPT_THREADS: Final = 512
+"""Threads are created when all others look a name up. The attempts of a process are fewer."""
+_CHECK_THREADS: Final = 16
 _RESOLVE_SECONDS: Final = 5.0
 _REDIRECTS: Final = range(300, 400)
 _THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -43,6 +46,50 @@ class _NotResolved(Exception):
     """The host name has no address."""
 
 
+class _Resolver:
+    """Looks names up with the operating system's resolver, in threads of its own.
+
+    A look-up cannot be interrupted, and may take longer than the request that needs it. So there is one at a time for
+    each name: the requests to one slow name occupy one thread, however many they are.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: dict[tuple[str, int], asyncio.Future[Sequence[str]]] = {}
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Return the addresses of a host. Raises OSError, also when too many names are being looked up."""
+        key = (host, port)
+        known = self._running.get(key)
+        if known is None:
+            if len(self._running) >= 2 * self._threads:
+                raise OSError("too many names are being looked up")
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "resolver")
+            known = asyncio.wrap_future(self._pool.submit(_look_up, host, port))
+            self._running[key] = known
+            known.add_done_callback(partial(self._ended, key))
+        # The end of one request does not end the look-up, on which others may wait.
+        return await asyncio.shield(known)
+
+    def close(self) -> None:
+        """Begin no further look-up."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, key: tuple[str, int], future: asyncio.Future[Sequence[str]]) -> None:
+        del self._running[key]
+        if not future.cancelled():
+            # Python warns of an exception that is not read, and the request may be over.
+            future.exception()
+
+
+def _look_up(host: str, port: int) -> Sequence[str]:
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
 class HttpOutgoing(Adapter):
     """Sends requests to URLs that tenants have chosen. See shared.ports.outgoing.Outgoing.
 
@@ -55,8 +102,9 @@ class HttpOutgoing(Adapter):
     def __init__(self, settings: Settings, resolve: Resolve | None = None) -> None:
         self._private_allowed = settings.webhooks_allow_private == 1
         self._seconds = settings.webhooks_seconds
-        self._resolver: ThreadPoolExecutor | None = None
-        self._resolve = resolve or self._resolve_here
+        # Apart, so that new endpoints with names that are slow to look up occupy no thread of the attempts.
+        self._resolvers = _Resolver(_ATTEMPT_THREADS), _Resolver(_CHECK_THREADS)
+        self._resolve, self._resolve_to_check = (resolve, resolve) if resolve is not None else self._resolvers
         self._tls: ssl.SSLContext | None = None
 
     async def refusal(self, url: str) -> str | None:
@@ -71,7 +119,7 @@ class HttpOutgoing(Adapter):
             return f"{host} is a name of a private network. Use a public address."
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
-                await self._addresses(host, parts.port or 443)
+                await self._addresses(host, parts.port or 443, self._resolve_to_check)
         except _AddressRefused:
             return f"{host} is, or resolves to, an address that is not public. Use a public address."
         except (_NotResolved, TimeoutError):
@@ -115,8 +163,8 @@ class HttpOutgoing(Adapter):
 
     async def aclose(self, seconds: float = CLOSE_SECONDS) -> None:
         await super().aclose(seconds)
-        if self._resolver is not None:
-            self._resolver.shutdown(wait=False, cancel_futures=True)
+        for resolver in self._resolvers:
+            resolver.close()
 
     async def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """Send the request. Return the status of the response, and its content as far as it is read: a little more than
@@ -131,7 +179,7 @@ class HttpOutgoing(Adapter):
                 ssl_context=self._tls_context() if secure else None,
                 max_connections=1,
                 max_keepalive_connections=0,
-                network_backend=_backend(self._addresses),
+                network_backend=_backend(partial(self._addresses, resolve=self._resolve)),
             ) as pool,
             pool.stream(method, url, headers=sent, content=body) as response,
         ):
@@ -150,12 +198,12 @@ class HttpOutgoing(Adapter):
             self._tls = httpx.create_ssl_context()
         return self._tls
 
-    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+    async def _addresses(self, host: str, port: int, resolve: Resolve) -> Sequence[str]:
         """Return the addresses of a host. Raises _AddressRefused unless all are public, and _NotResolved."""
         if not self._private_allowed and is_local_name(host):
             raise _AddressRefused
         try:
-            found = await self._resolve(host, port)
+            found = await resolve(host, port)
         except (OSError, UnicodeError):
             raise _NotResolved from None
         if not found:
@@ -163,14 +211,6 @@ class HttpOutgoing(Adapter):
         if not self._private_allowed and not all(map(is_public, found)):
             raise _AddressRefused
         return found
-
-    async def _resolve_here(self, host: str, port: int) -> Sequence[str]:
-        # A pool of its own: names of one tenant that are slow to resolve delay no other work of the process.
-        if self._resolver is None:
-            self._resolver = ThreadPoolExecutor(_RESOLVER_THREADS, "resolver")
-        look_up = self._resolver.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        entries = await asyncio.wrap_future(look_up)
-        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def _backend(addresses: Resolve) -> httpcore.AsyncNetworkBackend:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,9 @@ from shared.core.settings import Settings
 from shared.ports.lifecycle import Closed
 from shared.ports.outgoing import OutgoingDocument
 from tests.authority import authority
+from tests.functions.webhooks.hooks import until
 from tests.functions.webhooks.receiver import Receiver, receiving, status
+from tests.waiting import PATIENCE_SECONDS
 
 STRICT = Settings(webhooks_seconds=30.0)
 ALLOWED = Settings(webhooks_allow_private=1, webhooks_seconds=30.0)
@@ -47,6 +51,78 @@ async def test_a_name_of_a_private_address_is_refused(answers: list[str]) -> Non
     assert "not public" in (await outgoing.refusal("https://hooks.example.com/") or "")
     answer = await outgoing.post("https://hooks.example.com/", {}, b"{}")
     assert (answer.status_code, answer.error) == (None, "address_refused")
+
+
+class SlowNames:
+    """The resolver of the operating system, where a look-up of a name that begins with `slow` does not end."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.looked_up: list[str] = []
+
+    def __call__(self, host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        self.looked_up.append(host)
+        if host.startswith("slow"):
+            self.end.wait(PATIENCE_SECONDS)
+            raise OSError("no such name")
+        return [(2, 1, 6, "", ("10.0.0.1", port))]
+
+
+@asynccontextmanager
+async def slow_names(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[HttpOutgoing, SlowNames]]:
+    """Return a client with such a resolver. All look-ups end at the end."""
+    names = SlowNames()
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    outgoing = HttpOutgoing(Settings(webhooks_seconds=PATIENCE_SECONDS))
+    try:
+        yield outgoing, names
+    finally:
+        names.end.set()
+        await outgoing.aclose()
+
+
+async def test_slow_names_of_many_endpoints_delay_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the names of a hundred endpoints are looked up without end, also after their attempts were given up,
+    another endpoint's name is looked up at once."""
+    async with slow_names(monkeypatch) as (outgoing, names):
+        slow = [asyncio.create_task(outgoing.post(f"https://slow-{n}.example.com/", {}, b"")) for n in range(100)]
+        await until(lambda: len(names.looked_up) >= 32)
+        answer = await outgoing.post("https://other.example.com/", {}, b"")
+        assert answer.error == "address_refused"
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        assert not names.end.is_set()
+        assert (await outgoing.post("https://other.example.com/", {}, b"")).error == "address_refused"
+
+
+async def test_a_slow_name_is_looked_up_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many attempts at one slow name wait for one look-up, and the end of one attempt does not end it; after its end
+    the name is looked up anew."""
+    async with slow_names(monkeypatch) as (outgoing, names):
+        first, *others = [asyncio.create_task(outgoing.post("https://slow.example.com/", {}, b"")) for _ in range(50)]
+        await until(lambda: bool(names.looked_up))
+        for _ in range(200):
+            await asyncio.sleep(0)  # the others reach their look-up; nothing on the way there takes time
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        names.end.set()
+        assert {answer.error for answer in await asyncio.gather(*others)} == {"name_not_resolved"}
+        assert names.looked_up == ["slow.example.com"]
+        await outgoing.post("https://slow.example.com/", {}, b"")
+        assert names.looked_up == ["slow.example.com"] * 2
+
+
+async def test_new_endpoints_with_slow_names_delay_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks of new endpoints are bounded and apart: while the names of many are looked up, and more are refused as
+    not resolved now, attempts go on."""
+    async with slow_names(monkeypatch) as (outgoing, names):
+        checks = [asyncio.create_task(outgoing.refusal(f"https://slow-{n}.example.com/")) for n in range(600)]
+        await until(lambda: sum(check.done() for check in checks) >= 500)
+        assert len(names.looked_up) <= 16
+        assert (await outgoing.post("https://other.example.com/", {}, b"")).error == "address_refused"
+        names.end.set()
+        assert set(await asyncio.gather(*checks)) == {None}
 
 
 async def test_an_answer_of_dns_that_changes_has_no_effect() -> None:
