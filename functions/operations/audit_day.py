@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
+from typing import Final
 
 from events.ledger import AuditCompleted
 from events.sweeps import Tick
@@ -11,16 +12,38 @@ from functions.operations._audit import Audit, Day, day_of
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work, tenant_ids
 from shared.functions.decorators import event_function
+from shared.ports.documents import Query
 from shared.records.audits import AUDITS, AuditDocument
+
+_MOST_DAYS: Final = 7
+"""How many days of a tenant one tick audits."""
 
 
 @event_function(Tick, platform=True)
 async def audit_day(_tick: Tick, ctx: Context) -> None:
-    """Audit the day before, of every tenant, and publish the outcome. A repeated tick publishes the same fact."""
-    day = day_of(ctx.now - timedelta(days=1))
+    """Audit the day before, of every tenant, and the days that were missed, and publish the outcomes.
+
+    A day that has passed is not audited again. The day before is audited at each tick until it passes; its audits
+    publish the same fact. One tick audits at most a week of a tenant, oldest day first; the next goes on.
+    """
     async for tenant_id in tenant_ids(ctx):
-        cause_id = f"audit/{day.name}/{ctx.origin.cause_id}"
-        await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(_audit, day))
+        due = await run_in_tenant_unit_of_work(ctx, tenant_id, f"audits/{ctx.origin.cause_id}", _due_days)
+        for day in due:
+            cause_id = f"audit/{day.name}/{ctx.origin.cause_id}"
+            await run_in_tenant_unit_of_work(ctx, tenant_id, cause_id, partial(_audit, day))
+
+
+async def _due_days(scope: Context) -> list[Day]:
+    """Return the days of the tenant to audit now, oldest first. Without an audit yet, it is the day before."""
+    yesterday = scope.now - timedelta(days=1)
+    newest = await scope.find(AUDITS, Query(newest_first=True, limit=1))
+    if not newest:
+        return [day_of(yesterday)]
+    [last] = newest
+    missed = (yesterday.date() - date.fromisoformat(last["id"])).days
+    if missed <= 0:
+        return [] if last["passed"] else [day_of(yesterday)]
+    return [day_of(yesterday - timedelta(days=missed - 1 - place)) for place in range(min(missed, _MOST_DAYS))]
 
 
 async def _audit(day: Day, scope: Context) -> None:

@@ -13,9 +13,10 @@ from events.ledger import AuditCompleted
 from events.payments.returned import PaymentReturned
 from events.sweeps import Tick
 from functions.statements._lines import in_period
-from shared.ports.documents import PLATFORM, Commit
+from shared.ports.documents import PLATFORM, Commit, Query
 from shared.ports.ledger import Cause, Leg, Transfer
 from shared.ports.rail import ReturnState
+from shared.records.audits import AUDITS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.returns import RETURNS, provider_reference
 from shared.records.statement_lines import LINES
@@ -32,13 +33,24 @@ from tests.functions.providers.test_reconciliation import E1, paid_deposit
 from tests.harness import Harness
 
 
+async def tick(harness: Harness) -> None:
+    """Deliver one tick of the schedule."""
+    envelope = harness.envelope(Tick(schedule="audit_day"), tenant=PLATFORM)
+    delivery = await harness.deliver("operations/audit_day", envelope)
+    assert delivery.status == 204, delivery
+
+
+def audits(harness: Harness, tenant: str = "acme") -> list[str]:
+    """Return the days of a tenant whose audits were published, in this order."""
+    facts = [event for event in harness.events if event.type == AuditCompleted.type and event.tenant_id == tenant]
+    parsed: list[Any] = [fact.parsed(AuditCompleted) for fact in facts]
+    return [fact.day for fact in parsed]
+
+
 async def audited(harness: Harness, tenant: str = "acme") -> Any:
     """Audit the day before, and return the fact of a tenant."""
     known = len(harness.events)
-    delivery = await harness.deliver(
-        "operations/audit_day", harness.envelope(Tick(schedule="audit_day"), tenant=PLATFORM)
-    )
-    assert delivery.status == 204, delivery
+    await tick(harness)
     [fact] = [
         event.parsed(AuditCompleted)
         for event in harness.events[known:]
@@ -77,20 +89,49 @@ async def test_a_quiet_day_passes(harness: Harness) -> None:
     """A day without movements passes, for every tenant, whatever happened on other days."""
     await day(harness)
     await harness.tenant("other")
+    await audited(harness)
     harness.clock.advance(timedelta(days=1))
+    await tick(harness)
     for tenant in ("acme", "other"):
-        fact = await audited(harness, tenant)
+        facts = [event for event in harness.events if event.type == AuditCompleted.type and event.tenant_id == tenant]
+        fact: Any = facts[-1].parsed(AuditCompleted)
         assert (fact.day, fact.passed, fact.transfers, fact.differences) == ("2026-01-02", True, 0, ())
     assert harness.runtime.telemetry.counters["ledger_audits", "passed"] == 4
 
 
 async def test_a_repeated_audit_is_one_fact(harness: Harness) -> None:
-    """The audits of one day publish the fact under one id."""
+    """A day that has not passed is audited again, and its audits publish the fact under one id."""
     await day(harness)
     await audited(harness)
+    await harness.alter(AUDITS, "2026-01-01", passed=False)
     await audited(harness)
-    ids = {event.id for event in harness.events if event.type == AuditCompleted.type}
-    assert len(ids) == 1
+    assert len(audits(harness)) == 2
+    assert len({event.id for event in harness.events if event.type == AuditCompleted.type}) == 1
+
+
+async def test_a_day_that_has_passed_is_not_audited_again(harness: Harness) -> None:
+    """Further ticks of the same day publish nothing and keep the stored outcome."""
+    await day(harness)
+    await audited(harness)
+    stored = await harness.documents.find(AUDITS, "acme", Query())
+    harness.clock.advance(timedelta(hours=1))
+    await tick(harness)
+    assert audits(harness) == ["2026-01-01"]
+    assert await harness.documents.find(AUDITS, "acme", Query()) == stored
+
+
+async def test_missed_days_are_audited_later(harness: Harness) -> None:
+    """When no tick came for ten days, the next ticks audit them, oldest first, a week at a time."""
+    await day(harness)
+    await audited(harness)
+    harness.clock.advance(timedelta(days=10))
+    await tick(harness)
+    assert audits(harness) == [f"2026-01-0{number}" for number in range(1, 9)]
+    await tick(harness)
+    await tick(harness)
+    assert audits(harness)[8:] == ["2026-01-09", "2026-01-10", "2026-01-11"]
+    stored = await harness.documents.find(AUDITS, "acme", Query())
+    assert [(audit["id"], audit["passed"]) for audit in stored] == [(name, True) for name in audits(harness)]
 
 
 @pytest.mark.parametrize("kind", ["payment", "refund"])
