@@ -107,6 +107,20 @@ def test_an_image_has_an_exact_version(folder: str) -> None:
             assert own or re.fullmatch(r"v?\d+\.\d+(\.\d+)?([.-].*)?", tag), image
 
 
+def test_every_image_is_in_the_list() -> None:
+    """The list of images, which says where each version was read, has those of the manifests and no other."""
+    listed = re.findall(r"^\| `(\S+)` \| (\S+) \|", (KNATIVE / "platform/IMAGES.md").read_text(), re.MULTILINE)
+    named = {
+        image
+        for folder in PRODUCTION
+        for one in resources(folder)
+        if one["kind"] != "ConfigMap"
+        for image in images(one)
+        if not image.startswith("dev.local/")
+    }
+    assert named == {f"{name}:{version}" for name, version in listed}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_pod_has_no_privilege_and_its_limits(folder: str) -> None:
     """Every pod runs as another user than root, without privileges, with a read-only file system, with requests and
