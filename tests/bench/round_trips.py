@@ -23,7 +23,9 @@ from shared.bootstrap.process import Process
 from shared.core.clock import ManualClock
 from shared.core.settings import Settings
 from tests.bench.real_servers import ROOT, SECRETS, STORES, servers, settings_on
-from tests.invariants.world import Tenant, World, payment
+from tests.invariants.bodies import payment
+from tests.invariants.tenant import Tenant
+from tests.invariants.world import World
 from tests.waiting import rest
 
 T = TypeVar("T")

@@ -15,8 +15,11 @@ from shared.core.ids import derived_id
 from shared.http.messages import HttpRequest
 from shared.records.deposits import DEPOSITS
 from shared.records.pix_charges import PIX_CHARGES
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_quiet, everything
-from tests.invariants.world import _CALLBACK_SECRET, Tenant, World, brl
+from tests.invariants.pix_provider import CALLBACK_SECRET
+from tests.invariants.tenant import Tenant
+from tests.invariants.world import World
 
 MOST_TURNS: Final = 20_000
 """How many turns of the event loop a report may need: its charge is being created meanwhile."""
@@ -36,7 +39,7 @@ async def report(world: World, reference: str, amount: int, number: int) -> None
         "horario": format_time(world.clock.now()),
     }
     body = orjson.dumps({"pix": [paid]})
-    headers = callback_signature.sign(_CALLBACK_SECRET, body, world.clock.now())
+    headers = callback_signature.sign(CALLBACK_SECRET, body, world.clock.now())
     headers["content-type"] = "application/json"
     for _ in range(MOST_TURNS):
         await asyncio.sleep(0)

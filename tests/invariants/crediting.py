@@ -29,7 +29,7 @@ from shared.messaging.operation import EventOperation
 from shared.records.accounts import HOLDS, HoldDocument
 from shared.records.catalogue import COLLECTIONS
 from tests.invariants.holding import AMOUNT, PAYEE, TENANT, DownBus, new_account
-from tests.invariants.world import runtime_of
+from tests.invariants.runtimes import runtime_of
 
 PAYERS: Final = 60
 _ABREAST: Final = 32

@@ -28,7 +28,7 @@ from shared.messaging.operation import EventOperation
 from shared.ports.documents import Unavailable
 from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.catalogue import COLLECTIONS
-from tests.invariants.world import runtime_of
+from tests.invariants.runtimes import runtime_of
 
 TENANT: Final = "ten_1"
 PAYER: Final = "acc_payer"

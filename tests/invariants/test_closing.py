@@ -12,8 +12,9 @@ from shared.ports.documents import Commit
 from shared.records.accounts import ACCOUNTS, HOLDS
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
+from tests.invariants.tenant import Tenant
 from tests.invariants.test_no_hold_left import hold_back
-from tests.invariants.world import Tenant, World
+from tests.invariants.world import World
 
 
 def before_commit_of(world: World, status: str, meanwhile: Callable[[], Awaitable[None]]) -> None:

@@ -20,20 +20,12 @@ from shared.records.dead_letters import DEAD_LETTERS
 from shared.records.payments import PAYMENTS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from tests.cnab import content
+from tests.invariants.bodies import brl, payment
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
-from tests.invariants.world import (
-    Answer,
-    Pending,
-    Tenant,
-    World,
-    brl,
-    deliveries_of,
-    http_operations,
-    operations,
-    payment,
-    the_plan,
-)
+from tests.invariants.deliveries import Pending, deliveries_of, http_operations, operations, the_plan
+from tests.invariants.tenant import Answer, Tenant
+from tests.invariants.world import World
 
 TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TENANT}
 BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)

@@ -12,7 +12,8 @@ import pytest
 
 from tests.invariants.books import check_always, check_quiet
 from tests.invariants.conftest import Make
-from tests.invariants.world import Tenant, World
+from tests.invariants.tenant import Tenant
+from tests.invariants.world import World
 
 
 @pytest.fixture(params=["memory", "disk", "two processes"])

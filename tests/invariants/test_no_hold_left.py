@@ -9,9 +9,12 @@ import pytest
 
 from shared.ports.documents import Change, Commit
 from shared.records.accounts import ACCOUNTS, HOLDS
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
-from tests.invariants.world import Pending, Tenant, World, brl
+from tests.invariants.deliveries import Pending
+from tests.invariants.tenant import Tenant
+from tests.invariants.world import World
 
 Story = Callable[[World, Tenant, str, str, Random], Awaitable[str]]
 """Makes a payment of the payer, who has 10.00, brings it to its end, and returns its id."""

@@ -14,9 +14,11 @@ import pytest
 from shared.core.envelope import Envelope
 from shared.records.accounts import HOLDS
 from shared.records.payments import PAYMENTS, REFUNDS
+from tests.invariants.bodies import brl, cpf, payment
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
-from tests.invariants.world import Answer, Tenant, World, brl, cpf, payment
+from tests.invariants.tenant import Answer, Tenant
+from tests.invariants.world import World
 
 SEEDS = range(6)
 

@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_quiet
 from tests.invariants.charges import balance, pay_charges_at_once, reference_of, report
 from tests.invariants.conftest import Make
-from tests.invariants.world import brl
 
 SEEDS = range(8)
 

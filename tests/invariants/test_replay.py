@@ -14,9 +14,10 @@ import pytest
 from shared.adapters.memory.stores import MemoryDocuments, MemoryLedger
 from shared.core.envelope import Envelope
 from shared.messaging.http_binding import from_http, from_structured
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_quiet
 from tests.invariants.test_one_effect import the_whole_path
-from tests.invariants.world import World, brl
+from tests.invariants.world import World
 
 
 @pytest.fixture(params=["memory", "disk"])

@@ -12,10 +12,10 @@ import pytest
 
 from shared.records.deposits import DEPOSITS
 from shared.records.returns import RETURNS, provider_reference
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.charges import balance
 from tests.invariants.conftest import Make
-from tests.invariants.world import brl
 
 SEEDS = range(6)
 

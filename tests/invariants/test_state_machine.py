@@ -29,9 +29,12 @@ from hypothesis.stateful import (
 from shared.records.accounts import ACCOUNTS, HOLDS
 from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
+from tests.invariants.bodies import brl
 from tests.invariants.books import check_always, check_quiet, everything
+from tests.invariants.deliveries import Pending
 from tests.invariants.reference import ENDED, Reference
-from tests.invariants.world import Pending, Tenant, World, brl
+from tests.invariants.tenant import Tenant
+from tests.invariants.world import World
 
 T = TypeVar("T")
 EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "80"))

@@ -29,8 +29,11 @@ from hypothesis.stateful import (
 from shared.records.accounts import ACCOUNTS, HOLDS, HoldDocument
 from shared.records.payments import PAYMENTS, REFUNDS
 from tests.hostile import FAULTS, Fault, ScriptedDie
+from tests.invariants.bodies import brl, payment
 from tests.invariants.books import check_always, check_quiet, everything
-from tests.invariants.world import Answer, Pending, Tenant, World, brl, payment
+from tests.invariants.deliveries import Pending
+from tests.invariants.tenant import Answer, Tenant
+from tests.invariants.world import World
 
 T = TypeVar("T")
 EXAMPLES = int(os.environ.get("LASTRO_INVARIANT_EXAMPLES", "60"))

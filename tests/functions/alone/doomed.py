@@ -15,7 +15,7 @@ from shared.messaging.kafka_binding import from_kafka
 from tests.forking import Forked
 from tests.functions.alone.processes import Function
 from tests.functions.alone.starting import Alone, Reply
-from tests.invariants.world import deliveries_of
+from tests.invariants.deliveries import deliveries_of
 from tests.waiting import PATIENCE_SECONDS
 
 RETRIED: Final = frozenset({409, 429, 503})

@@ -40,7 +40,7 @@ from shared.records.statement_lines import LINES
 from tests.contract.calling import Client, Pair, new_pair, running
 from tests.functions.alone.processes import PATH, PROCESSES, Function, functions
 from tests.functions.alone.starting import Reply
-from tests.invariants.world import deliveries_of
+from tests.invariants.deliveries import deliveries_of
 from tests.ports.mongodb_databases import dropped, migrated, new_database
 from tests.servers.openbao_server import ROOT_TOKEN
 
