@@ -7,8 +7,9 @@ the test delivers it, in any order, several times, or never.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -30,12 +31,13 @@ from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
 from shared.ports.rail import OutcomeUnknown, callback_secret_name
 from tests.hostile import Servers
+from tests.invariants.pix_provider import CALLBACK_SECRET
+from tests.invariants.rails_reference import AtProvider
 from tests.invariants.runtimes import AT_ONCE
 
 if TYPE_CHECKING:
     from shared.ports.secrets import Secrets
 
-SECRET: Final = b"shared with every provider"
 RAILS: Final = ("pix", "bank_transfer", "card")
 _Simulator = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
@@ -57,11 +59,6 @@ class Moved(NamedTuple):
     sent: int
     """What was sent from the tenant's accounts."""
 
-    @property
-    def clearing(self) -> int:
-        """The balance, credits less debits, that the clearing account must have."""
-        return self.sent - self.received
-
 
 class Providers:
     """The three simulators, and the callbacks that wait for their delivery."""
@@ -70,9 +67,7 @@ class Providers:
         self.callbacks: list[Callback] = []
         self.is_down = False
         """Whether no provider can be reached."""
-        self.answers_lost = 0
-        """For how many requests the provider does its work and the answer is lost."""
-        shared = (SECRET, clock, Random(seed))
+        shared = (CALLBACK_SECRET, clock, Random(seed))
         self.pix = pix.PixSimulator(*shared, self._post("pix"), None, _no_pause, base_url=AT_ONCE.base_url)
         self.bank = bank.BankSimulator(*shared, self._post("bank_transfer"), None, _no_pause)
         self.card = card.CardSimulator(*shared, self._post("card"), None, _no_pause)
@@ -97,9 +92,9 @@ class Providers:
         for adapter, prefix, simulator in simulators:
             client = httpx.AsyncClient(transport=_Network(self, simulator, servers))
             # A clock of which each reading is an hour later: the circuit is always closed again.
-            hours = count(0.0, 3600.0)
+            hours: Iterator[float] = count(0.0, 3600.0)
             adapter._api = ProviderClient(
-                "provider", AT_ONCE.base_url + prefix, Credentials(), client, lambda hours=hours: next(hours)
+                "provider", AT_ONCE.base_url + prefix, Credentials(), client, partial(next, hours)
             )
         runtime.rails["pix"] = pix_rail
         runtime.payment_rails |= {"pix": pix_rail.payments, "bank_transfer": bank_rail, "card": gateway.captures}
@@ -108,18 +103,19 @@ class Providers:
     async def store_secrets(self, secrets: Secrets) -> None:
         """Store the secret with which the callbacks are signed."""
         for rail in RAILS:
-            await secrets.put(callback_secret_name(rail), SECRET)
+            await secrets.put(callback_secret_name(rail), CALLBACK_SECRET)
 
     async def order(self, provider: str, path: str, body: Any) -> tuple[int, Any]:
         """Send a command to a simulator as whoever controls the simulation; return the status and body of the answer.
 
         Its callbacks are in the pool afterwards.
         """
-        simulator, prefix = {
+        simulators: dict[str, tuple[_Simulator, str]] = {
             "pix": (self.pix, pix.PREFIX),
             "bank_transfer": (self.bank, bank.PREFIX),
             "card": (self.card, card.PREFIX),
-        }[provider]
+        }
+        simulator, prefix = simulators[provider]
         answer = await simulator(HttpRequest("POST", prefix + path, "", {}, orjson.dumps(body)))
         await self.quiet()
         return answer.status, orjson.loads(answer.body)
@@ -136,6 +132,23 @@ class Providers:
         )
         while any(reporter.tasks for reporter in reporters):  # noqa: ASYNC110 - the tasks are the simulators' own
             await asyncio.sleep(0)
+
+    def payment(self, rail: str, reference: str) -> AtProvider:
+        """Return a payment as its provider's books show it. `reference` is ours at the provider."""
+        if rail == "pix":
+            sent = self.pix._state.sent.get(reference)
+            return AtProvider(parse_amount(sent.moved) if sent is not None and sent.status == "REALIZADO" else 0)
+        if rail == "bank_transfer":
+            transfer = self.bank._state.transfers.get(reference)
+            if transfer is None or transfer.status in ("ACCEPTED", "REJECTED"):
+                return AtProvider()
+            return AtProvider(transfer.amount, came_back=transfer.status == "RETURNED")
+        payment = self.card._state.payments.get(self.card._state.references.get(reference, ""))
+        if payment is None:
+            return AtProvider()
+        refunds = tuple(int(one["amount"]) for one in payment.refunds if one["status"] == "succeeded")
+        is_held = payment.status == "authorized" and payment.capture is None
+        return AtProvider(payment.captured, refunds=refunds, is_held=is_held)
 
     def moved(self, rail: str) -> Moved:
         """Return what a provider has moved, by its own books."""
@@ -171,10 +184,10 @@ class _Network(httpx.AsyncBaseTransport):
         sent = HttpRequest(request.method, path, query, dict(request.headers), await request.aread())
         if self._providers.is_down:
             raise httpx.ConnectError("refused")
-        answer = await self._answer(sent)
-        if self._providers.answers_lost:
-            self._providers.answers_lost -= 1
-            raise httpx.ReadError("the answer is lost")
+        try:
+            answer = await self._answer(sent)
+        except ConnectionCut as cut:
+            raise httpx.RemoteProtocolError(str(cut)) from None
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -191,8 +204,6 @@ class _Network(httpx.AsyncBaseTransport):
             raise httpx.ReadTimeout("no answer in time") from None
         except Unavailable:
             raise httpx.ConnectError("refused") from None
-        except ConnectionCut as cut:
-            raise httpx.RemoteProtocolError(str(cut)) from None
         return answers[-1]
 
 

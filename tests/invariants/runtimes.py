@@ -15,7 +15,7 @@ from shared.adapters.memory.stores import (
 from shared.context.runtime import Runtime
 from shared.core.clock import ManualClock
 from shared.core.settings import Settings
-from shared.identity.tenancy import PLATFORM_SCOPE, TENANT_SCOPES
+from shared.identity.tenancy import PERSON_SCOPES, PLATFORM_SCOPE, TENANT_SCOPES
 from shared.identity.tokens import Caller
 from shared.ports.outgoing import OutgoingAnswer, OutgoingDocument
 from shared.telemetry.recorder import Telemetry
@@ -29,11 +29,17 @@ _SECRETS: Final = PredictableSecretSource(1)
 
 
 class Verifier:
-    """Accepts a tenant's id as a token with every scope. The verification of tokens has its own tests."""
+    """Accepts a tenant's id as a token with every scope, and `<tenant>/<user>` as a person's.
+
+    The verification of tokens has its own tests.
+    """
 
     async def verify(self, token: str) -> Caller:
         if token == PLATFORM_TOKEN:
             return Caller("platform", "platform", None, frozenset({PLATFORM_SCOPE}))
+        tenant_id, _, user_id = token.partition("/")
+        if user_id:
+            return Caller(user_id, tenant_id, tenant_id, PERSON_SCOPES, user_id)
         return Caller(token, token, token, frozenset(TENANT_SCOPES))
 
 

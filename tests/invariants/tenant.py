@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -37,19 +37,25 @@ class Answer:
 
 @dataclass(slots=True)
 class Tenant:
-    """A tenant and its signing key."""
+    """A tenant and its signing key. `person` is the user whose token is sent, or None for a token of a service."""
 
     world: World
     id: str
     key_id: str
     secret: str
+    person: str | None = None
+
+    def as_person(self, user_id: str) -> Tenant:
+        """Return a client of the tenant with the token of one of its users."""
+        return replace(self, person=user_id)
 
     async def call(
         self, method: str, path: str, body: Any = None, *, key: str | None = None, query: str = ""
     ) -> Answer:
         """Send a signed request; a POST without `key` gets a new key."""
         content = b"" if body is None else orjson.dumps(body)
-        headers = {"authorization": f"Bearer {self.id}"}
+        token = self.id if self.person is None else f"{self.id}/{self.person}"
+        headers = {"authorization": f"Bearer {token}"}
         if method != "GET":
             headers["content-type"] = "application/json"
             headers["idempotency-key"] = key or f"key-{next(self.world.numbers)}"

@@ -55,6 +55,7 @@ from tests.hostile import (
 )
 from tests.invariants.deliveries import KeptBus, Pending, Pool, deliveries_of, http_operations, operations, the_plan
 from tests.invariants.pix_provider import CALLBACK_SECRET, PixProvider
+from tests.invariants.providers import Callback, Providers
 from tests.invariants.runtimes import PLATFORM_TOKEN, Interleaved, runtime_of
 from tests.invariants.tenant import MOST_ATTEMPTS, Answer, Tenant, answer_of
 from tests.opening import open_adapter
@@ -82,6 +83,8 @@ class World:
     numbers: count[int] = field(default_factory=lambda: count(1))
     paid: set[str] = field(default_factory=set)
     observers: list[Callable[[Pending], Awaitable[None]]] = field(default_factory=list)
+    rails: Providers | None = None
+    """The simulated providers of a world that was made by `with_rails`."""
 
     @classmethod
     async def in_memory(cls, seed: int = 0, *, interleaved: bool = False) -> World:
@@ -125,6 +128,17 @@ class World:
         )
         made = [process(number) for number in range(1, processes + 1)]
         return cls(reader, clock, pool, rail, made, Random(seed), servers.documents, servers)
+
+    @classmethod
+    async def with_rails(cls, seed: int = 0, *, die: Die | None = None) -> World:
+        """Create a platform whose rails are the simulated providers: one process on stores in memory, or with `die`
+        two processes on hostile stores and a hostile network to the providers."""
+        world = await (cls.in_memory(seed, interleaved=True) if die is None else cls.hostile(seed, die=die))
+        world.rails = Providers(world.clock, seed)
+        await world.rails.store_secrets(world.runtime.secrets)
+        for runtime in {id(each): each for each in (world.runtime, *world.processes)}.values():
+            await world.rails.connect(runtime, None if runtime is world.runtime else world.servers)
+        return world
 
     @classmethod
     async def on_documents(cls, documents: Sequence[Documents], seed: int = 0) -> World:
@@ -293,7 +307,14 @@ class World:
                 await self.deliver(pending)
 
     async def pay_charges(self, *, times: int = 1) -> None:
-        """Pay every requested charge; the rail reports each payment `times` times."""
+        """Pay every requested charge; the rail reports each payment `times` times. Simulated providers have paid the
+        charges of deposits: their callbacks are delivered."""
+        if self.rails is not None:
+            await self.rails.quiet()
+            callbacks, self.rails.callbacks[:] = list(self.rails.callbacks), []
+            for callback in callbacks * times:
+                await self.call_back(callback)
+            return
         for reference in [reference for reference in self.rail.charges if reference not in self.paid]:
             self.paid.add(reference)
             for _ in range(times):
@@ -312,6 +333,22 @@ class World:
         headers["content-type"] = "application/json"
         answer = await self._persistent(HttpRequest("POST", "/v1/providers/pix/callbacks", "", headers, body))
         assert answer.status == 200, answer.body
+
+    @property
+    def providers(self) -> Providers:
+        """The simulated providers. Only a world that was made by `with_rails` has them."""
+        assert self.rails is not None
+        return self.rails
+
+    async def call_back(self, callback: Callback) -> None:
+        """Deliver a callback once. One that the platform asks to be sent again goes back into the pool."""
+        headers = provider_signature.sign(CALLBACK_SECRET, callback.body, self.clock.now())
+        headers["content-type"] = "application/json"
+        answer = await self._persistent(HttpRequest("POST", callback.path, "", headers, callback.body))
+        if answer.status == 503:
+            self.providers.callbacks.append(callback)
+        else:
+            assert answer.status == 200, answer.body
 
     async def report_fraud(
         self, deposit_id: str, amount: int, id: str, tenant_id: str, *, status: str = "OPEN"
