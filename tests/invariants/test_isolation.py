@@ -2,150 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from typing import Any
-
 import orjson
 import pytest
 
-from embedded.broker.delivery import Outcome, dead_letter
 from shared.core.envelope import DEAD_LETTER_ID, Envelope
 from shared.http.messages import HttpRequest
-from shared.http.operation import Access, HttpOperation
 from shared.http.pipeline import serve
-from shared.messaging.operation import EventOperation
 from shared.ports.documents import PLATFORM
 from shared.records.dead_letters import DEAD_LETTERS
-from shared.records.payments import PAYMENTS
 from shared.records.system_accounts import SYSTEM_ACCOUNTS
 from tests.cnab import content
-from tests.invariants.bodies import brl, payment
+from tests.functions.providers.bank import line
+from tests.invariants.bodies import brl, over_rail, payment
 from tests.invariants.books import check_quiet, everything
 from tests.invariants.conftest import Make
-from tests.invariants.deliveries import Pending, deliveries_of, http_operations, operations, the_plan
-from tests.invariants.tenant import Answer, Tenant
+from tests.invariants.deliveries import deliveries_of
+from tests.invariants.isolation import (
+    BODIES,
+    BY_ID,
+    DAY,
+    LISTS,
+    NO_IDS,
+    OTHER_REFERENCES,
+    TENANT_OPERATIONS,
+    UNKNOWN,
+    Stage,
+    bodies_with,
+    endpoint,
+    every_row,
+    path_of,
+    stage,
+    texts_of,
+    without_ids,
+)
 from tests.invariants.world import World
-
-TENANT_OPERATIONS = {o.id: o for o in http_operations() if o.access is Access.TENANT}
-BY_ID = sorted(name for name, operation in TENANT_OPERATIONS.items() if operation.path_parameters)
-LISTS = sorted(name for name, o in TENANT_OPERATIONS.items() if o.query and "cursor" in o.query.model_fields)
-
-SETTLEMENT = {"content": content()}
-DAY = {"provider": "pix", "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
-BODIES: dict[str, Any] = {
-    "operations/discard_dead_letter": {"reason": "not wanted"},
-    "providers/reject_fraud_report": {"reason": "not a fraud"},
-    "providers/match_movements": {"ledger": ["ltr_1.0"], "provider": [], "reason": "the same money"},
-    "payments/resolve_review": {"outcome": "failed", "reason": "not wanted"},
-}
-"""Bodies of the operations that require one."""
-
-UNKNOWN = {
-    "user_id": "usr_019b76daa800700099999999999fffff",
-    "account_id": "acc_019b76daa800700099999999999fffff",
-    "payment_id": "pay_019b76daa800700099999999999fffff",
-    "refund_id": "rfd_019b76daa800700099999999999fffff",
-    "deposit_id": "dep_019b76daa800700099999999999fffff",
-    "report_id": "frd_019b76daa800700099999999999fffff",
-    "return_id": "ret_019b76daa800700099999999999fffff",
-    "txid": "019b76daa800700099999999999fffff",
-    "reconciliation_id": "rec_019b76daa800700099999999999fffff",
-    "file_id": "stf_019b76daa800700099999999999fffff",
-    "transfer_id": "ltr_019b76daa800700099999999999fffff",
-    "dead_letter_id": "dlt_019b76daa800700099999999999fffff",
-    "delivery_id": "whd_019b76daa800700099999999999fffff",
-    "endpoint_id": "whe_019b76daa800700099999999999fffff",
-}
-"""Unknown ids, by the path parameter."""
-
-
-@dataclass
-class Stage:
-    """Two tenants. The first (the victim) has one of each resource, the second only an account."""
-
-    world: World
-    victim: Tenant
-    attacker: Tenant
-    ids: dict[str, str] = field(default_factory=dict)
-    own_account: str = ""
-
-
-async def stage(make: Make) -> Stage:
-    """Create both tenants and the resources of the first."""
-    world = await make(0)
-    made = Stage(world, await world.tenant("victim"), await world.tenant("attacker"))
-    victim, ids = made.victim, made.ids
-    ids["user_id"] = await victim.user()
-    await victim.call("PATCH", f"/v1/users/{ids['user_id']}", {"name": "Ana Lima"})
-    ids["account_id"] = payer = await victim.account(owner=ids["user_id"])
-    ids["deposit_id"] = await victim.fund(payer, 1000)
-    ids["txid"] = (await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(10)}))["txid"]
-    await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(20)})
-    for _ in range(2):
-        ids["return_id"] = (await victim.made(f"/v1/deposits/{ids['deposit_id']}/returns", {"amount": brl(1)}))["id"]
-    for number in range(2):
-        await world.report_fraud(ids["deposit_id"], 1, f"fraud-{number}", victim.id)
-    ids["report_id"] = (await victim.listed("/v1/pix/fraud-reports"))[0]["id"]
-    payee = await victim.account()
-    settled = await victim.pay(payer, payee, 300)
-    await world.settle()
-    ids["refund_id"] = (await victim.made(f"/v1/payments/{settled}/refunds", {"amount": brl(100)}))["id"]
-    await victim.made(f"/v1/payments/{settled}/refunds", {"amount": brl(50)})
-    ids["payment_id"] = await victim.pay(payer, payee, 200, capture="manual")
-    ids["settled_payment_id"] = settled
-    await world.settle()
-    (row,) = [p for p in await everything(world, victim.id, PAYMENTS) if p["id"] == settled]
-    ids["transfer_id"] = row["transfer_id"]
-    ids["reconciliation_id"] = (await victim.made("/v1/reconciliations", DAY))["id"]
-    ids["file_id"] = (await victim.made("/v1/settlement-files", SETTLEMENT))["id"]
-    ids["dead_letter_id"] = await park_something(made)
-    ids["endpoint_id"] = await endpoint(victim)
-    await endpoint(victim)
-    for _ in range(2):
-        await victim.account()
-    await world.settle()
-    sent = await victim.listed(f"/v1/webhook-endpoints/{ids['endpoint_id']}/deliveries")
-    ids["delivery_id"] = sent[0]["id"]
-    made.own_account = await made.attacker.account()
-    return made
-
-
-async def endpoint(tenant: Tenant) -> str:
-    """Create a webhook endpoint for new accounts and return its id."""
-    body = {"url": "https://hooks.example.com/", "events": ["lastro.account.opened.v1"]}
-    return str((await tenant.made("/v1/webhook-endpoints", body))["id"])
-
-
-async def park_something(made: Stage) -> str:
-    """Send two undeliverable events of the victim to the dead letter sink, and return the id of one dead letter."""
-    for event in [e for e in made.world.pool.published if e.tenant_id == made.victim.id][-2:]:
-        url = "http://payments-settle.lastro.svc.cluster.local"
-        pending = deliveries_of(event) or [Pending(next(iter(_subscriptions())), event, _sink())]
-        letter = dead_letter(event, url, Outcome.DEAD, None)
-        await made.world.deliver(Pending(pending[0].subscription, letter, _sink()))
-    return str((await made.victim.listed("/v1/dead-letters"))[0]["id"])
-
-
-def _subscriptions() -> Any:
-    return the_plan().subscriptions
-
-
-def _sink() -> EventOperation:
-    sink = operations()["operations-park-dead-letter"]
-    assert isinstance(sink, EventOperation)
-    return sink
-
-
-def path_of(operation: HttpOperation, ids: dict[str, str]) -> str:
-    """Return the operation's path with these ids."""
-    return operation.path.format(**{name: ids[name] for name in operation.path_parameters})
-
-
-def without_ids(answer: Answer) -> bytes:
-    """Return an answer without the ids in it, which differ between requests."""
-    text = re.sub(rb"[a-z]{3}_[0-9a-f]{32}|sys_[a-z_]+|(?<=/charges/)[0-9a-f]{32}", b"<id>", answer.raw)
-    return re.sub(rb'"request_id":"[^"]*"', b"", text)
 
 
 @pytest.mark.parametrize("name", BY_ID)
@@ -167,12 +57,6 @@ async def test_another_tenants_id_is_answered_as_unknown(make: Make, name: str) 
     assert await every_row(made) == stored
 
 
-async def every_row(made: Stage) -> str:
-    """Return all documents of the victim, as text."""
-    rows = made.world.runtime.documents._rows  # type: ignore[attr-defined]  # the stage is in memory
-    return repr(sorted((key, repr(row)) for key, row in rows.items() if key[1] == made.victim.id))
-
-
 def test_every_operation_with_an_id_is_attacked() -> None:
     """The ids above fill the path of every operation, so that a new operation is tested too."""
     assert {parameter for name in BY_ID for parameter in TENANT_OPERATIONS[name].path_parameters} <= set(UNKNOWN)
@@ -189,18 +73,7 @@ async def test_system_accounts_of_two_tenants_are_separate(make: Make) -> None:
     assert await everything(made.world, made.attacker.id, SYSTEM_ACCOUNTS) != []
 
 
-def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any, str]]:
-    """Return every command that contains an id, with the pointer to it."""
-    return [
-        ("/v1/accounts", {"owner_id": user_id, "currency": "BRL"}, "/owner_id"),
-        ("/v1/deposits", {"account_id": account_id, "amount": brl(100), "method": "pix"}, "/account_id"),
-        ("/v1/pix/charges", {"account_id": account_id, "amount": brl(100)}, "/account_id"),
-        ("/v1/payments", payment(account_id, own, 100), "/payer_account_id"),
-        ("/v1/payments", payment(own, account_id, 100), "/payee_account_id"),
-    ]
-
-
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(len(bodies_with("", "", ""))))
 async def test_another_tenants_id_in_a_body_is_answered_as_unknown(make: Make, number: int) -> None:
     """A command with another tenant's user or account is refused as one with an unknown id."""
     made = await stage(make)
@@ -214,16 +87,87 @@ async def test_another_tenants_id_in_a_body_is_answered_as_unknown(make: Make, n
     assert without_ids(taken) == without_ids(nothing)
 
 
-async def test_every_reference_in_a_body_is_attacked() -> None:
-    """The commands above contain every field that is an id, so that a new field is tested too."""
-    named = {
-        (operation.path, f"/{name}")
+def test_every_reference_in_a_body_is_attacked() -> None:
+    """Every field of a command that is a text is an id that is attacked here, or is known to be no id: a new field is
+    tested or named, too."""
+    attacked = {(path, pointer) for path, _, pointer in bodies_with("", "", "")} | OTHER_REFERENCES
+    found = {
+        (operation.path, pointer)
         for operation in TENANT_OPERATIONS.values()
         if operation.command is not None
-        for name in operation.command.model_fields
-        if name.endswith("_id")
+        for pointer in texts_of(operation.command)
+        if not any(pointer.endswith(f"/{end}") for end in NO_IDS)
     }
-    assert named == {(path, pointer) for path, _, pointer in bodies_with("", "", "")}
+    assert found == attacked
+
+
+async def test_movements_of_another_tenant_cannot_be_matched(make: Make) -> None:
+    """A movement of another tenant's reconciliation is refused in a manual match as an unknown one."""
+    made = await stage(make)
+    own = (await made.attacker.made("/v1/reconciliations", DAY))["id"]
+    theirs = await made.victim.get(f"/v1/reconciliations/{made.ids['reconciliation_id']}")
+    movement = next(item["ledger"]["id"] for item in theirs["items"] if item["ledger"] is not None)
+    for side, other in (("ledger", "provider"), ("provider", "ledger")):
+        body = {side: [movement], other: [], "reason": "the same money"}
+        taken = await made.attacker.call("POST", f"/v1/reconciliations/{own}/match", body)
+        unknown = f"ltr_{'f' * 32}.0"
+        nothing = await made.attacker.call("POST", f"/v1/reconciliations/{own}/match", {**body, side: [unknown]})
+        assert (taken.status, taken.code) == (422, "unknown_reference")
+        assert without_ids(taken) == without_ids(nothing)
+
+
+async def test_the_cursor_of_another_tenants_replay_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor of a replay of dead letters is valid for its tenant only, and replays nothing for another one."""
+    monkeypatch.setattr("functions.operations._replay_batch.PAGE", 1)
+    made = await stage(make)
+    made.world.later(seconds=1)
+    page = (await made.victim.call("POST", "/v1/dead-letters/replay", {"type": "none"})).body
+    assert page["next_cursor"] is not None
+    stored = await every_row(made)
+    stolen = await made.attacker.call("POST", "/v1/dead-letters/replay", {"cursor": page["next_cursor"]})
+    own = await made.attacker.call("POST", "/v1/dead-letters/replay", {})
+
+    assert (stolen.status, stolen.code) == (400, "malformed_request")
+    assert own.body["replayed"] == []
+    assert await every_row(made) == stored
+
+
+async def test_what_another_tenant_has_used_can_be_used(make: Make) -> None:
+    """The taxpayer number of another tenant's user and the txid of its charge are free for every tenant: the answer
+    does not show that they are in use."""
+    made = await stage(make)
+    user = await made.victim.get(f"/v1/users/{made.ids['user_id']}")
+    document = {"type": "cpf", "number": user["document"]["number"]}
+    body = {"kind": "customer", "name": "Bia", "document": document, "email": "bia@example.com"}
+    assert (await made.victim.call("POST", "/v1/users", body)).code == "already_exists"
+    assert (await made.attacker.call("POST", "/v1/users", body)).status == 201
+    charge = {"account_id": made.own_account, "amount": brl(10), "txid": made.ids["txid"]}
+    assert (await made.attacker.call("POST", "/v1/pix/charges", charge)).status == 201
+
+
+async def test_a_settlement_file_changes_no_payment_of_another_tenant() -> None:
+    """A settlement file that has the reference of another tenant's transfer reports it as an unknown one, and changes
+    nothing of the other tenant."""
+    world = await World.with_rails()
+    victim, attacker = await world.tenant("victim"), await world.tenant("attacker")
+    account = await victim.account(overdraft=1000)
+    transfer = over_rail("bank_transfer", account, 500)
+    paid = await victim.made("/v1/payments", transfer)
+    await world.settle()
+    (reference,) = world.providers.bank._state.transfers
+    made = Stage(world, victim, attacker)
+    stored = await every_row(made)
+    answers = []
+    for number, named in enumerate((reference, "A" * len(reference)), 1):
+        body = {"content": content(line(named, "returned", 500), sequence=number)}
+        file = await attacker.made("/v1/settlement-files", body)
+        await world.settle()
+        found = await attacker.get(f"/v1/settlement-files/{file['id']}")
+        answers.append(str({**found, "id": "", "sequence": 0, "digest": ""}).replace(named, "<reference>"))
+
+    assert answers[0] == answers[1]
+    assert await every_row(made) == stored
+    assert await victim.status(paid["id"]) == "processing"
 
 
 @pytest.mark.parametrize("name", LISTS)
