@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import time
 from base64 import b64encode
@@ -18,6 +19,7 @@ from functools import cache
 from hashlib import sha256
 from hmac import digest
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import httpx
@@ -58,6 +60,19 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("LASTRO_")}
 
 
+def free_port() -> int:
+    """Return a port that is free now, outside the range from which the kernel gives ports to connections."""
+    random = Random()
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
 class Platform:
     """`lastro up` on a data directory, which dies at a crash point if one is set."""
 
@@ -76,6 +91,7 @@ class Platform:
         crash_at: str | None = None,
         settings: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        port: int = 0,
     ) -> Platform:
         """Start the process, with these variables and options too, and wait until it answers. Raises Died when it ends
         before that."""
@@ -83,7 +99,7 @@ class Platform:
         if crash_at is not None:
             environment[VARIABLE] = crash_at
         log = data_dir.with_suffix(".log")
-        arguments = ("up", "--port", "0", "--data-dir", str(data_dir), "--json", *options)
+        arguments = ("up", "--port", str(port), "--data-dir", str(data_dir), "--json", *options)
         with log.open("ab") as stderr:
             begun = stderr.tell()
             process = _fork_server().start(
@@ -241,6 +257,11 @@ class Client:
             "x-signature": f"v1={b64encode(signature).decode()}",
         }
         return headers | ({"prefer": f"wait={wait}"} if wait else {})
+
+    async def simulate(self, path: str, body: Any) -> httpx.Response:
+        """Send an order to a simulated provider, as whoever controls the simulation."""
+        headers = {"content-type": "application/json"}
+        return await self._send("POST", f"/simulators/{path}", headers, json.dumps(body).encode())
 
     async def publish(self, event: dict[str, Any]) -> None:
         """Send an event to the Broker's ingress until it is accepted. It may be accepted twice."""
