@@ -19,7 +19,7 @@ AMOUNT: Final = 1_00
 FUNDS: Final = 100_00
 """What the payer has before it, in centavos."""
 _PAUSE_SECONDS: Final = 0.5
-_RETRIED: Final = frozenset({404, 409, 429, 500, 502, 503, 504})
+RETRIED: Final = frozenset({404, 409, 429, 500, 502, 503, 504})
 
 
 def until(condition: Callable[[], Any], what: str, *, seconds: float = WAIT_SECONDS) -> Any:
@@ -121,7 +121,7 @@ def read(client: Client, path: str) -> Any:
             return None
         if answer.ok:
             return answer
-        if answer.status not in _RETRIED:
+        if answer.status not in RETRIED:
             raise CliError(f"{answer.status} {answer.text}")
         return None
 
@@ -137,7 +137,7 @@ def sent(client: Client, path: str, key: str, body: Mapping[str, Any]) -> Answer
         return None
     if answer.ok:
         return answer
-    if answer.status not in _RETRIED:
+    if answer.status not in RETRIED:
         raise CliError(f"{answer.status} {answer.text}")
     return None
 

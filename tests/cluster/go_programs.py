@@ -1,4 +1,4 @@
-"""Programs of the cluster, built from Go modules into the cache: Kubernetes, Knative, CoreDNS.
+"""Programs of the cluster, built from Go modules into the cache: Kubernetes, Knative, CoreDNS, a collector.
 
 They take about 45 minutes of one core, the build cache of Go 9 GB. So the programs are kept (1.4 GB), by version, and
 the build cache may be removed. Programs that share packages are built one after the other.
@@ -52,6 +52,8 @@ class GoModule:
     """A main.go of our own, which is the package `.`."""
     replaced: Mapping[str, str] = field(default_factory=dict)
     """Versions of modules that the module's own go.mod replaces by folders of its repository, by a prefix."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Versions of further modules that `main` imports."""
     beside: GoModule | None = None
     """A module with whose dependencies it is built where those are later, so that both share compiled packages."""
 
@@ -119,6 +121,21 @@ COREDNS: Final = GoModule(
     main=Path(__file__).parent / "coredns" / "main.go",
     beside=SERVING,
 )
+_COLLECTOR: Final = "go.opentelemetry.io/collector"
+COLLECTOR: Final = GoModule(
+    "collector",
+    "github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter",
+    "v0.165.1",
+    {"collector": "."},
+    main=Path(__file__).parent / "collector" / "main.go",
+    also={
+        f"{_COLLECTOR}/confmap/provider/fileprovider": "v1.71.0",
+        f"{_COLLECTOR}/otelcol": "v0.165.0",
+        f"{_COLLECTOR}/processor/batchprocessor": "v0.165.0",
+        f"{_COLLECTOR}/processor/memorylimiterprocessor": "v0.165.0",
+        f"{_COLLECTOR}/receiver/otlpreceiver": "v0.165.0",
+    },
+)
 MODULES: Final = (KUBERNETES, SERVING, EVENTING, KOURIER, COREDNS)
 
 
@@ -175,7 +192,7 @@ def wrapper(module: GoModule, upstream: str, beside: str = "") -> str:
     lines = [f"module lastro.dev/cluster/{module.name}", "", f"go {version}", ""]
     if module.replaced:
         lines += [f"godebug default=go{'.'.join(version.split('.')[:2])}", ""]
-    lines += [f"require {module.module} {module.version}"]
+    lines += [f"require {name} {each}" for name, each in {module.module: module.version, **module.also}.items()]
     lines += [f"require {entry}" for text in (upstream, beside) for entry in _entries("require", text)]
     lines += [f"replace {entry}" for entry in _replacements(module, upstream)]
     return "\n".join(lines) + "\n"

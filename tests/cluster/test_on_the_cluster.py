@@ -4,46 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from cli.client import Client
 from deployment.functions import NAMESPACE
 from deployment.payment import AMOUNT, Load, deposit, new_cpf, open_account, pay_once, read, until
-from tests.cluster import node
 from tests.cluster.cluster import Cluster
-from tests.cluster.go_programs import missing
 from tests.cluster.measuring import BARE, cold_start, deploy_bare_function, pods_of
-from tests.cluster.places import CACHE
-from tests.cluster.starting import start, stop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 PAYMENTS_UNDER_LOAD = 20
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """The cluster that `cluster:up` has left, or one that is started for these tests and ended after them."""
-    found = Cluster()
-    if found.is_running():
-        yield found
-        return
-    absent = missing(cache=CACHE)
-    if absent:
-        pytest.skip(f"not built yet: {', '.join(absent)}; `python -m tests.cluster build` takes an hour")
-    try:
-        start(found)
-        yield found
-    finally:
-        stop(found)
-        assert node.traces() == []
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> Iterator[Client]:
-    with Client.of(cluster.state / "client") as made:
-        yield made
 
 
 def test_everything_is_ready(cluster: Cluster) -> None:

@@ -1,0 +1,221 @@
+"""Releases on the running cluster: the controller in its pod, revisions with and without a fault, and load on both."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cli.client import Answer, Client
+from cli.errors import CliError
+from deployment.commands import kustomize
+from deployment.functions import NAMESPACE
+from deployment.payment import AMOUNT, RETRIED, read, until
+from shared.release.indicators import LAG
+from shared.release.prometheus import Prometheus
+from tests.cluster.cluster import Cluster
+from tests.cluster.observing import PROMETHEUS_URL
+
+ROOT: Final = Path(__file__).parents[2]
+CONTROLLER: Final = "lastro-release"
+"""The namespace of the controller and of its records."""
+COMMIT: Final = "1" * 40
+TRACE: Final = "2" * 32
+_OVERLAY: Final = ROOT / "knative" / "overlays" / "test" / "release"
+_FAULT: Final = "fault"
+_SOURCE: Final = Path(__file__).with_name("faulty.py")
+_STATE: Final = "lastro-release"
+_PAUSE_SECONDS: Final = 0.1
+_BETWEEN_PAYMENTS_SECONDS: Final = 1.5
+"""The load is for two cores: what they cannot do in time is itself a reason to take a release back."""
+
+
+@contextmanager
+def controller(cluster: Cluster, **settings: str) -> Iterator[None]:
+    """Run the controller of releases with these settings, and remove it and what it knows afterwards."""
+    rendered = subprocess.run([kustomize(), "build", str(_OVERLAY)], capture_output=True, text=True, check=True)
+    cluster.apply(rendered.stdout)
+    try:
+        given = [f"{name}={value}" for name, value in settings.items()]
+        if given:
+            cluster.kubectl("set", "env", "deployment/release-controller", f"--namespace={CONTROLLER}", *given)
+        cluster.kubectl("rollout", "status", "deployment/release-controller", f"--namespace={CONTROLLER}")
+        until(lambda: _pinned(cluster), "the traffic of every function names its revision")
+        yield
+    finally:
+        cluster.kubectl("delete", "namespace", CONTROLLER)
+
+
+def _pinned(cluster: Cluster) -> bool:
+    services = cluster.get("ksvc", f"--namespace={NAMESPACE}")["items"]
+    return all(each["spec"]["traffic"][0].get("revisionName") for each in services)
+
+
+def release(cluster: Cluster, functions: Sequence[str], *, fault: str = "", seconds: float = 0.0) -> None:
+    """Create a new revision of each of these functions, with a fault if it is given. It measures itself."""
+    named = {"name": _FAULT, "namespace": NAMESPACE}
+    data = {"faulty.py": _SOURCE.read_text(encoding="utf-8")}
+    cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": named, "data": data}])
+    for function in functions:
+        _patch(cluster, function, _changes(cluster, function, fault, seconds))
+
+
+def _changes(cluster: Cluster, function: str, fault: str, seconds: float) -> list[dict[str, Any]]:
+    service = cluster.get("ksvc", function, f"--namespace={NAMESPACE}")
+    spec = service["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    ours = {
+        "OTEL_SDK_DISABLED": "false",
+        "OTEL_TRACES_EXPORTER": "none",
+        "RELEASE": secrets.token_hex(4),
+        "FAULT": fault,
+        "FAULT_SECONDS": str(seconds),
+        "PYTHONPATH": f"/{_FAULT}",
+    }
+    variables = [each for each in container["env"] if each["name"] not in ours]
+    variables += [{"name": name, "value": value} for name, value in ours.items()]
+    volumes = [each for each in spec["volumes"] if each["name"] != _FAULT]
+    mounts = [each for each in container["volumeMounts"] if each["name"] != _FAULT]
+    start = "/spec/template/spec"
+    application = "faulty:application" if fault else "shared.functions.application:application"
+    return [
+        _set("/metadata/annotations/lastro.dev~1commit", COMMIT),
+        _set("/metadata/annotations/lastro.dev~1traceparent", f"00-{TRACE}-{'3' * 16}-01"),
+        _set(f"{start}/volumes", [*volumes, {"name": _FAULT, "configMap": {"name": _FAULT}}]),
+        _set(f"{start}/containers/0/volumeMounts", [*mounts, {"name": _FAULT, "mountPath": f"/{_FAULT}"}]),
+        _set(f"{start}/containers/0/env", variables),
+        _set(f"{start}/containers/0/command/4", application, operation="replace"),
+    ]
+
+
+def state(cluster: Cluster) -> dict[str, Any]:
+    """Return what the controller knows of the release, or nothing before the first."""
+    found = cluster.get("configmap", f"--namespace={CONTROLLER}")["items"]
+    texts = [each["data"]["release"] for each in found if each["metadata"]["name"] == _STATE]
+    known: dict[str, Any] = json.loads(texts[0]) if texts else {}
+    return known
+
+
+def lag() -> float | None:
+    """Return the lag of the consumers in seconds, as the controller sees it, or None when there is no figure."""
+    found = Prometheus(PROMETHEUS_URL).measure([], 60).get(LAG.key)
+    return None if found is None else found.value
+
+
+def shares(cluster: Cluster, functions: Sequence[str]) -> set[int]:
+    """Return the shares of the traffic that the new revisions of these functions have by their manifests."""
+    found = [cluster.get("ksvc", function, f"--namespace={NAMESPACE}")["spec"]["traffic"] for function in functions]
+    return {part["percent"] for traffic in found for part in traffic if part.get("tag") == "green"}
+
+
+def _set(path: str, value: object, *, operation: str = "add") -> dict[str, Any]:
+    return {"op": operation, "path": path, "value": value}
+
+
+def _patch(cluster: Cluster, function: str, changes: Sequence[Mapping[str, Any]]) -> None:
+    given = ("--type=json", f"--patch={json.dumps(changes)}")
+    cluster.kubectl("patch", "ksvc", function, f"--namespace={NAMESPACE}", *given)
+
+
+class Bad(NamedTuple):
+    """A request that was answered badly, or not at all: when it was sent and answered, and with which status."""
+
+    sent: float
+    answered: float
+    status: int | None
+
+
+@dataclass
+class Traffic:
+    """Payments and reads by several clients at the same time, until it ends. Each payment is repeated under its key
+    until it is accepted."""
+
+    folder: Path
+    payer: str
+    payee: str
+    slow_seconds: float = inf
+    """From how many seconds on an answer is bad."""
+    payments: dict[str, str] = field(default_factory=dict)
+    """The id of each accepted payment, by its idempotency key."""
+    bad: list[Bad] = field(default_factory=list)
+    requests: int = 0
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _failures: list[BaseException] = field(default_factory=list)
+
+    @contextmanager
+    def running(self, payers: int = 1, readers: int = 2) -> Iterator[None]:
+        """Send requests until the end of the block. Raises what a client has refused."""
+        threads = [threading.Thread(target=self._repeat, args=(self._pay,)) for _ in range(payers)]
+        threads += [threading.Thread(target=self._repeat, args=(self._read,)) for _ in range(readers)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def settled(self, client: Client) -> bool:
+        """Return whether every accepted payment is settled."""
+        return {read(client, f"/v1/payments/{each}")["status"] for each in self.payments.values()} == {"settled"}
+
+    def _repeat(self, action: Any) -> None:
+        try:
+            with Client.of(self.folder) as client:
+                while not self._ended.is_set():
+                    action(client)
+                    self._ended.wait(_PAUSE_SECONDS)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the thread that waits
+            self._failures.append(error)
+
+    def _pay(self, client: Client) -> None:
+        key = secrets.token_hex(8)
+        body = {
+            "amount": {"value": AMOUNT, "currency": "BRL"},
+            "method": "internal",
+            "payer_account_id": self.payer,
+            "payee_account_id": self.payee,
+            "capture": "automatic",
+            "description": "load",
+        }
+        # It was perhaps accepted and answered badly, so it is repeated to its end even when the load has ended.
+        answer = until(lambda: self._sent(client, "POST", "/v1/payments", body, key), "a payment is accepted")
+        self.payments[key] = json.loads(answer.text)["id"]
+        self._ended.wait(_BETWEEN_PAYMENTS_SECONDS)
+
+    def _read(self, client: Client) -> None:
+        found = list(self.payments.values())
+        if found:
+            self._sent(client, "GET", f"/v1/payments/{secrets.choice(found)}")
+
+    def _sent(
+        self, client: Client, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Answer | None:
+        """Send a request once, and return its answer, or None when it may be sent again. Raises CliError when it is
+        refused for good."""
+        begin = time.time()
+        try:
+            answer = client.send(method, path, b"" if body is None else json.dumps(body).encode(), key=key)
+        except CliError:
+            answer = None
+        end = time.time()
+        self.requests += 1
+        status = None if answer is None else answer.status
+        if status is None or status >= 500 or end - begin >= self.slow_seconds:
+            self.bad.append(Bad(begin, end, status))
+        if answer is None or answer.ok:
+            return answer
+        if answer.status not in RETRIED:
+            raise CliError(f"{answer.status} {answer.text}")
+        return None
