@@ -184,7 +184,8 @@ OTHER_REFERENCES = frozenset(
 """Fields of commands that name something without being the id of one document. Each has a test of its own."""
 NO_IDS = frozenset(
     "reason currency metadata description reference name email phone since until from to before type consumer "
-    "push_token url events key br_code bank branch bank_account/number holder/document/number token".split()
+    "push_token url events key br_code bank branch bank_account/number holder/document/number "
+    "debtor/document/number due/date token".split()
 )
 """The ends of the pointers to fields that are texts, and no ids of anything that a tenant has."""
 
