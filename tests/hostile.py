@@ -31,7 +31,15 @@ from shared.ports.documents import (
     VersionConflict,
 )
 from shared.ports.ledger import AccountTurnover, Cause, Entry, LedgerRefused, RecordedTransfer, Refusal, Transfer
-from shared.ports.rail import ChargeOrder, ChargeRevision, PayableCharge, Rail, ReturnOrder, ReturnState
+from shared.ports.rail import (
+    ChargeOrder,
+    ChargeRevision,
+    PayableCharge,
+    Rail,
+    ReturnOrder,
+    ReturnState,
+    StaticCodeOrder,
+)
 from shared.records.catalogue import COLLECTIONS
 
 _CALLS_LATE: Final = 6
@@ -363,6 +371,9 @@ class HostileRail(PixHttpRail):
 
         await self._servers.write(object(), write, _away, _away)
         return made[-1]
+
+    async def static_code(self, order: StaticCodeOrder) -> str:
+        return await self._rail.static_code(order)
 
     async def revise_charge(self, revision: ChargeRevision) -> None:
         async def write() -> None:

@@ -9,6 +9,7 @@ from events.failure import Failure
 from events.fraud_reports import FraudReportAccepted, FraudReportCanceled, FraudReported
 from functions.providers._return import created_fact, end_as_failed
 from functions.providers._return_states import return_is_final
+from functions.providers._static_code import received_deposit_id
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -82,9 +83,11 @@ async def _take(scope: Context, charge: ChargeDocument, report: FraudReport) -> 
 
 
 async def _deposit_of(scope: Context, charge: ChargeDocument, report: FraudReport) -> DepositDocument | None:
-    """Return the deposit of the payment: that of the charge, or the one in the suspense account."""
+    """Return the deposit of the payment: that of the charge, its own of a static code, or the one in the suspense
+    account."""
+    own = received_deposit_id(scope, charge["deposit_id"], report.payment_id)
     suspended = scope.derived_id("dep", charge["deposit_id"], f"suspense/{report.payment_id}")
-    for deposit_id in (charge["deposit_id"], suspended):
+    for deposit_id in (charge["deposit_id"], own, suspended):
         deposit = await scope.get(DEPOSITS, deposit_id)
         if deposit is not None and deposit["end_to_end_id"] == report.payment_id:
             return deposit

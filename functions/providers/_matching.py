@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from functions.providers._deposit import blocked_failure, end_as_failed
 from functions.providers._received import received_fact
 from functions.providers._revision import can_be_paid, changes_of_payment
+from functions.providers._static_code import is_code_id, received_deposit_id
 from shared.context import saga
 from shared.context.context import Context
 from shared.context.tenant_work import run_in_tenant_unit_of_work
@@ -24,6 +25,7 @@ from shared.records.accounts import ACCOUNTS, AccountDocument
 from shared.records.charges import CHARGES, RECEIPTS, ChargeDocument, ReceiptDocument, ReceiptMismatch, receipt_id
 from shared.records.deposits import DEPOSITS, DepositDocument
 from shared.records.pix_charges import PIX_CHARGES, PixChargeChanges, PixChargeDocument
+from shared.records.pix_static_codes import STATIC_CODES
 from shared.records.system_accounts import HOME_CURRENCY, system_account
 
 COMMIT_SECONDS: Final = 600
@@ -72,8 +74,9 @@ async def _match(scope: Context, charge: ChargeDocument, receipt: Receipt) -> No
     """Match the payment with its charge; one that does not fit goes to the suspense account, with the reason."""
     if await scope.get(RECEIPTS, receipt_id(charge["provider"], receipt.id)) is not None:
         return
-    pix_charge = await scope.get(PIX_CHARGES, charge["id"])
-    if pix_charge is not None:
+    if is_code_id(charge["id"]):
+        outcome = await _match_static_code(scope, charge, receipt)
+    elif (pix_charge := await scope.get(PIX_CHARGES, charge["id"])) is not None:
         outcome = await _match_pix_charge(scope, pix_charge, charge["provider"], receipt)
     else:
         outcome = await _match_deposit(scope, charge, receipt)
@@ -103,6 +106,24 @@ async def _match_pix_charge(scope: Context, charge: PixChargeDocument, provider:
         owner = _Owner(charge["deposit_id"], provider, charge["account_id"], charge["correlation_id"])
         await _receive(scope, owner, charge["txid"], receipt, None)
     return _Outcome(mismatch, charge["txid"])
+
+
+async def _match_static_code(scope: Context, charge: ChargeDocument, receipt: Receipt) -> _Outcome:
+    """Make the payment of a static code a deposit of its own; a code has any number of them."""
+    code = await scope.get(STATIC_CODES, charge["id"])
+    if code is None:
+        return _Outcome(_while_created(scope, charge), charge["id"])
+    account = await scope.required(ACCOUNTS, code["account_id"])
+    # A closing does not wait for payments, so the account must still be as it was read.
+    scope.expect(ACCOUNTS, account)
+    mismatch = _account_mismatch(account)
+    if code["amount"] not in (None, receipt.amount):
+        mismatch = "wrong_amount"
+    if mismatch is None:
+        deposit_id = received_deposit_id(scope, charge["deposit_id"], receipt.id)
+        owner = _Owner(deposit_id, charge["provider"], code["account_id"], charge["correlation_id"])
+        await _receive(scope, owner, code["txid"], receipt, None)
+    return _Outcome(mismatch, code["txid"])
 
 
 async def _match_deposit(scope: Context, charge: ChargeDocument, receipt: Receipt) -> _Outcome:

@@ -108,7 +108,11 @@ class Process:
             parent_based=variables.parent_based,
         )
         self._rail = PixHttpRail(
-            settings.pix_rail, settings.pix_key, credentials=pix_credentials(settings), ispb=settings.pix_ispb
+            settings.pix_rail,
+            settings.pix_key,
+            credentials=pix_credentials(settings),
+            ispb=settings.pix_ispb,
+            city=settings.pix_city,
         )
         self._card_gateway = CardHttpGateway(settings.card_gateway, credentials=card_credentials(settings))
         self._bank = HttpBankTransfers(settings.bank_rail, credentials=bank_credentials(settings))

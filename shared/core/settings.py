@@ -42,7 +42,10 @@ class _Form(NamedTuple):
     called: str
 
 
-_FORMS: Final = {"pix_ispb": _Form("[0-9A-Z]{8}", "an ISPB of 8 digits or capital letters")}
+_FORMS: Final = {
+    "pix_ispb": _Form("[0-9A-Z]{8}", "an ISPB of 8 digits or capital letters"),
+    "pix_city": _Form("[!-~][ -~]{0,14}", "a city of 1 to 15 characters without accents"),
+}
 _FROM_ZERO: Final = frozenset(
     {
         "data_lock_seconds",
@@ -92,6 +95,7 @@ class Settings(NamedTuple):
     pix_rail: str = ""
     pix_key: str = ""
     pix_ispb: str = ""
+    pix_city: str = ""
     pix_client_id: str = ""
     pix_client_secret: str = ""
     pix_token_url: str = ""

@@ -132,6 +132,19 @@ class PayableCharge(NamedTuple):
     """What was sent and what was answered, without personal data."""
 
 
+class StaticCodeOrder(NamedTuple):
+    """A static code to be made, which may be paid any number of times. The currency is the rail's own."""
+
+    reference: str
+    """Our id of the code, of 25 letters and digits, which each report of a payment has."""
+    amount: int | None
+    """The amount of each payment in minor units, or None when the payer chooses it."""
+    name: str
+    """The name that the payer sees. A rail may shorten it."""
+    callback_url: str
+    """The URL at which the provider reports the payments."""
+
+
 CHARGE_OVER: Final = "charge_over"
 """The code of RailRefused for a change of a charge that is paid or removed at the provider."""
 
@@ -201,6 +214,13 @@ class Rail(Protocol):
 
         Raises RailRefused, with the code `txid` when there is another charge of this reference, or Unavailable when the
         outcome is unknown.
+        """
+        ...
+
+    async def static_code(self, order: StaticCodeOrder) -> str:
+        """Return the text of a static code of the receiver. Its payments are reported from now on.
+
+        Raises RailRefused, or Unavailable when the provider does not answer.
         """
         ...
 

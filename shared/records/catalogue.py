@@ -21,6 +21,7 @@ from shared.records.ledger_seals import SEAL_PAGES, SEALS
 from shared.records.notifications import NOTIFICATION_PREFERENCES, NOTIFICATION_REGISTRIES, NOTIFICATIONS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.pix_charges import PIX_CHARGES
+from shared.records.pix_static_codes import STATIC_CODES
 from shared.records.provider_cursors import PROVIDER_CURSORS
 from shared.records.rail_payments import LOOK_UPS, RAIL_PAYMENTS, RAIL_REFERENCES, RAIL_RETURNS
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
@@ -51,6 +52,7 @@ COLLECTIONS: Final[tuple[Collection[Any, ...], ...]] = (
     MATCHED_MOVEMENTS,
     PAYMENTS,
     PIX_CHARGES,
+    STATIC_CODES,
     PROVIDER_CURSORS,
     RAIL_PAYMENTS,
     RAIL_REFERENCES,

@@ -276,6 +276,7 @@ async def test_a_created_resource_has_a_location(deployment: Deployment, operato
         "/v1/payments": pair.payment(capture="manual"),
         "/v1/deposits": {"account_id": pair.payer, "amount": brl(1), "method": "pix"},
         "/v1/pix/charges": {"account_id": pair.payer, "amount": brl(1)},
+        "/v1/pix/static-codes": {"account_id": pair.payer},
         f"/v1/payments/{settled['id']}/refunds": {},
     }
     for path, body in made.items():

@@ -247,3 +247,18 @@ async def test_a_charge_with_a_due_date_is_paid(deployment: Deployment, pair: Pa
     begun = await client.made("/v1/reconciliations", period)
     done = await in_status(client, f"/v1/reconciliations/{begun['id']}", "completed")
     assert (done["matched"], done["unmatched"]) == (2, 0)
+
+
+async def test_a_static_code_is_paid_twice(deployment: Deployment, pair: Pair) -> None:
+    """Two strangers pay a static code, each payment is credited, and the clearing account agrees with the provider."""
+    client, before = pair.client, await balance(pair.client, pair.payee)
+    made = await client.made("/v1/pix/static-codes", {"account_id": pair.payee})
+    assert (await pay(deployment, made)).status == 422
+    for value, fault in ((300, "twice"), (400, "out_of_order")):
+        assert (await pay(deployment, made, amount=brl(value), fault=fault)).status == 202
+    await credited(client, pair.payee, before + 700)
+    assert await client.read(SUSPENSE) == {"data": [], "next_cursor": None}
+    end = format_time(deployment.clock.now() + timedelta(days=1))
+    begun = await client.made("/v1/reconciliations", {"provider": "pix", "from": made["created_at"], "to": end})
+    done = await in_status(client, f"/v1/reconciliations/{begun['id']}", "completed")
+    assert (done["matched"], done["unmatched"]) == (2, 0)

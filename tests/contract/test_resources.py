@@ -412,6 +412,10 @@ GET /v1/pix/charges/*
 PATCH /v1/pix/charges/*
 POST /v1/pix/charges/*/remove
 GET /v1/pix/charges/*/qr.png
+POST /v1/pix/static-codes
+GET /v1/pix/static-codes
+GET /v1/pix/static-codes/*
+GET /v1/pix/static-codes/*/qr.png
 POST /v1/providers/*/callbacks
 POST /v1/providers/pix/callbacks/pix
 POST /v1/providers/pix/callbacks/med

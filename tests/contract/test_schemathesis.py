@@ -99,6 +99,7 @@ async def _target(data_dir: Path, ready: asyncio.Future[Target], done: asyncio.E
             "txid": (await tenant.made("/v1/pix/charges", {"account_id": pair.payer, "amount": deposit["amount"]}))[
                 "txid"
             ],
+            "code_txid": (await tenant.made("/v1/pix/static-codes", {"account_id": pair.payer}))["txid"],
             "reconciliation_id": (await tenant.made("/v1/reconciliations", day))["id"],
             "file_id": (await tenant.made("/v1/settlement-files", {"content": content()}))["id"],
             "transfer_id": entries["data"][0]["transfer_id"],

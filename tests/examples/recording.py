@@ -235,6 +235,11 @@ async def _deposits(recorder: Recorder, deployment: Deployment, client: Client, 
     await recorder.send(client, "POST", "/v1/pix/charges", rent)
     goods = {"account_id": account, "amount": brl(1_500), "expires_in": 3600, "description": "Order 1001"}
     charge = await client.made("/v1/pix/charges", goods)
+    counter = {"account_id": account, "txid": "Counter1", "amount": brl(500)}
+    code = await recorder.send(client, "POST", "/v1/pix/static-codes", counter)
+    await recorder.send(client, "GET", f"/v1/pix/static-codes/{code['txid']}")
+    await recorder.send(client, "GET", f"/v1/pix/static-codes/{code['txid']}/qr.png")
+    await recorder.send(client, "GET", "/v1/pix/static-codes")
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}")
     await recorder.send(client, "GET", f"/v1/pix/charges/{charge['txid']}/qr.png")
     await recorder.send(client, "GET", "/v1/pix/charges?status=active&limit=10")

@@ -55,6 +55,7 @@ UNKNOWN = {
     "report_id": "frd_019b76daa800700099999999999fffff",
     "return_id": "ret_019b76daa800700099999999999fffff",
     "txid": "019b76daa800700099999999999fffff",
+    "code_txid": "Unknown",
     "reconciliation_id": "rec_019b76daa800700099999999999fffff",
     "file_id": "stf_019b76daa800700099999999999fffff",
     "transfer_id": "ltr_019b76daa800700099999999999fffff",
@@ -88,6 +89,7 @@ async def stage(make: Make) -> Stage:
     ids["txid"] = (await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(10)}))["txid"]
     await victim.made("/v1/pix/charges", {"account_id": payer, "amount": brl(20)})
     for _ in range(2):
+        ids["code_txid"] = (await victim.made("/v1/pix/static-codes", {"account_id": payer}))["txid"]
         ids["return_id"] = (await victim.made(f"/v1/deposits/{ids['deposit_id']}/returns", {"amount": brl(1)}))["id"]
     for number in range(2):
         await world.report_fraud(ids["deposit_id"], 1, f"fraud-{number}", victim.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shared.adapters.pix.br_code import dynamic_code
+from shared.adapters.pix.br_code import dynamic_code, static_code
 from shared.adapters.pix.rail import PixHttpRail
 from shared.ports.rail import (
     CHARGE_OVER,
@@ -14,6 +14,7 @@ from shared.ports.rail import (
     RailRefused,
     ReturnOrder,
     ReturnState,
+    StaticCodeOrder,
 )
 
 CALLBACK_SECRET: Final = b"the rail's and ours"
@@ -39,6 +40,9 @@ class PixProvider(PixHttpRail):
         assert self.charges.setdefault(order.reference, order.amount) == order.amount
         location = f"pix.example.test/qr/{order.reference[:22]}"
         return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
+
+    async def static_code(self, order: StaticCodeOrder) -> str:
+        return static_code("ana@example.com", "Lastro", "SAO PAULO", amount=order.amount, txid=order.reference)
 
     async def revise_charge(self, revision: ChargeRevision) -> None:
         if revision.reference in self.over:

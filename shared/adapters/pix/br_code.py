@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import unicodedata
 from typing import Final, NamedTuple
 
 from shared.adapters.pix.formats import format_amount, parse_amount
@@ -77,6 +78,13 @@ def static_code(
         raise ValueError("the txid of a static code has 1 to 25 letters and digits")
     inner = _field("00", GUI) + _field("01", key) + (_field("02", information) if information else "")
     return _code(None, _field("26", inner), amount, name, city, txid or NO_TXID)
+
+
+def fitted_name(name: str) -> str:
+    """Return a receiver's name as a code has it: its first 25 characters, without accents; `RECEBEDOR` when none of it
+    can be written."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return " ".join(plain.split())[:MAX_NAME].strip() or "RECEBEDOR"
 
 
 def parse_br_code(text: str) -> BrCode:

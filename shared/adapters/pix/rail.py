@@ -31,6 +31,7 @@ from shared.ports.rail import (
     ReceiptPage,
     ReturnOrder,
     ReturnState,
+    StaticCodeOrder,
     UnreadableReport,
 )
 
@@ -50,6 +51,8 @@ DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
 
 
+DEFAULT_CITY: Final = "SAO PAULO"
+"""The default city of the receiver, in static codes."""
 DEFAULT_ISPB: Final = "99999004"
 """The default id of the provider at the Banco Central (ISPB): the simulator's."""
 
@@ -58,7 +61,8 @@ class PixHttpRail(Adapter):
     """The PIX API of one provider.
 
     `base_url` is the URL of its API. If it is empty, no provider is configured: callbacks are read, and commands raise
-    Unavailable. `key` is our PIX key there, and `ispb` the id of the provider. `client` is the HTTP client, which is
+    Unavailable. `key` is our PIX key there, `city` the city of its
+    owner, and `ispb` the id of the provider. `client` is the HTTP client, which is
     closed with the rail; by default one is created at first use.
     """
 
@@ -74,9 +78,11 @@ class PixHttpRail(Adapter):
         client: httpx.AsyncClient | None = None,
         credentials: Credentials | None = None,
         ispb: str = DEFAULT_ISPB,
+        city: str = DEFAULT_CITY,
     ) -> None:
         self._base_url = base_url
         self._key = key or DEFAULT_KEY
+        self._city = city or DEFAULT_CITY
         self._credentials = credentials or Credentials()
         self._http = client
         # Made at the first request, because most functions send none.
@@ -119,6 +125,19 @@ class PixHttpRail(Adapter):
             charge["solicitacaoPagador"] = _note(order.description)
         answer = await self._put_charge(order.reference, charge, is_due=order.due is not None)
         return _payable(charge, answer)
+
+    async def static_code(self, order: StaticCodeOrder) -> str:
+        """Return a static code of the receiver's key. See shared.ports.rail.Rail.
+
+        The provider is told the webhook only: a static code is not registered there. A payer's bank shows the name
+        that belongs to the key.
+        """
+        from shared.adapters.pix.br_code import fitted_name, static_code
+
+        self._require_provider()
+        await self._set_webhook(order.callback_url)
+        name = fitted_name(order.name)
+        return static_code(self._key, name, self._city, amount=order.amount, txid=order.reference)
 
     async def revise_charge(self, revision: ChargeRevision) -> None:
         """Change an active charge (`PATCH /cob/{txid}`, `PATCH /cobv/{txid}`). See shared.ports.rail.Rail."""

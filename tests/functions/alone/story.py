@@ -69,6 +69,7 @@ class Story:
     end_to_end_id: str
     deposit: str
     txid: str
+    code_txid: str
     received: str
     """A settled deposit. `returning` is a return of a part of it that the provider has in progress, and `returned` one
     whose amount is not held yet."""
@@ -148,6 +149,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
     deposit = await harness.call("POST", "/v1/deposits", {"account_id": payer, "amount": _reais(500), "method": "pix"})
     returned = await harness.call("POST", f"/v1/deposits/{received}/returns", {"amount": _reais(30)})
     charge = await harness.call("POST", "/v1/pix/charges", {"account_id": payer, "amount": _reais(600)})
+    code = await harness.call("POST", "/v1/pix/static-codes", {"account_id": payer})
     expired = HoldExpired(
         account_id=payer, hold_id="hld_1", payment_id=settled, expires_at=format_time(harness.clock.now())
     )
@@ -177,6 +179,7 @@ async def _happen(harness: Harness, data_dir: Path, issuer: Issuer) -> Story:
         end_to_end_id=provider.orders[0].reference,
         deposit=deposit.json["id"],
         txid=charge.json["txid"],
+        code_txid=code.json["txid"],
         received=received,
         returning=returning,
         reported=reported,

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.adapters.pix.br_code import dynamic_code
+from shared.adapters.pix.br_code import dynamic_code, fitted_name, static_code
 from shared.adapters.pix.formats import format_amount
 from shared.adapters.pix.payments import PixPayments
 from shared.adapters.pix.rail import PixHttpRail, read_payments
@@ -26,6 +26,7 @@ from shared.ports.rail import (
     ReceiptPage,
     ReturnOrder,
     ReturnState,
+    StaticCodeOrder,
     callback_secret_name,
 )
 from shared.ports.rail_payments import RailOrder, RailPaymentStatus, RailReport, RailReturn
@@ -49,6 +50,7 @@ class RecordingRail(PixHttpRail):
         self.unreported: list[dict[str, Any]] = []
         """The payments that the provider lists. With one, the rail counts as configured."""
         self.removed: set[str] = set()
+        self.static_codes: list[StaticCodeOrder] = []
         self.revisions: list[ChargeRevision] = []
         self.returns: list[ReturnOrder] = []
         self.decisions: list[tuple[str, bool, str | None]] = []
@@ -69,6 +71,12 @@ class RecordingRail(PixHttpRail):
             raise self.outcome
         location = f"pix.example.test/qr/{order.reference[:22]}"
         return PayableCharge(dynamic_code(location, "Lastro", "SAO PAULO"), location, {})
+
+    async def static_code(self, order: StaticCodeOrder) -> str:
+        self.static_codes.append(order)
+        if self.outcome is not None:
+            raise self.outcome
+        return static_code(PAID_KEY, fitted_name(order.name), "SAO PAULO", amount=order.amount, txid=order.reference)
 
     async def revise_charge(self, revision: ChargeRevision) -> None:
         self.revisions.append(revision)
