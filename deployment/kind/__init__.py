@@ -1,0 +1,1 @@
+"""Lastro on kind: a Kubernetes in containers on one machine."""
