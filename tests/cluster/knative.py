@@ -67,7 +67,11 @@ _SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     # A queue proxy stands beside each of a hundred functions, in two revisions while one takes over from the other.
     "config-deployment": {"queue-sidecar-cpu-request": "1m"},
-    "config-features": {"kubernetes.podspec-securitycontext": "enabled", "kubernetes.podspec-fieldref": "enabled"},
+    "config-features": {
+        "kubernetes.podspec-securitycontext": "enabled",
+        "kubernetes.podspec-fieldref": "enabled",
+        "kubernetes.podspec-topologyspreadconstraints": "enabled",
+    },
 }
 
 
