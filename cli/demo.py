@@ -20,7 +20,7 @@ from cli.output import console, money, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-_WAIT_SECONDS: Final = 10
+WAIT_SECONDS: Final = 10
 _PATIENCE_SECONDS: Final = 10.0
 _MOST_STEPS: Final = 40
 STORIES: Final = ("payments", "marketplace")
@@ -70,7 +70,7 @@ class Scenario:
     def deposit(self, name: str, value: int) -> None:
         """Deposit an amount by PIX."""
         body = {"account_id": self.accounts[name], "amount": brl(value), "method": "pix"}
-        deposit = self.client.post("/v1/deposits", body, wait=_WAIT_SECONDS)
+        deposit = self.client.post("/v1/deposits", body, wait=WAIT_SECONDS)
         self.note(f"{name} pays in by PIX", deposit["status"], "settled", value)
         self.owed[name] += value
 
@@ -84,7 +84,7 @@ class Scenario:
             "capture": capture,
             "description": f"{payer} to {payee}",
         }
-        payment: dict[str, Any] = self.client.post("/v1/payments", body, wait=_WAIT_SECONDS)
+        payment: dict[str, Any] = self.client.post("/v1/payments", body, wait=WAIT_SECONDS)
         failure = payment["failure"]
         outcome = payment["status"] if failure is None else f"{payment['status']}: {failure['code']}"
         how = " (captured later)" if capture == "manual" else ""
@@ -96,7 +96,7 @@ class Scenario:
     def capture(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
         """Capture a part of an authorized payment; the rest of the hold is released."""
         path = f"/v1/payments/{payment['id']}/capture"
-        captured = self.client.post(path, {"amount": brl(value)}, wait=_WAIT_SECONDS)
+        captured = self.client.post(path, {"amount": brl(value)}, wait=WAIT_SECONDS)
         captured = self._until(lambda: self.client.get(f"/v1/payments/{payment['id']}"), captured, "settled")
         self.note(f"{payee} captures a part of it", captured["status"], "settled", value)
         self._moved(payer, payee, value)
@@ -109,7 +109,7 @@ class Scenario:
     def refund(self, payment: dict[str, Any], payer: str, payee: str, value: int) -> None:
         """Refund a part of a payment."""
         path = f"/v1/payments/{payment['id']}/refunds"
-        refund = self.client.post(path, {"amount": brl(value), "reason": "goodwill"}, wait=_WAIT_SECONDS)
+        refund = self.client.post(path, {"amount": brl(value), "reason": "goodwill"}, wait=WAIT_SECONDS)
         self.note(f"{payee} refunds {payer} a part", refund["status"], "settled", value)
         self._moved(payee, payer, value)
 
@@ -126,7 +126,7 @@ class Scenario:
         key = secrets.token_hex(8)
         answers = [
             self.client.send(
-                "POST", "/v1/payments", json.dumps(body).encode(), key=key, headers={"prefer": f"wait={_WAIT_SECONDS}"}
+                "POST", "/v1/payments", json.dumps(body).encode(), key=key, headers={"prefer": f"wait={WAIT_SECONDS}"}
             )
             for _ in range(2)
         ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from cli.demo import Scenario
+from cli.demo import WAIT_SECONDS, Scenario, brl
 
 _PAID_IN: Final = 100_00
 _MERCHANTS_SHARE: Final = 10
@@ -26,6 +26,7 @@ def marketplace_actions(scenario: Scenario, users: int) -> list[Callable[[], obj
         *actions,
         _call(_limit, scenario, customers[0], merchants[0]),
         _call(_suspension, scenario, customers[1], merchants[0]),
+        _call(_return, scenario, customers[2]),
         _call(_reconcile, scenario),
     ]
 
@@ -68,6 +69,17 @@ def _suspension(scenario: Scenario, payer: str, payee: str) -> None:
         scenario.note(f"{payer} is made {status}", user["status"], status)
         if status == "suspended":
             scenario.pay(payer, payee, 1_00, "declined: user_suspended")
+
+
+def _return(scenario: Scenario, name: str) -> None:
+    """A part of what was paid in by PIX goes back to its payer."""
+    body = {"account_id": scenario.accounts[name], "amount": brl(20_00), "method": "pix"}
+    deposit = scenario.client.post("/v1/deposits", body, wait=WAIT_SECONDS)
+    scenario.note(f"{name} is paid too much by PIX", deposit["status"], "settled", 20_00)
+    path = f"/v1/deposits/{deposit['id']}/returns"
+    made = scenario.client.post(path, {"amount": brl(5_00), "reason": "paid too much"}, wait=WAIT_SECONDS)
+    scenario.note("a part of it is returned to its payer", made["status"], "settled", 5_00)
+    scenario.owed[name] += 15_00
 
 
 def _reconcile(scenario: Scenario) -> None:
