@@ -115,8 +115,8 @@ def test_production_runs_an_image_by_its_digest() -> None:
 
 
 def test_production_has_three_instances_of_core_functions() -> None:
-    """Core functions have three instances in production, a sweep among them never more than its one; the others, and all
-    on kind, may scale to zero."""
+    """Core functions have three instances in production, and a sweep among them never more than its one; the others,
+    and all on kind, may scale to zero."""
     for overlay, least in (("production", "3"), ("kind", "0")):
         for name, service in of_kind(overlay, "Service").items():
             core = service["metadata"]["labels"]["lastro.dev/class"] == "core"
