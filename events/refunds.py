@@ -34,7 +34,8 @@ class RefundCreated(RefundEvent):
 class RefundPostingRequested(RefundEvent):
     """The refund's amount is held, and the ledger is to record its transfer.
 
-    The ledger may refuse once `deadline` (RFC 3339, UTC) has passed, never before. `attempt` counts from 1.
+    The ledger may refuse once `deadline` (RFC 3339, UTC) has passed, never before. `attempt` counts from 1. `excess` is
+    what has come back from a provider in addition to the amount, and is the suspense account's.
     """
 
     type: ClassVar[str] = "lastro.refund.posting_requested.v1"
@@ -42,6 +43,7 @@ class RefundPostingRequested(RefundEvent):
     transfer_id: str
     deadline: str
     attempt: int = 1
+    excess: Money | None = None
 
 
 class RefundSettled(RefundEvent):

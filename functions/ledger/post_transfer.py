@@ -13,7 +13,7 @@ from events.payments.posting_requested import PaymentPostingRequested
 from events.refunds import RefundPostingRequested
 from events.returns import ReturnConfirmed
 from shared.context.context import Context
-from shared.core.money import Money
+from shared.core.money import Money, money
 from shared.core.problems import Problem
 from shared.functions.decorators import event_function
 from shared.ports.ledger import (
@@ -82,8 +82,7 @@ def _request_of(event: TransferRequest, ctx: Context) -> _Request:
         transfer = _transfer(event, ctx, "payment", event.payment_id, legs, event.payment_id, event.description)
         return _Request("payment", transfer, None)
     if isinstance(event, RefundPostingRequested):
-        legs = _legs(event.payer_account_id, event.payee_account_id, event.amount)
-        transfer = _transfer(event, ctx, "refund", event.refund_id, legs, event.payment_id)
+        transfer = _transfer(event, ctx, "refund", event.refund_id, _refund_legs(event), event.payment_id)
         return _Request("refund", transfer, event.deadline)
     if isinstance(event, CardRefundPaid):
         legs = _legs(event.account_id, event.clearing_account_id, event.amount)
@@ -132,6 +131,22 @@ def _rail_legs(event: PaymentPostingRequested) -> tuple[Leg, ...]:
         Leg(event.payer_account_id, "debit", debited.value, debited.currency),
         Leg(payee, "credit", credited.value, credited.currency),
         Leg(suspense, "credit" if excess > 0 else "debit", abs(excess), moved.currency),
+    )
+
+
+def _refund_legs(event: RefundPostingRequested) -> tuple[Leg, ...]:
+    """Return the legs of a refund. What has come back in addition to its amount is the suspense account's."""
+    amount, excess, payee = event.amount, event.excess, event.payee_account_id
+    if excess is None:
+        return _legs(event.payer_account_id, payee, amount)
+    back = money(amount.value + excess.value, amount.currency)
+    suspense = system_account("suspense", amount.currency)
+    if payee == suspense:
+        return _legs(event.payer_account_id, suspense, back)
+    return (
+        Leg(event.payer_account_id, "debit", back.value, back.currency),
+        Leg(payee, "credit", amount.value, amount.currency),
+        Leg(suspense, "credit", excess.value, excess.currency),
     )
 
 

@@ -167,6 +167,8 @@ class Audit:
     async def _settled_one(self, kind: str, document: Any) -> None:
         transfer = await self._transfer(document["transfer_id"])
         amount = document["amount_captured"] if kind == "payment" else document["amount"]
+        if kind == "refund" and is_system_account(document["payee_account_id"]):
+            amount += document.get("excess", 0)
         if transfer is None or tuple(transfer.cause) != (kind, document["id"]):
             self._report(f"the {kind} {document['id']} is settled without its transfer")
         elif _amounts(kind, transfer.entries, document) != {amount}:

@@ -44,11 +44,13 @@ def posting_requested_fact(refund: RefundDocument, attempt: int) -> RefundPostin
 
     Each attempt publishes it again, with the same transfer id and deadline.
     """
+    excess = refund.get("excess", 0)
     return RefundPostingRequested(
         **refund_parties(refund),
         transfer_id=refund["transfer_id"],
         deadline=refund["ledger_deadline"],
         attempt=attempt,
+        excess=money(excess, refund["currency"]) if excess else None,
     )
 
 

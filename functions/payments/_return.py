@@ -7,6 +7,7 @@ from typing import Final
 from events.payments.returned import PaymentReturned
 from functions.payments._payee import payee_failure
 from functions.payments._payment import parties, update_payment
+from functions.payments._rail import rail_part
 from functions.payments._refund import request_refund
 from shared.context import saga
 from shared.context.context import Context
@@ -23,9 +24,10 @@ async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocu
     """Request the refund of what came back of a settled payment, once, because its id is derived from the payment and
     the return. Returns the payment.
 
-    All refunds of the payment are together at most what was captured: what is above that stays in the clearing account,
-    where a reconciliation shows it. If the payer's account is closed or takes no credits, the money goes to the
-    suspense account.
+    All refunds of the payment are together at most what was captured. Where the provider had moved more, the suspense
+    account has paid the difference, and gets it back with the return that gives the payer the last of the money. What
+    is above that stays in the clearing account, where a reconciliation shows it. If the payer's account is closed or
+    takes no credits, the money goes to the suspense account.
     """
     left = payment["amount_captured"] - payment["amount_refunded"] - payment["amount_refunding"]
     amount = min(returned["amount"], left)
@@ -55,6 +57,8 @@ async def _refund(ctx: Context, payment: PaymentDocument, amount: int, returned:
         ctx.expect(ACCOUNTS, await ctx.required(ACCOUNTS, payee))
     else:
         payee = system_account("suspense", payment["currency"])
+    moved = rail_part(payment)["amount_moved"] or 0
+    excess = min(returned["amount"] - amount, moved - payment["amount_captured"])
     return {
         "id": refund_id,
         "tenant_id": ctx.tenant_id,
@@ -62,6 +66,7 @@ async def _refund(ctx: Context, payment: PaymentDocument, amount: int, returned:
         "payment_id": payment["id"],
         "status": "processing",
         "amount": amount,
+        "excess": max(0, excess),
         "currency": payment["currency"],
         "payer_account_id": payment["payee_account_id"],
         "payee_account_id": payee,

@@ -79,6 +79,7 @@ async def _new_refund(ctx: Context, payment: PaymentDocument, amount: int, reaso
         "payment_id": payment["id"],
         "status": "created",
         "amount": amount,
+        "excess": 0,
         "currency": payment["currency"],
         "payer_account_id": payment["payee_account_id"],
         "payee_account_id": payment["payer_account_id"],

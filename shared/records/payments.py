@@ -121,11 +121,14 @@ class PaymentChanges(TypedDict, total=False):
 class RefundDocument(Document):
     """A refund of a payment, in full or in part (owner: payments). Its payer is the payee of the payment.
 
-    `amount` is in minor units. `ledger_deadline`, `attempt` and `due_at` have the same meaning as in a payment."""
+    `amount` is in minor units. `excess` is what came back from a provider in addition, for the suspense account: the
+    payment had moved more than its payer had paid. `ledger_deadline`, `attempt` and `due_at` have the same meaning as
+    in a payment."""
 
     payment_id: str
     status: RefundStatus
     amount: int
+    excess: NotRequired[int]
     currency: str
     payer_account_id: str
     payee_account_id: str

@@ -86,8 +86,7 @@ class RailsReference:
     def differs(self, at_providers: dict[str, AtProvider], method: str) -> int:
         """Return by how much the provider of a method and the ledger may differ, in what was moved.
 
-        An operator has decided that the provider took a payment back, which is then not in the ledger; or a payment
-        came back with more than its account had paid, and the rest stays in the clearing account.
+        An operator has decided that the provider took a payment back, which is then not in the ledger.
         """
         difference = 0
         for id, found in at_providers.items():
@@ -96,6 +95,4 @@ class RailsReference:
                 continue
             if order.decision == "failed" and not found.came_back:
                 difference += found.moved
-            elif order.decision == "settled" and found.came_back:
-                difference -= found.moved - self.captured(id, found)
         return difference

@@ -200,6 +200,32 @@ async def test_the_returns_of_a_payment_in_review_wait_for_the_decision(
     assert await harness.balance(payer) == (10_000, 0, 10_000)
 
 
+@pytest.mark.parametrize("parts", [(1060,), (300, 760), (300, 750, 5, 5)])
+async def test_suspense_gets_back_what_it_has_paid(
+    harness: Harness, provider: RecordingPayments, parts: tuple[int, ...]
+) -> None:
+    """A payment of which the provider had moved more than was held comes back: the payer gets what was paid, and the
+    suspense account the difference, which only stays in the clearing account where it comes back after all else."""
+    payer = (await harness.account(10_000))["id"]
+    clearing, suspense = await moved(harness), await moved(harness, SUSPENSE)
+    made = await pay_out(harness, payer)
+    await harness.run_events()
+    paid_report = provider.decide("settled", 1060)
+    await payment_callback(harness, paid_report)
+    await harness.run_events()
+    body = {"outcome": "settled", "reason": "The provider was asked."}
+    assert (await harness.call("POST", f"/v1/payments/{made['id']}/resolve", body)).status == 200
+    await harness.run_events()
+    assert await moved(harness, SUSPENSE) - suspense == -10
+    returns = [sent_return(number, amount) for number, amount in enumerate(parts, 1)]
+    await payment_callback(harness, with_returns(paid_report, *returns))
+    await harness.run_events()
+    late = 10 if len(parts) == 4 else 0
+    assert await refunded(harness, made["id"]) == 1050
+    assert await harness.balance(payer) == (10_000, 0, 10_000)
+    assert (await moved(harness) - clearing, await moved(harness, SUSPENSE) - suspense) == (late, -late)
+
+
 async def test_a_return_to_a_closed_account_goes_to_suspense(harness: Harness, provider: RecordingPayments) -> None:
     """When the payer's account takes no credits any more, the suspense account has the returned money."""
     payer = (await harness.account(1050))["id"]
