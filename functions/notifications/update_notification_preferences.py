@@ -40,8 +40,8 @@ class UpdateNotificationPreferences(Command):
     """What is to change; an absent field stays as it is."""
 
     locale: NotificationLocale | None = Field(default=None, description="The language of the messages.")
-    channels: Annotated[list[NotificationChannel], AfterValidator(_in_order)] | None = Field(
-        default=None, max_length=3, description="The channels to use; an empty list ends all messages."
+    channels: Annotated[list[NotificationChannel], Field(max_length=3), AfterValidator(_in_order)] | None = Field(
+        default=None, description="The channels to use; an empty list ends all messages."
     )
     push_token: PushToken | None = Field(
         default=None, description="The device's registration token of Firebase Cloud Messaging; null removes it."

@@ -8,7 +8,8 @@ from pydantic import Field, StringConstraints
 
 from functions.providers._charge_owner import remember_charge
 from functions.providers._pix_charge import require_amount
-from functions.providers._static_code import PROVIDER, StaticCode, code_id, new_txid, static_code_resource
+from functions.providers._static_code import PROVIDER, code_id, new_txid
+from functions.providers._static_code_resource import StaticCode, static_code_resource
 from shared.context.context import Context
 from shared.context.payment_methods import require_method
 from shared.context.tenant_work import run_in_tenant_unit_of_work

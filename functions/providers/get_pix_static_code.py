@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functions.providers._static_code import StaticCode, find_static_code, static_code_resource
+from functions.providers._static_code import find_static_code
+from functions.providers._static_code_resource import StaticCode, static_code_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from functions.providers._static_code import StaticCode, static_code_resource
+from functions.providers._static_code_resource import StaticCode, static_code_resource
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import Identifier, ListQuery, Page

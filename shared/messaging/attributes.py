@@ -30,8 +30,8 @@ MAX_CHARACTERS: Final[Mapping[str, int]] = {
 MAX_EXTENSION_CHARACTERS: Final = 4096
 """The most characters of the value of an extension. `knativeerrordata` needs 1,024 bytes in base64; `tracestate` fits
 too."""
-PARTITION_KEY: Final = "partitionkey"
-"""The extension that selects the partition. Its own specification forbids an empty value."""
+MAY_BE_EMPTY: Final = frozenset({"knativeerrordata"})
+"""Extensions that may have no value: Knative sends this one so for a response without a body."""
 MAX_TOTAL_BYTES: Final = 16 * 1024
 """The most bytes of all names and values of one event together, in UTF-8."""
 
@@ -90,8 +90,7 @@ def check_attribute(name: str, value: str) -> None:
             f"{name[:80]!r} is not the name of an attribute: 1 to {MAX_NAME_CHARACTERS} lower-case letters and digits, "
             "and not the name data"
         )
-    # Other extensions may be empty: Knative sends `knativeerrordata` so for a response without a body.
-    if not value and (name in MAX_CHARACTERS or name == PARTITION_KEY):
+    if not value and name not in MAY_BE_EMPTY:
         raise InvalidEvent(f"attribute {name} is empty")
     limit = MAX_CHARACTERS.get(name, MAX_EXTENSION_CHARACTERS)
     if len(value) > limit:

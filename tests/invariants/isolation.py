@@ -152,7 +152,8 @@ def path_of(operation: HttpOperation, ids: dict[str, str]) -> str:
 
 def without_ids(answer: Answer) -> bytes:
     """Return an answer without the ids in it, which differ between requests."""
-    text = re.sub(rb"[a-z]{3}_[0-9a-f]{32}|sys_[a-z_]+|(?<=/charges/)[0-9a-f]{32}", b"<id>", answer.raw)
+    ids = rb"[a-z]{3}_[0-9a-f]{32}|sys_[a-z_]+|(?<=/charges/)[0-9a-f]{32}|(?<=/static-codes/)\w+"
+    text = re.sub(ids, b"<id>", answer.raw)
     return re.sub(rb'"request_id":"[^"]*"', b"", text)
 
 
@@ -168,6 +169,7 @@ def bodies_with(account_id: str, user_id: str, own: str) -> list[tuple[str, Any,
         ("/v1/accounts", {"owner_id": user_id, "currency": "BRL"}, "/owner_id"),
         ("/v1/deposits", {"account_id": account_id, "amount": brl(100), "method": "pix"}, "/account_id"),
         ("/v1/pix/charges", {"account_id": account_id, "amount": brl(100)}, "/account_id"),
+        ("/v1/pix/static-codes", {"account_id": account_id}, "/account_id"),
         ("/v1/payments", payment(account_id, own, 100), "/payer_account_id"),
         ("/v1/payments", payment(own, account_id, 100), "/payee_account_id"),
     ]
@@ -181,6 +183,7 @@ OTHER_REFERENCES = frozenset(
         ("/v1/settlement-files", "/content"),
         ("/v1/users", "/document/number"),
         ("/v1/pix/charges", "/txid"),
+        ("/v1/pix/static-codes", "/txid"),
     }
 )
 """Fields of commands that name something without being the id of one document. Each has a test of its own."""

@@ -133,8 +133,8 @@ async def test_the_cursor_of_another_tenants_replay_is_refused(make: Make, monke
 
 
 async def test_what_another_tenant_has_used_can_be_used(make: Make) -> None:
-    """The taxpayer number of another tenant's user and the txid of its charge are free for every tenant: the answer
-    does not show that they are in use."""
+    """The taxpayer number of another tenant's user and the txids of its charge and its static code are free for every
+    tenant: the answer does not show that they are in use."""
     made = await stage(make)
     user = await made.victim.get(f"/v1/users/{made.ids['user_id']}")
     document = {"type": "cpf", "number": user["document"]["number"]}
@@ -143,6 +143,8 @@ async def test_what_another_tenant_has_used_can_be_used(make: Make) -> None:
     assert (await made.attacker.call("POST", "/v1/users", body)).status == 201
     charge = {"account_id": made.own_account, "amount": brl(10), "txid": made.ids["txid"]}
     assert (await made.attacker.call("POST", "/v1/pix/charges", charge)).status == 201
+    code = {"account_id": made.own_account, "txid": made.ids["code_txid"]}
+    assert (await made.attacker.call("POST", "/v1/pix/static-codes", code)).status == 201
 
 
 async def test_a_settlement_file_changes_no_payment_of_another_tenant() -> None:

@@ -67,6 +67,7 @@ async def commands(made: Stage) -> list[Command]:
         ("providers/create_deposit", "/v1/deposits", {"account_id": account, "amount": brl(10), "method": "pix"}),
         ("providers/create_return", f"/v1/deposits/{ids['deposit_id']}/returns", {"amount": brl(1)}),
         ("providers/create_pix_charge", "/v1/pix/charges", {"account_id": account, "amount": brl(10)}),
+        ("providers/create_pix_static_code", "/v1/pix/static-codes", {"account_id": account}),
         ("providers/remove_pix_charge", f"/v1/pix/charges/{ids['txid']}/remove", {}),
         ("providers/accept_fraud_report", f"/v1/pix/fraud-reports/{reports[0]}/accept", {}),
         ("providers/reject_fraud_report", f"/v1/pix/fraud-reports/{reports[1]}/reject", {"reason": "no fraud"}),

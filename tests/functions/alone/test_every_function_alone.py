@@ -43,6 +43,7 @@ OWN_BUDGET: dict[str, int] = {
     # What publishes facts about payments over a rail.
     "payments/resolve_review": 660,
     # What reads reports of charges, payments, returns and frauds.
+    "providers/poll_payments": 670,
     "providers/receive_callback": 670,
     "providers/receive_fraud_reports": 670,
     "providers/receive_pix_callback": 670,

@@ -59,6 +59,12 @@ async def audited(harness: Harness, tenant: str = "acme") -> Any:
     return fact
 
 
+async def audited_again(harness: Harness, day: str) -> Any:
+    """Audit a day that has passed once more, and return the fact."""
+    await harness.alter(AUDITS, day, passed=False)
+    return await audited(harness)
+
+
 async def day(harness: Harness) -> Mapping[str, Any]:
     """Let a day pass with a deposit, a payment and a refund of it. Return the settled payment."""
     await with_rail(harness)
@@ -173,7 +179,8 @@ async def test_a_settled_return_is_audited(harness: Harness, value: int) -> None
     harness.clock.advance(timedelta(days=1))
     assert (await audited(harness)).differences == ()
     await harness.alter(RETURNS, return_id, amount=7)
-    assert (await audited(harness)).differences == (f"the return {return_id} has another amount than its transfer",)
+    again = await audited_again(harness, "2026-01-01")
+    assert again.differences == (f"the return {return_id} has another amount than its transfer",)
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
@@ -195,9 +202,30 @@ async def test_a_payment_that_comes_back_late_is_audited(harness: Harness, *, is
     harness.clock.advance(timedelta(days=1))
     assert (await audited(harness)).differences == ()
     await harness.alter(REFUNDS, fact.refund_id, amount=7)
-    assert (await audited(harness)).differences == (
-        f"the refund {fact.refund_id} has another amount than its transfer",
-    )
+    again = await audited_again(harness, "2026-04-01")
+    assert again.differences == (f"the refund {fact.refund_id} has another amount than its transfer",)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_the_return_of_a_payment_that_moved_more_is_audited(harness: Harness, *, is_closed: bool) -> None:
+    """The refund of a payment that moved more than was held passes, although the suspense account has its part back."""
+    provider = await with_payments(harness)
+    payer = (await harness.account(1050))["id"]
+    harness.clock.advance(timedelta(days=1))
+    made = await pay_out(harness, payer)
+    await harness.run_events()
+    moved = provider.decide("settled", 1060)
+    assert (await payment_callback(harness, moved)).status == 200
+    await harness.run_events()
+    body = {"outcome": "settled", "reason": "The provider was asked."}
+    assert (await harness.call("POST", f"/v1/payments/{made['id']}/resolve", body)).status == 200
+    await harness.run_events()
+    if is_closed:
+        assert (await harness.call("POST", f"/v1/accounts/{payer}/close")).json["status"] == "closed"
+    assert (await payment_callback(harness, moved._replace(returns=(sent_return(1, 1060),)))).status == 200
+    await harness.run_events()
+    harness.clock.advance(timedelta(days=1))
+    assert (await audited(harness)).differences == ()
 
 
 async def test_a_transfer_without_a_cause_is_found(harness: Harness) -> None:

@@ -57,7 +57,7 @@ def test_valid_values_are_accepted(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        *((name, "", "is empty") for name in ("id", "source", "type", "subject", "time", "dataschema", "partitionkey")),
+        *((name, "", "is empty") for name in ("id", "source", "type", "subject", "time", "dataschema", "note")),
         *((name, "a" * (limit + 1), f"at most {limit}") for name, limit in MAX_CHARACTERS.items()),
         ("id", "x" * 60_000, "attribute id has 60000 characters; at most 256 are allowed"),
         ("note", "x" * (MAX_EXTENSION_CHARACTERS + 1), "at most 4096"),

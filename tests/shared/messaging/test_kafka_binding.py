@@ -66,7 +66,7 @@ def test_case_and_other_headers_do_not_matter() -> None:
         ([("content-type", b"application/json")], b"{}", "neither ce_ headers"),
         ([*_HEADERS, ("ce_id", b"evt_2")], b"{}", "ce_id occurs more than once"),
         ([*_HEADERS, ("ce_note", b"\xff")], b"{}", "ce_note is not UTF-8"),
-        ([*_HEADERS, ("ce_subject", None)], b"{}", "attribute subject is empty"),
+        ([*_HEADERS, ("ce_note", None)], b"{}", "attribute note is empty"),
         ([*_HEADERS, ("ce_datacontenttype", b"application/json")], b"{}", "in binary mode"),
         ([*_HEADERS, ("content-type", b"text/plain")], b"hello", "text/plain is not supported"),
         (_HEADERS, b"hello", "the data is not JSON"),
