@@ -12,6 +12,7 @@ from embedded.wiring.repository import Repository
 _SOURCES: Final = frozenset({"os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"})
 """Sources of values that differ between runs: whole modules, or names in them."""
 _CALLS: Final = frozenset({"datetime.now", "datetime.utcnow", "datetime.today", "date.today"})
+_CALLED: Final = frozenset(call.rpartition(".")[2] for call in _CALLS)
 _BEHIND_PORTS: Final = frozenset(
     {
         *("aiokafka", "cassandra", "hvac", "motor", "pymongo", "redis", "sqlite3"),
@@ -34,26 +35,28 @@ def impure_functions(repository: Repository) -> Iterator[Finding]:
 
 def offences(tree: ast.AST) -> list[tuple[int, str]]:
     """Return what a file takes from other sources than its context, with the lines."""
-    found = {(line, name) for line, name in _imported(tree) if _is_within(name, _SOURCES | _BEHIND_PORTS)}
+    found = set[tuple[int, str]]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in _NOT_FOR_HANDLERS:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(node.lineno, name) for name in _imported(node) if _is_within(name, _SOURCES | _BEHIND_PORTS)}
+        elif isinstance(node, ast.Attribute) and node.attr in _NOT_FOR_HANDLERS:
             found.add((node.lineno, ast.unparse(node)))
-        elif isinstance(node, ast.Attribute):
+        elif isinstance(node, ast.Attribute) and node.attr in _CALLED:
             text = ast.unparse(node)
             if any(text == call or text.endswith("." + call) for call in _CALLS):
                 found.add((node.lineno, text))
     return sorted(found)
 
 
-def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            if _is_within(node.module, _SOURCES | _BEHIND_PORTS):
-                yield node.lineno, node.module
-            else:
-                yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """Return the modules that a statement imports, or the names that it imports from a module which may be used."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if node.module is None:
+        return []
+    if _is_within(node.module, _SOURCES | _BEHIND_PORTS):
+        return [node.module]
+    return [f"{node.module}.{alias.name}" for alias in node.names]
 
 
 def _is_within(name: str, modules: frozenset[str]) -> bool:
