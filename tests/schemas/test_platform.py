@@ -373,6 +373,55 @@ def test_argo_installs_in_waves_and_leaves_traffic_alone() -> None:
         assert source["targetRevision"] not in ("HEAD", "main", "*"), name
 
 
+def waves() -> list[tuple[set[str], list[Document]]]:
+    """Return the waves in their order: the namespaces that Argo CD creates itself in each, and its resources. Charts
+    have none here."""
+    found: dict[int, tuple[set[str], list[Document]]] = {}
+    for one in of_kind("argo", "Application").values():
+        wave = int(one["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+        namespaces, documents = found.setdefault(wave, (set(), []))
+        namespaces.add(one["spec"]["destination"]["namespace"])
+        path = one["spec"]["source"].get("path", "")
+        if path and path != "knative/argo":
+            documents.extend(resources(path.removeprefix("knative/")))
+    return [found[wave] for wave in sorted(found)]
+
+
+def test_a_wave_has_its_namespaces() -> None:
+    """No wave of Argo CD has a resource for a namespace that only a later one brings: it would wait for ever."""
+    step = re.search(r"`kubectl apply (-f knative/\S+/namespace\.yaml.*?)`", (ROOT / "docs" / "deploy.md").read_text())
+    assert step is not None
+    by_hand = re.findall(r"-f (\S+)", step[1])
+    there = {yaml.safe_load((ROOT / path).read_text())["metadata"]["name"] for path in by_hand}
+    there |= {"argocd", "kube-system", "knative-serving", "knative-eventing"}
+    for namespaces, documents in waves():
+        there |= namespaces | {one["metadata"]["name"] for one in documents if one["kind"] == "Namespace"}
+        for one in documents:
+            assert one["metadata"].get("namespace", "argocd") in there, (one["kind"], one["metadata"])
+
+
+def test_the_job_that_prepares_the_stores_has_what_its_pod_names_in_its_wave() -> None:
+    """The account, the settings and the Secrets of the job come in its wave or an earlier one; otherwise its pod could
+    not start, and the wave with them would wait for the job."""
+    made: set[str] = set()
+    for _, documents in waves():
+        own = [one for one in documents if one["metadata"].get("namespace") == "lastro"]
+        made |= {one["metadata"]["name"] for one in own if one["kind"] in ("ServiceAccount", "ConfigMap")}
+        made |= {one["spec"]["target"]["name"] for one in own if one["kind"] == "ExternalSecret"}
+        made |= {one["spec"]["secretName"] for one in own if one["kind"] == "Certificate"}
+        for job in (one for one in own if one["kind"] == "Job"):
+            pod = job["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            sources = [next(iter(one.values())) for one in container["envFrom"]]
+            sources += [one["valueFrom"]["secretKeyRef"] for one in container["env"] if "valueFrom" in one]
+            named = {one["name"] for one in sources if not one.get("optional")}
+            named |= {one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+            assert len(named) == 4
+            assert named | {pod["serviceAccountName"]} <= made
+            return
+    raise AssertionError("no wave has the job")
+
+
 def test_argo_knows_when_a_resource_is_healthy() -> None:
     """Each kind of the wiring that reports its readiness has a health check, so that a wave waits for it."""
     checks = of_kind("argo", "ConfigMap")["argocd-cm"]["data"]
