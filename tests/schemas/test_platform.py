@@ -422,6 +422,82 @@ def test_the_job_that_prepares_the_stores_has_what_its_pod_names_in_its_wave() -
     raise AssertionError("no wave has the job")
 
 
+SECRET_OF_A_FIELD = {"secretKeyRef", "secretRef", "passwordSecretRef", "secret"}
+
+
+def secrets_named(value: Any) -> Iterator[str]:
+    """Yield the name of each Secret that a resource reads, at any depth."""
+    if isinstance(value, dict):
+        for field, inner in value.items():
+            if field == "secretName" and isinstance(inner, str):
+                yield inner
+            elif field in SECRET_OF_A_FIELD and isinstance(inner, dict) and "name" in inner:
+                yield inner["name"]
+            yield from secrets_named(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from secrets_named(inner)
+
+
+def test_every_secret_that_production_reads_is_made() -> None:
+    """A manifest makes each Secret that pods, sources and databases read in its namespace; the others are values that
+    docs/deploy.md tells to choose."""
+    made, read = set(), set()
+    databases = of_kind("argo", "Application").values()
+    for one in (*databases, *(one for _, documents in waves() for one in documents)):
+        spec, name = one.get("spec") or {}, one["metadata"]["name"]
+        place = one["metadata"].get("namespace", "operators")
+        match one["kind"]:
+            case "Secret":
+                made.add((place, name))
+            case "ExternalSecret":
+                made.add((place, spec["target"]["name"]))
+            case "Certificate":
+                made.add((place, spec["secretName"]))
+            case "Application":
+                read |= {(spec["destination"]["namespace"], each) for each in secrets_named(spec["source"].get("helm"))}
+            case _:
+                read |= {(place, each) for each in secrets_named(spec)}
+    chosen = {("vault", "vault-tls"), ("keycloak", "keycloak-tls"), ("lastro", "lastro-operator")}
+    assert ("keycloak", "keycloak-database-owner") in read
+    assert read - made == chosen
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert all(name in page for _, name in chosen)
+
+
+def table(begin: str) -> list[tuple[list[str], list[str]]]:
+    """Return the code spans of both columns of the first table after these words in docs/deploy.md."""
+    _, _, rest = (ROOT / "docs" / "deploy.md").read_text().partition(begin)
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", rest.partition("\n\n|")[2].partition("\n\n")[0], re.MULTILINE)
+    return [(re.findall(r"`([^`]+)`", left), re.findall(r"`([^`]+)`", right)) for left, right in rows]
+
+
+def test_the_page_names_every_secret_of_vault() -> None:
+    """The table of docs/deploy.md has each path of Vault from which a Secret is made and no other, with its keys."""
+    wanted: dict[str, set[str]] = {}
+    for one in (one for _, documents in waves() for one in documents if one["kind"] == "ExternalSecret"):
+        places = [each["remoteRef"] for each in one["spec"].get("data", [])]
+        for each in (*places, *(each["extract"] for each in one["spec"].get("dataFrom", []))):
+            keys = wanted.setdefault(each["key"].removeprefix("lastro/platform/"), set())
+            keys |= {each["property"]} if "property" in each else set()
+    listed = {path: set(keys) for paths, keys in table("In Vault, under") for path in paths}
+    assert listed.keys() == wanted.keys()
+    for path, keys in wanted.items():
+        assert keys <= listed[path], path
+
+
+def test_the_page_names_every_file_with_a_value_to_choose() -> None:
+    """Each manifest that has a name or a region of an example is in the table of docs/deploy.md, or its folder is."""
+    named = {
+        span for _, spans in table("## The values that you choose") for span in spans if span.startswith("knative/")
+    }
+    covered = {path for span in named for place in ROOT.glob(span) for path in (place, *place.rglob("*"))}
+    files = [path for path in KNATIVE.rglob("*") if path.suffix in (".yaml", ".hcl", ".ini", ".json")]
+    found = [path for path in files if re.search(r"lastro\.example|sa-east-1", path.read_text())]
+    assert len(found) > 10
+    assert [path for path in found if path not in covered] == []
+
+
 def test_argo_knows_when_a_resource_is_healthy() -> None:
     """Each kind of the wiring that reports its readiness has a health check, so that a wave waits for it."""
     checks = of_kind("argo", "ConfigMap")["argocd-cm"]["data"]
