@@ -39,9 +39,10 @@ def memory() -> float:
     return int(answer) / 2**20
 
 
-def check_memory() -> None:
-    """Check that the engine has the memory that the cluster needs. Raises DeploymentFailed."""
-    needed, found = mebibytes(read_file()["total"]), memory()
+def check_memory(*, with_extras: bool = False) -> None:
+    """Check that the engine has the memory that the cluster needs, with what is installed on request or without it.
+    Raises DeploymentFailed."""
+    needed, found = mebibytes(read_file()["totalOnRequest" if with_extras else "total"]), memory()
     # An engine of 8 GiB reports a little less, which its kernel keeps.
     if found < needed * 0.95:
         raise DeploymentFailed(
@@ -55,7 +56,8 @@ def check_ports() -> None:
     for port, what in ((GATEWAY_PORT, "the gateway"), (KEYCLOAK_PORT, "Keycloak")):
         if is_taken(port):
             raise DeploymentFailed(
-                f"port {port}, for {what}, is taken: end what listens there (`lastro up` listens on 8080)"
+                f"port {port}, for {what}, is taken: end what listens there (`lastro up` listens on 8080; "
+                "`task kind:down` ends what a former cluster has left)"
             )
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Final
 
 from cli.client import Client
@@ -45,7 +44,7 @@ def up(extras: frozenset[str] = frozenset()) -> None:
     """Make the cluster, and put Lastro on it with a tenant. What is there stays. Raises DeploymentFailed."""
     step("programs and container engine", machine.check_programs)
     if NAME not in clusters():
-        machine.check_memory()
+        machine.check_memory(with_extras=bool(extras))
         machine.check_ports()
         # The passwords and keys of a cluster that is no more.
         _forget()
@@ -194,9 +193,8 @@ def _end_forwarding() -> None:
         return
     pid = int(path.read_text(encoding="ascii"))
     # Another process may have the number since the machine was started again.
-    command = Path(f"/proc/{pid}/cmdline")
-    if not Path("/proc").is_dir() or (command.exists() and b"port-forward" in command.read_bytes()):
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(CommandFailed, ProcessLookupError):
+        if "port-forward" in output_of(["ps", "-p", str(pid), "-o", "args="]):
             os.kill(pid, signal.SIGTERM)
     path.unlink()
 

@@ -11,7 +11,7 @@ from deployment import cluster
 from tests.cli.started import Started, started
 from tests.deployment.stand_ins import StandIns
 
-PROGRAMS = ("kubectl", "kustomize", "kind", "docker", "helm")
+PROGRAMS = ("kubectl", "kustomize", "kind", "docker", "helm", "ps")
 
 
 @pytest.fixture

@@ -123,6 +123,28 @@ def test_what_fails_is_said(
     assert (pattern != "^kind create") or kind.lines[-1] == "kind delete cluster --name=lastro"
 
 
+def test_more_needs_more_memory(kind: StandIns, capsys: pytest.CaptureFixture[str]) -> None:
+    """An engine that has enough for the cluster, and not for what `--with` adds, is named before the cluster is
+    made."""
+    kind.answers("^docker info", str(8 * 2**30))
+    assert main(["kind", "up", "--with", "unleash"]) == 1
+    assert "has 8.0 GiB of memory and the cluster needs 10 GiB" in capsys.readouterr().err
+    assert main(["kind", "up"]) == 0
+
+
+def test_down_ends_only_what_it_has_started(kind: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`down` ends the process that forwards the port, and not another one that has its number by now."""
+    ended: list[int] = []
+    monkeypatch.setattr("os.kill", lambda pid, _: ended.append(pid))
+    for line, expected in (("kubectl --context=kind-lastro port-forward service/keycloak", [4711]), ("vi notes", [])):
+        kind.answers("^ps -p 4711", line)
+        secrets.Passwords(steps.FOLDER)
+        secrets.write_private(steps.FOLDER / "port-forward.pid", "4711")
+        assert main(["kind", "down"]) == 0
+        assert ended == expected
+        ended.clear()
+
+
 @pytest.mark.parametrize("name", ["docker", "kind", "kubectl", "helm"])
 def test_an_absent_program_is_named(kind: StandIns, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A program that is not installed is named with what to do, before anything is done."""
