@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any, Final
 import yaml
 
 from deployment.cluster import Kubernetes, Resource
-from deployment.commands import CommandFailed, kustomize
+from deployment.commands import ROOT, CommandFailed, kustomize, output_of
 from deployment.functions import NAMESPACE
 from deployment.payment import until
 
-KNATIVE: Final = Path(__file__).parents[2] / "knative"
+KNATIVE: Final = ROOT / "knative"
 _ATTEMPTS: Final = 5
 _ELSEWHERE: Final = "lastro-dry-run"
 _BY: Final = "lastro.dev/dry-run"
@@ -35,8 +34,7 @@ _RULES: Final = f"{_EXTENSION}validations"
 
 def rendered(folder: Path) -> list[Resource]:
     """Return the resources that kustomize builds of a folder, those of the functions in another namespace."""
-    ran = subprocess.run([kustomize(), "build", str(folder)], capture_output=True, text=True, check=True)
-    return [elsewhere(each) for each in yaml.safe_load_all(ran.stdout) if each]
+    return [elsewhere(each) for each in yaml.safe_load_all(output_of([kustomize(), "build", str(folder)])) if each]
 
 
 def definition(group: str, version: str, kind: str, plural: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from typing import Any, Final
 import httpx
 import yaml
 
+from deployment.commands import ROOT
 from tests.cluster.cluster import Cluster
 from tests.cluster.debian_packages import unpacked
 from tests.cluster.go_programs import COLLECTOR, built
 from tests.cluster.places import HOST_ADDRESS
 from tests.servers.processes import Processes
 
-ROOT: Final = Path(__file__).parents[2]
 _COLLECTOR_FILE: Final = ROOT / "knative" / "platform" / "observability" / "collector.yaml"
 _NAMESPACE: Final = "observability"
 # The link belongs to one cluster, so nothing else listens on it.

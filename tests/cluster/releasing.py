@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from cli.client import Answer, Client
 from cli.errors import CliError
-from deployment.commands import kustomize
+from deployment.commands import ROOT
 from deployment.functions import NAMESPACE
 from deployment.payment import AMOUNT, RETRIED, read, until
 from shared.release.indicators import LAG
@@ -24,7 +23,6 @@ from shared.release.prometheus import Prometheus
 from tests.cluster.cluster import Cluster
 from tests.cluster.observing import PROMETHEUS_URL
 
-ROOT: Final = Path(__file__).parents[2]
 CONTROLLER: Final = "lastro-release"
 """The namespace of the controller and of its records."""
 COMMIT: Final = "1" * 40
@@ -41,8 +39,7 @@ _BETWEEN_PAYMENTS_SECONDS: Final = 1.5
 @contextmanager
 def controller(cluster: Cluster, **settings: str) -> Iterator[None]:
     """Run the controller of releases with these settings, and remove it and what it knows afterwards."""
-    rendered = subprocess.run([kustomize(), "build", str(_OVERLAY)], capture_output=True, text=True, check=True)
-    cluster.apply(rendered.stdout)
+    cluster.apply_folder(_OVERLAY)
     try:
         given = [f"{name}={value}" for name, value in settings.items()]
         if given:
