@@ -263,7 +263,8 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
             "callback": lambda: own.get(CALLBACK),
             "identity": lambda: own.get("identity-signing-keys"),
             "put": lambda: own.put(CALLBACK, b"2"),
-            "rewrap": lambda: own.rewrap(personal, "ten_1"),
+            "rewrap personal": lambda: own.rewrap(personal, "ten_1"),
+            "rewrap payer": lambda: own.rewrap(payer, "ten_1"),
         }
         permitted = set()
         for name, use in uses.items():
@@ -275,11 +276,11 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
                 permitted.add(name)
     responses = {"open response", "seal response"}
     further = {
-        "notifications": {"open personal", "seal personal"},
+        "notifications": {"open personal", "seal personal", "rewrap personal"},
         "payments": {"seal receiver"},
-        "providers": {"callback", "open receiver", "open payer", "seal payer", *responses},
+        "providers": {"callback", "open receiver", "open payer", "seal payer", "rewrap payer", *responses},
         "tenants": {"seal signing", *responses},
-        "users": {"open personal", "seal personal", "rewrap", "index", *responses},
+        "users": {"open personal", "seal personal", "rewrap personal", "index", *responses},
         "webhooks": {"open webhook", "seal webhook", *responses},
     }
     assert permitted == {"open signing", *further.get(domain, set())}

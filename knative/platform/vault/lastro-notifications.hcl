@@ -14,3 +14,8 @@ path "transit/encrypt/lastro-personal-data" {
 path "transit/decrypt/lastro-personal-data" {
   capabilities = ["update"]
 }
+
+# Seals the tokens of devices again after a key was rotated.
+path "transit/rewrap/lastro-personal-data" {
+  capabilities = ["update"]
+}

@@ -25,6 +25,11 @@ path "transit/decrypt/lastro-payers" {
   capabilities = ["update"]
 }
 
+# Seals the texts of reports of fraud again after a key was rotated.
+path "transit/rewrap/lastro-payers" {
+  capabilities = ["update"]
+}
+
 # Stores responses for retries of a request.
 path "transit/encrypt/lastro-responses" {
   capabilities = ["update"]

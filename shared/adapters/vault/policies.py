@@ -40,6 +40,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *_SIGNATURES,
         _transit("encrypt", "personal-data", "Stores the tokens of devices."),
         _transit("decrypt", "personal-data", "Writes to users by their names and addresses."),
+        _transit("rewrap", "personal-data", "Seals the tokens of devices again after a key was rotated."),
     ),
     "operations": _SIGNATURES,
     "payments": (
@@ -52,6 +53,7 @@ RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         _transit("decrypt", "receivers", "Orders payments over a rail at their providers."),
         _transit("encrypt", "payers", "Stores the debtors of charges, and the texts of reports of fraud."),
         _transit("decrypt", "payers", "Shows them to their tenant."),
+        _transit("rewrap", "payers", "Seals the texts of reports of fraud again after a key was rotated."),
         *_RESPONSES,
     ),
     "statements": _SIGNATURES,
