@@ -30,6 +30,18 @@ def test_the_requests_fit_into_eight_gibibytes() -> None:
     assert total <= mebibytes(read_file()["total"]) == 8192
 
 
+def test_what_is_added_on_request_fits_into_ten_gibibytes() -> None:
+    """With Unleash, observability, its operator and the controller of releases the requests are at most the other
+    figure of memory.yaml."""
+    content = read_file()
+    charts = [chart for added in content["onRequest"].values() for chart in added.values()]
+    operators = [mebibytes(amounts["requests"]) for chart in charts for amounts in chart.values()]
+    folders = [f"overlays/kind/platform/{name}" for name in (*EXTRAS, "release")]
+    parts = [*_parts(), *(part for folder in folders for part in of_manifests(resources(folder)))]
+    assert operators
+    assert sum(part.requested for part in parts) + sum(operators) <= mebibytes(content["totalOnRequest"]) == 10240
+
+
 def test_every_store_and_the_gateway_are_counted() -> None:
     """The sum has each store with all its parts, Kong, and as many functions as memory.yaml says."""
     names = " ".join(part.name for part in _parts())
