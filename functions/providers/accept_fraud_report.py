@@ -24,6 +24,7 @@ class AcceptFraudReport(Command):
     "POST /v1/pix/fraud-reports/{report_id}/accept",
     scope="pix:write",
     empty_body_is_object=True,
+    sensitive=True,
     problems=("illegal_state",),
 )
 async def accept_fraud_report(report_id: str, command: AcceptFraudReport, ctx: Context) -> PixFraudReport:

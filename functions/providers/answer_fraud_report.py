@@ -15,7 +15,8 @@ async def answer_fraud_report(event: FraudReportAccepted | FraudReportRejected, 
     """Send the decision on a report to the provider. A repeated decision has no further effect there.
 
     If the provider does not answer, Problem `dependency_unavailable` (503) has the event delivered again. A decision
-    that the provider refuses, because it came too late, is logged: the report is decided here.
+    that the provider refuses, because it came too late or the report is not known there, is logged: the report stays
+    decided here.
     """
     report = await ctx.referenced(FRAUD_REPORTS, event.report_id, "/report_id")
     try:

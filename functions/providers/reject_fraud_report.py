@@ -20,7 +20,12 @@ class RejectFraudReport(Command):
     reason: Description = Field(min_length=1, description="Why you do not agree.")
 
 
-@http_function("POST /v1/pix/fraud-reports/{report_id}/reject", scope="pix:write", problems=("illegal_state",))
+@http_function(
+    "POST /v1/pix/fraud-reports/{report_id}/reject",
+    scope="pix:write",
+    sensitive=True,
+    problems=("illegal_state",),
+)
 async def reject_fraud_report(report_id: str, command: RejectFraudReport, ctx: Context) -> PixFraudReport:
     """Do not agree that a received payment was a fraud.
 

@@ -47,6 +47,8 @@ PAGE_SIZE: Final = 100
 ACTIVE: Final = "ATIVA"
 REMOVED: Final = "REMOVIDA_PELO_USUARIO_RECEBEDOR"
 """The status of a charge that the receiver has withdrawn."""
+NO_REPORT: Final = "InfractionReportNotFound"
+"""The kind of problem by which a provider says that it does not know a report of fraud."""
 DEFAULT_KEY: Final = "7d9f0335-8dcc-4054-9bf9-0dbd61d36906"
 """The default PIX key of the receiver, a random one (EVP)."""
 
@@ -201,7 +203,7 @@ class PixHttpRail(Adapter):
         """
         self._require_provider()
         decision = {"analysisResult": "AGREED" if is_accepted else "DISAGREED", "analysisDetails": reason or ""}
-        answer = await self._send("POST", f"/infraction-reports/{report_id}/close", decision)
+        answer = await self._send("POST", f"/infraction-reports/{report_id}/close", decision, missing=NO_REPORT)
         if not answer.is_success:
             raise _refused(answer)
 
@@ -339,8 +341,16 @@ class PixHttpRail(Adapter):
         self._webhook = url
 
     async def _send(
-        self, method: str, path: str, body: dict[str, Any] | None = None, parameters: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        parameters: dict[str, str] | None = None,
+        *,
+        missing: str | None = None,
     ) -> httpx.Response:
+        """Send a request. `missing` is the kind of problem by which a 404 says that the provider does not know what the
+        command is about; another 404 to a command raises Unavailable, as no answer does."""
         if self._api is None:
             from shared.adapters.providers.client import ProviderClient
 
@@ -351,7 +361,7 @@ class PixHttpRail(Adapter):
             # The provider may have lost the webhook too; the next command sets it again.
             self._webhook = None
             raise
-        if answer.status_code == 404 and method != "GET":
+        if answer.status_code == 404 and method != "GET" and (missing is None or _kind(answer) != missing):
             # The URL is wrong or the API is not there; this says nothing about the charge.
             self._webhook = None
             raise Unavailable("the PIX provider answered 404")
@@ -431,8 +441,12 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _refused(answer: httpx.Response) -> RailRefused:
-    kind = _member(answer, "type") or f"http_{answer.status_code}"
-    return RailRefused(kind.rpartition("/")[2], _member(answer, "detail") or "The PIX provider refused the command.")
+    return RailRefused(_kind(answer), _member(answer, "detail") or "The PIX provider refused the command.")
+
+
+def _kind(answer: httpx.Response) -> str:
+    """Return the kind of problem that the provider's answer is: the end of its `type`."""
+    return (_member(answer, "type") or f"http_{answer.status_code}").rpartition("/")[2]
 
 
 def _member(answer: httpx.Response, *names: str) -> str | None:

@@ -16,10 +16,11 @@ from events.sweeps import Tick
 from functions.providers import _fraud_report
 from functions.providers._fraud_report_states import FRAUD_REPORT_CHANGES
 from shared.core.clock import format_time
-from shared.ports.documents import PLATFORM, Unavailable
+from shared.ports.documents import PLATFORM, Query, Unavailable
 from shared.ports.rail import RailRefused, ReturnState
 from shared.records.accounts import ACCOUNTS
 from shared.records.fraud_reports import FRAUD_REPORTS
+from shared.records.idempotency import IDEMPOTENCY
 from shared.records.returns import provider_reference
 from tests.functions.providers.charges import charge, reported, suspended
 from tests.functions.providers.rail import (
@@ -246,6 +247,16 @@ async def test_a_decision_whose_answer_is_lost_is_sent_again(stage: Stage) -> No
     assert (await stage.harness.deliver("providers/answer_fraud_report", fact)).status == 503
     stage.rail.outcome = RailRefused("late", "too late")
     assert (await stage.harness.deliver("providers/answer_fraud_report", fact)).status == 204
+
+
+@pytest.mark.parametrize("decision", ["accept", "reject"])
+async def test_the_response_to_a_decision_is_stored_sealed(stage: Stage, decision: str) -> None:
+    """What the payer's bank says of a report is in the response to its decision, and not in the stored response."""
+    made = await stage.fraud()
+    assert made["details"] in (await stage.decide(made, decision)).json["details"]
+    stored = await stage.harness.documents.find(IDEMPOTENCY, "acme", Query(limit=100))
+    assert [one for one in stored if made["details"] in one["body"]] == []
+    assert any(one["subject"] == made["id"] and one["sealed"] for one in stored)
 
 
 async def test_lost_events_of_a_report_are_published_again(stage: Stage) -> None:

@@ -494,6 +494,18 @@ async def test_a_return_because_of_a_fraud_says_so() -> None:
     assert json.loads(provider.asked[0].content) == {"valor": "7.50", "natureza": "MED_FRAUDE"}
 
 
+async def test_a_decision_on_an_unknown_report_of_fraud_is_refused() -> None:
+    """A 404 that says that there is no such report is a refusal, so that the decision is not sent for ever; one that
+    does not say so may be a wrong URL, and leaves the outcome open."""
+    problem = {"type": "https://pix.example/error/InfractionReportNotFound", "detail": "There is no such report."}
+    provider = Provider(httpx.Response(404, json=problem), httpx.Response(404, json={}))
+    with pytest.raises(RailRefused, match="no such report") as refusal:
+        await rail(provider).answer_fraud_report("f-1", True, None)
+    assert refusal.value.code == "InfractionReportNotFound"
+    with pytest.raises(Unavailable):
+        await rail(provider).answer_fraud_report("f-1", True, None)
+
+
 async def test_a_decision_on_a_report_of_fraud() -> None:
     """A decision closes the report with its reason; a lost answer is unknown, and a refusal is one."""
     provider = Provider(httpx.Response(200), httpx.Response(200), LOST_ANSWER, httpx.Response(400, json={}))
