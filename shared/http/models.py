@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Generic, Self, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 from unicodedata import category
 
 from pydantic import (
@@ -16,7 +16,8 @@ from pydantic import (
     JsonValue,
     SerializeAsAny,
     StringConstraints,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_core import CoreSchema, PydanticUseDefault, core_schema
 
@@ -80,18 +81,20 @@ UpdatedAt = Annotated[Time, Field(description="When the resource last changed.")
 
 
 class PeriodQuery(ListQuery):
-    """The query parameters of a list over a period. `from` after `to` is refused."""
+    """The query parameters of a list over a period. `from` after `to` is refused, at `to`."""
 
     model_config = ConfigDict(populate_by_name=False)
 
     since: Instant | None = Field(default=None, alias="from", description="Start of the period, inclusive (RFC 3339).")
     until: Instant | None = Field(default=None, alias="to", description="End of the period, exclusive (RFC 3339).")
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.since is not None and self.until is not None and self.since > self.until:
+    @field_validator("until")
+    @classmethod
+    def _in_order(cls, until: str | None, info: ValidationInfo) -> str | None:
+        since = info.data.get("since")
+        if since is not None and until is not None and since > until:
             raise ValueError("`from` must not be after `to`")
-        return self
+        return until
 
 
 class NoQuery(BaseModel):

@@ -177,9 +177,11 @@ async def test_an_undecodable_query_is_malformed(demo: Client, query: str) -> No
 
 
 async def test_from_after_to_is_malformed(demo: Client) -> None:
-    """A period that ends before it begins is answered with 400; an empty one gives an empty list."""
+    """A period that ends before it begins is answered with 400, which names `to`; an empty one gives an empty list."""
     early, late = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
-    assert (await demo.get(f"/v1/payments?from={late}&to={early}")).code == "malformed_request"
+    refused = await demo.get(f"/v1/payments?from={late}&to={early}")
+    assert refused.code == "malformed_request"
+    assert refused.parameters == ["to"]
     assert (await demo.read(f"/v1/payments?from={early}&to={early}")) == {"data": [], "next_cursor": None}
     # The same instant with two offsets is an empty period.
     same = await demo.get(f"/v1/payments?from={early}&to=2025-12-31T21:00:00-03:00")
