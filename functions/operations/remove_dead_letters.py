@@ -16,7 +16,8 @@ async def remove_dead_letters(_tick: Tick, ctx: Context) -> None:
     """Remove dead letters that were replayed or discarded LASTRO_RETENTION_DEAD_LETTERS_DAYS ago, and the contents of
     responses that were stored under an idempotency key LASTRO_IDEMPOTENCY_DAYS ago.
 
-    A dead letter that waits for a decision is never removed. An idempotency key is known for ever.
+    A dead letter that waits for a decision is never removed. An idempotency key is known for ever. The function has
+    kept the name of its first task, because it is the name of its Service and of its schedule.
     """
     days = ctx.settings.retention_dead_letters_days
     await remove_older(ctx, DEAD_LETTERS, "updated_at", days, statuses=("replayed", "discarded"))

@@ -14,7 +14,8 @@ from shared.records.payments import REFUNDS
 
 @http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")
 async def list_refunds(payment_id: str, query: ListQuery, ctx: Context) -> Page[Refund]:
-    """List the refunds of a payment, newest first."""
+    """List the refunds of a payment, newest first. After them come those of what the receiver of a payment out has sent
+    back, in no order of time."""
     await visible_payment(ctx, payment_id)
     return await find_page(
         ctx,
