@@ -15,29 +15,6 @@ from tests.operations_page import (
     reaction_row,
 )
 
-BY_EFFECT = {
-    f"lastro.card.{fact}.v1"
-    for fact in (
-        "authorized",
-        "declined",
-        "payment_confirmed",
-        "payment_refused",
-        "payment_sent",
-        "refund_paid",
-        "refund_refused",
-    )
-} | {
-    f"lastro.bank.{fact}.v1"
-    for fact in (
-        "settlement_file_applied",
-        "transfer_confirmed",
-        "transfer_refused",
-        "transfer_returned",
-        "transfer_sent",
-    )
-}
-"""Facts that the tests of cards and bank transfers compare by their effects on payments, holds and the ledger only."""
-
 
 def test_the_page_is_current() -> None:
     """docs/operations.md lists what there is; `task docs:operations` makes it again."""
@@ -64,5 +41,5 @@ def test_every_event_is_made_and_used(type: str) -> None:
     about a webhook has no consumer, so that no webhook causes another."""
     row = event_row(CATALOGUE[type])
     assert row.emitters, "no function makes the event"
-    assert row.tests or type in BY_EFFECT, "no test names the event"
+    assert row.tests, "no test names the event"
     assert row.consumers or type.startswith("lastro.webhook."), "no Trigger brings the event to a function"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from events.payments.returned import PaymentReturned
+from events.rail_payments import BankTransferConfirmed, BankTransferRefused, BankTransferReturned, BankTransferSent
+from events.settlement_files import SettlementFileApplied
 from events.sweeps import Tick
 from shared.core.clock import format_time
 from shared.ports.documents import PLATFORM, Unavailable
@@ -84,6 +86,11 @@ async def test_a_transfer_is_held_ordered_and_settled(harness: Harness, bank: Re
         assert (await told(harness, report(order.reference, "settled"))).json == {"received": 1}
     await harness.run_events(times=2, shuffled=True)
     assert (await harness.payment(made["id"]))["status"] == "settled"
+    (sent,) = harness.events_of(BankTransferSent)
+    (confirmed,) = harness.events_of(BankTransferConfirmed)
+    assert (sent.payment_id, sent.end_to_end_id, sent.amount.value) == (made["id"], order.reference, 1050)
+    assert (confirmed.payment_id, confirmed.end_to_end_id) == (made["id"], order.reference)
+    assert confirmed.amount_moved.value == 1050
     assert await harness.balance(payer) == (8950, 0, 8950)
     assert await moved(harness) == 1050
     assert harness.undelivered == []
@@ -155,6 +162,11 @@ async def test_a_refused_transfer_fails_and_releases_the_hold(harness: Harness, 
         failed = await harness.payment(made["id"])
         assert (failed["status"], failed["failure"]["code"]) == ("failed", "provider_refused")
         assert failed["failure"]["detail"].startswith(f"{code}: The ")
+    facts = harness.events_of(BankTransferRefused)
+    assert [(fact.payment_id, fact.failure.detail.partition(":")[0]) for fact in facts] == [
+        (payment["id"], "AC04"),
+        (at_once["id"], "unknown_bank"),
+    ]
     assert await harness.balance(payer) == (10_000, 0, 10_000)
     assert await moved(harness) == 0
 
@@ -208,6 +220,12 @@ async def test_a_returned_transfer_goes_back_to_the_payer_once(harness: Harness,
     assert await moved(harness) == 0
     (fact,) = harness.events_of(PaymentReturned)
     assert (fact.reason, fact.amount_returned.value) == ("AC04", 1050)
+    (reported,) = harness.events_of(BankTransferReturned)
+    assert (reported.payment_id, reported.reason, reported.amount_returned) == (
+        payment["id"],
+        fact.reason,
+        fact.amount_returned,
+    )
     refund = (await harness.call("GET", f"/v1/refunds/{fact.refund_id}")).json
     assert (refund["status"], refund["payment_id"]) == ("settled", payment["id"])
     assert harness.undelivered == []
@@ -313,6 +331,7 @@ async def test_a_settlement_file_gives_payments_their_outcomes(harness: Harness,
     assert failed["failure"]["detail"] == "AG: The bank refused the transfer."
     found = (await harness.call("GET", f"/v1/settlement-files/{made['id']}")).json
     assert found["status"] == "applied"
+    assert len(harness.events_of(SettlementFileApplied, made["id"])) == 1
     assert [(one["result"], one["payment_id"]) for one in found["lines"]] == [
         *[("matched", payment["id"]) for payment in payments],
         ("unmatched", None),

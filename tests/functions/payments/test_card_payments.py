@@ -10,7 +10,9 @@ import orjson
 import pytest
 
 from embedded.simulators.card_model import DECLINES
+from events.cards import CardAuthorized, CardDeclined, CardRefundPaid, CardRefundRefused
 from events.ledger import AuditCompleted
+from events.rail_payments import CardPaymentConfirmed, CardPaymentRefused, CardPaymentSent
 from events.sweeps import Tick
 from shared.adapters.providers import callback_signature
 from shared.ports.card_gateway import AuthorizationOrder
@@ -93,6 +95,8 @@ async def test_a_card_payment_is_authorized_captured_and_posted(gateway: Gateway
     assert (await moved(gateway, payee), await moved(gateway, CLEARING)) == (1050, -1050)
     assert (gateway.commands("/payments"), gateway.commands("/captures")) == (1, 1)
     assert await gateway.harness.balance(payee) == (1050, 0, 1050)
+    for fact in (CardAuthorized, CardPaymentSent, CardPaymentConfirmed):
+        assert [one.payment_id for one in gateway.harness.events_of(fact)] == [payment_id]
     assert not gateway.harness.undelivered
 
 
@@ -111,6 +115,8 @@ async def test_a_declined_card(gateway: Gateway, payee: str, token: str, code: s
     known = {"insufficient_funds": "insufficient_funds", "limit_exceeded": "limit_exceeded"}
     known |= {"expired_card": "card_expired", "lost_card": "card_blocked", "stolen_card": "card_blocked"}
     assert (shown["status"], shown["failure"]["code"]) == ("declined", known.get(code, "card_declined"))
+    (fact,) = gateway.harness.events_of(CardDeclined)
+    assert fact.payment_id == shown["id"]
     assert (await moved(gateway, payee), gateway.commands("/captures"), gateway.commands("/cancel")) == (0, 0, 0)
     assert not gateway.harness.undelivered
 
@@ -218,6 +224,8 @@ async def test_a_failed_capture(gateway: Gateway, payee: str) -> None:
     """A capture that the gateway fails fails the payment as `provider_refused`, and moves nothing."""
     shown = await gateway.harness.payment(await paid(gateway, payee, token="tok_capture_fails"))
     assert (shown["status"], shown["failure"]["code"]) == ("failed", "provider_refused")
+    (fact,) = gateway.harness.events_of(CardPaymentRefused)
+    assert (fact.payment_id, fact.failure.code) == (shown["id"], "provider_refused")
     assert await moved(gateway, payee) == 0
 
 
@@ -291,6 +299,7 @@ async def test_refunds_in_parts(gateway: Gateway, payee: str) -> None:
     first = await refund(gateway, payment_id, **brl(300))
     second = await refund(gateway, payment_id)
     assert [(one["status"], one["amount"]["value"]) for one in (first, second)] == [("settled", 300), ("settled", 750)]
+    assert [fact.refund_id for fact in gateway.harness.events_of(CardRefundPaid)] == [first["id"], second["id"]]
     shown = await gateway.harness.payment(payment_id)
     assert (shown["status"], shown["amount_refunded"]["value"]) == ("settled", 1050)
     assert (await moved(gateway, payee), await moved(gateway, CLEARING)) == (0, 0)
@@ -305,6 +314,7 @@ async def test_a_refund_that_the_gateway_refuses(gateway: Gateway, payee: str) -
     payment_id = await paid(gateway, payee, token="tok_refund_fails")
     found = await refund(gateway, payment_id)
     assert (found["status"], found["failure"]["code"]) == ("failed", "provider_refused")
+    assert [fact.refund_id for fact in gateway.harness.events_of(CardRefundRefused)] == [found["id"]]
     assert await gateway.harness.balance(payee) == (1050, 0, 1050)
     assert (await gateway.harness.payment(payment_id))["amount_refunded"]["value"] == 0
 
