@@ -32,9 +32,10 @@ def next_round(rail: ListingRail, since: datetime | None, last: datetime) -> tup
     """Return the period that this tick reads of a list by the time of the payments.
 
     `since` is the end of the period before, or None at first. After the one that ended at the present, a new round
-    begins with the oldest payment that may still come back.
+    begins a day before the oldest payment that may still come back.
     """
-    oldest = last - rail.changes_for
+    # A change at the last moment is read by the next round, which begins up to a round later, or after an outage.
+    oldest = last - rail.changes_for - WINDOW
     if since is None or since < oldest or since >= last - WINDOW / 2:
         since = oldest
     until = since + WINDOW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -145,6 +145,19 @@ async def test_a_pix_return_that_was_never_reported_is_found(
     assert harness.undelivered == []
 
 
+def test_a_change_at_the_last_moment_is_read() -> None:
+    """A payment that comes back when it may no longer come back a moment later is in a period that a later tick
+    reads, wherever the round is at that time."""
+    rail = RecordingPayments()
+    times = [ManualClock().now() + timedelta(minutes=number) for number in range(3 * RETURN_DAYS)]
+    periods: list[tuple[datetime, datetime]] = []
+    for last in times:
+        periods.append(next_round(rail, periods[-1][1] if periods else None, last))
+    for number, changed_at in enumerate(times[: RETURN_DAYS + 10]):
+        paid_at = changed_at - rail.changes_for
+        assert any(since <= paid_at < until for since, until in periods[number + 1 :]), number
+
+
 def test_rounds_leave_no_payment_out() -> None:
     """One tick reads about a day, each period begins where the one before ended, and a round covers all the time in
     which payments may come back."""
@@ -156,8 +169,10 @@ def test_rounds_leave_no_payment_out() -> None:
         last += timedelta(minutes=1)
         since, until = next_round(rail, until, last)
         rounds.append((since, until))
-    assert rounds[0][0] == ManualClock().now() - rail.changes_for
+    assert rounds[0][0] == ManualClock().now() - rail.changes_for - WINDOW
     assert [since for since, _ in rounds[1:]] == [until for _, until in rounds[:-1]]
-    assert RETURN_DAYS <= len(rounds) <= RETURN_DAYS + 1
+    assert RETURN_DAYS + 1 <= len(rounds) <= RETURN_DAYS + 2
     assert all(WINDOW / 2 <= until - since <= WINDOW * 3 / 2 for since, until in rounds)
-    assert next_round(rail, until, last + timedelta(minutes=1))[0] == last + timedelta(minutes=1) - rail.changes_for
+    assert next_round(rail, until, last + timedelta(minutes=1))[0] == (
+        last + timedelta(minutes=1) - rail.changes_for - WINDOW
+    )
