@@ -120,7 +120,11 @@ async def _check_causes(world: Platform, tenant: Reader, payments: list[Any], re
         for paid in payments
         if paid["amount_captured"]
     }
-    expected |= {refund["transfer_id"]: refund["amount"] for refund in refunds if refund["status"] == "settled"}
+    expected |= {
+        refund["transfer_id"]: refund["amount"] + refund["excess"]
+        for refund in refunds
+        if refund["status"] == "settled"
+    }
     for deposit in await everything(world, tenant.id, DEPOSITS):
         if deposit["status"] == "settled":
             expected[deposit["transfer_id"]] = deposit["amount"]
