@@ -19,7 +19,7 @@ AMOUNT: Final = 1_00
 FUNDS: Final = 100_00
 """What the payer has before it, in centavos."""
 _PAUSE_SECONDS: Final = 0.5
-RETRIED: Final = frozenset({404, 409, 429, 500, 502, 503, 504})
+_RETRIED: Final = frozenset({404, 409, 429, 500, 502, 503, 504})
 
 
 def until(condition: Callable[[], Any], what: str, *, seconds: float = WAIT_SECONDS) -> Any:
@@ -47,14 +47,7 @@ class Load:
     def pay(self) -> None:
         """Order a payment of one real, again and again until it is accepted. Raises CliError when it is refused."""
         key = secrets.token_hex(8)
-        body = {
-            "amount": {"value": AMOUNT, "currency": "BRL"},
-            "method": "internal",
-            "payer_account_id": self.payer,
-            "payee_account_id": self.payee,
-            "capture": "automatic",
-            "description": "load",
-        }
+        body = payment_between(self.payer, self.payee)
         answer = until(lambda: self._sent(key, body), "a payment is accepted")
         self.accepted[key] = json.loads(answer.text)
 
@@ -119,11 +112,7 @@ def read(client: Client, path: str) -> Any:
             answer = client.send("GET", path)
         except CliError:
             return None
-        if answer.ok:
-            return answer
-        if answer.status not in RETRIED:
-            raise CliError(f"{answer.status} {answer.text}")
-        return None
+        return accepted(answer)
 
     return until(answered, f"an answer to GET {path}").body
 
@@ -135,11 +124,31 @@ def sent(client: Client, path: str, key: str, body: Mapping[str, Any]) -> Answer
         answer = client.send("POST", path, json.dumps(body).encode(), key=key)
     except CliError:
         return None
+    return accepted(answer)
+
+
+def accepted(answer: Answer) -> Answer | None:
+    """Return the answer of a request that was accepted, or None when the request may be sent again.
+
+    Raises CliError when it is refused for good.
+    """
     if answer.ok:
         return answer
-    if answer.status not in RETRIED:
+    if answer.status not in _RETRIED:
         raise CliError(f"{answer.status} {answer.text}")
     return None
+
+
+def payment_between(payer: str, payee: str) -> dict[str, Any]:
+    """Return the body of a payment of one real between two accounts."""
+    return {
+        "amount": {"value": AMOUNT, "currency": "BRL"},
+        "method": "internal",
+        "payer_account_id": payer,
+        "payee_account_id": payee,
+        "capture": "automatic",
+        "description": "load",
+    }
 
 
 def deposit(client: Client, account: str, value: int) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.context.context import Context
-from shared.core import tax_ids
 from shared.core.business_days import day_begins, day_in_sao_paulo
 from shared.core.clock import format_time
 from shared.core.due_terms import (
@@ -30,6 +29,7 @@ from shared.core.due_terms import (
 )
 from shared.core.money import Amount, Money, money
 from shared.core.problems import Problem
+from shared.http.document_number import DocumentNumber
 from shared.http.models import Command, Name, NullIsDefault, Resource
 from shared.ports.rail import Debtor, DueOrder
 from shared.records.pix_charges import DebtorDocument, PixChargeDocument
@@ -92,28 +92,11 @@ class DiscountPerDay(Portion):
     days: CountedDays = Field(default="calendar", description="Which days count.")
 
 
-class DebtorNumber(Command):
-    """A taxpayer number of Brazil's Receita Federal."""
-
-    type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
-    number: str = Field(
-        max_length=18, description="The number, with or without punctuation. Its check digits are verified."
-    )
-
-    @field_validator("number")
-    @classmethod
-    def _of_its_type(cls, number: str, info: ValidationInfo) -> str:
-        kind = info.data.get("type")
-        if kind is None:
-            return number
-        return tax_ids.cpf(number) if kind == "cpf" else tax_ids.cnpj(number)
-
-
 class ChargeDebtor(Command):
     """Who owes the amount. Another person may pay it."""
 
     name: Name = Field(description="The full name, or the company's.")
-    document: DebtorNumber = Field(description="The taxpayer number.")
+    document: DocumentNumber = Field(description="The taxpayer number.")
 
 
 ValidDays = Annotated[int, Field(ge=0, le=MAX_DAYS)]

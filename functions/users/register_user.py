@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from events.users import UserActivated, UserRegistered
 from functions.users._contact import Email, Phone
 from functions.users._history import record_action
 from functions.users._user import PersonalData, User, document_index, user_resource
 from shared.context.context import Context
-from shared.core import tax_ids
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
+from shared.http.document_number import DocumentNumber
 from shared.http.models import METADATA, Command, Metadata, Name
 from shared.ports.documents import Query
 from shared.records.tenants import TENANTS
 from shared.records.users import USERS, UserDocument, UserStatus
-
-
-class DocumentNumber(Command):
-    """A taxpayer number of Brazil's Receita Federal."""
-
-    type: Literal["cpf", "cnpj"] = Field(description="`cpf` for a person, `cnpj` for a company.")
-    number: str = Field(
-        max_length=18, description="The number, with or without punctuation. Its check digits are verified."
-    )
-
-    @field_validator("number")
-    @classmethod
-    def _of_its_type(cls, number: str, info: ValidationInfo) -> str:
-        kind = info.data.get("type")
-        if kind is None:
-            return number
-        return tax_ids.cpf(number) if kind == "cpf" else tax_ids.cnpj(number)
 
 
 class RegisterUser(Command):
