@@ -157,7 +157,7 @@ def test_telemetry_of_the_platform_reaches_a_collector_by_its_end(tmp_path: Path
             httpx.get(f"{platform.announced['base_url']}/v1/payments")
             assert platform.stop() == 0
         assert [span.name for span in receiver.spans()] == ["payments/list_payments"]
-        assert receiver.metrics()["http.server.request.duration"].histogram.data_points[0].count == 1
+        assert receiver.metrics()["http.server.request.duration"].histogram.data_points[-1].count == 1
 
 
 def test_the_writer_s_process_logs_alike(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 Sampled spans are converted to SDK spans and sent by the SDK's batch processor. At each interval, metrics are read
 from the dictionaries of Telemetry and sent as cumulative histograms and sums. A handler only hands over its sampled
 span; all other work is done in a thread.
+
+The first point of a series is 0, at the time of the sending before. Prometheus' `increase` and `rate` see only what
+changes between two points, so without it the first observations of a new revision would not be counted.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from shared.adapters.otlp.variables import OtlpVariables
 from shared.core.settings import InvalidSettings
@@ -48,9 +52,10 @@ def _resource() -> Resource:
 
     In a revision of a Knative Service, `service.version` is the revision, by whose figures a release is judged.
     """
-    from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 
-    found = Resource.create()
+    # Older versions of the SDK do not tell the pods of a revision apart; their counts would be one series.
+    found = Resource({SERVICE_INSTANCE_ID: str(uuid4())}).merge(Resource.create())
     revision = os.environ.get("K_REVISION")
     if revision:
         found = Resource({SERVICE_VERSION: revision}).merge(found)
@@ -76,7 +81,9 @@ class OtlpLink(Adapter):
         self._metrics = OTLPMetricExporter() if variables.metrics else None
         self._traces = OTLPSpanExporter() if variables.traces else None
         self._spans: BatchSpanProcessor | None = None
-        self._started_at = time.time_ns()
+        self._started_at = self._read_at = time.time_ns()
+        self._known: set[tuple[str, frozenset[tuple[str, Any]]]] = set()
+        """Each series that was sent, by the metric's name and its attributes."""
         self._interval = variables.metric_seconds
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send_metrics, name="otlp-metrics", daemon=True)
@@ -159,8 +166,10 @@ class OtlpLink(Adapter):
 
     def _read(self) -> list[Metric]:
         telemetry = self._telemetry
-        return [
+        now = time.time_ns()
+        metrics = [
             self._histogram(
+                now,
                 "http.server.request.duration",
                 [
                     ({"lastro.operation": operation, "http.response.status_code": status}, histogram)
@@ -168,6 +177,7 @@ class OtlpLink(Adapter):
                 ],
             ),
             self._histogram(
+                now,
                 "messaging.process.duration",
                 [
                     ({"lastro.consumer": consumer, "cloudevents.event_type": type_, "lastro.status": status}, histogram)
@@ -175,14 +185,25 @@ class OtlpLink(Adapter):
                 ],
             ),
             self._histogram(
+                now,
                 "lastro.event.age",
                 [({"lastro.consumer": consumer}, histogram) for consumer, histogram in _items(telemetry.event_age)],
             ),
-            *self._sums(),
+            *self._sums(now),
             *self._gauges(),
         ]
+        self._read_at = now
+        return metrics
 
-    def _histogram(self, name: str, points: Sequence[tuple[dict[str, Any], Histogram]]) -> Metric:
+    def _times(self, now: int, name: str, attributes: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the times of the points of a series: the last one has the present value, and one before it is 0."""
+        series = (name, frozenset(attributes.items()))
+        if series in self._known:
+            return (now,)
+        self._known.add(series)
+        return (self._read_at, now)
+
+    def _histogram(self, now: int, name: str, series: Sequence[tuple[dict[str, Any], Histogram]]) -> Metric:
         from opentelemetry.sdk.metrics.export import (
             AggregationTemporality,
             HistogramDataPoint,
@@ -190,12 +211,11 @@ class OtlpLink(Adapter):
         )
         from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 
-        now = time.time_ns()
         data = [
             HistogramDataPoint(
                 attributes=attributes,
                 start_time_unix_nano=self._started_at,
-                time_unix_nano=now,
+                time_unix_nano=at,
                 count=sum(histogram.counts),
                 sum=histogram.total,
                 bucket_counts=list(histogram.counts),
@@ -203,18 +223,21 @@ class OtlpLink(Adapter):
                 min=0.0,
                 max=0.0,
             )
-            for attributes, histogram in points
+            for attributes, present in series
+            for at in self._times(now, name, attributes)
+            for histogram in (present if at == now else Histogram(),)
         ]
         return Metric(name, "", "s", HistogramData(data, AggregationTemporality.CUMULATIVE))
 
-    def _sums(self) -> list[Metric]:
+    def _sums(self, now: int) -> list[Metric]:
         from opentelemetry.sdk.metrics.export import AggregationTemporality, Metric, NumberDataPoint, Sum
 
-        now = time.time_ns()
         by_name: dict[str, list[NumberDataPoint]] = {}
         for (name, label), value in _items(self._telemetry.counters):
             attributes = {"label": label} if label else {}
-            by_name.setdefault(name, []).append(NumberDataPoint(attributes, self._started_at, now, value))
+            for at in self._times(now, name, attributes):
+                point = NumberDataPoint(attributes, self._started_at, at, value if at == now else 0)
+                by_name.setdefault(name, []).append(point)
         return [
             Metric(f"lastro.{name}", "", "1", Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True))
             for name, points in by_name.items()

@@ -63,8 +63,15 @@ class Receiver:
 
     def metrics(self, path: str = "/v1/metrics") -> dict[str, Metric]:
         """Return the metrics of the last request, by name."""
-        (resource,) = ExportMetricsServiceRequest.FromString(self.of(path)[-1].body).resource_metrics
-        return {metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics}
+        return self.all_metrics(path)[-1]
+
+    def all_metrics(self, path: str = "/v1/metrics") -> list[dict[str, Metric]]:
+        """Return the metrics of each request, by name."""
+        found = []
+        for request in self.of(path):
+            (resource,) = ExportMetricsServiceRequest.FromString(request.body).resource_metrics
+            found.append({metric.name: metric for scope in resource.scope_metrics for metric in scope.metrics})
+        return found
 
     def resource(self) -> dict[str, str]:
         """Return the attributes of the resource of the spans."""

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from shared.adapters.otlp import export
 from shared.adapters.otlp.export import OtlpLink, exporter
@@ -72,8 +73,37 @@ async def test_spans_and_metrics_reach_the_endpoint(monkeypatch: pytest.MonkeyPa
         PARENT[36:52],
     )
     metrics = receiver.metrics()
-    assert metrics["http.server.request.duration"].histogram.data_points[0].count == 2
-    assert metrics["lastro.replays"].sum.data_points[0].as_int == 1
+    assert metrics["http.server.request.duration"].histogram.data_points[-1].count == 2
+    assert metrics["lastro.replays"].sum.data_points[-1].as_int == 1
+
+
+async def test_a_series_begins_with_zero(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """The first time a count is sent, a point of 0 at the time of the sending before goes with it, so that the increase
+    between both has the first observations; later each sending has one point."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
+    async with connected() as (telemetry, _):
+        await asyncio.to_thread(receiver.wait_for, 1, "/v1/metrics")
+        answered(telemetry)
+        telemetry.count("replays", "payments")
+        await asyncio.to_thread(receiver.wait_for, len(receiver.of("/v1/metrics")) + 3, "/v1/metrics")
+    counters = [list(found["lastro.replays"].sum.data_points) for found in _sendings(receiver, "lastro.replays")]
+    name = "http.server.request.duration"
+    histograms = [list(found[name].histogram.data_points) for found in _sendings(receiver, name)]
+    assert [[point.as_int for point in points] for points in counters] == [[0, 1], *[[1]] * (len(counters) - 1)]
+    assert [[point.count for point in points] for points in histograms] == [[0, 1], *[[1]] * (len(histograms) - 1)]
+    assert sum(histograms[0][0].bucket_counts) == 0
+    for zero, first in (counters[0], histograms[0]):
+        assert zero.start_time_unix_nano <= zero.time_unix_nano < first.time_unix_nano
+
+
+def _sendings(receiver: Receiver, name: str) -> list[dict[str, Metric]]:
+    """Return the metrics of each request in which one has points."""
+    return [found for found in receiver.all_metrics() if name in found and _points(found[name])]
+
+
+def _points(metric: Metric) -> int:
+    return len(metric.sum.data_points) + len(metric.histogram.data_points)
 
 
 @pytest.mark.parametrize("disabled", [{}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_SDK_DISABLED": "TRUE"}], ids=str)
