@@ -200,14 +200,21 @@ class Controller:
             release.outcome = PAUSED
             log.error("the release %s is paused: %s", release.id, "; ".join(decision.reasons))
         elif decision.action is Action.PROMOTE and release.outcome == RUNNING:
-            if release.phase_number == _LAST_PHASE:
-                release.outcome = OBSERVED
-                return
-            release.enter(release.phase_number + 1, now)
-            phase = release.phase
-            assert phase is not None
-            self._route(release, phase.percent)
-            log.info("the release %s has %d %% of the traffic", release.id, phase.percent)
+            self._promote(release, now)
+        else:
+            return
+        self._keep_record(release)
+
+    def _promote(self, release: Release, now: datetime) -> None:
+        """Begin the next phase, or end the observation of the last one."""
+        if release.phase_number == _LAST_PHASE:
+            release.outcome = OBSERVED
+            return
+        release.enter(release.phase_number + 1, now)
+        phase = release.phase
+        assert phase is not None
+        self._route(release, phase.percent)
+        log.info("the release %s has %d %% of the traffic", release.id, phase.percent)
 
     def _is_confirmed(self, release: Release) -> bool:
         return (self._cluster.record(CONFIRMATION) or {}).get("image") == release.image

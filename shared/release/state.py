@@ -82,11 +82,12 @@ class Release:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the state that `text` has made."""
+        """Return the state that `text` has made. Raises ValueError or TypeError for another text."""
         return cls(**json.loads(text))
 
     def record(self) -> dict[str, str]:
-        """Return the record of the release, for an audit: commit, image, trace, outcome, and what was done when."""
+        """Return the record of the release, for an audit: commit, image, trace, outcome, and what was done when; in
+        `release` all of it, for `read`."""
         return {
             "image": self.image,
             "commit": self.commit,
@@ -95,4 +96,5 @@ class Release:
             "outcome": self.outcome,
             "log": json.dumps(self.log, indent=1),
             "revisions": json.dumps(self.new, sort_keys=True),
+            "release": self.text(),
         }
