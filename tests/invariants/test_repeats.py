@@ -8,8 +8,14 @@ import inspect
 from random import Random
 from typing import Any, Final
 
+import orjson
 import pytest
 
+from embedded.broker.delivery import Outcome, dead_letter
+from events.dead_letters import DeadLetterReplayed
+from events.reconciliations import MovementsMatched
+from functions.operations import _replay_batch
+from shared.http.messages import HttpResponse
 from shared.ports.documents import Collection, Commit
 from shared.records.payments import PAYMENTS
 from shared.records.reconciliations import MATCHED_MOVEMENTS, RECONCILIATIONS
@@ -18,8 +24,9 @@ from shared.records.webhooks import WEBHOOK_ENDPOINTS
 from tests.cnab import content
 from tests.hostile import SeededDie
 from tests.invariants.bodies import brl, cpf, over_rail, payment
-from tests.invariants.books import check_quiet, everything
-from tests.invariants.isolation import DAY, TENANT_OPERATIONS, Stage, every_row, stage
+from tests.invariants.books import check_books, check_quiet, everything
+from tests.invariants.deliveries import Pending
+from tests.invariants.isolation import DAY, TENANT_OPERATIONS, Stage, dead_letter_sink, every_row, stage
 from tests.invariants.tenant import Answer, Tenant
 from tests.invariants.world import World
 
@@ -228,14 +235,149 @@ async def test_of_four_decisions_on_a_report_of_fraud_one_is_made(seed: int, *, 
     await check_quiet(world, tenant)
 
 
+@pytest.mark.parametrize("is_hostile", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_of_four_manual_matches_one_is_made(seed: int) -> None:
-    """Of four concurrent manual matches of the same movements, one is made, and the others are refused."""
-    made = await stage(lambda _: World.with_rails(seed))
+async def test_of_four_manual_matches_one_is_made(seed: int, *, is_hostile: bool) -> None:
+    """Of four concurrent manual matches of the same movements, one is made and published, and the others are
+    refused."""
+    made = await _stage(seed, is_hostile=is_hostile)
     body = await open_movements(made)
     path = f"/v1/reconciliations/{made.ids['reconciliation_id']}/match"
     answers = await at_once(made.victim, *([(path, body)] * 4))
+    await made.world.settle()
 
     assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
     assert {answer.code for answer in answers if answer.status == 409} == {"illegal_state"}
-    assert len(await everything(made.world, made.victim.id, MATCHED_MOVEMENTS)) == 2
+    matched = await everything(made.world, made.victim.id, MATCHED_MOVEMENTS)
+    assert len(matched) == 2
+    (match_id,) = {one["match"]["id"] for one in matched}
+    facts = {event.id: event for event in made.world.pool.published if event.type == MovementsMatched.type}
+    assert [orjson.loads(fact.data)["match_id"] for fact in facts.values()] == [match_id]
+
+
+@pytest.mark.parametrize("is_hostile", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_of_four_matches_with_a_common_movement_one_is_made(seed: int, *, is_hostile: bool) -> None:
+    """Of four concurrent manual matches that all name one movement, in two reconciliations of the same day, one is
+    made; what the others alone have named stays open."""
+    made = await _stage(seed, is_hostile=is_hostile)
+    await open_movements(made)
+    other = str((await made.victim.made("/v1/reconciliations", DAY))["id"])
+    (first,) = [
+        one
+        for one in await everything(made.world, made.victim.id, RECONCILIATIONS)
+        if one["id"] == made.ids["reconciliation_id"]
+    ]
+    items = [*first["items"], {**first["items"][0], "ledger": {**first["items"][0]["ledger"], "id": "ltr_2.0"}}]
+    for id in (first["id"], other):
+        await changed(made, RECONCILIATIONS, id, items=items)
+    asked = [
+        (f"/v1/reconciliations/{id}/match", {"ledger": [one, "ltr_1.0"], "provider": [], "reason": "the same money"})
+        for id in (first["id"], other)
+        for one in ("ltr_0.0", "ltr_2.0")
+    ]
+    Random(seed).shuffle(asked)
+    answers = await at_once(made.victim, *asked)
+
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+    chosen = next(body["ledger"] for (_, body), answer in zip(asked, answers, strict=True) if answer.status == 200)
+    matched = await everything(made.world, made.victim.id, MATCHED_MOVEMENTS)
+    assert sorted(one["id"].rpartition("/")[2] for one in matched) == sorted(chosen)
+
+
+async def _stage(seed: int, *, is_hostile: bool) -> Stage:
+    """Return two tenants with one of each resource. The hostile stores fail from then on."""
+    die = _calm_die(seed)
+    made = await stage(lambda _: World.with_rails(seed, die=die if is_hostile else None))
+    die.calm = False
+    return made
+
+
+def _calm_die(seed: int) -> SeededDie:
+    die = SeededDie(seed)
+    die.calm = True
+    return die
+
+
+LETTERS: Final = 8
+DISCARDED: Final = 4
+"""Which of the dead letters that fit the filter is discarded: one of a later page."""
+FILTER: Final = {"consumer": "accounts-hold-funds"}
+
+
+@pytest.mark.parametrize("is_hostile", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_two_replays_by_filter_and_a_discard_at_once(
+    seed: int, monkeypatch: pytest.MonkeyPatch, *, is_hostile: bool
+) -> None:
+    """Of two concurrent replays by one filter and one discard, each dead letter that fits is in one answer only: its
+    event is delivered, or it is discarded; none is lost, none has a second effect, and the others stay parked."""
+    monkeypatch.setattr(_replay_batch, "PAGE", 3)
+    die = _calm_die(seed)
+    world = await World.with_rails(seed, die=die if is_hostile else None)
+    tenant = await world.tenant()
+    payer, payee = await tenant.account(1000), await tenant.account()
+    payment_of = await _parked_payments(world, tenant, payer, payee)
+    die.calm = False
+    letters = list(payment_of)
+    others = {one["id"] for one in await tenant.listed("/v1/dead-letters")} - set(letters)
+    discard = f"/v1/dead-letters/{letters[DISCARDED]}/discard"
+    first, second, discarded = await asyncio.gather(
+        _replayed(tenant), _replayed(tenant), tenant.call("POST", discard, {"reason": "not wanted"})
+    )
+    await world.settle_in_any_order(Random(seed), abreast=3)
+
+    replayed = [id for page in (*first, *second) for id in page["replayed"]]
+    assert discarded.status in (200, 409), discarded.body
+    gone = [letters[DISCARDED]] if discarded.status == 200 else []
+    assert sorted([*replayed, *gone]) == sorted(letters)
+    for pages in (first, second):
+        assert all(page["examined"] == 3 for page in pages[:-1]), "a page that is not full is the last one"
+        assert all(len(page["replayed"]) <= page["examined"] for page in pages)
+        assert sum(page["examined"] for page in pages) >= len(others)
+    die.calm = True
+    found = {letter["id"]: letter["status"] for letter in await tenant.listed("/v1/dead-letters")}
+    assert found == {
+        **dict.fromkeys(others, "parked"),
+        **dict.fromkeys(replayed, "replayed"),
+        **dict.fromkeys(gone, "discarded"),
+    }
+    facts = {event.id: event.data for event in world.pool.published if event.type == DeadLetterReplayed.type}
+    assert sorted(orjson.loads(data)["dead_letter_id"] for data in facts.values()) == sorted(replayed)
+    for id, payment_id in payment_of.items():
+        assert await tenant.status(payment_id) == ("created" if id in gone else "settled")
+    assert (await tenant.get(f"/v1/accounts/{payee}/balance"))["posted"] == 10 * len(replayed)
+    for id in gone:
+        await tenant.made(f"/v1/payments/{payment_of[id]}/cancel", {})
+    await world.settle()
+    await check_books(world, tenant)
+
+
+async def _parked_payments(world: World, tenant: Tenant, payer: str, payee: str) -> dict[str, str]:
+    """Make payments whose first events no consumer has taken, and return them by the dead letters that fit the filter,
+    oldest first."""
+    letters: dict[str, str] = {}
+    await world.settle()
+    for _ in range(LETTERS):
+        world.later(seconds=1)
+        payment_id = await tenant.pay(payer, payee, 10)
+        await world.publish_outbox()
+        lost, world.pool.pending = world.pool.pending, []
+        for pending in lost:
+            answer = HttpResponse(500, {}, b"")
+            letter = dead_letter(pending.envelope, pending.subscription.target.url, Outcome.DEAD, answer)
+            await world.deliver(Pending(pending.subscription, letter, dead_letter_sink()))
+        await world.settle()
+        fitting = [one for one in await tenant.listed("/v1/dead-letters") if one["consumer"] == FILTER["consumer"]]
+        (new,) = {one["id"] for one in fitting} - set(letters)
+        letters[new] = payment_id
+    world.later(seconds=1)
+    return letters
+
+
+async def _replayed(tenant: Tenant) -> list[Any]:
+    """Replay the dead letters that fit the filter, and return the answers, one for each page."""
+    pages = [await tenant.made("/v1/dead-letters/replay", FILTER)]
+    while (cursor := pages[-1]["next_cursor"]) is not None:
+        pages.append(await tenant.made("/v1/dead-letters/replay", {**FILTER, "cursor": cursor}))
+    return pages
