@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Final
 
 from events.payments.returned import PaymentReturned
@@ -25,17 +26,19 @@ async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocu
     the return. Returns the payment.
 
     All refunds of the payment are together at most what was captured. Where the provider had moved more, the suspense
-    account has paid the difference, and gets it back with the return that gives the payer the last of the money. What
-    is above that stays in the clearing account, where a reconciliation shows it. If the payer's account is closed or
-    takes no credits, the money goes to the suspense account.
+    account has paid the difference: what comes back after the payer has everything goes to that account, up to the
+    difference, and the refund of a return that has nothing for the payer has the amount 0. What is above all that the
+    provider had moved stays in the clearing account, where a reconciliation shows it. If the payer's account is closed
+    or takes no credits, the money goes to the suspense account.
     """
     left = payment["amount_captured"] - payment["amount_refunded"] - payment["amount_refunding"]
     amount = min(returned["amount"], left)
     if amount != returned["amount"] or ("id" not in returned and amount != payment["amount_captured"]):
         ctx.log.error("%s came back with another amount than was captured", payment["id"])
-    if amount == 0:
+    excess = min(returned["amount"] - amount, _owed_to_suspense(payment, returned))
+    if amount + excess == 0:
         return payment
-    refund = await _refund(ctx, payment, amount, returned)
+    refund = await _refund(ctx, payment, amount, excess, returned)
     fact = PaymentReturned(
         **parties(payment),
         refund_id=refund["id"],
@@ -48,17 +51,27 @@ async def give_back(ctx: Context, payment: PaymentDocument, returned: ReturnDocu
     return changed
 
 
-async def _refund(ctx: Context, payment: PaymentDocument, amount: int, returned: ReturnDocument) -> RefundDocument:
+def _owed_to_suspense(payment: PaymentDocument, returned: ReturnDocument) -> int:
+    """Return what the suspense account has not got back yet of what it paid for the payment, before this return."""
+    part = rail_part(payment)
+    captured = payment["amount_captured"]
+    paid = (part["amount_moved"] or captured) - captured
+    earlier = takewhile(lambda one: one.get("id") != returned.get("id"), part.get("returns", []))
+    back = max(0, sum(one["amount"] for one in earlier) - captured)
+    return max(0, paid - back)
+
+
+async def _refund(
+    ctx: Context, payment: PaymentDocument, amount: int, excess: int, returned: ReturnDocument
+) -> RefundDocument:
     """Return a refund that needs no hold: the clearing account pays it."""
     refund_id = ctx.derived_id("rfd", payment["id"], return_purpose(returned.get("id")))
     payee = payment["payer_account_id"]
-    if await payee_failure(ctx, payee) is None:
+    if amount and await payee_failure(ctx, payee) is None:
         # A closing of the account finds the refund, or conflicts with it (docs/decisions/0017).
         ctx.expect(ACCOUNTS, await ctx.required(ACCOUNTS, payee))
     else:
         payee = system_account("suspense", payment["currency"])
-    moved = rail_part(payment)["amount_moved"] or 0
-    excess = min(returned["amount"] - amount, moved - payment["amount_captured"])
     return {
         "id": refund_id,
         "tenant_id": ctx.tenant_id,
@@ -66,7 +79,7 @@ async def _refund(ctx: Context, payment: PaymentDocument, amount: int, returned:
         "payment_id": payment["id"],
         "status": "processing",
         "amount": amount,
-        "excess": max(0, excess),
+        "excess": excess,
         "currency": payment["currency"],
         "payer_account_id": payment["payee_account_id"],
         "payee_account_id": payee,

@@ -206,9 +206,13 @@ async def test_a_payment_that_comes_back_late_is_audited(harness: Harness, *, is
     assert again.differences == (f"the refund {fact.refund_id} has another amount than its transfer",)
 
 
+@pytest.mark.parametrize("parts", [(1060,), (1050, 10)])
 @pytest.mark.parametrize("is_closed", [False, True])
-async def test_the_return_of_a_payment_that_moved_more_is_audited(harness: Harness, *, is_closed: bool) -> None:
-    """The refund of a payment that moved more than was held passes, although the suspense account has its part back."""
+async def test_the_return_of_a_payment_that_moved_more_is_audited(
+    harness: Harness, *, is_closed: bool, parts: tuple[int, ...]
+) -> None:
+    """The refunds of a payment that moved more than was held pass, although the suspense account has its part back, in
+    a refund of its own or together with the payer's."""
     provider = await with_payments(harness)
     payer = (await harness.account(1050))["id"]
     harness.clock.advance(timedelta(days=1))
@@ -222,8 +226,10 @@ async def test_the_return_of_a_payment_that_moved_more_is_audited(harness: Harne
     await harness.run_events()
     if is_closed:
         assert (await harness.call("POST", f"/v1/accounts/{payer}/close")).json["status"] == "closed"
-    assert (await payment_callback(harness, moved._replace(returns=(sent_return(1, 1060),)))).status == 200
+    returns = tuple(sent_return(number, part) for number, part in enumerate(parts, 1))
+    assert (await payment_callback(harness, moved._replace(returns=returns))).status == 200
     await harness.run_events()
+    assert len(harness.events_of(PaymentReturned)) == len(parts)
     harness.clock.advance(timedelta(days=1))
     assert (await audited(harness)).differences == ()
 

@@ -200,30 +200,55 @@ async def test_the_returns_of_a_payment_in_review_wait_for_the_decision(
     assert await harness.balance(payer) == (10_000, 0, 10_000)
 
 
-@pytest.mark.parametrize("parts", [(1060,), (300, 760), (300, 750, 5, 5)])
-async def test_suspense_gets_back_what_it_has_paid(
-    harness: Harness, provider: RecordingPayments, parts: tuple[int, ...]
-) -> None:
-    """A payment of which the provider had moved more than was held comes back: the payer gets what was paid, and the
-    suspense account the difference, which only stays in the clearing account where it comes back after all else."""
-    payer = (await harness.account(10_000))["id"]
-    clearing, suspense = await moved(harness), await moved(harness, SUSPENSE)
+async def over_moved(harness: Harness, provider: RecordingPayments, payer: str) -> tuple[str, RailReport]:
+    """Make a payment of 10.50 of which the provider moves 10.60, and settle it; return its id and the report."""
     made = await pay_out(harness, payer)
     await harness.run_events()
-    paid_report = provider.decide("settled", 1060)
-    await payment_callback(harness, paid_report)
+    report = provider.decide("settled", 1060)
+    await payment_callback(harness, report)
     await harness.run_events()
     body = {"outcome": "settled", "reason": "The provider was asked."}
     assert (await harness.call("POST", f"/v1/payments/{made['id']}/resolve", body)).status == 200
     await harness.run_events()
+    return str(made["id"]), report
+
+
+@pytest.mark.parametrize("parts", [(1060,), (300, 760), (300, 750, 10), (10, 1050), (300, 750, 5, 5), (1055, 5)])
+async def test_suspense_gets_back_what_it_has_paid(
+    harness: Harness, provider: RecordingPayments, parts: tuple[int, ...]
+) -> None:
+    """A payment of which the provider had moved more than was held comes back: the payer gets what was paid, the
+    suspense account the difference, also where the last parts are nothing else, and the clearing account clears."""
+    payer = (await harness.account(10_000))["id"]
+    clearing, suspense = await moved(harness), await moved(harness, SUSPENSE)
+    harness.clock.advance(timedelta(days=1))
+    payment_id, report = await over_moved(harness, provider, payer)
     assert await moved(harness, SUSPENSE) - suspense == -10
     returns = [sent_return(number, amount) for number, amount in enumerate(parts, 1)]
-    await payment_callback(harness, with_returns(paid_report, *returns))
-    await harness.run_events()
-    late = 10 if len(parts) == 4 else 0
-    assert await refunded(harness, made["id"]) == 1050
+    await payment_callback(harness, with_returns(report, *returns))
+    await harness.run_events(times=2)
+    assert await refunded(harness, payment_id) == 1050
     assert await harness.balance(payer) == (10_000, 0, 10_000)
-    assert (await moved(harness) - clearing, await moved(harness, SUSPENSE) - suspense) == (late, -late)
+    assert (await moved(harness), await moved(harness, SUSPENSE)) == (clearing, suspense)
+    items = await reconciled(harness)
+    assert (items["matched"], items["unmatched"]) == (1 + len(parts), 0)
+    assert harness.undelivered == []
+
+
+async def test_a_return_of_the_difference_alone_is_a_refund_that_gives_the_payer_nothing(
+    harness: Harness, provider: RecordingPayments
+) -> None:
+    """The part that is suspense's alone is in the payment's refunds and timeline with the amount 0."""
+    payer = (await harness.account(10_000))["id"]
+    payment_id, report = await over_moved(harness, provider, payer)
+    await payment_callback(harness, with_returns(report, sent_return(1, 1050), sent_return(2, 10)))
+    await harness.run_events()
+    refunds = (await harness.call("GET", f"/v1/payments/{payment_id}/refunds")).json["data"]
+    assert sorted((one["amount"]["value"], one["status"]) for one in refunds) == [(0, "settled"), (1050, "settled")]
+    facts = harness.events_of(PaymentReturned)
+    assert [fact.amount_returned.value for fact in facts] == [1050, 10]
+    timeline = (await harness.call("GET", f"/v1/payments/{payment_id}/events")).json["data"]
+    assert [entry["type"] for entry in timeline].count("lastro.refund.settled.v1") == 2
 
 
 async def test_a_return_to_a_closed_account_goes_to_suspense(harness: Harness, provider: RecordingPayments) -> None:
@@ -276,6 +301,46 @@ async def test_the_return_of_a_refused_payment_is_not_recorded(harness: Harness,
     assert (await harness.payment(made["id"]))["status"] == "failed"
     assert await harness.balance(payer) == (10_000, 0, 10_000)
     assert harness.events_of(PixPaymentReturned) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    parts=st.lists(st.integers(1, 700), min_size=1, max_size=5),
+    moved_amount=st.integers(1051, 1400),
+    seed=st.integers(0, 1000),
+)
+async def test_the_clearing_account_clears_whatever_the_order_of_the_parts(
+    parts: list[int], moved_amount: int, seed: int
+) -> None:
+    """A payment of which more was moved than ordered comes back in parts of any size and order, before or after its
+    review: the payer has what was paid, the suspense account the difference, nothing stays in the clearing account, and
+    what came back above all that was moved is not recorded."""
+    harness = Harness.make(seed=seed)
+    await harness.tenant()
+    provider = await with_payments(harness)
+    payer = (await harness.account(10_000))["id"]
+    clearing, suspense = await moved(harness), await moved(harness, SUSPENSE)
+    made = await pay_out(harness, payer)
+    await harness.run_events()
+    report = provider.decide("settled", moved_amount)
+    await payment_callback(harness, report)
+    await harness.run_events()
+    random = Random(seed)
+    rest = moved_amount - sum(parts)
+    returns = [sent_return(number, part) for number, part in enumerate([*parts, rest] if rest > 0 else parts)]
+    random.shuffle(returns)
+    early = random.randrange(len(returns) + 1)
+    await payment_callback(harness, with_returns(report, *returns[:early]))
+    await harness.run_events(times=2, shuffled=True, together=True)
+    body = {"outcome": "settled", "reason": "The provider was asked."}
+    assert (await harness.call("POST", f"/v1/payments/{made['id']}/resolve", body)).status == 200
+    await payment_callback(harness, with_returns(report, *returns))
+    await harness.run_events(times=2, shuffled=True, together=True)
+    assert await refunded(harness, made["id"]) == 1050
+    assert await harness.balance(payer) == (10_000, 0, 10_000)
+    assert await moved(harness, SUSPENSE) == suspense
+    assert await moved(harness) == clearing
+    assert harness.undelivered == []
 
 
 @settings(max_examples=25, deadline=None)
