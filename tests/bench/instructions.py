@@ -35,7 +35,7 @@ from tests.bench.workload import expect, open_accounts, payments
 ACCOUNTS: Final = 100
 WAVE: Final = 100
 """The most payments in progress at once. With more than 300, the admission queue refuses a request after ten seconds,
-and under callgrind that time passes quickly."""
+and under callgrind that time passes quickly; `--wave` makes it fewer on a machine that does other work."""
 PATIENCE_SECONDS: Final = 600
 _ENVIRONMENT: Final = {
     "PYTHONHASHSEED": "0",
@@ -71,10 +71,11 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The number of payments that are counted, and the number of payments of the warm-up."""
+    """The number of payments of the warm-up, of those that are counted, and the most that are in progress at once."""
 
     warm_up: int
     payments: int
+    wave: int = WAVE
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ async def _count_instructions(root: Path, work: Work) -> dict[str, list[float]]:
         )
         with started as server:
             counts, _ = await _measured(server, work, callgrind.begin, callgrind.end)
-    sizes = waves(work.payments)
+    sizes = waves(work.payments, work.wave)
     return {
         "core": [core / size for size, (core, *_) in zip(sizes, counts, strict=True)],
         "writer": [sum(writers) / size for size, (_, *writers) in zip(sizes, counts, strict=True)],
@@ -179,14 +180,14 @@ async def _measured(
 ) -> tuple[list[list[T]], Figures]:
     """Return the results of `end` for each process after each wave, and the platform's own totals over all waves."""
     accounts = await open_accounts(server.credentials(), ACCOUNTS)
-    for wave in waves(work.warm_up):
+    for wave in waves(work.warm_up, work.wave):
         async with _wave(server, accounts, wave) as settle:
             await settle()
     # A fixed seed, so that each run draws the same accounts.
     random.seed(1)
     pids, before = server.pids(), server.measurements()
     counts: list[list[T]] = []
-    for wave in waves(work.payments):
+    for wave in waves(work.payments, work.wave):
         async with _wave(server, accounts, wave) as settle:
             begin(pids)
             await settle()
@@ -203,9 +204,9 @@ async def _measured(
     return counts, platform
 
 
-def waves(number: int) -> list[int]:
-    """Split the payments into waves that the platform admits completely. Returns the size of each."""
-    return [min(WAVE, number - sent) for sent in range(0, number, WAVE)]
+def waves(number: int, most: int = WAVE) -> list[int]:
+    """Split the payments into waves of at most `most`, which the platform admits completely. Returns their sizes."""
+    return [min(most, number - sent) for sent in range(0, number, most)]
 
 
 @asynccontextmanager
@@ -265,17 +266,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--payments", type=int, default=400, help="payments that are counted")
     parser.add_argument("--warm-up", type=int, default=400, help="payments before them")
+    parser.add_argument("--wave", type=int, default=WAVE, help="payments in progress at once, at most")
     parser.add_argument("--calls-only", action="store_true", help="count calls and no instructions: needs no valgrind")
     parser.add_argument("--functions", type=int, default=0, help="show the most called functions, so many")
     arguments = parser.parse_args()
-    if arguments.payments < 1 or arguments.warm_up < 1:
-        parser.error("count at least one payment, after a warm-up of at least one")
+    if min(arguments.payments, arguments.warm_up, arguments.wave) < 1:
+        parser.error("count at least one payment, after a warm-up of at least one, in waves of at least one")
     roots = [checkout.resolve() for checkout in arguments.checkouts] or [ROOT]
     for root in roots:
         if not (root / "cli").is_dir():
             parser.error(f"{root} is not a checkout")
     end_platforms_on_sigterm()
-    work = Work(arguments.warm_up, arguments.payments)
+    work = Work(arguments.warm_up, arguments.payments, arguments.wave)
     if not arguments.calls_only:
         try:
             require_programs()
