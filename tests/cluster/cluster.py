@@ -50,3 +50,12 @@ class Cluster(Kubernetes):
         """Copy the image of an archive to the node."""
         ctr = str(self.programs.paths["ctr"])
         self.enter(ctr, "--namespace", "k8s.io", "images", "import", "--local", str(archive))
+
+    def image_by_digest(self, image: str) -> str:
+        """Return the name by digest of an image on the node, under which pods can run it too, as in production."""
+        ctr = (str(self.programs.paths["ctr"]), "--namespace", "k8s.io", "images")
+        _, line = self.enter(*ctr, "ls", f"name=={image}").splitlines()
+        _, _, digest, *_ = line.split()
+        named = f"{image.rpartition(':')[0]}@{digest}"
+        self.enter(*ctr, "tag", "--force", image, named)
+        return named

@@ -11,6 +11,7 @@ from tests.cluster import node
 from tests.cluster.cluster import Cluster
 from tests.cluster.go_programs import missing
 from tests.cluster.places import CACHE
+from tests.cluster.releasing import Traffic
 from tests.cluster.starting import start, stop
 
 
@@ -36,3 +37,9 @@ def cluster() -> Iterator[Cluster]:
 def client(cluster: Cluster) -> Iterator[Client]:
     with Client.of(cluster.state / "client") as made:
         yield made
+
+
+@pytest.fixture
+def traffic(cluster: Cluster, client: Client) -> Traffic:
+    """Load from an account with money to another."""
+    return Traffic.prepared(cluster.state / "client", client)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from cli.client import Answer, Client
 from cli.errors import CliError
-from deployment.commands import ROOT
+from deployment.commands import ROOT, output_of
 from deployment.functions import NAMESPACE
-from deployment.payment import accepted, payment_between, read, until
+from deployment.payment import AMOUNT, accepted, deposit, new_cpf, open_account, payment_between, read, until
 from shared.release.indicators import LAG
 from shared.release.prometheus import Prometheus
 from tests.cluster.cluster import Cluster
@@ -25,9 +27,14 @@ from tests.cluster.observing import PROMETHEUS_URL
 
 CONTROLLER: Final = "lastro-release"
 """The namespace of the controller and of its records."""
+DEPOSIT: Final = 10_000_00
+"""What the payer has before the load, in centavos."""
 COMMIT: Final = "1" * 40
 TRACE: Final = "2" * 32
 _OVERLAY: Final = ROOT / "knative" / "overlays" / "test" / "release"
+_CONTAINER: Final = "/spec/template/spec/containers/0"
+_DAILY: Final = "17 3 * * *"
+"""The schedule of what is not needed on the test cluster (knative/overlays/test)."""
 _FAULT: Final = "fault"
 _SOURCE: Final = Path(__file__).with_name("faulty.py")
 _STATE: Final = "lastro-release"
@@ -56,13 +63,51 @@ def _pinned(cluster: Cluster) -> bool:
     return all(each["spec"]["traffic"][0].get("revisionName") for each in services)
 
 
-def release(cluster: Cluster, functions: Sequence[str], *, fault: str = "", seconds: float = 0.0) -> None:
-    """Create a new revision of each of these functions, with a fault if it is given. It measures itself."""
+@contextmanager
+def scheduled_each_minute(cluster: Cluster, functions: Sequence[str]) -> Iterator[None]:
+    """Let the schedules of these functions tick each minute instead of daily, until the end."""
+
+    def schedule(value: str) -> None:
+        for function in functions:
+            _patch(cluster, function, [_set("/spec/schedule", value, operation="replace")], kind="pingsource")
+
+    schedule("* * * * *")
+    try:
+        yield
+    finally:
+        schedule(_DAILY)
+
+
+def measured(cluster: Cluster, functions: Sequence[str]) -> None:
+    """Create a revision of each of these functions that has all traffic and sends its metrics. No controller may run.
+
+    In production every function sends them; on two cores only those do whose figures are asked for.
+    """
+    for function in functions:
+        service = cluster.get("ksvc", function, f"--namespace={NAMESPACE}")
+        variables = _variables(service, {"OTEL_SDK_DISABLED": "false", "OTEL_TRACES_EXPORTER": "none"})
+        everything = [{"latestRevision": True, "percent": 100}]
+        _patch(cluster, function, [_set(f"{_CONTAINER}/env", variables), _set("/spec/traffic", everything)])
+
+
+def release(
+    cluster: Cluster,
+    functions: Sequence[str],
+    *,
+    image: str = "",
+    faulty: Sequence[str] = (),
+    fault: str = "",
+    seconds: float = 0.0,
+) -> None:
+    """Create a new revision of each of these functions, some of them with a fault. Each sends its metrics."""
     named = {"name": _FAULT, "namespace": NAMESPACE}
     data = {"faulty.py": _SOURCE.read_text(encoding="utf-8")}
     cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": named, "data": data}])
     for function in functions:
-        _patch(cluster, function, _changes(cluster, function, fault, seconds))
+        changes = _changes(cluster, function, fault if function in faulty else "", seconds)
+        if image:
+            changes.append(_set(f"{_CONTAINER}/image", image, operation="replace"))
+        _patch(cluster, function, changes)
 
 
 def _changes(cluster: Cluster, function: str, fault: str, seconds: float) -> list[dict[str, Any]]:
@@ -77,20 +122,24 @@ def _changes(cluster: Cluster, function: str, fault: str, seconds: float) -> lis
         "FAULT_SECONDS": str(seconds),
         "PYTHONPATH": f"/{_FAULT}",
     }
-    variables = [each for each in container["env"] if each["name"] not in ours]
-    variables += [{"name": name, "value": value} for name, value in ours.items()]
     volumes = [each for each in spec["volumes"] if each["name"] != _FAULT]
     mounts = [each for each in container["volumeMounts"] if each["name"] != _FAULT]
-    start = "/spec/template/spec"
     application = "faulty:application" if fault else "shared.functions.application:application"
     return [
         _set("/metadata/annotations/lastro.dev~1commit", COMMIT),
         _set("/metadata/annotations/lastro.dev~1traceparent", f"00-{TRACE}-{'3' * 16}-01"),
-        _set(f"{start}/volumes", [*volumes, {"name": _FAULT, "configMap": {"name": _FAULT}}]),
-        _set(f"{start}/containers/0/volumeMounts", [*mounts, {"name": _FAULT, "mountPath": f"/{_FAULT}"}]),
-        _set(f"{start}/containers/0/env", variables),
-        _set(f"{start}/containers/0/command/4", application, operation="replace"),
+        _set("/spec/template/spec/volumes", [*volumes, {"name": _FAULT, "configMap": {"name": _FAULT}}]),
+        _set(f"{_CONTAINER}/volumeMounts", [*mounts, {"name": _FAULT, "mountPath": f"/{_FAULT}"}]),
+        _set(f"{_CONTAINER}/env", _variables(service, ours)),
+        _set(f"{_CONTAINER}/command/4", application, operation="replace"),
     ]
+
+
+def _variables(service: Mapping[str, Any], ours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the variables of a function, with ours in the place of those of the same name."""
+    container = service["spec"]["template"]["spec"]["containers"][0]
+    kept = [each for each in container["env"] if each["name"] not in ours]
+    return kept + [{"name": name, "value": value} for name, value in ours.items()]
 
 
 def state(cluster: Cluster) -> dict[str, Any]:
@@ -99,6 +148,23 @@ def state(cluster: Cluster) -> dict[str, Any]:
     texts = [each["data"]["release"] for each in found if each["metadata"]["name"] == _STATE]
     known: dict[str, Any] = json.loads(texts[0]) if texts else {}
     return known
+
+
+def confirm(cluster: Cluster, image: str) -> None:
+    """Let an image stay, as the pull request of a confirmation does."""
+    change = json.dumps({"data": {"image": image}})
+    given = ("--type=merge", f"--patch={change}")
+    cluster.kubectl("patch", "configmap", f"{_STATE}-confirmed", f"--namespace={CONTROLLER}", *given)
+
+
+def record(cluster: Cluster, release_id: str) -> dict[str, Any]:
+    """Return the audit record of a release, as `lastro release status` shows it."""
+    kubectl, configuration = cluster.program
+    path = f"{Path(kubectl).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": path, "KUBECONFIG": configuration.partition("=")[2]}
+    command = [sys.executable, "-m", "cli", "release", "status", release_id, "--json"]
+    found: dict[str, Any] = json.loads(output_of(command, environment=environment, folder=ROOT))
+    return found
 
 
 def lag() -> float | None:
@@ -117,9 +183,9 @@ def _set(path: str, value: object, *, operation: str = "add") -> dict[str, Any]:
     return {"op": operation, "path": path, "value": value}
 
 
-def _patch(cluster: Cluster, function: str, changes: Sequence[Mapping[str, Any]]) -> None:
+def _patch(cluster: Cluster, name: str, changes: Sequence[Mapping[str, Any]], *, kind: str = "ksvc") -> None:
     given = ("--type=json", f"--patch={json.dumps(changes)}")
-    cluster.kubectl("patch", "ksvc", function, f"--namespace={NAMESPACE}", *given)
+    cluster.kubectl("patch", kind, name, f"--namespace={NAMESPACE}", *given)
 
 
 class Bad(NamedTuple):
@@ -147,6 +213,13 @@ class Traffic:
     _ended: threading.Event = field(default_factory=threading.Event)
     _failures: list[BaseException] = field(default_factory=list)
 
+    @classmethod
+    def prepared(cls, folder: Path, client: Client) -> Traffic:
+        """Return the load from a new account with money to another, by clients with the credentials of a folder."""
+        payer, payee = (open_account(client, name, new_cpf()) for name in ("Ana Souza", "Bruno Lima"))
+        deposit(client, payer, DEPOSIT)
+        return cls(folder, payer, payee)
+
     @contextmanager
     def running(self, payers: int = 1, readers: int = 2) -> Iterator[None]:
         """Send requests until the end of the block. Raises what a client has refused."""
@@ -166,6 +239,15 @@ class Traffic:
     def settled(self, client: Client) -> bool:
         """Return whether every accepted payment is settled."""
         return {read(client, f"/v1/payments/{each}")["status"] for each in self.payments.values()} == {"settled"}
+
+    def is_right(self, client: Client) -> None:
+        """Check that every accepted payment is settled once: the statuses and both balances say so."""
+        until(lambda: self.settled(client), "every payment is settled")
+        assert len(set(self.payments.values())) == len(self.payments)
+        spent = len(self.payments) * AMOUNT
+        for account, value in ((self.payer, DEPOSIT - spent), (self.payee, spent)):
+            path = f"/v1/accounts/{account}/balance"
+            until(lambda: read(client, path)["available"] == value, f"{value} in {account}")  # noqa: B023
 
     def _repeat(self, action: Any) -> None:
         try:

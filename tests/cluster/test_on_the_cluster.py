@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,9 +14,20 @@ from deployment.functions import NAMESPACE
 from deployment.payment import AMOUNT, Load, deposit, new_cpf, open_account, pay_once, read, until
 from tests.cluster.cluster import Cluster
 from tests.cluster.measuring import BARE, cold_start, deploy_bare_function, pods_of
+from tests.cluster.places import NODE
+from tests.cluster.releasing import Traffic
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 PAYMENTS_UNDER_LOAD = 20
+DRAIN_SECONDS = 600
+PATH = (
+    "payments-create-payment",
+    "accounts-hold-funds",
+    "payments-authorize",
+    "ledger-post-transfer",
+    "payments-settle",
+)
+"""The functions between the request of a payment and its settlement."""
 
 
 def test_everything_is_ready(cluster: Cluster) -> None:
@@ -98,6 +111,36 @@ def test_a_killed_pod_loses_no_payment(cluster: Cluster, client: Client) -> None
     spent = PAYMENTS_UNDER_LOAD * AMOUNT
     until(lambda: read(client, f"/v1/accounts/{payer}/balance")["available"] == 100_00 - spent, "the payer's balance")
     until(lambda: read(client, f"/v1/accounts/{payee}/balance")["available"] == spent, "the payee's balance")
+
+
+def test_a_drained_revision_loses_no_payment(cluster: Cluster, client: Client, traffic: Traffic) -> None:
+    """While a node is drained of the revisions of the payment path under load, with their disruption budgets and their
+    time to end, and takes pods again, every accepted payment is settled once."""
+    drained = tuple(pods_of(cluster, function) for function in PATH)
+    with traffic.running(payers=2):
+        until(lambda: len(traffic.payments) > 5, "the load has begun")
+        with ThreadPoolExecutor(1) as pool:
+            # As an operator does it: the node is cordoned, and each pod is evicted by the API, which refuses what a
+            # budget forbids. A second pod of a revision goes when the first one runs elsewhere, here after `uncordon`.
+            selector = f"--pod-selector=serving.knative.dev/service in ({','.join(PATH)})"
+            options = ("--delete-emptydir-data", "--ignore-daemonsets", f"--timeout={DRAIN_SECONDS}s")
+            draining = pool.submit(cluster.kubectl, "drain", NODE, selector, *options)
+            until(lambda: all(set(pods) - set(_pods(cluster)) for pods in drained), "a pod of each revision is evicted")
+            begin, before = time.monotonic(), len(traffic.payments)
+            cluster.kubectl("uncordon", NODE)
+            print("", draining.result(), sep="\n")
+        until(lambda: len(traffic.payments) > before + PAYMENTS_UNDER_LOAD, "payments are accepted again")
+        seconds = time.monotonic() - begin
+    print(
+        f"{len(traffic.payments)} payments; {len(traffic.bad)} answers with 5xx or none; "
+        f"{PAYMENTS_UNDER_LOAD} more payments {seconds:.1f} s after the node took pods again"
+    )
+    assert not {pod for pods in drained for pod in pods} & set(_pods(cluster))
+    traffic.is_right(client)
+
+
+def _pods(cluster: Cluster) -> list[str]:
+    return [pod for function in PATH for pod in pods_of(cluster, function)]
 
 
 def test_a_new_revision_takes_over_by_traffic(cluster: Cluster, client: Client) -> None:
