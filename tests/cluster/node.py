@@ -7,7 +7,6 @@ which reaches pods and Services through it. There is no other way out of the nod
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -19,10 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.cluster.background import is_held, launch, reap
 from tests.cluster.places import HOST_ADDRESS, LINK, NODE_ADDRESS, PODS, SERVICES
 from tests.servers.installing import Unavailable, last_lines, program
 
-ROOT: Final = Path(__file__).parents[2]
 _START_SECONDS: Final = 900
 _STOP_SECONDS: Final = 120
 _POLL_SECONDS: Final = 0.1
@@ -33,14 +32,7 @@ _NAMESPACES: Final = ("--net", "--mount", "--pid", "--uts", "--ipc")
 
 def is_running(state: Path) -> bool:
     """Return whether the node of this folder runs: its first process holds the lock."""
-    try:
-        with (state / "node.lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    return is_held(state / "node.lock")
 
 
 def start(state: Path, programs: Mapping[str, Path]) -> None:
@@ -76,6 +68,7 @@ def stop(state: Path) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(f"the node did not end within {_STOP_SECONDS} s")
         time.sleep(_POLL_SECONDS)
+    reap(state / "node.lock", _STOP_SECONDS)
     if _link_exists():
         subprocess.run(["ip", "link", "delete", LINK], check=True)  # its routes end with it
     _remove_cgroups()
@@ -112,18 +105,7 @@ def _launch(state: Path, programs: Mapping[str, Path]) -> subprocess.Popen[bytes
     unshare = program("unshare", wanted_for="the cluster", package="util-linux")
     command = [unshare, *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
     command += [sys.executable, "-m", "tests.cluster.inside", str(state), given]
-    with (state / "log" / "node.log").open("ab") as log, (state / "node.lock").open("a") as lock:
-        # The process inherits the lock, and its programs do not.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[lock.fileno()],
-        )
+    return launch(command, log=state / "log" / "node.log", lock=state / "node.lock")
 
 
 def _first_process(outer: subprocess.Popen[bytes], state: Path) -> int:

@@ -44,18 +44,22 @@ _BETWEEN_PAYMENTS_SECONDS: Final = 1.5
 
 
 @contextmanager
-def controller(cluster: Cluster, **settings: str) -> Iterator[None]:
-    """Run the controller of releases with these settings, and remove it and what it knows afterwards."""
+def controller(cluster: Cluster, **criteria: str) -> Iterator[None]:
+    """Run the controller of releases with these criteria, and remove it and what it knows afterwards."""
     cluster.apply_folder(_OVERLAY)
     try:
-        given = [f"{name}={value}" for name, value in settings.items()]
-        if given:
-            cluster.kubectl("set", "env", "deployment/release-controller", f"--namespace={CONTROLLER}", *given)
-        cluster.kubectl("rollout", "status", "deployment/release-controller", f"--namespace={CONTROLLER}")
+        judge(cluster, **criteria)
         until(lambda: _pinned(cluster), "the traffic of every function names its revision")
         yield
     finally:
         cluster.kubectl("delete", "namespace", CONTROLLER)
+
+
+def judge(cluster: Cluster, **criteria: str) -> None:
+    """Let the controller judge releases by these criteria: the names are those of LASTRO_RELEASE_… ."""
+    named = ("deployment/release-controller", f"--namespace={CONTROLLER}")
+    cluster.kubectl("set", "env", *named, *(f"LASTRO_RELEASE_{name}={value}" for name, value in criteria.items()))
+    cluster.kubectl("rollout", "status", *named)
 
 
 def _pinned(cluster: Cluster) -> bool:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
 
+from deployment.commands import ROOT
+from tests.cluster.background import is_held, launch, reap
 from tests.cluster.places import HOST_ADDRESS
 from tests.servers.cassandra_server import CassandraServer
 from tests.servers.installing import Unavailable, last_lines
@@ -33,7 +33,6 @@ from tests.servers.processes import Advertised, Processes, free_port
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import Server
 
-ROOT: Final = Path(__file__).parents[2]
 PIX_SECRET: Final = "callbacks-of-the-test-cluster"
 """It signs the callbacks of the PIX simulator, which listens on this machine only."""
 _START_SECONDS: Final = 1200
@@ -51,23 +50,14 @@ def start(state: Path) -> dict[str, str]:
     """
     own = state / "stores"
     own.mkdir(parents=True, exist_ok=True)
-    if not _is_held(own / "lock"):
+    if not is_held(own / "lock"):
         (own / "urls.json").unlink(missing_ok=True)
-        with (own / "log").open("ab") as log, (own / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.stores", str(own)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
+        command = [sys.executable, "-m", "tests.cluster.stores", str(own)]
+        process = launch(command, log=own / "log", lock=own / "lock")
         (own / "pid").write_text(f"{process.pid}\n", encoding="ascii")
     deadline = time.monotonic() + _START_SECONDS
     while not (own / "urls.json").exists():
-        if not _is_held(own / "lock") or time.monotonic() > deadline:
+        if not is_held(own / "lock") or time.monotonic() > deadline:
             stop(state)
             raise Unavailable(f"the servers did not start\n{last_lines(own / 'log')}")
         time.sleep(_POLL_SECONDS)
@@ -78,24 +68,14 @@ def start(state: Path) -> dict[str, str]:
 def stop(state: Path) -> None:
     """End the servers and remove their data. No effect when they do not run."""
     own = state / "stores"
-    if _is_held(own / "lock"):
+    if is_held(own / "lock"):
         os.kill(int((own / "pid").read_text(encoding="ascii")), signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while _is_held(own / "lock"):
+    while is_held(own / "lock"):
         if time.monotonic() > deadline:
             raise Unavailable(f"the servers did not end within {_STOP_SECONDS} s\n{last_lines(own / 'log')}")
         time.sleep(_POLL_SECONDS)
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+    reap(own / "lock", _STOP_SECONDS)
 
 
 async def _main(own: Path) -> None:

@@ -22,6 +22,7 @@ from tests.cluster.releasing import (
     Traffic,
     confirm,
     controller,
+    judge,
     lag,
     measured,
     record,
@@ -74,10 +75,9 @@ FAULTS = {
 @pytest.fixture(scope="module", autouse=True)
 def observed(cluster: Cluster) -> Iterator[None]:
     """The collector, Prometheus, the lag of Kafka's consumers, and the controller with criteria for two cores."""
-    criteria = {"OBSERVATIONS": "20", "SLOWNESS": "3", "OBSERVATION_MINUTES": "2"}
     with observing(cluster, start_stores(cluster.state)):
         measured(cluster, (*MEASURING, RECONCILING))
-        with controller(cluster, **{f"LASTRO_RELEASE_{name}": value for name, value in criteria.items()}):
+        with controller(cluster, OBSERVATIONS="20", SLOWNESS="3", OBSERVATION_MINUTES="2"):
             yield
 
 
@@ -102,7 +102,9 @@ def test_a_good_release_gets_all_traffic(cluster: Cluster, client: Client, traff
     """Under load a release without a fault gets 5, 25, 50 and 100 % of the traffic, is observed and is complete when it
     was confirmed; its record has the commit, the digest of the image and the trace id, and no payment is lost."""
     image = cluster.image_by_digest("dev.local/lastro:test")
-    with scheduled_each_minute(cluster, MEASURING), traffic.running(payers=2):
+    # A percentile of twenty observations is the slowest of them, on a machine that may do other work as well.
+    judge(cluster, SLOWNESS="10")
+    with scheduled_each_minute(cluster, MEASURING), traffic.running(payers=2, readers=1):
         until(lambda: len(traffic.payments) > 5, "the load has begun")
         _reconcile(client)
         found: dict[str, Any] = {}
