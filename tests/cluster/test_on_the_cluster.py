@@ -128,10 +128,13 @@ def test_a_drained_revision_loses_no_payment(cluster: Cluster, client: Client, t
             until(lambda: all(set(pods) - set(_pods(cluster)) for pods in drained), "a pod of each revision is evicted")
             begin, before = time.monotonic(), len(traffic.payments)
             cluster.kubectl("uncordon", NODE)
-            print("", draining.result(), sep="\n")
+            said = draining.result()
         until(lambda: len(traffic.payments) > before + PAYMENTS_UNDER_LOAD, "payments are accepted again")
         seconds = time.monotonic() - begin
+    evicted = sum(line.endswith(" evicted") for line in said.splitlines())
+    refused = said.count("evicting pod ") - evicted
     print(
+        f"\n{evicted} pods evicted, {refused} evictions refused by a budget until another pod was ready; "
         f"{len(traffic.payments)} payments; {len(traffic.bad)} answers with 5xx or none; "
         f"{PAYMENTS_UNDER_LOAD} more payments {seconds:.1f} s after the node took pods again"
     )

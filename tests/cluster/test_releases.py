@@ -162,6 +162,10 @@ def _taken_back(cluster: Cluster, traffic: Traffic, fault: str) -> dict[str, Any
     # The load goes on for as long as a switch may take.
     time.sleep(SWITCH_SECONDS)
     print(_row(fault, found, traffic.bad[calm:]))
+    if functions is EVENTS:
+        until(lambda: (lag() or 0.0) < _LITTLE_LAG_SECONDS, "the consumers are not behind any more")
+        seconds = time.time() - _time_of(found, "roll back")
+        print(f"  the consumers were less than {_LITTLE_LAG_SECONDS:g} s behind {seconds:.1f} s after the switch")
     return found
 
 
