@@ -21,18 +21,20 @@ from embedded.simulators import bank, card, pix
 from embedded.simulators.program import ConnectionCut
 from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
+from shared.adapters.pix.br_code import parse_br_code
 from shared.adapters.pix.formats import parse_amount
 from shared.adapters.pix.rail import PixHttpRail
 from shared.adapters.providers.client import ProviderClient
 from shared.adapters.providers.credentials import Credentials
 from shared.context.runtime import Runtime
-from shared.core.clock import Clock
+from shared.core.clock import Clock, parse_time
 from shared.http.messages import HttpRequest, HttpResponse
 from shared.ports.documents import Unavailable
 from shared.ports.rail import OutcomeUnknown, callback_secret_name
 from tests.hostile import Servers
 from tests.invariants.pix_provider import CALLBACK_SECRET
 from tests.invariants.rails_reference import AtProvider
+from tests.invariants.received_reference import Paid, Returned
 from tests.invariants.runtimes import AT_ONCE
 
 if TYPE_CHECKING:
@@ -149,6 +151,27 @@ class Providers:
         refunds = tuple(int(one["amount"]) for one in payment.refunds if one["status"] == "succeeded")
         is_held = payment.status == "authorized" and payment.capture is None
         return AtProvider(payment.captured, refunds=refunds, is_held=is_held)
+
+    def code_of(self, br_code: str) -> str:
+        """Return the PIX provider's id of a code: its txid there."""
+        code = parse_br_code(br_code)
+        return self.pix._state.locations.get(code.location or "") or code.txid or ""
+
+    def received(self) -> dict[str, Paid]:
+        """Return the payments that the PIX provider has received, by their end-to-end ids."""
+        return {
+            id: Paid(id, one.txid or "", parse_amount(one.original), parse_time(one.paid_at))
+            for id, one in self.pix._state.payments.items()
+        }
+
+    def returned(self) -> dict[tuple[str, str], Returned]:
+        """Return the returns that the PIX provider has, by the payment and our reference."""
+        return {
+            (one.end_to_end_id, one.key.partition("/")[2]): Returned(
+                parse_amount(one.original), one.outcome == "DEVOLVIDO"
+            )
+            for one in self.pix._returns.all.values()
+        }
 
     def moved(self, rail: str) -> Moved:
         """Return what a provider has moved, by its own books."""

@@ -7,30 +7,24 @@ the providers' own books, and each clearing account has what its provider has mo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from random import Random
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import orjson
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, invariant, multiple, precondition, rule
 
-from shared.records.deposits import DEPOSITS
 from shared.records.payments import PAYMENTS, REFUNDS
 from shared.records.rail_payments import RAIL_PAYMENTS
 from shared.records.returns import RETURNS
-from tests.hostile import FAULTS, Fault, ScriptedDie
+from tests.hostile import FAULTS, Fault
 from tests.invariants.bodies import brl, over_rail
 from tests.invariants.books import check_always, check_quiet, everything
 from tests.invariants.deliveries import Pending
 from tests.invariants.providers import RAILS
 from tests.invariants.rails_reference import AtProvider, Ordered, RailsReference
-from tests.invariants.tenant import Answer, Tenant
-from tests.invariants.world import World
+from tests.invariants.received_rules import AMOUNTS, TIMES, ReceivesPix
 
-T = TypeVar("T")
-AMOUNTS = st.integers(1, 700)
-TIMES = st.integers(1, 2)
 RECEIVERS = st.sampled_from(
     [
         (False, "tok_approve"),
@@ -38,9 +32,14 @@ RECEIVERS = st.sampled_from(
     ]
 )
 """Whether a receiver is known, or a card has money; and the token of the card."""
-SWEEPS = ("operations-expire-holds", "operations-sweep-sagas", "operations-sweep-outbox", "providers-poll-payments")
-UNAVAILABLE = "dependency_unavailable"
-MOST_ROUNDS = 40
+SWEEPS = (
+    "operations-expire-holds",
+    "operations-sweep-sagas",
+    "operations-sweep-outbox",
+    "providers-poll-payments",
+    "providers-expire-pix-charges",
+)
+MOST_ROUNDS = 80
 """The hours after which a story must be at rest."""
 FAULTS_OF: dict[str, dict[str, dict[str, Any]]] = {
     "pix": {
@@ -78,33 +77,14 @@ OTHER_FAULTS: list[tuple[str, dict[str, Any]]] = [
 """The faults of what is received and returned, and of the next request to each provider."""
 
 
-class OverRails(RuleBasedStateMachine):
+class OverRails(ReceivesPix):
     """Payments over every rail, received payments, their returns, and reports of fraud, in any order."""
 
-    is_hostile: ClassVar[bool] = False
-    """Whether two processes share stores and a network that fail as the story says."""
-    accounts = Bundle("accounts")
     payments = Bundle("payments")
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.die = ScriptedDie()
-        self.world = self.run(World.with_rails(die=self.die if self.is_hostile else None))
-        self.providers = self.world.providers
-        self.tenant: Tenant = self.run(self.world.tenant())
         self.expected = RailsReference()
-
-    def run(self, work: Awaitable[T]) -> T:
-        """Run a coroutine on the story's event loop, until every callback that it began is in the pool."""
-
-        async def waited() -> T:
-            done = await work
-            if hasattr(self, "providers"):
-                await self.providers.quiet()
-            return done
-
-        return self.loop.run_until_complete(waited())
 
     def teardown(self) -> None:
         """Bring the story to rest, and check everything."""
@@ -114,72 +94,14 @@ class OverRails(RuleBasedStateMachine):
         finally:
             self.loop.close()
 
-    async def sent(self, path: str, body: Any, times: int = 1) -> Answer:
-        """Send a command several times concurrently under one key, and return its one answer."""
-        key = f"command-{next(self.world.numbers)}"
-        answers = await asyncio.gather(*(self.tenant.call("POST", path, body, key=key) for _ in range(times)))
-        answered = [answer for answer in answers if answer.code not in ("request_in_progress", UNAVAILABLE)]
-        if not answered:
-            assert path == "/v1/pix/charges" or self.is_hostile, answers  # the others ask no provider
-            return answers[0]
-        answers = answered
-        assert len({(answer.status, answer.raw) for answer in answers if answer.status < 400}) <= 1, answers
-        assert len({answer.status < 400 for answer in answers}) == 1, [(each.status, each.code) for each in answers]
-        return answers[0]
-
-    # Accounts and received payments
-
-    @initialize(target=accounts, overdrafts=st.lists(st.sampled_from([0, 250]), min_size=1, max_size=2))
-    def open_accounts(self, overdrafts: list[int]) -> Any:
-        """Open accounts of one user, some with an overdraft; the first gets money by PIX."""
-        owner = self.run(self.tenant.user())
-        ids = [self.run(self.tenant.account(overdraft=overdraft, owner=owner)) for overdraft in overdrafts]
-        # The polling of received payments has begun before the first one: later it continues from where it was.
-        self.run(self.world.tick("providers-poll-payments"))
-        self.run(self.deposited(ids[0], 5000))
-        return multiple(*ids)
-
-    async def deposited(self, account: str, amount: int) -> None:
-        """Request a deposit, whose charge the simulator pays, and deliver everything."""
-        await self.tenant.deposit(account, amount)
-        await self.delivered()
-
-    @rule()
-    def deliver_everything(self) -> None:
-        """Deliver every event and callback in order, until none is left."""
-        self.run(self.delivered())
-
-    async def delivered(self) -> None:
-        """Deliver every event and callback until none is left."""
-        if self.providers.is_down:
-            return  # an order would be delivered for ever
-        while self.world.pool.pending or self.providers.callbacks or await self.world.publish_outbox():
-            await self.world.settle()
-            await self.providers.quiet()
-            callbacks, self.providers.callbacks[:] = list(self.providers.callbacks), []
-            for callback in callbacks:
-                await self.world.call_back(callback)
-
-    @rule(account=accounts, amount=AMOUNTS, times=TIMES)
-    def deposit(self, account: str, amount: int, times: int) -> None:
-        """Request a deposit. The provider is paid as soon as it has the charge."""
-        body = {"account_id": account, "amount": brl(amount), "method": "pix"}
-        assert self.run(self.sent("/v1/deposits", body, times)).status == 201
-
-    @rule(account=accounts, amount=AMOUNTS, payments=st.lists(st.sampled_from([0, 0, 1]), max_size=2))
-    def charge(self, account: str, amount: int, payments: list[int]) -> None:
-        """Create a PIX charge, which strangers pay: once, twice, or with another amount."""
-        answer = self.run(self.sent("/v1/pix/charges", {"account_id": account, "amount": brl(amount)}))
-        if answer.code == UNAVAILABLE:
-            return
-        assert answer.status == 201, answer.body
-        for more in payments:
-            order = {"br_code": answer.body["br_code"], "amount": brl(amount + more)}
-            assert self.run(self.providers.order("pix", "/payments", order))[0] == 202
-
     # Payments
 
-    @rule(target=payments, account=accounts, wishes=st.lists(WISHES, min_size=1, max_size=4), through=st.booleans())
+    @rule(
+        target=payments,
+        account=ReceivesPix.accounts,
+        wishes=st.lists(WISHES, min_size=1, max_size=4),
+        through=st.booleans(),
+    )
     def pay(self, account: str, wishes: list[Wish], through: bool) -> Any:
         """Create payments over rails, out of the account or from a card to it, and perhaps deliver everything."""
         ids = [self.run(self.paid(account, wish)) for wish in wishes]
@@ -254,60 +176,18 @@ class OverRails(RuleBasedStateMachine):
             order = {"reference": references[number % len(references)]}
             assert self.run(self.providers.order("bank_transfer", "/returns", order))[0] in (202, 409)
 
-    # Returns and reports of fraud
-
-    @rule(number=st.integers(0, 9), amount=st.one_of(st.none(), AMOUNTS), times=TIMES)
-    def return_received(self, number: int, amount: int | None, times: int) -> None:
-        """Return a received payment, or a part of it."""
-        self.run(self.returned(number, amount, times))
-
-    async def returned(self, number: int, amount: int | None, times: int) -> None:
-        """See `return_received`."""
-        received = [one["id"] for one in await everything(self.world, self.tenant.id, DEPOSITS)]
-        body = {} if amount is None else {"amount": brl(amount)}
-        answer = await self.sent(f"/v1/deposits/{received[number % len(received)]}/returns", body, times)
-        assert answer.code in (None, "illegal_state", "amount_exceeds_refundable"), answer.body
-        self.expected.returns += answer.status == 201
-
-    @rule(number=st.integers(0, 9), amount=AMOUNTS)
-    def report_fraud(self, number: int, amount: int) -> None:
-        """The payer's bank reports a received payment as a fraud, or a part of it."""
-        received = list(self.providers.pix._state.payments)
-        if received:
-            order = {"endToEndId": received[number % len(received)], "valor": f"{amount / 100:.2f}"}
-            assert self.run(self.providers.order("pix", "/frauds", order))[0] == 202
-
-    @rule(number=st.integers(0, 9))
-    def withdraw_report(self, number: int) -> None:
-        """The payer's bank withdraws a report."""
-        reports = list(self.providers.pix._frauds)
-        if reports:
-            order = {"id": reports[number % len(reports)]}
-            assert self.run(self.providers.order("pix", "/frauds", order))[0] in (202, 422)
-
-    @rule(number=st.integers(0, 9), accept=st.booleans(), times=TIMES)
-    def decide(self, number: int, accept: bool, times: int) -> None:
-        """Accept or reject a report of fraud; it is refused for one that is decided, withdrawn, or not held yet."""
-        self.run(self.decided(number, accept, times))
-
-    async def decided(self, number: int, accept: bool, times: int) -> None:
-        """See `decide`."""
-        reports = await self.tenant.listed("/v1/pix/fraud-reports")
-        if reports:
-            path = f"/v1/pix/fraud-reports/{reports[number % len(reports)]['id']}/{'accept' if accept else 'reject'}"
-            answer = await self.sent(path, {"reason": "a test"}, times)
-            assert answer.code in (None, "illegal_state"), answer.body
-
     # Blocks and limits
 
-    @rule(account=accounts, mode=st.sampled_from(["debits", "all", None]))
+    @rule(account=ReceivesPix.accounts, mode=st.sampled_from(["debits", "all", None]))
     def block(self, account: str, mode: str | None) -> None:
         """Block an account, or unblock it; it is refused when nothing would change."""
         path, body = ("block", {"mode": mode}) if mode else ("unblock", {})
         answer = self.run(self.sent(f"/v1/accounts/{account}/{path}", body))
         assert answer.code in (None, "illegal_state"), answer.body
+        if mode == "all" and answer.status == 200:
+            self.received.blocked.add(account)
 
-    @rule(account=accounts, per_day=st.integers(500, 5000))
+    @rule(account=ReceivesPix.accounts, per_day=st.integers(500, 5000))
     def limit(self, account: str, per_day: int) -> None:
         """Limit what an account pays in a day."""
         answer = self.run(self.tenant.call("PATCH", f"/v1/accounts/{account}", {"limits": {"per_day": per_day}}))
@@ -383,6 +263,13 @@ class OverRails(RuleBasedStateMachine):
         for schedule in schedules:
             self.run(self.world.tick(schedule))
 
+    @rule(days=st.integers(1, 2))
+    def wait_for_days(self, days: int) -> None:
+        """Move the clock past the end of charges, with their sweep and the polling."""
+        self.world.later(days=days)
+        for schedule in ("providers-expire-pix-charges", "providers-poll-payments"):
+            self.run(self.world.tick(schedule))
+
     @rule()
     def forget(self) -> None:
         """Clear every cache."""
@@ -455,10 +342,14 @@ class OverRails(RuleBasedStateMachine):
                 assert payment["amount_captured"] == expected.captured(id, found[id]), (payment, found[id])
             assert not found[id].is_held, (payment, found[id])
         await self.compare_refunds(payments, found)
-        returns = await everything(self.world, self.tenant.id, RETURNS)
-        assert len([one for one in returns if one["nature"] == "requested"]) == expected.returns
+        ledger, balances = self.world.runtime.ledger, await self.compare_received()
+        for id, order in expected.payments.items():
+            balances[order.account] = balances.get(order.account, 0) + expected.effect(id, found[id])
+        balances.pop("sys_suspense_brl", None)  # differences of payments out are there, too
+        for account, expected_balance in balances.items():
+            assert await ledger.balance(self.tenant.id, account) == expected_balance, account
         for rail in RAILS:
-            balance = await self.world.runtime.ledger.balance(self.tenant.id, f"sys_clearing_{rail}_brl")
+            balance = await ledger.balance(self.tenant.id, f"sys_clearing_{rail}_brl")
             assert balance == self.clearing(rail, found), (rail, balance, self.clearing(rail, found))
 
     async def compare_refunds(self, payments: dict[str, Any], found: dict[str, AtProvider]) -> None:

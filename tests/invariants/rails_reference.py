@@ -49,8 +49,6 @@ class RailsReference:
     payments: dict[str, Ordered] = field(default_factory=dict)
     refunds: dict[str, str] = field(default_factory=dict)
     """The payment of each accepted refund."""
-    returns: int = 0
-    """How many returns of received payments were accepted."""
 
     def statuses(self, id: str, found: AtProvider) -> frozenset[str]:
         """Return the statuses of which a payment must have one at rest."""
@@ -82,6 +80,14 @@ class RailsReference:
         if found.moved == self.ordered(id):
             return found.moved
         return min(found.moved, self.payments[id].amount)
+
+    def effect(self, id: str, found: AtProvider) -> int:
+        """Return what a payment has added to the balance of the tenant's account, with its refunds: negative for one
+        that has taken from it."""
+        if not found.moved or self.statuses(id, found) != {"settled"}:
+            return 0
+        left = 0 if found.came_back else self.captured(id, found) - sum(found.refunds)
+        return left if self.payments[id].method == "card" else -left
 
     def differs(self, at_providers: dict[str, AtProvider], method: str) -> int:
         """Return by how much the provider of a method and the ledger may differ, in what was moved.
