@@ -17,7 +17,7 @@ from shared.records.returns import RETURNS, provider_reference
 from tests.hostile import ScriptedDie
 from tests.invariants.bodies import brl
 from tests.invariants.books import everything
-from tests.invariants.received_reference import Code, ReceivedReference, Terms, today
+from tests.invariants.received_reference import Code, Kind, ReceivedReference, Terms, today
 from tests.invariants.tenant import Answer, Tenant
 from tests.invariants.world import World
 
@@ -38,8 +38,36 @@ class Payer(NamedTuple):
 
 
 PAYERS = st.builds(Payer, st.sampled_from([0, 0, 0, 1, 250]), PAYMENT_FAULTS)
-LATE = st.sampled_from([(0, 0), (30, 0), (30, 7)])
-"""The fine of a charge with a due date, and its interest for each day, in centavos."""
+
+
+class CodeWish(NamedTuple):
+    """A code that a story makes, and the strangers who pay it at once."""
+
+    kind: Kind
+    amount: int
+    times: int
+    payers: list[Payer]
+    seconds: int
+    """For how long an immediate charge can be paid."""
+    due: tuple[int, int]
+    """In how many days a charge is due, and for how many days more it is valid."""
+    parts: tuple[int, int, int]
+    """The fine of a charge with a due date, its interest for each day, and its rebate, in centavos."""
+    is_open: bool
+    """Whether the payer of a static code chooses the amount."""
+
+
+WISHED_CODES = st.builds(
+    CodeWish,
+    st.sampled_from(["charge", "due", "due", "static"]),
+    AMOUNTS,
+    TIMES,
+    st.lists(PAYERS, max_size=2),
+    st.sampled_from([600, 86_400]),
+    st.tuples(st.integers(0, 3), st.integers(0, 2)),
+    st.sampled_from([(0, 0, 0), (30, 0, 5), (30, 7, 0)]),
+    st.booleans(),
+)
 
 
 class ReceivesPix(RuleBasedStateMachine):
@@ -126,61 +154,57 @@ class ReceivesPix(RuleBasedStateMachine):
 
     # Codes and their payers
 
-    @rule(target=codes, account=accounts, amount=AMOUNTS, seconds=st.sampled_from([600, 86_400]), times=TIMES)
-    def charge(self, account: str, amount: int, seconds: int, times: int) -> Any:
-        """Create an immediate charge."""
-        body = {"account_id": account, "amount": brl(amount), "expires_in": seconds}
-        ends = self.world.clock.now() + timedelta(seconds=seconds)
-        return self.run(self.created("charges", body, Code("charge", account, {amount}, ends), times))
+    @rule(target=codes, account=accounts, wishes=st.lists(WISHED_CODES, min_size=1, max_size=4), through=st.booleans())
+    def make_codes(self, account: str, wishes: list[CodeWish], through: bool) -> Any:
+        """Create charges and static codes, which strangers pay, and perhaps deliver everything."""
+        made = [self.run(self.created(account, wish)) for wish in wishes]
+        if through:
+            self.run(self.delivered())
+        return multiple(*(resource for resource in made if resource is not None))
 
-    @rule(
-        target=codes,
-        account=accounts,
-        amount=AMOUNTS,
-        days=st.tuples(st.integers(0, 3), st.integers(0, 2)),
-        late=LATE,
-        rebate=st.sampled_from([0, 5]),
-        times=TIMES,
-    )
-    def due_charge(
-        self, account: str, amount: int, days: tuple[int, int], late: tuple[int, int], rebate: int, times: int
-    ) -> Any:
-        """Create a charge with a due date some days from now, which is valid for some days more."""
-        first = today(self.world.clock.now())
-        terms = Terms(first + timedelta(days=days[0]), days[1], *late, rebate)
-        amount += rebate  # something is left to pay
-        due = {"date": terms.date.isoformat(), "valid_days": terms.valid_days, "debtor": DEBTOR}
-        parts = {"fine": terms.fine, "interest": terms.interest, "rebate": terms.rebate}
-        due |= {name: {"amount": brl(value)} for name, value in parts.items() if value}
-        body = {"account_id": account, "amount": brl(amount), "due": due}
-        return self.run(self.created("charges", body, Code("due", account, {amount}, terms=terms), times))
-
-    @rule(target=codes, account=accounts, amount=st.one_of(st.none(), AMOUNTS), times=TIMES)
-    def static_code(self, account: str, amount: int | None, times: int) -> Any:
-        """Create a static code, of one amount or of any."""
-        body = {"account_id": account, **({} if amount is None else {"amount": brl(amount)})}
-        code = Code("static", account, set() if amount is None else {amount})
-        return self.run(self.created("static-codes", body, code, times))
-
-    async def created(self, kind: str, body: Any, code: Code, times: int) -> Any:
-        """Create a code, and return its BR Code; nothing when the provider has not answered."""
-        answer = await self.sent(f"/v1/pix/{kind}", body, times, asks_provider=True)
+    async def created(self, account: str, wish: CodeWish) -> Any:
+        """Create a code, let strangers pay it, and return it; None when the provider has not answered."""
+        code, body = self._wished(account, wish)
+        kind = "static-codes" if wish.kind == "static" else "charges"
+        answer = await self.sent(f"/v1/pix/{kind}", {"account_id": account, **body}, wish.times, asks_provider=True)
         if answer.code == UNAVAILABLE:
-            return multiple()
+            return None
         assert answer.status == 201, answer.body
         self.received.codes[self.providers.code_of(answer.body["br_code"])] = code
+        await self.paid_by(answer.body, wish.payers)
         return answer.body
+
+    def _wished(self, account: str, wish: CodeWish) -> tuple[Code, dict[str, Any]]:
+        """Return a code and the command that creates it."""
+        now, amount = self.world.clock.now(), wish.amount
+        if wish.kind == "static":
+            amounts = set() if wish.is_open else {amount}
+            return Code("static", account, amounts), {} if wish.is_open else {"amount": brl(amount)}
+        if wish.kind == "charge":
+            ends = now + timedelta(seconds=wish.seconds)
+            return Code("charge", account, {amount}, ends), {"amount": brl(amount), "expires_in": wish.seconds}
+        fine, interest, rebate = wish.parts
+        terms = Terms(today(now) + timedelta(days=wish.due[0]), wish.due[1], fine, interest, rebate)
+        amount += rebate  # something is left to pay
+        due = {"date": terms.date.isoformat(), "valid_days": terms.valid_days, "debtor": DEBTOR}
+        parts = {"fine": fine, "interest": interest, "rebate": rebate}
+        due |= {name: {"amount": brl(value)} for name, value in parts.items() if value}
+        return Code("due", account, {amount}, terms=terms), {"amount": brl(amount), "due": due}
 
     @rule(code=codes, payers=st.lists(PAYERS, min_size=1, max_size=2), through=st.booleans())
     def pay_code(self, code: dict[str, Any], payers: list[Payer], through: bool) -> None:
-        """Strangers pay a code, with what is to be paid or another amount, and the provider reports it with faults."""
+        """Strangers pay a code, perhaps not for the first time, and perhaps after its end."""
+        self.run(self.paid_by(code, payers))
+        if through:
+            self.run(self.delivered())
+
+    async def paid_by(self, code: dict[str, Any], payers: list[Payer]) -> None:
+        """Pay a code with what is to be paid or another amount; the provider reports it with the payers' faults."""
         payable = self.code(code).payable(self.world.clock.now())
         for payer in payers:
             amount = (100 if payable is None else payable) + payer.more
             order = {"br_code": code["br_code"], "amount": brl(amount), "fault": payer.fault}
-            assert self.run(self.providers.order("pix", "/payments", order))[0] == 202
-        if through:
-            self.run(self.delivered())
+            assert (await self.providers.order("pix", "/payments", order))[0] == 202
 
     def code(self, resource: dict[str, Any]) -> Code:
         """Return a code by its resource."""
