@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from deployment.cluster import WAIT_SECONDS, Kubernetes, is_ready
 from deployment.commands import DeploymentFailed
+from deployment.waiting import Watch
 
 NAMESPACE: Final = "lastro"
 WIRING: Final = ("ksvc", "broker", "trigger", "pingsource")
@@ -44,13 +45,15 @@ def wait(cluster: Kubernetes, kinds: Sequence[str]) -> None:
     """Wait until everything of these kinds is ready, and let a controller look again at what is not.
 
     Knative makes longer and longer pauses before it looks again at a Trigger whose function had no address yet: up to a
-    quarter of an hour on a busy machine. Raises DeploymentFailed.
+    quarter of an hour on a busy machine. Raises DeploymentFailed, at once when a pod has failed for good.
     """
+    watch = Watch(cluster, NAMESPACE)
     for kind in kinds:
         deadline = time.monotonic() + WAIT_SECONDS
         while waiting := next(readiness(cluster, (kind,)))[2]:
             if time.monotonic() > deadline:
                 raise DeploymentFailed(f"{kind} {', '.join(waiting)}: not ready within {WAIT_SECONDS} s")
+            watch.check()
             time.sleep(_LOOK_AGAIN_SECONDS)
             if kind != "ksvc":
                 mark = f"lastro.dev/looked-at={time.monotonic():.0f}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import yaml
 
+from deployment import waiting
 from deployment.cluster import Kubernetes
 from deployment.commands import ROOT, CommandFailed, output_of
 from deployment.kind.memory import read_file
@@ -16,7 +17,6 @@ _RELEASES: Final = "https://github.com/knative"
 _KAFKA: Final = f"{_RELEASES}-extensions/eventing-kafka-broker/releases/download/knative-{KNATIVE}"
 _NAMESPACES: Final = ("knative-serving", "kourier-system", "knative-eventing")
 _OPERATORS: Final = "operators"
-_SECONDS: Final = 600
 
 
 def knative_serving(cluster: Kubernetes) -> None:
@@ -48,13 +48,15 @@ def limit_memory(cluster: Kubernetes) -> None:
         amounts = (f"--requests=memory={one['requests']}", f"--limits=memory={one['limits']}")
         cluster.kubectl("set", "resources", one["workload"], f"--namespace={one['namespace']}", *amounts)
     for name in _NAMESPACES:
-        cluster.wait("Available", "deployment", "--all", f"--namespace={name}", seconds=_SECONDS)
+        waiting.wait(cluster, name, *waiting.AVAILABLE)
 
 
-def operators(context: str, extras: frozenset[str]) -> None:
-    """Install the operators, of the versions that Argo CD installs in production. Raises CommandFailed."""
+def operators(cluster: Kubernetes, context: str, extras: frozenset[str]) -> None:
+    """Install the operators, of the versions that Argo CD installs in production, and wait until they are available.
+    Raises DeploymentFailed."""
     for command in _operators(context, extras):
         output_of(command)
+        waiting.wait(cluster, _OPERATORS, *waiting.AVAILABLE)
 
 
 def _operators(context: str, extras: frozenset[str]) -> Iterator[list[str]]:
@@ -66,7 +68,7 @@ def _operators(context: str, extras: frozenset[str]) -> Iterator[list[str]]:
         charts |= content["onRequest"].get(extra, {})
     for chart, containers in charts.items():
         source = sources[chart]
-        command = ["helm", "upgrade", "--install", "--wait", chart, chart, f"--kube-context={context}"]
+        command = ["helm", "upgrade", "--install", chart, chart, f"--kube-context={context}"]
         command += [f"--repo={source['repoURL']}", f"--version={source['targetRevision']}"]
         command += [f"--namespace={_OPERATORS}", "--create-namespace"]
         command += [f"--set={value}" for value in content["values"][chart]]

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from cli.client import Client
-from deployment import functions, tenant
+from deployment import functions, tenant, waiting
 from deployment.cluster import Kubernetes
 from deployment.commands import ROOT, CommandFailed, DeploymentFailed, output_of
 from deployment.kind import installing, machine, secrets, vault
@@ -34,10 +34,9 @@ _READY: Final = (
     ("cassandra", "condition=Ready", "cassandradatacenter/dc1"),
 )
 _ROLLED_OUT: Final = (("redis", "statefulset/redis"), ("keycloak", "statefulset/keycloak"))
-_SECONDS: Final = 900
 _FORWARD_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.2
-_JOB: Final = "job/lastro-migrate"
+_JOB: Final = "lastro-migrate"
 
 
 def up(extras: frozenset[str] = frozenset()) -> None:
@@ -55,7 +54,7 @@ def up(extras: frozenset[str] = frozenset()) -> None:
     step("Knative Serving", lambda: installing.knative_serving(cluster))
     step("Knative Eventing", lambda: installing.knative_eventing(cluster))
     step("memory of Knative", lambda: installing.limit_memory(cluster))
-    step("operators", lambda: installing.operators(CONTEXT, extras))
+    step("operators", lambda: installing.operators(cluster, CONTEXT, extras))
     passwords = secrets.Passwords(FOLDER)
     step("secrets", lambda: cluster.apply(list(secrets.resources(passwords, extras))))
     step("stores", lambda: _stores(cluster, extras))
@@ -135,27 +134,25 @@ def _stores(cluster: Kubernetes, extras: frozenset[str]) -> None:
     for name in (*STORES, *sorted(extras)):
         cluster.apply_folder(KIND / "platform" / name)
     for namespace, condition, what in _READY:
-        cluster.kubectl("wait", f"--for={condition}", what, f"--namespace={namespace}", f"--timeout={_SECONDS}s")
+        waiting.wait(cluster, namespace, "wait", f"--for={condition}", what)
     more = (("unleash", "deployment/unleash"),) if secrets.UNLEASH in extras else ()
     for namespace, what in (*_ROLLED_OUT, *more):
-        cluster.kubectl("rollout", "status", what, f"--namespace={namespace}", f"--timeout={_SECONDS}s")
+        waiting.wait(cluster, namespace, "rollout", "status", what)
 
 
 def _migrate(cluster: Kubernetes) -> None:
-    here = f"--namespace={functions.NAMESPACE}"
     # A job cannot be changed: it is made again.
-    cluster.kubectl("delete", _JOB, here, "--ignore-not-found")
+    cluster.kubectl("delete", f"job/{_JOB}", f"--namespace={functions.NAMESPACE}", "--ignore-not-found")
     cluster.apply_folder(KIND / "platform" / "migrate")
     try:
-        cluster.wait("Complete", _JOB, here)
-    except CommandFailed as error:
-        log = cluster.kubectl("logs", _JOB, here, "--tail=15")
-        raise DeploymentFailed(f"the stores could not be prepared\n{error}\n{log}") from None
+        waiting.wait_for_job(cluster, functions.NAMESPACE, _JOB)
+    except DeploymentFailed as error:
+        raise DeploymentFailed(f"the stores could not be prepared\n{error}") from None
 
 
 def _wait_for_functions(cluster: Kubernetes) -> None:
     functions.wait(cluster, KINDS)
-    cluster.kubectl("rollout", "status", "deployment/kong", "--namespace=kong", f"--timeout={_SECONDS}s")
+    waiting.wait(cluster, "kong", "rollout", "status", "deployment/kong")
 
 
 def _tenant(passwords: secrets.Passwords) -> None:

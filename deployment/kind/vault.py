@@ -6,21 +6,19 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from deployment import waiting
 from deployment.cluster import Kubernetes
 from deployment.commands import CommandFailed, DeploymentFailed
 from deployment.functions import NAMESPACE, secret
 from deployment.kind.secrets import UNLEASH, Passwords, write_private
 
-_SECONDS: Final = 600
 _FILE: Final = "vault.json"
 
 
 def prepare(cluster: Kubernetes, passwords: Passwords, extras: frozenset[str]) -> None:
     """Initialise Vault if it is new, unseal it, let it ask the cluster whose a token is, and write the tokens for the
     job that prepares the stores. Raises DeploymentFailed."""
-    cluster.kubectl(
-        "wait", "--for=jsonpath={.status.phase}=Running", "pod/vault-0", "--namespace=vault", f"--timeout={_SECONDS}s"
-    )
+    waiting.wait(cluster, "vault", "wait", "--for=jsonpath={.status.phase}=Running", "pod/vault-0")
     keys = _keys(cluster, passwords.folder / _FILE)
     _vault(cluster, "", "operator", "unseal", keys["unseal_keys_b64"][0])
     token = keys["root_token"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from deployment import functions
+from deployment import functions, waiting
 from deployment.commands import CommandFailed
 from deployment.progress import step
 from tests.cluster import deploying, knative, node, stores
@@ -59,7 +59,7 @@ def install_knative(cluster: Cluster) -> None:
     cluster.apply(then)
     cluster.apply(last)
     for namespace in knative.NAMESPACES:
-        cluster.wait("Available", "deployment", "--all", f"--namespace={namespace}")
+        waiting.wait(cluster, namespace, *waiting.AVAILABLE)
 
 
 def _wait_for_the_node(cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployment import cluster
+from deployment import cluster, waiting
 from tests.cli.started import Started, started
 from tests.deployment.stand_ins import StandIns
 
@@ -20,7 +20,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(cluster, "_PAUSE_SECONDS", 0.0)
+    for module in (cluster, waiting):
+        monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
     return StandIns(folder, *PROGRAMS)
 
 
