@@ -1,9 +1,13 @@
-"""Gives Kong the keys with which the realm signs tokens, and again when they change.
+"""Gives Kong the keys with which the realm signs tokens and the certificate of its port, and again when they change.
 
 `python -m shared.edge.kong_keys` runs beside Kong, which without a database has no other way to learn of a rotation.
 The realm's keys are read by OpenID Connect discovery; each becomes a credential of Kong's plugin `jwt`, found by the
 key's id, in the declarative configuration that Kong has already. A key that the realm no longer publishes is gone with
 the next configuration. While the realm does not answer, Kong goes on with the keys that it has.
+
+The certificate is that of a folder (a Secret of the type kubernetes.io/tls), for the names that it has. A renewed one
+is served from the next configuration on, without a restart; connections that are open keep theirs. Without files in
+the folder Kong serves a certificate of its own.
 """
 
 from __future__ import annotations
@@ -37,20 +41,29 @@ class CannotLoad(Exception):
 
 
 class Places(NamedTuple):
-    """Where the realm, Kong's admin API and the declarative configuration are."""
+    """Where the realm, Kong's admin API and the declarative configuration are, and the folder of the certificate, if
+    there is one."""
 
     realm: str
     admin: str
     configuration: Path
+    certificate: Path | None = None
 
 
 def places(environment: Mapping[str, str]) -> Places:
-    """Read LASTRO_IDENTITY, KONG_ADMIN and KONG_CONFIGURATION. Raises CannotLoad for one that is missing."""
+    """Read LASTRO_IDENTITY, KONG_ADMIN, KONG_CONFIGURATION and KONG_CERTIFICATE. Raises CannotLoad for one that is
+    missing; the folder of the certificate need not be given."""
     missing = [name for name in ("LASTRO_IDENTITY", "KONG_CONFIGURATION") if not environment.get(name)]
     if missing:
         raise CannotLoad(f"set {' and '.join(missing)}")
     admin = environment.get("KONG_ADMIN") or "http://127.0.0.1:8001"
-    return Places(environment["LASTRO_IDENTITY"].rstrip("/"), admin, Path(environment["KONG_CONFIGURATION"]))
+    folder = environment.get("KONG_CERTIFICATE")
+    return Places(
+        environment["LASTRO_IDENTITY"].rstrip("/"),
+        admin,
+        Path(environment["KONG_CONFIGURATION"]),
+        Path(folder) if folder else None,
+    )
 
 
 def realm_keys(realm: str) -> dict[str, tuple[str, str]]:
@@ -90,6 +103,32 @@ def with_keys(configuration: str, keys: Mapping[str, tuple[str, str]]) -> dict[s
     return document
 
 
+def certificate_in(folder: Path) -> dict[str, Any] | None:
+    """Return the certificate of a folder with its key and names as Kong's declarative configuration has it, or None
+    without one. Raises CannotLoad when it cannot be used."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    chain, key = folder / "tls.crt", folder / "tls.key"
+    if not chain.exists() and not key.exists():
+        return None
+    try:
+        cert, private = chain.read_text(encoding="ascii"), key.read_text(encoding="ascii")
+        found = x509.load_pem_x509_certificate(cert.encode())
+        own = load_pem_private_key(private.encode(), None).public_key()
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        raise CannotLoad(f"the certificate in {folder} cannot be used: {error}") from None
+    # The files are replaced one after the other for one who reads them at that moment.
+    if found.public_key() != own:
+        raise CannotLoad(f"the certificate in {folder} has another key than tls.key")
+    hosts = sorted(set(names.get_values_for_type(x509.DNSName)))
+    if not hosts:
+        raise CannotLoad(f"the certificate in {folder} has no DNS name")
+    return {"cert": cert, "key": private, "snis": [{"name": host} for host in hosts]}
+
+
 def load_into_kong(admin: str, document: Mapping[str, Any]) -> None:
     """Replace Kong's configuration, unless it is this one already. Raises CannotLoad."""
     # JSON is YAML, and Kong compares the digest of the text that it had before.
@@ -105,19 +144,24 @@ def load_into_kong(admin: str, document: Mapping[str, Any]) -> None:
 
 
 class Loader:
-    """Loads the keys again and again, and says whether it has."""
+    """Loads the keys and the certificate again and again, and says whether it has."""
 
     def __init__(self, where: Places) -> None:
         self._where = where
         self._last: dict[str, tuple[str, str]] | None = None
+        self._certificate: dict[str, Any] | None = None
         self.trouble: str | None = "the keys were not loaded yet"
         """Why Kong has no keys, or None when it has some."""
 
     def load(self) -> bool:
-        """Load the keys once. Return whether it worked; a failure is logged."""
+        """Load the keys and the certificate once. Return whether it worked; a failure is logged."""
         try:
             keys = realm_keys(self._where.realm)
-            load_into_kong(self._where.admin, with_keys(self._where.configuration.read_text(encoding="utf-8"), keys))
+            document = with_keys(self._where.configuration.read_text(encoding="utf-8"), keys)
+            certificate = self._certificate_now()
+            if certificate is not None:
+                document["certificates"] = [certificate]
+            load_into_kong(self._where.admin, document)
         except (CannotLoad, OSError, yaml.YAMLError) as error:
             log.warning("the keys were not loaded: %s", error)
             if self._last is None:
@@ -125,11 +169,26 @@ class Loader:
             return False
         if keys != self._last:
             log.info("Kong has the keys %s", ", ".join(sorted(keys)))
-        self._last, self.trouble = keys, None
+        if certificate != self._certificate:
+            log.info("Kong has the certificate of %s", self._where.certificate)
+        self._last, self._certificate, self.trouble = keys, certificate, None
         return True
 
+    def _certificate_now(self) -> dict[str, Any] | None:
+        """Return the certificate of the folder. One that cannot be used does not stop the keys: Kong goes on with the
+        former one, and refuses to begin with none. Raises CannotLoad."""
+        if self._where.certificate is None:
+            return None
+        try:
+            return certificate_in(self._where.certificate)
+        except CannotLoad as error:
+            if self._last is None:
+                raise
+            log.warning("%s; Kong goes on with the former one", error)
+            return self._certificate
+
     def run(self, stop: threading.Event, period: float = PERIOD_SECONDS, retry: float = RETRY_SECONDS) -> None:
-        """Load the keys until `stop` is set. Kong that was restarted gets them within the period, too."""
+        """Load them until `stop` is set. Kong that was restarted gets them within the period, too."""
         while not stop.wait(period if self.load() else retry):
             pass
 

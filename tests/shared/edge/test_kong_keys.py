@@ -18,7 +18,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from shared.edge.kong_keys import CannotLoad, Loader, Places, places, status_server, with_keys
+from shared.edge.kong_keys import CannotLoad, Loader, Places, certificate_in, places, status_server, with_keys
+from tests.authority import authority
 
 ROOT = Path(__file__).resolve().parents[3]
 KONG = ROOT / "knative" / "platform" / "kong" / "kong.yaml"
@@ -84,8 +85,17 @@ def jwk(kid: str, key: Any = RSA_KEY, algorithm: str = "RS256", **more: str) -> 
     return {**of.to_jwk(key.public_key(), as_dict=True), "kid": kid, "alg": algorithm, "use": "sig", **more}
 
 
-def loader_of(site: Site) -> Loader:
-    return Loader(Places(f"{site.url}/realms/lastro", site.url, KONG))
+def loader_of(site: Site, certificate: Path | None = None) -> Loader:
+    return Loader(Places(f"{site.url}/realms/lastro", site.url, KONG, certificate))
+
+
+def put_certificate(folder: Path, *hosts: str) -> str:
+    """Write a new certificate for these names as a Secret has it, and return its chain."""
+    folder.mkdir(exist_ok=True)
+    key, *chain = authority(folder, hosts=hosts).server.read_text().split("-----BEGIN CERTIFICATE-----")
+    (folder / "tls.key").write_text(key)
+    (folder / "tls.crt").write_text("".join(f"-----BEGIN CERTIFICATE-----{each}" for each in chain))
+    return (folder / "tls.crt").read_text()
 
 
 def credentials(document: dict[str, Any]) -> list[dict[str, str]]:
@@ -119,6 +129,60 @@ def test_a_rotation_reaches_kong() -> None:
             site.keys = [jwk(kid) for kid in kids]
             assert loader.load()
             assert sorted(one["key"] for one in credentials(site.loaded[-1])) == sorted(kids)
+
+
+def test_a_renewed_certificate_reaches_kong(tmp_path: Path) -> None:
+    """The certificate of the folder is served for its names, and a renewed one with the next load; without files there
+    is none, and Kong has its own."""
+    with serving() as site:
+        site.keys = [jwk("one")]
+        loader = loader_of(site, tmp_path / "tls")
+        assert loader.load()
+        chains = []
+        for _ in range(2):
+            chains.append(put_certificate(tmp_path / "tls", "api.lastro.example", "*.lastro.example"))
+            assert loader.load()
+    own, first, second = site.loaded
+    assert "certificates" not in own
+    for document, chain in zip((first, second), chains, strict=True):
+        (found,) = document["certificates"]
+        assert found["cert"] == chain
+        assert [each["name"] for each in found["snis"]] == ["*.lastro.example", "api.lastro.example"]
+    assert first["certificates"] != second["certificates"]
+
+
+def test_a_certificate_that_cannot_be_used_does_not_stop_the_keys(tmp_path: Path) -> None:
+    """A broken certificate leaves the former one at Kong and the keys go on; a pod that starts with it is not ready."""
+    folder = tmp_path / "tls"
+    with serving() as site:
+        site.keys = [jwk("old")]
+        put_certificate(folder, "api.lastro.example")
+        loader = loader_of(site, folder)
+        assert loader.load()
+        (folder / "tls.key").write_text("no key")
+        site.keys = [jwk("new")]
+        assert loader.load()
+        assert site.loaded[1]["certificates"] == site.loaded[0]["certificates"]
+        assert [each["key"] for each in credentials(site.loaded[1])] == ["new"]
+        fresh = loader_of(site, folder)
+        assert not fresh.load()
+        assert "cannot be used" in (fresh.trouble or "")
+
+
+def test_what_is_wrong_with_a_certificate_is_said(tmp_path: Path) -> None:
+    """A key of another certificate, a certificate without a DNS name and a missing key are named."""
+    put_certificate(tmp_path / "a", "api.lastro.example")
+    put_certificate(tmp_path / "b", "api.lastro.example")
+    (tmp_path / "a" / "tls.key").write_text((tmp_path / "b" / "tls.key").read_text())
+    with pytest.raises(CannotLoad, match=r"has another key than tls\.key"):
+        certificate_in(tmp_path / "a")
+    put_certificate(tmp_path / "c", "127.0.0.1")
+    with pytest.raises(CannotLoad, match="has no DNS name"):
+        certificate_in(tmp_path / "c")
+    (tmp_path / "b" / "tls.key").unlink()
+    with pytest.raises(CannotLoad, match="cannot be used: .*No such file"):
+        certificate_in(tmp_path / "b")
+    assert certificate_in(tmp_path) is None
 
 
 def test_an_outage_of_the_realm_leaves_kong_as_it_is() -> None:
@@ -196,3 +260,5 @@ def test_what_is_missing_is_named() -> None:
         with_keys("_format_version: '3.0'", {})
     found = places({"LASTRO_IDENTITY": "https://id.example/realms/lastro/", "KONG_CONFIGURATION": "kong.yaml"})
     assert found == Places("https://id.example/realms/lastro", "http://127.0.0.1:8001", Path("kong.yaml"))
+    with_folder = {"LASTRO_IDENTITY": "x", "KONG_CONFIGURATION": "kong.yaml", "KONG_CERTIFICATE": "/tls"}
+    assert places(with_folder).certificate == Path("/tls")
