@@ -1,7 +1,8 @@
 # One image for all functions: FUNCTION_TARGET and FUNCTION_SOURCE select one at start (knative/functions/).
-# Build it with `docker build -t dev.local/lastro:kind .`. A release names its base image by digest:
-#   docker build --build-arg PYTHON=python:3.13-slim-trixie@sha256:… -t <registry>/lastro .
-ARG PYTHON=python:3.13-slim-trixie
+# Build it with `docker build -t dev.local/lastro:kind .`. The base image is named by its digest (Python 3.13.15 on Debian
+# 13.6, as of September 2026); another one, of a mirror of yours, too:
+#   docker build --build-arg PYTHON=<mirror>/python:3.13-slim-trixie@sha256:… -t <registry>/lastro .
+ARG PYTHON=python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
 
 FROM ${PYTHON} AS build
 WORKDIR /app
@@ -15,6 +16,9 @@ COPY shared shared
 RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib /app
 
 FROM ${PYTHON}
+LABEL org.opencontainers.image.title="lastro" \
+    org.opencontainers.image.description="The functions of Lastro; FUNCTION_TARGET selects one" \
+    org.opencontainers.image.licenses="Apache-2.0"
 # The base image has no bytecode of the standard library.
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(test|tests|site-packages)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
