@@ -171,8 +171,9 @@ async def accept(ctx: Context, report: FraudReportDocument, reason: str | None) 
 
 async def accept_undecided(ctx: Context, tenant_id: str) -> None:
     """Accept a tenant's reports whose deadline has passed without a decision, at most MAX_OVERDUE; the next tick finds
-    the others. A report whose hold is not answered yet stays open until it is."""
-    overdue = {"analysis_due_at": (None, ctx.now_text)}
+    the others. A report whose hold is not answered yet stays open until it is, and takes no place among them: however
+    many wait, the others are decided on."""
+    overdue = {"analysis_due_at": (None, ctx.now_text), "amount_held": (0, None)}
     query = Query({"status": "open"}, ranges=overdue, order_by="analysis_due_at", limit=MAX_OVERDUE)
     reports = await run_in_tenant_unit_of_work(
         ctx, tenant_id, f"undecided/{ctx.origin.cause_id}", lambda scope: scope.find(FRAUD_REPORTS, query)

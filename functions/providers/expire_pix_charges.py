@@ -3,6 +3,7 @@ each report of fraud that was not decided in time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from events.charges import ChargeExpired
@@ -48,13 +49,15 @@ async def expire_pix_charges(_tick: Tick, ctx: Context) -> None:
         await accept_undecided(ctx, tenant_id)
 
 
-async def _overdue(ctx: Context, tenant_id: str) -> list[PixChargeDocument]:
-    """Return a tenant's overdue charges, at most MAX_OVERDUE; the next tick finds the others."""
+async def _overdue(ctx: Context, tenant_id: str) -> Sequence[PixChargeDocument]:
+    """Return a tenant's overdue charges, at most MAX_OVERDUE; the next tick finds the others. A charge whose payment is
+    being recorded is none of them."""
+    unpaid = {"status": "active", "end_to_end_id": None}
     overdue = {"expires_at": (None, ctx.now_text)}
-    query = Query({"status": "active"}, ranges=overdue, order_by="expires_at", limit=MAX_OVERDUE)
+    query = Query(unpaid, ranges=overdue, order_by="expires_at", limit=MAX_OVERDUE)
 
-    async def find(scope: Context) -> list[PixChargeDocument]:
-        return [charge for charge in await scope.find(PIX_CHARGES, query) if charge["end_to_end_id"] is None]
+    async def find(scope: Context) -> Sequence[PixChargeDocument]:
+        return await scope.find(PIX_CHARGES, query)
 
     return await run_in_tenant_unit_of_work(ctx, tenant_id, f"overdue/{ctx.origin.cause_id}", find)
 

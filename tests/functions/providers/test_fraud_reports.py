@@ -360,6 +360,23 @@ async def test_one_tick_accepts_a_bounded_number_of_reports(stage: Stage, monkey
     assert {decision[0] for decision in stage.rail.decisions} == {"report-0", "report-1", "report-2"}
 
 
+async def test_reports_without_an_answered_hold_delay_no_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many overdue reports wait for the answer about their hold, the tick accepts those that do not, and the
+    waiting ones when they are answered."""
+    monkeypatch.setattr(_fraud_report, "MAX_OVERDUE", 2)
+    for number in range(3):
+        await report_fraud(stage.harness, stage.paid, 100, id=f"waiting-{number}")
+    stage.harness._routed = len(stage.harness.events)
+    stage.harness.clock.advance(timedelta(minutes=1))
+    await report_fraud(stage.harness, stage.paid, 100, id="answered")
+    await stage.harness.run_events()
+    await deadline(stage, days=7.01)
+    assert {decision[0] for decision in stage.rail.decisions} == {"answered"}
+    await overdue(stage)
+    await deadline(stage, days=0, ticks=2)
+    assert {decision[0] for decision in stage.rail.decisions} == {"answered", *(f"waiting-{n}" for n in range(3))}
+
+
 async def test_a_report_that_is_rejected_before_the_hold(stage: Stage) -> None:
     """A report that is rejected before its hold is made leaves no hold, whatever arrives first."""
     await report_fraud(stage.harness, stage.paid, 1050)

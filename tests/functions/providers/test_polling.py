@@ -8,6 +8,7 @@ import pytest
 
 from events.charges import ChargeExpired, ChargePaid, PaymentUnmatched
 from events.sweeps import Tick
+from functions.providers import expire_pix_charges
 from functions.providers.poll_payments import MAX_WINDOWS, OVERLAP_SECONDS, REPORT_SECONDS, WINDOW_SECONDS
 from shared.core.clock import format_time, parse_time
 from shared.ports.documents import PLATFORM, Unavailable
@@ -162,6 +163,20 @@ async def test_an_overdue_charge_that_was_paid_is_credited(harness: Harness, rai
     assert statuses == ["paid", "expired"]
     assert (await suspended(harness), (await harness.balance(account["id"]))[0]) == (7, 1050)
     assert [fact.charge_id for fact in harness.events_of(ChargeExpired)] == [second["txid"]]
+
+
+async def test_charges_whose_payment_is_being_recorded_delay_no_other(
+    harness: Harness, rail: RecordingRail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many overdue charges wait for the ledger, the sweep expires those that were not paid."""
+    monkeypatch.setattr(expire_pix_charges, "MAX_OVERDUE", 1)
+    account = await harness.account()
+    paid, unpaid = [await charge(harness, account["id"], expires_in=seconds) for seconds in (60, 61)]
+    assert (await callback(harness, report(rail.orders[0].reference))).status == 200
+    harness.clock.advance(timedelta(seconds=62))
+    await sweep(harness)
+    assert (await shown(harness, paid["txid"]))["status"] == "paid"
+    assert [fact.charge_id for fact in harness.events_of(ChargeExpired)] == [unpaid["txid"]]
 
 
 async def test_a_charge_that_the_provider_removed(harness: Harness, rail: RecordingRail) -> None:
