@@ -15,7 +15,7 @@ from embedded.policies.edges import calls, edges_to_systems
 from embedded.policies.mesh import authorization
 from embedded.policies.objectives import dashboard, rules
 from embedded.policies.picture import page
-from embedded.policies.systems import COLLECTOR, SYSTEMS
+from embedded.policies.systems import SYSTEMS
 from embedded.policies.uses import uses
 from embedded.wiring.repository import Repository
 
@@ -44,7 +44,7 @@ def policy_files(repository: Repository) -> dict[str, str]:
         "knative/platform/istio/network.yaml": _text(network.of_mesh()),
         "knative/platform/observability/config/objectives.yml": _text([rules()]),
         "knative/platform/observability/dashboards/objectives.json": dashboard(),
-        "knative/platform/observability/network.yaml": _text(network.of_system(COLLECTOR)),
+        "knative/platform/observability/network.yaml": _text(network.of_observability()),
         **{
             f"knative/platform/{system.name}/network.yaml": _text(network.of_system(system))
             for system in SYSTEMS.values()

@@ -118,6 +118,21 @@ def of_system(system: System) -> list[Resource]:
     ]
 
 
+def of_observability() -> list[Resource]:
+    """Return the policies of the collector's namespace, with what others than functions need there."""
+    return [
+        *of_system(COLLECTOR),
+        _let_in(
+            "prometheus-from-the-controller-of-releases", systems.PROMETHEUS, systems.RELEASE, systems.PROMETHEUS_PORTS
+        ),
+        _let_in("loki-from-the-readers-of-logs", systems.LOKI, systems.LOGS, systems.LOKI_PORTS),
+    ]
+
+
+def _let_in(name: str, pods: Pods, caller: Pods, ports: Sequence[int]) -> Resource:
+    return _policy(pods.namespace, name, {"matchLabels": dict(pods.labels)}, ingress=[_from((caller,), ports)])
+
+
 def _default_deny(namespace: str, directions: Sequence[str]) -> Resource:
     return _resource(namespace, "default-deny", {"podSelector": {}, "policyTypes": list(directions)})
 

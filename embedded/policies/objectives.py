@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NamedTuple
 
-from shared.release.decision import LAG_ROLL_BACK_SECONDS
+from shared.release.decision import DEAD_LETTERS_PAUSE, LAG_ROLL_BACK_SECONDS
 from shared.release.indicators import LAG, OBJECTIVES, Kind, Objective
 from shared.release.queries import Query, budget_of, query_of
 
@@ -41,6 +41,21 @@ def rules() -> dict[str, Any]:
             {"name": f"objective-{key}", "interval": "30s", "rules": _rules_of(objective)}
             for key, objective in (*OBJECTIVES.items(), (LAG.key, LAG))
         ]
+        + [{"name": "release", "interval": "30s", "rules": [_dead_letters_of_a_release()]}]
+    }
+
+
+def _dead_letters_of_a_release() -> Rule:
+    """Return the alert for the share of dead letters that pauses a release, which is below that of a burn rate."""
+    dead = OBJECTIVES["dead_letters"]
+    both = " and ".join(f"{_record(dead, window)} > {DEAD_LETTERS_PAUSE:g}" for window in ("5m", "30m"))
+    summary = f"{dead.title}: above {dead.shown(DEAD_LETTERS_PAUSE)}; a release in progress pauses"
+    return {
+        "alert": "ReleaseDeadLetters",
+        "expr": both,
+        "for": "0m",
+        "labels": {"severity": "page", "slo": dead.key},
+        "annotations": {"summary": summary, "runbook": "docs/deploy.md#alerts"},
     }
 
 

@@ -34,6 +34,11 @@ callers reach it themselves."""
 ACTIVATOR: Final = Pods("knative-serving", {"app": "activator"})
 AUTOSCALER: Final = Pods("knative-serving", {"app": "autoscaler"})
 PROMETHEUS: Final = Pods("observability", {"app.kubernetes.io/name": "prometheus"})
+LOKI: Final = Pods("observability", {"app.kubernetes.io/name": "loki"})
+LOGS: Final = Pods("logging", {"app.kubernetes.io/name": "logs-collector"})
+"""Reads the logs of each node and sends them to Loki."""
+RELEASE: Final = Pods("lastro-release", {"app.kubernetes.io/name": "release-controller"})
+"""Asks Prometheus how a release does."""
 DNS: Final = Pods("kube-system", {"k8s-app": "kube-dns"})
 MESH: Final = Pods("istio-system", {"app": "istiod"})
 EVENTING: Final = Pods("knative-eventing", {})
@@ -110,6 +115,10 @@ QUEUE_PORTS: Final = (8012, 8013, 8112)
 """Where a pod's queue-proxy takes requests: HTTP/1, HTTP/2 and TLS."""
 METRICS_PORTS: Final = (9090, 9091)
 """Where it shows what the autoscaler and Prometheus read."""
+PROMETHEUS_PORTS: Final = (9090,)
+"""Where Prometheus answers queries."""
+LOKI_PORTS: Final = (3100,)
+"""Where Loki takes logs."""
 INGRESS_PORTS: Final = (8081,)
 """Where Kourier takes requests for cluster-local addresses."""
 MESH_PORTS: Final = (15012,)

@@ -49,7 +49,7 @@ class Action(Enum):
     HOLD = "hold"
     """The phase goes on."""
     PAUSE = "pause"
-    """The phase goes on until a person decides, and an alert is sent."""
+    """The phase goes on until a person decides. For dead letters the alert `ReleaseDeadLetters` calls one."""
     ROLL_BACK = "roll back"
     """All traffic, of requests and of events, goes to the former version."""
 

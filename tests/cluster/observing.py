@@ -34,12 +34,16 @@ PROMETHEUS_URL: Final = f"http://{HOST_ADDRESS}:{_PROMETHEUS}"
 def collector_config(deployed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the collector for this machine: the pipeline of metrics of the deployed one."""
     pipeline = deployed["service"]["pipelines"]["metrics"]
-    (exporter,) = pipeline["exporters"]
+    # One of those to the two Prometheus: here is one.
+    exporter, *_ = pipeline["exporters"]
     return {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"{HOST_ADDRESS}:{_COLLECTS}"}}}},
         "processors": {name: deployed["processors"][name] for name in pipeline["processors"]},
         "exporters": {exporter: {**deployed["exporters"][exporter], "endpoint": f"{PROMETHEUS_URL}/api/v1/write"}},
-        "service": {"pipelines": {"metrics": pipeline}, "telemetry": {"metrics": {"level": "none"}}},
+        "service": {
+            "pipelines": {"metrics": {**pipeline, "exporters": [exporter]}},
+            "telemetry": {"metrics": {"level": "none"}},
+        },
     }
 
 

@@ -18,9 +18,11 @@ def test_the_collector_has_the_deployed_pipeline_of_metrics() -> None:
     file = ROOT / "knative/platform/observability/collector.yaml"
     deployed = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]["config"]
     config = collector_config(deployed)
-    assert config["service"]["pipelines"] == {"metrics": deployed["service"]["pipelines"]["metrics"]}
-    assert config["exporters"]["prometheusremotewrite"]["resource_to_telemetry_conversion"] == {"enabled": True}
-    assert config["exporters"]["prometheusremotewrite"]["endpoint"].endswith("/api/v1/write")
+    pipeline = deployed["service"]["pipelines"]["metrics"]
+    assert config["service"]["pipelines"] == {"metrics": {**pipeline, "exporters": pipeline["exporters"][:1]}}
+    (exporter,) = config["exporters"].values()
+    assert exporter["resource_to_telemetry_conversion"] == {"enabled": True}
+    assert exporter["endpoint"].endswith("/api/v1/write")
 
 
 def test_the_lag_is_what_a_group_has_not_read() -> None:

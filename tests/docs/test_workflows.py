@@ -151,7 +151,9 @@ def test_a_release_brings_the_manifests_of_its_tag(tmp_path: Path) -> None:
     ran = run(step, tmp_path, GITHUB_REF_NAME="v2", GITHUB_SHA=tag.stdout.strip())
     assert ran.returncode == 0, ran.stderr
     assert [(tmp_path / name).read_text() for name in ("overlay", "function")] == ["image: one\n", "new\n"]
-    branch = subprocess.run([*git, "branch", "--show-current"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    branch = subprocess.run(
+        [*git, "branch", "--show-current"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
     assert branch.stdout == "release/v2\n"
 
 

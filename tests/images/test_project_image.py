@@ -45,8 +45,8 @@ def test_both_images_hold_the_same_folders() -> None:
 
 
 def test_the_dockerfile_names_its_base_by_a_digest_and_has_labels() -> None:
-    """Without arguments, too, the Dockerfile builds from one image that is named by its digest, with the labels that do not
-    depend on the commit."""
+    """Without arguments, too, the Dockerfile builds from one image that is named by its digest, with the labels that do
+    not depend on the commit."""
     assert re.search(r"^ARG PYTHON=python:3\.13-slim-trixie@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON}"}
     given = dict(part.split("=", 1) for part in shlex.split(_instruction("LABEL")))

@@ -180,3 +180,32 @@ def test_a_stranger_reaches_no_system() -> None:
         stranger = Pods("default", {SERVICE: "any", f"lastro.dev/uses-{system.name}": "true"})
         for port in system.ports:
             assert not allowed(policies, system.pods, "Ingress", stranger, port), system.name
+
+
+def test_what_is_no_function_reaches_what_it_asks() -> None:
+    """The controller of releases reaches Prometheus, and the readers of logs Loki; neither reaches the other's."""
+    policies = policies_of("production")
+    controller = ROOT / "knative" / "platform" / "release" / "controller.yaml"
+    policies += [one for one in yaml.safe_load_all(controller.read_text()) if one["kind"] == "NetworkPolicy"]
+    assert allowed(policies, systems.RELEASE, "Egress", systems.PROMETHEUS, 9090)
+    assert allowed(policies, systems.PROMETHEUS, "Ingress", systems.RELEASE, 9090)
+    assert allowed(policies, systems.LOKI, "Ingress", systems.LOGS, 3100)
+    assert not allowed(policies, systems.LOKI, "Ingress", systems.RELEASE, 3100)
+    assert not allowed(policies, systems.PROMETHEUS, "Ingress", systems.LOGS, 9090)
+
+
+def test_the_pods_of_the_policies_are_those_of_the_manifests() -> None:
+    """Policies know the controller of releases, the collector, Prometheus, Loki and the readers of logs by the names
+    and namespaces of their manifests."""
+    found = set()
+    for folder in ("release", "observability"):
+        for path in (ROOT / "knative" / "platform" / folder).glob("*.yaml"):
+            for one in yaml.safe_load_all(path.read_text()):
+                if one["kind"] in ("Deployment", "StatefulSet"):
+                    labels = one["spec"]["template"]["metadata"]["labels"]
+                    found.add((one["metadata"]["namespace"], labels["app.kubernetes.io/name"]))
+                elif one["kind"] == "OpenTelemetryCollector":
+                    # The operator's name for the pods of a collector.
+                    found.add((one["metadata"]["namespace"], f"{one['metadata']['name']}-collector"))
+    for pods in (systems.RELEASE, systems.PROMETHEUS, systems.LOKI, systems.LOGS, COLLECTOR.pods):
+        assert (pods.namespace, pods.labels["app.kubernetes.io/name"]) in found

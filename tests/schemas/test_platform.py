@@ -18,6 +18,7 @@ from embedded.manifests.loading import load
 from embedded.wiring.repository import read_repository
 from shared.adapters.kafka.address import read_address
 from shared.http.operation import Access
+from shared.release.decision import DEAD_LETTERS_PAUSE
 from shared.release.indicators import LAG, OBJECTIVES
 from tests.schemas.test_manifests import CACHE, PLACES, check, is_custom
 from tests.schemas.test_overlays import built
@@ -204,52 +205,6 @@ def test_a_namespace_enforces_a_pod_security_standard(folder: str) -> None:
             assert one["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == other.get(name, "restricted")
 
 
-def made_by_operators(folder: str) -> Iterator[tuple[str, Document, Document]]:
-    """Yield each container that an operator starts for a resource of a folder: its name, and the security contexts of
-    its pod and its own. These are the containers of Percona's operator 1.21 and of cass-operator 1.27."""
-    for one in of_kind(folder, "PerconaServerMongoDB").values():
-        spec = one["spec"]
-        sharding = spec["sharding"]
-        backup = [spec["backup"]] if spec["backup"]["enabled"] else []
-        for part in (*spec["replsets"], sharding["configsvrReplSet"], sharding["mongos"], *backup):
-            pod, name = part.get("podSecurityContext", {}), part.get("name", "")
-            yield f"mongodb {name}", pod, part.get("containerSecurityContext", {})
-            yield f"mongo-init of {name}", pod, spec.get("initContainerSecurityContext", {})
-    for one in of_kind(folder, "CassandraDatacenter").values():
-        pod = one["spec"]["podTemplateSpec"]["spec"]
-        containers = {each["name"]: each for each in (*pod["containers"], *pod.get("initContainers", []))}
-        for name in ("server-config-init-base", "server-config-init", "cassandra", "server-system-logger"):
-            yield name, pod["securityContext"], containers.get(name, {}).get("securityContext", {})
-
-
-@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder.endswith(("mongodb", "cassandra"))])
-def test_what_an_operator_starts_may_start_in_its_namespace(folder: str) -> None:
-    """Each container that an operator makes of a store's resource has what the namespace's `restricted` demands, without
-    which the API server refuses its pod; a pod of MongoDB keeps the group of its volume."""
-    containers = list(made_by_operators(folder))
-    assert len(containers) >= 4
-    for name, pod, own in containers:
-        both = {**pod, **own}
-        assert both.get("runAsNonRoot") is True, name
-        assert both.get("seccompProfile") == {"type": "RuntimeDefault"}, name
-        assert own.get("allowPrivilegeEscalation") is False, name
-        assert own.get("capabilities") == {"drop": ["ALL"]}, name
-        assert pod.get("fsGroup") in (999, 1001), name
-
-
-def test_strimzi_keeps_the_standard_and_the_policies_of_its_namespace() -> None:
-    """Strimzi gives its containers what `restricted` demands and keeps the group of its volumes, which a security context
-    in the resource would replace; and it makes no NetworkPolicy, because its own let every pod reach the listener."""
-    values = of_kind("argo", "Application")["strimzi"]["spec"]["source"]["helm"]["valuesObject"]
-    assert {"name": "STRIMZI_POD_SECURITY_PROVIDER_CLASS", "value": "restricted"} in values["extraEnvs"]
-    assert values["generateNetworkPolicy"] is False
-    on_kind = yaml.safe_load((KNATIVE / "overlays/kind/memory.yaml").read_text())["values"]["strimzi-kafka-operator"]
-    assert {"generateNetworkPolicy=false", "extraEnvs[0].value=restricted"} <= set(on_kind)
-    for folder in ("platform/kafka", "overlays/kind/platform/kafka"):
-        template = of_kind(folder, "Kafka")["lastro"]["spec"]["kafka"].get("template", {})
-        assert "securityContext" not in template.get("pod", {})
-
-
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_rights_are_few(folder: str) -> None:
     """No role names all resources or all verbs, and none may read Secrets or start pods."""
@@ -375,7 +330,7 @@ def test_each_objective_has_its_alerts() -> None:
     alerts: dict[str, list[Document]] = {}
     for group in rules["groups"]:
         for rule in group["rules"]:
-            if "alert" in rule:
+            if rule.get("alert", "").startswith("Objective"):
                 alerts.setdefault(rule["labels"]["slo"], []).append(rule)
     assert alerts.keys() == {*OBJECTIVES, LAG.key}
     burning = {key: [rule["labels"].get("window") for rule in found] for key, found in alerts.items()}
@@ -387,6 +342,18 @@ def test_each_objective_has_its_alerts() -> None:
     assert [rule["labels"]["severity"] for rule in errors] == ["page", "page", "message", "message"]
     # Of a percentile, what is slower may be one in twenty.
     assert "> 0.72 and" in alerts["latency"][0]["expr"]
+
+
+def test_dead_letters_that_pause_a_release_call_a_person() -> None:
+    """The share of dead letters above which a release is paused pages at once, though no budget of a month burns as
+    fast at that share."""
+    rules = yaml.safe_load((KNATIVE / "platform/observability/config/objectives.yml").read_text())
+    recorded = {rule.get("record") for group in rules["groups"] for rule in group["rules"]}
+    (alert,) = (one for group in rules["groups"] for one in group["rules"] if one.get("alert") == "ReleaseDeadLetters")
+    shares = re.findall(r"(lastro:dead_letters:\S+) > (\S+)", alert["expr"])
+    assert {float(limit) for _, limit in shares} == {DEAD_LETTERS_PAUSE}
+    assert {name for name, _ in shares} <= recorded
+    assert (alert["labels"]["severity"], alert["for"]) == ("page", "0m")
 
 
 def test_the_dashboard_shows_each_objective() -> None:
