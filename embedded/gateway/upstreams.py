@@ -84,9 +84,9 @@ def _refused_of_route(
     limit = kong.rate_limit(service, route)
     if limit is not None and (limit.second is None or limit.minute is not None or limit.hour is not None):
         yield f"{route.name} has a rate limit with another period than `second`, which is not supported here", ()
-    elif limit is not None and limit.limit_by != "header":
+    elif limit is not None and limit.limit_by not in ("header", "ip"):
         yield (
-            f"{route.name} has a rate limit by {limit.limit_by}; here it must be limit_by header",
+            f"{route.name} has a rate limit by {limit.limit_by}; here it must be limit_by header or ip",
             (),
         )
     for position, path in enumerate(route.paths):
@@ -97,7 +97,8 @@ def _refused_of_route(
 
 
 def _gate(limit: RateLimit | None, gates: dict[tuple[int | None, str], RateGate], runtime: Runtime) -> RateGate | None:
-    if limit is None:
+    # On one machine all calls come from few addresses, so a limit of each is for a cluster only.
+    if limit is None or limit.limit_by == "ip":
         return None
     # Routes with the same limit share their counts, as they do with one plugin of Kong.
     key = (limit.second, limit.header_name or "")

@@ -2,8 +2,9 @@
 
 `python -m shared.edge.kong_keys` runs beside Kong, which without a database has no other way to learn of a rotation.
 The realm's keys are read by OpenID Connect discovery; each becomes a credential of Kong's plugin `jwt`, found by the
-key's id, in the declarative configuration that Kong has already. A key that the realm no longer publishes is gone with
-the next configuration. While the realm does not answer, Kong goes on with the keys that it has.
+key's id, in the declarative configuration that Kong has already. The route to the realm is added to it, too. A key that
+the realm no longer publishes is gone with the next configuration. While the realm does not answer, Kong goes on with
+the keys that it has.
 
 The certificate is that of a folder (a Secret of the type kubernetes.io/tls), for the names that it has. A renewed one
 is served from the next configuration on, without a restart; connections that are open keep theirs. Without files in
@@ -19,7 +20,7 @@ import signal
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -46,13 +47,14 @@ class Places(NamedTuple):
 
     realm: str
     admin: str
-    configuration: Path
+    configuration: tuple[Path, ...]
+    """The first file is the configuration; of each other one the services are added to it."""
     certificate: Path | None = None
 
 
 def places(environment: Mapping[str, str]) -> Places:
-    """Read LASTRO_IDENTITY, KONG_ADMIN, KONG_CONFIGURATION and KONG_CERTIFICATE. Raises CannotLoad for one that is
-    missing; the folder of the certificate need not be given."""
+    """Read LASTRO_IDENTITY, KONG_ADMIN, KONG_CONFIGURATION, one or more paths with `:` between them, and
+    KONG_CERTIFICATE. Raises CannotLoad for one that is missing; the folder of the certificate need not be given."""
     missing = [name for name in ("LASTRO_IDENTITY", "KONG_CONFIGURATION") if not environment.get(name)]
     if missing:
         raise CannotLoad(f"set {' and '.join(missing)}")
@@ -61,9 +63,24 @@ def places(environment: Mapping[str, str]) -> Places:
     return Places(
         environment["LASTRO_IDENTITY"].rstrip("/"),
         admin,
-        Path(environment["KONG_CONFIGURATION"]),
+        tuple(map(Path, environment["KONG_CONFIGURATION"].split(":"))),
         Path(folder) if folder else None,
     )
+
+
+def configuration_of(files: Sequence[Path]) -> dict[str, Any]:
+    """Return the declarative configuration of the first file with the services of the others. Raises CannotLoad."""
+    first, *others = (_mapping(path) for path in files)
+    for other in others:
+        first["services"] = [*(first.get("services") or []), *(other.get("services") or [])]
+    return first
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise CannotLoad(f"{path} is not a declarative configuration of Kong")
+    return found
 
 
 def realm_keys(realm: str) -> dict[str, tuple[str, str]]:
@@ -87,12 +104,11 @@ def realm_keys(realm: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def with_keys(configuration: str, keys: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """Return Kong's declarative configuration with the keys as credentials of the consumer `realm`.
+def with_keys(document: dict[str, Any], keys: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """Return Kong's declarative configuration with the keys as credentials of its consumer `realm`.
 
     Raises CannotLoad when the configuration has no such consumer.
     """
-    document: dict[str, Any] = yaml.safe_load(configuration)
     consumers = document.get("consumers") or []
     owner = next((one for one in consumers if one.get("username") == CONSUMER), None)
     if owner is None:
@@ -157,7 +173,7 @@ class Loader:
         """Load the keys and the certificate once. Return whether it worked; a failure is logged."""
         try:
             keys = realm_keys(self._where.realm)
-            document = with_keys(self._where.configuration.read_text(encoding="utf-8"), keys)
+            document = with_keys(configuration_of(self._where.configuration), keys)
             certificate = self._certificate_now()
             if certificate is not None:
                 document["certificates"] = [certificate]

@@ -305,6 +305,9 @@ def test_only_providers_call_without_a_token() -> None:
             open_to = [plugin.config.get("anonymous") for plugin in route.plugins if plugin.name == "jwt"]
             provider = getattr(function.operation, "access", None) is Access.PROVIDER
             assert open_to == (["provider"] if provider else []), route.name
+            # No token confirms a tenant there, so a header must not use up the limit of one.
+            limits = [plugin.config["limit_by"] for plugin in route.plugins if plugin.name == "rate-limiting"]
+            assert limits == (["ip"] if provider else []), route.name
     assert {consumer.username for consumer in kong.consumers} == {"realm", "provider"}
 
 
@@ -314,6 +317,8 @@ def test_each_header_of_the_contract_reaches_the_functions() -> None:
     assert kong is not None
     text = (KNATIVE / "platform" / "kong" / "kong.yaml").read_text()
     assert 'kong.service.request.set_header("X-Tenant-Id", tenant)' in text
+    # A client cannot use up another tenant's limit: a header that differs from the token is refused before it counts.
+    assert text.index("named ~= tenant") < text.index('"code":"tenant_mismatch"') < text.index("- name: rate-limiting")
     assert "clear_header" not in text
     assert not {"request-transformer", "response-transformer"} & {plugin.name for plugin in kong.plugins}
     # Idempotency-Key, X-Timestamp, X-Key-Id and X-Signature cover path and query, which reach a function unchanged.

@@ -47,6 +47,9 @@ async def test_the_deployed_file_is_interpreted(harness: Harness) -> None:
     assert gate is not None
     assert (await gate("acme", None))["x-ratelimit-limit-second"] == "20000"
     assert {upstream.service for upstream in upstreams.values()} <= set(manifests.services)
+    # Callbacks of providers are counted by address, on a cluster only.
+    callback = router.routes("/v1/providers/pix/callbacks/pix")["POST"]
+    assert upstreams[callback].rate_gate is None
 
 
 async def test_routes_under_one_limit_count_together(harness: Harness, tmp_path: Path) -> None:
@@ -70,8 +73,8 @@ async def test_routes_under_one_limit_count_together(harness: Harness, tmp_path:
         ({}, [_limit(minute=3)], "services.0.routes.0: r has a rate limit with another period than `second`"),
         (
             {},
-            [_limit(second=1, limit_by="ip")],
-            "services.0.routes.0: r has a rate limit by ip; here it must be limit_by header",
+            [_limit(second=1, limit_by="consumer")],
+            "services.0.routes.0: r has a rate limit by consumer; here it must be limit_by header or ip",
         ),
         ({"paths": ["v1/x"]}, [], "services.0.routes.0.paths.0: 'v1/x' must begin with /"),
     ],

@@ -18,11 +18,21 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from shared.edge.kong_keys import CannotLoad, Loader, Places, certificate_in, places, status_server, with_keys
+from shared.edge.kong_keys import (
+    CannotLoad,
+    Loader,
+    Places,
+    certificate_in,
+    configuration_of,
+    places,
+    status_server,
+    with_keys,
+)
 from tests.authority import authority
 
 ROOT = Path(__file__).resolve().parents[3]
 KONG = ROOT / "knative" / "platform" / "kong" / "kong.yaml"
+REALM = KONG.with_name("realm.yaml")
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -86,7 +96,7 @@ def jwk(kid: str, key: Any = RSA_KEY, algorithm: str = "RS256", **more: str) -> 
 
 
 def loader_of(site: Site, certificate: Path | None = None) -> Loader:
-    return Loader(Places(f"{site.url}/realms/lastro", site.url, KONG, certificate))
+    return Loader(Places(f"{site.url}/realms/lastro", site.url, (KONG, REALM), certificate))
 
 
 def put_certificate(folder: Path, *hosts: str) -> str:
@@ -116,6 +126,7 @@ def test_kong_gets_the_keys_of_the_realm() -> None:
     assert jwt.decode(token, first["rsa_public_key"], ["RS256"]) == {"exp": 4_000_000_000}
     assert (second["key"], second["algorithm"]) == ("two", "ES256")
     own = yaml.safe_load(KONG.read_text())
+    own["services"] += yaml.safe_load(REALM.read_text())["services"]
     assert {name: document[name] for name in own if name != "consumers"} == {
         name: own[name] for name in own if name != "consumers"
     }
@@ -257,8 +268,29 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(CannotLoad, match="set LASTRO_IDENTITY and KONG_CONFIGURATION"):
         places({})
     with pytest.raises(CannotLoad, match="no consumer realm"):
-        with_keys("_format_version: '3.0'", {})
-    found = places({"LASTRO_IDENTITY": "https://id.example/realms/lastro/", "KONG_CONFIGURATION": "kong.yaml"})
-    assert found == Places("https://id.example/realms/lastro", "http://127.0.0.1:8001", Path("kong.yaml"))
+        with_keys({"_format_version": "3.0"}, {})
+    found = places({"LASTRO_IDENTITY": "https://id.example/realms/lastro/", "KONG_CONFIGURATION": "a.yaml:b.yaml"})
+    files = (Path("a.yaml"), Path("b.yaml"))
+    assert found == Places("https://id.example/realms/lastro", "http://127.0.0.1:8001", files)
     with_folder = {"LASTRO_IDENTITY": "x", "KONG_CONFIGURATION": "kong.yaml", "KONG_CERTIFICATE": "/tls"}
     assert places(with_folder).certificate == Path("/tls")
+
+
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path) -> None:
+    """A file that has no mapping, such as an empty one, is named, and Kong keeps what it has."""
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    with pytest.raises(CannotLoad, match=r"empty\.yaml is not a declarative configuration"):
+        configuration_of((KONG, empty))
+
+
+def test_clients_reach_the_realm_and_not_its_console() -> None:
+    """Kong, to which the realm's name leads, passes the paths of tokens and of logins on to Keycloak without a token,
+    by TLS, and nothing else of it."""
+    (service,) = yaml.safe_load(REALM.read_text())["services"]
+    assert (service["protocol"], service["host"]) == ("https", "keycloak.keycloak.svc.cluster.local")
+    (route,) = service["routes"]
+    assert (route["paths"], route["strip_path"]) == (["/realms/", "/resources/"], False)
+    plugins = {plugin["name"]: plugin["config"] for plugin in route["plugins"]}
+    assert plugins["jwt"]["anonymous"] in {one["username"] for one in yaml.safe_load(KONG.read_text())["consumers"]}
+    assert plugins["rate-limiting"]["limit_by"] == "ip"
