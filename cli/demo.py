@@ -57,7 +57,7 @@ class Scenario:
 
     def join(self, name: str, kind: str) -> None:
         """Register a user and open an account."""
-        number = _document("cnpj" if kind == "merchant" else "cpf")
+        number = taxpayer("cnpj" if kind == "merchant" else "cpf")
         user = self.client.post(
             "/v1/users",
             {"kind": kind, "name": name, "document": number, "email": f"{name.partition(' ')[0].lower()}@example.com"},
@@ -97,7 +97,7 @@ class Scenario:
         """Capture a part of an authorized payment; the rest of the hold is released."""
         path = f"/v1/payments/{payment['id']}/capture"
         captured = self.client.post(path, {"amount": brl(value)}, wait=WAIT_SECONDS)
-        captured = self._until(lambda: self.client.get(f"/v1/payments/{payment['id']}"), captured, "settled")
+        captured = self.until(lambda: self.client.get(f"/v1/payments/{payment['id']}"), captured, "settled")
         self.note(f"{payee} captures a part of it", captured["status"], "settled", value)
         self._moved(payer, payee, value)
 
@@ -172,7 +172,8 @@ class Scenario:
             balance = self.client.get(path)
         return balance
 
-    def _until(self, read: Callable[[], dict[str, Any]], found: dict[str, Any], status: str) -> dict[str, Any]:
+    def until(self, read: Callable[[], dict[str, Any]], found: dict[str, Any], status: str) -> dict[str, Any]:
+        """Read a resource again until it has the status, for at most ten seconds, and return it."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while found["status"] != status and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -233,7 +234,8 @@ def demo(
     """Run a series of payments on the platform and print the results.
 
     Deposits, payments, a declined one, a partial capture, a cancellation, refunds, a retry. The story `marketplace` has
-    200 users, limits, a suspension and a reconciliation. Ends with 1 when a result is not as expected.
+    200 users, limits, a suspension, a charge with a due date, a report of fraud and a
+    reconciliation. Ends with 1 when a result is not as expected.
     """
     if story not in STORIES:
         raise CliError(f"there is no story {story}: choose one of {', '.join(STORIES)}", 2)
@@ -323,7 +325,7 @@ def _statement_table(person: str, lines: list[dict[str, Any]], names: dict[str, 
     return table
 
 
-def _document(kind: str) -> dict[str, str]:
+def taxpayer(kind: str) -> dict[str, str]:
     """Return a random taxpayer number, which is most probably unused."""
     from shared.core import tax_ids
 

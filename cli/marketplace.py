@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from cli.demo import WAIT_SECONDS, Scenario, brl
+from cli.demo import WAIT_SECONDS, Scenario, brl, taxpayer
 
 _PAID_IN: Final = 100_00
 _MERCHANTS_SHARE: Final = 10
@@ -27,6 +27,7 @@ def marketplace_actions(scenario: Scenario, users: int) -> list[Callable[[], obj
         _call(_limit, scenario, customers[0], merchants[0]),
         _call(_suspension, scenario, customers[1], merchants[0]),
         _call(_return, scenario, customers[2]),
+        _call(_due_charge, scenario, merchants[0]),
         _call(_reconcile, scenario),
     ]
 
@@ -80,6 +81,48 @@ def _return(scenario: Scenario, name: str) -> None:
     made = scenario.client.post(path, {"amount": brl(5_00), "reason": "paid too much"}, wait=WAIT_SECONDS)
     scenario.note("a part of it is returned to its payer", made["status"], "settled", 5_00)
     scenario.owed[name] += 15_00
+
+
+def _due_charge(scenario: Scenario, name: str) -> None:
+    """A charge with a due date is paid early, with its discount; then a part of the payment is reported as a fraud."""
+    import json
+
+    client = scenario.client
+    due = {
+        "date": (datetime.now(UTC) + timedelta(days=10)).date().isoformat(),
+        "debtor": {"name": "Maria Silva", "document": taxpayer("cpf")},
+        "fine": {"basis_points": 200},
+        "discounts": [{"until": (datetime.now(UTC) + timedelta(days=5)).date().isoformat(), "amount": brl(5_00)}],
+    }
+    body = {"account_id": scenario.accounts[name], "amount": brl(50_00), "due": due}
+    charge = client.post("/v1/pix/charges", body)
+    scenario.note(f"{name} charges R$ 50, due in ten days", charge["status"], "active", 50_00)
+    code = json.dumps({"br_code": charge["br_code"]}).encode()
+    if client.send("POST", "/simulators/pix/payments", code).status == 404:
+        return  # The provider is not the simulator of this platform: no stranger's bank can be made to pay.
+    charge = scenario.until(lambda: client.get(f"/v1/pix/charges/{charge['txid']}"), charge, "paid")
+    scenario.note("it is paid early, with a discount", charge["status"], "paid", 45_00)
+    scenario.owed[name] += 45_00
+    _fraud(scenario, name, charge["end_to_end_id"])
+
+
+def _fraud(scenario: Scenario, name: str, payment: str) -> None:
+    """The payer's bank reports a part of a payment as a fraud (MED), and the tenant accepts the report."""
+    client = scenario.client
+    client.post("/simulators/pix/frauds", {"endToEndId": payment, "valor": "20.00"})
+
+    def newest() -> dict[str, Any]:
+        reports = client.get(f"/v1/pix/fraud-reports?account={scenario.accounts[name]}&limit=1")["data"]
+        return reports[0] if reports else {"status": "not reported"}
+
+    report = scenario.until(newest, newest(), "open")
+    scenario.note("a part of it is reported as a fraud, and held", report["status"], "open", 20_00)
+    accepted = client.post(f"/v1/pix/fraud-reports/{report['id']}/accept", {"reason": "the payer was deceived"})
+    scenario.note(f"the report on {name} is accepted", accepted["status"], "accepted")
+    path = f"/v1/returns/{accepted['return_id']}"
+    returned = scenario.until(lambda: client.get(path), client.get(path), "settled")
+    scenario.note("what was held goes back to the payer", returned["status"], "settled", 20_00)
+    scenario.owed[name] -= 20_00
 
 
 def _reconcile(scenario: Scenario) -> None:

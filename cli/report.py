@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from cli.client import Client, raise_refusal
+from cli.errors import CliError
 from cli.options import DEFAULT_DATA_DIR, DataDir, Json, Tenant
 from cli.output import console, money, print_json, say
 
@@ -33,7 +34,10 @@ def report(
             page = client.send("GET", target, headers={"Accept": "text/html", "Accept-Language": language})
             if not page.ok:
                 raise_refusal(page)
-            html.write_text(page.text, "utf-8")
+            try:
+                html.write_text(page.text, "utf-8")
+            except OSError as error:
+                raise CliError(f"{html} cannot be written: {error.strerror}") from None
             say(f"{html} is written")
     if as_json:
         print_json(found)

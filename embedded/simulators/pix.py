@@ -55,6 +55,7 @@ from embedded.simulators.pix_model import (
     SimulatedCharge,
     SimulatedPayment,
     State,
+    path_of,
     restored,
 )
 from embedded.simulators.pix_payload import PayloadKey
@@ -348,7 +349,7 @@ class PixSimulator:
         if amount is not None and amount > pix.MAX_AMOUNT:
             return problem_answer(422, "PaymentOrder", "PIX moves at most 9,999,999,999.99 at once.")
         fault = ReportFault(order.fault, order.seconds)
-        txid = self._state.locations.get(code.location or "")
+        txid = self._state.locations.get(path_of(code.location or ""))
         if txid is not None:
             charge = self._state.charges[txid]
             today = day_in_sao_paulo(self._clock.now())
@@ -589,7 +590,7 @@ class PixSimulator:
 
     async def _payload(self, id: str, request: HttpRequest) -> HttpResponse:
         """Return the terms of a charge, signed; 410 when the charge has expired or was removed."""
-        txid = self._state.locations.get(f"{self._host}{self._prefix}/qr/{id}")
+        txid = self._state.locations.get(f"{self._prefix}/qr/{id}")
         if txid is None:
             return problem_answer(404, "CobPayloadNaoEncontrado", "There is no charge at this location.")
         charge, now = self._state.charges[txid], self._clock.now()
@@ -598,7 +599,9 @@ class PixSimulator:
         day = self._due.payment_day(charge, request)
         if isinstance(day, HttpResponse):
             return day
-        signed = self._payload_key.sign(charge.payload(now, day), f"https://{self._host}{self._prefix}/jwks")
+        # The charge may have been created when the simulator was reached under another address.
+        host = charge.location.partition("/")[0]
+        signed = self._payload_key.sign(charge.payload(now, day), f"https://{host}{self._prefix}/jwks")
         return HttpResponse(200, {"content-type": "application/jose"}, signed.encode())
 
     async def _jwks(self, _name: str, _request: HttpRequest) -> HttpResponse:

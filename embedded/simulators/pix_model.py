@@ -335,7 +335,7 @@ class State:
     charges: OrderedDict[str, SimulatedCharge] = field(default_factory=OrderedDict)
     payments: OrderedDict[str, SimulatedPayment] = field(default_factory=OrderedDict)
     locations: dict[str, str] = field(default_factory=dict)
-    """The txid by the location."""
+    """The txid by the path of the location: the host is another one when the simulator is started on another port."""
     webhooks: dict[str, str] = field(default_factory=dict)
     faults: OrderedDict[str, FaultOrder] = field(default_factory=OrderedDict)
     next_faults: deque[FaultOrder] = field(default_factory=lambda: deque(maxlen=MAX_FAULTS))
@@ -346,11 +346,11 @@ class State:
     def add_charge(self, charge: SimulatedCharge) -> None:
         """Add a charge, and forget the oldest one that is not active when there are too many."""
         self.charges[charge.txid] = charge
-        self.locations[charge.location] = charge.txid
+        self.locations[path_of(charge.location)] = charge.txid
         while len(self.charges) > MAX_CHARGES:
             oldest = next((txid for txid, found in self.charges.items() if found.status != "ATIVA"), None)
             gone = self.charges.pop(oldest or next(iter(self.charges)))
-            self.locations.pop(gone.location, None)
+            self.locations.pop(path_of(gone.location), None)
 
     def add_payment(self, payment: SimulatedPayment) -> None:
         """Add a payment, and forget the oldest one that was reported when there are too many."""
@@ -383,6 +383,11 @@ class State:
             self.faults[order.txid] = order
             if len(self.faults) > MAX_FAULTS:
                 self.faults.popitem(last=False)
+
+
+def path_of(location: str) -> str:
+    """Return the path of a charge's location, without its host."""
+    return f"/{location.partition('/')[2]}"
 
 
 def restored(kind: str, record: Mapping[str, Any], state: State) -> None:

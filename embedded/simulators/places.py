@@ -12,19 +12,22 @@ from shared.ports.outgoing import Outgoing, OutgoingAnswer, OutgoingDocument
 
 if TYPE_CHECKING:
     from embedded.gateway.gateway import Gateway
+    from embedded.simulators.addresses import OwnAddresses
 
 
 class OwnPlaces:
     """Reads what the simulated provider serves through the gateway of this process, without a socket; sends everything
     else with `elsewhere`.
 
-    Only paths of the simulator are read so: a code cannot name another path of the platform.
+    Only paths of the simulator are read so: a code cannot name another path of the platform. What the simulator does
+    not know under an earlier address of the platform is read there: another platform may have the address now.
     """
 
-    def __init__(self, elsewhere: Outgoing, gateway: Gateway, base_url: str) -> None:
+    def __init__(self, elsewhere: Outgoing, gateway: Gateway, addresses: OwnAddresses) -> None:
         self._elsewhere = elsewhere
         self._gateway = gateway
-        self._own = urlsplit(base_url)
+        self._addresses = addresses
+        self._own = urlsplit(addresses.present)
 
     async def refusal(self, url: str) -> str | None:
         """Return why the platform does not send to this URL, or None."""
@@ -40,6 +43,8 @@ class OwnPlaces:
         if not self._is_own(parts.netloc, parts.path):
             return await self._elsewhere.get(url, headers)
         response = await self._gateway.handle(HttpRequest("GET", parts.path, parts.query, dict(headers), b""))
+        if response.status == 404 and parts.netloc != self._own.netloc:
+            return await self._elsewhere.get(url, headers)
         return OutgoingDocument(response.status, None, response.body)
 
     def url_of(self, location: str) -> str:
@@ -50,4 +55,5 @@ class OwnPlaces:
         return self._elsewhere.url_of(location)
 
     def _is_own(self, netloc: str, path: str) -> bool:
-        return netloc == self._own.netloc and path.startswith(f"{PREFIX}/")
+        is_own = netloc == self._own.netloc or self._addresses.is_earlier(netloc)
+        return is_own and path.startswith(f"{PREFIX}/")

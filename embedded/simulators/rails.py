@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from embedded.simulators.addresses import FILE as ADDRESSES_FILE
+from embedded.simulators.addresses import OwnAddresses
 from embedded.simulators.bank import PREFIX as BANK_PREFIX
 from embedded.simulators.bank import BankSimulator
 from embedded.simulators.callbacks import HttpPost, callback_secret
@@ -38,15 +40,15 @@ BANK_JOURNAL_FILE: Final = "bank-simulator.jsonl"
 class OwnPost:
     """Posts to this platform inside the process, and to other addresses over HTTP."""
 
-    def __init__(self, gateway: Gateway, base_url: str) -> None:
+    def __init__(self, gateway: Gateway, addresses: OwnAddresses) -> None:
         self._gateway = gateway
-        self._base_url = base_url.rstrip("/")
+        self._addresses = addresses
         self._elsewhere = HttpPost()
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
         """Return the status of the response. Raises OSError when there is none."""
-        path = url.removeprefix(self._base_url)
-        if path == url or not path.startswith("/"):
+        path = self._addresses.path_of(url)
+        if path is None:
             return await self._elsewhere(url, headers, body)
         response = await self._gateway.handle(HttpRequest("POST", path, "", dict(headers), body))
         return response.status
@@ -74,11 +76,14 @@ class OwnTransport(httpx.AsyncBaseTransport):
 async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -> dict[str, Simulator]:
     """Add the rails that the settings do not name to the runtime. Return their simulators by name."""
     settings = runtime.settings
-    post = OwnPost(gateway, settings.base_url)
-    stack.push_async_callback(post.aclose)
     simulators: dict[str, Simulator] = {}
+    if settings.pix_rail and settings.card_gateway and settings.bank_rail:
+        return simulators
+    addresses = OwnAddresses(settings.data_path / ADDRESSES_FILE, settings.base_url)
+    post = OwnPost(gateway, addresses)
+    stack.push_async_callback(post.aclose)
     if not settings.pix_rail:
-        simulators["pix"] = await _add_pix(runtime, gateway, post, stack)
+        simulators["pix"] = await _add_pix(runtime, gateway, post, addresses, stack)
     if not settings.card_gateway:
         simulators["card"] = await _add_card(runtime, gateway, post, stack)
     if not settings.bank_rail:
@@ -86,7 +91,9 @@ async def add_rails(runtime: Runtime, gateway: Gateway, stack: AsyncExitStack) -
     return simulators
 
 
-async def _add_pix(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: AsyncExitStack) -> PixSimulator:
+async def _add_pix(
+    runtime: Runtime, gateway: Gateway, post: OwnPost, addresses: OwnAddresses, stack: AsyncExitStack
+) -> PixSimulator:
     settings = runtime.settings
     simulator = PixSimulator(
         await callback_secret("pix", runtime.secrets, runtime.secret_source),
@@ -100,7 +107,7 @@ async def _add_pix(runtime: Runtime, gateway: Gateway, post: OwnPost, stack: Asy
     runtime.rails["pix"] = await stack.enter_async_context(rail)
     runtime.payment_rails["pix"] = rail.payments
     if runtime.outgoing is not None:
-        runtime.outgoing = OwnPlaces(runtime.outgoing, gateway, settings.base_url)
+        runtime.outgoing = OwnPlaces(runtime.outgoing, gateway, addresses)
     stack.push_async_callback(simulator.close)
     return simulator
 

@@ -117,7 +117,10 @@ async def sealed_receiver(
         fields = _fields(receiver)
         shown = rail.shown_receiver(fields, amount)
     except InvalidReceiver as error:
-        raise Problem.at("validation_failed", _pointer(method, error.field), f"{error}.") from None
+        detail = str(error)
+        raise Problem.at(
+            "validation_failed", _pointer(method, error.field), f"{detail[:1].upper()}{detail[1:]}."
+        ) from None
     (sealed,) = await ctx.secrets.seal([json.dumps(fields)], "receivers")
     return {
         "receiver": sealed,

@@ -113,9 +113,9 @@ async def _check_accounts(command: CreatePayment, ctx: Context) -> tuple[str, st
     """Check both accounts of an internal payment, and return the payer's id and the payee's."""
     payer_id, payee_id = command.payer_account_id, command.payee_account_id
     if payee_id is None:
-        raise Problem.at("validation_failed", "/payee_account_id", "Field required with the method `internal`")
+        raise Problem.at("validation_failed", "/payee_account_id", "Field required with the method `internal`.")
     if payer_id is None:
-        raise Problem.at("validation_failed", "/payer_account_id", "Field required with the method `internal`")
+        raise Problem.at("validation_failed", "/payer_account_id", "Field required with the method `internal`.")
     if command.pix is not None or command.bank_account is not None:
         _refuse_receivers(command, None)
     if command.card is not None:
@@ -141,11 +141,11 @@ async def _new_rail_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     if command.card is not None:
         raise Problem.at("validation_failed", "/card", f"The method `{command.method}` has no `card`.")
     if command.payer_account_id is None:
-        detail = f"Field required with the method `{command.method}`"
+        detail = f"Field required with the method `{command.method}`."
         raise Problem.at("validation_failed", "/payer_account_id", detail)
     receiver: Command | None = getattr(command, field)
     if receiver is None:
-        raise Problem.at("validation_failed", f"/{field}", f"Field required with the method `{command.method}`")
+        raise Problem.at("validation_failed", f"/{field}", f"Field required with the method `{command.method}`.")
     rail = rail_of(ctx, command.method, command.amount)
     part = await sealed_receiver(ctx, rail, command.method, receiver, command.amount.value)
     payer = await referenced_account(ctx, command.payer_account_id, "/payer_account_id")
@@ -163,7 +163,7 @@ async def _new_card_payment(command: CreatePayment, ctx: Context) -> PaymentDocu
     _refuse_receivers(command, None)
     for field in ("card", "payee_account_id"):
         if getattr(command, field) is None:
-            raise Problem.at("validation_failed", f"/{field}", "Field required with the method `card`")
+            raise Problem.at("validation_failed", f"/{field}", "Field required with the method `card`.")
     assert command.card is not None
     assert command.payee_account_id is not None
     rail = rail_of(ctx, command.method, command.amount)

@@ -53,7 +53,8 @@ async def import_settlement_file(command: ImportSettlementFile, ctx: Context) ->
         found = read_settlement_file(command.content)
     except InvalidFile as invalid:
         errors = [FieldError(str(error), pointer="/content") for error in invalid.errors]
-        detail = f"The file is not imported; {len(errors)} errors, the first in {errors[0].detail}."
+        counted = "1 error" if len(errors) == 1 else f"{len(errors)} errors, the first"
+        detail = f"The file is not imported; {counted} in {errors[0].detail}."
         raise Problem("validation_failed", detail, errors=errors) from None
     records = command.content.replace("\r\n", "\n").split("\n")
     number = f"{found.bank}/{found.agreement}/{found.sequence}"

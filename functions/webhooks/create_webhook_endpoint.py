@@ -39,7 +39,7 @@ def _pattern(text: str) -> str:
     if PATTERN.fullmatch(text) is None:
         raise ValueError("the value must be an event type, `prefix.*` or `*`")
     if text in UNSENT:
-        raise ValueError(f"{text} is about deliveries and is not delivered itself")
+        raise ValueError(f"the type {text} is about deliveries and is not delivered itself")
     # Imported here, because the models of all events are many modules.
     from events.catalogue import CATALOGUE
 

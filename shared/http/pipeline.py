@@ -119,7 +119,7 @@ async def _respond(run: _Run) -> HttpResponse:
     except Problem as problem:
         return await _problem_response(run, problem)
     except Unavailable as error:
-        log.warning("a store is unavailable for a request: %s", error)
+        log.warning("a request cannot be answered now: %s", error)
         return problem_response(unavailable(run.request, error), run.runtime, run.request, run.request_id)
     except Exception:
         log.exception("a request failed")
@@ -144,11 +144,11 @@ def unavailable(request: HttpRequest, error: Unavailable) -> Problem:
         detail = "A store cannot be opened. GET /readyz of this process shows the reason."
     elif request.header("idempotency-key") is not None:
         detail = (
-            "A store cannot answer at the moment, so it is not known whether the request was carried out. Send it "
-            "again with the same Idempotency-Key: it is carried out once."
+            f"{error.told} It is not known whether the request was carried out. Send it again with the same "
+            "Idempotency-Key: it is carried out once."
         )
     else:
-        detail = "A store cannot answer at the moment. Try again."
+        detail = f"{error.told} Try again."
     return Problem("dependency_unavailable", detail)
 
 

@@ -9,11 +9,12 @@ from shared.core.card_numbers import without_card_numbers
 from shared.core.problems import FieldError, Problem
 
 _MAX_ERRORS = 50
+_JSON_TYPES = {"dict_type": "object", "model_type": "object", "model_attributes_type": "object", "list_type": "array"}
 
 
 def body_problem(error: ValidationError) -> Problem:
     """Return Problem `validation_failed` with a JSON pointer (RFC 6901) for each invalid field."""
-    errors = [FieldError(pointer=_pointer(found["loc"]), detail=_sentence(found["msg"])) for found in _found(error)]
+    errors = [FieldError(pointer=_pointer(found["loc"]), detail=_sentence(found, "field")) for found in _found(error)]
     return Problem("validation_failed", "The body has invalid fields; `errors` lists them.", errors=errors)
 
 
@@ -22,7 +23,7 @@ def query_problem(error: ValidationError | str) -> Problem:
     if isinstance(error, str):
         return Problem("malformed_request", error)
     errors = [
-        FieldError(parameter=str(found["loc"][0]) if found["loc"] else "", detail=_sentence(found["msg"]))
+        FieldError(parameter=str(found["loc"][0]) if found["loc"] else "", detail=_sentence(found, "parameter"))
         for found in _found(error)
     ]
     return Problem("malformed_request", "The query has invalid parameters; `errors` lists them.", errors=errors)
@@ -38,6 +39,14 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     return without_card_numbers("".join("/" + part for part in parts))
 
 
-def _sentence(message: str) -> str:
-    text = message.removeprefix("Value error, ")
+def _sentence(found: ErrorDetails, kind: str) -> str:
+    """Return the reason as a sentence, in words of JSON where pydantic's are those of Python."""
+    if found["type"] == "extra_forbidden":
+        return f"There is no {kind} of this name."
+    if found["type"] in _JSON_TYPES:
+        return f"Input should be a JSON {_JSON_TYPES[found['type']]}."
+    text = found["msg"].removeprefix("Value error, ")
+    if found["type"] in ("too_short", "too_long"):
+        # "Dictionary should have at most 50 items after validation, not 51"
+        text = "It" + text.partition(" after validation")[0].removeprefix("Dictionary").removeprefix("List")
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

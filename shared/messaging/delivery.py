@@ -64,7 +64,7 @@ async def deliver(operation: EventOperation, envelope: Envelope, runtime: Runtim
         delivery = await run(operation, envelope, event, tenant_id, marker, runtime, traceparent)
     except Unavailable as error:
         log.warning("event %s cannot be applied now: %s", envelope.id, error)
-        delivery = Delivery(503, {"Kne-Code": "dependency_unavailable"})
+        delivery = Delivery(503, {"Kne-Code": "dependency_unavailable", "Kne-Detail": _header_text(error.told)})
     except Problem as problem:
         delivery = refused(problem, envelope)
     except Exception:
@@ -183,11 +183,15 @@ async def _apply(
 
 def refused(problem: Problem, envelope: Envelope) -> Delivery:
     """Return the delivery for a refused event, with headers that give the reason to the dead letter sink."""
-    detail = problem.detail[:_KNE_DETAIL_LENGTH].encode("ascii", "replace").decode()
-    headers = {"Kne-Code": problem.code, "Kne-Detail": detail.replace("\n", " ")}
+    headers = {"Kne-Code": problem.code, "Kne-Detail": _header_text(problem.detail)}
     if envelope.tenant_id:
         headers["Kne-Tenant"] = envelope.tenant_id
     # The detail may quote data of the event. It goes to the dead letter, which belongs to the tenant, and not to the
     # log.
     log.warning("%s %s refused: %s", envelope.type, envelope.id, problem.code)
     return Delivery(problem.status, headers)
+
+
+def _header_text(text: str) -> str:
+    """Return the start of a text as the value of a header: ASCII, in one line."""
+    return text[:_KNE_DETAIL_LENGTH].encode("ascii", "replace").decode().replace("\n", " ")

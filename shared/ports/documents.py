@@ -328,7 +328,15 @@ class NonceUsed(CommitRefused):
 
 
 class Unavailable(Exception):
-    """A store or another dependency cannot answer now. A later attempt may succeed."""
+    """A store or another dependency cannot answer now. A later attempt may succeed.
+
+    With `is_public`, the reason may be shown to a client: it names no host, and nothing that a store has answered.
+    """
+
+    def __init__(self, reason: str = "", *, is_public: bool = False) -> None:
+        super().__init__(reason)
+        self.told = f"{reason[:1].upper()}{reason[1:]}." if is_public else "A store cannot answer at the moment."
+        """What a client is told: a sentence."""
 
 
 class CommitOutcomeUnknown(Unavailable):

@@ -36,14 +36,18 @@ def test_the_demo_succeeds(lastro: Lastro) -> None:
 
 
 def test_the_marketplace_of_the_demo_succeeds(lastro: Lastro) -> None:
-    """The story `marketplace` runs with any number of users, and every step of it is as expected, a return by PIX too;
-    another story is refused with the names of those that there are."""
+    """The story `marketplace` runs with any number of users, and every step of it is as expected, a return by PIX, a
+    charge with a due date and a report of fraud too; another story is refused with the names of those that there
+    are."""
     document = _json(lastro("demo", "--story", "marketplace", "--users", "12", "--json"))
     assert document["ok"], [step for step in document["steps"] if not step["ok"]]
     outcomes = {step["outcome"] for step in document["steps"]}
     assert {"declined: limit_exceeded", "declined: user_suspended", "settled"} <= outcomes
     returned = [step for step in document["steps"] if step["what"] == "a part of it is returned to its payer"]
     assert [step["outcome"] for step in returned] == ["settled"]
+    outcome_of = {step["what"]: (step["outcome"], step["amount"]) for step in document["steps"]}
+    assert outcome_of["it is paid early, with a discount"] == ("paid", "45.00 BRL")
+    assert outcome_of["what was held goes back to the payer"] == ("settled", "20.00 BRL")
     assert len(document["balances"]) == 12
     refused = lastro("demo", "--story", "war")
     assert "choose one of payments, marketplace" in str(refused.exception)

@@ -78,7 +78,7 @@ class ProviderClient:
             answer = await self._exchange(method, path, body, parameters, headers)
         status = answer.status_code
         if status in _DENIED or status in _TEMPORARY:
-            raise Unavailable(f"the {self._title} answered {status}")
+            raise Unavailable(f"the {self._title} answered {status}", is_public=True)
         return answer
 
     async def _exchange(
@@ -110,21 +110,23 @@ class ProviderClient:
         try:
             self._breaker.check()
         except CircuitOpen as error:
-            raise Unavailable(f"the {self._title} is not called now: {error}") from None
+            raise Unavailable(f"the {self._title} is not called now: {error}", is_public=True) from None
         try:
             answer = await self._http().request(method, url, **options)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             self._breaker.failure()
-            raise Unavailable(f"the {self._title} cannot be reached: {type(error).__name__}") from None
+            reason = f"the {self._title} cannot be reached: {type(error).__name__}"
+            raise Unavailable(reason, is_public=True) from None
         except httpx.HTTPError as error:
             self._breaker.failure()
-            raise OutcomeUnknown(f"the {self._title} did not answer: {type(error).__name__}") from None
+            reason = f"the {self._title} did not answer: {type(error).__name__}"
+            raise OutcomeUnknown(reason, is_public=True) from None
         except BaseException:
             self._breaker.abandon()
             raise
         if answer.is_server_error:
             self._breaker.failure()
-            raise OutcomeUnknown(f"the {self._title} answered {answer.status_code}")
+            raise OutcomeUnknown(f"the {self._title} answered {answer.status_code}", is_public=True)
         self._breaker.success()
         return answer
 

@@ -66,6 +66,9 @@ async def test_nothing_of_a_wrong_file_is_imported(harness: Harness) -> None:
         "line 5, column 24",
     ]
     assert {error["pointer"] for error in answer.json["errors"]} == {"/content"}
+    assert answer.json["detail"].startswith("The file is not imported; 2 errors, the first in line 3, column 94: ")
+    alone = (await imported(harness, text_of(settlement(payment(1, c94="00000000"))))).json["detail"]
+    assert alone.startswith("The file is not imported; 1 error in line 3, column 94: ")
     assert harness.events_of(SettlementFileImported) == []
     assert (await imported(harness, content(), key="k-1")).status == 201
 

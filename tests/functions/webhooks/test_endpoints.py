@@ -81,6 +81,14 @@ async def test_an_invalid_field_is_refused(hooks: Harness, fields: dict[str, Any
     assert (await hooks.call("GET", ENDPOINTS)).json["data"] == []
 
 
+async def test_the_refusal_of_a_type_quotes_it_as_it_was_sent(hooks: Harness) -> None:
+    """A type that is never delivered is quoted in the refusal letter by letter."""
+    answer = await hooks.call("POST", ENDPOINTS, {"url": URL, "events": ["lastro.webhook.delivered.v1"]})
+    assert [error["detail"] for error in answer.json["errors"]] == [
+        "The type lastro.webhook.delivered.v1 is about deliveries and is not delivered itself."
+    ]
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -181,6 +181,26 @@ async def test_a_commit_that_fails_is_answered_with_a_problem(
     assert documents.commits == commits
 
 
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [
+        (Unavailable("mongo-3 is gone"), "A store cannot answer at the moment."),
+        (Unavailable("the PIX provider answered 500", is_public=True), "The PIX provider answered 500."),
+    ],
+)
+async def test_a_response_names_the_provider_that_is_unavailable(
+    alone: Harness, failure: Exception, cause: str
+) -> None:
+    """A response 503 to a command says which provider does not answer, and of a store nothing but that, and that the
+    command may be repeated with its key."""
+    alone.runtime.documents = _RefusingDocuments(alone.documents, failure)  # type: ignore[assignment]  # a test double
+    answer = await alone.call("POST", "/v1/tenants", {"id": "acme", "name": "A"})
+    assert answer.json["detail"] == (
+        f"{cause} It is not known whether the request was carried out. Send it again with the same Idempotency-Key: "
+        "it is carried out once."
+    )
+
+
 async def test_a_closed_account_is_waited_for(harness: Harness) -> None:
     """With `Prefer: wait`, the response to a closing shows the account as it is when nothing is in progress."""
     account = await harness.account()

@@ -38,23 +38,34 @@ async def _expired(harness: Harness) -> HoldExpired:
 
 
 @pytest.mark.parametrize(
-    ("failure", "status", "code"),
+    ("failure", "status", "headers"),
     [
-        (VersionConflict("changed"), 503, "version_conflict"),
-        (Unavailable("gone"), 503, "dependency_unavailable"),
-        (RuntimeError("a defect"), 500, "internal_error"),
+        (VersionConflict("changed"), 503, {"Kne-Code": "version_conflict"}),
+        (
+            Unavailable("mongo-3 is gone"),
+            503,
+            {"Kne-Code": "dependency_unavailable", "Kne-Detail": "A store cannot answer at the moment."},
+        ),
+        (
+            Unavailable("the partner bank answered 500", is_public=True),
+            503,
+            {"Kne-Code": "dependency_unavailable", "Kne-Detail": "The partner bank answered 500."},
+        ),
+        (RuntimeError("a defect"), 500, {"Kne-Code": "internal_error"}),
     ],
 )
-async def test_an_event_that_cannot_be_committed_is_retried(failure: Exception, status: int, code: str) -> None:
-    """Conflicts without end, a store that is gone and a defect are 5xx with a code; the event is applied when the
-    commit succeeds again."""
+async def test_an_event_that_cannot_be_committed_is_retried(
+    failure: Exception, status: int, headers: dict[str, str]
+) -> None:
+    """Conflicts without end, a store or a provider that is gone, with its reason if that is public, and a defect are
+    5xx with a code; the event is applied when the commit succeeds again."""
     harness = Harness.make(settings=Settings(commit_attempts=2, commit_pause_seconds=0.0))
     await harness.tenant()
     envelope = harness.envelope(await _expired(harness))
     documents = harness.runtime.documents
     harness.runtime.documents = _FailingDocuments(documents, failure)
     delivery = await harness.deliver("payments/expire", envelope)
-    assert (delivery.status, delivery.headers) == (status, {"Kne-Code": code})
+    assert (delivery.status, delivery.headers) == (status, headers)
     harness.runtime.documents = documents
     assert (await harness.deliver("payments/expire", envelope)).status == 204
 
