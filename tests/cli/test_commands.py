@@ -332,3 +332,16 @@ def _until_parked(lastro: Lastro, letter: str, tenant: tuple[str, ...]) -> None:
         if _json(lastro("dead-letters", "show", letter, "--json", *tenant))["status"] == "parked":
             return
     raise AssertionError("the replayed event was not parked again")
+
+
+def test_the_report_of_a_day_is_shown_and_written(lastro: Lastro, tmp_path: Path) -> None:
+    """The report is printed for people or as JSON, and written as a page; a file that cannot be written is named in one
+    line."""
+    assert "Dead letters" in lastro("report").stdout
+    assert {"audit", "seal", "reconciliations", "dead_letters"} <= _json(lastro("report", "--json")).keys()
+    page = tmp_path / "report.html"
+    assert lastro("report", "--html", str(page), "--language", "en").exit_code == 0
+    assert page.read_text().startswith('<!doctype html>\n<html lang="en"')
+    missing = tmp_path / "nowhere" / "report.html"
+    refused = lastro("report", "--html", str(missing))
+    assert str(refused.exception) == f"{missing} cannot be written: No such file or directory"
