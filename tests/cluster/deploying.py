@@ -65,10 +65,11 @@ def import_image(cluster: Cluster) -> None:
     archive.unlink()
 
 
-def create_tenant(cluster: Cluster, urls: Mapping[str, str]) -> None:
-    """Create the tenant `demo` through the gateway, and write its credentials for `lastro`."""
+def create_tenant(cluster: Cluster, urls: Mapping[str, str], *, name: str = tenant.TENANT) -> None:
+    """Create a tenant through the gateway, and write its credentials for `lastro`: those of `demo` into `client`."""
     token_url = f"{urls['LASTRO_IDENTITY']}/protocol/openid-connect/token"
-    tenant.create(tenant.Platform(gateway.URL, token_url, SECRET), cluster.state / "client")
+    folder = cluster.state / ("client" if name == tenant.TENANT else f"client-{name}")
+    tenant.create(tenant.Platform(gateway.URL, token_url, SECRET), folder, name=name)
 
 
 def _let_vault_ask_the_cluster(cluster: Cluster, url: str) -> None:
