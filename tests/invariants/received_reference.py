@@ -21,7 +21,7 @@ Kind = Literal["deposit", "charge", "due", "static"]
 class Terms(NamedTuple):
     """What a charge with a due date adds and deducts, in centavos."""
 
-    date: date
+    due_date: date
     valid_days: int
     fine: int
     interest: int
@@ -30,13 +30,13 @@ class Terms(NamedTuple):
 
     def payable(self, amount: int, day: date) -> int:
         """Return what is to be paid on a day in São Paulo."""
-        due = _business_day(self.date)
+        due = _business_day(self.due_date)
         late = self.fine + self.interest * (day - due).days if day > due else 0
         return amount + late - self.rebate
 
     def last_day(self) -> date:
         """Return the last day on which it can be paid."""
-        return _business_day(_business_day(self.date) + timedelta(days=self.valid_days))
+        return _business_day(_business_day(self.due_date) + timedelta(days=self.valid_days))
 
 
 def _business_day(day: date) -> date:

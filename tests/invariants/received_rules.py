@@ -186,7 +186,7 @@ class ReceivesPix(RuleBasedStateMachine):
         fine, interest, rebate = wish.parts
         terms = Terms(today(now) + timedelta(days=wish.due[0]), wish.due[1], fine, interest, rebate)
         amount += rebate  # something is left to pay
-        due = {"date": terms.date.isoformat(), "valid_days": terms.valid_days, "debtor": DEBTOR}
+        due = {"date": terms.due_date.isoformat(), "valid_days": terms.valid_days, "debtor": DEBTOR}
         parts = {"fine": fine, "interest": interest, "rebate": rebate}
         due |= {name: {"amount": brl(value)} for name, value in parts.items() if value}
         return Code("due", account, {amount}, terms=terms), {"amount": brl(amount), "due": due}

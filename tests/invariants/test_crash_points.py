@@ -23,6 +23,7 @@ from shared.core.crash_points import NAMES, ON_SERVERS
 from tests.invariants.bodies import brl
 from tests.invariants.crash_client import Client, Died, Platform, free_port
 from tests.invariants.crash_rails import RailsStory, clearing
+from tests.invariants.crash_received import ReceivedStory
 from tests.invariants.crash_story import Story
 
 ROUNDS: Final = int(os.environ.get("LASTRO_CRASH_ROUNDS", "1"))
@@ -193,7 +194,7 @@ class InternalStory(Story):
 
 Visit = tuple[str, int, type[Story]]
 """A point, the pass at which the platform dies, and the kind of the stories that are begun."""
-KINDS: Final[tuple[type[Story], ...]] = (InternalStory, RailsStory)
+KINDS: Final[tuple[type[Story], ...]] = (InternalStory, RailsStory, ReceivedStory)
 
 
 async def travel(data_dir: Path, visits: list[Visit]) -> Lane:
@@ -227,7 +228,8 @@ async def test_nothing_is_lost_or_doubled_by_a_kill_at_any_point(tmp_path: Path)
 
 def round_of(number: int) -> list[Visit]:
     """Return every point with the pass at which the platform dies, early for one half and late for the other, and the
-    kind of the stories. Passes and kinds alternate by round, so that two rounds visit each point with both kinds."""
+    kind of the stories. Passes and kinds alternate by round, so that three rounds visit each point
+    with every kind."""
     return [
         (point, RARE.get(point, PASSES)[(place + number) % 2], KINDS[(place // LANES + number) % 2])
         for place, point in enumerate(POINTS)
