@@ -16,7 +16,13 @@ from shared.adapters.pix.formats import parse_amount
 from tests.invariants.bodies import brl, over_rail
 from tests.invariants.crash_story import Story, eventually
 
-_KEYS: Final = {"payment": "end_to_end_id", "sent": "end_to_end_id", "return": "key", "transfer": "reference"}
+_KEYS: Final = {
+    "charge": "txid",
+    "payment": "end_to_end_id",
+    "sent": "end_to_end_id",
+    "return": "key",
+    "transfer": "reference",
+}
 """The field that identifies a record of a journal, by its kind; otherwise it is `id`."""
 
 
