@@ -31,8 +31,8 @@ def policies(
         repository = read_repository(ROOT)
     except ManifestError as error:
         raise CliError(f"the manifests are not valid:\n{error}") from None
-    if repository.broken:
-        raise CliError("\n".join(map(str, repository.broken)))
+    if repository.code.broken:
+        raise CliError("\n".join(map(str, repository.code.broken)))
     if check:
         stale = list(stale_policies(repository))
         if as_json:

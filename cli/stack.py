@@ -83,9 +83,9 @@ def _settings(names: list[str] | None) -> dict[str, str]:
 
     Raises CliError for an unknown name.
     """
-    import yaml
+    from shared.core.strict_yaml import read_value
 
-    services = yaml.safe_load(_path().read_text(encoding="utf-8"))["services"]
+    services = read_value(_path().read_text(encoding="utf-8"))["services"]
     settings = {name: str(service["labels"][_LABEL]) for name, service in services.items()}
     unknown = sorted(set(names or ()) - settings.keys())
     if unknown:

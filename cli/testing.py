@@ -29,7 +29,7 @@ def run_tests(
     if not as_json:
         # pytest replaces this process: a signal to `lastro test` reaches pytest, which ends the processes of its tests.
         os.chdir(ROOT)
-        os.execv(sys.executable, arguments)  # noqa: S606 - this very interpreter
+        os.execve(sys.executable, arguments, _environment())  # noqa: S606 - this very interpreter
     code = _run_pytest(arguments, ROOT)
     print_json({"exit_code": code, "passed": code == 0})
     raise typer.Exit(code)
@@ -39,10 +39,16 @@ def _run_pytest(arguments: list[str], root: Path) -> int:
     """Run pytest with its output on stderr, and return its exit code. Signals that would end this process are passed on
     to it."""
     # In its own process group, so that it gets Ctrl-C only from this process.
-    process = subprocess.Popen(arguments, cwd=root, stdout=sys.stderr, process_group=0)
+    process = subprocess.Popen(arguments, cwd=root, env=_environment(), stdout=sys.stderr, process_group=0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: process.send_signal(received))
     return process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, without the variable that keeps Python from storing bytecode: each worker, and
+    each process that a test starts, would compile every module again."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _on_every_core(arguments: list[str]) -> list[str]:

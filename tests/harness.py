@@ -16,7 +16,6 @@ from random import Random
 from typing import Any, Protocol, cast
 
 import orjson
-import yaml
 
 from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
@@ -41,6 +40,7 @@ from shared.core.envelope import Envelope, Event
 from shared.core.ids import derived_id
 from shared.core.problems import Problem
 from shared.core.settings import Settings
+from shared.core.strict_yaml import read_values
 from shared.functions.decorators import operation_of
 from shared.functions.operation import Operation
 from shared.http.messages import HttpRequest
@@ -81,7 +81,7 @@ def trigger_filters() -> dict[str, list[dict[str, Any]]]:
     by_service = {operation.id.replace("/", "-").replace("_", "-"): id for id, operation in operations().items()}
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((ROOT / "knative" / "eventing").rglob("*.yaml")):
-        for document in yaml.safe_load_all(path.read_text()):
+        for document in read_values(path.read_text()):
             if not document or document.get("kind") != "Trigger":
                 continue
             spec = document["spec"]

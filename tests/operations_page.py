@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import yaml
-
 from events.catalogue import CATALOGUE
 from shared.core.envelope import Event
+from shared.core.strict_yaml import read_values
 from shared.http.operation import HttpOperation
 from shared.messaging.operation import EventOperation
 from tests.harness import operations, takes, trigger_filters
@@ -171,7 +170,7 @@ def _schedules() -> dict[str, list[str]]:
     """Return the schedule of each function that a PingSource starts."""
     by_service = {id.replace("/", "-").replace("_", "-"): id for id in operations()}
     found: dict[str, list[str]] = {}
-    for source in yaml.safe_load_all((ROOT / "knative" / "eventing" / "schedules.yaml").read_text("utf-8")):
+    for source in read_values((ROOT / "knative" / "eventing" / "schedules.yaml").read_text("utf-8")):
         if source:
             id = by_service[source["spec"]["sink"]["ref"]["name"]]
             found.setdefault(id, []).append(source["spec"]["schedule"])

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
-
 from deployment.commands import ROOT, DeploymentFailed
+from shared.core.strict_yaml import read_value
 
 KIND: Final = ROOT / "knative" / "overlays" / "kind"
 FILE: Final = KIND / "memory.yaml"
@@ -28,7 +27,7 @@ class Part(NamedTuple):
 
 def read_file(path: Path = FILE) -> dict[str, Any]:
     """Return the content of memory.yaml."""
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_value(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -10,7 +10,7 @@ from embedded.functions.ways_in import refused_ways
 from embedded.gateway.upstreams import unsupported
 from embedded.manifests.findings import Finding, ManifestError
 from embedded.wiring import facts, purity, services, ways
-from embedded.wiring.repository import Repository, read_repository
+from embedded.wiring.repository import Code, Repository, read_repository
 from shared.functions.operation import Operation
 
 Rule = Callable[[Repository], Iterator[Finding]]
@@ -32,17 +32,18 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def check_wiring(root: Path) -> list[Finding]:
+def check_wiring(root: Path, code: Code | None = None) -> list[Finding]:
     """Return all errors in the wiring of a checkout, with file and line.
 
-    The functions are imported by the names of their modules from this process's path.
+    `code` is the code of the checkout, if it has been read already. Otherwise its functions are imported by the names
+    of their modules from this process's path.
     """
     try:
-        repository = read_repository(root)
+        repository = read_repository(root, code)
     except ManifestError as error:
         # Without valid manifests there is nothing to compare with.
         return sorted(error.findings)
-    findings = {*repository.broken, *_refused_at_start(repository)}
+    findings = {*repository.code.broken, *_refused_at_start(repository)}
     for rule in RULES:
         findings.update(rule(repository))
     return sorted(findings)

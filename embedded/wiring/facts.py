@@ -36,8 +36,8 @@ def consumers_of_facts(repository: Repository) -> Iterator[Finding]:
 def sources_of_facts(repository: Repository) -> Iterator[Finding]:
     """Every type that a function publishes is in the catalogue, and every type in it is published, by its own
     domain."""
-    emitted = {fact.model.type for fact in repository.facts}
-    for fact in repository.facts:
+    emitted = {fact.model.type for fact in repository.code.facts}
+    for fact in repository.code.facts:
         shown = f"{fact.model.__name__} ({fact.model.type})"
         if fact.model.type not in CATALOGUE:
             yield Finding(fact.file, fact.line, f"{shown} is emitted here and not in events/catalogue.py.")
@@ -52,7 +52,7 @@ def sources_of_facts(repository: Repository) -> Iterator[Finding]:
 def causes_of_facts(repository: Repository) -> Iterator[Finding]:
     """A function that publishes a consumed event with a cause sets the extension attribute by which Triggers filter."""
     consumed = _consumed(repository)
-    for fact in repository.facts:
+    for fact in repository.code.facts:
         if fact.model.type in consumed and CAUSE_FIELDS & fact.model.model_fields.keys() and not fact.names_cause:
             reason = (
                 f"{fact.model.__name__} has a cause, and it is emitted without causetype=, by which Triggers filter"

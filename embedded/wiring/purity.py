@@ -28,7 +28,7 @@ _NOT_FOR_HANDLERS: Final = frozenset({"pending", "runtime"})
 
 def impure_functions(repository: Repository) -> Iterator[Finding]:
     """No function file imports a clock, randomness, the environment, a driver or an adapter, or uses the runtime."""
-    for file, tree in repository.trees.items():
+    for file, tree in repository.code.trees.items():
         for line, name in offences(tree):
             yield Finding(file, line, f"A function may not use {name}; take it from its context or through a port.")
 

@@ -64,16 +64,28 @@ class Fact:
 
 
 @dataclass(slots=True)
-class Repository:
-    """A checkout, as the check reads it. `broken` has the files that cannot be read."""
+class Code:
+    """The function files of a checkout. `broken` has those that cannot be read."""
 
-    root: Path
-    manifests: Manifests
-    plan: Plan
     functions: dict[str, FunctionFile] = field(default_factory=dict)
     facts: list[Fact] = field(default_factory=list)
     trees: dict[str, ast.Module] = field(default_factory=dict)
     broken: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Repository:
+    """A checkout, as the check reads it."""
+
+    root: Path
+    manifests: Manifests
+    plan: Plan
+    code: Code
+
+    @property
+    def functions(self) -> dict[str, FunctionFile]:
+        """The functions, by their files."""
+        return self.code.functions
 
     @property
     def http(self) -> dict[str, HttpOperation]:
@@ -100,36 +112,41 @@ class Repository:
         return self.behind(target.name) if isinstance(target, ToService) else None
 
 
-def read_repository(root: Path) -> Repository:
-    """Read a checkout. Raises ManifestError when its manifests are invalid or not supported."""
+def read_repository(root: Path, code: Code | None = None) -> Repository:
+    """Read a checkout. `code` is its code, if that has been read already. Raises ManifestError when its manifests are
+    invalid or not supported."""
     manifests = load(root)
-    repository = Repository(root, manifests, make_plan(manifests))
+    return Repository(root, manifests, make_plan(manifests), code or read_code(root))
+
+
+def read_code(root: Path) -> Code:
+    """Read and import the function files of a checkout, by the names of their modules from this process's path."""
+    code = Code()
     for path in sorted((root / "functions").glob("*/*.py")):
         if path.name != "__init__.py":
-            _read(repository, path)
-    return repository
+            _read(code, path, path.relative_to(root).as_posix())
+    return code
 
 
-def _read(repository: Repository, path: Path) -> None:
-    file = path.relative_to(repository.root).as_posix()
+def _read(code: Code, path: Path, file: str) -> None:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), file)
         module = importlib.import_module(".".join(Path(file).with_suffix("").parts))
     except SyntaxError as error:
-        repository.broken.append(Finding(file, error.lineno or 1, f"This is not valid Python: {error.msg}."))
+        code.broken.append(Finding(file, error.lineno or 1, f"This is not valid Python: {error.msg}."))
         return
     except Exception as error:  # noqa: BLE001 - an import runs the file, which may raise anything
-        repository.broken.append(Finding(file, 1, f"The file cannot be imported: {error!r}."))
+        code.broken.append(Finding(file, 1, f"The file cannot be imported: {error!r}."))
         return
-    repository.trees[file] = tree
-    repository.facts += _facts(file, tree, module)
+    code.trees[file] = tree
+    code.facts += _facts(file, tree, module)
     if path.name.startswith("_"):
         return
     operation = operation_of(getattr(module, path.stem, None))
     if operation is None:
-        repository.broken.append(Finding(file, 1, f"The file has no function {path.stem} with a decorator of ours."))
+        code.broken.append(Finding(file, 1, f"The file has no function {path.stem} with a decorator of ours."))
         return
-    repository.functions[file] = FunctionFile(file, _line_of(tree, path.stem), operation)
+    code.functions[file] = FunctionFile(file, _line_of(tree, path.stem), operation)
 
 
 def _line_of(tree: ast.Module, name: str) -> int:

@@ -42,7 +42,7 @@ def services_of_functions(repository: Repository) -> Iterator[Finding]:
     deployed: dict[str, str] = {}
     for name, service in repository.manifests.services.items():
         if service.source not in repository.functions:
-            if not any(broken.file == service.source for broken in repository.broken):
+            if not any(broken.file == service.source for broken in repository.code.broken):
                 reason = f"there is no function {service.source}"
                 yield repository.manifests.finding("Service", name, reason, *service.path_of(SOURCE))
             continue

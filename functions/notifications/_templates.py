@@ -93,11 +93,11 @@ def _sandbox() -> Environment:
 @cache
 def _templates(locale: str) -> dict[str, dict[str, dict[str, str]]]:
     """Return the templates of a locale by event type and channel. Raises KeyError for an unknown locale."""
-    import yaml
+    from shared.core.strict_yaml import read_value
 
     if locale not in LOCALES:
         raise KeyError(locale)
-    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load((_FOLDER / f"{locale}.yaml").read_text("utf-8"))
+    found: dict[str, dict[str, dict[str, str]]] = read_value((_FOLDER / f"{locale}.yaml").read_text("utf-8"))
     assert set(found) == set(EVENTS), f"{locale}.yaml does not have the templates of all events"
     assert all(set(channels) == set(CHANNELS) for channels in found.values()), f"{locale}.yaml lacks a channel"
     return found

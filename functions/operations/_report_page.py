@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import yaml
 from babel.core import negotiate_locale
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
@@ -18,6 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from functions.operations._report import SHOWN_LETTERS, Report
 from shared.core.clock import parse_time
 from shared.core.money import Money
+from shared.core.strict_yaml import read_value
 
 _FOLDER: Final = Path(__file__).parent / "pages"
 LOCALES: Final = ("pt-BR", "en")
@@ -73,5 +73,5 @@ def _template() -> Template:
 
 @cache
 def _texts() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = yaml.safe_load((_FOLDER / "report.yaml").read_text("utf-8"))
+    found: dict[str, dict[str, Any]] = read_value((_FOLDER / "report.yaml").read_text("utf-8"))
     return found

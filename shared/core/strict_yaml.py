@@ -58,6 +58,20 @@ def read_yaml(text: str) -> list[YamlDocument]:
         raise YamlError(1, "it is nested too deeply") from None
 
 
+def read_values(text: str) -> list[Any]:
+    """Return the values of the documents of a text, for a reader that needs no line numbers. An empty document has the
+    value None. Raises YamlError."""
+    return [document.value for document in read_yaml(text)]
+
+
+def read_value(text: str) -> Any:
+    """Return the value of a text with one document. Raises YamlError, also for no document and for several."""
+    documents = read_yaml(text)
+    if len(documents) != 1:
+        raise YamlError(1, f"there are {len(documents)} documents; it must be one")
+    return documents[0].value
+
+
 def _documents(text: str) -> Iterator[YamlDocument]:
     loader = _Loader(text)
     try:

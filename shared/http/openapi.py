@@ -62,9 +62,9 @@ def describe(operations: Iterable[HttpOperation], *, base_url: str, token_url: s
 
 def _texts() -> Document:
     # A function that runs alone does not need YAML.
-    import yaml
+    from shared.core.strict_yaml import read_value
 
-    texts: Document = yaml.safe_load(_TEXTS.read_text(encoding="utf-8"))
+    texts: Document = read_value(_TEXTS.read_text(encoding="utf-8"))
     return texts
 
 

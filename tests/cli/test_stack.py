@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from shared.adapters.cassandra.url import CassandraUrl
 from shared.bootstrap.adapters import choose
 from shared.core.settings import Settings
+from shared.core.strict_yaml import read_value
 from tests.cli.started import ROOT, run
 from tests.servers.cassandra_server import VERSION as CASSANDRA
 from tests.servers.kafka_server import VERSION as KAFKA
 from tests.servers.keycloak_server import VERSION as KEYCLOAK
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+COMPOSE: dict[str, Any] = read_value((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 DOCKER = """#!/bin/sh
 [ "$*" != "compose version" ] || exit "${NO_COMPOSE:-0}"

@@ -18,6 +18,7 @@ PLUGIN = """
 import os, sys, time
 
 def pytest_sessionstart(session):
+    print("bytecode is stored:", not sys.dont_write_bytecode, file=sys.stderr, flush=True)
     print("pid", os.getpid(), file=sys.stderr, flush=True)
     # Not signal.pause(): a signal that comes just before it is called would not end it.
     while True:
@@ -25,7 +26,7 @@ def pytest_sessionstart(session):
 """
 
 
-def lastro_test(folder: Path, *options: str) -> subprocess.Popen[str]:
+def lastro_test(folder: Path, *options: str, **variables: str) -> subprocess.Popen[str]:
     """Start `lastro test` with a plugin that prints pytest's process id and waits for a signal."""
     (folder / "waiting_plugin.py").write_text(PLUGIN)
     return subprocess.Popen(
@@ -43,7 +44,7 @@ def lastro_test(folder: Path, *options: str) -> subprocess.Popen[str]:
             )
         ),
         cwd=folder,
-        env={**environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT)))},
+        env={**environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,3 +75,15 @@ def test_a_signal_is_passed_on_with_json(tmp_path: Path, number: signal.Signals)
         output, _ = process.communicate()
     assert json.loads(output) == {"exit_code": int(pytest.ExitCode.INTERRUPTED), "passed": False}
     assert process.returncode == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["replaced", "child"])
+def test_bytecode_is_stored(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Pytest stores bytecode also where the environment forbids it, so that the workers and processes of the tests do
+    not compile every module again."""
+    with lastro_test(tmp_path, *options, PYTHONDONTWRITEBYTECODE="1") as process:
+        assert process.stderr is not None
+        stored = next(line for line in process.stderr if line.startswith("bytecode is stored: "))
+        process.terminate()
+        process.communicate()
+    assert stored == "bytecode is stored: True\n"

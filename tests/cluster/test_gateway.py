@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from shared.core.strict_yaml import read_value
 from tests.cluster.gateway import NotTranslated, envoy_of, resources
 
 KONG = Path(__file__).parents[2] / "knative" / "platform" / "kong" / "kong.yaml"
@@ -68,10 +68,10 @@ def test_what_the_translation_does_not_know_is_refused(route: dict[str, Any], re
 
 def test_every_route_of_the_repository_is_translated() -> None:
     """Envoy has each path of each route of Kong's file, in the same order, as expressions that Envoy accepts."""
-    kong = yaml.safe_load(KONG.read_text(encoding="utf-8"))
+    kong = read_value(KONG.read_text(encoding="utf-8"))
     paths = [path for service in kong["services"] for route in service["routes"] for path in route["paths"]]
     (configuration,) = (each for each in resources() if each["kind"] == "ConfigMap")
-    routes = _routes(yaml.safe_load(configuration["data"]["envoy.yaml"]))
+    routes = _routes(read_value(configuration["data"]["envoy.yaml"]))
     assert len(routes) == len(paths) > 60
     for route in routes:
         expression = route["match"]["safe_regex"]["regex"]

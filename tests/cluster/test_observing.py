@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from aiokafka import TopicPartition
 
+from shared.core.strict_yaml import read_value
 from tests.cluster.kafka_lag import metrics
 from tests.cluster.observing import collector_config
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_collector_has_the_deployed_pipeline_of_metrics() -> None:
     """Metrics pass through the processors and the exporter of the deployed collector; only addresses differ."""
     file = ROOT / "knative/platform/observability/collector.yaml"
-    deployed = yaml.safe_load(file.read_text(encoding="utf-8"))["spec"]["config"]
+    deployed = read_value(file.read_text(encoding="utf-8"))["spec"]["config"]
     config = collector_config(deployed)
     pipeline = deployed["service"]["pipelines"]["metrics"]
     assert config["service"]["pipelines"] == {"metrics": {**pipeline, "exporters": pipeline["exporters"][:1]}}

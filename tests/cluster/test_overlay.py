@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deployment.commands import DeploymentFailed, kustomize
+from shared.core.strict_yaml import read_value, read_values
 
 ROOT = Path(__file__).parents[2]
 
 
 def _documents(path: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all((ROOT / path).read_text(encoding="utf-8")) if each]
+    return [each for each in read_values((ROOT / path).read_text(encoding="utf-8")) if each]
 
 
 def test_the_source_reads_every_topic_that_a_kafkasource_reads() -> None:
@@ -33,8 +33,8 @@ def test_the_source_has_the_rights_of_a_function() -> None:
     """The source runs with the same security context as every function."""
     (ours,) = _documents("knative/overlays/test/topic-source.yaml")
     (container,) = ours["spec"]["template"]["spec"]["containers"]
-    common = yaml.safe_load((ROOT / "knative/functions/kustomization.yaml").read_text(encoding="utf-8"))["patches"][0]
-    operations = {each["path"]: each["value"] for each in yaml.safe_load(common["patch"])}
+    common = read_value((ROOT / "knative/functions/kustomization.yaml").read_text(encoding="utf-8"))["patches"][0]
+    operations = {each["path"]: each["value"] for each in read_value(common["patch"])}
     prefix = "/spec/template/spec/containers/0"
     assert container["securityContext"] == operations[f"{prefix}/securityContext"]
     assert container["envFrom"] == operations[f"{prefix}/envFrom"]
@@ -49,7 +49,7 @@ def test_every_pod_of_the_overlay_is_a_function_or_the_source() -> None:
         pytest.skip(str(error))
     command = [program, "build", str(ROOT / "knative/overlays/test")]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True)
-    resources = [each for each in yaml.safe_load_all(rendered.stdout) if each]
+    resources = [each for each in read_values(rendered.stdout) if each]
     specs = [each["spec"]["template"]["spec"] for each in resources if "template" in each.get("spec", {})]
     assert len(specs) > 100
     assert {container["image"] for spec in specs for container in spec["containers"]} == {"dev.local/lastro:test"}

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deployment.__main__ import main
 from deployment.cluster import Kubernetes
@@ -21,6 +20,7 @@ from deployment.kind.memory import KIND, read_file
 from shared.adapters.vault.address import read_address
 from shared.bootstrap.adapters import CASSANDRA, MONGODB, REDIS, UNLEASH, choose
 from shared.core.settings import Settings
+from shared.core.strict_yaml import read_values
 from tests.deployment.stand_ins import StandIns
 from tests.schemas.test_overlays import built
 from tests.schemas.test_platform import of_kind, resources
@@ -204,7 +204,7 @@ def test_operators_have_the_versions_of_production(kind: StandIns) -> None:
     context."""
     installing.operators(Kubernetes(["kubectl"]), steps.CONTEXT, frozenset(steps.EXTRAS))
     applications = {}
-    for one in yaml.safe_load_all((ROOT / "knative" / "argo" / "operators.yaml").read_text()):
+    for one in read_values((ROOT / "knative" / "argo" / "operators.yaml").read_text()):
         applications[one["spec"]["source"]["chart"]] = one["spec"]["source"]
     installed = [line for line in kind.lines if line.startswith("helm ")]
     assert len(installed) == 5

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cli.client import Client
 from deployment import functions, tenant
@@ -16,6 +15,7 @@ from deployment.commands import CommandFailed, DeploymentFailed, output_of
 from deployment.payment import pay_once
 from deployment.progress import step
 from embedded.identity.credentials import Credentials
+from shared.core.strict_yaml import read_values
 from tests.cli.started import Started
 from tests.deployment.stand_ins import StandIns
 
@@ -28,7 +28,7 @@ def test_resources_are_applied_on_the_servers_side(programs: StandIns) -> None:
     CLUSTER.apply([functions.namespace("lastro"), functions.namespace("vault")])
     (call,) = programs.calls
     assert call.line == APPLY
-    assert [each["metadata"]["name"] for each in yaml.safe_load_all(call.given)] == ["lastro", "vault"]
+    assert [each["metadata"]["name"] for each in read_values(call.given)] == ["lastro", "vault"]
 
 
 def test_secrets_come_before_the_manifests(programs: StandIns, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_secrets_come_before_the_manifests(programs: StandIns, tmp_path: Path) -
     programs.answers("^kustomize", "kind: Overlay\n")
     functions.apply(CLUSTER, tmp_path, functions.secrets_of({"LASTRO_LEDGER": "cassandra://x"}, "of-the-client"))
     first, build, last = programs.calls
-    namespace, connections, provisioning = yaml.safe_load_all(first.given)
+    namespace, connections, provisioning = read_values(first.given)
     assert (first.line, build.line, last.line) == (APPLY, f"kustomize build {tmp_path}", APPLY)
     assert namespace["kind"] == "Namespace"
     assert connections["stringData"] == {"LASTRO_LEDGER": "cassandra://x"}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import typer.main
-import yaml
 
 from cli.main import app
+from shared.core.strict_yaml import read_value
 from tests.docs.pages import PAGES, PORTUGUESE, ROOT, anchors, code_spans, fenced_blocks, links, prose
 
 # Files that running or installing creates, which are not in a checkout.
@@ -85,7 +85,7 @@ def test_the_portuguese_readme_has_the_same_commands() -> None:
 @pages
 def test_commands_and_tasks_exist(page: Path) -> None:
     """Each `lastro` command and task in a page exists."""
-    tasks = set(yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"])
+    tasks = set(read_value((ROOT / "Taskfile.yml").read_text())["tasks"])
     known = commands() | {command.split()[0] for command in commands()}
     for span in code_spans(page):
         task = re.match(r"(?:\.venv/bin/)?task ([a-z:]+)", span)

@@ -20,10 +20,10 @@ from subprocess import PIPE
 
 import httpx
 import pytest
-import yaml
 from standardwebhooks import Webhook
 
 from deployment.kind.steps import FOLDER
+from shared.core.strict_yaml import read_value
 from shared.release.controller import ORDER
 from shared.release.decision import Action
 from tests.docs.checkout import Checkout, answer_of, copy_checkout, free_port
@@ -251,7 +251,7 @@ def _posted(port: int, body: str, headers: dict[str, str]) -> int:
 def its_tasks_are_tested(snippet: Snippet, request: pytest.FixtureRequest) -> None:
     """They need a container engine, and install from the internet. Here each task exists; tests/deployment runs what it
     does with stand-ins for the programs."""
-    tasks = yaml.safe_load((ROOT / "Taskfile.yml").read_text(encoding="utf-8"))["tasks"]
+    tasks = read_value((ROOT / "Taskfile.yml").read_text(encoding="utf-8"))["tasks"]
     named = re.findall(r"task (kind:\w+)", snippet.text)
     assert named == ["kind:up", "kind:smoke", "kind:status", "kind:down"]
     for name in named:

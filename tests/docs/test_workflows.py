@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from shared.core.strict_yaml import read_value, read_values
 from tests.schemas.test_manifests import CACHE
 from tests.waiting import PATIENCE_SECONDS
 
@@ -23,7 +23,7 @@ named = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 
 
 def document(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(path.read_text())
+    found: dict[str, Any] = read_value(path.read_text())
     return found
 
 
@@ -62,7 +62,7 @@ def built(folder: Path) -> list[dict[str, Any]]:
     kustomize = shutil.which("kustomize", path=f"{CACHE}:{os.environ['PATH']}")
     assert kustomize is not None
     ran = subprocess.run([kustomize, "build", str(folder)], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(ran.stdout))
+    return read_values(ran.stdout)
 
 
 needs_kustomize = pytest.mark.skipif(
@@ -110,7 +110,7 @@ def test_a_release_is_tested_before_its_image_is_made() -> None:
     assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
     assert jobs["image"]["needs"] == "test"
     # YAML 1.1 reads the key `on` as true.
-    assert "workflow_call" in yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())[True]
+    assert "workflow_call" in read_value((ROOT / ".github/workflows/test.yml").read_text())[True]
 
 
 @pytest.mark.parametrize(

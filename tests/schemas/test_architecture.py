@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import pytest
-import yaml
 
 from embedded.policies.uses import uses
 from embedded.wiring.repository import read_repository
@@ -23,6 +22,7 @@ from shared.adapters.vault.policies import RIGHTS
 from shared.bootstrap.adapters import OPENERS
 from shared.core.flags import FLAGS
 from shared.core.settings import Settings
+from shared.core.strict_yaml import read_value
 from shared.records.catalogue import COLLECTIONS
 from shared.release.decision import DEAD_LETTERS_PAUSE, LAG_ROLL_BACK_SECONDS, OBSERVATION_MINUTES, Phase
 from shared.release.indicators import LAG, OBJECTIVES, Kind
@@ -189,7 +189,7 @@ def _() -> None:
     scales("platform/kong", "kong")
     containers = of_kind("platform/kong", "Deployment")["kong"]["spec"]["template"]["spec"]["containers"]
     assert all({"readinessProbe", "livenessProbe"} <= container.keys() for container in containers)
-    kong = yaml.safe_load(text("knative/platform/kong/kong.yaml"))
+    kong = read_value(text("knative/platform/kong/kong.yaml"))
     (limit,) = (plugin["config"] for plugin in kong["plugins"] if plugin["name"] == "rate-limiting")
     assert limit["header_name"] == "X-Tenant-Id"
 
@@ -230,7 +230,7 @@ def _() -> None:
     for name, start in (("prometheus", "prom/prometheus"), ("loki", "grafana/loki"), ("tempo", "grafana/tempo")):
         image(folder, "StatefulSet", name, start)
     image(folder, "Deployment", "grafana", "grafana/grafana")
-    rules = yaml.safe_load(text("knative/platform/observability/config/objectives.yml"))
+    rules = read_value(text("knative/platform/observability/config/objectives.yml"))
     alerts = {rule["labels"]["slo"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
     assert alerts == {*OBJECTIVES, LAG.key}
 
@@ -299,7 +299,7 @@ def _() -> None:
 @row("stack", "API Edge", "Kong: routes, tokens, limits, sizes, metrics")
 def _() -> None:
     image("platform/kong", "Deployment", "kong", "kong")
-    kong = yaml.safe_load(text("knative/platform/kong/kong.yaml"))
+    kong = read_value(text("knative/platform/kong/kong.yaml"))
     assert {"jwt", "rate-limiting", "request-size-limiting", "prometheus", "opentelemetry"} <= {
         plugin["name"] for plugin in kong["plugins"]
     }
@@ -327,7 +327,7 @@ def _() -> None:
 @row("stack", "CI/CD", "GitHub Actions and Argo CD")
 def _() -> None:
     for name in ("test", "release", "confirm"):
-        assert yaml.safe_load(text(f".github/workflows/{name}.yml"))["name"] == name
+        assert read_value(text(f".github/workflows/{name}.yml"))["name"] == name
     assert "argocd" in {one["metadata"]["namespace"] for one in resources("argo")}
 
 
@@ -360,7 +360,7 @@ def _() -> None:
 
 @row("stack", "Dashboards / Observabilidade", "Grafana with metrics, logs and traces")
 def _() -> None:
-    sources = yaml.safe_load(text("knative/platform/observability/config/datasources.yml"))["datasources"]
+    sources = read_value(text("knative/platform/observability/config/datasources.yml"))["datasources"]
     assert [one["type"] for one in sources] == ["prometheus", "loki", "tempo"]
     panels = json.loads(text("knative/platform/observability/dashboards/objectives.json"))["panels"]
     assert len(panels) == len(OBJECTIVES) + 1

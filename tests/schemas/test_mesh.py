@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from embedded.policies import systems
 from embedded.policies.systems import COLLECTOR, SYSTEMS, Pods
+from shared.core.strict_yaml import read_value
 from tests.schemas.test_overlays import built
 from tests.schemas.test_platform import KNATIVE, PRODUCTION, of_kind, resources
 
@@ -163,7 +163,7 @@ def test_requests_are_never_repeated_by_the_mesh() -> None:
     outliers = rule["trafficPolicy"]["outlierDetection"]
     assert outliers["maxEjectionPercent"] == 50
     assert outliers["consecutive5xxErrors"] == 5
-    kong = yaml.safe_load((KNATIVE / "platform/kong/kong.yaml").read_text())
+    kong = read_value((KNATIVE / "platform/kong/kong.yaml").read_text())
     assert all("retries" not in service for service in kong["services"])
     (container, _) = of_kind("platform/kong", "Deployment")["kong"]["spec"]["template"]["spec"]["containers"]
     variables = {one["name"]: one["value"] for one in container["env"]}

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from embedded.policies import systems
 from embedded.policies.edges import edges_to_systems
 from embedded.policies.systems import COLLECTOR, INTERNET, OWN, SYSTEMS, Pods
 from embedded.wiring.repository import Repository, read_repository
+from shared.core.strict_yaml import read_values
 from tests.schemas.test_overlays import OVERLAYS, built
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def policies_of(overlay: str) -> list[Document]:
     elsewhere = {"production": {"kong"}, "kind": {"kong", "istio"}}[overlay]
     for path in sorted((ROOT / "knative" / "platform").glob("*/network.yaml")):
         if path.parent.name not in elsewhere:
-            found += list(yaml.safe_load_all(path.read_text()))
+            found += read_values(path.read_text())
     return found
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from shared.core.settings import Settings
+from shared.core.strict_yaml import read_values
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +34,7 @@ def built(overlay: str) -> list[Document]:
         timeout=PATIENCE_SECONDS,
         check=True,
     )
-    return list(yaml.safe_load_all(output.stdout))
+    return read_values(output.stdout)
 
 
 def of_kind(overlay: str, kind: str) -> dict[str, Document]:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from embedded.manifests.loading import load
 from embedded.wiring.repository import read_repository
 from shared.adapters.kafka.address import read_address
+from shared.core.strict_yaml import read_value, read_values
 from shared.http.operation import Access
 from shared.release.decision import DEAD_LETTERS_PAUSE
 from shared.release.indicators import LAG, OBJECTIVES
@@ -53,7 +53,7 @@ def resources(folder: str) -> tuple[Document, ...]:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    return tuple(yaml.safe_load_all(ran.stdout))
+    return tuple(read_values(ran.stdout))
 
 
 def of_kind(folder: str, kind: str) -> dict[str, Document]:
@@ -331,7 +331,7 @@ def test_each_header_of_the_contract_reaches_the_functions() -> None:
 def test_each_objective_has_its_alerts() -> None:
     """Every objective, and the lag of consumers, has alerts: four burn rates over two windows each for a share or a
     percentile, and what is due at once for a level."""
-    rules = yaml.safe_load((KNATIVE / "platform/observability/config/objectives.yml").read_text())
+    rules = read_value((KNATIVE / "platform/observability/config/objectives.yml").read_text())
     alerts: dict[str, list[Document]] = {}
     for group in rules["groups"]:
         for rule in group["rules"]:
@@ -410,7 +410,7 @@ def test_a_wave_has_its_namespaces() -> None:
     step = re.search(r"`kubectl apply (-f knative/\S+/namespace\.yaml.*?)`", (ROOT / "docs" / "deploy.md").read_text())
     assert step is not None
     by_hand = re.findall(r"-f (\S+)", step[1])
-    there = {yaml.safe_load((ROOT / path).read_text())["metadata"]["name"] for path in by_hand}
+    there = {read_value((ROOT / path).read_text())["metadata"]["name"] for path in by_hand}
     there |= {"argocd", "kube-system", "knative-serving", "knative-eventing"}
     for namespaces, documents in waves():
         there |= namespaces | {one["metadata"]["name"] for one in documents if one["kind"] == "Namespace"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from embedded.broker.plan import make_plan
 from embedded.manifests.loading import load
 from embedded.wiring.check import RULES, check_wiring
+from embedded.wiring.repository import Code, read_code
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE = "knative/functions/payments/settle.yaml"
@@ -20,11 +22,17 @@ SOURCES = "kafka-sources/sources.yaml"
 SCHEDULES = "knative/eventing/schedules.yaml"
 
 
+@cache
+def code() -> Code:
+    """Return the code of this checkout, which most tests leave as it is."""
+    return read_code(ROOT)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the files that the check reads; the functions are imported from this checkout."""
-    for folder in ("knative", "kafka-sources", "functions"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of the manifests that the check reads."""
+    for folder in ("knative", "kafka-sources"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
 
@@ -39,9 +47,10 @@ def change(root: Path, file: str, *pairs: tuple[str, str]) -> None:
 
 def check_finds(root: Path, file: str, place: str, text: str) -> None:
     """Assert that the check has this finding, at a line of the file that contains `place`."""
-    found = check_wiring(root)
+    source = ROOT if file.endswith(".py") else root
+    found = check_wiring(root, code())
     assert any(
-        one.file == file and text in one.text and place in (root / file).read_text().splitlines()[one.line - 1]
+        one.file == file and text in one.text and place in (source / file).read_text().splitlines()[one.line - 1]
         for one in found
     ), [str(one) for one in found]
     assert all(one.text.endswith(".") and "\n" not in one.text for one in found)
@@ -275,14 +284,13 @@ def test_an_unused_function_or_event_is_found(
 ) -> None:
     """A missing manifest is reported at the function or at the event's model."""
     change(checkout, PAYMENTS, (old, new))
-    shutil.copytree(ROOT / "events", checkout / "events", ignore=shutil.ignore_patterns("__pycache__"))
     check_finds(checkout, file, place, text)
 
 
 def test_a_missing_service_and_a_file_that_is_not_deployed_are_found(checkout: Path) -> None:
     """A function without a Service, and a manifest that is in no kustomization, are reported."""
     (checkout / SETTLE).rename(checkout / "knative/functions/payments/other.yaml")
-    found = [str(finding) for finding in check_wiring(checkout)]
+    found = [str(finding) for finding in check_wiring(checkout, code())]
     assert "knative/functions/payments/other.yaml:1: No kustomization names this file, so no cluster gets it." in found
     assert (
         "knative/functions/payments/other.yaml:1: Service payments-settle: it belongs into "
@@ -321,6 +329,7 @@ def test_a_route_that_is_missing_is_found_at_its_function(checkout: Path) -> Non
 )
 def test_a_function_file_that_cannot_be_read_is_found(checkout: Path, content: str, line: int, text: str) -> None:
     """A file that is not a function is reported, and the check continues."""
+    shutil.copytree(ROOT / "functions", checkout / "functions", ignore=shutil.ignore_patterns("__pycache__"))
     (checkout / "functions/payments/added_by_a_test.py").write_text(content)
     found = [one for one in check_wiring(checkout) if one.file == "functions/payments/added_by_a_test.py"]
     assert [(one.line, one.text.startswith(text)) for one in found] == [(line, True)]
@@ -329,7 +338,7 @@ def test_a_function_file_that_cannot_be_read_is_found(checkout: Path, content: s
 def test_the_errors_of_a_start_are_reported_first(checkout: Path) -> None:
     """Invalid manifests are reported with the sentences of a start, and nothing is compared with them."""
     change(checkout, PAYMENTS, ("retry: 8", "retry: 800"), ("timeout: PT45S", "timeout: PT0S"))
-    retries, timeout = (finding.text for finding in check_wiring(checkout))
+    retries, timeout = (finding.text for finding in check_wiring(checkout, code()))
     assert retries == "Trigger payments-authorize, spec.delivery.retry: 800 retries are more than the bound of 100."
     assert timeout.startswith("Trigger payments-authorize, spec.delivery.timeout: 'PT0S' is not a valid timeout: ")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -18,6 +17,7 @@ from embedded.policies.edges import calls
 from embedded.policies.files import policy_files, stale_policies, write
 from embedded.policies.mesh import ACTIVATOR_PRINCIPAL, PRINCIPALS, authorization
 from embedded.wiring.repository import Repository, read_repository
+from shared.core.strict_yaml import read_values
 
 ROOT = Path(__file__).resolve().parents[3]
 GATEWAY, BROKER, SCHEDULE = (PRINCIPALS[name] for name in ("gateway", "broker", "schedule"))
@@ -127,7 +127,7 @@ def test_the_mesh_admits_nothing_else(repository: Repository) -> None:
 
 def test_a_function_that_always_runs_has_a_budget(repository: Repository) -> None:
     """A drain takes at most one instance of a core function at a time; functions that scale to zero need no budget."""
-    budgets = list(yaml.safe_load_all(policy_files(repository)["knative/policies/disruption.yaml"]))
+    budgets = read_values(policy_files(repository)["knative/policies/disruption.yaml"])
     core = {name for name, service in repository.plan.services.items() if service.scale_class == "core"}
     assert {budget["metadata"]["name"] for budget in budgets} == core
     assert {budget["spec"]["maxUnavailable"] for budget in budgets} == {1}
