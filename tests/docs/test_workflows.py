@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.core.strict_yaml import read_value, read_values
-from tests.schemas.test_manifests import CACHE
+from tests.schemas.test_overlays import CACHE
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]

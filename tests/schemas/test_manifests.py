@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,7 +17,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry, Resource
 
 from shared.core.strict_yaml import read_values
-from tests.waiting import PATIENCE_SECONDS
+from tests.schemas.test_overlays import OVERLAYS, built
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Schemas of custom resources, `<group>/<kind>_<version>.json`, made from their projects' CustomResourceDefinitions.
@@ -29,9 +27,7 @@ PLACES = [Path(CRD_SCHEMAS)] if CRD_SCHEMAS else []
 OWN = Path(__file__).parent / "kinds"
 needs_crd_schemas = pytest.mark.skipif(not PLACES, reason="LASTRO_CRD_SCHEMAS names no folder of schemas")
 KUBERNETES = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
-# Where .ci/run puts the kustomize that it builds.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lastro" / "bin"
-OVERLAYS = ROOT / "knative" / "overlays"
+OVERLAY_FOLDER = ROOT / "knative" / "overlays"
 # Files for kustomize and Kong, which the overlay tests and the wiring tests check.
 NOT_RESOURCES = ("kustomize.config.k8s.io", "_format_version")
 
@@ -44,7 +40,7 @@ def documents_of(text: str) -> Iterator[Document]:
 
 def manifests() -> list[Path]:
     found = [path for folder in ("knative", "kafka-sources") for path in (ROOT / folder).rglob("*.yaml")]
-    return sorted(path for path in found if OVERLAYS not in path.parents and path.name != "kustomization.yaml")
+    return sorted(path for path in found if OVERLAY_FOLDER not in path.parents and path.name != "kustomization.yaml")
 
 
 def is_resource(document: Document) -> bool:
@@ -112,29 +108,16 @@ def test_a_manifest_is_valid_for_a_cluster(path: Path) -> None:
         check(document)
 
 
-@pytest.mark.parametrize("overlay", ["kind", "production"])
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_builds_valid_resources(overlay: str) -> None:
     """Kustomize builds the overlay, and each of its resources is valid and has a unique name."""
-    kustomize = shutil.which("kustomize") or shutil.which("kustomize", path=CACHE)
-    if kustomize is None:
-        pytest.skip(f"kustomize is neither on the PATH nor in {CACHE}")
-    built = subprocess.run(
-        [kustomize, "build", str(OVERLAYS / overlay)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-
-    resources = list(documents_of(built.stdout))
+    resources = built(overlay)
     identities = [
         (document["apiVersion"], document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"])
         for document in resources
     ]
     for document in resources:
         check(document)
-
     assert len(set(identities)) == len(identities) > 0
 
 

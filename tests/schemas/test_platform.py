@@ -20,8 +20,8 @@ from shared.core.strict_yaml import read_value, read_values
 from shared.http.operation import Access
 from shared.release.decision import DEAD_LETTERS_PAUSE
 from shared.release.indicators import LAG, OBJECTIVES
-from tests.schemas.test_manifests import CACHE, PLACES, check, is_custom
-from tests.schemas.test_overlays import built
+from tests.schemas.test_manifests import PLACES, check, is_custom
+from tests.schemas.test_overlays import CACHE, built
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]

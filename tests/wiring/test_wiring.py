@@ -12,6 +12,7 @@ from embedded.broker.plan import make_plan
 from embedded.manifests.loading import load
 from embedded.wiring.check import RULES, check_wiring
 from embedded.wiring.repository import Code, read_code
+from shared.core.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE = "knative/functions/payments/settle.yaml"
@@ -26,6 +27,16 @@ SCHEDULES = "knative/eventing/schedules.yaml"
 def code() -> Code:
     """Return the code of this checkout, which most tests leave as it is."""
     return read_code(ROOT)
+
+
+# A test changes one of two hundred manifests; the others are parsed once for all tests.
+read_once = cache(read_yaml)
+
+
+@pytest.fixture(autouse=True)
+def _manifests_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("embedded.manifests.loading", "embedded.wiring.services"):
+        monkeypatch.setattr(f"{module}.read_yaml", read_once)
 
 
 @pytest.fixture
