@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+import fcntl
+import inspect
 import json
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 _PROGRAM = """\
 #!{python} -SE
-import fcntl, json, os, re, sys
-place, name = {place!r}, {name!r}
+import fcntl, json, re, sys
+from pathlib import Path
+
+{functions}
+
 arguments = sys.argv[1:]
-given = sys.stdin.read() if any(each in ("-", "--filename=-", "-f-") for each in arguments) else ""
-with open(f"{{place}}/lock", "w") as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    with open(f"{{place}}/calls", "a") as file:
-        file.write(json.dumps([name, arguments, given]) + "\\n")
-    with open(f"{{place}}/answers") as file:
-        table = json.load(file)
-    answer = [0, "", ""]
-    for pattern, answers in reversed(table):
-        if re.search(pattern, " ".join([name, *arguments])):
-            answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            break
-    with open(f"{{place}}/answers", "w") as file:
-        json.dump(table, file)
-print(answer[1], end="")
-print(answer[2], end="", file=sys.stderr)
-sys.exit(answer[0])
+given = sys.stdin.read() if reads_its_input(arguments) else ""
+code, output, errors = answer_of({place!r}, {name!r}, arguments, given)
+print(output, end="")
+print(errors, end="", file=sys.stderr)
+sys.exit(code)
 """
+
+
+# The text of both functions is part of each program.
+def reads_its_input(arguments: list[str]) -> bool:
+    return any(each in ("-", "--filename=-", "-f-") for each in arguments)
+
+
+def answer_of(place: str, name: str, arguments: list[str], given: str) -> tuple[int, str, str]:
+    """Record a start, and return the exit code, the output and the errors that the table has for it."""
+    folder = Path(place)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with (folder / "calls").open("a") as file:
+            file.write(json.dumps([name, arguments, given]) + "\n")
+        table = json.loads((folder / "answers").read_text())
+        for pattern, answers in reversed(table):
+            if re.search(pattern, " ".join([name, *arguments])):
+                code, output, errors = answers.pop(0) if len(answers) > 1 else answers[0]
+                (folder / "answers").write_text(json.dumps(table))
+                return code, output, errors
+    return 0, "", ""
 
 
 class Call(NamedTuple):
@@ -49,12 +68,30 @@ class StandIns:
 
     def __init__(self, folder: Path, *names: str) -> None:
         self.folder = folder
-        self._table: list[tuple[str, list[tuple[int, str, str]]]] = []
-        for name in names:
+        functions = "\n\n".join(map(inspect.getsource, (reads_its_input, answer_of)))
+        self._texts = {
+            name: _PROGRAM.format(python=sys.executable, functions=functions, place=str(folder), name=name)
+            for name in names
+        }
+        for name, text in self._texts.items():
             program = folder / name
-            program.write_text(_PROGRAM.format(python=sys.executable, place=str(folder), name=name))
+            program.write_text(text)
             program.chmod(0o755)
         (folder / "answers").write_text("[]")
+
+    def run_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let subprocess.run answer for these programs without a process: starts of Python would be most of a test."""
+        run = subprocess.run
+
+        def answered(command: list[str], *, input: str | None = None, **options: Any) -> Any:
+            name, found = Path(command[0]).name, shutil.which(command[0])
+            if found is None or Path(found) != self.folder / name or Path(found).read_text() != self._texts.get(name):
+                return run(command, input=input, **options)
+            arguments = command[1:]
+            given = input or "" if reads_its_input(arguments) else ""
+            return subprocess.CompletedProcess(command, *answer_of(str(self.folder), name, arguments, given))
+
+        monkeypatch.setattr(subprocess, "run", answered)
 
     def answers(self, pattern: str, *outputs: str | int) -> None:
         """Let command lines with this expression print these outputs, one each, and the last one ever after. A number

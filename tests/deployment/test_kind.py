@@ -37,7 +37,11 @@ def job(*conditions: str) -> str:
 
 @pytest.fixture
 def kind(programs: StandIns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIns:
-    """A machine with a container engine and without a cluster; the tenant is made elsewhere."""
+    """A machine with a container engine and without a cluster; the tenant is made elsewhere.
+
+    Its programs answer in this process; test_shared_steps starts them.
+    """
+    programs.run_here(monkeypatch)
     monkeypatch.setattr(steps, "FOLDER", ROOT / ".lastro" / f"kind-test-{tmp_path.name}")
     monkeypatch.setattr(steps, "_tenant", lambda _: None)
     monkeypatch.setattr(machine, "is_taken", lambda _: False)

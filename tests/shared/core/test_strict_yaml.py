@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.strict_yaml import YamlError, read_yaml
+from shared.core.strict_yaml import YamlError, read_value, read_values, read_yaml
 
 TEXT = """\
 # a comment
@@ -88,3 +88,16 @@ def test_any_text_is_yaml_or_an_error_with_a_line(text: str) -> None:
     else:
         line = 1
     assert 1 <= line <= text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + 2
+
+
+def test_values_are_those_of_the_documents() -> None:
+    """A reader without line numbers gets the value of each document, None for an empty one."""
+    assert read_values("a: 1\n---\n---\n[2]\n") == [{"a": 1}, None, [2]]
+    assert read_value("a: {b: 1}\n") == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(("text", "count"), [("", 0), ("a: 1\n---\nb: 2\n", 2)])
+def test_one_document_is_required(text: str, count: int) -> None:
+    """A text with no document, or with several, is refused where one is read."""
+    with pytest.raises(YamlError, match=f"there are {count} documents; it must be one"):
+        read_value(text)
