@@ -191,7 +191,7 @@ def test_what_is_wrong_with_a_certificate_is_said(tmp_path: Path) -> None:
     with pytest.raises(CannotLoad, match="has no DNS name"):
         certificate_in(tmp_path / "c")
     (tmp_path / "b" / "tls.key").unlink()
-    with pytest.raises(CannotLoad, match="cannot be used: .*No such file"):
+    with pytest.raises(CannotLoad, match=r"cannot be used: .*No such file"):
         certificate_in(tmp_path / "b")
     assert certificate_in(tmp_path) is None
 
