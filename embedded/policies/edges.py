@@ -13,7 +13,9 @@ from embedded.wiring.repository import Repository
 
 GATEWAY: Final = "gateway"
 BROKER: Final = "broker"
+SOURCE: Final = "source"
 SCHEDULE: Final = "schedule"
+_CALLERS: Final = {"PingSource": SCHEDULE, "KafkaSource": SOURCE}
 _PARAMETER: Final = re.compile(r"\(\?<[a-z_]+>[^)]*\)")
 
 
@@ -54,11 +56,12 @@ def _of_the_gateway(repository: Repository) -> Iterator[Call]:
 
 def _of_events(repository: Repository) -> Iterator[Call]:
     for subscription in repository.plan.subscriptions:
-        caller = SCHEDULE if subscription.resource[0] == "PingSource" else BROKER
+        caller = _CALLERS.get(subscription.resource[0], BROKER)
         if isinstance(subscription.target, ToService):
             yield Call(caller, subscription.target.name, ("POST",), ("/",))
         if isinstance(subscription.dead_letter, ToService):
-            yield Call(BROKER, subscription.dead_letter.name, ("POST",), ("/",))
+            # Who could not deliver an event sends it to the sink.
+            yield Call(caller, subscription.dead_letter.name, ("POST",), ("/",))
 
 
 def _template(path: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from embedded.policies.edges import BROKER, GATEWAY, SCHEDULE, Call
+from embedded.policies.edges import BROKER, GATEWAY, SCHEDULE, SOURCE, Call
 from embedded.policies.network import FUNCTION
 from embedded.policies.systems import ACTIVATOR, METRICS_PORTS, OWN
 
@@ -21,6 +21,7 @@ Resource = dict[str, Any]
 PRINCIPALS: Final = {
     GATEWAY: "cluster.local/ns/kong/sa/kong",
     BROKER: "cluster.local/ns/knative-eventing/sa/knative-kafka-broker-data-plane",
+    SOURCE: "cluster.local/ns/knative-eventing/sa/knative-kafka-source-data-plane",
     SCHEDULE: "cluster.local/ns/knative-eventing/sa/pingsource-mt-adapter",
 }
 """The identity of each caller: the namespace and the service account of its pods."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from embedded.policies.edges import BROKER, GATEWAY, SCHEDULE, calls, edges_to_systems
+from embedded.policies.edges import BROKER, GATEWAY, SCHEDULE, SOURCE, calls, edges_to_systems
 from embedded.policies.systems import COLLECTOR, INTERNET, SYSTEMS
 from embedded.wiring.repository import Repository
 
@@ -38,7 +38,8 @@ def _graph(repository: Repository) -> Iterator[str]:
         yield f'    {domain}["{domain}: {number} functions"]'
     yield "  end"
     yield f'  kong -->|"{callers[GATEWAY]}"| ingress'
-    yield f'  broker -->|"{callers[BROKER]}"| ingress'
+    from_kafka = {edge.service for edge in edges if edge.caller in (BROKER, SOURCE)}
+    yield f'  broker -->|"{len(from_kafka)}"| ingress'
     yield f'  schedules -->|"{callers[SCHEDULE]}"| ingress'
     yield "  ingress --> lastro_ns"
     for name, system in sorted(SYSTEMS.items()):

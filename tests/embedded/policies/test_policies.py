@@ -20,7 +20,7 @@ from embedded.wiring.repository import Repository, read_repository
 from shared.core.strict_yaml import read_values
 
 ROOT = Path(__file__).resolve().parents[3]
-GATEWAY, BROKER, SCHEDULE = (PRINCIPALS[name] for name in ("gateway", "broker", "schedule"))
+GATEWAY, BROKER, SOURCE, SCHEDULE = (PRINCIPALS[name] for name in ("gateway", "broker", "source", "schedule"))
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def _example(route: KongRoute) -> str:
 
 
 def test_the_mesh_admits_every_edge_of_the_wiring(repository: Repository) -> None:
-    """The gateway may call the function of each route, the broker that of each Trigger, the scheduler that of each
-    PingSource, and none of them those of the others."""
+    """The gateway may call the function of each route, the broker that of each Trigger, a source of Kafka that of each
+    KafkaSource, the scheduler that of each PingSource, and none of them those of the others."""
     policies = authorization(calls(repository))
     kong = repository.manifests.kong
     assert kong is not None
@@ -83,7 +83,9 @@ def test_the_mesh_admits_every_edge_of_the_wiring(repository: Repository) -> Non
                 assert not admits(policies, activator, GATEWAY, "other.lastro.svc.cluster.local", method, "/")
     found = 0
     for subscription in repository.plan.subscriptions:
-        principal, other = (SCHEDULE, BROKER) if subscription.resource[0] == "PingSource" else (BROKER, SCHEDULE)
+        principal, other = {"PingSource": (SCHEDULE, BROKER), "KafkaSource": (SOURCE, SCHEDULE)}.get(
+            subscription.resource[0], (BROKER, SCHEDULE)
+        )
         if not isinstance(subscription.target, ToService):
             continue
         found += 1
