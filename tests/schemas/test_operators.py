@@ -142,3 +142,22 @@ def test_each_prometheus_has_all_metrics() -> None:
         f"http://prometheus-{number}.prometheus-nodes.observability.svc.cluster.local:9090/api/v1/write"
         for number in range(replicas)
     ]
+
+
+def test_argo_leaves_the_number_of_replicas_to_the_autoscaler() -> None:
+    """What a HorizontalPodAutoscaler scales is not scaled back: its application ignores the number of its replicas."""
+    found = 0
+    for application in of_kind("argo", "Application").values():
+        path = application["spec"]["source"].get("path", "")
+        if not path.startswith("knative/") or path == "knative/argo":
+            continue
+        ignored = {
+            (one["kind"], one.get("name"))
+            for one in application["spec"].get("ignoreDifferences", [])
+            if one.get("jsonPointers") == ["/spec/replicas"]
+        }
+        for one in of_kind(path.removeprefix("knative/"), "HorizontalPodAutoscaler").values():
+            found += 1
+            target = one["spec"]["scaleTargetRef"]
+            assert (target["kind"], target["name"]) in ignored, path
+    assert found == 4
