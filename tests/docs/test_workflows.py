@@ -158,9 +158,15 @@ def test_a_release_brings_the_manifests_of_its_tag(tmp_path: Path) -> None:
 
 
 @needs_kustomize
-def test_a_release_writes_image_commit_and_trace(tmp_path: Path) -> None:
-    """The step of the release writes digest, commit and trace into the overlay, from which each Service has them."""
+@pytest.mark.parametrize("confirmed", ["", "c" * 64], ids=["first", "later"])
+def test_a_release_writes_image_commit_and_trace(tmp_path: Path, confirmed: str) -> None:
+    """The step of the release writes digest, commit and trace into the overlay, from which each Service has them. The
+    first release is also the controller's image; a later one leaves it the image that was confirmed."""
     folder = knative(tmp_path)
+    release = folder / "knative" / "overlays" / "production" / "release"
+    if confirmed:
+        file = release / "kustomization.yaml"
+        file.write_text(file.read_text().replace("0" * 64, confirmed))
     ran = run(
         script("release.yml", "Write digest, commit and trace into the overlay"),
         folder,
@@ -173,6 +179,9 @@ def test_a_release_writes_image_commit_and_trace(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     (job,) = built(folder / "knative" / "overlays" / "production" / "migrate")
     assert job["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"-operator@sha256:{'cd' * 32}")
+    (controller,) = (one for one in built(release) if one["kind"] == "Deployment")
+    digest = confirmed or "ab" * 32
+    assert controller["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"@sha256:{digest}")
     services = [
         one
         for one in built(folder / "knative" / "overlays" / "production")
