@@ -1,4 +1,7 @@
-"""`python -m deployment kind up|smoke|status|down`: Lastro on a Kubernetes in containers."""
+"""`python -m deployment kind up|smoke|status|down`: Lastro on a Kubernetes in containers.
+
+`python -m deployment operator COMMAND…`: one command of `lastro` in the cluster of kubectl's current context.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,18 @@ import sys
 from collections.abc import Sequence
 
 from cli.errors import CliError
+from deployment import operator
+from deployment.cluster import Kubernetes
 from deployment.kind import steps
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what the arguments say. Returns an exit code."""
     parser = argparse.ArgumentParser(prog="python -m deployment", description=__doc__)
-    kind = parser.add_subparsers(dest="target", required=True).add_parser("kind", help="a cluster in containers")
+    targets = parser.add_subparsers(dest="target", required=True)
+    once = targets.add_parser("operator", help="run a command of `lastro` in the cluster of kubectl's current context")
+    once.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
+    kind = targets.add_parser("kind", help="a cluster in containers")
     commands = kind.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="make the cluster, and put Lastro on it with a tenant")
     up.add_argument("--with", dest="extras", action="append", default=[], choices=sorted(steps.EXTRAS))
@@ -25,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
         commands.add_parser(name, help=meaning)
     given = parser.parse_args(arguments)
     try:
+        if given.target == "operator":
+            operator.run(Kubernetes(["kubectl"]), given.arguments)
+            return 0
         match given.command:
             case "up":
                 steps.up(frozenset(given.extras))

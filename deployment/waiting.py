@@ -50,8 +50,14 @@ class Watch:
 
     def check(self) -> None:
         """Raise DeploymentFailed when a pod has failed for good: it has a reason not to start for longer than that may
-        take, or one of its containers has ended again and again, also since this watch began."""
-        pods = self._cluster.get("pods", *self._which)["items"]
+        take, or one of its containers has ended again and again, also since this watch began.
+
+        An API server that does not answer at the moment says nothing about them.
+        """
+        try:
+            pods = self._cluster.get("pods", *self._which)["items"]
+        except CommandFailed:
+            return
         stuck = [each for pod in pods for each in stuck_of(pod)]
         keys = {(each.pod, each.container, each.reason) for each in stuck}
         self._since = {key: self._since.get(key, time.monotonic()) for key in keys}
@@ -109,13 +115,17 @@ def wait_for_job(cluster: Kubernetes, namespace: str, name: str, *, seconds: flo
     log."""
     here, deadline = f"--namespace={namespace}", time.monotonic() + seconds
     watch = Watch(cluster, namespace, f"job-name={name}")
+    conditions: dict[str, Mapping[str, Any]] = {}
     while True:
-        conditions = {each["type"]: each for each in _conditions(cluster.get(f"job/{name}", here)) if _is_true(each)}
+        # The API server of a busy machine may not answer for a while.
+        with contextlib.suppress(CommandFailed):
+            found = _conditions(cluster.get(f"job/{name}", here))
+            conditions = {each["type"]: each for each in found if _is_true(each)}
         if "Complete" in conditions:
             return
         if "Failed" in conditions:
-            found = conditions["Failed"]
-            why = f"{found.get('reason', '')}: {found.get('message', '')}".strip(": ")
+            failed = conditions["Failed"]
+            why = f"{failed.get('reason', '')}: {failed.get('message', '')}".strip(": ")
             raise DeploymentFailed(f"the job {name} has failed: {why}\n{_log_of(cluster, here, name)}")
         watch.check()
         if time.monotonic() > deadline:

@@ -117,8 +117,8 @@ def _check_node(cluster: Kubernetes) -> None:
     try:
         # The kubeconfig of the user may have lost the context, and a node that was stopped starts again by Docker.
         output_of(["kind", "export", "kubeconfig", f"--name={NAME}"])
-        cluster.wait("Ready", "node", "--all", seconds=300)
-    except CommandFailed as error:
+        waiting.wait(cluster, "kube-system", "wait", "--for=condition=Ready", "node", "--all", seconds=300)
+    except DeploymentFailed as error:
         raise DeploymentFailed(
             f"the cluster was made only half, or its node does not run: `task kind:down`, then start again\n{error}"
         ) from None

@@ -116,7 +116,7 @@ def test_more_is_installed_on_request(kind: StandIns) -> None:
         ("^docker info", 1, "the Docker engine does not answer"),
         ("^docker info", str(4 * 2**30), "has 4.0 GiB of memory and the cluster needs 8 GiB"),
         ("^kind create", 1, "`kind create cluster"),
-        ("wait .*node --all", 1, "was made only half, or its node does not run: `task kind:down`"),
+        ("^kind export", 1, "was made only half, or its node does not run: `task kind:down`"),
         (
             "get job/lastro-migrate",
             job("Failed"),
@@ -272,12 +272,14 @@ def test_the_job_that_prepares_the_stores_can_log_in_at_vault(overlay: str, fold
         assert file is None or any(file.startswith(f"{mount}/") for mount in mounts), file
 
 
-def test_the_operators_image_gets_its_folders() -> None:
-    """Every folder that Dockerfile.operator copies is in the build's context: it has an ignore file of its own."""
-    copied = re.findall(r"^COPY (\S+)", (ROOT / "Dockerfile.operator").read_text(), re.MULTILINE)
-    kept = (ROOT / "Dockerfile.operator.dockerignore").read_text().splitlines()
-    assert len(copied) == 4
-    assert {f"!{name}" for name in copied} <= set(kept)
+def test_the_images_get_their_folders() -> None:
+    """Every file and folder that a Dockerfile copies is in the context of the build, by the one ignore file that every
+    builder of Docker reads."""
+    texts = [(ROOT / name).read_text() for name in steps.IMAGES.values()]
+    copied = {name for text in texts for name in re.findall(r"^COPY ([^-\s]\S*)", text, re.MULTILINE)}
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in copied} == {line for line in kept if line.startswith("!")}
+    assert list(ROOT.glob("*.dockerignore")) == []
 
 
 def test_kind_accepts_the_configuration() -> None:

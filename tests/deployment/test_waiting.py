@@ -111,6 +111,16 @@ def test_a_pod_without_a_place_ends_the_wait(programs: StandIns, monkeypatch: py
         watch.check()
 
 
+def test_an_api_server_that_does_not_answer_is_waited_for(programs: StandIns) -> None:
+    """A cluster that does not answer for a while, as on a busy machine, ends neither the wait for a resource nor that
+    for a job."""
+    programs.answers(" wait ", 1, "")
+    programs.answers(" get pods ", 1)
+    programs.answers(" get job/x ", 1, job("Complete"))
+    wait(CLUSTER, "kube-system", "wait", "--for=condition=Ready", "node", "--all")
+    wait_for_job(CLUSTER, "lastro", "x")
+
+
 def test_a_wait_has_an_end(programs: StandIns) -> None:
     """What is neither ready nor failed in the time it has is reported with the last lines of kubectl."""
     programs.answers(" wait ", 1)

@@ -352,7 +352,7 @@ def test_each_objective_has_its_alerts() -> None:
 def test_dead_letters_that_pause_a_release_call_a_person() -> None:
     """The share of dead letters above which a release is paused pages at once, though no budget of a month burns as
     fast at that share."""
-    rules = yaml.safe_load((KNATIVE / "platform/observability/config/objectives.yml").read_text())
+    rules = read_value((KNATIVE / "platform/observability/config/objectives.yml").read_text())
     recorded = {rule.get("record") for group in rules["groups"] for rule in group["rules"]}
     (alert,) = (one for group in rules["groups"] for one in group["rules"] if one.get("alert") == "ReleaseDeadLetters")
     shares = re.findall(r"(lastro:dead_letters:\S+) > (\S+)", alert["expr"])
@@ -476,7 +476,7 @@ def test_every_secret_that_production_reads_is_made() -> None:
                 read |= {(spec["destination"]["namespace"], each) for each in secrets_named(spec["source"].get("helm"))}
             case _:
                 read |= {(place, each) for each in secrets_named(spec)}
-    chosen = {("vault", "vault-tls"), ("keycloak", "keycloak-tls"), ("lastro", "lastro-operator")}
+    chosen = {("vault", "vault-tls"), ("keycloak", "keycloak-tls"), ("kong", "kong-tls"), ("lastro", "lastro-operator")}
     assert ("keycloak", "keycloak-database-owner") in read
     assert read - made == chosen
     page = (ROOT / "docs" / "deploy.md").read_text()
