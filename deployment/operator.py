@@ -1,4 +1,4 @@
-"""`task operator -- COMMAND`: one command of `lastro` in a cluster, as the job that prepares the stores runs `migrate`."""
+"""`task operator -- COMMAND`: a command of `lastro` in a cluster, in the pod of the job that prepares the stores."""
 
 from __future__ import annotations
 

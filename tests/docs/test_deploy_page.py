@@ -36,7 +36,7 @@ def commands(program: str) -> list[list[str]]:
         for text in (*lines, *code_spans(page)):
             for part in text.split(" | "):
                 begin = part.find(f"{program} ")
-                if begin == 0 or part.startswith("xargs "):
+                if begin == 0 or (begin > 0 and part.startswith("xargs ")):
                     found.append(shlex.split(part[begin:]))
     return found
 
