@@ -38,6 +38,18 @@ class UserSuspended(UserEvent):
     terminal: ClassVar[bool] = True
 
 
+class UserErasureRequested(UserEvent):
+    """The personal data of a user is being erased, and the user is the debtor of these PIX charges: theirs is to be
+    erased, too.
+
+    `charge_ids` are the txids of some of the charges; an erasure of many has several of these facts.
+    """
+
+    type: ClassVar[str] = "lastro.user.erasure_requested.v1"
+
+    charge_ids: tuple[str, ...]
+
+
 class UserClosed(UserEvent):
     """A user was closed, after all the user's accounts. This is final."""
 

@@ -14,14 +14,15 @@ from shared.records.payments import REFUNDS
 
 @http_function("GET /v1/payments/{payment_id}/refunds", scope="payments:read")
 async def list_refunds(payment_id: str, query: ListQuery, ctx: Context) -> Page[Refund]:
-    """List the refunds of a payment, newest first. After them come those of what the receiver of a payment out has sent
-    back, in no order of time."""
+    """List the refunds of a payment, newest first. Those of what the receiver of a payment out has sent back are among
+    them."""
     await visible_payment(ctx, payment_id)
     return await find_page(
         ctx,
         REFUNDS,
         query,
         {"payment_id": payment_id},
-        lambda filters: Query(where=filters, newest_first=True),
+        # The id of such a refund derives from the payment, so ids are in no order of time.
+        lambda filters: Query(where=filters, newest_first=True, order_by="created_at"),
         refund_resource,
     )

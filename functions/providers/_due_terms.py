@@ -191,7 +191,7 @@ class ChargeDue(Resource):
     postponed_date: str = Field(description="The due date, or the next business day when it is none.")
     valid_days: int = Field(description="For how many days after the due date it can be paid.")
     last_date: str = Field(description="The last day on which it can be paid.")
-    debtor: DueDebtor = Field(description="Who owes the amount.")
+    debtor: DueDebtor | None = Field(description="Who owes the amount; null when the personal data was erased.")
     fine: DuePortion | None = Field(description="What is added once after the due date, or null.")
     interest: DueInterest | None = Field(description="What is added after the due date, or null.")
     rebate: DuePortion | None = Field(description="What is always deducted, or null.")
@@ -293,6 +293,11 @@ async def sealed_debtor(ctx: Context, debtor: ChargeDebtor) -> DebtorDocument:
     return {"name": name, "document_type": debtor.document.type, "document_number": number}
 
 
+async def debtor_index(ctx: Context, debtor: ChargeDebtor) -> str:
+    """Return the blind index by which the charges of a debtor are found."""
+    return await ctx.secrets.taxpayer_index(debtor.document.type, debtor.document.number)
+
+
 async def debtors_of(ctx: Context, charges: Sequence[PixChargeDocument]) -> dict[str, Debtor]:
     """Return the debtors in plain text by the ids of their charges. One call of the secrets port opens all of them."""
     found = {charge["id"]: debtor for charge in charges if (debtor := charge.get("debtor")) is not None}
@@ -308,7 +313,6 @@ def due_resource(charge: PixChargeDocument, debtor: Debtor | None, status: str, 
     terms = charge.get("due")
     if terms is None:
         return None
-    assert debtor is not None, "a charge with a due date has a debtor"
     amount, currency, paid = charge["amount"], charge["currency"], charge.get("amount_paid")
     if paid is None and status == "active":
         paid = payable(amount, terms, day_in_sao_paulo(now)).final
@@ -318,9 +322,9 @@ def due_resource(charge: PixChargeDocument, debtor: Debtor | None, status: str, 
         postponed_date=postponed_date(terms).isoformat(),
         valid_days=terms["valid_days"],
         last_date=last_day(terms).isoformat(),
-        debtor=DueDebtor(
-            name=debtor.name, document=DueNumber(type=debtor.document_type, number=debtor.document_number)
-        ),
+        debtor=None
+        if debtor is None
+        else DueDebtor(name=debtor.name, document=DueNumber(type=debtor.document_type, number=debtor.document_number)),
         fine=None if terms["fine"] is None else DuePortion(**_shown(terms["fine"], currency)),
         interest=None
         if interest is None

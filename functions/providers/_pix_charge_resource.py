@@ -36,6 +36,11 @@ class PixCharge(Resource):
     due: ChargeDue | None = Field(description="The due date and what belongs to it; null for an immediate charge.")
     created_at: CreatedAt
 
+    @property
+    def subject(self) -> str:
+        """The txid, which is the id of a charge."""
+        return self.txid
+
 
 async def pix_charge_resource(charge: PixChargeDocument, ctx: Context) -> PixCharge:
     """Return the resource of a charge as it is now: it expires without a write."""

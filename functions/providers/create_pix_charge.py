@@ -11,6 +11,7 @@ from events.charges import ChargeCreated
 from functions.providers._charge_owner import remember_charge
 from functions.providers._due_terms import (
     DueRequest,
+    debtor_index,
     due_order,
     require_portions,
     require_terms,
@@ -81,6 +82,7 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
         raise _taken(txid)
     deposit_id = ctx.derived_id("dep", f"chg_{charge_id}", "pix charge")
     payable = await _create_at_provider(ctx, command, txid, charge_id, deposit_id)
+    due = command.due
     charge: PixChargeDocument = {
         "id": charge_id,
         "tenant_id": ctx.tenant_id,
@@ -101,8 +103,9 @@ async def create_pix_charge(command: CreatePixCharge, ctx: Context) -> PixCharge
         "correlation_id": ctx.origin.correlation_id,
         "revision": 0,
         "revising": None,
-        "due": None if command.due is None else terms_of_request(command.due),
-        "debtor": None if command.due is None else await sealed_debtor(ctx, command.due.debtor),
+        "due": None if due is None else terms_of_request(due),
+        "debtor": None if due is None else await sealed_debtor(ctx, due.debtor),
+        "debtor_index": None if due is None else await debtor_index(ctx, due.debtor),
         "amount_paid": None,
         "created_at": ctx.now_text,
         "updated_at": ctx.now_text,

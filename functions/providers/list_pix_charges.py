@@ -8,8 +8,8 @@ from functions.providers._pix_charge_resource import PixCharge, pix_charge_resou
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import Identifier, Page, PeriodQuery
-from shared.http.pages import decode_cursor, encode_cursor
-from shared.ports.documents import Place, Query
+from shared.http.pages import decode_cursor, encode_cursor, page_after, place_text
+from shared.ports.documents import Query
 from shared.records.pix_charges import PIX_CHARGES, PixChargeStatus
 
 
@@ -32,18 +32,15 @@ async def list_pix_charges(query: PixChargesQuery, ctx: Context) -> Page[PixChar
     where = {"status": in_force.get("status"), "account_id": in_force.get("account")}
     period = (in_force.get("from"), in_force.get("to"))
     # The ids of charges are in no order: they are derived from the txids that tenants choose.
-    created_at, _, id = (after or "").partition(" ")
     conditions = Query(
         where={name: value for name, value in where.items() if value is not None},
         ranges={} if period == (None, None) else {"created_at": period},
         newest_first=True,
         order_by="created_at",
-        after=None if after is None else Place(created_at, id),
-        limit=query.limit + 1,
     )
-    found = await ctx.find(PIX_CHARGES, conditions)
+    found = await ctx.find(PIX_CHARGES, page_after(conditions, after, query.limit))
     listed = found[: query.limit]
     following = None
     if len(found) > query.limit:
-        following = encode_cursor(ctx, in_force, f"{listed[-1]['created_at']} {listed[-1]['id']}")
+        following = encode_cursor(ctx, in_force, place_text(conditions, listed[-1]))
     return Page(data=await pix_charge_resources(listed, ctx), next_cursor=following)

@@ -8,8 +8,8 @@ from functions.providers._static_code_resource import StaticCode, static_code_re
 from shared.context.context import Context
 from shared.functions.decorators import http_function
 from shared.http.models import Identifier, ListQuery, Page
-from shared.http.pages import decode_cursor, make_page
-from shared.ports.documents import Place, Query
+from shared.http.pages import find_page
+from shared.ports.documents import Query
 from shared.records.pix_static_codes import STATIC_CODES
 
 
@@ -22,17 +22,12 @@ class StaticCodesQuery(ListQuery):
 @http_function("GET /v1/pix/static-codes", scope="pix:read")
 async def list_pix_static_codes(query: StaticCodesQuery, ctx: Context) -> Page[StaticCode]:
     """List static PIX codes, newest first."""
-    in_force, after = decode_cursor(ctx, query.cursor, {"account_id": query.account})
-    # The ids of codes are in no order: they are derived from the txids that tenants choose.
-    created_at, _, id = (after or "").partition(" ")
-    conditions = Query(
-        where=in_force,
-        newest_first=True,
-        order_by="created_at",
-        after=None if after is None else Place(created_at, id),
-        limit=query.limit + 1,
-    )
-    found = await ctx.find(STATIC_CODES, conditions)
-    return make_page(
-        ctx, found, query.limit, in_force, lambda code: f"{code['created_at']} {code['id']}", static_code_resource
+    return await find_page(
+        ctx,
+        STATIC_CODES,
+        query,
+        {"account_id": query.account},
+        # The ids of codes are in no order: they are derived from the txids that tenants choose.
+        lambda filters: Query(where=filters, newest_first=True, order_by="created_at"),
+        static_code_resource,
     )

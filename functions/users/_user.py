@@ -39,11 +39,6 @@ class User(Resource):
     updated_at: UpdatedAt
 
 
-async def document_index(ctx: Context, type: str, number: str) -> str:
-    """Return the keyed digest by which the user of a taxpayer number is found; the number cannot be read from it."""
-    return await ctx.secrets.blind_index(f"{type}:{number}")
-
-
 class PersonalData(NamedTuple):
     """The personal data of a user in plain text."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from events.users import UserErasureRequested
 from functions.users._history import record_action
 from functions.users._user import User, user_resource
 from shared.context.context import Context
@@ -15,6 +16,7 @@ from shared.http import idempotent_answers
 from shared.http.models import Command
 from shared.ports.documents import Query
 from shared.records.idempotency import IDEMPOTENCY
+from shared.records.pix_charges import PIX_CHARGES, PixChargeDocument
 from shared.records.users import USER_CHANGES, USERS, UserChangeDocument, is_erased
 
 
@@ -32,8 +34,8 @@ async def erase_user(user_id: str, command: EraseUser, ctx: Context) -> User:
     """Erase the personal data of a closed user (LGPD, article 18).
 
     Name, taxpayer number, e-mail address, telephone number and metadata are erased for ever, in the user, in the
-    history and in the stored responses. The user's id and accounts stay, and so the ledger stays whole. The taxpayer
-    number can be registered again.
+    history, in the stored responses and, a moment later, in the PIX charges whose debtor the user is. The user's id and
+    accounts stay, and so the ledger stays whole. The taxpayer number can be registered again.
     """
     del command
     user = await ctx.required(USERS, user_id)
@@ -57,12 +59,21 @@ async def erase_user(user_id: str, command: EraseUser, ctx: Context) -> User:
     resource = user_resource(erased, None)
     # First what is about the user, page by page: when this is interrupted, the user is not erased yet, and the request
     # can be repeated.
+    debts = Query(where={"debtor_index": user["document_index"]})
+    await in_pages(ctx, ctx.tenant_id, "debts", PIX_CHARGES, debts, partial(_request_page, user_id))
     history, responses = Query(where={"user_id": user_id}), Query(where={"subject": user_id})
     await in_pages(ctx, ctx.tenant_id, "history", USER_CHANGES, history, _erase_page)
     shown = partial(idempotent_answers.replace_bodies, resource.model_dump_json().encode())
     await in_pages(ctx, ctx.tenant_id, "responses", IDEMPOTENCY, responses, shown)
     await record_action(ctx, user_id, "erased")
     return resource
+
+
+async def _request_page(user_id: str, found: Sequence[PixChargeDocument], scope: Context) -> None:
+    """Publish a page of the charges whose debtor the user is. Providers, which owns them, erases the debtor there."""
+    txids = tuple(charge["txid"] for charge in found)
+    # A repeated request publishes the charges that are left; the same ones are the same fact.
+    scope.emit(UserErasureRequested(user_id=user_id, charge_ids=txids), event_key=f"{user_id}/{','.join(txids)}")
 
 
 async def _erase_page(found: Sequence[UserChangeDocument], scope: Context) -> None:

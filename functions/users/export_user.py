@@ -10,12 +10,14 @@ from functions.users._change_resource import UserChange, change_resources
 from functions.users._user import User, user_resources
 from shared.context.context import Context
 from shared.context.persons import require_own
+from shared.core.money import Money, money
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
-from shared.http.models import Resource, Time
+from shared.http.models import CreatedAt, Resource, Time
 from shared.ports.documents import Collection, D, Query
 from shared.records.accounts import ACCOUNTS, AccountStatus
 from shared.records.notifications import NOTIFICATION_PREFERENCES, NotificationChannel, NotificationLocale
+from shared.records.pix_charges import PIX_CHARGES
 from shared.records.users import USER_CHANGES, USERS
 
 _MOST_ITEMS: Final = 1000
@@ -40,6 +42,16 @@ class ExportedPreferences(Resource):
     quiet_to: str | None = Field(description="When they end, `HH:MM`. Null without quiet hours.")
 
 
+class ExportedCharge(Resource):
+    """A PIX charge with a due date that names the user, by the taxpayer number, as its debtor."""
+
+    txid: str = Field(description="The charge's id.")
+    debtor_name: str = Field(description="The name of the debtor, as the charge has it.")
+    amount: Money = Field(description="The amount before fine, interest, rebate and discount.")
+    due_date: str = Field(description="The due date, `YYYY-MM-DD` in São Paulo.")
+    created_at: CreatedAt
+
+
 class UserExport(Resource):
     """What the platform has about a user."""
 
@@ -48,6 +60,9 @@ class UserExport(Resource):
     accounts: list[ExportedAccount] = Field(description="All accounts of the user, oldest first.")
     notification_preferences: ExportedPreferences | None = Field(
         description="How the user is told about payments. Null when the user has no preferences."
+    )
+    charges_as_debtor: list[ExportedCharge] = Field(
+        description="The PIX charges with a due date whose debtor has the user's taxpayer number."
     )
     exported_at: Time = Field(description="When this was read.")
 
@@ -76,6 +91,7 @@ async def export_user(user_id: str, ctx: Context) -> UserExport:
             for account in accounts
         ],
         notification_preferences=await _preferences(ctx, user_id),
+        charges_as_debtor=await _charges(ctx, user["document_index"]),
         exported_at=ctx.now_text,
     )
 
@@ -92,6 +108,23 @@ async def _preferences(ctx: Context, user_id: str) -> ExportedPreferences | None
         quiet_from=found["quiet_from"],
         quiet_to=found["quiet_to"],
     )
+
+
+async def _charges(ctx: Context, document_index: str) -> list[ExportedCharge]:
+    found = await _all(ctx, PIX_CHARGES, {"debtor_index": document_index})
+    sealed = [debtor["name"] for charge in found if (debtor := charge.get("debtor")) is not None]
+    names = iter(await ctx.secrets.open(sealed) if sealed else ())
+    return [
+        ExportedCharge(
+            txid=charge["txid"],
+            debtor_name=next(names),
+            amount=money(charge["amount"], charge["currency"]),
+            due_date=due["date"],
+            created_at=charge["created_at"],
+        )
+        for charge in found
+        if charge.get("debtor") is not None and (due := charge.get("due")) is not None
+    ]
 
 
 async def _all(ctx: Context, collection: Collection[D, ...], where: dict[str, Any]) -> list[D]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from events.users import UserActivated, UserRegistered
 from functions.users._contact import Email, Phone
 from functions.users._history import record_action
-from functions.users._user import PersonalData, User, document_index, user_resource
+from functions.users._user import PersonalData, User, user_resource
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.functions.decorators import http_function
@@ -74,7 +74,7 @@ async def _sealed(command: RegisterUser, ctx: Context, status: UserStatus) -> Us
         "name": name,
         "document_type": command.document.type,
         "document_number": number,
-        "document_index": await document_index(ctx, command.document.type, command.document.number),
+        "document_index": await ctx.secrets.taxpayer_index(command.document.type, command.document.number),
         "email": email,
         "phone": phone[0] if phone else None,
         "metadata": command.metadata,

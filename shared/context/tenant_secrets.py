@@ -51,3 +51,10 @@ class TenantSecrets:
         """Return a keyed digest. Equal values of a sealed field have the same digest within this tenant, so it can be
         searched."""
         return await self._secrets.blind_index(plaintext, self._tenant_id)
+
+    async def taxpayer_index(self, type: str, number: str) -> str:
+        """Return the blind index of a taxpayer number, by which a person is found in every collection of the tenant.
+
+        `type` is `cpf` or `cnpj`, and `number` has no punctuation.
+        """
+        return await self.blind_index(f"{type}:{number}")

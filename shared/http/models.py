@@ -108,6 +108,11 @@ class Resource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @property
+    def subject(self) -> str | None:
+        """The id by which a stored response with personal data is found for its erasure; None for one without."""
+        return getattr(self, "id", None)
+
 
 R = TypeVar("R", bound=BaseModel)
 

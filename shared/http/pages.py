@@ -11,7 +11,7 @@ import orjson
 from shared.context.context import Context
 from shared.core.problems import Problem
 from shared.http.models import ListQuery, Page, R
-from shared.ports.documents import Collection, D, Query
+from shared.ports.documents import Collection, D, Place, Query
 
 Filters = Mapping[str, str | None]
 
@@ -23,7 +23,7 @@ def encode_cursor(ctx: Context, filters: Filters, after: str) -> str:
 
 
 def decode_cursor(ctx: Context, cursor: str | None, filters: Filters) -> tuple[dict[str, str], str | None]:
-    """Return the filters of the list and the id to continue after (None on the first page).
+    """Return the filters of the list and the place to continue after (None on the first page).
 
     With a cursor, the filters are those of the cursor; a request that repeats them must repeat them unchanged. Raises
     Problem `malformed_request` for a cursor that was not made for this operation and tenant, and for other filters.
@@ -64,9 +64,28 @@ async def find_page(
 ) -> Page[R]:
     """Return one page of a collection. `build` makes the store's query from the filters, with the order of the list."""
     in_force, after = decode_cursor(ctx, listing.cursor, filters)
-    query = build(in_force)._replace(after=after, limit=listing.limit + 1)
-    found = await ctx.find(collection, query)
-    return make_page(ctx, found, listing.limit, in_force, lambda document: str(document["id"]), resource)
+    query = build(in_force)
+    found = await ctx.find(collection, page_after(query, after, listing.limit))
+    return make_page(ctx, found, listing.limit, in_force, lambda document: place_text(query, document), resource)
+
+
+def page_after(query: Query, after: str | None, limit: int) -> Query:
+    """Return the query of the page behind `after`, with one item more than `limit`: it shows whether a page follows.
+
+    `after` is the text of `place_text`, or None for the first page.
+    """
+    place: str | Place | None = after
+    if after is not None and query.order_by is not None:
+        value, _, id = after.partition(" ")
+        place = Place(value, id)
+    return query._replace(after=place, limit=limit + 1)
+
+
+def place_text(query: Query, document: Mapping[str, Any]) -> str:
+    """Return the place of a document in the order of the query, as the text that a cursor has: its id, or the value of
+    the field of the order and the id."""
+    id = str(document["id"])
+    return id if query.order_by is None else f"{document[query.order_by]} {id}"
 
 
 def make_page(
@@ -79,7 +98,7 @@ def make_page(
 ) -> Page[R]:
     """Return a page of the first `limit` items. When more are found, the page has a `next_cursor`.
 
-    `place` returns the id that the next page continues after.
+    `place` returns the place that the next page continues after, as `place_text` does.
     """
     shown = found[:limit]
     following = encode_cursor(ctx, filters, place(shown[-1])) if len(found) > limit else None

@@ -267,7 +267,7 @@ class _Execution:
                 response,
                 sealed=operation.sensitive,
                 waits=self._waits,
-                subject=getattr(result, "id", None) if operation.sensitive else None,
+                subject=result.subject if operation.sensitive else None,
             )
         return response
 

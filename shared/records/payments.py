@@ -173,7 +173,7 @@ REFUNDS: Final = Collection(
     document=RefundDocument,
     changes=RefundChanges,
     indexes=(
-        Index(("payment_id",)),
+        Index(("payment_id", "created_at")),
         Index(("status", "due_at"), sparse=True),
         Index(("payee_account_id", "status")),
     ),

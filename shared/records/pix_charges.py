@@ -43,8 +43,9 @@ class PixChargeDocument(Document):
     deposit is settled. `correlation_id` is the id of the request, which the provider's callback does not contain.
     `revision` counts the changes since the creation. `revising` is a change whose outcome at the provider is not known
     yet, or None: a payment on either terms pays the charge. `due` has the terms of a charge with a due date, `debtor`
-    who owes it, and `amount_paid` what was paid of it; all three are None for an immediate charge. Documents of earlier
-    versions do not have the fields that are not required.
+    who owes it, and `amount_paid` what was paid of it; all three are None for an immediate charge, and `debtor` where
+    it was erased. `debtor_index` is the blind index (a keyed digest) of the type and number of the debtor, by which the
+    charges of a user are found, or None. Documents of earlier versions do not have the fields that are not required.
     """
 
     txid: str
@@ -65,6 +66,7 @@ class PixChargeDocument(Document):
     revising: NotRequired[RevisionDocument | None]
     due: NotRequired[DueTerms | None]
     debtor: NotRequired[DebtorDocument | None]
+    debtor_index: NotRequired[str | None]
     amount_paid: NotRequired[int | None]
     created_at: str
     updated_at: str
@@ -82,6 +84,8 @@ class PixChargeChanges(TypedDict, total=False):
     revision: int
     revising: RevisionDocument | None
     due: DueTerms | None
+    debtor: DebtorDocument | None
+    debtor_index: str | None
     amount_paid: int | None
     updated_at: str
 
@@ -91,5 +95,10 @@ PIX_CHARGES: Final = Collection(
     owner="providers",
     document=PixChargeDocument,
     changes=PixChargeChanges,
-    indexes=(Index(("status", "expires_at")), Index(("created_at",)), Index(("account_id", "created_at"))),
+    indexes=(
+        Index(("status", "expires_at")),
+        Index(("created_at",)),
+        Index(("account_id", "created_at")),
+        Index(("debtor_index",), sparse=True),
+    ),
 )

@@ -278,9 +278,9 @@ async def test_a_domain_can_do_what_it_needs_and_nothing_else(
     further = {
         "notifications": {"open personal", "seal personal", "rewrap personal"},
         "payments": {"seal receiver"},
-        "providers": {"callback", "open receiver", "open payer", "seal payer", "rewrap payer", *responses},
+        "providers": {"callback", "open receiver", "open payer", "seal payer", "rewrap payer", "index", *responses},
         "tenants": {"seal signing", *responses},
-        "users": {"open personal", "seal personal", "rewrap personal", "index", *responses},
+        "users": {"open personal", "seal personal", "rewrap personal", "open payer", "index", *responses},
         "webhooks": {"open webhook", "seal webhook", *responses},
     }
     assert permitted == {"open signing", *further.get(domain, set())}

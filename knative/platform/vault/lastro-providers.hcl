@@ -25,8 +25,13 @@ path "transit/decrypt/lastro-payers" {
   capabilities = ["update"]
 }
 
-# Seals the texts of reports of fraud again after a key was rotated.
+# Seals them again after a key was rotated.
 path "transit/rewrap/lastro-payers" {
+  capabilities = ["update"]
+}
+
+# Finds the charges of a debtor by number.
+path "transit/hmac/lastro-blind-index/sha2-256" {
   capabilities = ["update"]
 }
 

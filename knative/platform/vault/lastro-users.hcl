@@ -20,6 +20,11 @@ path "transit/rewrap/lastro-personal-data" {
   capabilities = ["update"]
 }
 
+# Exports to a user the charges that name the user as debtor.
+path "transit/decrypt/lastro-payers" {
+  capabilities = ["update"]
+}
+
 # Finds a user by document number.
 path "transit/hmac/lastro-blind-index/sha2-256" {
   capabilities = ["update"]

@@ -30,7 +30,7 @@ from shared.ports.documents import (
 )
 from shared.records.validators import validator
 
-VERSION: Final = 4
+VERSION: Final = 5
 """The version of the schema. It increases with every change of `definitions`; a test checks this."""
 OLDEST: Final = 1
 """The oldest schema version whose functions can still run on this one, as in a canary or a rollback."""

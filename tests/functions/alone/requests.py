@@ -17,7 +17,7 @@ from events.payments.canceled import PaymentCanceled
 from events.payments.settled import PaymentSettled
 from events.rail_payments import BankTransferReturned, PixPaymentConfirmed, PixPaymentSent
 from events.sweeps import HoldExpired, SagaOverdue, Tick
-from events.users import UserClosed
+from events.users import UserClosed, UserErasureRequested
 from events.webhooks import WebhookDeliveryDue
 from shared.adapters.providers.callback_signature import sign
 from shared.core.clock import SystemClock, format_time
@@ -487,6 +487,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "providers/fail_deposit": lambda s: _transfer_refused(s, "deposit"),
     "providers/answer_fraud_report": _report_accepted,
     "providers/fail_return": _return_refused,
+    "providers/forget_debtor": lambda s: _event(UserErasureRequested(user_id=s.user, charge_ids=("0" * 32,))),
     "providers/poll_payments": _tick,
     "providers/request_charge": lambda s: s.events["lastro.deposit.created.v1"],
     "providers/refund_card": _refund_overdue,
@@ -498,7 +499,7 @@ EVENTS: dict[str, Callable[[Story], Envelope]] = {
     "statements/project_transfer": lambda s: _posted(s, "deposit"),
     "tenants/register_client": _overdue,
     "users/finish_user_closing": _tick,
-    "providers/rewrap_fraud_reports": _tick,
+    "providers/rewrap_payers": _tick,
     "users/rewrap_users": _tick,
     "webhooks/remove_deliveries": _tick,
     "webhooks/dispatch": lambda s: s.events["lastro.payment.created.v1"],

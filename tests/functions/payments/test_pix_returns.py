@@ -303,6 +303,27 @@ async def test_the_return_of_a_refused_payment_is_not_recorded(harness: Harness,
     assert harness.events_of(PixPaymentReturned) == []
 
 
+async def test_returned_parts_are_listed_newest_first(harness: Harness, provider: RecordingPayments) -> None:
+    """The refunds of what came back in parts are listed in the order of their times, newest first, over pages, too."""
+    payer = (await harness.account(10_000))["id"]
+    payment_id, report = await paid(harness, provider, payer)
+    returns: list[RailReturn] = []
+    for number in range(1, 8):
+        returns.append(sent_return(number, number))
+        harness.clock.advance(timedelta(minutes=1))
+        await payment_callback(harness, with_returns(report, *returns))
+        await harness.run_events()
+    path = f"/v1/payments/{payment_id}/refunds"
+    everything = (await harness.call("GET", path)).json["data"]
+    assert [refund["amount"]["value"] for refund in everything] == [7, 6, 5, 4, 3, 2, 1]
+    page = (await harness.call("GET", path, query="limit=3")).json
+    listed = page["data"]
+    while page["next_cursor"] is not None:
+        page = (await harness.call("GET", path, query=f"limit=3&cursor={page['next_cursor']}")).json
+        listed += page["data"]
+    assert listed == everything
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     parts=st.lists(st.integers(1, 700), min_size=1, max_size=5),

@@ -12,7 +12,10 @@ from shared.ports.documents import Collection, Query
 from shared.records.accounts import ACCOUNTS
 from shared.records.idempotency import IDEMPOTENCY
 from shared.records.notifications import NOTIFICATION_PREFERENCES
+from shared.records.pix_charges import PIX_CHARGES
 from shared.records.users import USER_CHANGES, USERS
+from tests.functions.providers.charges import CHARGES_PATH, charge, reported
+from tests.functions.providers.rail import report, with_rail
 from tests.harness import Answer, Harness, operations
 
 PERSONAL = ("Ana Souza", "Ana Lima", "52998224725", "ana@example.test", "+5511987654321", "vip-7", "device-of-ana")
@@ -41,13 +44,28 @@ async def former(harness: Harness) -> str:
     return user
 
 
+async def owed(harness: Harness, account_id: str, name: str, number: str, **options: Any) -> str:
+    """Create a charge with a due date for an account of another user; return its txid."""
+    due = {"date": "2026-01-09", "debtor": {"name": name, "document": {"type": "cpf", "number": number}}}
+    made = await charge(harness, account_id, due=due, **options)
+    assert made["due"]["debtor"]["name"] == name
+    return str(made["txid"])
+
+
 async def readable(harness: Harness, tenant: str = "acme") -> str:
     """Return everything that is stored about users and their requests, with every sealed field opened."""
     found: list[str] = []
-    collections: tuple[Collection[Any, ...], ...] = (USERS, USER_CHANGES, IDEMPOTENCY, NOTIFICATION_PREFERENCES)
+    collections: tuple[Collection[Any, ...], ...] = (
+        USERS,
+        USER_CHANGES,
+        IDEMPOTENCY,
+        NOTIFICATION_PREFERENCES,
+        PIX_CHARGES,
+    )
     for collection in collections:
         for document in await harness.documents.find(collection, tenant, Query(limit=1000)):
-            for value in document.values():
+            debtor = document.get("debtor") or {}
+            for value in (*document.values(), *debtor.values()):
                 try:
                     found += await harness.runtime.secrets.open([str(value)], tenant)
                 except ValueError:  # it is not sealed
@@ -113,6 +131,58 @@ async def test_an_erased_user_has_no_personal_data(harness: Harness) -> None:
     assert (await harness.call("GET", f"/v1/users/{user}/export")).json["user"] == answer.json
     left = await readable(harness)
     assert [text for text in PERSONAL if text in left] == []
+
+
+async def test_the_debtor_of_charges_is_exported_and_erased(harness: Harness) -> None:
+    """The export has the charges whose debtor has the user's number; after the erasure no charge and no stored response
+    names the debtor, the charges can still be paid, and those of other debtors and tenants are as before."""
+    rail = await with_rail(harness)
+    user = await former(harness)
+    [creditor] = [one for one in await harness.documents.find(ACCOUNTS, "acme", Query()) if one["owner_id"] != user]
+    txids = [await owed(harness, creditor["id"], "Ana Lima", "529.982.247-25") for _ in range(3)]
+    other = await owed(harness, creditor["id"], "Bia Reis", "11144477735")
+    export = (await harness.call("GET", f"/v1/users/{user}/export", person=user)).json["charges_as_debtor"]
+    assert {(one["txid"], one["debtor_name"], one["due_date"]) for one in export} == {
+        (txid, "Ana Lima", "2026-01-09") for txid in txids
+    }
+    assert {one["amount"]["value"] for one in export} == {1050}
+    assert [text for text in PERSONAL if text not in await readable(harness)] == []
+    untouched = (await harness.call("GET", f"{CHARGES_PATH}/{other}")).body
+    harness.runtime.settings = harness.runtime.settings._replace(sweep_batch=2)
+    assert (await erase(harness, user)).status == 200
+    await harness.run_events(times=2, shuffled=True)
+    left = await readable(harness)
+    assert [text for text in PERSONAL if text in left] == []
+    for txid in txids:
+        shown = (await harness.call("GET", f"{CHARGES_PATH}/{txid}")).json
+        assert (shown["status"], shown["due"]["debtor"], shown["due"]["date"]) == ("active", None, "2026-01-09")
+    assert (await harness.call("GET", f"{CHARGES_PATH}/{other}")).body == untouched
+    revised = await harness.call("PATCH", f"{CHARGES_PATH}/{txids[1]}", {"description": "as agreed"})
+    assert (revised.status, revised.json["due"]["debtor"]) == (200, None)
+    await reported(harness, report(rail.orders[0].reference))
+    assert (await harness.call("GET", f"{CHARGES_PATH}/{txids[0]}")).json["status"] == "paid"
+    assert (await harness.call("GET", f"/v1/users/{user}/export")).json["charges_as_debtor"] == []
+    assert harness.undelivered == []
+
+
+async def test_a_repeated_creation_of_a_charge_shows_no_erased_debtor(harness: Harness) -> None:
+    """The stored response of the creation is answered without the debtor, and no second charge is made."""
+    rail = await with_rail(harness)
+    user = (await harness.user())["id"]
+    creditor = (await harness.account(owner_id=(await harness.user("11144477735"))["id"]))["id"]
+    debtor = {"name": "Ana Souza", "document": {"type": "cpf", "number": "52998224725"}}
+    body = {
+        "account_id": creditor,
+        "amount": {"value": 1050, "currency": "BRL"},
+        "due": {"date": "2026-01-09", "debtor": debtor},
+    }
+    first = await harness.call("POST", CHARGES_PATH, body, key="charge")
+    await harness.call("POST", f"/v1/users/{user}/close")
+    await erase(harness, user)
+    await harness.run_events()
+    again = await harness.call("POST", CHARGES_PATH, body, key="charge")
+    assert (again.status, again.headers["idempotent-replayed"], len(rail.orders)) == (201, "true", 1)
+    assert (again.json["txid"], again.json["due"]["debtor"]) == (first.json["txid"], None)
 
 
 async def test_the_ledger_stays_whole(harness: Harness) -> None:

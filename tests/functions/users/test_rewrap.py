@@ -10,10 +10,13 @@ from shared.core.clock import format_time
 from shared.ports.documents import Commit, Query
 from shared.records.fraud_reports import FRAUD_REPORTS, FraudReportDocument
 from shared.records.notifications import NOTIFICATION_PREFERENCES
+from shared.records.pix_charges import PIX_CHARGES
 from shared.records.users import USER_CHANGES, USERS
+from tests.functions.providers.charges import CHARGES_PATH, charge
+from tests.functions.providers.rail import with_rail
 from tests.harness import Harness
 
-SWEEPS = ("users/rewrap_users", "notifications/rewrap_preferences", "providers/rewrap_fraud_reports")
+SWEEPS = ("users/rewrap_users", "notifications/rewrap_preferences", "providers/rewrap_payers")
 
 
 async def sweep(harness: Harness) -> None:
@@ -81,6 +84,34 @@ async def test_fields_get_the_newest_key_once(tmp_path: Path) -> None:
         again = await harness.documents.get(USERS, "acme", user)
         assert again is not None
         assert again["version"] == version
+    finally:
+        await harness.close()
+
+
+async def test_debtors_of_charges_get_the_newest_key(tmp_path: Path) -> None:
+    """After a rotation the debtors of charges have the new key and are shown as before; a second run, and an immediate
+    charge, write nothing."""
+    harness = await Harness.on_disk(tmp_path)
+    try:
+        secrets = harness.runtime.secrets
+        assert isinstance(secrets, KeyFileSecrets)
+        await harness.tenant()
+        await with_rail(harness)
+        account = (await harness.account())["id"]
+        debtor = {"name": "Ana Lima", "document": {"type": "cpf", "number": "11144477735"}}
+        made = [await charge(harness, account, due={"date": "2026-01-09", "debtor": debtor}) for _ in range(3)]
+        await charge(harness, account)
+        harness.runtime.settings = harness.runtime.settings._replace(sweep_batch=2)
+        key = secrets.rotate()
+        for _ in range(2):
+            await sweep(harness)
+            found = await harness.documents.find(PIX_CHARGES, "acme", Query())
+            debtors = [one["debtor"] for one in found if one["debtor"] is not None]
+            assert {str(one[field]).split(":")[1] for one in debtors for field in ("name", "document_number")} == {key}
+            assert sorted((one["version"], one["debtor"] is None) for one in found) == [(1, True), *[(2, False)] * 3]
+        for one in made:
+            shown = (await harness.call("GET", f"{CHARGES_PATH}/{one['txid']}")).json
+            assert shown == one
     finally:
         await harness.close()
 

@@ -20,7 +20,13 @@ from tests.ports.documents_suite import ACCOUNTS as SUITE_ACCOUNTS
 from tests.ports.documents_suite import account
 from tests.shared.adapters.mongodb.model_server import matches
 
-DIGESTS = {1: "fb46481a36b83cb9", 2: "0ad13442a881b076", 3: "ce096a01a4db4973", 4: "4f66370da5c3c22a"}
+DIGESTS = {
+    1: "fb46481a36b83cb9",
+    2: "0ad13442a881b076",
+    3: "ce096a01a4db4973",
+    4: "4f66370da5c3c22a",
+    5: "cad27b66b7087a08",
+}
 """The digest of the definitions in each version of the schema."""
 
 
