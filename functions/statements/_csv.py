@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from io import StringIO
 from typing import Final
+from unicodedata import category, normalize
 
 from functions.statements._period import Period, pages_of
 from shared.context.context import Context
@@ -26,8 +27,8 @@ COLUMNS: Final = (
     "counterparty_account_id",
     "description",
 )
-# A spreadsheet runs a cell that begins with one of these as a formula; some accept the full-width forms too.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA: Final = frozenset("=+-@")
+"""A spreadsheet runs a cell that begins with one of these as a formula."""
 
 
 async def csv_of(ctx: Context, period: Period) -> AsyncGenerator[bytes, None]:
@@ -63,5 +64,15 @@ def _cells(line: LineDocument) -> Sequence[str]:
 
 def _text(text: str) -> str:
     """Return a client's text as a cell that no spreadsheet runs: an apostrophe before it marks it as text (OWASP, CSV
-    injection)."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    injection).
+
+    Some programs ignore space and invisible characters before a formula, and some accept wide and small forms of its
+    first character; NFKC maps these to the usual ones.
+    """
+    first = text[:1]
+    if first.isalnum():
+        return text
+    if first in ("\t", "\r"):
+        return f"'{text}"
+    begins = next((character for character in text if category(character)[0] not in "CZ"), "")
+    return f"'{text}" if normalize("NFKC", begins)[:1] in _FORMULA else text

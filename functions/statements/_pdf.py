@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Final
+from unicodedata import category, normalize
 from zoneinfo import ZoneInfo
 
 from reportlab.lib.colors import HexColor
@@ -191,12 +192,27 @@ def _amount(minor_units: int, currency: str) -> str:
     return f"{grouped},{fraction}" if fraction else grouped
 
 
-def _fitted(text: str, font: str) -> str:
-    """Return a text that fits into its column, with an ellipsis where it is cut.
+def _printable(character: str) -> str:
+    """Return a character as the standard fonts of a PDF can show it: those of Windows-1252 as they are, and any other
+    by its number in Unicode, such as `[U+1F600]`.
 
-    The standard fonts of a PDF have the characters of Windows-1252; others become question marks.
+    Control characters are shown as a space. Characters that have no picture of their own, such as a variation selector,
+    are left out.
     """
-    shown = text.encode("cp1252", "replace").decode("cp1252")
+    kind = category(character)
+    if kind == "Cc":
+        return " "
+    try:
+        character.encode("cp1252")
+    except UnicodeEncodeError:
+        is_invisible = kind == "Cf" or "\ufe00" <= character <= "\ufe0f"
+        return "" if is_invisible else f"[U+{ord(character):04X}]"
+    return character
+
+
+def _fitted(text: str, font: str) -> str:
+    """Return a text that fits into its column, with an ellipsis where it is cut."""
+    shown = "".join(map(_printable, normalize("NFC", text)))
     if stringWidth(shown, font, 8) <= _TEXT_WIDTH:
         return shown
     while shown and stringWidth(f"{shown}…", font, 8) > _TEXT_WIDTH:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ofxtools.Parser import OFXTree
 from pypdf import PdfReader
 
-from functions.statements._csv import COLUMNS, csv_of
+from functions.statements._csv import COLUMNS, _text, csv_of
 from functions.statements._ofx import account_number, ofx_of
 from functions.statements._period import Period, period_between
 from shared.context.context import Context
@@ -91,7 +91,20 @@ async def test_csv_has_a_record_for_each_line(harness: Harness) -> None:
     assert [[row[name] for name in same] for row in rows] == [[line[name] or "" for name in same] for line in lines]
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", '=HYPERLINK("http://a.test","b")', "\uff1dcmd|' /c calc'!A0"]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    '=HYPERLINK("http://a.test","b")',
+    "\uff1dcmd|' /c calc'!A0",
+    " =1+1",
+    "\u00a0\u3000+1",
+    "\u2003\uff1d1",
+    "\ufeff=1+1",
+    "\u200b\u2060@SUM(A1)",
+    " \ufe66 1",
+]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -99,6 +112,12 @@ async def test_a_description_is_no_formula(harness: Harness, text: str) -> None:
     """A description that a spreadsheet would run as a formula begins with an apostrophe in the CSV file."""
     payer = await story(harness, [text])
     assert rows_of(await fetch(harness, payer, CSV))[1]["description"] == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", " ", " a = b", "1=1", "é+1", "(=1)", "😀=1", "\u2212 1"])
+def test_another_description_stays_as_it_is(text: str) -> None:
+    """A description that no spreadsheet runs is written without an apostrophe."""
+    assert _text(text) == text
 
 
 async def test_a_description_with_separators_is_one_cell(harness: Harness) -> None:
@@ -146,6 +165,24 @@ async def test_pdf_has_balances_and_totals_in_portuguese(harness: Harness) -> No
     assert [word for word in page.split() if "," in word].count("3,00") == 2, "the debits of the page and the period"
     assert "10,00" in page
     assert "7,00" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("café 😀", "café [U+1F600]"),
+        ("cafe\u0301 €", "café €"),
+        ("日本", "[U+65E5][U+672C]"),
+        ("a\u200db\ufe0f", "ab"),
+        ("a?", "a?"),
+    ],
+)
+async def test_a_pdf_shows_every_character(harness: Harness, text: str, shown: str) -> None:
+    """A character that the font does not have is shown by its number in Unicode, and the same bytes come twice."""
+    payer = await story(harness, [text])
+    answer = await fetch(harness, payer, PDF)
+    assert shown in "".join(page.extract_text() for page in PdfReader(BytesIO(answer.body)).pages)
+    assert (await fetch(harness, payer, PDF)).body == answer.body
 
 
 async def test_a_long_pdf_has_page_totals(harness: Harness) -> None:
