@@ -186,7 +186,7 @@ def test_what_is_no_function_reaches_what_it_asks() -> None:
     """The controller of releases reaches Prometheus, and the readers of logs Loki; neither reaches the other's."""
     policies = policies_of("production")
     controller = ROOT / "knative" / "platform" / "release" / "controller.yaml"
-    policies += [one for one in yaml.safe_load_all(controller.read_text()) if one["kind"] == "NetworkPolicy"]
+    policies += [one for one in read_values(controller.read_text()) if one["kind"] == "NetworkPolicy"]
     assert allowed(policies, systems.RELEASE, "Egress", systems.PROMETHEUS, 9090)
     assert allowed(policies, systems.PROMETHEUS, "Ingress", systems.RELEASE, 9090)
     assert allowed(policies, systems.LOKI, "Ingress", systems.LOGS, 3100)
@@ -200,7 +200,7 @@ def test_the_pods_of_the_policies_are_those_of_the_manifests() -> None:
     found = set()
     for folder in ("release", "observability"):
         for path in (ROOT / "knative" / "platform" / folder).glob("*.yaml"):
-            for one in yaml.safe_load_all(path.read_text()):
+            for one in read_values(path.read_text()):
                 if one["kind"] in ("Deployment", "StatefulSet"):
                     labels = one["spec"]["template"]["metadata"]["labels"]
                     found.add((one["metadata"]["namespace"], labels["app.kubernetes.io/name"]))

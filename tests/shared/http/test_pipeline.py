@@ -193,7 +193,7 @@ async def test_a_response_names_the_provider_that_is_unavailable(
 ) -> None:
     """A response 503 to a command says which provider does not answer, and of a store nothing but that, and that the
     command may be repeated with its key."""
-    alone.runtime.documents = _RefusingDocuments(alone.documents, failure)  # type: ignore[assignment]  # a test double
+    alone.runtime.documents = _RefusingDocuments(alone.documents, failure)  # type: ignore[arg-type]  # a test double
     answer = await alone.call("POST", "/v1/tenants", {"id": "acme", "name": "A"})
     assert answer.json["detail"] == (
         f"{cause} It is not known whether the request was carried out. Send it again with the same Idempotency-Key: "
