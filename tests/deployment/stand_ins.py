@@ -68,7 +68,7 @@ class StandIns:
 
     def __init__(self, folder: Path, *names: str) -> None:
         self.folder = folder
-        functions = "\n\n".join(inspect.getsource(function) for function in (reads_its_input, answer_of))
+        functions = "\n\n".join([inspect.getsource(reads_its_input), inspect.getsource(answer_of)])
         self._texts = {
             name: _PROGRAM.format(python=sys.executable, functions=functions, place=str(folder), name=name)
             for name in names
