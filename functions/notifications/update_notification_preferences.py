@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from functions.notifications._preferences import NotificationPreferences, preferences_resource
 from shared.context.context import Context
@@ -33,7 +33,14 @@ class NewQuietHours(Command):
     """The time of a day in which no message is sent, in the time of Brasília."""
 
     since: HourMinute = Field(alias="from", description="When the quiet hours begin, `HH:MM`.")
-    until: HourMinute = Field(alias="to", description="When they end, `HH:MM`.")
+    until: HourMinute = Field(alias="to", description="When they end, `HH:MM`; another time than `from`.")
+
+    @field_validator("until")
+    @classmethod
+    def _ends(cls, until: str, info: ValidationInfo) -> str:
+        if until == info.data.get("since"):
+            raise ValueError("quiet hours end at another time than they begin; null means none")
+        return until
 
 
 class UpdateNotificationPreferences(Command):

@@ -77,10 +77,13 @@ async def _returned(ctx: Context, since: str, until: str, limit: int) -> list[Mo
 
 
 async def _paid(ctx: Context, provider: str, since: str, until: str, limit: int) -> list[Movement]:
-    """Return the payments that a provider has made for us, as it reported them in a period: negative amounts."""
+    """Return the payments that a provider has made for us, as it reported them in a period: negative amounts.
+
+    A payment of the tenant's own charge is received, too, under the same id at the provider.
+    """
     query = Query({"rail": provider}, ranges={"reported_at": (since, until)}, limit=limit + 1)
     return [
-        Movement(reference_id(provider, paid["reference"]), -moved, reported_at, paid["reference"])
+        Movement(f"{reference_id(provider, paid['reference'])}:sent", -moved, reported_at, paid["reference"])
         for paid in await ctx.find(RAIL_PAYMENTS, query)
         if (moved := paid["amount_moved"]) is not None and (reported_at := paid["reported_at"]) is not None
     ]

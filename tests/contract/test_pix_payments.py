@@ -112,6 +112,19 @@ async def test_a_charge_is_paid_by_its_br_code(pair: Pair) -> None:
     assert failed["failure"]["code"] == "br_code_refused"
 
 
+async def test_a_payment_of_an_own_charge_is_reconciled_on_both_sides(pair: Pair) -> None:
+    """A payment of a charge of the same tenant leaves and comes in under one end-to-end id, and both movements are
+    matched with the provider's reports."""
+    charge = await pair.client.made("/v1/pix/charges", {"account_id": pair.payee, "amount": brl(1_234)})
+    made = await pay(pair, pix={"br_code": charge["br_code"]})
+    await in_status(pair.client, f"/v1/payments/{made['id']}", "settled")
+    await in_status(pair.client, f"/v1/pix/charges/{charge['txid']}", "paid")
+    period = {"provider": "pix", "from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    found = await pair.client.made("/v1/reconciliations", period)
+    amounts = sorted(item["provider"]["amount"]["value"] for item in found["items"])
+    assert (amounts, found["unmatched"]) == ([-1_234, 1_234, 10_000], 0)
+
+
 @pytest.mark.parametrize("fault", [None, "twice", "out_of_order"])
 async def test_a_payment_that_its_receiver_returns_goes_back(
     deployment: Deployment, pair: Pair, fault: str | None

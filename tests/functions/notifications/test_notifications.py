@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.notifications import NotificationDue, NotificationFailed, NotificationSent
@@ -158,15 +158,17 @@ async def test_quiet_hours(harness: Harness, gateways: dict[Channel, Gateway]) -
     assert len(gateways["email"].accepted) == 2
 
 
+@example(time(22), time(22), 0)
 @given(st.times(), st.times(), st.integers(0, 10**8))
 def test_quiet_hours_end_at_their_end(since: Any, until: Any, seconds: int) -> None:
-    """The end of the quiet hours is within a day, at `to` in Brasília, and not quiet itself."""
+    """The end of the quiet hours is within a day, at `to` in Brasília, and not quiet itself; two equal times are no quiet
+    hours."""
     texts, instant = (f"{since:%H:%M}", f"{until:%H:%M}"), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     ends = end_of_quiet_hours(*texts, instant)
     if ends is not None:
         assert timedelta(0) < ends - instant <= timedelta(days=1)
         assert f"{ends.astimezone(BRASILIA):%H:%M}" == texts[1]
-        assert texts[0] == texts[1] or end_of_quiet_hours(*texts, ends) is None
+        assert end_of_quiet_hours(*texts, ends) is None
     else:
         assert f"{instant.astimezone(BRASILIA):%H:%M}" != texts[0] or texts[0] == texts[1]
 
@@ -303,6 +305,7 @@ async def test_preferences_are_changed_field_by_field(harness: Harness) -> None:
         ({"locale": "fr"}, "/locale"),
         ({"quiet_hours": {"from": "22:00"}}, "/quiet_hours/to"),
         ({"quiet_hours": {"from": "24:00", "to": "07:00"}}, "/quiet_hours/from"),
+        ({"quiet_hours": {"from": "22:00", "to": "22:00"}}, "/quiet_hours/to"),
         ({"push_token": "a b"}, "/push_token"),
         ({"colour": "red"}, "/colour"),
     ],
