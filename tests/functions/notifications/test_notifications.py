@@ -161,8 +161,8 @@ async def test_quiet_hours(harness: Harness, gateways: dict[Channel, Gateway]) -
 @example(time(22), time(22), 0)
 @given(st.times(), st.times(), st.integers(0, 10**8))
 def test_quiet_hours_end_at_their_end(since: Any, until: Any, seconds: int) -> None:
-    """The end of the quiet hours is within a day, at `to` in Brasília, and not quiet itself; two equal times are no quiet
-    hours."""
+    """The end of the quiet hours is within a day, at `to` in Brasília, and not quiet itself; two equal times are no
+    quiet hours."""
     texts, instant = (f"{since:%H:%M}", f"{until:%H:%M}"), datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     ends = end_of_quiet_hours(*texts, instant)
     if ends is not None:
