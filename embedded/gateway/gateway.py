@@ -104,7 +104,7 @@ class Gateway:
         except Problem as problem:
             return self.refuse(request, problem, started)
         except Unavailable as error:
-            log.warning("a store is unavailable for a request: %s", error)
+            log.warning("a request cannot be answered now: %s", error)
             return self.refuse(request, unavailable(request, error), started)
         except Exception:
             log.exception("a request failed at the gateway")
