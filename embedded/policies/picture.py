@@ -50,7 +50,11 @@ def _graph(repository: Repository) -> Iterator[str]:
     yield f'  lastro_ns -->|"{sum(domains.values())}"| collector'
     yield "  kafka --> broker"
     yield '  subgraph release_ns [namespace lastro-release]\n    release["controller of releases"]\n  end'
-    yield "  release -->|traffic| lastro_ns\n  collector --> release"
+    yield "  release -->|traffic| lastro_ns\n  release -->|figures| collector"
+    yield '  subgraph secrets_ns [namespace external-secrets]\n    secrets["External Secrets"]\n  end'
+    yield '  subgraph logging_ns [namespace logging]\n    logs["readers of logs, one a node"]\n  end'
+    yield "  secrets --> vault\n  logs --> collector"
+    yield "  kong -->|tokens, keys of the realm| keycloak\n  kong --> collector"
     for name, (_, why) in INTERNET.items():
         yield f'  lastro_ns -->|"{of_systems[name]}"| {name}([{why}])'
 

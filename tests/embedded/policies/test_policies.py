@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from cli.main import app
 from embedded.broker.plan import ToService
 from embedded.manifests.kong import KongRoute
+from embedded.policies import systems
 from embedded.policies.edges import calls
 from embedded.policies.files import policy_files, stale_policies, write
 from embedded.policies.mesh import ACTIVATOR_PRINCIPAL, PRINCIPALS, authorization
+from embedded.policies.picture import page
 from embedded.wiring.repository import Repository, read_repository
 from shared.core.strict_yaml import read_values
 
@@ -155,3 +157,17 @@ def test_a_changed_wiring_makes_the_files_stale(tmp_path: Path) -> None:
 
     assert stale == written == ["docs/what-runs-where.md", "knative/platform/istio/authorization.yaml"]
     assert list(stale_policies(changed)) == []
+
+
+def test_the_picture_has_every_edge_that_is_no_function(repository: Repository) -> None:
+    """Besides the functions' edges, the picture has who else may use a system: the gateway, External Secrets, the
+    readers of logs and the controller of releases."""
+    text = page(repository)
+    names = {"kong": "kong", "external-secrets": "secrets", "knative-eventing": "broker"}
+    for system in systems.SYSTEMS.values():
+        for caller in system.also:
+            arrow = rf"{names[caller.namespace]} -->(\|[^|]+\|)? {system.name}\n"
+            # Events leave Kafka, so this arrow is the other way round.
+            assert re.search(arrow, text) or f"{system.name} --> {names[caller.namespace]}\n" in text, system.name
+    for caller in ("kong", "logs", "release"):
+        assert re.search(rf"{caller} -->(\|[^|]+\|)? collector\n", text), caller
