@@ -169,5 +169,5 @@ def test_the_picture_has_every_edge_that_is_no_function(repository: Repository) 
             arrow = rf"{names[caller.namespace]} -->(\|[^|]+\|)? {system.name}\n"
             # Events leave Kafka, so this arrow is the other way round.
             assert re.search(arrow, text) or f"{system.name} --> {names[caller.namespace]}\n" in text, system.name
-    for caller in ("kong", "logs", "release"):
-        assert re.search(rf"{caller} -->(\|[^|]+\|)? collector\n", text), caller
+    for box in ("kong", "logs", "release"):
+        assert re.search(rf"{box} -->(\|[^|]+\|)? collector\n", text), box
