@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+
+import orjson
 
 from events.users import UserErasureRequested
 from functions.providers._pix_charge import provider_id
-from functions.providers._pix_charge_resource import pix_charge_resource
 from shared.context.context import Context
 from shared.context.tenant_work import in_pages
 from shared.functions.decorators import event_function
 from shared.http import idempotent_answers
 from shared.ports.documents import Query
-from shared.records.idempotency import IDEMPOTENCY
+from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
 from shared.records.pix_charges import PIX_CHARGES
 
 
@@ -26,9 +27,15 @@ async def forget_debtor(event: UserErasureRequested, ctx: Context) -> None:
         charge = await ctx.get(PIX_CHARGES, provider_id(ctx, txid))
         if charge is None or charge.get("debtor") is None:
             continue
-        erased = ctx.update(PIX_CHARGES, charge, debtor=None, debtor_index=None, updated_at=ctx.now_text)
-        shown = (await pix_charge_resource(erased, ctx)).model_dump_json().encode()
+        ctx.update(PIX_CHARGES, charge, debtor=None, debtor_index=None, updated_at=ctx.now_text)
         # Before the charge: when this is interrupted, the charge still has its debtor, and the event is repeated.
         responses = Query(where={"subject": txid})
-        replace = partial(idempotent_answers.replace_bodies, shown)
-        await in_pages(ctx, ctx.tenant_id, f"responses/{txid}", IDEMPOTENCY, responses, replace)
+        await in_pages(ctx, ctx.tenant_id, f"responses/{txid}", IDEMPOTENCY, responses, _forget_page)
+
+
+async def _forget_page(found: Sequence[IdempotencyDocument], scope: Context) -> None:
+    """Erase the debtor in stored responses. What else they say of the charge stays as it was answered."""
+    for stored in found:
+        shown = orjson.loads(await idempotent_answers.body_of(stored, scope.runtime))
+        shown["due"]["debtor"] = None
+        await idempotent_answers.replace_bodies(orjson.dumps(shown), [stored], scope)

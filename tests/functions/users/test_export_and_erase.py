@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from events.users import UserErasureRequested
 from shared.ports.documents import Collection, Query
 from shared.records.accounts import ACCOUNTS
 from shared.records.idempotency import IDEMPOTENCY
@@ -153,6 +154,9 @@ async def test_the_debtor_of_charges_is_exported_and_erased(harness: Harness) ->
     await harness.run_events(times=2, shuffled=True)
     left = await readable(harness)
     assert [text for text in PERSONAL if text in left] == []
+    facts = harness.events_of(UserErasureRequested, user)
+    assert sorted(txid for fact in facts for txid in fact.charge_ids) == sorted(txids)
+    assert [len(fact.charge_ids) for fact in facts] == [2, 1]
     for txid in txids:
         shown = (await harness.call("GET", f"{CHARGES_PATH}/{txid}")).json
         assert (shown["status"], shown["due"]["debtor"], shown["due"]["date"]) == ("active", None, "2026-01-09")
@@ -163,6 +167,20 @@ async def test_the_debtor_of_charges_is_exported_and_erased(harness: Harness) ->
     assert (await harness.call("GET", f"{CHARGES_PATH}/{txids[0]}")).json["status"] == "paid"
     assert (await harness.call("GET", f"/v1/users/{user}/export")).json["charges_as_debtor"] == []
     assert harness.undelivered == []
+
+
+async def test_an_erasure_of_a_debtor_forgets_only_the_charges_of_its_tenant(harness: Harness) -> None:
+    """A fact about charges that the tenant does not have, or whose debtor is erased, is accepted and changes nothing; a
+    charge of another tenant with the same txid keeps its debtor."""
+    await with_rail(harness)
+    await harness.tenant("rival")
+    theirs = (await harness.account(tenant="rival"))["id"]
+    txid = await owed(harness, theirs, "Ana Souza", "52998224725", tenant="rival")
+    fact = UserErasureRequested(user_id="usr_1", charge_ids=(txid, "0" * 32))
+    for _ in range(2):
+        assert (await harness.deliver("providers/forget_debtor", harness.envelope(fact))).status == 204
+    shown = (await harness.call("GET", f"{CHARGES_PATH}/{txid}", tenant="rival")).json
+    assert shown["due"]["debtor"]["name"] == "Ana Souza"
 
 
 async def test_a_repeated_creation_of_a_charge_shows_no_erased_debtor(harness: Harness) -> None:
