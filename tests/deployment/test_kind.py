@@ -279,7 +279,7 @@ def test_the_images_get_their_folders() -> None:
     copied = {name for text in texts for name in re.findall(r"^COPY ([^-\s]\S*)", text, re.MULTILINE)}
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert {f"!{name}" for name in copied} == {line for line in kept if line.startswith("!")}
-    assert list(ROOT.glob("*.dockerignore")) == []
+    assert list(ROOT.glob("Dockerfile*.dockerignore")) == []
 
 
 def test_kind_accepts_the_configuration() -> None:
