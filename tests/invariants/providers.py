@@ -18,6 +18,7 @@ import httpx
 import orjson
 
 from embedded.simulators import bank, card, pix
+from embedded.simulators.pix_model import path_of
 from embedded.simulators.program import ConnectionCut
 from shared.adapters.bank_transfer.rail import HttpBankTransfers
 from shared.adapters.card.gateway import CardHttpGateway
@@ -155,7 +156,9 @@ class Providers:
     def code_of(self, br_code: str) -> str:
         """Return the PIX provider's id of a code: its txid there."""
         code = parse_br_code(br_code)
-        return self.pix._state.locations.get(code.location or "") or code.txid or ""
+        id = code.txid if code.location is None else self.pix._state.locations[path_of(code.location)]
+        assert id is not None, "the platform's static codes have a txid"
+        return id
 
     def received(self) -> dict[str, Paid]:
         """Return the payments that the PIX provider has received, by their end-to-end ids."""
