@@ -28,6 +28,8 @@ def _url(text: str) -> str:
         raise ValueError("the port must be a number from 1 to 65535") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError("the URL must begin with https:// and a host name")
+    if "%" in parts.hostname:
+        raise ValueError("the host must be a name or an address without % (no escapes, no zone of IPv6)")
     if parts.username is not None or parts.password is not None:
         raise ValueError("the URL must not have a user or password; requests are signed")
     if "#" in text:

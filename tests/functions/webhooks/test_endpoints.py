@@ -58,6 +58,8 @@ async def test_the_secret_is_shown_once_and_sealed_at_rest(hooks: Harness) -> No
         ({"url": "https://hooks.example.com/a b"}, "/url"),
         ({"url": "https://hooks.example.com:99999/"}, "/url"),
         ({"url": "https://hooks.example.com:0/"}, "/url"),
+        ({"url": "https://[fe80::1%25eth0]/"}, "/url"),
+        ({"url": "https://hooks%2eexample.com/"}, "/url"),
         ({"url": "https://høoks.example.com/"}, "/url"),
         ({"url": "https://hooks.example.com/" + "x" * 2048}, "/url"),
         ({"url": None}, "/url"),
