@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import orjson
+from functools import partial
+from typing import Any
 
 from events.users import UserErasureRequested
 from functions.providers._pix_charge import provider_id
@@ -13,7 +12,7 @@ from shared.context.tenant_work import in_pages
 from shared.functions.decorators import event_function
 from shared.http import idempotent_answers
 from shared.ports.documents import Query
-from shared.records.idempotency import IDEMPOTENCY, IdempotencyDocument
+from shared.records.idempotency import IDEMPOTENCY
 from shared.records.pix_charges import PIX_CHARGES
 
 
@@ -23,6 +22,7 @@ async def forget_debtor(event: UserErasureRequested, ctx: Context) -> None:
 
     The charges stay, with their amounts and terms, and can still be paid. A repeated fact has no further effect.
     """
+    forget = partial(idempotent_answers.change_bodies, _forget)
     for txid in event.charge_ids:
         charge = await ctx.get(PIX_CHARGES, provider_id(ctx, txid))
         if charge is None or charge.get("debtor") is None:
@@ -30,12 +30,9 @@ async def forget_debtor(event: UserErasureRequested, ctx: Context) -> None:
         ctx.update(PIX_CHARGES, charge, debtor=None, debtor_index=None, updated_at=ctx.now_text)
         # Before the charge: when this is interrupted, the charge still has its debtor, and the event is repeated.
         responses = Query(where={"subject": txid})
-        await in_pages(ctx, ctx.tenant_id, f"responses/{txid}", IDEMPOTENCY, responses, _forget_page)
+        await in_pages(ctx, ctx.tenant_id, f"responses/{txid}", IDEMPOTENCY, responses, forget)
 
 
-async def _forget_page(found: Sequence[IdempotencyDocument], scope: Context) -> None:
-    """Erase the debtor in stored responses. What else they say of the charge stays as it was answered."""
-    for stored in found:
-        shown = orjson.loads(await idempotent_answers.body_of(stored, scope.runtime))
-        shown["due"]["debtor"] = None
-        await idempotent_answers.replace_bodies(orjson.dumps(shown), [stored], scope)
+def _forget(shown: dict[str, Any]) -> None:
+    """Erase the debtor in a stored response. What else it says of the charge stays as it was answered."""
+    shown["due"]["debtor"] = None

@@ -6,8 +6,10 @@ the commit itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import orjson
 
 from shared.context.commits import Points, decide_and_commit
 from shared.context.context import Context, Origin
@@ -157,6 +159,17 @@ async def replace_bodies(body: bytes, found: Sequence[IdempotencyDocument], ctx:
     sealed = await ctx.runtime.secrets.seal([body.decode()] * len(found), ctx.tenant_id, "responses")
     for document, text in zip(found, sealed, strict=True):
         ctx.pending.replaces.append((IDEMPOTENCY, cast("dict[str, object]", {**document, "body": text})))
+
+
+async def change_bodies(
+    change: Callable[[dict[str, Any]], None], found: Sequence[IdempotencyDocument], ctx: Context
+) -> None:
+    """Change the bodies of stored responses in the commit, as `replace_bodies` does. `change` is called with the JSON
+    object of each body, and changes it in place."""
+    for document in found:
+        shown = orjson.loads(await body_of(document, ctx.runtime))
+        change(shown)
+        await replace_bodies(orjson.dumps(shown), [document], ctx)
 
 
 def _is_open(found: IdempotencyDocument) -> bool:
