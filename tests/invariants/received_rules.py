@@ -55,6 +55,8 @@ class CodeWish(NamedTuple):
     """The fine of a charge with a due date, its interest for each day, and its rebate, in centavos."""
     is_open: bool
     """Whether the payer of a static code chooses the amount."""
+    is_removed: bool
+    """Whether a charge is withdrawn before it is paid."""
 
 
 WISHED_CODES = st.builds(
@@ -67,6 +69,7 @@ WISHED_CODES = st.builds(
     st.tuples(st.integers(0, 3), st.integers(0, 2)),
     st.sampled_from([(0, 0, 0), (30, 0, 5), (30, 7, 0)]),
     st.booleans(),
+    st.sampled_from([False, False, True]),
 )
 
 
@@ -171,6 +174,8 @@ class ReceivesPix(RuleBasedStateMachine):
             return None
         assert answer.status == 201, answer.body
         self.received.codes[self.providers.code_of(answer.body["br_code"])] = code
+        if wish.is_removed:
+            await self.removed(answer.body, 1)
         await self.paid_by(answer.body, wish.payers)
         return answer.body
 
@@ -229,10 +234,14 @@ class ReceivesPix(RuleBasedStateMachine):
     @rule(code=codes, times=TIMES)
     def remove(self, code: dict[str, Any], times: int) -> None:
         """Withdraw a charge; it is refused after a payment, and after the end."""
+        self.run(self.removed(code, times))
+
+    async def removed(self, code: dict[str, Any], times: int) -> None:
+        """See `remove`."""
         changed = self.code(code)
         if changed.kind == "static":
             return
-        answer = self.run(self.sent(f"/v1/pix/charges/{code['txid']}/remove", {}, times, asks_provider=True))
+        answer = await self.sent(f"/v1/pix/charges/{code['txid']}/remove", {}, times, asks_provider=True)
         assert answer.code in (None, "illegal_state", UNAVAILABLE), answer.body
         changed.is_removed |= answer.status == 200
         changed.is_unsure |= answer.code == UNAVAILABLE
