@@ -270,6 +270,14 @@ def the_controller_reads_the_order(snippet: Snippet, request: pytest.FixtureRequ
     assert found[3] == Action.ROLL_BACK.value.replace(" ", "-")
 
 
+def its_patch_makes_a_revision(snippet: Snippet, request: pytest.FixtureRequest) -> None:
+    """It is for a cluster; an annotation of the template makes a revision there, as in tests/cluster."""
+    patch = re.search(r"-n lastro patch NAME --type merge -p '(\{.*\})'$", snippet.text.strip())
+    assert patch is not None
+    annotations = json.loads(patch[1])["spec"]["template"]["metadata"]["annotations"]
+    assert [name.partition("/")[0] for name in annotations] == ["lastro.dev"]
+
+
 RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     UP: the_platform_starts,
     "README.md: ./lastro test": the_tests_would_run,
@@ -287,6 +295,7 @@ RUN: dict[str, Callable[[Snippet, pytest.FixtureRequest], None]] = {
     'docs/webhooks.md: """Receives events of Lastro on port': the_receiver_verifies,
     "docs/deploy.md: $ ./lastro test -- --version": its_tasks_are_tested,
     "docs/deploy.md: $ kubectl -n lastro-release create c": the_controller_reads_the_order,
+    "docs/deploy.md: $ kubectl -n lastro get ksvc -o name": its_patch_makes_a_revision,
     "docs/decisions/README.md: # NNNN. What was chosen, as a statem": the_decisions_look_like_it,
 }
 
