@@ -33,18 +33,6 @@ def launch(command: Sequence[str], *, log: Path, lock: Path) -> subprocess.Popen
     return process
 
 
-def is_held(lock: Path) -> bool:
-    """Return whether a process holds this lock."""
-    try:
-        with lock.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def reap(lock: Path, seconds: float) -> None:
     """Wait for the end of the process that held this lock, if this process has started it. Raises TimeoutExpired."""
     process = _CHILDREN.pop(lock, None)

@@ -18,9 +18,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.background import is_held, launch, reap
+from tests.cluster.background import launch, reap
 from tests.cluster.places import HOST_ADDRESS, LINK, NODE_ADDRESS, PODS, SERVICES
 from tests.servers.installing import Unavailable, last_lines, program
+from tests.servers.supervision import is_held
 
 _START_SECONDS: Final = 900
 _STOP_SECONDS: Final = 120

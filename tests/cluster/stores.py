@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from deployment.commands import ROOT
-from tests.cluster.background import is_held, launch, reap
+from tests.cluster.background import launch, reap
 from tests.cluster.places import HOST_ADDRESS
 from tests.servers.cassandra_server import CassandraServer
 from tests.servers.installing import Unavailable, last_lines
@@ -32,6 +32,7 @@ from tests.servers.openbao_server import OpenbaoServer
 from tests.servers.processes import Advertised, Processes, free_port
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import Server
+from tests.servers.supervision import is_held
 
 PIX_SECRET: Final = "callbacks-of-the-test-cluster"
 """It signs the callbacks of the PIX simulator, which listens on this machine only."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.background import is_held, launch, reap
+from tests.cluster.background import launch, reap
+from tests.servers.supervision import is_held
 from tests.waiting import PATIENCE_SECONDS
 
 UNTIL_INPUT_ENDS = "import sys; print('started', flush=True); open(sys.argv[1]).read()"

@@ -45,7 +45,7 @@ def up(server: Server, folder: Path, *, while_used: bool = False) -> str:
         _launch(server, folder, while_used=while_used)
         deadline = time.monotonic() + 2 * START_SECONDS
         while (url := running(server.name, folder)) is None:
-            if not _is_held(own / "supervisor.lock"):
+            if not is_held(own / "supervisor.lock"):
                 raise Unavailable(_why_it_ended(own))
             if time.monotonic() > deadline:
                 down(server.name, folder)
@@ -57,7 +57,7 @@ def up(server: Server, folder: Path, *, while_used: bool = False) -> str:
 def running(name: str, folder: Path) -> str | None:
     """Return the URL of the server of this folder, or None if it does not run."""
     own = folder / name
-    if not _is_held(own / "supervisor.lock"):
+    if not is_held(own / "supervisor.lock"):
         return None
     with contextlib.suppress(FileNotFoundError):
         return (own / "url").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def running(name: str, folder: Path) -> str | None:
 def down(name: str, folder: Path) -> bool:
     """Stop the server of this folder and wait until it has ended. Returns whether it was running."""
     own = folder / name
-    if not _is_held(own / "supervisor.lock"):
+    if not is_held(own / "supervisor.lock"):
         return False
     pid = int((own / "supervisor.pid").read_text(encoding="ascii"))
     os.kill(pid, signal.SIGTERM)
@@ -80,7 +80,7 @@ def down(name: str, folder: Path) -> bool:
 def wait_until_ended(name: str, folder: Path) -> bool:
     """Wait until the server of this folder does not run, some minutes at most. Returns whether that is so."""
     deadline = time.monotonic() + 20 * STOP_SECONDS
-    while _is_held(folder / name / "supervisor.lock"):
+    while is_held(folder / name / "supervisor.lock"):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
@@ -171,7 +171,8 @@ def _why_it_ended(own: Path) -> str:
         return f"the supervisor ended\n{last_lines(own / 'supervisor.log')}"
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Return whether a process holds this lock."""
     try:
         with path.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
