@@ -89,6 +89,14 @@ class RailsReference:
         left = 0 if found.came_back else self.captured(id, found) - sum(found.refunds)
         return left if self.payments[id].method == "card" else -left
 
+    def came_back(self, account: str, at_providers: dict[str, AtProvider]) -> int:
+        """Return the sum of the settled payments out of an account that their receivers have sent back."""
+        return sum(
+            self.captured(id, found)
+            for id, found in at_providers.items()
+            if self.payments[id].account == account and found.came_back and self.statuses(id, found) == {"settled"}
+        )
+
     def differs(self, at_providers: dict[str, AtProvider], method: str) -> int:
         """Return by how much the provider of a method and the ledger may differ, in what was moved.
 
