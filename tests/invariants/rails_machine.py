@@ -347,13 +347,25 @@ class OverRails(ReceivesPix):
             balances[order.account] = balances.get(order.account, 0) + expected.effect(id, found[id])
         balances.pop("sys_suspense_brl", None)  # differences of payments out are there, too
         for account, expected_balance in balances.items():
-            # An account that was blocked for credits may not have what came back then: that is in suspense.
-            kept = expected.came_back(account, found) if account in self.received.blocked else 0
-            balance = await ledger.balance(self.tenant.id, account)
-            assert expected_balance - kept <= balance <= expected_balance, (account, balance, expected_balance)
+            left = expected_balance - await self.kept_in_suspense(account, found)
+            assert await ledger.balance(self.tenant.id, account) == left, account
         for rail in RAILS:
             balance = await ledger.balance(self.tenant.id, f"sys_clearing_{rail}_brl")
             assert balance == self.clearing(rail, found), (rail, balance, self.clearing(rail, found))
+
+    async def kept_in_suspense(self, account: str, found: dict[str, AtProvider]) -> int:
+        """Return how much of what came back to an account is in suspense: only what an account that was blocked for
+        credits did not take."""
+        kept = 0
+        for refund in await everything(self.world, self.tenant.id, REFUNDS):
+            id = refund["payment_id"]
+            if self.expected.payments[id].account != account or refund["payee_account_id"] != "sys_suspense_brl":
+                continue
+            assert account in self.received.blocked, refund
+            assert found[id].came_back, refund
+            kept += refund["amount"]
+        assert kept <= self.expected.came_back(account, found), account
+        return kept
 
     async def compare_refunds(self, payments: dict[str, Any], found: dict[str, AtProvider]) -> None:
         """Check that each accepted refund was made or failed once, and that a payment that came back is refunded."""
