@@ -16,7 +16,7 @@ import orjson
 
 log = logging.getLogger(__name__)
 _LINES_PER_RECORD: Final = 8
-_KEYS: Final = {
+KEYS: Final = {
     "charge": "txid",
     "payment": "end_to_end_id",
     "sent": "end_to_end_id",
@@ -24,7 +24,7 @@ _KEYS: Final = {
     "transfer": "reference",
     "webhook": "key",
 }
-"""The field that identifies a record, by its kind."""
+"""The field that identifies a record, by its kind; otherwise it is `id`."""
 
 Record = tuple[str, dict[str, Any]]
 
@@ -66,7 +66,7 @@ class ChargeJournal:
                 log.warning("%s:%d is damaged and left out", self._path, number)
                 continue
             kind, record = found
-            key = (kind, str(record.get(_KEYS.get(kind, "id"))))
+            key = (kind, str(record.get(KEYS.get(kind, "id"))))
             records.pop(key, None)
             records[key] = found
         kept = list(records.values())[-self._limit :]

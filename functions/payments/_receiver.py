@@ -11,7 +11,7 @@ from pydantic import Field
 from shared.context.context import Context
 from shared.core import tax_ids
 from shared.core.money import Amount
-from shared.core.problems import Problem
+from shared.core.problems import Problem, sentence
 from shared.http.models import Command, Name
 from shared.ports.rail_payments import InvalidReceiver, RailRules
 from shared.records.payments import PaymentMethod, RailPartDocument
@@ -117,10 +117,7 @@ async def sealed_receiver(
         fields = _fields(receiver)
         shown = rail.shown_receiver(fields, amount)
     except InvalidReceiver as error:
-        detail = str(error)
-        raise Problem.at(
-            "validation_failed", _pointer(method, error.field), f"{detail[:1].upper()}{detail[1:]}."
-        ) from None
+        raise Problem.at("validation_failed", _pointer(method, error.field), sentence(str(error))) from None
     (sealed,) = await ctx.secrets.seal([json.dumps(fields)], "receivers")
     return {
         "receiver": sealed,

@@ -111,19 +111,23 @@ async def _preferences(ctx: Context, user_id: str) -> ExportedPreferences | None
 
 
 async def _charges(ctx: Context, document_index: str) -> list[ExportedCharge]:
+    # A charge that has a debtor's index has a due date and that debtor.
     found = await _all(ctx, PIX_CHARGES, {"debtor_index": document_index})
-    sealed = [debtor["name"] for charge in found if (debtor := charge.get("debtor")) is not None]
-    names = iter(await ctx.secrets.open(sealed) if sealed else ())
+    owed = [
+        (charge, due, debtor["name"])
+        for charge in found
+        if (due := charge.get("due")) is not None and (debtor := charge.get("debtor")) is not None
+    ]
+    names = await ctx.secrets.open([name for *_, name in owed]) if owed else ()
     return [
         ExportedCharge(
             txid=charge["txid"],
-            debtor_name=next(names),
+            debtor_name=name,
             amount=money(charge["amount"], charge["currency"]),
             due_date=due["date"],
             created_at=charge["created_at"],
         )
-        for charge in found
-        if charge.get("debtor") is not None and (due := charge.get("due")) is not None
+        for (charge, due, _), name in zip(owed, names, strict=True)
     ]
 
 

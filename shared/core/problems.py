@@ -373,3 +373,8 @@ def render(problem: Problem, base_url: str, instance: str, request_id: str) -> b
         return orjson.dumps(document)
     except TypeError:
         return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def sentence(reason: str) -> str:
+    """Return a reason as the detail of a Problem: it begins with a capital letter and ends with a full stop."""
+    return reason[:1].upper() + reason[1:] + ("" if reason.endswith(".") else ".")

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.core.card_numbers import without_card_numbers
-from shared.core.problems import FieldError, Problem
+from shared.core.problems import FieldError, Problem, sentence
 
 _MAX_ERRORS = 50
 _JSON_TYPES = {"dict_type": "object", "model_type": "object", "model_attributes_type": "object", "list_type": "array"}
@@ -49,4 +49,4 @@ def _sentence(found: ErrorDetails, kind: str) -> str:
     if found["type"] in ("too_short", "too_long"):
         # "Dictionary should have at most 50 items after validation, not 51"
         text = "It" + text.partition(" after validation")[0].removeprefix("Dictionary").removeprefix("List")
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    return sentence(text)

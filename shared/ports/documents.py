@@ -10,6 +10,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic reads typing's own on Python 3.12 and later only
 
 from shared.core.envelope import Envelope
+from shared.core.problems import sentence
 from shared.ports.nonces import Nonce
 
 PLATFORM = "-"
@@ -335,7 +336,7 @@ class Unavailable(Exception):
 
     def __init__(self, reason: str = "", *, is_public: bool = False) -> None:
         super().__init__(reason)
-        self.told = f"{reason[:1].upper()}{reason[1:]}." if is_public else "A store cannot answer at the moment."
+        self.told = sentence(reason) if is_public else "A store cannot answer at the moment."
         """What a client is told: a sentence."""
 
 

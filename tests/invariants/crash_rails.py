@@ -11,19 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from embedded.simulators.journal import KEYS
 from embedded.simulators.rails import BANK_JOURNAL_FILE, CARD_JOURNAL_FILE, JOURNAL_FILE
 from shared.adapters.pix.formats import parse_amount
 from tests.invariants.bodies import brl, over_rail
 from tests.invariants.crash_story import Story, eventually
-
-_KEYS: Final = {
-    "charge": "txid",
-    "payment": "end_to_end_id",
-    "sent": "end_to_end_id",
-    "return": "key",
-    "transfer": "reference",
-}
-"""The field that identifies a record of a journal, by its kind; otherwise it is `id`."""
 
 
 def records(data_dir: Path, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -32,7 +24,7 @@ def records(data_dir: Path, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     path = data_dir / file
     for line in path.read_bytes().splitlines() if path.exists() else ():
         kind, record = json.loads(line)
-        found[kind, str(record.get(_KEYS.get(kind, "id")))] = record
+        found[kind, str(record.get(KEYS.get(kind, "id")))] = record
     for (kind, _), record in found.items():
         yield kind, record
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ import pytest
 
 from tests.servers.catalogue import SERVERS, server_of, variable_for_tests
 from tests.servers.installing import CACHE, Unavailable
+from tests.servers.processes import Processes
 from tests.servers.supervision import up, using, wait_until_ended
 
 FIXTURES: Final = {f"{name.replace('-', '_')}_url": name for name in SERVERS}
@@ -98,6 +100,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if _folder in config.stash and not hasattr(config, "workerinput"):
         for name in SERVERS:
             wait_until_ended(name, config.stash[_folder])
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Processes of one test only: one of them is killed, or counted, or has certificates of its own."""
+    own = Processes(tmp_path / "processes")
+    yield own
+    own.stop()
 
 
 @pytest.fixture(scope="session")

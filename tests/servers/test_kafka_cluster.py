@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -15,14 +13,6 @@ from tests.servers.processes import Processes
 
 pytestmark = pytest.mark.real
 RECORDS = 600
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed."""
-    own = Processes(tmp_path)
-    yield own
-    own.stop()
 
 
 def test_a_killed_broker_loses_nothing(processes: Processes) -> None:

@@ -7,7 +7,6 @@ import shutil
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,14 +81,6 @@ class Node:
 
 
 FILES = {"cert": "tls.crt", "key": "tls.key", "ca-cert": "ca.crt"}
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only: they end with it."""
-    own = Processes(tmp_path / "processes")
-    yield own
-    own.stop()
 
 
 @pytest.fixture

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.servers.processes import Processes
 from tests.servers.redis_sentinel_server import PRIMARY, RedisSentinelServer, sentinels_of
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed."""
-    own = Processes(tmp_path)
-    yield own
-    own.stop()
 
 
 def test_the_sentinels_choose_another_primary(processes: Processes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,6 @@ from tests.servers.installing import Unavailable
 from tests.servers.processes import Processes, free_port
 
 SAYS_AND_WAITS = [sys.executable, "-c", "import time; print('here I am', flush=True); time.sleep(3600)"]
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes that are stopped after the test."""
-    own = Processes(tmp_path)
-    yield own
-    own.stop()
 
 
 def test_a_killed_process_is_started_again(processes: Processes) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from tests.servers.redis_sentinel_server import RedisSentinelServer
 from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed."""
-    own = Processes(tmp_path / "servers")
-    yield own
-    own.stop()
 
 
 async def sent_twice(pair: Pair, key: str) -> list[Answer]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ from tests.servers.redis_server import RedisServer
 pytestmark = pytest.mark.real
 
 LIMITED = {"id": "limited", "limits": {"requests_per_second": 5}}
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed and its commands are counted."""
-    own = Processes(tmp_path / "servers")
-    yield own
-    own.stop()
 
 
 @pytest.fixture(autouse=True)

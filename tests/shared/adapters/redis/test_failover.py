@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -28,14 +27,6 @@ from tests.waiting import PATIENCE_SECONDS
 pytestmark = pytest.mark.real
 
 SETTINGS = Settings(cache_seconds=2.0)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed."""
-    own = Processes(tmp_path / "servers")
-    yield own
-    own.stop()
 
 
 @pytest.fixture

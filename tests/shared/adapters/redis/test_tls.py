@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from tests.servers.redis_server import RedisServer
 pytestmark = pytest.mark.real
 
 ONCE = Settings(cache_seconds=10.0, start_seconds=0.1)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because their certificates are."""
-    own = Processes(tmp_path / "servers")
-    yield own
-    own.stop()
 
 
 @pytest.fixture

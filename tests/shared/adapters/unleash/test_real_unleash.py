@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +79,6 @@ async def test_a_running_platform_obeys_what_an_operator_switches(unleash_url: s
                 await answered(pair, status)
             administrator.switch(INTERNAL, on=False)
             await answered(pair, 201)
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    """Processes of this test only, because one of them is killed."""
-    own = Processes(tmp_path / "servers")
-    yield own
-    own.stop()
 
 
 async def test_the_last_state_holds_while_unleash_is_away(
