@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+DEBTOR: Final = {"name": "Bia Lima", "document": {"type": "cpf", "number": "529.982.247-25"}}
+"""The debtor of charges with a due date."""
 
 
 def brl(value: int) -> dict[str, Any]:

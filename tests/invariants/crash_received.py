@@ -10,11 +10,10 @@ from typing import Any, Final
 from embedded.simulators.rails import JOURNAL_FILE
 from shared.adapters.pix.br_code import parse_br_code
 from tests.cnab import content, payment
-from tests.invariants.bodies import brl
+from tests.invariants.bodies import DEBTOR, brl
 from tests.invariants.crash_rails import records
 from tests.invariants.crash_story import Lane, Story, eventually
 
-DEBTOR: Final = {"name": "Bia Lima", "document": {"type": "cpf", "number": "529.982.247-25"}}
 EVER: Final = {"from": "2000-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 BAD_CONSUMER: Final = "accounts-hold-funds"
 """The consumer that cannot process the bad event of a story."""

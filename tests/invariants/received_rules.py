@@ -15,7 +15,7 @@ from shared.records.deposits import DEPOSITS
 from shared.records.pix_charges import PIX_CHARGES
 from shared.records.returns import RETURNS, provider_reference
 from tests.hostile import ScriptedDie
-from tests.invariants.bodies import brl
+from tests.invariants.bodies import DEBTOR, brl
 from tests.invariants.books import everything
 from tests.invariants.received_reference import Code, Kind, ReceivedReference, Terms, today
 from tests.invariants.tenant import Answer, Tenant
@@ -25,7 +25,6 @@ T = TypeVar("T")
 AMOUNTS = st.integers(1, 700)
 TIMES = st.integers(1, 2)
 UNAVAILABLE: Final = "dependency_unavailable"
-DEBTOR: Final = {"name": "Bia Lima", "document": {"type": "cpf", "number": "529.982.247-25"}}
 PAYMENT_FAULTS = st.sampled_from([None, None, None, "late", "twice", "never", "wrong_amount", "out_of_order"])
 """How the provider reports a payment; `wrong_amount` is a centavo more."""
 
